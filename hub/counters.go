@@ -1,0 +1,62 @@
+package hub
+
+// Names of counters that are counted in more than one place.
+const (
+	CounterLapped   = "lapped"           // times a subscriber was lapped
+	CounterRefused  = "reports_refused"  // events that were reported and refused
+	CounterResyncs  = "resyncs"          // comparisons of the link table with a new dump
+	CounterOverruns = "netlink_overruns" // times the kernel dropped link messages
+	counterOther    = "events_other"     // events of types beyond maxCounters
+	counterOfType   = "events_"          // and the type
+	maxCounters     = 128                // distinct types, and distinct names
+)
+
+// counters are guarded by the hub's lock.
+type counters struct {
+	events map[string]uint64 // by type
+	named  map[string]uint64
+}
+
+func newCounters() counters {
+	return counters{events: map[string]uint64{}, named: map[string]uint64{}}
+}
+
+// addEvent counts an event. The set of types is open, so that of the counters is
+// bounded: what comes after maxCounters types is counted together.
+func (c *counters) addEvent(typ string) {
+	if _, ok := c.events[typ]; !ok && len(c.events) >= maxCounters {
+		c.named[counterOther]++
+		return
+	}
+	c.events[typ]++
+}
+
+func (c *counters) add(name string, n uint64) {
+	if _, ok := c.named[name]; ok || len(c.named) < maxCounters {
+		c.named[name] += n
+	}
+}
+
+// Count adds n to a counter. Names are of lower-case letters and underscores, and
+// are constants of the program: beyond 128 of them, further ones are ignored.
+func (h *Hub) Count(name string, n uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.counters.add(name, n)
+}
+
+// Counters returns all counters: events_TYPE for each type seen, events_other for
+// types beyond the first 128, and the named ones. They count since the hub was
+// made.
+func (h *Hub) Counters() map[string]uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := make(map[string]uint64, len(h.counters.events)+len(h.counters.named))
+	for typ, n := range h.counters.events {
+		all[counterOfType+typ] = n
+	}
+	for name, n := range h.counters.named {
+		all[name] += n
+	}
+	return all
+}

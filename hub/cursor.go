@@ -1,0 +1,80 @@
+package hub
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// CursorOldest stands for the position before the oldest event that is kept.
+const CursorOldest = "oldest"
+
+// newEpoch returns a new random epoch: 128 bits in hex.
+func newEpoch() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails, see its documentation
+	return hex.EncodeToString(b[:])
+}
+
+// FormatCursor returns the cursor of the position after event seq.
+func FormatCursor(epoch string, seq uint64) string {
+	return epoch + ":" + strconv.FormatUint(seq, 10)
+}
+
+// ParseCursor splits a cursor into epoch and sequence number. The error is an
+// [InvalidCursorError].
+func ParseCursor(cursor string) (epoch string, seq uint64, err error) {
+	const form = "not a cursor; expected EPOCH:SEQ as an earlier call returned it, %q, or nothing"
+	epoch, number, ok := strings.Cut(cursor, ":")
+	if !ok || !validEpoch(epoch) {
+		return "", 0, &InvalidCursorError{Cursor: cursor, Reason: fmt.Sprintf(form, CursorOldest)}
+	}
+	seq, err = strconv.ParseUint(number, 10, 64)
+	if err != nil || number != strconv.FormatUint(seq, 10) {
+		return "", 0, &InvalidCursorError{Cursor: cursor, Reason: fmt.Sprintf(form, CursorOldest)}
+	}
+	return epoch, seq, nil
+}
+
+// validEpoch reports whether s has the form of an epoch.
+func validEpoch(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// position returns the number of the last event that is before the cursor. The
+// caller holds the lock.
+func (h *Hub) position(cursor string) (uint64, error) {
+	switch cursor {
+	case "":
+		return h.last(), nil
+	case CursorOldest:
+		return h.first - 1, nil
+	}
+	epoch, seq, err := ParseCursor(cursor)
+	if err != nil {
+		return 0, err
+	}
+	gone := func(reason string) error {
+		return &GoneError{Cursor: cursor, Oldest: FormatCursor(h.epoch, h.first-1), Reason: reason}
+	}
+	switch {
+	case epoch != h.epoch:
+		return 0, gone("it is from another epoch")
+	case seq > h.last():
+		return 0, &InvalidCursorError{Cursor: cursor, Reason: fmt.Sprintf("the newest event is %d", h.last())}
+	case seq+1 < h.first:
+		return 0, gone(fmt.Sprintf("the oldest event kept is %d", h.first))
+	}
+	return seq, nil
+}

@@ -1,0 +1,36 @@
+// Package hub takes events, numbers them, and hands them to whoever follows.
+// It knows neither D-Bus nor netlink.
+//
+// # One ring, many cursors
+//
+// The hub keeps the newest events in one ring. A [Subscription] is a [Filter]
+// and a position in that ring, nothing more: there is no queue per subscriber.
+// From this follow all the promises of the package:
+//
+//   - [Hub.Commit] is the only way in. Under one lock it numbers the events,
+//     appends them to the log, updates the views and the ring, and wakes the
+//     subscribers that wait for them. It never waits for a subscriber.
+//   - Order: all subscribers see the same events in the same order, the order
+//     of their sequence numbers. Numbers are consecutive and start at 1.
+//   - Loss: a subscriber that falls off the old end of the ring is told with a
+//     [LappedError] that says how many numbers it lost, then goes on with the
+//     oldest event that is left. It is never skipped in silence.
+//   - Memory is bounded by the ring ([Config].History events and
+//     [Config].HistoryBytes), however slow or many the subscribers are.
+//   - A snapshot ([Hub.Interfaces], [Hub.Containers]) and its cursor are taken
+//     under the same lock as commits: the snapshot plus the events after the
+//     cursor is the current state.
+//   - An [Event] is immutable once committed. An encoding of it is made once
+//     and kept with it, see [Event.Encoding].
+//
+// # Waiting
+//
+// Subscriptions that wait are indexed by what they can match (see index.go), so
+// that an event costs those who want it and nobody else: ten thousand waiters
+// for other containers add nothing to a commit.
+//
+// # What is not promised
+//
+// Events live in memory only unless a [Log] is configured, and then for as long
+// as that log promises. Times are CLOCK_REALTIME and may go back; numbers do not.
+package hub

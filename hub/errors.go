@@ -1,0 +1,90 @@
+package hub
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrClosed is returned by calls on a hub or subscription that was closed.
+var ErrClosed = errors.New("hub: closed")
+
+// InvalidEventError says what is wrong with an event.
+type InvalidEventError struct {
+	Type     string // type of the event, as it came
+	Option   string // the option at fault; "" if it is the type itself
+	Got      string // what came
+	Expected string // what was expected
+}
+
+func (e *InvalidEventError) Error() string {
+	if e.Option == "" {
+		return fmt.Sprintf("event type %q: got %s, expected %s", clip(e.Type), e.Got, e.Expected)
+	}
+	return fmt.Sprintf("event of type %q, option %q: got %s, expected %s", clip(e.Type), clip(e.Option), e.Got, e.Expected)
+}
+
+// TooLargeError says which limit something is over.
+type TooLargeError struct {
+	What  string // what was counted, like "options of one event"
+	Got   int    // how many there were, at least
+	Limit int
+}
+
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("too large: %d %s, the limit is %d", e.Got, e.What, e.Limit)
+}
+
+// InvalidFilterError says what is wrong with a filter.
+type InvalidFilterError struct {
+	Key    string // the key at fault
+	Reason string
+}
+
+func (e *InvalidFilterError) Error() string {
+	return fmt.Sprintf("filter key %q: %s", clip(e.Key), e.Reason)
+}
+
+// InvalidCursorError says what is wrong with a cursor.
+type InvalidCursorError struct {
+	Cursor string
+	Reason string
+}
+
+func (e *InvalidCursorError) Error() string {
+	return fmt.Sprintf("cursor %q: %s", clip(e.Cursor), e.Reason)
+}
+
+// GoneError says that the events after a cursor are no longer kept.
+type GoneError struct {
+	Cursor string
+	Oldest string // cursor from which everything that is kept follows
+	Reason string
+}
+
+func (e *GoneError) Error() string {
+	return fmt.Sprintf("cursor %q: %s; list again and go on from there, or from %q", clip(e.Cursor), e.Reason, e.Oldest)
+}
+
+// LappedError tells a subscriber that it was too slow: events fell out of the
+// ring before it read them. The subscription goes on with the oldest event that
+// is left.
+type LappedError struct {
+	First, Last uint64 // the sequence numbers lost, both included
+}
+
+// Lost returns how many sequence numbers were lost. With a filter, that is an
+// upper bound of the events lost: the hub no longer knows which ones matched.
+func (e *LappedError) Lost() uint64 { return e.Last - e.First + 1 }
+
+func (e *LappedError) Error() string {
+	return fmt.Sprintf("lapped: lost %d events, %d to %d", e.Lost(), e.First, e.Last)
+}
+
+// clip shortens what a stranger sent before it goes into a message.
+func clip(s string) string {
+	const most = 80
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}

@@ -1,0 +1,102 @@
+package hub
+
+import (
+	"fmt"
+	"slices"
+)
+
+// The keys that a filter may name, in the order of filterKeys.
+const (
+	keyType = iota
+	keyAction
+	keyPool
+	keyID
+	keySource
+	keyName
+	keyVeth
+	numKeys
+)
+
+// filterKeys returns the names of the keys, by index.
+func filterKeys() [numKeys]string {
+	return [numKeys]string{"type", "action", "pool", "id", "source", "name", "veth"}
+}
+
+// MaxFilterValues is how many values a filter may have over all of its keys.
+const MaxFilterValues = 1024
+
+// Filter says which events pass: for each key that it names, the event's value
+// is one of those listed. The zero Filter passes everything. Filters are
+// immutable and may be shared.
+type Filter struct {
+	values [numKeys][]string // nil: any value
+	total  int
+}
+
+// With returns a filter that in addition asks for the key to be one of values.
+// Keys are type, action, pool, id, source, and name and veth for the options of
+// these names. The error is an [InvalidFilterError]: the key is unknown or named
+// twice, there is no value, or there are more than [MaxFilterValues] in all.
+func (f Filter) With(key string, values ...string) (Filter, error) {
+	keys := filterKeys()
+	i := slices.Index(keys[:], key)
+	switch {
+	case i < 0:
+		return f, &InvalidFilterError{Key: key, Reason: fmt.Sprintf("unknown; the keys are %v", keys)}
+	case f.values[i] != nil:
+		return f, &InvalidFilterError{Key: key, Reason: "named twice"}
+	case len(values) == 0:
+		return f, &InvalidFilterError{Key: key, Reason: "no value; leave the key out to let any pass"}
+	case f.total+len(values) > MaxFilterValues:
+		return f, &InvalidFilterError{Key: key, Reason: fmt.Sprintf("more than %d values in all", MaxFilterValues)}
+	}
+	unique := slices.Clone(values)
+	slices.Sort(unique)
+	f.values[i] = slices.Compact(unique)
+	f.total += len(f.values[i])
+	return f, nil
+}
+
+// Empty reports whether f passes everything.
+func (f *Filter) Empty() bool { return f.total == 0 }
+
+// Match reports whether e passes.
+func (f *Filter) Match(e *Event) bool { return f.total == 0 || f.matchKeys(&e.keys) }
+
+func (f *Filter) matchKeys(keys *[numKeys]string) bool {
+	for i := range f.values {
+		if f.values[i] == nil {
+			continue
+		}
+		if len(f.values[i]) == 1 {
+			if f.values[i][0] != keys[i] {
+				return false
+			}
+			continue
+		}
+		if _, ok := slices.BinarySearch(f.values[i], keys[i]); !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// Values returns what the filter asks of a key, nil if any value passes.
+func (f *Filter) Values(key string) []string {
+	keys := filterKeys()
+	if i := slices.Index(keys[:], key); i >= 0 {
+		return slices.Clone(f.values[i])
+	}
+	return nil
+}
+
+// Keys returns the names of the keys that f asks something of.
+func (f *Filter) Keys() []string {
+	var named []string
+	for i, key := range filterKeys() {
+		if f.values[i] != nil {
+			named = append(named, key)
+		}
+	}
+	return named
+}

@@ -1,0 +1,163 @@
+package hub
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Defaults and limits of a [Config].
+const (
+	DefaultHistory      = 16384    // events
+	DefaultHistoryBytes = 64 << 20 // bytes of memory, about
+	MaxHistory          = 1 << 24  // events
+	MaxBatch            = 1024     // events in one Commit
+)
+
+// Config configures a [Hub]. The zero Config is ready for use.
+type Config struct {
+	// History is how many events the ring keeps, DefaultHistory if 0.
+	History int
+	// HistoryBytes is about how much memory the events in the ring may take,
+	// DefaultHistoryBytes if 0. The oldest leave early when the newest are large;
+	// at least one is kept.
+	HistoryBytes int
+	// Log is where each commit is appended before anybody sees it; nil keeps
+	// events in memory only.
+	Log Log
+}
+
+// Log makes commits durable. The hub calls it with its lock held and in the
+// order of the numbers, so it must not call back, nor block for longer than a
+// write takes. A Log that cannot write keeps that to itself: events go on in
+// memory, and Durable tells.
+type Log interface {
+	// Append takes a batch whose events are numbered and whose time is set.
+	Append(batch *Batch)
+	// Durable reports whether everything appended so far is safe.
+	Durable() bool
+}
+
+// Hub is the hub. It is safe for concurrent use.
+type Hub struct {
+	log Log
+
+	mu       sync.Mutex
+	closed   bool
+	epoch    string
+	ring     []*Event // event seq is at seq % len(ring)
+	first    uint64   // number of the oldest event kept
+	next     uint64   // number of the next event
+	bytes    int      // of all events in the ring
+	maxBytes int
+	waiters  waiterIndex
+	views    views
+	counters counters
+}
+
+// New returns an empty hub with a new epoch.
+func New(config Config) (*Hub, error) {
+	if config.History == 0 {
+		config.History = DefaultHistory
+	}
+	if config.HistoryBytes == 0 {
+		config.HistoryBytes = DefaultHistoryBytes
+	}
+	if config.History < 1 || config.History > MaxHistory || config.HistoryBytes < 0 {
+		return nil, fmt.Errorf("hub: history of %d events, %d bytes: expected 1 to %d events", config.History, config.HistoryBytes, MaxHistory)
+	}
+	return &Hub{
+		log: config.Log, epoch: newEpoch(), ring: make([]*Event, config.History), first: 1, next: 1,
+		maxBytes: config.HistoryBytes, waiters: newWaiterIndex(), views: newViews(), counters: newCounters(),
+	}, nil
+}
+
+// Batch is what one [Hub.Commit] takes: events, and the changes to the view of
+// interfaces that belong to them. Either may be empty.
+type Batch struct {
+	Events     []*Event
+	Interfaces []InterfaceChange
+}
+
+// Commit takes a batch, all or none, and returns the number of its first event;
+// the others follow consecutively. The events come from [NewEvent] and belong to
+// the hub from then on. It never waits for a subscriber. The error is
+// [ErrClosed] or a [TooLargeError].
+func (h *Hub) Commit(batch Batch) (first uint64, err error) {
+	if len(batch.Events) > MaxBatch {
+		return 0, &TooLargeError{What: "events in one batch", Got: len(batch.Events), Limit: MaxBatch}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return 0, ErrClosed
+	}
+	first = h.next
+	now := time.Now().Round(0).Truncate(time.Microsecond)
+	for i, e := range batch.Events {
+		e.Seq = first + uint64(i)
+		e.Time = now
+	}
+	if h.log != nil {
+		h.log.Append(&batch)
+	}
+	h.views.apply(&batch)
+	for _, e := range batch.Events {
+		h.counters.addEvent(e.Type)
+		h.push(e)
+		h.waiters.wake(e)
+	}
+	return first, nil
+}
+
+// push appends a numbered event to the ring and drops what no longer fits.
+func (h *Hub) push(e *Event) {
+	h.bytes += e.size
+	for h.next-h.first >= uint64(len(h.ring)) || h.bytes > h.maxBytes && h.first < h.next {
+		slot := &h.ring[h.first%uint64(len(h.ring))]
+		h.bytes -= (*slot).size
+		*slot = nil
+		h.first++
+	}
+	h.ring[h.next%uint64(len(h.ring))] = e
+	h.next++
+}
+
+// last returns the number of the newest event, 0 if there was none yet. The
+// caller holds the lock.
+func (h *Hub) last() uint64 { return h.next - 1 }
+
+// Close ends the hub: commits are refused, and subscriptions end with
+// [ErrClosed] once they have read what is there.
+func (h *Hub) Close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.closed {
+		h.closed = true
+		h.waiters.wakeAll(h.next)
+	}
+}
+
+// Status is the state of a hub at one instant.
+type Status struct {
+	Epoch      string
+	Oldest     uint64 // number of the oldest event kept; Last+1 if there is none
+	Last       uint64 // number of the newest event, 0 if there was none yet
+	Interfaces int
+	Containers int
+	Durable    bool // everything committed so far is safe in the log
+}
+
+// Cursor returns the cursor after the newest event.
+func (s *Status) Cursor() string { return FormatCursor(s.Epoch, s.Last) }
+
+// Status returns the state of the hub.
+func (h *Hub) Status() Status {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return Status{
+		Epoch: h.epoch, Oldest: h.first, Last: h.last(),
+		Interfaces: len(h.views.interfaces), Containers: len(h.views.containers),
+		Durable: h.log != nil && h.log.Durable(),
+	}
+}

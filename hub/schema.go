@@ -1,0 +1,206 @@
+package hub
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// The event types that have a schema. Any other type that matches
+// [a-z][a-z0-9_]{0,63} is taken as it is.
+const (
+	TypeManagement = "management"      // a management command was received, finished, failed
+	TypeState      = "state"           // a container changed state
+	TypeDB         = "db"              // the database of the container manager changed
+	TypeNetif      = "ct_netif"        // a container's network interface
+	TypeInitPID    = "ct_init_pid"     // the container's init process was found
+	TypeScheduled  = "ct_scheduled"    // the CPU scheduler placed the container
+	TypeExit       = "ct_exit"         // the container ended
+	TypeOOM        = "osctl_oomd"      // the out-of-memory daemon acted
+	TypeShutdown   = "osctld_shutdown" // the container manager is going down
+)
+
+// SourceNetlink is the source of events that the netlink watcher made.
+const SourceNetlink = "netlink"
+
+// rule is what the schema says of one option.
+type rule struct {
+	option   string
+	optional bool
+	onlyIf   string   // required only when the event's action is this
+	text     bool     // a string is accepted
+	integer  bool     // an integer of any width is accepted
+	dict     bool     // a dict is accepted
+	oneOf    []string // the closed list of texts, nil if any
+}
+
+func text(option string, oneOf ...string) rule {
+	return rule{option: option, text: true, oneOf: oneOf}
+}
+
+func integer(option string) rule { return rule{option: option, integer: true} }
+
+func optional(r rule) rule {
+	r.optional = true
+	return r
+}
+
+// schemas say which options each known type has. They follow the Eventd of
+// osctld, whose consumers must understand these events: an interface that is
+// added or renamed by the manager has no veth there, so veth is not required.
+func schemaOf(typ string) []rule {
+	switch typ {
+	case TypeManagement:
+		return []rule{
+			{option: "id", text: true, integer: true},
+			text("cmd"),
+			{option: "opts", dict: true},
+			text("state", "run", "done", "failed"),
+		}
+	case TypeState:
+		return []rule{text("pool"), text("id"), text("state"), optional(integer("init_pid"))}
+	case TypeDB:
+		return []rule{
+			text("object", "pool", "user", "group", "container"), text("pool"), text("id"),
+			text("action", "add", "remove"),
+		}
+	case TypeNetif:
+		return []rule{
+			text("pool"), text("id"), text("action", "add", "remove", "rename", "up", "down"), text("name"),
+			{option: "new_name", text: true, onlyIf: "rename"},
+			optional(text("veth")),
+		}
+	case TypeInitPID:
+		return []rule{text("pool"), text("id"), integer("init_pid")}
+	case TypeScheduled:
+		return []rule{text("pool"), text("id"), integer("cpu_package_inuse")}
+	case TypeExit:
+		return []rule{text("pool"), text("id"), text("exit_type")}
+	case TypeOOM:
+		return []rule{text("pool"), text("id"), text("action"), integer("time")}
+	}
+	return nil
+}
+
+// validate checks a whole event against the limits and its schema.
+func validate(typ string, options Options) error {
+	if !validName(typ, false) {
+		return &InvalidEventError{Type: typ, Got: strconv.Quote(clip(typ)), Expected: "a type that matches [a-z][a-z0-9_]{0,63}"}
+	}
+	if len(options) > MaxOptions {
+		return &TooLargeError{What: "options of one event", Got: len(options), Limit: MaxOptions}
+	}
+	for i := range options {
+		if err := validateOption(typ, options, i); err != nil {
+			return err
+		}
+	}
+	for _, r := range schemaOf(typ) {
+		if err := r.check(typ, options); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// validateOption checks what holds for each option of any type.
+func validateOption(typ string, options Options, i int) error {
+	o := &options[i]
+	bad := func(got, expected string) error {
+		return &InvalidEventError{Type: typ, Option: o.Name, Got: got, Expected: expected}
+	}
+	if !validName(o.Name, true) {
+		return bad(strconv.Quote(clip(o.Name)), "an option name that matches [a-z][a-z0-9_-]{0,63}")
+	}
+	for j := range i {
+		if options[j].Name == o.Name {
+			return bad("it twice", "each option once")
+		}
+	}
+	if o.Value.Depth(MaxNesting) > MaxNesting {
+		return bad("deeper nesting", fmt.Sprintf("at most %d nested containers", MaxNesting))
+	}
+	if problem := checkText(o.Value); problem != "" {
+		return bad(problem, "strings of valid UTF-8 without NUL")
+	}
+	return nil
+}
+
+// check applies one rule of a schema.
+func (r *rule) check(typ string, options Options) error {
+	v, ok := options.Get(r.option)
+	bad := func(got, expected string) error {
+		return &InvalidEventError{Type: typ, Option: r.option, Got: got, Expected: expected}
+	}
+	if !ok {
+		if r.optional || r.onlyIf != "" && options.Text("action") != r.onlyIf {
+			return nil
+		}
+		return bad("nothing", r.expected())
+	}
+	switch {
+	case r.text && v.kind == KindString:
+		if r.oneOf != nil && !slices.Contains(r.oneOf, v.text) {
+			return bad(strconv.Quote(clip(v.text)), r.expected())
+		}
+	case r.integer && v.Integer(), r.dict && v.kind == KindDict:
+	default:
+		return bad(fmt.Sprintf("a value of type %q", clip(v.Type())), r.expected())
+	}
+	return nil
+}
+
+// expected says in words what the rule wants.
+func (r *rule) expected() string {
+	switch {
+	case r.oneOf != nil:
+		return "one of " + strings.Join(r.oneOf, ", ")
+	case r.text && r.integer:
+		return "a string (s) or an integer"
+	case r.integer:
+		return "an integer"
+	case r.dict:
+		return "a dict (a{sv})"
+	default:
+		return "a string (s)"
+	}
+}
+
+// validName reports whether s may be a type, or with dash an option name.
+func validName(s string, dash bool) bool {
+	if s == "" || len(s) > 64 || s[0] < 'a' || s[0] > 'z' {
+		return false
+	}
+	for i := 1; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '_', dash && c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// checkText says what is wrong with the strings in v, "" if nothing.
+func checkText(v Value) string {
+	switch v.kind { //nolint:exhaustive // the rest is numbers, or checked through Items
+	case KindInvalid:
+		return "no value"
+	case KindString, KindPath, KindSignature:
+		if !utf8.ValidString(v.text) {
+			return "a string that is not UTF-8"
+		}
+		if strings.IndexByte(v.text, 0) >= 0 {
+			return "a string with a NUL byte"
+		}
+	}
+	for _, item := range v.Items() {
+		if problem := checkText(item); problem != "" {
+			return problem
+		}
+	}
+	return ""
+}

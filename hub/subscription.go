@@ -1,0 +1,193 @@
+package hub
+
+import (
+	"context"
+)
+
+// Subscription is a filter and a position in the ring. It belongs to one
+// goroutine at a time; different subscriptions are independent.
+type Subscription struct {
+	hub     *Hub
+	filter  Filter
+	entries []entry       // of the index, made once
+	woken   chan struct{} // holds one token after a wake-up
+
+	// Guarded by the hub's lock.
+	pos     uint64 // number of the next event to look at
+	waiting bool   // filed in the index; then nothing from pos on matches
+	closed  bool
+}
+
+// Subscribe starts a subscription at a cursor: one that an earlier call
+// returned, "" for from now on, or [CursorOldest]. It costs nothing until it is
+// read. The error is [InvalidCursorError], [GoneError] or [ErrClosed].
+func (h *Hub) Subscribe(filter Filter, cursor string) (*Subscription, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, ErrClosed
+	}
+	at, err := h.position(cursor)
+	if err != nil {
+		return nil, err
+	}
+	return &Subscription{hub: h, filter: filter, pos: at + 1}, nil
+}
+
+// Next fills events with the next ones that pass the filter, at least one, and
+// returns how many. It waits while there is none. The error is
+//
+//   - that of ctx, when it is done while waiting;
+//   - a [LappedError] when events were lost; the next call goes on with the
+//     oldest one left;
+//   - [ErrClosed] when the hub or the subscription was closed and all is read.
+func (s *Subscription) Next(ctx context.Context, events []*Event) (int, error) {
+	for {
+		n, err := s.Poll(events)
+		if n > 0 || err != nil {
+			return n, err
+		}
+		waiting, err := s.file()
+		if err != nil {
+			return 0, err
+		}
+		if !waiting {
+			continue
+		}
+		select {
+		case <-s.woken:
+		case <-ctx.Done():
+			s.unfile()
+			return 0, ctx.Err()
+		}
+	}
+}
+
+// Poll is Next without waiting: it returns 0 when there is nothing yet.
+func (s *Subscription) Poll(events []*Event) (int, error) {
+	for len(events) > 0 {
+		copied, err := s.take(events)
+		if copied == 0 || err != nil {
+			return 0, err
+		}
+		n := copied
+		if !s.filter.Empty() {
+			n = 0
+			for _, e := range events[:copied] {
+				if s.filter.Match(e) {
+					events[n] = e
+					n++
+				}
+			}
+		}
+		if n > 0 {
+			return n, nil
+		}
+	}
+	return 0, nil
+}
+
+// take copies what follows the position, whether it matches or not, and moves on.
+func (s *Subscription) take(events []*Event) (int, error) {
+	h := s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s.closed {
+		return 0, ErrClosed
+	}
+	if s.pos < h.first {
+		lapped := &LappedError{First: s.pos, Last: h.first - 1}
+		s.pos = h.first
+		h.counters.add(CounterLapped, 1)
+		return 0, lapped
+	}
+	n := int(min(h.next-s.pos, uint64(len(events)))) //nolint:gosec // bounded by a length
+	if n == 0 {
+		return 0, nil
+	}
+	size := uint64(len(h.ring))
+	start := s.pos % size
+	done := copy(events[:n], h.ring[start:])
+	copy(events[done:n], h.ring)
+	s.pos += uint64(n)
+	return n, nil
+}
+
+// file puts the subscription into the index of waiters, unless there is
+// something to read by now.
+func (s *Subscription) file() (bool, error) {
+	h := s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case s.closed:
+		return false, ErrClosed
+	case s.pos != h.next:
+		return false, nil
+	case h.closed:
+		return false, ErrClosed
+	}
+	if s.entries == nil {
+		s.woken = make(chan struct{}, 1)
+		s.entries = entriesFor(s)
+	}
+	h.waiters.add(s)
+	return true, nil
+}
+
+// unfile takes the subscription out of the index and moves it to the newest
+// event: while it was filed, nothing that passed matched. It also takes back the
+// token of a wake-up that crossed with the end of the wait.
+func (s *Subscription) unfile() {
+	h := s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s.waiting {
+		h.waiters.remove(s)
+		s.pos = h.next
+	}
+	select {
+	case <-s.woken:
+	default:
+	}
+}
+
+// wake moves the position to the event that matched and hands over the token.
+// The hub's lock is held; the channel has room, as one wake-up follows one add.
+func (s *Subscription) wake(seq uint64) {
+	s.pos = seq
+	s.woken <- struct{}{}
+}
+
+// Cursor returns the cursor from which the subscription goes on.
+func (s *Subscription) Cursor() string {
+	epoch, seq := s.Position()
+	return FormatCursor(epoch, seq)
+}
+
+// Position returns the epoch, and the number of the last event that the
+// subscription is past.
+func (s *Subscription) Position() (epoch string, seq uint64) {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	return s.hub.epoch, s.pos - 1
+}
+
+// Rewind moves the subscription back to just after event seq: the reader gave
+// back what it could not take. A seq that is not before the position is ignored.
+func (s *Subscription) Rewind(seq uint64) {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	s.pos = min(s.pos, seq+1)
+}
+
+// Close ends the subscription. Next returns [ErrClosed], also one that waits.
+func (s *Subscription) Close() {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	s.closed = true
+	if s.waiting {
+		s.hub.waiters.remove(s)
+		s.wake(s.hub.next)
+	}
+}

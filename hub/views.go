@@ -1,0 +1,128 @@
+package hub
+
+import (
+	"cmp"
+	"container/list"
+	"slices"
+	"time"
+)
+
+// MaxContainers is how many containers the view keeps. When there are more, the
+// one whose state was reported longest ago leaves.
+const MaxContainers = 65536
+
+// LinkState is the state of a veth on the host.
+type LinkState string
+
+// The states of a veth.
+const (
+	LinkUp        LinkState = "up"         // administratively up, with carrier
+	LinkNoCarrier LinkState = "no-carrier" // administratively up, the other end is not
+	LinkDown      LinkState = "down"       // administratively down
+)
+
+// Interface is one veth on the host.
+type Interface struct {
+	Ifindex  uint32
+	Veth     string // name on the host
+	Name     string // name of the peer, inside the container; "" if not known
+	Pool, ID string // the container; "" if not known
+	State    LinkState
+}
+
+// InterfaceChange is one change of the view of interfaces.
+type InterfaceChange struct {
+	Interface Interface // the new row; of a removed one only Ifindex counts
+	Removed   bool
+}
+
+// Container is the last reported state of a container.
+type Container struct {
+	Pool, ID string
+	State    string
+	Time     time.Time // of the last change
+}
+
+type containerKey struct{ pool, id string }
+
+// views are the folds of all commits. They are guarded by the hub's lock.
+type views struct {
+	interfaces map[uint32]Interface
+	containers map[containerKey]*list.Element // values are *Container
+	byAge      *list.List                     // the one changed last in front
+}
+
+func newViews() views {
+	return views{
+		interfaces: map[uint32]Interface{}, containers: map[containerKey]*list.Element{}, byAge: list.New(),
+	}
+}
+
+func (v *views) apply(batch *Batch) {
+	for i := range batch.Interfaces {
+		c := &batch.Interfaces[i]
+		if c.Removed {
+			delete(v.interfaces, c.Interface.Ifindex)
+		} else {
+			v.interfaces[c.Interface.Ifindex] = c.Interface
+		}
+	}
+	for _, e := range batch.Events {
+		key := containerKey{e.Pool, e.ID}
+		switch {
+		case e.Type == TypeState:
+			v.setContainer(key, e)
+		case e.Type == TypeDB && e.Action == "remove" && e.Options.Text("object") == "container":
+			if at, ok := v.containers[key]; ok {
+				v.byAge.Remove(at)
+				delete(v.containers, key)
+			}
+		}
+	}
+}
+
+func (v *views) setContainer(key containerKey, e *Event) {
+	row := &Container{Pool: e.Pool, ID: e.ID, State: e.Action, Time: e.Time}
+	if at, ok := v.containers[key]; ok {
+		at.Value = row
+		v.byAge.MoveToFront(at)
+		return
+	}
+	if len(v.containers) >= MaxContainers {
+		oldest := v.byAge.Back()
+		if old, ok := v.byAge.Remove(oldest).(*Container); ok {
+			delete(v.containers, containerKey{old.Pool, old.ID})
+		}
+	}
+	v.containers[key] = v.byAge.PushFront(row)
+}
+
+// Interfaces returns all veths on the host by ifindex, and the cursor that
+// belongs to exactly this snapshot.
+func (h *Hub) Interfaces() ([]Interface, string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	rows := make([]Interface, 0, len(h.views.interfaces))
+	for _, row := range h.views.interfaces {
+		rows = append(rows, row)
+	}
+	slices.SortFunc(rows, func(a, b Interface) int { return cmp.Compare(a.Ifindex, b.Ifindex) })
+	return rows, FormatCursor(h.epoch, h.last())
+}
+
+// Containers returns the last reported state of all containers, ordered by pool
+// and id, and the cursor that belongs to exactly this snapshot.
+func (h *Hub) Containers() ([]Container, string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	rows := make([]Container, 0, len(h.views.containers))
+	for at := h.views.byAge.Front(); at != nil; at = at.Next() {
+		if row, ok := at.Value.(*Container); ok {
+			rows = append(rows, *row)
+		}
+	}
+	slices.SortFunc(rows, func(a, b Container) int {
+		return cmp.Or(cmp.Compare(a.Pool, b.Pool), cmp.Compare(a.ID, b.ID))
+	})
+	return rows, FormatCursor(h.epoch, h.last())
+}
