@@ -3,7 +3,7 @@ package hub
 // Names of counters that are counted in more than one place.
 const (
 	CounterLapped   = "lapped"           // times a subscriber was lapped
-	CounterRefused  = "reports_refused"  // events that were reported and refused
+	CounterRefused  = "reports_refused"  // calls of Report and ReportBatch that were refused
 	CounterResyncs  = "resyncs"          // comparisons of the link table with a new dump
 	CounterOverruns = "netlink_overruns" // times the kernel dropped link messages
 	counterOther    = "events_other"     // events of types beyond maxCounters

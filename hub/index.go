@@ -100,6 +100,7 @@ func (x *waiterIndex) remove(sub *Subscription) {
 		default:
 			delete(x.lists, e.tuple)
 		}
+		e.prev, e.next = nil, nil // or it would keep subscriptions that ended
 	}
 	set := sub.entries[0].tuple.set
 	if x.sets[set] -= len(sub.entries); x.sets[set] == 0 {

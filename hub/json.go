@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -91,7 +92,7 @@ func (v Value) appendDict(b []byte) []byte {
 		if key.kind == KindString || key.kind == KindPath || key.kind == KindSignature {
 			b = appendString(b, key.text)
 		} else {
-			b = appendString(b, string(key.AppendJSON(nil)))
+			b = appendString(b, strings.Trim(string(key.AppendJSON(nil)), `"`)) // NaN is quoted
 		}
 		b = append(b, ':')
 		b = v.inner.items[i+1].AppendJSON(b)

@@ -51,7 +51,7 @@ func Redact(v Value) Value {
 	}
 	for i := range v.inner.items {
 		item := v.inner.items[i]
-		if v.kind == KindDict && i%2 == 1 && v.inner.items[i-1].kind == KindString && looksSecret(v.inner.items[i-1].text) {
+		if v.kind == KindDict && i%2 == 1 && looksSecret(v.inner.items[i-1].text) {
 			replace(i, hide(item))
 			continue
 		}

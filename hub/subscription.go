@@ -35,17 +35,22 @@ func (h *Hub) Subscribe(filter Filter, cursor string) (*Subscription, error) {
 }
 
 // Next fills events with the next ones that pass the filter, at least one, and
-// returns how many. It waits while there is none. The error is
+// returns how many. It waits while there is none. Into no room at all it reads
+// nothing, and returns 0 at once. The error is
 //
-//   - that of ctx, when it is done while waiting;
+//   - that of ctx, when it is done and there is nothing to read;
 //   - a [LappedError] when events were lost; the next call goes on with the
 //     oldest one left;
 //   - [ErrClosed] when the hub or the subscription was closed and all is read.
 func (s *Subscription) Next(ctx context.Context, events []*Event) (int, error) {
 	for {
 		n, err := s.Poll(events)
-		if n > 0 || err != nil {
+		if n > 0 || err != nil || len(events) == 0 {
 			return n, err
+		}
+		// Where foreign events keep coming it may be long until it can wait.
+		if err := ctx.Err(); err != nil {
+			return 0, err
 		}
 		waiting, err := s.file()
 		if err != nil {
@@ -102,6 +107,9 @@ func (s *Subscription) take(events []*Event) (int, error) {
 		return 0, lapped
 	}
 	n := int(min(h.next-s.pos, uint64(len(events)))) //nolint:gosec // bounded by a length
+	if n == 0 && h.closed {
+		return 0, ErrClosed
+	}
 	if n == 0 {
 		return 0, nil
 	}
@@ -178,7 +186,9 @@ func (s *Subscription) Position() (epoch string, seq uint64) {
 func (s *Subscription) Rewind(seq uint64) {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
-	s.pos = min(s.pos, seq+1)
+	if seq < s.pos { // seq+1 may overflow
+		s.pos = min(s.pos, seq+1)
+	}
 }
 
 // Close ends the subscription. Next returns [ErrClosed], also one that waits.

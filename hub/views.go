@@ -7,9 +7,12 @@ import (
 	"time"
 )
 
-// MaxContainers is how many containers the view keeps. When there are more, the
-// one whose state was reported longest ago leaves.
-const MaxContainers = 65536
+// Limits of the view of containers. When there is more, the containers whose state
+// was reported longest ago leave.
+const (
+	MaxContainers     = 65536
+	maxContainerBytes = 16 << 20 // of pools, ids and states
+)
 
 // LinkState is the state of a veth on the host.
 type LinkState string
@@ -50,6 +53,7 @@ type views struct {
 	interfaces map[uint32]Interface
 	containers map[containerKey]*list.Element // values are *Container
 	byAge      *list.List                     // the one changed last in front
+	bytes      int                            // of the texts of all containers
 }
 
 func newViews() views {
@@ -73,29 +77,33 @@ func (v *views) apply(batch *Batch) {
 		case e.Type == TypeState:
 			v.setContainer(key, e)
 		case e.Type == TypeDB && e.Action == "remove" && e.Options.Text("object") == "container":
-			if at, ok := v.containers[key]; ok {
-				v.byAge.Remove(at)
-				delete(v.containers, key)
-			}
+			v.dropContainer(v.containers[key])
 		}
 	}
 }
 
 func (v *views) setContainer(key containerKey, e *Event) {
+	v.dropContainer(v.containers[key])
 	row := &Container{Pool: e.Pool, ID: e.ID, State: e.Action, Time: e.Time}
-	if at, ok := v.containers[key]; ok {
-		at.Value = row
-		v.byAge.MoveToFront(at)
+	v.bytes += row.textSize()
+	v.containers[key] = v.byAge.PushFront(row)
+	for len(v.containers) > MaxContainers || v.bytes > maxContainerBytes {
+		v.dropContainer(v.byAge.Back())
+	}
+}
+
+// dropContainer removes a container, nil for none.
+func (v *views) dropContainer(at *list.Element) {
+	if at == nil {
 		return
 	}
-	if len(v.containers) >= MaxContainers {
-		oldest := v.byAge.Back()
-		if old, ok := v.byAge.Remove(oldest).(*Container); ok {
-			delete(v.containers, containerKey{old.Pool, old.ID})
-		}
+	if row, ok := v.byAge.Remove(at).(*Container); ok {
+		v.bytes -= row.textSize()
+		delete(v.containers, containerKey{row.Pool, row.ID})
 	}
-	v.containers[key] = v.byAge.PushFront(row)
 }
+
+func (c *Container) textSize() int { return len(c.Pool) + len(c.ID) + len(c.State) }
 
 // Interfaces returns all veths on the host by ifindex, and the cursor that
 // belongs to exactly this snapshot.

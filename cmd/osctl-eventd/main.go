@@ -1,0 +1,53 @@
+// Command osctl-eventd is the event service of a container host: it watches the
+// host's veths, takes the reports of other daemons, and hands all events on over
+// D-Bus as org.osctl.Eventd. README.md at the top of the tree tells how to use it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// version is set by the linker, see the Makefile.
+var version = "0.0.0-dev"
+
+// Exit statuses beside 0. They follow sysexits(3) where systemd does, too.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is main without the process: it returns the exit status.
+func run(args []string, stdout, stderr io.Writer) int {
+	opts, err := parseOptions(args, stdout)
+	switch {
+	case errors.Is(err, errHelp):
+		return 0
+	case err != nil:
+		_, _ = fmt.Fprintf(stderr, "osctl-eventd: %v\nTry 'osctl-eventd --help'.\n", err)
+		return exitUsage
+	case opts.version:
+		_, _ = fmt.Fprintln(stdout, "osctl-eventd "+version)
+		return 0
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	// The second signal finds the default action again, and kills.
+	context.AfterFunc(ctx, stop)
+
+	log := newLogger(stderr, opts.logLevel, underSystemd())
+	if err := serve(ctx, opts, log, stdout); err != nil {
+		log.Error("osctl-eventd failed", errorAttr(err))
+		return exitFailure
+	}
+	return 0
+}

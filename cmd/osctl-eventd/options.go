@@ -1,0 +1,74 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/pflag"
+
+	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/hub"
+)
+
+// busPrivate makes the daemon start a bus of its own.
+const busPrivate = "private"
+
+// stateNone keeps all events in memory.
+const stateNone = "none"
+
+// errHelp is returned after the usage was printed.
+var errHelp = errors.New("help was asked for")
+
+// options are the flags of the daemon.
+type options struct {
+	bus      string
+	stateDir string
+	history  int
+	logLevel slog.Level
+	version  bool
+}
+
+// parseOptions reads the flags. For --help it prints the usage to stdout.
+func parseOptions(args []string, stdout io.Writer) (options, error) {
+	opts := options{}
+	stateDir := "/var/lib/osctl-eventd"
+	if dir := os.Getenv("STATE_DIRECTORY"); dir != "" {
+		stateDir = dir
+	}
+	var level string
+	flags := pflag.NewFlagSet("osctl-eventd", pflag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.SortFlags = false
+	flags.StringVar(&opts.bus, "bus", dbusapi.BusSystem,
+		"`BUS` to serve on: system, session, private (starts a dbus-daemon of its own\nand prints its address), or an address")
+	flags.StringVar(&opts.stateDir, "state-dir", stateDir,
+		"`DIR` for events to survive a restart, or none.\nNot used yet: this version keeps events in memory only")
+	flags.IntVar(&opts.history, "history", hub.DefaultHistory, "how many events are kept, `N`")
+	flags.StringVar(&level, "log-level", "info", "`LEVEL` of what is logged: debug, info, warn, error")
+	flags.BoolVar(&opts.version, "version", false, "print the version and exit")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, pflag.ErrHelp):
+		_, _ = fmt.Fprintf(stdout, "Usage: osctl-eventd [OPTION]...\nThe event service of a container host, on D-Bus as %s.\n\n%s", dbusapi.Name, flags.FlagUsages())
+		return opts, errHelp
+	case err != nil:
+		return opts, err
+	case flags.NArg() > 0:
+		return opts, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	case opts.history < 1 || opts.history > hub.MaxHistory:
+		return opts, fmt.Errorf("--history %d: expected 1 to %d events", opts.history, hub.MaxHistory)
+	case opts.stateDir == "":
+		return opts, errors.New("--state-dir is empty: expected a directory, or none")
+	}
+	if err := opts.logLevel.UnmarshalText([]byte(level)); err != nil {
+		return opts, fmt.Errorf("--log-level %q: expected debug, info, warn or error", level)
+	}
+	if opts.bus != busPrivate {
+		if _, err := dbusapi.ResolveAddress(opts.bus); err != nil {
+			return opts, fmt.Errorf("--bus: %w", err)
+		}
+	}
+	return opts, nil
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch"
+)
+
+// serve wires the parts together and runs them until ctx is done. It stops them
+// against the flow: first what makes events, then what announces them.
+func serve(ctx context.Context, opts options, log *slog.Logger, stdout io.Writer) error {
+	events, err := hub.New(hub.Config{History: opts.history})
+	if err != nil {
+		return err
+	}
+	defer events.Close()
+	group, groupCtx := errgroup.WithContext(ctx)
+	address, err := busAddress(ctx, group, groupCtx, opts.bus, stdout)
+	if err != nil {
+		return err
+	}
+	service, err := dbusapi.New(dbusapi.Config{Hub: events, Log: log, Address: address.text, Version: version})
+	if err != nil {
+		return err
+	}
+	defer address.close()
+	watcher, err := netwatch.New(netwatch.Config{Hub: events, Logger: log})
+	if err != nil {
+		return fmt.Errorf("watch the kernel's links: %w", err)
+	}
+
+	// The service outlives the group's context until the watcher has committed its
+	// last events.
+	serviceCtx, stopService := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopService()
+	group.Go(func() error {
+		defer stopService()
+		return watcher.Run(groupCtx)
+	})
+	group.Go(func() error { return service.Run(serviceCtx) })
+	group.Go(func() error {
+		return supervise(groupCtx, log, events, watcher, service)
+	})
+	return group.Wait()
+}
+
+// bus is where to serve, and how to end it.
+type bus struct {
+	text  string
+	close func()
+}
+
+// busAddress resolves the flag --bus. A private bus is started, its address printed,
+// and its end ends the group.
+func busAddress(ctx context.Context, group *errgroup.Group, groupCtx context.Context, flag string, stdout io.Writer) (bus, error) {
+	if flag != busPrivate {
+		text, err := dbusapi.ResolveAddress(flag)
+		return bus{text, func() {}}, err
+	}
+	private, err := dbusapi.StartPrivateBus(ctx)
+	if err != nil {
+		return bus{}, err
+	}
+	_, _ = fmt.Fprintln(stdout, private.Address)
+	group.Go(func() error { return private.Wait(groupCtx) })
+	return bus{private.Address, private.Close}, nil
+}

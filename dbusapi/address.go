@@ -1,0 +1,85 @@
+package dbusapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// Names of buses that [ResolveAddress] knows.
+const (
+	BusSystem  = "system"
+	BusSession = "session"
+)
+
+// ResolveAddress returns the D-Bus address of a bus: that of the system bus for
+// "system", that of the session bus for "session", each with the environment
+// variable that the reference implementation uses, or the address itself. Only
+// unix sockets can be connected to.
+func ResolveAddress(bus string) (string, error) {
+	switch bus {
+	case BusSystem:
+		if address := os.Getenv("DBUS_SYSTEM_BUS_ADDRESS"); address != "" {
+			return address, nil
+		}
+		return "unix:path=/run/dbus/system_bus_socket", nil
+	case BusSession:
+		if address := os.Getenv("DBUS_SESSION_BUS_ADDRESS"); address != "" {
+			return address, nil
+		}
+		if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+			return "unix:path=" + dbus.EscapeBusAddressValue(dir) + "/bus", nil
+		}
+		return "", errors.New("there is no session bus: neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set")
+	}
+	if !strings.Contains(bus, ":") {
+		return "", fmt.Errorf("bus %q: expected system, session, or an address like unix:path=/run/dbus/system_bus_socket", bus)
+	}
+	return bus, nil
+}
+
+// dialSocket connects to the first reachable socket of an address, which may list
+// several, separated by semicolons.
+func dialSocket(ctx context.Context, address string) (net.Conn, error) {
+	var problems []error
+	for one := range strings.SplitSeq(address, ";") {
+		path, err := socketPath(one)
+		if err == nil {
+			var d net.Dialer
+			var sock net.Conn
+			if sock, err = d.DialContext(ctx, "unix", path); err == nil {
+				return sock, nil
+			}
+		}
+		problems = append(problems, err)
+	}
+	return nil, fmt.Errorf("connect to bus %s: %w", address, errors.Join(problems...))
+}
+
+// socketPath returns the path of the socket of one address, with a leading @ for
+// one in the abstract namespace.
+func socketPath(address string) (string, error) {
+	transport, rest, _ := strings.Cut(address, ":")
+	if transport != "unix" {
+		return "", fmt.Errorf("address %q: only unix: addresses are supported", address)
+	}
+	for pair := range strings.SplitSeq(rest, ",") {
+		key, value, _ := strings.Cut(pair, "=")
+		value, err := dbus.UnescapeBusAddressValue(value)
+		if err != nil {
+			return "", fmt.Errorf("address %q: %w", address, err)
+		}
+		switch key {
+		case "path":
+			return value, nil
+		case "abstract":
+			return "@" + value, nil
+		}
+	}
+	return "", fmt.Errorf("address %q: neither path nor abstract is set", address)
+}

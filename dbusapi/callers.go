@@ -1,0 +1,159 @@
+package dbusapi
+
+import (
+	"bytes"
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+
+	"github.com/osctl/eventd/dbusapi/wire"
+)
+
+const (
+	// maxCallers is how many callers are remembered; the one not seen for longest
+	// is forgotten first, and asked for again when it comes back.
+	maxCallers = 1024
+
+	// callerTimeout bounds asking the bus who a caller is.
+	callerTimeout = 5 * time.Second
+
+	// sourceUnknown is the source of an event whose reporter had left the bus by
+	// the time its call was read. The bus let it call; who it was, it no longer says.
+	sourceUnknown = "unknown"
+)
+
+// caller is who makes calls through one connection to the bus.
+type caller struct {
+	name   string // unique name, never used again while the bus lives
+	uid    uint32
+	known  bool   // uid is valid
+	source string // the event's source: the systemd unit, or uid:N
+}
+
+// callers finds out who calls, and remembers it. It belongs to the reader of the
+// service's connection, and asks over a connection of its own: the reply to a
+// question asked on the service's connection would stand behind all the calls that
+// wait there, so that they would have to be kept in memory meanwhile.
+type callers struct {
+	conn  *conn
+	known map[string]*list.Element // values are *caller
+	byUse *list.List               // the last used in front
+}
+
+func dialCallers(ctx context.Context, address string) (*callers, error) {
+	c, err := dialConn(ctx, address, connConfig{maxBody: 64 << 10, handle: refuse})
+	if err != nil {
+		return nil, err
+	}
+	return &callers{conn: c, known: map[string]*list.Element{}, byUse: list.New()}, nil
+}
+
+// refuse answers calls to a connection that serves nothing.
+func refuse(c *conn, m *message) {
+	if m.Type == wire.TypeCall && m.Flags&wire.FlagNoReply == 0 {
+		_ = c.send(errorReply(m, errorf(errUnknownObject, "nothing is served here, call %s", Name)))
+	}
+}
+
+// get returns who has that unique name.
+func (k *callers) get(ctx context.Context, name string) (*caller, error) {
+	if at, ok := k.known[name]; ok {
+		k.byUse.MoveToFront(at)
+		who, _ := at.Value.(*caller)
+		return who, nil
+	}
+	who, err := k.ask(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if k.byUse.Len() >= maxCallers {
+		if old, ok := k.byUse.Remove(k.byUse.Back()).(*caller); ok {
+			delete(k.known, old.name)
+		}
+	}
+	k.known[name] = k.byUse.PushFront(who)
+	return who, nil
+}
+
+func (k *callers) ask(ctx context.Context, name string) (*caller, error) {
+	ctx, cancel := context.WithTimeout(ctx, callerTimeout)
+	defer cancel()
+	credentials, err := k.credentials(ctx, name)
+	if err != nil {
+		var gone dbus.Error
+		if errors.As(err, &gone) && gone.Name == errNameHasNoOwner {
+			return &caller{name: name, source: sourceUnknown}, nil
+		}
+		return nil, errorf(errTimeout, "the bus did not say who is calling: %v", err)
+	}
+	who := &caller{name: name, source: sourceUnknown}
+	who.uid, who.known = credentials["UnixUserID"].Value().(uint32)
+	if who.known {
+		who.source = fmt.Sprintf("uid:%d", who.uid)
+	}
+	pid, ok := credentials["ProcessID"].Value().(uint32)
+	if !ok {
+		return who, nil
+	}
+	unit := unitOf(pid)
+	if unit == "" {
+		return who, nil
+	}
+	// The number of a process may be given to another one at any time. It was not
+	// if its connection is still there after we looked.
+	if _, err := k.credentials(ctx, name); err == nil {
+		who.source = unit
+	}
+	return who, nil
+}
+
+func (k *callers) credentials(ctx context.Context, name string) (map[string]dbus.Variant, error) {
+	var credentials map[string]dbus.Variant
+	err := k.conn.bus.BusObject().CallWithContext(ctx, busInterface+".GetConnectionCredentials", 0, name).Store(&credentials)
+	return credentials, err
+}
+
+// unitOf returns the systemd unit that a process belongs to, "" if none or if the
+// process is gone.
+func unitOf(pid uint32) string {
+	b, err := os.ReadFile("/proc/" + strconv.FormatUint(uint64(pid), 10) + "/cgroup")
+	if err != nil {
+		return ""
+	}
+	for line := range bytes.Lines(b) {
+		// hierarchy:controllers:path; systemd's is 0:: or, before v2, name=systemd.
+		fields := strings.SplitN(strings.TrimSuffix(string(line), "\n"), ":", 3)
+		if len(fields) != 3 || fields[1] != "name=systemd" && (fields[0] != "0" || fields[1] != "") {
+			continue
+		}
+		if unit := unitOfCgroup(fields[2]); unit != "" {
+			return unit
+		}
+	}
+	return ""
+}
+
+// unitOfCgroup returns the unit of a cgroup path: the first component below the
+// slices. What stands deeper may have been made by the unit itself, or by a systemd
+// inside a container, and says nothing.
+func unitOfCgroup(path string) string {
+	for part := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
+		if strings.HasSuffix(part, ".slice") {
+			continue
+		}
+		for _, suffix := range []string{".service", ".scope"} {
+			if strings.HasSuffix(part, suffix) && len(part) > len(suffix) {
+				return part
+			}
+		}
+		return ""
+	}
+	return ""
+}

@@ -1,0 +1,39 @@
+// Package dbusapi is the service org.osctl.Eventd on a D-Bus message bus, and the
+// client for it.
+//
+// # The service
+//
+// [Service] serves a [hub.Hub]: it takes reports, answers pulls, and announces each
+// event as a signal. The interface is packaging/org.osctl.Eventd.xml.
+//
+//   - Order: calls of one sender are handled in the order sent, so that its events
+//     are numbered in that order. Signals go out in the order of the numbers.
+//   - Loss: what is answered was committed. Signals are best effort beyond the
+//     socket of the bus; when the bus is too slow for the history to hold what waits,
+//     the signal Lapped says what was not announced. After the loss of the bus the
+//     emitter goes on with the first signal that did not go out whole.
+//   - Bounds: one call is handled at a time, and nothing is read from the bus
+//     meanwhile, so that calls wait there and not here. Replies and signals wait in
+//     one buffer of bounded size; while it is full nothing more is read. Pending
+//     WaitEvents calls are bounded for each connection, each user, and in all.
+//   - Shutdown: when the context of Run ends, calls are refused, pending ones
+//     answered, and all signals written before the name is given up.
+//
+// # Why not simply godbus
+//
+// godbus does the authentication and the talk with the bus itself. What others send
+// never reaches it (see conn.go): in version 5.2.4 a message with an array of file
+// descriptors crashes a process that negotiated fd passing, deeply nested variants
+// end the connection, a received body of a few megabytes costs a hundred times its
+// size, and each call runs in a goroutine of its own, so that the order is lost.
+// Here the bytes are checked before they are decoded ([wire.Decoder]), calls are
+// handled by the one goroutine that reads, and events are encoded once.
+//
+// There are two connections. The second one asks the bus who a caller is: the
+// answer on the first would stand behind all the calls that wait there.
+//
+// # The client
+//
+// [Client] makes calls. [Follow] is the loop that misses no event: it survives
+// restarts of the service and of the bus, and says so when events were lost.
+package dbusapi

@@ -1,0 +1,91 @@
+package dbusapi
+
+import (
+	"slices"
+
+	"github.com/osctl/eventd/dbusapi/wire"
+	"github.com/osctl/eventd/hub"
+)
+
+// Types of the rows of the lists.
+const (
+	interfaceType = "(usssssa{sv})"
+	containerType = "(sssta{sv})"
+)
+
+// listFilter reads the filter of a list, which may only name keys that its rows
+// have.
+func (c *call) listFilter(keys ...string) (hub.Filter, error) {
+	d := c.decoder()
+	filter := d.Filter()
+	if err := args(d, nil); err != nil {
+		return filter, err
+	}
+	for _, key := range filter.Keys() {
+		if !slices.Contains(keys, key) {
+			return filter, errorf(ErrInvalidFilter, "filter key %q: %s takes only %v", key, c.Member, keys)
+		}
+	}
+	return filter, nil
+}
+
+// passes reports whether a row's value is one of those that a filter asks for.
+func passes(wanted []string, value string) bool {
+	return wanted == nil || slices.Contains(wanted, value)
+}
+
+// listInterfaces handles ListInterfaces.
+func (c *call) listInterfaces() error {
+	filter, err := c.listFilter("pool", "id", "name", "veth")
+	if err != nil {
+		return err
+	}
+	rows, cursor := c.service.hub.Interfaces()
+	pools, ids, names, veths := filter.Values("pool"), filter.Values("id"), filter.Values("name"), filter.Values("veth")
+	c.reply("sa"+interfaceType, func(e *wire.Encoder) {
+		e.String(cursor)
+		e.Array('(', func() {
+			for i := range rows {
+				row := &rows[i]
+				if passes(pools, row.Pool) && passes(ids, row.ID) && passes(names, row.Name) && passes(veths, row.Veth) {
+					e.Align(8)
+					e.Uint32(row.Ifindex)
+					e.String(row.Veth)
+					e.String(row.Name)
+					e.String(row.Pool)
+					e.String(row.ID)
+					e.String(string(row.State))
+					e.Options(nil)
+				}
+			}
+		})
+	})
+	return nil
+}
+
+// listContainers handles ListContainers.
+func (c *call) listContainers() error {
+	filter, err := c.listFilter("pool", "id")
+	if err != nil {
+		return err
+	}
+	rows, cursor := c.service.hub.Containers()
+	pools, ids := filter.Values("pool"), filter.Values("id")
+	c.reply("sa"+containerType, func(e *wire.Encoder) {
+		e.String(cursor)
+		e.Array('(', func() {
+			for i := range rows {
+				row := &rows[i]
+				if passes(pools, row.Pool) && passes(ids, row.ID) {
+					e.Align(8)
+					e.String(row.Pool)
+					e.String(row.ID)
+					e.String(row.State)
+					e.Uint64(hub.Micros(row.Time))
+					e.Options(nil)
+				}
+			}
+		})
+	})
+	return nil
+}

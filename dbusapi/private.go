@@ -1,0 +1,137 @@
+package dbusapi
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// privateConfig is the configuration of a private bus: whoever may connect, which
+// is the same user and root, may do everything.
+const privateConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>session</type>
+  <listen>unix:path=%s</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow send_destination="*" eavesdrop="true"/>
+    <allow eavesdrop="true"/>
+    <allow own="*"/>
+  </policy>
+</busconfig>
+`
+
+// PrivateBus is a dbus-daemon of our own, for trying things out and for tests.
+type PrivateBus struct {
+	// Address is the address of the bus.
+	Address string
+
+	dir  string
+	stop chan struct{}
+	done chan struct{} // closed when the process has ended
+	err  error         // why, after done
+}
+
+// StartPrivateBus starts a dbus-daemon, which must be installed, and returns when it
+// takes connections. It ends with [PrivateBus.Close], or with this process.
+func StartPrivateBus(ctx context.Context) (*PrivateBus, error) {
+	program, err := exec.LookPath("dbus-daemon")
+	if err != nil {
+		return nil, fmt.Errorf("private bus: %w (Debian package: dbus)", err)
+	}
+	dir, err := os.MkdirTemp("", "osctl-eventd-bus-")
+	if err != nil {
+		return nil, fmt.Errorf("private bus: %w", err)
+	}
+	socket, config := filepath.Join(dir, "socket"), filepath.Join(dir, "bus.conf")
+	text := fmt.Sprintf(privateConfig, dbus.EscapeBusAddressValue(socket))
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("private bus: %w", err), os.RemoveAll(dir))
+	}
+	b := &PrivateBus{
+		Address: "unix:path=" + dbus.EscapeBusAddressValue(socket),
+		dir:     dir, stop: make(chan struct{}), done: make(chan struct{}),
+	}
+	started := make(chan error, 1)
+	go b.run(program, config, started)
+	select {
+	case err = <-started:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		b.Close()
+		return nil, fmt.Errorf("private bus: %w", err)
+	}
+	return b, nil
+}
+
+// run runs the bus. The kernel kills it when the thread that started it ends
+// (PR_SET_PDEATHSIG), so that it does not outlive us; this goroutine keeps that
+// thread to itself.
+func (b *PrivateBus) run(program, config string, started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer close(b.done)
+	cmd := exec.Command(program, "--config-file="+config, "--nofork", "--nopidfile", "--print-address=1") //nolint:gosec,noctx // our own file; stopped below
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	var problems strings.Builder
+	cmd.Stderr = &problems
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		b.err = err
+		started <- err
+		return
+	}
+	ended := make(chan struct{})
+	go func() {
+		select {
+		case <-b.stop:
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+		case <-ended:
+		}
+	}()
+	_, err = bufio.NewReader(out).ReadString('\n')
+	if err == nil {
+		started <- nil
+	}
+	b.err = cmd.Wait()
+	close(ended)
+	if err != nil {
+		started <- fmt.Errorf("dbus-daemon ended (%w): %s", b.err, strings.TrimSpace(problems.String()))
+	}
+}
+
+// Wait returns when the bus has ended, with the reason, or when ctx is done.
+func (b *PrivateBus) Wait(ctx context.Context) error {
+	select {
+	case <-b.done:
+		return fmt.Errorf("the private bus ended: %w", b.err)
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// Close ends the bus and removes its files. It is called once.
+func (b *PrivateBus) Close() {
+	close(b.stop)
+	select {
+	case <-b.done:
+	case <-time.After(stopTimeout):
+	}
+	_ = os.RemoveAll(b.dir)
+}

@@ -1,0 +1,135 @@
+package dbusapi
+
+import (
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/osctl/eventd/dbusapi/wire"
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/packaging"
+)
+
+// properties returns the properties of the service at one instant, in the order of
+// the interface.
+func (s *Service) properties() hub.Options {
+	status := s.hub.Status()
+	counters := s.hub.Counters()
+	var items []hub.Value
+	for _, name := range slices.Sorted(maps.Keys(counters)) {
+		items = append(items, hub.String(name), hub.Uint64(counters[name]))
+	}
+	return hub.Options{
+		{Name: "Version", Value: hub.String(s.Version)},
+		{Name: "Epoch", Value: hub.String(status.Epoch)},
+		{Name: "LastSequence", Value: hub.Uint64(status.Last)},
+		{Name: "OldestSequence", Value: hub.Uint64(status.Oldest)},
+		{Name: "Cursor", Value: hub.String(status.Cursor())},
+		{Name: "InterfaceCount", Value: hub.Uint32(uint32(status.Interfaces))}, //nolint:gosec // the kernel numbers them with 31 bits
+		{Name: "ContainerCount", Value: hub.Uint32(uint32(status.Containers))}, //nolint:gosec // at most hub.MaxContainers
+		{Name: "Durable", Value: hub.Bool(status.Durable)},
+		{Name: "Counters", Value: hub.Dict("s", "t", items)},
+	}
+}
+
+// propertyInterface checks the interface argument of the property methods.
+func propertyInterface(name string, empty bool) error {
+	if name == Interface || empty && name == "" {
+		return nil
+	}
+	return errorf(errUnknownInterface, "there are no properties of interface %.80q, only of %s", name, Interface)
+}
+
+// property returns one property.
+func (s *Service) property(iface, name string) (hub.Value, error) {
+	if err := propertyInterface(iface, true); err != nil {
+		return hub.Value{}, err
+	}
+	value, ok := s.properties().Get(name)
+	if !ok {
+		return value, errorf(errUnknownProperty, "there is no property %.80q", name)
+	}
+	return value, nil
+}
+
+// getProperty handles Properties.Get.
+func (c *call) getProperty() error {
+	d := c.decoder()
+	iface, name := d.String(), d.String()
+	if err := args(d, nil); err != nil {
+		return err
+	}
+	value, err := c.service.property(iface, name)
+	if err != nil {
+		return err
+	}
+	c.reply("v", func(e *wire.Encoder) { e.Variant(value) })
+	return nil
+}
+
+// getAllProperties handles Properties.GetAll.
+func (c *call) getAllProperties() error {
+	d := c.decoder()
+	iface := d.String()
+	if err := args(d, nil); err != nil {
+		return err
+	}
+	var all hub.Options
+	// Every D-Bus interface may be asked for its properties; the standard ones have none.
+	if _, ok := c.service.methods[iface]; !ok || iface == Interface {
+		if err := propertyInterface(iface, true); err != nil {
+			return err
+		}
+		all = c.service.properties()
+	}
+	c.reply("a{sv}", func(e *wire.Encoder) { e.Options(all) })
+	return nil
+}
+
+// setProperty handles Properties.Set: nothing can be set.
+func (c *call) setProperty() error {
+	d := c.decoder()
+	iface, name := d.String(), d.String()
+	if err := d.Err(); err != nil {
+		return args(d, err)
+	}
+	if _, err := c.service.property(iface, name); err != nil {
+		return err
+	}
+	return errorf(errReadOnly, "the property %s can only be read", name)
+}
+
+// introspect handles Introspect, for the object and the nodes on the way to it.
+func (c *call) introspect() error {
+	xml := packaging.Interface
+	if c.Path != Path {
+		below, ok := strings.CutPrefix(Path, strings.TrimSuffix(c.Path, "/")+"/")
+		if !ok {
+			return errorf(errUnknownObject, "there is no object %.80q, the service is at %s", c.Path, Path)
+		}
+		child, _, _ := strings.Cut(below, "/")
+		xml = `<node><node name="` + child + `"/></node>`
+	}
+	c.reply("s", func(e *wire.Encoder) { e.String(xml) })
+	return nil
+}
+
+// ping handles Peer.Ping.
+func (c *call) ping() error {
+	c.reply("", nil)
+	return nil
+}
+
+// machineID handles Peer.GetMachineId.
+func (c *call) machineID() error {
+	id, err := os.ReadFile("/etc/machine-id")
+	if err != nil {
+		id, err = os.ReadFile("/var/lib/dbus/machine-id")
+	}
+	if err != nil {
+		return errorf(errFailed, "this machine has no machine id")
+	}
+	c.reply("s", func(e *wire.Encoder) { e.String(strings.TrimSpace(string(id))) })
+	return nil
+}

@@ -1,0 +1,265 @@
+package dbusapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+
+	"github.com/osctl/eventd/dbusapi/wire"
+	"github.com/osctl/eventd/hub"
+)
+
+// Times of a [Service].
+const (
+	// stopTimeout bounds the orderly end: answering, sending the last signals.
+	stopTimeout = 3 * time.Second
+
+	// firstRetry and lastRetry bound the pause before a lost bus is tried again. It
+	// doubles each time; a bus that restarts is found again well within a second.
+	firstRetry = 20 * time.Millisecond
+	lastRetry  = time.Second
+)
+
+// Config configures a [Service].
+type Config struct {
+	Hub     *hub.Hub
+	Log     *slog.Logger
+	Address string // of the bus, as [ResolveAddress] gives it
+	Version string // the property Version
+
+	// WriteTimeout is how long the bus may take nothing before the connection is
+	// thrown away and made anew; 10 s if 0.
+	WriteTimeout time.Duration
+}
+
+// Service is org.osctl.Eventd on one bus. It keeps the name over restarts of the bus.
+type Service struct {
+	Config
+	hub     *hub.Hub
+	log     *slog.Logger
+	methods map[string]map[string]method
+	sub     *hub.Subscription // of the emitter, over all sessions
+	ready   chan struct{}
+	once    sync.Once
+	current atomic.Pointer[session] // nil while there is no bus
+}
+
+// New returns a service for a hub. Its signals begin with the next event.
+func New(config Config) (*Service, error) {
+	sub, err := config.Hub.Subscribe(hub.Filter{}, "")
+	if err != nil {
+		return nil, err
+	}
+	return &Service{
+		Config: config, hub: config.Hub, log: config.Log, methods: methods(), sub: sub, ready: make(chan struct{}),
+	}, nil
+}
+
+// Ready is closed once the name is owned for the first time.
+func (s *Service) Ready() <-chan struct{} { return s.ready }
+
+// Run serves until ctx is done, then stops in order: no more calls are taken,
+// pending waits are answered, the last signals are sent, the name is given up. When
+// the bus is lost it goes on trying to get it back; only if there is none to begin
+// with, or the name belongs to somebody else then, it returns an error.
+func (s *Service) Run(ctx context.Context) error {
+	pause := firstRetry
+	for {
+		err := s.serve(ctx, func() { pause = firstRetry })
+		select {
+		case <-ctx.Done():
+			return nil
+		default:
+		}
+		select {
+		case <-s.ready:
+		default:
+			return err
+		}
+		s.log.Warn("the bus is lost", slog.Any("error", err), slog.Duration("retry_in", pause))
+		s.hub.Count("bus_losses", 1)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, lastRetry)
+	}
+}
+
+// session is one connection of the service to the bus.
+type session struct {
+	ctx     context.Context //nolint:containedctx // ends the session, for its handlers
+	conn    *conn
+	callers *callers
+	waits   *waits
+	lost    chan struct{} // the name was taken from us
+	stop    atomic.Bool   // calls are refused
+}
+
+// serve connects, owns the name, and serves until the bus is lost or ctx is done.
+func (s *Service) serve(ctx context.Context, connected func()) error {
+	live, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	ss := &session{ctx: live, waits: newWaits(live), lost: make(chan struct{}, 1)}
+	var err error
+	if ss.callers, err = dialCallers(ctx, s.Address); err != nil {
+		return err
+	}
+	defer ss.callers.conn.close()
+	ss.conn, err = dialConn(ctx, s.Address, connConfig{
+		maxBody: maxCallBody, timeout: s.WriteTimeout,
+		handle: func(_ *conn, m *message) { s.receive(ss, m) },
+	})
+	if err != nil {
+		return err
+	}
+	defer ss.conn.close()
+	defer ss.waits.close()
+	if err := own(ctx, ss.conn); err != nil {
+		return err
+	}
+	s.log.Info("on the bus", slog.String("address", s.Address), slog.String("unique_name", ss.conn.name))
+	s.current.Store(ss)
+	defer s.current.Store(nil)
+	connected()
+	s.once.Do(func() { close(s.ready) })
+	return s.emitUntil(ctx, ss)
+}
+
+// emitUntil runs the emitter until the bus is lost or ctx is done.
+func (s *Service) emitUntil(ctx context.Context, ss *session) error {
+	_, sent := s.sub.Position()
+	emitting, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- s.emit(emitting, ss.conn) }()
+	var err error
+	select {
+	case <-ctx.Done():
+	case <-ss.conn.done:
+		err = ss.conn.reason(errOutboxClosed)
+	case <-ss.callers.conn.done:
+		err = ss.callers.conn.reason(errOutboxClosed)
+	case <-ss.lost:
+		err = errors.New("the name " + Name + " was taken away")
+	}
+	cancel()
+	if err != nil {
+		ss.conn.fail(err)
+		<-ended //nolint:errcheck // the emitter failed for the same reason
+	} else {
+		timer := time.AfterFunc(stopTimeout, func() {
+			ss.conn.fail(fmt.Errorf("the bus took nothing for %v while stopping", stopTimeout))
+		})
+		defer timer.Stop()
+		<-ended //nolint:errcheck // its end was asked for
+		err = s.finish(ss)
+	}
+	// Signals that did not make it to the socket are sent over the next connection.
+	s.sub.Rewind(max(sent, ss.conn.out.lastSent()))
+	return err
+}
+
+// finish ends a session in order. It is bounded by its caller, who fails the
+// connection when it takes too long.
+func (s *Service) finish(ss *session) error {
+	ss.stop.Store(true)
+	bus := ss.conn.bus.BusObject()
+	// The reply is read after the call that was being handled when stop was set, so
+	// from then on nothing is committed.
+	if err := bus.CallWithContext(ss.ctx, busInterface+".GetId", 0).Err; err != nil {
+		return err
+	}
+	ss.waits.close()
+	if err := s.drain(ss.conn); err != nil {
+		return err
+	}
+	if err := bus.CallWithContext(ss.ctx, busInterface+".ReleaseName", 0, Name).Err; err != nil {
+		return err
+	}
+	return ss.conn.out.flush()
+}
+
+// own asks for the name, and to be told when others leave the bus.
+func own(ctx context.Context, c *conn) error {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	rule := "type='signal',sender='" + busName + "',interface='" + busInterface + "',member='NameOwnerChanged',arg2=''"
+	if err := c.bus.BusObject().CallWithContext(ctx, busInterface+".AddMatch", 0, rule).Err; err != nil {
+		return fmt.Errorf("watch for clients that leave: %w", err)
+	}
+	var answer uint32
+	err := c.bus.BusObject().CallWithContext(ctx, busInterface+".RequestName", 0, Name, uint32(dbus.NameFlagDoNotQueue)).Store(&answer)
+	if err != nil {
+		return fmt.Errorf("own the name %s: %w", Name, err)
+	}
+	if dbus.RequestNameReply(answer) != dbus.RequestNameReplyPrimaryOwner {
+		var owner string
+		_ = c.bus.BusObject().CallWithContext(ctx, busInterface+".GetNameOwner", 0, Name).Store(&owner)
+		return fmt.Errorf("the name %s already has an owner, %s: is another osctl-eventd running?", Name, owner)
+	}
+	return nil
+}
+
+// receive handles a message that came in, called in order by the reader.
+func (s *Service) receive(ss *session, m *message) {
+	switch {
+	case m.Sender == busName && m.Type == wire.TypeSignal:
+		s.busSignal(ss, m)
+	case m.Type != wire.TypeCall:
+		s.hub.Count("messages_ignored", 1) // a signal, or a reply to nothing
+	default:
+		c := &call{message: m, service: s, session: ss}
+		if ss.stop.Load() {
+			c.fail(hub.ErrClosed)
+			return
+		}
+		found, err := s.find(m)
+		if err == nil {
+			err = found.handle(c)
+		}
+		if err != nil {
+			c.fail(err)
+		}
+	}
+}
+
+// busSignal handles a signal of the bus itself.
+func (s *Service) busSignal(ss *session, m *message) {
+	d := m.decoder()
+	name := d.String()
+	if d.Err() != nil || m.Interface != busInterface {
+		return
+	}
+	switch m.Member {
+	case "NameOwnerChanged":
+		ss.waits.gone(name)
+	case "NameLost":
+		if name == Name && !ss.stop.Load() {
+			select {
+			case ss.lost <- struct{}{}:
+			default: // it is known already
+			}
+		}
+	}
+}
+
+// Check reports whether the service makes progress: the bus answers, or the
+// service is busy getting it back. It is what a watchdog asks.
+func (s *Service) Check(ctx context.Context) error {
+	ss := s.current.Load()
+	if ss == nil {
+		return nil
+	}
+	err := ss.conn.bus.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.Peer.Ping", 0).Err
+	if err != nil && s.current.Load() == ss {
+		return fmt.Errorf("the bus does not answer: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,182 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/osctl/eventd/hub"
+)
+
+// EventType is the D-Bus type of an event: the body of the signal without the
+// parentheses, and the element of the array that WaitEvents returns.
+const EventType = "ssssstta{sv}"
+
+// MaxEvent is the largest encoded event, in bytes.
+const MaxEvent = 64 << 10
+
+// EncodeEvent returns the encoding of an event as [EventType]. It may be copied to
+// any place in a body that is a multiple of 8.
+func EncodeEvent(event *hub.Event) []byte {
+	e := Encoder{Bytes: make([]byte, 0, 256)}
+	e.event(event)
+	return e.Bytes
+}
+
+func (e *Encoder) event(event *hub.Event) {
+	e.String(event.Type)
+	e.String(event.Action)
+	e.String(event.Pool)
+	e.String(event.ID)
+	e.String(event.Source)
+	e.Uint64(event.Seq)
+	e.Uint64(hub.Micros(event.Time))
+	e.Options(event.Options)
+}
+
+// Events appends an array of events, encoding each at most once in its life.
+func (e *Encoder) Events(events []*hub.Event) {
+	e.Array('(', func() {
+		for _, event := range events {
+			e.Align(8)
+			e.Bytes = append(e.Bytes, event.Encoding(EncodeEvent)...)
+		}
+	})
+}
+
+// Structs reads an array of structs: each reads the fields of one, and returns
+// false to stop.
+func (d *Decoder) Structs(each func() bool) {
+	for end := d.array('('); d.more(end); {
+		d.take(0, 8)
+		if !each() {
+			return
+		}
+	}
+}
+
+// Events reads an array of events, as a client does.
+func (d *Decoder) Events() []*hub.Event {
+	var events []*hub.Event
+	for end := d.array('('); d.more(end); {
+		d.take(0, 8)
+		event := &hub.Event{
+			Type: d.String(), Action: d.String(), Pool: d.String(), ID: d.String(), Source: d.String(),
+			Seq: d.Uint64(), Time: time.UnixMicro(int64(d.Uint64())), //nolint:gosec // a time of this era
+		}
+		event.Options = d.anyOptions()
+		if d.err == nil {
+			events = append(events, event)
+		}
+	}
+	return events
+}
+
+// anyOptions reads an a{sv} that a server sent.
+func (d *Decoder) anyOptions() hub.Options {
+	var options hub.Options
+	for end := d.array('{'); d.more(end); {
+		d.take(0, 8)
+		name, typ := d.String(), d.variantType()
+		if d.err != nil {
+			return nil
+		}
+		options = append(options, hub.Option{Name: name, Value: d.Value(typ, maxTotalNesting)})
+	}
+	return options
+}
+
+// Options reads an a{sv} that a client sent as the options of an event of that
+// type. What is wrong with one option is told as a [hub.InvalidEventError] that
+// names it; more than MaxEvent bytes, or too many options, as a
+// [hub.TooLargeError].
+func (d *Decoder) Options(event string) hub.Options {
+	start := d.pos
+	end := d.array('{')
+	if d.err == nil && end-start > MaxEvent {
+		d.err = &hub.TooLargeError{What: "bytes of one event", Got: end - start, Limit: MaxEvent}
+	}
+	var options hub.Options
+	for d.more(end) {
+		if len(options) == hub.MaxOptions {
+			d.err = &hub.TooLargeError{What: "options of one event", Got: len(options) + 1, Limit: hub.MaxOptions}
+			return nil
+		}
+		d.take(0, 8)
+		option := hub.Option{Name: d.String()}
+		if d.err != nil {
+			return nil
+		}
+		if options == nil {
+			options = make(hub.Options, 0, 8)
+		}
+		if typ := d.variantType(); d.err == nil {
+			option.Value = d.Value(typ, hub.MaxNesting)
+		}
+		if d.err != nil {
+			d.err = optionError(event, option.Name, d.err)
+			return nil
+		}
+		options = append(options, option)
+	}
+	return options
+}
+
+// optionError says which option an error of decoding belongs to.
+func optionError(event, option string, err error) error {
+	invalid := &hub.InvalidEventError{Type: event, Option: option, Got: err.Error(), Expected: "a valid D-Bus value"}
+	switch {
+	case errors.Is(err, errTooDeep):
+		invalid.Got, invalid.Expected = "deeper nesting", fmt.Sprintf("at most %d nested containers", hub.MaxNesting)
+	case errors.Is(err, errUnixFD):
+		invalid.Got, invalid.Expected = "a file descriptor (h)", "a value without file descriptors"
+	case errors.Is(err, errUTF8):
+		invalid.Got, invalid.Expected = "a string that is not UTF-8", "strings of valid UTF-8 without NUL"
+	}
+	return invalid
+}
+
+// Filter reads a filter: an a{sv} whose values are a string or an array of
+// strings. The error is a [hub.InvalidFilterError] where a key is at fault.
+func (d *Decoder) Filter() hub.Filter {
+	var filter hub.Filter
+	for end := d.array('{'); d.more(end); {
+		d.take(0, 8)
+		key, typ := d.String(), d.variantType()
+		if d.err != nil {
+			return hub.Filter{}
+		}
+		var values []string
+		switch typ {
+		case "s":
+			values = []string{d.String()}
+		case "as":
+			for end := d.array('s'); d.more(end); {
+				if values = append(values, d.String()); len(values) > hub.MaxFilterValues {
+					break
+				}
+			}
+		default:
+			d.err = &hub.InvalidFilterError{Key: key, Reason: fmt.Sprintf("a value of type %q; expected a string (s) or an array of strings (as)", typ)}
+		}
+		if d.err != nil {
+			return hub.Filter{}
+		}
+		var err error
+		if filter, err = filter.With(key, values...); err != nil {
+			d.err = err
+		}
+	}
+	return filter
+}
+
+// Filter appends a filter as a{sv}.
+func (e *Encoder) Filter(filter hub.Filter) {
+	e.Array('{', func() {
+		for _, key := range filter.Keys() {
+			e.Align(8)
+			e.String(key)
+			e.Variant(hub.Strings(filter.Values(key)...))
+		}
+	})
+}

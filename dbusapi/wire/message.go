@@ -1,0 +1,194 @@
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// Message types.
+const (
+	TypeCall   = 1
+	TypeReply  = 2
+	TypeError  = 3
+	TypeSignal = 4
+)
+
+// FlagNoReply marks a call whose sender wants no reply.
+const FlagNoReply = 1
+
+// FixedSize is the size of the part of a header that has a fixed size, with the
+// length of the fields.
+const FixedSize = 16
+
+// maxMessage is the largest message that the specification allows.
+const maxMessage = 1 << 27
+
+// Header fields.
+const (
+	fieldPath        = 1
+	fieldInterface   = 2
+	fieldMember      = 3
+	fieldErrorName   = 4
+	fieldReplySerial = 5
+	fieldDestination = 6
+	fieldSender      = 7
+	fieldSignature   = 8
+	fieldUnixFDs     = 9
+)
+
+// Header is the header of a message.
+type Header struct {
+	Type        byte
+	Flags       byte
+	BigEndian   bool
+	Serial      uint32
+	BodySize    int // bytes
+	ReplySerial uint32
+	Path        string
+	Interface   string
+	Member      string
+	ErrorName   string
+	Destination string
+	Sender      string
+	Signature   string
+}
+
+// ErrHeader is wrapped by errors about the header of a message.
+var ErrHeader = errors.New("invalid message header")
+
+// Sizes reads the fixed part of a header and returns how long the whole header is
+// with its padding, and the body, in bytes. An error means that the stream cannot
+// be followed any further.
+func Sizes(fixed []byte) (header, body int, err error) {
+	var order binary.ByteOrder
+	switch {
+	case len(fixed) < FixedSize:
+		return 0, 0, fmt.Errorf("%w: %d bytes", ErrHeader, len(fixed))
+	case fixed[0] == 'l':
+		order = binary.LittleEndian
+	case fixed[0] == 'B':
+		order = binary.BigEndian
+	default:
+		return 0, 0, fmt.Errorf("%w: byte order %q", ErrHeader, fixed[0])
+	}
+	if fixed[3] != 1 {
+		return 0, 0, fmt.Errorf("%w: protocol version %d", ErrHeader, fixed[3])
+	}
+	size, fields := uint64(order.Uint32(fixed[4:])), uint64(order.Uint32(fixed[12:]))
+	padded := (FixedSize + fields + 7) &^ 7
+	if fields > maxArrayBytes || padded+size > maxMessage {
+		return 0, 0, fmt.Errorf("%w: %d bytes of fields and %d of body", ErrHeader, fields, size)
+	}
+	return int(padded), int(size), nil //nolint:gosec // checked above
+}
+
+// ParseHeader reads a whole header, as long as [Sizes] said. Unknown fields are
+// passed over.
+func ParseHeader(b []byte) (*Header, error) {
+	_, body, err := Sizes(b)
+	if err != nil {
+		return nil, err
+	}
+	h := &Header{Type: b[1], Flags: b[2], BigEndian: b[0] == 'B', BodySize: body}
+	d := NewDecoder(string(b), h.BigEndian)
+	d.pos = 8
+	h.Serial = d.Uint32()
+	for end := d.array('('); d.more(end); {
+		d.take(0, 8)
+		code, typ := d.Byte(), d.variantType()
+		if d.err == nil {
+			h.field(d, code, typ)
+		}
+	}
+	if d.err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrHeader, d.err)
+	}
+	return h, nil
+}
+
+func (h *Header) field(d *Decoder, code byte, typ string) {
+	target, want := (*string)(nil), "s"
+	switch code {
+	case fieldPath:
+		target, want = &h.Path, "o"
+	case fieldInterface:
+		target = &h.Interface
+	case fieldMember:
+		target = &h.Member
+	case fieldErrorName:
+		target = &h.ErrorName
+	case fieldDestination:
+		target = &h.Destination
+	case fieldSender:
+		target = &h.Sender
+	case fieldSignature:
+		target, want = &h.Signature, "g"
+	case fieldReplySerial, fieldUnixFDs:
+		want = "u"
+	default:
+		d.Value(typ, maxTotalNesting)
+		return
+	}
+	if typ != want {
+		d.fail(errSignature)
+		return
+	}
+	switch {
+	case code == fieldReplySerial:
+		h.ReplySerial = d.Uint32()
+	case target == nil:
+		d.Uint32()
+	case want == "g":
+		*target = d.counted(int(d.Byte())) // compared with what is expected, where it is used
+	default:
+		*target = d.String()
+	}
+}
+
+// Begin appends the header of a message whose body is appended next; [Encoder.End]
+// closes it. h.BodySize, BigEndian and Sender are ignored: the bus sets the sender.
+func (e *Encoder) Begin(h *Header) {
+	e.base = len(e.Bytes)
+	e.Bytes = append(e.Bytes, 'l', h.Type, h.Flags, 1, 0, 0, 0, 0)
+	e.Uint32(h.Serial)
+	e.Array('(', func() {
+		e.textField(fieldPath, "o", h.Path)
+		e.textField(fieldInterface, "s", h.Interface)
+		e.textField(fieldMember, "s", h.Member)
+		e.textField(fieldErrorName, "s", h.ErrorName)
+		e.textField(fieldDestination, "s", h.Destination)
+		if h.ReplySerial != 0 {
+			e.Align(8)
+			e.Byte(fieldReplySerial)
+			e.Signature("u")
+			e.Uint32(h.ReplySerial)
+		}
+		if h.Signature != "" {
+			e.Align(8)
+			e.Byte(fieldSignature)
+			e.Signature("g")
+			e.Signature(h.Signature)
+		}
+	})
+	e.Align(8)
+}
+
+func (e *Encoder) textField(code byte, typ, value string) {
+	if value == "" {
+		return
+	}
+	e.Align(8)
+	e.Byte(code)
+	e.Signature(typ)
+	e.String(value)
+}
+
+// BodyStart returns the offset in Bytes at which the body of the message begins,
+// when it is called right after Begin.
+func (e *Encoder) BodyStart() int { return len(e.Bytes) }
+
+// End sets the size of the body that began at start.
+func (e *Encoder) End(start int) {
+	binary.LittleEndian.PutUint32(e.Bytes[e.base+4:], uint32(len(e.Bytes)-start)) //nolint:gosec // messages are bounded
+}

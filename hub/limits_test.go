@@ -1,0 +1,136 @@
+package hub
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+func TestTypeNames(t *testing.T) {
+	for _, good := range []string{"a", "z9", "a_b", strings.Repeat("x", 64)} {
+		if _, err := NewEvent(good, nil, ""); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, bad := range []string{"", "A", "9a", "_a", "a-b", "a.b", "aB", "ä", "a ", "a\n", "a\x00", "a\xff", "a`", "a{", "a/", "a:", strings.Repeat("x", 65)} {
+		wantInvalid(t, bad, nil, InvalidEventError{Type: bad, Got: strconv.Quote(bad), Expected: "a type that matches [a-z][a-z0-9_]{0,63}"})
+	}
+}
+
+func TestOptionNames(t *testing.T) {
+	for _, good := range []string{"a", "z9", "a_b", "a-b", "a-", strings.Repeat("x", 64)} {
+		newEvent(t, "open", opt(good, ""))
+	}
+	for _, bad := range []string{"", "A", "9a", "-a", "_a", "a.b", "aB", "ä", "a\x00", strings.Repeat("x", 65)} {
+		wantInvalid(t, "open", Options{opt(bad, "")}, InvalidEventError{
+			Type: "open", Option: bad, Got: strconv.Quote(bad), Expected: "an option name that matches [a-z][a-z0-9_-]{0,63}",
+		})
+	}
+}
+
+func TestLongNamesAreClippedInMessages(t *testing.T) {
+	long := strings.Repeat("Z", 1<<20)
+	for _, err := range []error{
+		func() error { _, err := NewEvent(long, nil, ""); return err }(),
+		func() error { _, err := NewEvent("open", Options{opt(long, "")}, ""); return err }(),
+		func() error {
+			_, err := NewEvent("db", opts("object", long, "pool", "", "id", "", "action", ""), "")
+			return err
+		}(),
+		func() error { _, err := (&Filter{}).With(long, "x"); return err }(),
+		func() error { _, _, err := ParseCursor(long); return err }(),
+	} {
+		if err == nil || len(err.Error()) > 1000 {
+			t.Errorf("message of %d bytes", len(fmt.Sprint(err)))
+		}
+	}
+}
+
+func TestOptionCount(t *testing.T) {
+	var o Options
+	for i := range MaxOptions {
+		o = append(o, opt("o"+strconv.Itoa(i), ""))
+	}
+	if len(o) != 64 {
+		t.Fatalf("MaxOptions is %d", len(o))
+	}
+	if _, err := NewEvent("open", o, ""); err != nil {
+		t.Error(err)
+	}
+	_, err := NewEvent("open", append(o, opt("more", "")), "")
+	var large *TooLargeError
+	if !errors.As(err, &large) || large.Got != 65 || large.Limit != 64 {
+		t.Errorf("error is %v, want a TooLargeError of 65 over 64", err)
+	}
+	if want := "too large: 65 options of one event, the limit is 64"; fmt.Sprint(err) != want {
+		t.Errorf("message is %q, want %q", err, want)
+	}
+}
+
+func TestDuplicateOption(t *testing.T) {
+	wantInvalid(t, "open", Options{opt("a", "1"), opt("b", ""), opt("a", "2")}, InvalidEventError{
+		Type: "open", Option: "a", Got: "it twice", Expected: "each option once",
+	})
+}
+
+func TestNesting(t *testing.T) {
+	wrap := map[string]func(Value) Value{
+		"array":   func(v Value) Value { return Array(v.Type(), []Value{v}) },
+		"dict":    func(v Value) Value { return Dict("s", v.Type(), []Value{String("x"), v}) },
+		"struct":  func(v Value) Value { return Struct([]Value{Bool(true), v}) },
+		"variant": Variant,
+	}
+	for name, wrap := range wrap {
+		for _, inner := range []Value{String("x"), Strings("x"), Bytes([]byte("x")), Array("s", nil)} {
+			v := inner
+			for v.Depth(100) < 8 {
+				v = wrap(v)
+			}
+			if _, err := NewEvent("open", Options{{"o", v}}, ""); err != nil {
+				t.Errorf("8 of %s around %s: %v", name, inner.Type(), err)
+			}
+			wantInvalid(t, "open", Options{{"o", wrap(v)}}, InvalidEventError{
+				Type: "open", Option: "o", Got: "deeper nesting", Expected: "at most 8 nested containers",
+			})
+		}
+	}
+	if got := nested(1000).Depth(MaxNesting); got != MaxNesting+1 {
+		t.Errorf("depth of 1,000 is counted as %d, want %d", got, MaxNesting+1)
+	}
+}
+
+func TestTexts(t *testing.T) {
+	places := map[string]func(Value) Value{
+		"plain":   func(v Value) Value { return v },
+		"array":   func(v Value) Value { return Array(v.Type(), []Value{v.same(), v}) },
+		"key":     func(v Value) Value { return Dict(v.Type(), "u", []Value{v, Uint32(1)}) },
+		"value":   func(v Value) Value { return Dict("u", v.Type(), []Value{Uint32(1), v}) },
+		"struct":  func(v Value) Value { return Struct([]Value{Bool(true), v}) },
+		"variant": func(v Value) Value { return Variant(Variant(v)) },
+	}
+	for name, place := range places {
+		for _, kind := range []Kind{KindString, KindPath, KindSignature} {
+			for text, problem := range map[string]string{
+				"a\xff": "a string that is not UTF-8", "\xed\xa0\x80": "a string that is not UTF-8",
+				"\x00": "a string with a NUL byte", "ab\x00": "a string with a NUL byte",
+			} {
+				t.Run(fmt.Sprintf("%s %d %q", name, kind, text), func(t *testing.T) {
+					wantInvalid(t, "open", Options{{"o", place(Value{kind: kind, text: text})}}, InvalidEventError{
+						Type: "open", Option: "o", Got: problem, Expected: "strings of valid UTF-8 without NUL",
+					})
+				})
+			}
+		}
+		newEvent(t, "open", Option{"o", place(Bytes([]byte("\x00\xff")))}, Option{"p", place(String("žluťoučký \U0001f40e"))})
+	}
+	for _, v := range []Value{{}, Variant(Value{}), Array("s", []Value{{}}), Number(KindString, 1), Number(KindBool, 1)} {
+		wantInvalid(t, "open", Options{{"o", v}}, InvalidEventError{
+			Type: "open", Option: "o", Got: "no value", Expected: "strings of valid UTF-8 without NUL",
+		})
+	}
+}
+
+// same returns a good value of the same kind.
+func (v Value) same() Value { return Value{kind: v.kind, text: "good"} }

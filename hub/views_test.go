@@ -1,0 +1,124 @@
+package hub
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func stateOf(tb testing.TB, pool, id, state string) *Event {
+	tb.Helper()
+	return newEvent(tb, TypeState, opt("pool", pool), opt("id", id), opt("state", state))
+}
+
+func dbEvent(tb testing.TB, object, action, pool, id string) *Event {
+	tb.Helper()
+	return newEvent(tb, TypeDB, opt("object", object), opt("action", action), opt("pool", pool), opt("id", id))
+}
+
+func wantContainers(t *testing.T, h *Hub, want ...string) {
+	t.Helper()
+	rows, cursor := h.Containers()
+	var got []string
+	for _, row := range rows {
+		got = append(got, row.Pool+"/"+row.ID+"="+row.State)
+	}
+	status := h.Status()
+	if !slices.Equal(got, want) || cursor != status.Cursor() || status.Containers != len(want) {
+		t.Errorf("containers are %q at %q, want %q at %q", got, cursor, want, status.Cursor())
+	}
+}
+
+func TestContainers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, Config{})
+		wantContainers(t, h)
+		commit(t, h, stateOf(t, "b", "1", "running"), stateOf(t, "a", "2", "stopped"), stateOf(t, "a", "10", "running"))
+		wantContainers(t, h, "a/10=running", "a/2=stopped", "b/1=running")
+		time.Sleep(time.Minute) // of the bubble's clock
+		commit(t, h, stateOf(t, "a", "2", "starting"), stateOf(t, "a", "2", "running"))
+		wantContainers(t, h, "a/10=running", "a/2=running", "b/1=running")
+		rows, _ := h.Containers()
+		if age := rows[1].Time.Sub(rows[0].Time); age != time.Minute {
+			t.Errorf("the changed one is %v younger, want a minute", age)
+		}
+		// None of these takes a container away, or adds one.
+		commit(t, h, dbEvent(t, "container", "add", "a", "2"), dbEvent(t, "user", "remove", "a", "2"),
+			dbEvent(t, "container", "remove", "a", "3"), dbEvent(t, "container", "remove", "c", "2"),
+			newEvent(t, "open", opt("pool", "a"), opt("id", "9"), opt("state", "running")), newEvent(t, TypeExit, opt("pool", "a"), opt("id", "2"), opt("exit_type", "halt")))
+		wantContainers(t, h, "a/10=running", "a/2=running", "b/1=running")
+		commit(t, h, dbEvent(t, "container", "remove", "a", "2"), stateOf(t, "a", "1", "staged"))
+		wantContainers(t, h, "a/1=staged", "a/10=running", "b/1=running")
+	})
+}
+
+func TestContainersAreBounded(t *testing.T) {
+	h := newHub(t, Config{})
+	for i := range MaxContainers {
+		commit(t, h, stateOf(t, "p", strconv.Itoa(i), "running"))
+	}
+	commit(t, h, stateOf(t, "p", "0", "stopped")) // now 1 is the oldest
+	commit(t, h, stateOf(t, "p", "new", "running"))
+	rows, _ := h.Containers()
+	seen := map[string]bool{}
+	for _, row := range rows {
+		seen[row.ID] = true
+	}
+	if len(rows) != MaxContainers || seen["1"] || !seen["0"] || !seen["2"] || !seen["new"] {
+		t.Errorf("keeps %d containers, 0: %v, 1: %v, 2: %v, new: %v", len(rows), seen["0"], seen["1"], seen["2"], seen["new"])
+	}
+	if h.views.byAge.Len() != MaxContainers {
+		t.Errorf("%d ages are kept", h.views.byAge.Len())
+	}
+}
+
+func TestInterfaces(t *testing.T) {
+	h := newHub(t, Config{})
+	put := func(changes ...InterfaceChange) {
+		t.Helper()
+		if _, err := h.Commit(Batch{Interfaces: changes}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := Interface{Ifindex: 9, Veth: "veth9", Name: "eth0", Pool: "p", ID: "1", State: LinkUp}
+	b := Interface{Ifindex: 4, Veth: "veth4", State: LinkNoCarrier}
+	put(InterfaceChange{Interface: a}, InterfaceChange{Interface: b}, InterfaceChange{Interface: Interface{Ifindex: 1}, Removed: true})
+	rows, cursor := h.Interfaces()
+	if !slices.Equal(rows, []Interface{b, a}) || cursor != h.Status().Epoch+":0" || h.Status().Interfaces != 2 {
+		t.Errorf("interfaces are %+v at %q", rows, cursor)
+	}
+	rows[0].Veth = "changed"
+	a.State = LinkDown
+	fill(t, h, 2)
+	put(InterfaceChange{Interface: a}, InterfaceChange{Interface: Interface{Ifindex: 4}, Removed: true}, InterfaceChange{Interface: b})
+	if rows, cursor := h.Interfaces(); !slices.Equal(rows, []Interface{b, a}) || cursor != h.Status().Epoch+":2" {
+		t.Errorf("interfaces are %+v at %q", rows, cursor)
+	}
+	put(InterfaceChange{Interface: Interface{Ifindex: 4}, Removed: true})
+	if rows, _ := h.Interfaces(); !slices.Equal(rows, []Interface{a}) {
+		t.Errorf("interfaces are %+v", rows)
+	}
+}
+
+func TestCounters(t *testing.T) {
+	h := newHub(t, Config{})
+	for i := range maxCounters + 3 {
+		commit(t, h, newEvent(t, fmt.Sprintf("t%d", i)), newEvent(t, "t0"))
+	}
+	h.Count(CounterRefused, 2)
+	h.Count(CounterRefused, 3)
+	got := h.Counters()
+	if got["events_t0"] != maxCounters+4 || got["events_t127"] != 1 || got["events_t128"] != 0 || got["events_other"] != 3 || got[CounterRefused] != 5 {
+		t.Errorf("counters are %v", got)
+	}
+	for i := range 2 * maxCounters {
+		h.Count(fmt.Sprintf("n%d", i), 1)
+	}
+	h.Count(CounterRefused, 1)
+	if got := h.Counters(); len(got) != 2*maxCounters || got[CounterRefused] != 6 {
+		t.Errorf("%d counters, want %d", len(got), 2*maxCounters)
+	}
+}
