@@ -16,9 +16,6 @@ import (
 // busPrivate makes the daemon start a bus of its own.
 const busPrivate = "private"
 
-// stateNone keeps all events in memory.
-const stateNone = "none"
-
 // errHelp is returned after the usage was printed.
 var errHelp = errors.New("help was asked for")
 

@@ -22,7 +22,7 @@ func serve(ctx context.Context, opts options, log *slog.Logger, stdout io.Writer
 	}
 	defer events.Close()
 	group, groupCtx := errgroup.WithContext(ctx)
-	address, err := busAddress(ctx, group, groupCtx, opts.bus, stdout)
+	address, err := busAddress(groupCtx, group, opts.bus, stdout)
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ type bus struct {
 
 // busAddress resolves the flag --bus. A private bus is started, its address printed,
 // and its end ends the group.
-func busAddress(ctx context.Context, group *errgroup.Group, groupCtx context.Context, flag string, stdout io.Writer) (bus, error) {
+func busAddress(ctx context.Context, group *errgroup.Group, flag string, stdout io.Writer) (bus, error) {
 	if flag != busPrivate {
 		text, err := dbusapi.ResolveAddress(flag)
 		return bus{text, func() {}}, err
@@ -69,6 +69,6 @@ func busAddress(ctx context.Context, group *errgroup.Group, groupCtx context.Con
 		return bus{}, err
 	}
 	_, _ = fmt.Fprintln(stdout, private.Address)
-	group.Go(func() error { return private.Wait(groupCtx) })
+	group.Go(func() error { return private.Wait(ctx) })
 	return bus{private.Address, private.Close}, nil
 }

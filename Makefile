@@ -1,0 +1,49 @@
+# osctl-eventd. `make run` and `make test` are all that a newcomer needs; both install
+# what they miss on Debian 12. `make help` lists the rest.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0-dev)
+# The bus that `make run` serves on: private, system, session, or an address.
+BUS ?= private
+# What `make test` gives to go test, as in: make test ARGS='-run Report ./dbusapi'
+ARGS ?= ./...
+FUZZTIME ?= 10m
+
+GO ?= go
+LDFLAGS = -s -w -X main.version=$(VERSION)
+GOLANGCI = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.DEFAULT_GOAL := build
+.PHONY: help build run test lint bench fuzz clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+build: ## build both programs to bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+run: ## build, start the daemon on a private bus (or BUS=...), show events as they come
+	@packaging/dev/setup.sh run
+	@$(MAKE) --no-print-directory build
+	@packaging/dev/run.sh '$(BUS)'
+
+test: ## all tests, as root: unit, race, kernel, bus, end to end
+	@packaging/dev/setup.sh test
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(ARGS)
+
+lint: ## vet, format and the linters
+	$(GO) mod verify
+	$(GOLANGCI) run
+
+bench: build ## all benchmarks; claims of speed are ratios measured in one run
+	@packaging/dev/setup.sh test
+	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m ./...
+
+fuzz: ## every fuzz target for FUZZTIME each
+	@set -e; for dir in $$($(GO) list -f '{{.Dir}}' ./...); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\)(.*/\1/p' $$dir/*_test.go 2>/dev/null); do \
+			echo "== $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir; \
+		done; \
+	done
+
+clean: ## remove what was built
+	rm -rf bin dist
