@@ -85,8 +85,7 @@ func TestSubscribeAtCursor(t *testing.T) {
 	}
 	for _, bad := range []string{"Oldest", "newest", ":7", epoch, epoch + ":", epoch + ":x"} {
 		_, err := h.Subscribe(Filter{}, bad)
-		var invalid *InvalidCursorError
-		if !errors.As(err, &invalid) {
+		if _, ok := errors.AsType[*InvalidCursorError](err); !ok {
 			t.Errorf("from %q: %v, want an InvalidCursorError", bad, err)
 		}
 	}

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"pgregory.net/rapid"
 )
 
 func newHub(tb testing.TB, config Config) *Hub {
@@ -134,43 +132,4 @@ func nested(n int) Value {
 		v = Array(v.Type(), []Value{v})
 	}
 	return v
-}
-
-// checkIndex compares the index with the subscriptions that should be in it.
-func checkIndex(tb rapid.TB, h *Hub, waiting ...*Subscription) {
-	tb.Helper()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	want, sets := 0, map[keySet]int{}
-	for _, s := range waiting {
-		if !s.waiting {
-			tb.Fatal("a subscription that should wait does not")
-		}
-		want += len(s.entries)
-		sets[s.entries[0].tuple.set] += len(s.entries)
-	}
-	filed := 0
-	for key, at := range h.waiters.lists {
-		var prev *entry
-		for ; at != nil; prev, at = at, at.next {
-			if at.prev != prev || at.tuple != key || !slices.Contains(waiting, at.sub) {
-				tb.Fatalf("the list of %v is broken, or holds who does not wait", key)
-			}
-			filed++
-		}
-		if prev == nil {
-			tb.Fatalf("the empty list of %v is kept", key)
-		}
-	}
-	if filed != want {
-		tb.Fatalf("%d entries are filed, want %d", filed, want)
-	}
-	if len(sets) != len(h.waiters.sets) {
-		tb.Fatalf("sets are %v, want %v", h.waiters.sets, sets)
-	}
-	for set, n := range sets {
-		if h.waiters.sets[set] != n {
-			tb.Fatalf("set %b is used by %d entries, want %d", set, h.waiters.sets[set], n)
-		}
-	}
 }

@@ -14,7 +14,7 @@ func TestTypeNames(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for _, bad := range []string{"", "A", "9a", "_a", "a-b", "a.b", "aB", "ä", "a ", "a\n", "a\x00", "a\xff", "a`", "a{", "a/", "a:", strings.Repeat("x", 65)} {
+	for _, bad := range []string{"", "A", "9a", "_a", "{a", "`a", "a-b", "a.b", "aB", "ä", "a ", "a\n", "a\x00", "a\xff", "a`", "a{", "a/", "a:", strings.Repeat("x", 65)} {
 		wantInvalid(t, bad, nil, InvalidEventError{Type: bad, Got: strconv.Quote(bad), Expected: "a type that matches [a-z][a-z0-9_]{0,63}"})
 	}
 }
@@ -23,7 +23,7 @@ func TestOptionNames(t *testing.T) {
 	for _, good := range []string{"a", "z9", "a_b", "a-b", "a-", strings.Repeat("x", 64)} {
 		newEvent(t, "open", opt(good, ""))
 	}
-	for _, bad := range []string{"", "A", "9a", "-a", "_a", "a.b", "aB", "ä", "a\x00", strings.Repeat("x", 65)} {
+	for _, bad := range []string{"", "A", "9a", "-a", "_a", "{a", "`a", "a.b", "aB", "ä", "a\x00", strings.Repeat("x", 65)} {
 		wantInvalid(t, "open", Options{opt(bad, "")}, InvalidEventError{
 			Type: "open", Option: bad, Got: strconv.Quote(bad), Expected: "an option name that matches [a-z][a-z0-9_-]{0,63}",
 		})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,8 +58,8 @@ func TestContainers(t *testing.T) {
 
 func TestContainersAreBounded(t *testing.T) {
 	h := newHub(t, Config{})
-	for i := range MaxContainers {
-		commit(t, h, stateOf(t, "p", strconv.Itoa(i), "running"))
+	for i := range MaxContainers { // without NewEvent, for speed
+		commit(t, h, &Event{Type: TypeState, Pool: "p", ID: strconv.Itoa(i), Action: "running"})
 	}
 	commit(t, h, stateOf(t, "p", "0", "stopped")) // now 1 is the oldest
 	commit(t, h, stateOf(t, "p", "new", "running"))
@@ -72,6 +73,34 @@ func TestContainersAreBounded(t *testing.T) {
 	}
 	if h.views.byAge.Len() != MaxContainers {
 		t.Errorf("%d ages are kept", h.views.byAge.Len())
+	}
+}
+
+// Texts are bounded too: whatever is large is not kept in numbers.
+func TestContainersAreBoundedByBytes(t *testing.T) {
+	h := newHub(t, Config{HistoryBytes: 1})
+	ids := make([]string, 10)
+	for i := range ids {
+		ids[i] = strings.Repeat("x", 4<<20-9) + strconv.Itoa(i) // 4 MiB, with its pool and state
+	}
+	for i := range ids {
+		commit(t, h, stateOf(t, "p", ids[i], "running"), stateOf(t, "p", ids[i], "stopped"))
+		size := 0
+		rows, _ := h.Containers()
+		for _, row := range rows {
+			size += len(row.Pool) + len(row.ID) + len(row.State)
+		}
+		if size != h.views.bytes || size > maxContainerBytes || len(rows) != h.views.byAge.Len() {
+			t.Fatalf("%d containers of %d bytes, counted as %d", len(rows), size, h.views.bytes)
+		}
+	}
+	rows, _ := h.Containers()
+	if len(rows) != 4 || rows[0].ID != ids[6] || rows[3].ID != ids[9] {
+		t.Errorf("keeps %d containers, want the last 4", len(rows))
+	}
+	commit(t, h, dbEvent(t, "container", "remove", "p", ids[8]), stateOf(t, "p", "small", "running"), stateOf(t, "p", "large", strings.Repeat("y", 17<<20)))
+	if rows, _ := h.Containers(); len(rows) != 0 || h.views.bytes != 0 {
+		t.Errorf("what is larger than all of it leaves %d containers, %d bytes", len(rows), h.views.bytes)
 	}
 }
 

@@ -1,0 +1,310 @@
+package bustest
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Name, path and interface of the bus itself.
+const (
+	DriverName = "org.freedesktop.DBus"
+	DriverPath = "/org/freedesktop/DBus"
+)
+
+// backlog is how many messages a Client holds for Receive.
+const backlog = 4096
+
+// errClosed is why a client ended that was closed.
+var errClosed = errors.New("bustest: client is closed")
+
+// Client is a connection to a bus. It takes messages from the bus all the time:
+// replies go to their Call, everything else to Receive, in order. Of the latter it
+// holds 4096, drops what comes beyond, and counts it. File descriptors that arrive
+// are closed by the kernel. Its methods may be called by several goroutines. A
+// client that does not read is a bare connection of [Bus.DialAs].
+type Client struct {
+	conn    *net.UnixConn
+	serial  atomic.Uint32
+	dropped atomic.Uint64
+	queue   chan *Message // closed by the reader when it ends
+	done    chan struct{} // closed before that
+
+	writing sync.Mutex // held while a message is written
+
+	mu      sync.Mutex
+	name    string
+	pending map[uint32]chan *Message // by serial; nil when the connection is dead
+	err     error                    // why it is dead
+}
+
+// NewClient returns a client on an authenticated connection, which it owns from
+// then on, as [Bus.DialAs] returns it. It did not say Hello yet.
+func NewClient(conn *net.UnixConn) *Client {
+	c := &Client{
+		conn:    conn,
+		queue:   make(chan *Message, backlog),
+		done:    make(chan struct{}),
+		pending: map[uint32]chan *Message{},
+	}
+	go c.read()
+	return c
+}
+
+// ClientAs connects as [Bus.DialAs] does and says Hello. The client is closed when
+// the test ends. The bus's NameAcquired is the first that it receives.
+func (b *Bus) ClientAs(tb testing.TB, uid uint32, options ...DialOption) *Client {
+	tb.Helper()
+	c := NewClient(b.DialAs(tb, uid, options...))
+	tb.Cleanup(func() { _ = c.Close() })
+	ctx, cancel := context.WithTimeout(tb.Context(), deadline)
+	defer cancel()
+	if _, err := c.Hello(ctx); err != nil {
+		tb.Fatalf("bustest: Hello to %v as uid %d: %v", b.kind, uid, err)
+	}
+	return c
+}
+
+// RemoteError is an error that a call was answered with.
+type RemoteError struct {
+	Name string // as org.freedesktop.DBus.Error.AccessDenied
+	Text string // for people: the buses differ
+}
+
+func (e *RemoteError) Error() string { return e.Name + ": " + e.Text }
+
+// ErrorName returns the name of the [RemoteError] in err, or "".
+func ErrorName(err error) string {
+	if remote, ok := errors.AsType[*RemoteError](err); ok {
+		return remote.Name
+	}
+	return ""
+}
+
+// Hello asks the bus for a unique name, which it returns. The bus wants it first.
+func (c *Client) Hello(ctx context.Context) (string, error) {
+	reply, err := c.CallDriver(ctx, "Hello", "", nil)
+	if err != nil {
+		return "", err
+	}
+	name, err := reply.FirstString()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.name = name
+	return name, err
+}
+
+// Name is the unique name that Hello returned, or "".
+func (c *Client) Name() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.name
+}
+
+// NextSerial returns a serial that no other message of this client has.
+func (c *Client) NextSerial() uint32 { return c.serial.Add(1) }
+
+// CallDriver calls a method of the bus itself.
+func (c *Client) CallDriver(ctx context.Context, member, signature string, body *Body) (*Message, error) {
+	m := MethodCall(DriverName, DriverPath, DriverName, member)
+	if body != nil {
+		m.Signature, m.Body, m.BigEndian = signature, body.Bytes(), body.BigEndian
+	}
+	return c.Call(ctx, m)
+}
+
+// Call sends a message, with a serial of its own if it has none, and returns the
+// reply. Where that is an error, so is the error returned: a [RemoteError].
+func (c *Client) Call(ctx context.Context, m *Message) (*Message, error) {
+	if m.Serial == 0 {
+		withSerial := *m
+		withSerial.Serial = c.NextSerial()
+		m = &withSerial
+	}
+	reply := make(chan *Message, 1)
+	if err := c.expect(m.Serial, reply); err != nil {
+		return nil, err
+	}
+	defer c.forget(m.Serial)
+	if err := c.Send(ctx, m.Marshal()); err != nil {
+		return nil, err
+	}
+	select {
+	case answer := <-reply:
+		return answer, answer.remoteError()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-c.done:
+	}
+	select { // it may have been the last that was read
+	case answer := <-reply:
+		return answer, answer.remoteError()
+	default:
+		return nil, c.Err()
+	}
+}
+
+func (m *Message) remoteError() error {
+	if m.Type != TypeError {
+		return nil
+	}
+	text, _ := m.FirstString() // it need not have one
+	return &RemoteError{Name: m.ErrorName, Text: text}
+}
+
+// Send writes bytes as they are, a message or not, several or a part of one. Where
+// ctx ends it (the bus does not read), a part may have been written: a client is of
+// no more use then.
+func (c *Client) Send(ctx context.Context, raw []byte) error {
+	return c.SendWithFDs(ctx, raw)
+}
+
+// SendWithFDs writes bytes with file descriptors attached to their beginning. The
+// bus wants [WithUnixFDs] for that. The caller keeps the descriptors.
+func (c *Client) SendWithFDs(ctx context.Context, raw []byte, fds ...int) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if err := c.conn.SetWriteDeadline(time.Time{}); err != nil {
+		return err
+	}
+	cut := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(cut)
+		_ = c.conn.SetWriteDeadline(time.Unix(1, 0))
+	})
+	defer func() {
+		if !stop() {
+			<-cut // lest it hit the next one
+		}
+	}()
+	if len(fds) > 0 {
+		n, _, err := c.conn.WriteMsgUnix(raw, unix.UnixRights(fds...), nil)
+		if err != nil {
+			return errors.Join(ctx.Err(), err)
+		}
+		raw = raw[n:]
+	}
+	if len(raw) == 0 {
+		return nil
+	}
+	if _, err := c.conn.Write(raw); err != nil {
+		return errors.Join(ctx.Err(), err)
+	}
+	return nil
+}
+
+// Receive returns the next message that is no reply to a Call. Once the connection
+// is dead it returns what is left, and then why it is.
+func (c *Client) Receive(ctx context.Context) (*Message, error) {
+	select {
+	case m, ok := <-c.queue:
+		if !ok {
+			return nil, c.Err()
+		}
+		return m, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Dropped is how many messages Receive will never return, for it came too late.
+func (c *Client) Dropped() uint64 { return c.dropped.Load() }
+
+// Done is closed when the connection is dead: closed by the bus, or by Close.
+func (c *Client) Done() <-chan struct{} { return c.done }
+
+// Err is why the connection is dead: io.EOF or ECONNRESET if the bus closed it. It
+// is nil as long as the connection is alive.
+func (c *Client) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// Close closes the connection and waits until nothing of the client runs.
+func (c *Client) Close() error {
+	c.fail(errClosed)
+	err := c.conn.Close()
+	<-c.done
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// read takes messages until the connection is dead.
+func (c *Client) read() {
+	defer close(c.queue)
+	defer close(c.done)
+	r := bufio.NewReader(c.conn)
+	for {
+		m, err := ReadMessage(r)
+		if err != nil {
+			c.fail(err)
+			return
+		}
+		if c.deliver(m) {
+			continue
+		}
+		select {
+		case c.queue <- m:
+		default:
+			c.dropped.Add(1)
+		}
+	}
+}
+
+// expect makes the reply to a serial go to a channel.
+func (c *Client) expect(serial uint32, reply chan *Message) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.pending == nil:
+		return c.err
+	case c.pending[serial] != nil:
+		return fmt.Errorf("bustest: a call with serial %d is pending", serial)
+	}
+	c.pending[serial] = reply
+	return nil
+}
+
+func (c *Client) forget(serial uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.pending, serial)
+}
+
+// deliver reports whether m was the reply to a pending call. It never blocks: each
+// channel takes the one reply it is for.
+func (c *Client) deliver(m *Message) bool {
+	if m.Type != TypeReturn && m.Type != TypeError {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	reply := c.pending[m.ReplySerial]
+	if reply == nil {
+		return false
+	}
+	delete(c.pending, m.ReplySerial)
+	reply <- m
+	return true
+}
+
+// fail notes why the connection is dead, the first time. It is not yet.
+func (c *Client) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil {
+		c.err = err
+	}
+	c.pending = nil
+}

@@ -1,0 +1,185 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+)
+
+// fresh returns a new event like e; each event is committed once.
+func fresh(e *Event) *Event {
+	return &Event{Type: e.Type, Action: e.Action, Pool: e.Pool, ID: e.ID, Source: e.Source, Options: e.Options, keys: e.keys, size: e.size}
+}
+
+func BenchmarkNewEvent(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := NewEvent("ct_netif", Options{
+			opt("pool", "tank"), opt("id", "101"), opt("action", "up"), opt("name", "eth0"), opt("veth", "veth1a2b"), {"ifindex", Uint32(12)},
+		}, SourceNetlink); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkJSON(b *testing.B) {
+	e := netif(b)
+	var line []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		line = e.AppendJSON(line[:0], "0123456789abcdef0123456789abcdef")
+	}
+}
+
+// BenchmarkDeliver commits one event at a time to subscribers that read and
+// check each one. Nobody is lapped: the publisher waits for the slowest after
+// each half ring, and that wait is part of the time.
+func BenchmarkDeliver(b *testing.B) {
+	for _, subs := range []int{1, 64, 1024} {
+		b.Run(fmt.Sprintf("subs=%d", subs), func(b *testing.B) { deliver(b, subs) })
+	}
+}
+
+func deliver(b *testing.B, subs int) {
+	const round = DefaultHistory / 2
+	h := newHub(b, Config{})
+	template := netif(b)
+	var readers, reached sync.WaitGroup
+	for range subs {
+		s := subscribe(b, h, Filter{}, "")
+		readers.Go(func() {
+			next, buf := uint64(1), make([]*Event, 256)
+			for {
+				n, err := s.Next(context.Background(), buf)
+				if errors.Is(err, ErrClosed) {
+					return
+				}
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				for _, e := range buf[:n] {
+					if e.Seq != next {
+						b.Errorf("read %d, want %d", e.Seq, next)
+						return
+					}
+					if next%round == 0 || next == uint64(b.N) {
+						reached.Done()
+					}
+					next++
+				}
+			}
+		})
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for done := 0; done < b.N; {
+		n := min(round, b.N-done)
+		reached.Add(subs)
+		for range n {
+			commit(b, h, fresh(template))
+		}
+		reached.Wait()
+		done += n
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commits/s")
+	b.ReportMetric(float64(b.N)*float64(subs)/b.Elapsed().Seconds(), "deliveries/s")
+	h.Close()
+	readers.Wait()
+}
+
+// BenchmarkCommitBesideWaiters commits what nobody waits for. The hubs take
+// turns, so that whatever else the machine does burdens all of them alike.
+func BenchmarkCommitBesideWaiters(b *testing.B) {
+	const turn = 256
+	counts := []int{1, 64, 1024}
+	hubs, spent := make([]*Hub, len(counts)), make([]time.Duration, len(counts))
+	for i, n := range counts {
+		hubs[i] = newHub(b, Config{History: turn})
+		for j := range n {
+			s := subscribe(b, hubs[i], only(b, "type", "ct_netif,state", "id", "waiter"+strconv.Itoa(j)), "")
+			if waiting, err := s.file(); !waiting || err != nil {
+				b.Fatal(waiting, err)
+			}
+		}
+	}
+	template := netif(b)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for done := 0; done < b.N; done += turn {
+		for i, h := range hubs {
+			start := time.Now()
+			for range min(turn, b.N-done) {
+				commit(b, h, fresh(template))
+			}
+			spent[i] += time.Since(start)
+		}
+	}
+	for i, n := range counts {
+		b.ReportMetric(float64(spent[i].Nanoseconds())/float64(b.N), fmt.Sprintf("ns/commit-%d", n))
+	}
+	b.ReportMetric(spent[len(spent)-1].Seconds()/spent[0].Seconds(), "ratio-1024-to-1")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkWakeOne has n waiters, each for another container; each event wakes
+// exactly one, which reads it and waits again.
+func BenchmarkWakeOne(b *testing.B) {
+	for _, n := range []int{10, 1000} {
+		b.Run(fmt.Sprintf("waiters=%d", n), func(b *testing.B) {
+			h := newHub(b, Config{})
+			subs, templates := make([]*Subscription, n), make([]*Event, n)
+			for i := range subs {
+				id := strconv.Itoa(i)
+				subs[i], templates[i] = subscribe(b, h, only(b, "id", id), ""), about(b, "x", id)
+				if waiting, err := subs[i].file(); !waiting || err != nil {
+					b.Fatal(waiting, err)
+				}
+			}
+			buf := make([]*Event, 4)
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := range b.N {
+				commit(b, h, fresh(templates[i%n]))
+				s := subs[i%n]
+				<-s.woken
+				if got, err := s.Poll(buf); got != 1 || err != nil {
+					b.Fatal(got, err)
+				}
+				// Nothing of it may be left to read, or it cannot wait.
+				if got, err := s.Poll(buf); got != 0 || err != nil {
+					b.Fatal(got, err)
+				}
+				if waiting, err := s.file(); !waiting || err != nil {
+					b.Fatal(waiting, err)
+				}
+			}
+			b.StopTimer()
+			for _, s := range subs {
+				if !s.waiting {
+					b.Fatal("an event woke more than one")
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkCommitBatch commits full batches.
+func BenchmarkCommitBatch(b *testing.B) {
+	h, template := newHub(b, Config{}), netif(b)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		events := make([]*Event, MaxBatch)
+		for i := range events {
+			events[i] = fresh(template)
+		}
+		commit(b, h, events...)
+	}
+	b.ReportMetric(float64(b.N)*MaxBatch/b.Elapsed().Seconds(), "events/s")
+}

@@ -1,0 +1,167 @@
+package hub
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// checkIndex compares the index with the subscriptions that should be in it.
+func checkIndex(tb rapid.TB, h *Hub, waiting ...*Subscription) {
+	tb.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	want, sets := 0, map[keySet]int{}
+	for _, s := range waiting {
+		if !s.waiting {
+			tb.Fatal("a subscription that should wait does not")
+		}
+		want += len(s.entries)
+		sets[s.entries[0].tuple.set] += len(s.entries)
+	}
+	filed := 0
+	for key, at := range h.waiters.lists {
+		var prev *entry
+		for ; at != nil; prev, at = at, at.next {
+			if at.prev != prev || at.tuple != key || !slices.Contains(waiting, at.sub) {
+				tb.Fatalf("the list of %v is broken, or holds who does not wait", key)
+			}
+			filed++
+		}
+		if prev == nil {
+			tb.Fatalf("the empty list of %v is kept", key)
+		}
+	}
+	if filed != want {
+		tb.Fatalf("%d entries are filed, want %d", filed, want)
+	}
+	if len(sets) != len(h.waiters.sets) {
+		tb.Fatalf("sets are %v, want %v", h.waiters.sets, sets)
+	}
+	for set, n := range sets {
+		if h.waiters.sets[set] != n {
+			tb.Fatalf("set %b is used by %d entries, want %d", set, h.waiters.sets[set], n)
+		}
+	}
+}
+
+func TestFileTellsWhenThereIsSomethingToRead(t *testing.T) {
+	h := newHub(t, Config{})
+	s := subscribe(t, h, only(t, "type", "x"), "")
+	commit(t, h, newEvent(t, "y")) // between Poll and file: it must look again
+	if waiting, err := s.file(); waiting || err != nil {
+		t.Errorf("file = %v, %v", waiting, err)
+	}
+	checkIndex(t, h)
+	wantPoll(t, s, 1)
+	if waiting, err := s.file(); !waiting || err != nil {
+		t.Errorf("file = %v, %v", waiting, err)
+	}
+	checkIndex(t, h, s)
+}
+
+// What is taken out of the index holds on to nobody: a chain of subscriptions
+// that ended would be kept by the oldest one that lives.
+func TestRemovedEntriesAreNotLinked(t *testing.T) {
+	h := newHub(t, Config{})
+	var subs []*Subscription
+	for range 5 {
+		s := subscribe(t, h, only(t, "id", "a,b", "type", "x"), "")
+		if waiting, err := s.file(); !waiting || err != nil {
+			t.Fatal(waiting, err)
+		}
+		subs = append(subs, s)
+	}
+	for _, i := range []int{2, 0, 4, 1, 3} { // the middle, the ends, the rest
+		s := subs[i]
+		s.unfile()
+		for j := range s.entries {
+			if s.entries[j].prev != nil || s.entries[j].next != nil {
+				t.Errorf("subscription %d is still linked", i)
+			}
+		}
+		var rest []*Subscription
+		for _, other := range subs {
+			if other.waiting {
+				rest = append(rest, other)
+			}
+		}
+		checkIndex(t, h, rest...)
+	}
+}
+
+func TestEntriesOfFilters(t *testing.T) {
+	h := newHub(t, Config{})
+	ids := func(n int) string {
+		var b []string
+		for i := range n {
+			b = append(b, "v"+strings.Repeat("x", i))
+		}
+		return strings.Join(b, ",")
+	}
+	key := func(keys ...int) (set keySet) {
+		for _, k := range keys {
+			set |= 1 << k
+		}
+		return set
+	}
+	for _, c := range []struct {
+		pairs []string
+		set   keySet
+		count int
+	}{
+		{nil, 0, 1},
+		{[]string{"type", "a"}, key(keyType), 1},
+		{[]string{"type", "a", "veth", "b"}, key(keyType, keyVeth), 1},
+		{[]string{"id", ids(64)}, key(keyID), 64},
+		{[]string{"id", ids(65)}, 0, 1},
+		{[]string{"id", ids(65), "pool", "p"}, key(keyPool), 1},
+		{[]string{"type", ids(8), "id", ids(8)}, key(keyType, keyID), 64},
+		{[]string{"type", ids(8), "id", ids(9)}, key(keyType), 8},
+		{[]string{"type", ids(9), "id", ids(8)}, key(keyID), 8},
+		{[]string{"type", ids(30), "id", ids(2), "pool", ids(3)}, key(keyID, keyPool), 6},
+	} {
+		s := subscribe(t, h, only(t, c.pairs...), "")
+		entries := entriesFor(s)
+		if len(entries) != c.count || entries[0].tuple.set != c.set {
+			t.Errorf("%.40q: %d entries under set %b, want %d under %b", c.pairs, len(entries), entries[0].tuple.set, c.count, c.set)
+		}
+		seen := map[tuple]bool{}
+		for _, e := range entries {
+			if seen[e.tuple] || e.tuple.set != c.set || e.sub != s {
+				t.Errorf("%.40q: entry %+v", c.pairs, e.tuple)
+			}
+			seen[e.tuple] = true
+		}
+	}
+}
+
+// A list too long for tuples is held against what the tuples find.
+func TestLongListsDoNotWakeForForeignEvents(t *testing.T) {
+	h := newHub(t, Config{})
+	var ids []string
+	for i := range maxTuples + 1 {
+		ids = append(ids, strconv.Itoa(i))
+	}
+	long := subscribe(t, h, only(t, "type", "x", "id", strings.Join(ids, ",")), "")
+	other := subscribe(t, h, only(t, "id", strings.Join(ids, ",")), "")
+	for _, s := range []*Subscription{long, other} {
+		if waiting, err := s.file(); !waiting || err != nil {
+			t.Fatal(waiting, err)
+		}
+	}
+	commit(t, h, about(t, "x", "foreign"), about(t, "x", ""))
+	checkIndex(t, h, long, other)
+	commit(t, h, about(t, "y", "7"))
+	checkIndex(t, h, long)
+	commit(t, h, about(t, "x", "64"))
+	checkIndex(t, h)
+	if len(long.woken) != 1 || len(other.woken) != 1 {
+		t.Error("not woken for the event that matches")
+	}
+	wantPosition(t, long, 3)
+	wantPosition(t, other, 2)
+}
