@@ -24,14 +24,15 @@ func main() {
 }
 
 // run is main without the process: it returns the exit status, 0 if all went well
-// or the user ended it, else 1.
+// or the user ended it, else 1. When nobody reads its output any more, SIGPIPE ends
+// the process, as it does other tools.
 func run(ctx context.Context, args []string) int {
 	app := &app{out: os.Stdout, err: os.Stderr}
 	root := app.root() //nolint:contextcheck // cobra hands the context to the commands
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	switch {
-	case err == nil, errors.Is(err, context.Canceled) && ctx.Err() != nil, errors.Is(err, syscall.EPIPE):
+	case err == nil, errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		return 0
 	}
 	_, _ = fmt.Fprintln(os.Stderr, "osctl-eventctl: "+dbusapi.Explain(err, app.bus))

@@ -26,7 +26,6 @@ func (a *app) root() *cobra.Command {
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
 	}
 	cmd.SetOut(a.out)
 	cmd.SetErr(a.err)

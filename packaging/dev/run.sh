@@ -2,7 +2,7 @@
 # run.sh [BUS]: starts the daemon on BUS (private unless told otherwise) and shows
 # events as they come, until it is interrupted.
 set -eu
-bin=$(dirname "$0")/../../bin
+bin=${BIN:-$(dirname "$0")/../../bin}
 bus=${1:-private}
 
 address=$(mktemp)

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/osctl/eventd/hub"
+)
+
+func event(t *testing.T, typ, source string, options ...hub.Option) *hub.Event {
+	t.Helper()
+	e, err := hub.NewEvent(typ, options, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Time = time.Date(2026, 11, 22, 10, 11, 12, 345678000, time.Local)
+	return e
+}
+
+func opt(name, value string) hub.Option { return hub.Option{Name: name, Value: hub.String(value)} }
+
+func TestLine(t *testing.T) {
+	tests := []struct {
+		name  string
+		event *hub.Event
+		want  string
+	}{
+		{
+			"up",
+			event(t, hub.TypeNetif, hub.SourceNetlink, opt("pool", "tank"), opt("id", "101"), opt("action", "up"),
+				opt("name", "eth0"), opt("veth", "veth1a2b"), hub.Option{Name: "ifindex", Value: hub.Uint32(7)}),
+			"10:11:12.345  ct_netif up        tank:101        eth0 (veth1a2b on the host)",
+		},
+		{
+			"rename on the host, found by comparing",
+			event(t, hub.TypeNetif, hub.SourceNetlink, opt("pool", ""), opt("id", ""), opt("action", "rename"), opt("name", "b"),
+				opt("new_name", "b"), opt("veth", "new"), opt("old_veth", "old"), hub.Option{Name: "resync", Value: hub.Bool(true)}),
+			"10:11:12.345  ct_netif rename    -               b (old -> new on the host) [found by comparing]",
+		},
+		{
+			"rename inside",
+			event(t, hub.TypeNetif, "uid:0", opt("pool", "tank"), opt("id", "101"), opt("action", "rename"), opt("name", "eth0"), opt("new_name", "lan0")),
+			"10:11:12.345  ct_netif rename    tank:101        eth0 -> lan0  from uid:0",
+		},
+		{
+			"state",
+			event(t, hub.TypeState, "osctld.service", opt("pool", "tank"), opt("id", "101"), opt("state", "running"), hub.Option{Name: "init_pid", Value: hub.Int32(42)}),
+			"10:11:12.345  state running      tank:101        init_pid=42  from osctld.service",
+		},
+		{
+			"open type, hostile text",
+			event(t, "backup", "uid:0", opt("id", "x\x1b[2J"), opt("note", "a b"), opt("empty", ""), opt("plain", "c")),
+			`10:11:12.345  backup             x\x1b[2J        note="a b"  empty=""  plain=c  from uid:0`,
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if got := string(appendLine(nil, test.event)); got != test.want {
+				t.Errorf("got\n%q, want\n%q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestParseAssignments(t *testing.T) {
+	options, err := parseAssignments([]string{"pool=tank", "note=a=b", "empty="})
+	if err != nil || len(options) != 3 || options.Text("note") != "a=b" || options.Text("pool") != "tank" {
+		t.Errorf("%v, %v", options, err)
+	}
+	for _, bad := range []string{"pool", "=tank", ""} {
+		if _, err := parseAssignments([]string{bad}); err == nil || !strings.Contains(err.Error(), "expected KEY=VALUE") {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}

@@ -1,0 +1,439 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/nstest"
+)
+
+// TestVethToEvents follows a pair of veths through its life, from the kernel to the
+// client. It waits for what comes of each step before the next: the kernel tells of
+// the carrier of the other end a moment later.
+func TestVethToEvents(t *testing.T) {
+	ns := nstest.New(t)
+	d := startDaemon(t, ns, "", nil)
+	client := d.client(t)
+	try0, err := ns.Pair("try0", "try1", nil)
+	must(t, err)
+	try1, err := ns.Index("try1")
+	must(t, err)
+	must(t, ns.Up(try0))
+	steps := []struct {
+		do   func() error
+		want []string // in any order
+	}{
+		{func() error { return ns.Up(try1) }, []string{"up name=try0 veth=try1", "up name=try1 veth=try0"}},
+		{func() error { return ns.Down(try1) }, []string{"down name=try0 veth=try1", "down name=try1 veth=try0"}},
+		{func() error { return ns.Rename(try0, "try2") }, []string{"rename name=try1 new_name=try1 veth=try2 old_veth=try0"}},
+		{func() error { return ns.Up(try1) }, []string{"up name=try1 veth=try2", "up name=try2 veth=try1"}},
+		{func() error { return ns.Delete(try0) }, []string{"down name=try1 veth=try2", "down name=try2 veth=try1"}},
+	}
+	seen := 0
+	for _, step := range steps {
+		must(t, step.do())
+		events := collect(t, client, typeFilter(t, hub.TypeNetif), seen+len(step.want))[seen:]
+		seen += len(events)
+		var said []string
+		for _, e := range events {
+			if e.Source != hub.SourceNetlink {
+				t.Errorf("source %q", e.Source)
+			}
+			said = append(said, told(e))
+		}
+		slices.Sort(said)
+		if !slices.Equal(said, step.want) {
+			t.Errorf("events\n%s\nwant\n%s", strings.Join(said, "\n"), strings.Join(step.want, "\n"))
+		}
+	}
+}
+
+// tool runs a program of the system and returns what it printed.
+func tool(t *testing.T, name string, args ...string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return string(out), err
+}
+
+// TestPlainTools uses the service as a person with busctl and gdbus does.
+func TestPlainTools(t *testing.T) {
+	d := startDaemon(t, nstest.New(t), "", nil)
+	call := func(method string, args ...string) (string, error) {
+		all := append([]string{"--address=" + d.address, "call", dbusapi.Name, dbusapi.Path, dbusapi.Interface, method}, args...)
+		return tool(t, "busctl", all...)
+	}
+
+	out, err := tool(t, "busctl", "--address="+d.address, "introspect", dbusapi.Name, dbusapi.Path)
+	must(t, err)
+	for _, member := range []string{
+		`\.Report +method +sa\{sv\} +t `, `\.ReportBatch +method +a\(sa\{sv\}\) +at `,
+		`\.WaitEvents +method +sa\{sv\}uu +sa\(ssssstta\{sv\}\) `,
+		`\.ListInterfaces +method +a\{sv\} +sa\(usssssa\{sv\}\) `, `\.ListContainers +method +a\{sv\} +sa\(sssta\{sv\}\) `,
+		`\.Event +signal +ssssstta\{sv\} `,
+		`\.Version +property +s `, `\.Epoch +property +s `, `\.LastSequence +property +t +0 `, `\.OldestSequence +property +t `,
+		`\.Cursor +property +s `, `\.InterfaceCount +property +u `, `\.ContainerCount +property +u `, `\.Durable +property +b `,
+		`\.Counters +property +a\{st\} `,
+	} {
+		if !regexp.MustCompile(member).MatchString(out) {
+			t.Errorf("introspect does not show %s:\n%s", member, out)
+		}
+	}
+
+	monitor := monitorWith(t, d, "type='signal',sender='org.osctl.Eventd',arg0='state',arg2='tank',arg3='101'")
+	for _, id := range []string{"100", "101"} {
+		out, err = call("Report", "sa{sv}", "state", "3", "pool", "s", "tank", "id", "s", id, "state", "s", "running")
+		must(t, err)
+	}
+	if out != "t 2\n" {
+		t.Errorf("Report answered %q", out)
+	}
+	monitor.waitFor(t, "Member=Event", `STRING "101"`)
+	if strings.Contains(monitor.String(), `STRING "100"`) {
+		t.Errorf("a signal came that the match rule does not name:\n%s", monitor)
+	}
+
+	out, err = call("WaitEvents", "sa{sv}uu", "oldest", "1", "id", "s", "101", "0", "0")
+	must(t, err)
+	if !strings.Contains(out, ` 1 "state" "running" "tank" "101" "`) || !strings.Contains(out, `" 2 `) {
+		t.Errorf("WaitEvents answered %s", out)
+	}
+	out, err = tool(t, "gdbus", "call", "--address", d.address, "-d", dbusapi.Name, "-o", dbusapi.Path, "-m", dbusapi.Interface+".Report",
+		"state", "{'pool': <'tank'>, 'id': <101>, 'state': <'running'>}")
+	if err == nil || !strings.Contains(out, dbusapi.ErrInvalidEvent) || !strings.Contains(out, `option "id"`) {
+		t.Errorf("a bad event: %v, %s", err, out)
+	}
+}
+
+// monitored is what busctl monitor prints.
+type monitored struct{ *lockedBuffer }
+
+func monitorWith(t *testing.T, d *daemonProcess, match string) monitored {
+	t.Helper()
+	m := monitored{&lockedBuffer{}}
+	cmd := exec.Command("busctl", "--address="+d.address, "monitor", "--match", match)
+	cmd.Stdout, cmd.Stderr = m, m
+	must(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	m.waitFor(t, "Monitoring bus message stream")
+	return m
+}
+
+// waitFor waits until all the texts were printed.
+func (m monitored) waitFor(t *testing.T, texts ...string) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for _, text := range texts {
+		for !strings.Contains(m.String(), text) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%q was not printed, but:\n%s", text, m)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+}
+
+// TestStopUnderLoad ends the daemon with SIGTERM while four clients report: every
+// answered report was announced before, and the exit status is 0.
+func TestStopUnderLoad(t *testing.T) {
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	d := startDaemon(t, nstest.New(t), bus.Address(), nil)
+
+	announced := map[uint64]bool{}
+	receiver := bus.ClientAs(t, 0)
+	rule := (&bustest.Body{}).String("type='signal',sender='org.osctl.Eventd',member='Event'")
+	_, err := receiver.CallDriver(t.Context(), "AddMatch", "s", rule)
+	must(t, err)
+
+	var mu sync.Mutex
+	var answered []uint64
+	var wg sync.WaitGroup
+	for range 4 {
+		client := d.client(t)
+		wg.Go(func() {
+			for {
+				seq, err := client.Report(t.Context(), hub.TypeState, hub.Options{
+					{Name: "pool", Value: hub.String("tank")}, {Name: "id", Value: hub.String("1")}, {Name: "state", Value: hub.String("running")},
+				})
+				if err != nil {
+					return
+				}
+				mu.Lock()
+				answered = append(answered, seq)
+				mu.Unlock()
+			}
+		})
+	}
+	// The receiver's own buffer is bounded, so it is emptied all the time.
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		for {
+			m, err := receiver.Receive(t.Context())
+			if err != nil || m.Member == "NameOwnerChanged" {
+				return
+			}
+			if m.Member == "Event" {
+				announced[seqOf(m)] = true
+			}
+		}
+	}()
+	rule = (&bustest.Body{}).String("type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg0='org.osctl.Eventd'")
+	_, err = receiver.CallDriver(t.Context(), "AddMatch", "s", rule)
+	must(t, err)
+	for enough := false; !enough; time.Sleep(time.Millisecond) {
+		mu.Lock()
+		enough = len(answered) > 2000
+		mu.Unlock()
+	}
+	must(t, d.cmd.Process.Signal(syscall.SIGTERM))
+	if code := d.wait(t); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+	wg.Wait()
+	<-left
+	for _, seq := range answered {
+		if !announced[seq] {
+			t.Errorf("report %d was answered and not announced; %d of %d were, %d dropped by the test", seq, len(announced), len(answered), receiver.Dropped())
+			break
+		}
+	}
+}
+
+// seqOf reads the number of an event out of the body of its signal.
+func seqOf(m *bustest.Message) uint64 {
+	pos := 0
+	number := func(size int) (v uint64) {
+		pos = (pos + size - 1) &^ (size - 1)
+		for i := range size {
+			v |= uint64(m.Body[pos+i]) << (8 * i)
+		}
+		pos += size
+		return v
+	}
+	for range 5 {
+		pos += int(number(4)) + 1
+	}
+	return number(8)
+}
+
+// TestBusRestart kills the bus, changes links meanwhile, and starts it again: the
+// service comes back by itself, and all that happened is there to pull.
+func TestBusRestart(t *testing.T) {
+	for _, kind := range []bustest.Kind{bustest.Daemon, bustest.Broker} {
+		t.Run(kind.String(), func(t *testing.T) {
+			bus := bustest.Start(t, kind, bustest.PolicyOpen)
+			ns := nstest.New(t)
+			d := startDaemon(t, ns, bus.Address(), nil)
+			_, before, err := d.client(t).WaitEvents(t.Context(), "", hub.Filter{}, 0, 0)
+			must(t, err)
+			if len(before) != 0 {
+				t.Fatalf("%d events", len(before))
+			}
+			bus.Kill()
+			va, err := ns.Pair("va", "vb", nil)
+			must(t, err)
+			vb, err := ns.Index("vb")
+			must(t, err)
+			must(t, ns.Up(va))
+			const flips = 10
+			for range flips {
+				must(t, ns.Up(vb))
+				waitOperState(t, ns, netlink.OperUp, va, vb)
+				must(t, ns.Down(vb))
+				waitOperState(t, ns, netlink.OperDown, vb)
+				waitOperState(t, ns, netlink.OperLowerLayerDown, va)
+			}
+			bus.Restart(t)
+			d.waitForService(t)
+			next := map[string]string{"va": "up", "vb": "up"}
+			other := map[string]string{"up": "down", "down": "up"}
+			for i, e := range collect(t, d.client(t), hub.Filter{}, 4*flips) {
+				veth := e.Options.Text("veth")
+				if e.Seq != uint64(i+1) || e.Action != next[veth] {
+					t.Fatalf("event %d has number %d and is %s of %s, want %s", i, e.Seq, e.Action, veth, next[veth])
+				}
+				next[veth] = other[e.Action]
+			}
+		})
+	}
+}
+
+// waitOperState waits until links have come to a state. The kernel takes a change of
+// carrier in a moment later, and leaves one out that is undone by then.
+func waitOperState(t *testing.T, ns *nstest.NS, want netlink.LinkOperState, ifindexes ...int) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		reached := true
+		for _, ifindex := range ifindexes {
+			link, err := ns.Handle().LinkByIndex(ifindex)
+			must(t, err)
+			reached = reached && link.Attrs().OperState == want
+		}
+		if reached {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("links %v do not come to be %v", ifindexes, want)
+		}
+	}
+}
+
+// notifySocket stands in for systemd's and returns what is sent to it.
+func notifySocket(t *testing.T) (string, <-chan string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "notify")
+	sock, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	must(t, err)
+	messages := make(chan string, 1024)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer close(messages)
+		buf := make([]byte, 4096)
+		for {
+			n, err := sock.Read(buf)
+			if err != nil {
+				return
+			}
+			messages <- string(buf[:n])
+		}
+	}()
+	t.Cleanup(func() {
+		_ = sock.Close()
+		<-done
+	})
+	return path, messages
+}
+
+// next returns the next message that contains a text.
+func next(t *testing.T, messages <-chan string, text string) string {
+	t.Helper()
+	timeout := time.After(patience)
+	for {
+		select {
+		case m := <-messages:
+			if strings.Contains(m, text) {
+				return m
+			}
+		case <-timeout:
+			t.Fatalf("no message with %q", text)
+		}
+	}
+}
+
+// TestNotify plays systemd: READY and STATUS at the start, WATCHDOG while all is
+// well and not while the bus hangs, STOPPING at the end.
+func TestNotify(t *testing.T) {
+	path, messages := notifySocket(t)
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	d := startDaemon(t, nstest.New(t), bus.Address(), []string{"NOTIFY_SOCKET=" + path, "WATCHDOG_USEC=400000"})
+	ready := next(t, messages, "READY=1")
+	if !strings.Contains(ready, "STATUS=Watching 0 interfaces") {
+		t.Errorf("with READY came %q", ready)
+	}
+	next(t, messages, "WATCHDOG=1")
+	next(t, messages, "WATCHDOG=1")
+
+	bus.Stop()
+	for !strings.Contains(d.stderr.String(), "no progress") {
+		time.Sleep(10 * time.Millisecond)
+	}
+	for len(messages) > 0 {
+		<-messages
+	}
+	from := strings.Count(d.stderr.String(), "no progress")
+	for strings.Count(d.stderr.String(), "no progress") < from+3 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	for len(messages) > 0 {
+		if m := <-messages; strings.Contains(m, "WATCHDOG=1") {
+			t.Errorf("the watchdog was told that all is well while the bus hangs")
+		}
+	}
+	bus.Cont()
+	next(t, messages, "WATCHDOG=1")
+
+	must(t, d.cmd.Process.Signal(syscall.SIGTERM))
+	next(t, messages, "STOPPING=1")
+	if code := d.wait(t); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+}
+
+// TestSecondSignalKills ends a daemon that is stuck in its orderly stop.
+func TestSecondSignalKills(t *testing.T) {
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	d := startDaemon(t, nstest.New(t), bus.Address(), nil)
+	bus.Stop()
+	must(t, d.cmd.Process.Signal(syscall.SIGTERM))
+	// It takes a moment until the first one was taken in.
+	for ended := false; !ended; {
+		select {
+		case <-d.ended:
+			ended = true
+		case <-time.After(10 * time.Millisecond):
+			_ = d.cmd.Process.Signal(syscall.SIGTERM)
+		}
+	}
+	if code := d.wait(t); code != -1 {
+		t.Errorf("exit status %d, want an end by signal", code)
+	}
+}
+
+// TestBusHangsWhileStopping ends the daemon all the same, in its time.
+func TestBusHangsWhileStopping(t *testing.T) {
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	d := startDaemon(t, nstest.New(t), bus.Address(), nil)
+	bus.Stop()
+	must(t, d.cmd.Process.Signal(syscall.SIGTERM))
+	if code := d.wait(t); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+}
+
+// TestNameTaken starts a second daemon on the same bus.
+func TestNameTaken(t *testing.T) {
+	d := startDaemon(t, nstest.New(t), "", nil)
+	out, err := tool(t, filepath.Join(programs, "osctl-eventd"), "--bus", d.address)
+	if err == nil || !strings.Contains(out, "already has an owner") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// TestJournal checks the priorities of lines that go to the journal.
+func TestJournal(t *testing.T) {
+	d := startDaemon(t, nstest.New(t), "", []string{"JOURNAL_STREAM=8:1"})
+	must(t, d.cmd.Process.Signal(syscall.SIGTERM))
+	d.wait(t)
+	for line := range strings.Lines(d.stderr.String()) {
+		if !regexp.MustCompile(`^<[3-7]>msg=`).MatchString(line) {
+			t.Errorf("line %q", line)
+		}
+	}
+	if !strings.Contains(d.stderr.String(), "<6>msg=ready") {
+		t.Errorf("log:\n%s", d.stderr)
+	}
+}

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestOptions(t *testing.T) {
+	tests := []struct {
+		name   string
+		args   []string
+		code   int
+		stdout string // contained in it
+		stderr string
+	}{
+		{"version", []string{"--version"}, 0, "osctl-eventd " + version, ""},
+		{"help", []string{"--help"}, 0, "--state-dir DIR", ""},
+		{"argument", []string{"now"}, exitUsage, "", `unexpected argument "now"`},
+		{"flag", []string{"--buss", "system"}, exitUsage, "", "--buss"},
+		{"bus", []string{"--bus", "sytem"}, exitUsage, "", `bus "sytem": expected system, session`},
+		{"history", []string{"--history", "0"}, exitUsage, "", "--history 0: expected 1 to"},
+		{"history text", []string{"--history", "many"}, exitUsage, "", "many"},
+		{"level", []string{"--log-level", "loud"}, exitUsage, "", `--log-level "loud": expected debug`},
+		{"state-dir", []string{"--state-dir", ""}, exitUsage, "", "--state-dir is empty"},
+		{"no bus", []string{"--bus", "unix:path=/nonexistent/socket"}, exitFailure, "", "/nonexistent/socket"},
+		{"no transport", []string{"--bus", "tcp:host=localhost"}, exitFailure, "", "only unix: addresses"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var stdout, stderr strings.Builder
+			if code := run(test.args, &stdout, &stderr); code != test.code {
+				t.Errorf("exit status %d, want %d", code, test.code)
+			}
+			if !strings.Contains(stdout.String(), test.stdout) {
+				t.Errorf("stdout %q, want %q in it", &stdout, test.stdout)
+			}
+			if !strings.Contains(stderr.String(), test.stderr) {
+				t.Errorf("stderr %q, want %q in it", &stderr, test.stderr)
+			}
+		})
+	}
+}

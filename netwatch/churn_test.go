@@ -1,0 +1,325 @@
+package netwatch
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/nstest"
+)
+
+// churner makes, changes and deletes pairs as fast as the kernel goes.
+type churner struct {
+	host, inside *nstest.NS
+	prefix       string
+	random       *rand.Rand
+}
+
+// lives makes many pairs. Each fifty share a namespace; that of the last ones stays.
+func (c *churner) lives(pairs int) error {
+	for i := range pairs {
+		if i%50 == 0 {
+			if i > 0 {
+				c.inside.Close()
+			}
+			var err error
+			if c.inside, err = nstest.Open(); err != nil {
+				return err
+			}
+		}
+		if err := c.life(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// life is the life of one pair.
+func (c *churner) life(i int) error {
+	name := func(what string) string { return fmt.Sprintf("%s%s%d", what, c.prefix, i) }
+	var inside *nstest.NS
+	if i%3 == 1 {
+		inside = c.inside
+	}
+	host, err := c.host.Pair(name("h"), name("p"), inside)
+	if err != nil {
+		return err
+	}
+	peerNS := c.host
+	if i%3 == 2 {
+		peer, err := c.host.Index(name("p"))
+		if err != nil {
+			return err
+		}
+		if err := c.host.Move(peer, c.inside); err != nil {
+			return err
+		}
+	}
+	if i%3 != 0 {
+		peerNS = c.inside
+	}
+	peer, err := peerNS.Index(name("p"))
+	if err != nil {
+		return err
+	}
+	steps := []func() error{
+		func() error { return c.host.Up(host) },
+		func() error { return peerNS.Up(peer) },
+		func() error { return c.host.Rename(host, name("r")) },
+	}
+	for range c.random.IntN(4) {
+		steps = append(steps, func() error { return peerNS.Down(peer) }, func() error { return peerNS.Up(peer) })
+	}
+	if i%9 == 0 { // most others die with the namespace, which is quicker
+		steps = append(steps, func() error { return c.host.Delete(host) })
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestChurn wants the watcher to end right although the kernel dropped messages
+// again and again.
+func TestChurn(t *testing.T) {
+	const workers, pairs = 4, 500
+	host := nstest.New(t)
+	h := newHub(t)
+	events := follow(t, h)
+	// Room for about two messages, and for one part of a dump.
+	w := newWatcherIn(t, host, &Config{Hub: h, ReceiveBuffer: 4096})
+	run(t, w)
+	var workersDone sync.WaitGroup
+	var failed atomic.Pointer[error]
+	for n := range workers {
+		c := &churner{host: host, prefix: fmt.Sprintf("%dx", n), random: rand.New(rand.NewPCG(1, uint64(n)))}
+		workersDone.Go(func() {
+			if err := c.lives(pairs); err != nil {
+				failed.CompareAndSwap(nil, &err)
+			}
+		})
+		t.Cleanup(func() {
+			if c.inside != nil {
+				c.inside.Close()
+			}
+		})
+	}
+	workersDone.Wait()
+	if err := failed.Load(); err != nil {
+		t.Fatal(*err)
+	}
+	want := agree(t, w, h, host)
+	if len(want) < workers*30 {
+		t.Fatalf("only %d links are up", len(want))
+	}
+	f := foldAll(t, events.read(t))
+	sameUp(t, "by events", f.up, want)
+	counters := h.Counters()
+	if counters[hub.CounterOverruns] < 10 {
+		t.Errorf("only %d overruns, so this tested nothing", counters[hub.CounterOverruns])
+	}
+	t.Logf("%d events, %d overruns, %d dumps, %d doubts", len(events.events), counters[hub.CounterOverruns], w.resync.dumps, w.resync.doubts)
+}
+
+// agree waits until the view has what the kernel has, which says a change of
+// carrier some time after it happened, and returns that.
+func agree(t testing.TB, w *Watcher, h *hub.Hub, ns *nstest.NS) map[uint32]string {
+	t.Helper()
+	for started := time.Now(); ; {
+		must(t, w.Settle(t.Context()))
+		rows, _ := h.Interfaces()
+		want, all := inKernel(t, ns)
+		if maps.Equal(upRows(rows), want) && len(rows) == all {
+			return want
+		}
+		if time.Since(started) > time.Minute {
+			got := upRows(rows)
+			maps.DeleteFunc(want, func(ifindex uint32, veth string) bool { return got[ifindex] == veth })
+			t.Fatalf("the view has %d rows, the kernel %d; only in the kernel are up %v", len(rows), all, want)
+		}
+	}
+}
+
+// inKernel returns the veths that are up, and how many there are, as another
+// library sees them.
+func inKernel(t testing.TB, ns *nstest.NS) (up map[uint32]string, all int) {
+	t.Helper()
+	var links []netlink.Link
+	for {
+		var err error
+		if links, err = ns.Handle().LinkList(); err == nil {
+			break
+		}
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			t.Fatal(err)
+		}
+	}
+	up = map[uint32]string{}
+	for _, l := range links {
+		if l.Type() != "veth" {
+			continue
+		}
+		all++
+		if l.Attrs().RawFlags&flagsUp == flagsUp {
+			up[uint32(l.Attrs().Index)] = l.Attrs().Name
+		}
+	}
+	return up, all
+}
+
+// TestEachTransitionOnce compares the events of random changes with what a second
+// listener heard and another library decoded.
+func TestEachTransitionOnce(t *testing.T) {
+	host := nstest.New(t)
+	h := newHub(t)
+	events := follow(t, h)
+	w := newWatcherIn(t, host, &Config{Hub: h})
+	run(t, w)
+	second := openBare(t, host)
+	c := &churner{host: host, inside: nstest.New(t), prefix: "x", random: rand.New(rand.NewPCG(1, 2))}
+	for i := range 60 {
+		must(t, c.life(i))
+	}
+	agree(t, w, h, host)
+	second.drain(t)
+	want := transitions(t, second.all)
+	var got []string
+	for _, e := range events.read(t) {
+		v, _ := e.Options.Get("ifindex")
+		got = append(got, fmt.Sprintf("%s %d %s %s", e.Action, v.Uint(), e.Options.Text("veth"), e.Options.Text("old_veth")))
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") || len(got) < 200 {
+		t.Errorf("%d events, want %d:\n%s\nwant:\n%s", len(got), len(want), strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if n := h.Counters()[hub.CounterResyncs]; n != 0 {
+		t.Errorf("%d resyncs", n)
+	}
+}
+
+// transitions says what messages mean, the plain way.
+func transitions(t *testing.T, datagrams [][]byte) []string {
+	t.Helper()
+	type state struct {
+		up   bool
+		name string
+	}
+	last := map[int]state{}
+	var out []string
+	for _, d := range datagrams {
+		m, _, err := splitMessage(d)
+		must(t, err)
+		l, err := netlink.LinkDeserialize(nil, m.body)
+		must(t, err)
+		if m.body[0] != unix.AF_UNSPEC || l.Type() != "veth" {
+			continue
+		}
+		a := l.Attrs()
+		old, known := last[a.Index]
+		now := state{a.RawFlags&flagsUp == flagsUp && m.typ == unix.RTM_NEWLINK, a.Name}
+		if known && old.name != now.name {
+			out = append(out, fmt.Sprintf("rename %d %s %s", a.Index, now.name, old.name))
+		}
+		if old.up != now.up {
+			out = append(out, fmt.Sprintf("%s %d %s ", map[bool]string{true: actionUp, false: actionDown}[now.up], a.Index, now.name))
+		}
+		last[a.Index] = now
+		if m.typ == unix.RTM_DELLINK {
+			delete(last, a.Index)
+		}
+	}
+	return out
+}
+
+// TestRestart wants what changed between two watchers to be announced once, as
+// found by comparing.
+func TestRestart(t *testing.T) {
+	p := &place{TB: t, host: nstest.New(t), inside: nstest.New(t)}
+	p.bare = openBare(t, p.host)
+	h := newHub(t)
+	events := follow(t, h)
+	host, _ := p.running()
+	gone, err := p.host.Pair("gone", "gone", p.inside)
+	must(t, err)
+	must(t, p.host.Up(gone))
+	must(t, p.inside.Up(p.index(p.inside, "gone")))
+	p.until("gone", hub.LinkUp)
+	t.Run("first", func(t *testing.T) { run(t, newWatcherIn(t, p.host, &Config{Hub: h})) })
+	must(t, p.host.Rename(host, "h2"))
+	must(t, p.host.Delete(gone))
+	t.Run("second", func(t *testing.T) { run(t, newWatcherIn(t, p.host, &Config{Hub: h})) })
+	t.Run("third", func(t *testing.T) { run(t, newWatcherIn(t, p.host, &Config{Hub: h})) })
+	got := strings.Join(describeAll(events.read(t)), "\n")
+	want := "up h name= resync\nup gone name= resync\nrename h2 name= was=h resync\ndown gone name= resync"
+	if got != want {
+		t.Errorf("events:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+// TestWithoutFilter has the decoder cope with all that the filter drops.
+func TestWithoutFilter(t *testing.T) {
+	p := &place{TB: t, host: nstest.New(t), inside: nstest.New(t)}
+	p.bare = openBare(t, p.host)
+	h := newHub(t)
+	events := follow(t, h)
+	w := newWatcher(&Config{Hub: h, Logger: slog.New(slog.DiscardHandler)}, openBare(t, p.host).socket)
+	w.kernel = &unclosed{w.kernel}
+	run(t, w)
+	s := scenarios()[6]
+	s.do(p)
+	must(t, w.Settle(t.Context()))
+	s.compare(t, h, describeAll(events.read(t)))
+}
+
+// unclosed leaves the closing to the test.
+type unclosed struct{ kernel }
+
+func (*unclosed) close() error { return nil }
+
+// TestFilter wants the filter to drop in the kernel what is not wanted.
+func TestFilter(t *testing.T) {
+	p := &place{TB: t, host: nstest.New(t), inside: nstest.New(t)}
+	var s *socket
+	var err error
+	p.host.Do(func() { s, err = openSocket(DefaultReceiveBuffer, slog.New(slog.DiscardHandler)) })
+	must(t, err)
+	t.Cleanup(func() { must(t, s.close()) })
+	filtered := &bare{socket: s, buf: make([]byte, datagramSize)}
+	p.bare = openBare(t, p.host)
+	scenarios()[6].do(p) // bridges
+	must(t, s.send(fenceRequest(1)))
+	p.bare.drain(t)
+	filtered.drain(t)
+	var want, acks int
+	for _, d := range p.bare.all {
+		m, _, err := splitMessage(d)
+		must(t, err)
+		if _, ok, err := decodeLink(&m); ok && err == nil {
+			want++
+		}
+	}
+	for _, d := range filtered.all {
+		m, _, err := splitMessage(d)
+		must(t, err)
+		if m.typ == unix.NLMSG_ERROR {
+			acks++
+		} else if _, ok, err := decodeLink(&m); !ok || err != nil {
+			t.Errorf("came through: type %d, %v", m.typ, err)
+		}
+	}
+	if acks != 1 || len(filtered.all)-acks != want || want == 0 || want == len(p.bare.all) {
+		t.Errorf("%d of %d messages came through, %d acknowledgements, want %d", len(filtered.all), len(p.bare.all), acks, want)
+	}
+}

@@ -1,0 +1,186 @@
+package netwatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/nstest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// must ends a test whose step failed.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func newHub(t testing.TB) *hub.Hub {
+	t.Helper()
+	h, err := hub.New(hub.Config{History: 1 << 18, HistoryBytes: 1 << 30})
+	must(t, err)
+	t.Cleanup(h.Close)
+	return h
+}
+
+// newWatcherIn makes a watcher of a namespace.
+func newWatcherIn(t testing.TB, ns *nstest.NS, config *Config) *Watcher {
+	t.Helper()
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	var w *Watcher
+	var err error
+	ns.Do(func() { w, err = New(*config) })
+	must(t, err)
+	return w
+}
+
+// run runs a watcher until the test ends, and returns once it is in sync.
+func run(t testing.TB, w *Watcher) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	must(t, w.Settle(t.Context()))
+	select {
+	case <-w.Ready():
+	default:
+		t.Fatal("in sync but not ready")
+	}
+}
+
+// log collects the events of a hub from its start on.
+type eventLog struct {
+	sub    *hub.Subscription
+	events []*hub.Event
+}
+
+func follow(t testing.TB, h *hub.Hub) *eventLog {
+	t.Helper()
+	sub, err := h.Subscribe(hub.Filter{}, "")
+	must(t, err)
+	return &eventLog{sub: sub}
+}
+
+// read returns all events so far.
+func (l *eventLog) read(t testing.TB) []*hub.Event {
+	t.Helper()
+	var buf [256]*hub.Event
+	for {
+		n, err := l.sub.Poll(buf[:])
+		must(t, err)
+		if n == 0 {
+			return l.events
+		}
+		l.events = append(l.events, buf[:n]...)
+	}
+}
+
+// describe returns an event as one line, without the ifindex.
+func describe(e *hub.Event) string {
+	line := fmt.Sprintf("%s %s name=%s", e.Action, e.Options.Text("veth"), e.Options.Text("name"))
+	if old := e.Options.Text("old_veth"); old != "" {
+		line += " was=" + old
+	}
+	if v, _ := e.Options.Get("resync"); v.Bool() {
+		line += " resync"
+	}
+	return line
+}
+
+func describeAll(events []*hub.Event) []string {
+	lines := []string{}
+	for _, e := range events {
+		lines = append(lines, describe(e))
+	}
+	return lines
+}
+
+// fold is the state that a reader of the events ends up with.
+type fold struct {
+	up   map[uint32]string // name on the host of those that are up
+	last map[uint32]string // name on the host as announced last
+}
+
+func newFold() *fold { return &fold{up: map[uint32]string{}, last: map[uint32]string{}} }
+
+// add folds an event in. The error says which promise it breaks.
+func (f *fold) add(e *hub.Event) error {
+	v, _ := e.Options.Get("ifindex")
+	ifindex, veth := uint32(v.Uint()), e.Options.Text("veth")
+	_, up := f.up[ifindex]
+	want, known := f.last[ifindex]
+	f.last[ifindex] = veth
+	said := veth // the name that it had so far, by this event
+	if e.Action == actionRename {
+		said = e.Options.Text("old_veth")
+	}
+	if known && said != want {
+		return fmt.Errorf("event %d: ifindex %d changed its name unheard from %q: %s", e.Seq, ifindex, want, describe(e))
+	}
+	switch e.Action {
+	case actionUp:
+		if up {
+			return fmt.Errorf("event %d: ifindex %d is up already: %s", e.Seq, ifindex, describe(e))
+		}
+		f.up[ifindex] = veth
+	case actionDown:
+		if !up {
+			return fmt.Errorf("event %d: ifindex %d is not up: %s", e.Seq, ifindex, describe(e))
+		}
+		delete(f.up, ifindex)
+	case actionRename:
+		if said == veth {
+			return fmt.Errorf("event %d: ifindex %d was renamed to what it was: %s", e.Seq, ifindex, describe(e))
+		}
+		if up {
+			f.up[ifindex] = veth
+		}
+	default:
+		return errors.New("unexpected action: " + describe(e))
+	}
+	return nil
+}
+
+func foldAll(t testing.TB, events []*hub.Event) *fold {
+	t.Helper()
+	f := newFold()
+	for _, e := range events {
+		must(t, f.add(e))
+	}
+	return f
+}
+
+// upRows returns what a view says is up.
+func upRows(rows []hub.Interface) map[uint32]string {
+	up := map[uint32]string{}
+	for i := range rows {
+		if rows[i].State == hub.LinkUp {
+			up[rows[i].Ifindex] = rows[i].Veth
+		}
+	}
+	return up
+}
+
+func sameUp(t testing.TB, what string, got, want map[uint32]string) {
+	t.Helper()
+	if !maps.Equal(got, want) {
+		t.Fatalf("%s: up are %v, want %v", what, got, want)
+	}
+}

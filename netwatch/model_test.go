@@ -1,0 +1,279 @@
+package netwatch
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
+
+	"github.com/osctl/eventd/hub"
+)
+
+const (
+	flagsUp        = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP
+	flagsNoCarrier = unix.IFF_UP
+)
+
+// model drives a watcher against the model of the kernel, by hand: what happens
+// when is drawn, nothing runs by itself.
+type model struct {
+	*fake
+	w    *Watcher
+	hub  *hub.Hub
+	next uint32
+	t    *rapid.T
+}
+
+func (m *model) draw(what string, n int) int { return rapid.IntRange(0, n-1).Draw(m.t, what) }
+
+// any draws a link that there is.
+func (m *model) any() (uint32, *fakeLink) {
+	if len(m.links) == 0 {
+		return 0, nil
+	}
+	all := slices.Sorted(maps.Keys(m.links))
+	ifindex := all[m.draw("link", len(all))]
+	return ifindex, m.links[ifindex]
+}
+
+// happen lets one thing happen in the kernel.
+func (m *model) happen() {
+	ifindex, l := m.any()
+	switch what := m.draw("what", 12); {
+	case what == 0 || l == nil && what < 9:
+		m.pair()
+	case what <= 3:
+		l.flags = []uint32{0, flagsNoCarrier, flagsUp}[m.draw("flags", 3)]
+		if m.draw("by one with our port", 3) != 0 {
+			m.tell(ifindex)
+		} else {
+			m.broadcast(answer(unix.RTM_NEWLINK, 0, m.dumpSeq+uint32(m.draw("seq", 2)), linkBody(ifindex, l, nil)))
+		}
+	case what <= 5:
+		l.name = fmt.Sprintf("n%d", m.draw("name", 1000))
+		if m.draw("flags too", 2) == 0 {
+			l.flags = flagsUp
+		}
+		m.tell(ifindex)
+	case what == 6:
+		m.remove(ifindex, nil)
+	case what == 7:
+		m.remove(ifindex, &Peer{NSID: int32(m.draw("nsid", 3)), Ifindex: uint32(1 + m.draw("there", 3))})
+	case what == 8:
+		l.peer = Peer{NSID: int32(m.draw("nsid", 3)), Ifindex: 2} // moves on in silence
+	case what == 9:
+		m.fault()
+	default:
+		m.tell(ifindexOr(ifindex, l, m))
+	}
+}
+
+// ifindexOr makes a pair if there was no link.
+func ifindexOr(ifindex uint32, l *fakeLink, m *model) uint32 {
+	if l == nil {
+		return m.pair()
+	}
+	return ifindex
+}
+
+func (m *model) pair() uint32 {
+	m.next += 2
+	a, b := m.next-1, m.next
+	m.changed++
+	m.links[a] = &fakeLink{name: fmt.Sprintf("v%d", a), peer: Peer{NSID: 1, Ifindex: 2}}
+	if m.draw("both here", 2) == 0 {
+		m.tell(a)
+		return a
+	}
+	m.links[a].peer = Peer{NSID: NSIDLocal}
+	m.tell(a)
+	m.links[a].peer.Ifindex = b
+	m.links[b] = &fakeLink{name: fmt.Sprintf("v%d", b), peer: Peer{NSIDLocal, a}}
+	m.tell(b)
+	return b
+}
+
+func (m *model) remove(ifindex uint32, to *Peer) {
+	l := m.links[ifindex]
+	if m.draw("said down", 2) == 0 {
+		l.flags = 0
+		m.tell(ifindex)
+	}
+	delete(m.links, ifindex)
+	m.changed++
+	m.broadcast(delLink(ifindex, l, to))
+	for _, other := range m.links {
+		if other.peer == (Peer{NSIDLocal, ifindex}) {
+			if other.peer = (Peer{NSID: NSIDLocal}); to != nil {
+				other.peer = *to
+			}
+		}
+	}
+}
+
+// fault makes something go wrong.
+func (m *model) fault() {
+	switch m.draw("fault", 7) {
+	case 0:
+		m.loseRequest = true
+	case 1:
+		m.failPart = true
+	case 2: // the next message is longer than the buffer
+		m.replace(make([]byte, datagramSize+1))
+	case 3: // or garbage
+		m.replace([]byte{8, 0, 0, 0})
+	case 4:
+		m.broadcast(appendMessage(unix.NLMSG_OVERRUN, 0, 0, nil))
+	case 5: // somebody with our port in another namespace, a family to ignore, other ends
+		other := &fakeLink{name: "x"}
+		m.broadcast(answer(unix.RTM_DELLINK, unix.NLM_F_MULTI, m.dumpSeq+1000, linkBody(1, other, nil)))
+		for ifindex, l := range m.links {
+			b := delLink(ifindex, l, nil)
+			b[unix.NLMSG_HDRLEN] = unix.AF_BRIDGE
+			m.broadcast(b)
+			break
+		}
+	default: // dropped for want of memory
+		m.pending = unix.ENOBUFS
+		m.congested = len(m.queue) > 0
+		m.overruns++
+	}
+}
+
+// replace spoils the oldest live message that waits, as long as none came from a dump.
+func (m *model) replace(with []byte) {
+	if len(m.queue) > 0 && !m.dumping {
+		m.queue[len(m.queue)-1] = with
+	}
+}
+
+// live is one turn of the watcher.
+func (m *model) turn() {
+	if _, err := m.w.turn(false); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func newModel(t *rapid.T) *model {
+	h, err := hub.New(hub.Config{History: 1 << 16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fake{links: map[uint32]*fakeLink{}}
+	w := newWatcher(&Config{Hub: h, Logger: slog.New(slog.DiscardHandler)}, f)
+	w.resync.backoff = func(int) time.Duration { return 0 }
+	m := &model{fake: f, w: w, hub: h, t: t}
+	depth := 0
+	f.between = func() { // the kernel queues a part after it let go of its lock
+		if depth > 0 {
+			return
+		}
+		depth++
+		defer func() { depth-- }()
+		for range m.draw("between", 4) {
+			m.happen()
+		}
+	}
+	return m
+}
+
+// TestModel wants the events to be right, and the view to end as the kernel's,
+// whatever gets lost on the way.
+func TestModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := newModel(t)
+		m.room = []int{0, 1, 2, 5, 20}[m.draw("room", 5)]
+		seeded := m.seed()
+		sub, err := m.hub.Subscribe(hub.Filter{}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range m.draw("steps", 60) {
+			if m.draw("read", 3) == 0 {
+				m.turn()
+			} else {
+				m.happen()
+			}
+		}
+		m.calm()
+		m.compare(sub, seeded)
+	})
+}
+
+// seed gives the hub rows from before the start, some of which are right.
+func (m *model) seed() map[uint32]string {
+	for range m.draw("links at start", 4) {
+		ifindex := m.pair()
+		l := m.links[ifindex]
+		row := hub.Interface{Ifindex: ifindex, Veth: l.name, State: hub.LinkDown}
+		switch m.draw("known", 4) {
+		case 0:
+			continue
+		case 1:
+			row.State = hub.LinkUp
+		case 2:
+			row.Veth = "former"
+		case 3:
+			row.Ifindex += 1000
+			row.State = hub.LinkUp
+		}
+		if _, err := m.hub.Commit(hub.Batch{Interfaces: []hub.InterfaceChange{{Interface: row}}}); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	m.queue = nil // all that was before the socket
+	rows, _ := m.hub.Interfaces()
+	m.w.table.seed(rows)
+	return upRows(rows)
+}
+
+// calm lets the watcher read until it is in sync with a kernel that rests.
+func (m *model) calm() {
+	m.between = nil
+	for range 1000 {
+		m.turn()
+		if m.w.resync.synced() && len(m.queue) == 0 && m.pending == nil {
+			return
+		}
+	}
+	m.t.Fatalf("never in sync: %+v", m.w.resync)
+}
+
+func (m *model) compare(sub *hub.Subscription, seeded map[uint32]string) {
+	f := newFold()
+	maps.Copy(f.up, seeded)
+	maps.Copy(f.last, seeded)
+	buf := make([]*hub.Event, 1<<16)
+	n, err := sub.Poll(buf)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for _, e := range buf[:n] {
+		if err := f.add(e); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	want := map[uint32]string{}
+	for ifindex, l := range m.links {
+		if l.flags == flagsUp {
+			want[ifindex] = l.name
+		}
+	}
+	rows, _ := m.hub.Interfaces()
+	if !maps.Equal(f.up, want) || !maps.Equal(upRows(rows), want) || len(rows) != len(m.links) {
+		m.t.Fatalf("by events %v\nby view %v\nin the kernel %v", f.up, rows, want)
+	}
+	for _, r := range rows {
+		if l := m.links[r.Ifindex]; r.Veth != l.name || r.State != stateOf(l.flags) {
+			m.t.Fatalf("view %+v, kernel %+v", r, *l)
+		}
+	}
+	if dumps := m.dumps; dumps < 1 {
+		m.t.Fatal("no dump")
+	}
+}

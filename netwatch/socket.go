@@ -1,0 +1,165 @@
+package netwatch
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// errTruncated says that a message was longer than the buffer, so it is lost.
+var errTruncated = errors.New("netlink message truncated")
+
+// kernel is the edge to the kernel. The other implementation is a model of it
+// that injects faults.
+type kernel interface {
+	// receive copies the next datagram into b. The error is unix.EAGAIN when there
+	// is none and wait is false, unix.ENOBUFS when some were lost, errTruncated, or
+	// os.ErrDeadlineExceeded.
+	receive(b []byte, wait bool) (int, error)
+	// send hands the kernel a request. It is safe to call beside receive.
+	send(b []byte) error
+	// setDeadline ends receives at an instant; the zero time is never.
+	setDeadline(at time.Time) error
+	// port returns the address that the answers to our requests carry.
+	port() uint32
+	close() error
+}
+
+// socket is a raw rtnetlink socket that listens to RTNLGRP_LINK of the network
+// namespace of the thread that opened it.
+type socket struct {
+	file *os.File
+	conn syscall.RawConn
+	pid  uint32
+
+	// Of the receive that runs; there is one at a time.
+	read func(fd uintptr) bool // made once, as it is called once a datagram
+	into []byte
+	wait bool
+	n    int
+	err  error
+}
+
+// openSocket opens the socket. The buffer size is in bytes, and the kernel doubles it.
+func openSocket(receiveBuffer int, logger *slog.Logger) (*socket, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("netlink socket: %w", err)
+	}
+	// Nonblocking, so the file goes to the runtime's poller and has deadlines.
+	file := os.NewFile(uintptr(fd), "rtnetlink")
+	s := &socket{file: file}
+	if err := s.setUp(fd, receiveBuffer, logger); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	s.read = s.readOnce
+	return s, nil
+}
+
+// setUp readies the socket. The filter is there before the group is joined, so
+// that nothing gets in that it would have dropped.
+func (s *socket) setUp(fd, receiveBuffer int, logger *slog.Logger) error {
+	err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer)
+	if err != nil { // needs CAP_NET_ADMIN; without, net.core.rmem_max is the limit
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer); err != nil {
+			return fmt.Errorf("receive buffer of %d bytes: %w", receiveBuffer, err)
+		}
+		logger.Warn("netlink receive buffer may be smaller than asked for", slog.Int("bytes", receiveBuffer), slog.Any("error", err))
+	}
+	program := vethFilter()
+	fprog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]} //nolint:gosec // 22 instructions
+	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &fprog); err != nil {
+		logger.Warn("no netlink filter in the kernel, filtering here", slog.Any("error", err))
+	}
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: 1 << (unix.RTNLGRP_LINK - 1)}); err != nil {
+		return fmt.Errorf("join the group of link messages: %w", err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		return fmt.Errorf("netlink address: %w", err)
+	}
+	address, ok := name.(*unix.SockaddrNetlink)
+	if !ok {
+		return fmt.Errorf("netlink address of type %T", name)
+	}
+	s.pid = address.Pid
+	if s.conn, err = s.file.SyscallConn(); err != nil {
+		return fmt.Errorf("netlink socket: %w", err)
+	}
+	return nil
+}
+
+func (s *socket) port() uint32 { return s.pid }
+
+func (s *socket) receive(b []byte, wait bool) (int, error) {
+	s.into, s.wait = b, wait
+	if err := s.conn.Read(s.read); err != nil {
+		return 0, fmt.Errorf("netlink receive: %w", err)
+	}
+	return s.n, s.err
+}
+
+// readOnce reads one datagram. To return false is to wait for the poller.
+func (s *socket) readOnce(fd uintptr) bool {
+	for {
+		n, _, flags, from, err := unix.Recvmsg(int(fd), s.into, nil, 0)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.EAGAIN) && s.wait:
+			return false
+		case err == nil && !fromKernel(from):
+			continue // any process may send to any netlink socket
+		case err == nil && flags&unix.MSG_TRUNC != 0:
+			err = errTruncated
+		}
+		s.n, s.err = n, err
+		return true
+	}
+}
+
+func fromKernel(from unix.Sockaddr) bool {
+	address, ok := from.(*unix.SockaddrNetlink)
+	return ok && address.Pid == 0
+}
+
+// send goes past the runtime's write lock: a dump request may wait for the
+// kernel's RTNL, and a check beside it must not.
+func (s *socket) send(b []byte) error {
+	var sent error
+	err := s.conn.Control(func(fd uintptr) {
+		for {
+			sent = unix.Sendto(int(fd), b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+			if !errors.Is(sent, unix.EINTR) {
+				return
+			}
+		}
+	})
+	if err == nil {
+		err = sent
+	}
+	if err != nil {
+		return fmt.Errorf("netlink send: %w", err)
+	}
+	return nil
+}
+
+func (s *socket) setDeadline(at time.Time) error {
+	if err := s.file.SetReadDeadline(at); err != nil {
+		return fmt.Errorf("netlink deadline: %w", err)
+	}
+	return nil
+}
+
+func (s *socket) close() error {
+	if err := s.file.Close(); err != nil {
+		return fmt.Errorf("close netlink socket: %w", err)
+	}
+	return nil
+}
