@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -55,7 +54,7 @@ func startService(t *testing.T, bus *bustest.Bus) func() {
 	if err != nil {
 		t.Fatal(err)
 	}
-	service, err := dbusapi.New(dbusapi.Config{Hub: h, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Address: bus.Address(), Version: "1.2.3"})
+	service, err := dbusapi.New(dbusapi.Config{Hub: h, Log: slog.New(slog.DiscardHandler), Address: bus.Address(), Version: "1.2.3"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +125,7 @@ func TestTroubles(t *testing.T) {
 		{"no service", []string{"status"}, "osctl-eventd is not running on the bus system: start it"},
 		{"monitor without service", []string{"monitor"}, "osctl-eventd is not running"},
 		{"no bus", []string{"--bus", "unix:path=/nonexistent", "status"}, "connect to bus unix:path=/nonexistent"},
-		{"bad bus", []string{"--bus", "sytem", "status"}, `bus "sytem": expected system, session`},
+		{"bad bus", []string{"--bus", "nowhere", "status"}, `bus "nowhere": expected system, session`},
 		{"bad argument", []string{"report", "state", "pool"}, `argument "pool": expected KEY=VALUE`},
 		{"no type", []string{"report"}, "requires at least 1 arg"},
 		{"unknown command", []string{"monitr"}, `unknown command "monitr"`},
@@ -153,7 +152,7 @@ func TestTroubles(t *testing.T) {
 // readable lets every user run the program.
 func readable(t *testing.T) {
 	t.Helper()
-	if err := os.Chmod(filepath.Dir(program), 0o755); err != nil { //nolint:gosec // for another user, on purpose
+	if err := os.Chmod(filepath.Dir(program), 0o755); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -191,27 +190,25 @@ func startMonitor(t *testing.T, bus *bustest.Bus, args ...string) *monitor {
 	return m
 }
 
-// lines waits until stdout (or stderr) has n lines that contain text, and returns
-// them. do is run before each look.
-func (m *monitor) lines(t *testing.T, buf *bytes.Buffer, text string, n int, do func()) []string {
+// line waits until stdout (or stderr) has a line that contains text, and returns it.
+// do is run before each look.
+func (m *monitor) line(t *testing.T, buf *bytes.Buffer, text string, do func()) string {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		do()
 		m.mu.Lock()
 		all := buf.String()
 		m.mu.Unlock()
-		var found []string
 		for line := range strings.Lines(all) {
 			if strings.Contains(line, text) && strings.HasSuffix(line, "\n") {
-				found = append(found, line)
+				return line
 			}
 		}
-		if len(found) >= n {
-			return found
-		}
 	}
-	t.Fatalf("%d lines with %q did not come; stdout:\n%s\nstderr:\n%s", n, text, m.stdout.String(), m.stderr.String())
-	return nil
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t.Fatalf("no line with %q came; stdout:\n%s\nstderr:\n%s", text, &m.stdout, &m.stderr)
+	return ""
 }
 
 // TestMonitor follows events with filters over a restart of the service.
@@ -228,7 +225,7 @@ func TestMonitor(t *testing.T) {
 	}
 	m := startMonitor(t, bus, "--json", "--type", "state", "--type", "db", "--id", "101")
 	// When the monitor begins cannot be seen from outside, so report until it shows.
-	line := m.lines(t, &m.stdout, "101", 1, report("state", "pool=tank", "id=101", "state=running"))[0]
+	line := m.line(t, &m.stdout, "101", report("state", "pool=tank", "id=101", "state=running"))
 	var event struct {
 		Type   string
 		Opts   map[string]string
@@ -247,7 +244,7 @@ func TestMonitor(t *testing.T) {
 	report("state", "pool=tank", "id=102", "state=running")()
 	report("other", "id=101")()
 	report("db", "object=container", "pool=tank", "id=101", "action=remove")()
-	m.lines(t, &m.stdout, `"db"`, 1, func() {})
+	m.line(t, &m.stdout, `"db"`, func() {})
 	m.mu.Lock()
 	if all := m.stdout.String(); strings.Contains(all, "102") || strings.Contains(all, "other") {
 		t.Errorf("foreign events were shown:\n%s", all)
@@ -255,12 +252,12 @@ func TestMonitor(t *testing.T) {
 	m.mu.Unlock()
 
 	stop()
-	m.lines(t, &m.stderr, "waiting for it to come back", 1, func() {})
+	m.line(t, &m.stderr, "waiting for it to come back", func() {})
 	stop = startService(t, bus)
-	m.lines(t, &m.stderr, "osctl-eventd is back", 1, func() {})
-	m.lines(t, &m.stderr, "events were lost", 1, func() {})
+	m.line(t, &m.stderr, "osctl-eventd is back", func() {})
+	m.line(t, &m.stderr, "events were lost", func() {})
 	report("state", "pool=tank", "id=101", "state=frozen")()
-	m.lines(t, &m.stdout, "frozen", 1, func() {})
+	m.line(t, &m.stdout, "frozen", func() {})
 
 	if err := m.cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)

@@ -73,14 +73,14 @@ func (b *lockedBuffer) String() string {
 
 // startDaemon starts a daemon in a namespace, on the bus at an address or, for "",
 // on a private one. It returns when the service answers; the daemon ends with the test.
-func startDaemon(t testing.TB, ns *nstest.NS, address string, env []string, flags ...string) *daemonProcess {
+func startDaemon(t testing.TB, ns *nstest.NS, address string, env []string) *daemonProcess {
 	t.Helper()
 	d := &daemonProcess{address: address, stderr: &lockedBuffer{}, ended: make(chan struct{})}
 	bus := address
 	if bus == "" {
 		bus = busPrivate
 	}
-	d.cmd = exec.Command(filepath.Join(programs, "osctl-eventd"), append([]string{"--bus", bus}, flags...)...)
+	d.cmd = exec.Command(filepath.Join(programs, "osctl-eventd"), "--bus", bus)
 	d.cmd.Env = append(os.Environ(), env...)
 	d.cmd.Stderr = d.stderr
 	stdout, err := d.cmd.StdoutPipe()

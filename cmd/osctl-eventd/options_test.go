@@ -17,7 +17,7 @@ func TestOptions(t *testing.T) {
 		{"help", []string{"--help"}, 0, "--state-dir DIR", ""},
 		{"argument", []string{"now"}, exitUsage, "", `unexpected argument "now"`},
 		{"flag", []string{"--buss", "system"}, exitUsage, "", "--buss"},
-		{"bus", []string{"--bus", "sytem"}, exitUsage, "", `bus "sytem": expected system, session`},
+		{"bus", []string{"--bus", "nowhere"}, exitUsage, "", `bus "nowhere": expected system, session`},
 		{"history", []string{"--history", "0"}, exitUsage, "", "--history 0: expected 1 to"},
 		{"history text", []string{"--history", "many"}, exitUsage, "", "many"},
 		{"level", []string{"--log-level", "loud"}, exitUsage, "", `--log-level "loud": expected debug`},
