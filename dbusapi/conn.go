@@ -210,7 +210,7 @@ func (c *conn) call(ctx context.Context, h *wire.Header, body func(e *wire.Encod
 		delete(c.calls, h.Serial)
 		c.mu.Unlock()
 	}()
-	if err := c.send(h, body); err != nil {
+	if err := c.out.addWithin(ctx, func(e *wire.Encoder) { c.append(e, h, body) }); err != nil {
 		return nil, err
 	}
 	select {
@@ -282,12 +282,21 @@ func (c *conn) readFrame() (*message, error) {
 	if _, err := io.ReadFull(c.in, c.frame[header:]); err != nil {
 		return nil, err
 	}
-	if m.Sender == busName && (m.Type == wire.TypeReply || m.Type == wire.TypeError) {
+	if m.Sender == busName && (m.Type == wire.TypeReply || m.Type == wire.TypeError) && !c.waiting(m.ReplySerial) {
 		c.rest = c.frame
 		return nil, nil
 	}
 	m.body = string(c.frame[header:])
 	return m, nil
+}
+
+// waiting reports whether a call of ours waits for the reply to that serial. The bus
+// itself answers a call whose destination is not there.
+func (c *conn) waiting(serial uint32) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.calls[serial]
+	return ok
 }
 
 // transport is the side of a conn that godbus sees.

@@ -90,7 +90,7 @@ func (f *follow) session(ctx context.Context) error {
 	for {
 		next, events, err := c.WaitEvents(ctx, f.Cursor, f.Filter, 0, wait)
 		switch {
-		case HasName(err, ErrGone) && f.Cursor != hub.CursorOldest:
+		case HasName(err, ErrGone): // also of "oldest", when what that was left meanwhile
 			err = f.hand(Update{Gone: err})
 			f.Cursor = hub.CursorOldest
 		case err == nil:

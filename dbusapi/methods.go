@@ -93,6 +93,11 @@ func (s *Service) find(m *message) (method, error) {
 	return found, nil
 }
 
+// isReport reports whether a call is meant for one of the reporting methods.
+func (m *message) isReport() bool {
+	return (m.Interface == Interface || m.Interface == "") && (m.Member == "Report" || m.Member == "ReportBatch")
+}
+
 // args turns what was found wrong with the arguments of a call into an error for
 // the caller: err if it is set, else what the decoder has to say.
 func args(d *wire.Decoder, err error) error {
@@ -213,6 +218,9 @@ func (c *call) caller() (*caller, error) {
 // waitEvents handles WaitEvents: it answers at once if it can, else a goroutine
 // waits and answers.
 func (c *call) waitEvents() error {
+	if c.BodySize > maxWaitBytes {
+		return &hub.TooLargeError{What: "bytes of one WaitEvents call", Got: c.BodySize, Limit: maxWaitBytes}
+	}
 	d := c.decoder()
 	cursor, filter, limit, timeout := d.String(), d.Filter(), d.Uint32(), d.Uint32()
 	if err := args(d, nil); err != nil {

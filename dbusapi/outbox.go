@@ -1,6 +1,7 @@
 package dbusapi
 
 import (
+	"context"
 	"errors"
 	"net"
 	"sync"
@@ -46,9 +47,28 @@ func newOutbox(sock net.Conn, timeout time.Duration) *outbox {
 
 // add appends whole messages. The error is that of the connection.
 func (o *outbox) add(message func(e *wire.Encoder)) error {
+	return o.addUnless(func() error { return nil }, message)
+}
+
+// addWithin is add for who does not wait any longer than ctx.
+func (o *outbox) addWithin(ctx context.Context, message func(e *wire.Encoder)) error {
+	stop := context.AfterFunc(ctx, func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.change.Broadcast()
+	})
+	defer stop()
+	return o.addUnless(ctx.Err, message)
+}
+
+// addUnless waits for room until given up.
+func (o *outbox) addUnless(givenUp func() error, message func(e *wire.Encoder)) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for len(o.buf) >= outboxHigh && o.err == nil {
+		if err := givenUp(); err != nil {
+			return err
+		}
 		o.change.Wait()
 	}
 	if o.err != nil {
@@ -134,8 +154,19 @@ func (o *outbox) run() error {
 }
 
 func (o *outbox) write(buf []byte) (int, error) {
-	if err := o.sock.SetWriteDeadline(time.Now().Add(o.timeout)); err != nil {
+	if err := o.setDeadline(); err != nil {
 		return 0, err
 	}
 	return o.sock.Write(buf)
+}
+
+// setDeadline does so under the lock: conn.fail closes the outbox, then sets a
+// deadline that has passed, and that must not be replaced.
+func (o *outbox) setDeadline() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err != nil {
+		return o.err
+	}
+	return o.sock.SetWriteDeadline(time.Now().Add(o.timeout))
 }

@@ -120,6 +120,9 @@ func (b *PrivateBus) run(program, config string, started chan<- error) {
 func (b *PrivateBus) Wait(ctx context.Context) error {
 	select {
 	case <-b.done:
+		if b.err == nil {
+			return errors.New("the private bus ended")
+		}
 		return fmt.Errorf("the private bus ended: %w", b.err)
 	case <-ctx.Done():
 		return nil

@@ -74,6 +74,9 @@ func (s *Service) Run(ctx context.Context) error {
 		err := s.serve(ctx, func() { pause = firstRetry })
 		select {
 		case <-ctx.Done():
+			if err != nil {
+				s.log.Warn("stopped without the bus: the last signals may be lost", slog.Any("error", err))
+			}
 			return nil
 		default:
 		}
@@ -101,6 +104,13 @@ type session struct {
 	waits   *waits
 	lost    chan struct{} // the name was taken from us
 	stop    atomic.Bool   // calls are refused
+}
+
+// fail ends both connections, so that a reader that asks who is calling does not
+// wait for the answer.
+func (ss *session) fail(err error) {
+	ss.conn.fail(err)
+	ss.callers.conn.fail(err)
 }
 
 // serve connects, owns the name, and serves until the bus is lost or ctx is done.
@@ -151,15 +161,20 @@ func (s *Service) emitUntil(ctx context.Context, ss *session) error {
 	}
 	cancel()
 	if err != nil {
-		ss.conn.fail(err)
+		ss.fail(err)
 		<-ended //nolint:errcheck // the emitter failed for the same reason
 	} else {
 		timer := time.AfterFunc(stopTimeout, func() {
-			ss.conn.fail(fmt.Errorf("the bus took nothing for %v while stopping", stopTimeout))
+			ss.fail(fmt.Errorf("the bus took nothing for %v while stopping", stopTimeout))
 		})
 		defer timer.Stop()
 		<-ended //nolint:errcheck // its end was asked for
-		err = s.finish(ss)
+		if err = s.finish(ss); err != nil {
+			ss.fail(err)
+		}
+	}
+	if err != nil {
+		<-ss.conn.writer // or what is written just now would not count as sent
 	}
 	// Signals that did not make it to the socket are sent over the next connection.
 	s.sub.Rewind(max(sent, ss.conn.out.lastSent()))
@@ -221,8 +236,11 @@ func (s *Service) receive(ss *session, m *message) {
 			return
 		}
 		found, err := s.find(m)
-		if err == nil {
+		switch {
+		case err == nil:
 			err = found.handle(c)
+		case m.isReport():
+			err = c.refused(err)
 		}
 		if err != nil {
 			c.fail(err)
@@ -257,7 +275,9 @@ func (s *Service) Check(ctx context.Context) error {
 	if ss == nil {
 		return nil
 	}
-	err := ss.conn.bus.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.Peer.Ping", 0).Err
+	// The policy of Debian denies Peer.Ping. Not through godbus: it would wait for room
+	// in the outbox for longer than ctx.
+	_, err := ss.conn.call(ctx, &wire.Header{Destination: busName, Path: busPath, Interface: busInterface, Member: "GetId"}, nil)
 	if err != nil && s.current.Load() == ss {
 		return fmt.Errorf("the bus does not answer: %w", err)
 	}

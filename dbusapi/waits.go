@@ -102,17 +102,18 @@ func (ws *waits) start(w *wait, who *caller, timeoutMsec uint32) error {
 	if err != nil {
 		return err
 	}
-	ws.wg.Go(func() {
+	go func() {
+		defer ws.wg.Done()
 		defer ws.release(who)
 		ctx, cancel := context.WithTimeout(ctx, time.Duration(timeoutMsec)*time.Millisecond)
 		defer cancel()
 		w.run(ctx)
-	})
+	}()
 	return nil
 }
 
 // take accounts for one more wait of a caller, and returns a context that ends
-// with the caller's connection.
+// with the caller's connection. Who takes one calls wg.Done.
 func (ws *waits) take(who *caller) (context.Context, error) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
@@ -131,6 +132,7 @@ func (ws *waits) take(who *caller) (context.Context, error) {
 		p.ctx, p.cancel = context.WithCancel(ws.ctx)
 		ws.senders[who.name] = p
 	}
+	ws.wg.Add(1) // under the lock: close may be about to wait
 	p.count++
 	ws.all++
 	ws.users[who.uid]++

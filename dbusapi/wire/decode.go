@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -69,8 +68,8 @@ func (d *Decoder) take(n, align int) string {
 		d.fail(errShort)
 		return ""
 	}
-	for _, c := range []byte(d.body[d.pos:start]) {
-		if c != 0 {
+	for i := d.pos; i < start; i++ {
+		if d.body[i] != 0 {
 			d.fail(errPadding)
 			return ""
 		}
@@ -82,15 +81,17 @@ func (d *Decoder) take(n, align int) string {
 // number reads an unsigned number of size bytes at its natural alignment.
 func (d *Decoder) number(size int) uint64 {
 	s := d.take(size, size)
-	if s == "" {
-		return 0
-	}
-	var b [8]byte
-	copy(b[:], s)
+	var v uint64
 	if d.big {
-		return binary.BigEndian.Uint64(b[:]) >> (64 - 8*size)
+		for i := range len(s) {
+			v = v<<8 | uint64(s[i])
+		}
+		return v
 	}
-	return binary.LittleEndian.Uint64(b[:])
+	for i := len(s) - 1; i >= 0; i-- {
+		v = v<<8 | uint64(s[i])
+	}
+	return v
 }
 
 // Byte reads a y.
@@ -139,12 +140,16 @@ func (d *Decoder) Signature() string {
 
 // variantType reads the signature of a variant and checks that it is one type.
 func (d *Decoder) variantType() string {
-	sig := d.Signature()
+	sig := d.counted(int(d.Byte()))
 	if d.err != nil {
 		return ""
 	}
-	if typ, rest, err := nextType(sig); err != nil || rest != "" || typ == "" {
-		d.fail(errManyType)
+	n, err := typeLen(sig, 0, 0)
+	if err == nil && n != len(sig) {
+		err = errManyType
+	}
+	if err != nil {
+		d.fail(err)
 		return ""
 	}
 	return sig

@@ -15,6 +15,9 @@ const EventType = "ssssstta{sv}"
 // MaxEvent is the largest encoded event, in bytes.
 const MaxEvent = 64 << 10
 
+// usualOptions is how many options an event usually has.
+const usualOptions = 8
+
 // EncodeEvent returns the encoding of an event as [EventType]. It may be copied to
 // any place in a body that is a multiple of 8.
 func EncodeEvent(event *hub.Event) []byte {
@@ -74,7 +77,7 @@ func (d *Decoder) Events() []*hub.Event {
 
 // anyOptions reads an a{sv} that a server sent.
 func (d *Decoder) anyOptions() hub.Options {
-	var options hub.Options
+	options := make(hub.Options, 0, usualOptions)
 	for end := d.array('{'); d.more(end); {
 		d.take(0, 8)
 		name, typ := d.String(), d.variantType()
@@ -108,7 +111,7 @@ func (d *Decoder) Options(event string) hub.Options {
 			return nil
 		}
 		if options == nil {
-			options = make(hub.Options, 0, 8)
+			options = make(hub.Options, 0, usualOptions)
 		}
 		if typ := d.variantType(); d.err == nil {
 			option.Value = d.Value(typ, hub.MaxNesting)

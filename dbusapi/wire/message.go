@@ -127,7 +127,7 @@ func (h *Header) field(d *Decoder, code byte, typ string) {
 	case fieldReplySerial, fieldUnixFDs:
 		want = "u"
 	default:
-		d.Value(typ, maxTotalNesting)
+		d.skip(typ, maxTotalNesting)
 		return
 	}
 	if typ != want {
@@ -143,6 +143,35 @@ func (h *Header) field(d *Decoder, code byte, typ string) {
 		*target = d.counted(int(d.Byte())) // compared with what is expected, where it is used
 	default:
 		*target = d.String()
+	}
+}
+
+// skip passes over a value without building it: an unknown field may hold anything
+// that a stranger likes.
+func (d *Decoder) skip(typ string, depth int) {
+	switch {
+	case depth <= 0:
+		d.fail(errTooDeep)
+	case typ[0] == 'a':
+		end := d.array(typ[1])
+		d.take(end-d.pos, 1)
+	case typ[0] == 'v':
+		if inner := d.variantType(); d.err == nil {
+			d.skip(inner, depth-1)
+		}
+	case typ[0] == '(':
+		d.take(0, 8)
+		for types := typ[1 : len(typ)-1]; types != "" && d.err == nil; {
+			field, rest, err := nextType(types)
+			if err != nil {
+				d.fail(err)
+				return
+			}
+			d.skip(field, depth-1)
+			types = rest
+		}
+	default:
+		d.Value(typ, 0)
 	}
 }
 

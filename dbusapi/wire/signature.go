@@ -70,7 +70,7 @@ func dictLen(sig string, arrays, structs int) (int, error) {
 		}
 		return 0, errSignature
 	}
-	n, err := typeLen(sig[open+1:], arrays, structs+1)
+	n, err := typeLen(sig[open+1:], arrays, structs) // a brace is no parenthesis
 	if err != nil {
 		return 0, err
 	}

@@ -1,0 +1,446 @@
+package dbusapi
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/dbusapi/wire"
+	"github.com/osctl/eventd/hub"
+)
+
+// patience is how long a test waits for what must happen. Nothing takes that long.
+const patience = 60 * time.Second
+
+// eachBus runs a test on both buses.
+func eachBus(t *testing.T, test func(t *testing.T, bus *bustest.Bus)) {
+	t.Helper()
+	for _, kind := range bustest.Kinds() {
+		t.Run(kind.String(), func(t *testing.T) { test(t, bustest.Start(t, kind, bustest.PolicyOpen)) })
+	}
+}
+
+// eachParallel is eachBus for tests that do not mind others beside them.
+func eachParallel(t *testing.T, test func(t *testing.T, bus *bustest.Bus)) {
+	t.Helper()
+	t.Parallel()
+	for _, kind := range bustest.Kinds() {
+		t.Run(kind.String(), func(t *testing.T) {
+			t.Parallel()
+			test(t, bustest.Start(t, kind, bustest.PolicyOpen))
+		})
+	}
+}
+
+// bounded is the test's context with a deadline.
+func bounded(tb testing.TB) context.Context {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
+	tb.Cleanup(cancel)
+	return ctx
+}
+
+// eventually asks until ok says so.
+func eventually(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for ctx := bounded(tb); !ok(); {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			tb.Fatal("not so in time:", what)
+		}
+	}
+}
+
+// await waits for a channel to be closed, or to give something.
+func await[T any](tb testing.TB, what string, ch <-chan T) T {
+	tb.Helper()
+	select {
+	case v := <-ch:
+		return v
+	case <-time.After(patience):
+		tb.Fatal("not so in time:", what)
+		panic("unreachable")
+	}
+}
+
+func newHub(tb testing.TB, config hub.Config) *hub.Hub {
+	tb.Helper()
+	h, err := hub.New(config)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return h
+}
+
+// served is a service that runs until the test ends or stop is called.
+type served struct {
+	*Service
+	cancel context.CancelFunc
+	ended  chan error // what Run returned, once
+}
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// launch runs a service without waiting for its name.
+func launch(tb testing.TB, config Config) *served {
+	tb.Helper()
+	config.Log = quiet()
+	config.Version = "1.2.3"
+	service, err := New(config)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(tb.Context()))
+	s := &served{Service: service, cancel: cancel, ended: make(chan error, 1)}
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		s.ended <- service.Run(ctx)
+	}()
+	tb.Cleanup(func() {
+		cancel()
+		select {
+		case <-gone:
+		case <-time.After(patience):
+			tb.Error("Run did not end")
+		}
+	})
+	return s
+}
+
+// serve runs a service for a hub on a bus and waits until it owns the name.
+func serve(tb testing.TB, bus *bustest.Bus, h *hub.Hub) *served {
+	tb.Helper()
+	return serveWith(tb, Config{Hub: h, Address: bus.Address()})
+}
+
+func serveWith(tb testing.TB, config Config) *served {
+	tb.Helper()
+	s := launch(tb, config)
+	select {
+	case <-s.Ready():
+	case err := <-s.ended:
+		tb.Fatal("the service ended:", err)
+	case <-time.After(patience):
+		tb.Fatal("the service is not ready in time")
+	}
+	return s
+}
+
+// stop ends the service and returns what Run returned.
+func (s *served) stop(tb testing.TB) error {
+	tb.Helper()
+	s.cancel()
+	return await(tb, "Run ends", s.ended)
+}
+
+// dial connects a client of the package.
+func dial(tb testing.TB, bus *bustest.Bus) *Client {
+	tb.Helper()
+	c, err := Dial(bounded(tb), bus.Address())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(c.Close)
+	return c
+}
+
+// options makes options of strings from alternating names and values.
+func options(pairs ...string) hub.Options {
+	var o hub.Options
+	for i := 0; i < len(pairs); i += 2 {
+		o = append(o, hub.Option{Name: pairs[i], Value: hub.String(pairs[i+1])})
+	}
+	return o
+}
+
+// only makes a filter of one value for each key.
+func only(tb testing.TB, pairs ...string) hub.Filter {
+	tb.Helper()
+	var f hub.Filter
+	for i := 0; i < len(pairs); i += 2 {
+		var err error
+		if f, err = f.With(pairs[i], pairs[i+1]); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return f
+}
+
+// commit commits n events of a type straight into the hub, one at a time.
+func commit(tb testing.TB, h *hub.Hub, n int, typ string, pairs ...string) (last uint64) {
+	tb.Helper()
+	for range n {
+		e, err := hub.NewEvent(typ, options(pairs...), "test")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if last, err = h.Commit(hub.Batch{Events: []*hub.Event{e}}); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return last
+}
+
+// sourceOf is the source of events that this process reports as a user.
+func sourceOf(uid int) string {
+	if unit := unitOf(uint32(os.Getpid())); unit != "" {
+		return unit
+	}
+	return "uid:" + strconv.Itoa(uid)
+}
+
+// method is a call of the service with a body.
+func methodCall(member, signature string, body *bustest.Body) *bustest.Message {
+	m := bustest.MethodCall(Name, Path, Interface, member)
+	if body != nil {
+		m.Signature, m.Body, m.BigEndian = signature, body.Bytes(), body.BigEndian
+	}
+	return m
+}
+
+// reportCall is a call of Report with options that are strings.
+func reportCall(typ string, pairs ...string) *bustest.Message {
+	return methodCall("Report", "sa{sv}", new(bustest.Body).String(typ).Dict(pairs...))
+}
+
+// waitCall is a call of WaitEvents for any number; the filter is of strings.
+func waitCall(cursor string, timeout uint32, pairs ...string) *bustest.Message {
+	return methodCall("WaitEvents", "sa{sv}uu", new(bustest.Body).String(cursor).Dict(pairs...).Uint32(0).Uint32(timeout))
+}
+
+// wantError expects an error of that name, from a raw client or from a Client.
+func wantError(tb testing.TB, err error, name string) {
+	tb.Helper()
+	if bustest.ErrorName(err) != name && !HasName(err, name) {
+		tb.Fatalf("error is %v, want %s", err, name)
+	}
+}
+
+// ok calls and expects no error.
+func ok(tb testing.TB, c *bustest.Client, m *bustest.Message) *bustest.Message {
+	tb.Helper()
+	reply, err := c.Call(bounded(tb), m)
+	if err != nil {
+		tb.Fatalf("%s.%s: %v", m.Interface, m.Member, err)
+	}
+	return reply
+}
+
+func body(m *bustest.Message) *wire.Decoder { return wire.NewDecoder(string(m.Body), m.BigEndian) }
+
+// parseEvent reads an event of the type of the signal's body.
+func parseEvent(d *wire.Decoder) *hub.Event {
+	e := &hub.Event{
+		Type: d.String(), Action: d.String(), Pool: d.String(), ID: d.String(), Source: d.String(),
+		Seq: d.Uint64(), Time: time.UnixMicro(int64(d.Uint64())),
+	}
+	for items := d.Value("a{sv}", 64).Items(); len(items) >= 2; items = items[2:] {
+		e.Options = append(e.Options, hub.Option{Name: items[0].Text(), Value: items[1].Items()[0]})
+	}
+	return e
+}
+
+// receiver gathers the signals of the service.
+type receiver struct {
+	mu     sync.Mutex
+	events []*hub.Event
+	raw    []*bustest.Message // of events
+	spans  [][2]uint64        // first and last number of each signal, Lapped or not, in order
+	lapped int
+	errs   []error
+}
+
+// receive connects a receiver of the signals that pass a match rule, which is added
+// to that of the interface.
+func receive(tb testing.TB, bus *bustest.Bus, rule string) *receiver {
+	tb.Helper()
+	s := openStream(tb, bus, 0)
+	match := "type='signal',interface='" + Interface + "'"
+	if rule != "" {
+		match += "," + rule
+	}
+	add := bustest.MethodCall(bustest.DriverName, bustest.DriverPath, bustest.DriverName, "AddMatch")
+	add.Serial, add.Signature, add.Body = 1, "s", new(bustest.Body).String(match).Bytes()
+	s.send(tb, add)
+	if m := s.reply(tb); m.Type != bustest.TypeReturn {
+		tb.Fatal("AddMatch:", m)
+	}
+	r := &receiver{}
+	done := make(chan struct{})
+	if err := s.SetReadDeadline(time.Time{}); err != nil {
+		tb.Fatal(err)
+	}
+	go func() {
+		defer close(done)
+		for {
+			m, err := bustest.ReadMessage(s.in)
+			if err != nil {
+				return
+			}
+			r.take(m)
+		}
+	}()
+	tb.Cleanup(func() {
+		_ = s.Close()
+		<-done
+	})
+	return r
+}
+
+func (r *receiver) take(m *bustest.Message) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := body(m)
+	switch {
+	case m.Interface != Interface || m.Type != bustest.TypeSignal:
+		return
+	case m.Member == "Event" && m.Signature == wire.EventType:
+		e := parseEvent(d)
+		r.events = append(r.events, e)
+		r.raw = append(r.raw, m)
+		r.spans = append(r.spans, [2]uint64{e.Seq, e.Seq})
+	case m.Member == "Lapped" && m.Signature == "tt":
+		r.spans = append(r.spans, [2]uint64{d.Uint64(), d.Uint64()})
+		r.lapped++
+	default:
+		r.errs = append(r.errs, errors.New("unexpected signal "+m.Member+" "+m.Signature))
+	}
+	if err := d.Finish(); err != nil {
+		r.errs = append(r.errs, err)
+	}
+}
+
+// seqs are the numbers received so far.
+func (r *receiver) seqs() []uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return seqs(r.events)
+}
+
+// until waits until n events came, and returns all that did.
+func (r *receiver) until(tb testing.TB, n int) []*hub.Event {
+	tb.Helper()
+	eventually(tb, "signals arrive: "+strconv.Itoa(n), func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.events) >= n || len(r.errs) > 0
+	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.errs) > 0 {
+		tb.Fatal(r.errs)
+	}
+	return slices.Clone(r.events)
+}
+
+// wantAll waits until number last was announced, or said to be lost, and expects
+// each from first on to be so, once and in order. It returns how many were lost.
+func (r *receiver) wantAll(tb testing.TB, first, last uint64) (lost uint64) {
+	tb.Helper()
+	eventually(tb, "the signal of event "+strconv.FormatUint(last, 10), func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.spans) > 0 && r.spans[len(r.spans)-1][1] >= last
+	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next := first
+	for _, span := range r.spans {
+		if span[0] != next || span[1] < span[0] {
+			tb.Fatalf("signal of %v, expected one from %d on", span, next)
+		}
+		next = span[1] + 1
+	}
+	if next != last+1 || len(r.errs) > 0 {
+		tb.Fatalf("the last is %d, want %d; %v", next-1, last, r.errs)
+	}
+	return last - first + 1 - uint64(len(r.events))
+}
+
+func seqs(events []*hub.Event) []uint64 {
+	numbers := make([]uint64, len(events))
+	for i, e := range events {
+		numbers[i] = e.Seq
+	}
+	return numbers
+}
+
+// wantRun expects the numbers first to last, each once and in order.
+func wantRun(tb testing.TB, numbers []uint64, first, last uint64) {
+	tb.Helper()
+	if want := int(last - first + 1); len(numbers) != want {
+		tb.Fatalf("%d numbers, want the %d from %d to %d", len(numbers), want, first, last)
+	}
+	for i, n := range numbers {
+		if n != first+uint64(i) {
+			tb.Fatalf("number %d is %d, want %d", i, n, first+uint64(i))
+		}
+	}
+}
+
+// stream is a bare connection that said Hello: what it sends and when it reads is up
+// to the test.
+type stream struct {
+	*net.UnixConn
+	in   *bufio.Reader
+	name string
+}
+
+func openStream(tb testing.TB, bus *bustest.Bus, uid uint32) *stream {
+	tb.Helper()
+	s := &stream{UnixConn: bus.DialAs(tb, uid)}
+	tb.Cleanup(func() { _ = s.Close() })
+	s.in = bufio.NewReaderSize(s, 64<<10)
+	hello := bustest.MethodCall(bustest.DriverName, bustest.DriverPath, bustest.DriverName, "Hello")
+	hello.Serial = 1 << 30
+	s.send(tb, hello)
+	s.name, _ = s.reply(tb).FirstString()
+	return s
+}
+
+// send writes a message.
+func (s *stream) send(tb testing.TB, m *bustest.Message) {
+	tb.Helper()
+	if err := s.SetWriteDeadline(time.Now().Add(patience)); err != nil {
+		tb.Fatal(err)
+	}
+	if _, err := s.Write(m.Marshal()); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// reply reads the next message that is no signal.
+func (s *stream) reply(tb testing.TB) *bustest.Message {
+	tb.Helper()
+	for {
+		if m := s.next(tb); m.Type != bustest.TypeSignal {
+			return m
+		}
+	}
+}
+
+// next reads a message.
+func (s *stream) next(tb testing.TB) *bustest.Message {
+	tb.Helper()
+	if err := s.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		tb.Fatal(err)
+	}
+	m, err := bustest.ReadMessage(s.in)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return m
+}

@@ -1,0 +1,319 @@
+package dbusapi
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/hub"
+)
+
+const (
+	// hostilePatience is how long what must happen may take.
+	hostilePatience = 60 * time.Second
+
+	// hostileHeap is how much more may be in use after an attack than before.
+	hostileHeap = 24 << 20
+)
+
+// hostileTarget is a service in this process, and who looks after it during the
+// attacks.
+type hostileTarget struct {
+	bus     *bustest.Bus
+	kind    bustest.Kind
+	hub     *hub.Hub
+	service *Service
+	session *session // the one that is attacked
+	main    string   // unique names of its connections
+	callers string
+	root    *bustest.Client // another client
+	served  atomic.Uint64   // calls of its that were answered
+
+	goroutines, fds int
+	heap            uint64
+}
+
+// hostileStart starts a bus of that kind, a service on it, and another client that
+// goes on calling it until the test ends.
+func hostileStart(t *testing.T, kind bustest.Kind) *hostileTarget {
+	t.Helper()
+	h := &hostileTarget{bus: bustest.Start(t, kind, bustest.PolicyOpen), kind: kind}
+	var err error
+	if h.hub, err = hub.New(hub.Config{History: 64}); err != nil {
+		t.Fatal(err)
+	}
+	h.service, err = New(Config{Hub: h.hub, Log: slog.New(slog.DiscardHandler), Address: h.bus.Address(), Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	ended := make(chan error, 1)
+	go func() { ended <- h.service.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error("the service ended:", err)
+		}
+	})
+	select {
+	case <-h.service.Ready():
+	case <-time.After(hostilePatience):
+		t.Fatal("the service is not ready")
+	}
+	h.root = h.bus.ClientAs(t, 0)
+	h.look(t)
+	h.witness(t)
+	return h
+}
+
+// look notes the session that serves now.
+func (h *hostileTarget) look(t *testing.T) {
+	t.Helper()
+	hostileUntil(t, "there is a session", func() bool {
+		h.session = h.service.current.Load()
+		return h.session != nil
+	})
+	h.main, h.callers = h.session.conn.name, h.session.callers.conn.name
+}
+
+// witness makes calls of the service as root for as long as the test runs: all of
+// them must be answered, whatever else goes on.
+func (h *hostileTarget) witness(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for ctx.Err() == nil {
+			for _, m := range []*bustest.Message{
+				bustest.MethodCall(Name, Path, "org.freedesktop.DBus.Peer", "Ping"),
+				hostileReport("fine", func(b *bustest.Body) { b.Dict("pool", "tank") }),
+				hostileWait("oldest", 10, 0, func(b *bustest.Body) { b.Dict("type", "fine") }),
+			} {
+				one, done := context.WithTimeout(ctx, hostilePatience)
+				_, err := h.root.Call(one, m)
+				done()
+				if err != nil && ctx.Err() == nil {
+					t.Errorf("another client called %s and got: %v", m.Member, err)
+					return
+				}
+			}
+			h.served.Add(1)
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		wg.Wait()
+	})
+}
+
+// before notes what there is before an attack.
+func (h *hostileTarget) before(t *testing.T) {
+	t.Helper()
+	h.goroutines, h.fds, h.heap = runtime.NumGoroutine(), hostileFDs(t), hostileHeapInUse()
+}
+
+// during makes an attack n times, up to twice as often if the other client was not
+// served meanwhile, and then waits until it was. The number is bounded, as the bus
+// keeps one queue for each receiver: who floods it lets the others wait.
+func (h *hostileTarget) during(t *testing.T, n int, attack func()) {
+	t.Helper()
+	before := h.served.Load()
+	served := func() bool { return h.served.Load() > before+1 }
+	for i := 0; i < n || i < 2*n && !served(); i++ {
+		if t.Failed() {
+			return
+		}
+		attack()
+	}
+	hostileUntil(t, "the other client is served during the attack", served)
+}
+
+// unharmed checks what must hold after any attack.
+func (h *hostileTarget) unharmed(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), hostilePatience)
+	defer cancel()
+	reply, err := h.root.CallDriver(ctx, "GetNameOwner", "s", new(bustest.Body).String(Name))
+	if err != nil {
+		t.Fatal("who owns the name:", err)
+	}
+	if owner, _ := reply.FirstString(); owner != h.main || h.service.current.Load() != h.session {
+		t.Errorf("the name is owned by %s, before the attack it was %s", owner, h.main)
+	}
+	hostileUntil(t, "no wait is accounted for", func() bool {
+		ws := h.session.waits
+		ws.mu.Lock()
+		defer ws.mu.Unlock()
+		return ws.all == 0 && len(ws.users) == 0 && len(ws.senders) == 0
+	})
+	hostileUntil(t, "goroutines are as before", func() bool { return runtime.NumGoroutine() <= h.goroutines })
+	hostileUntil(t, "file descriptors are as before", func() bool { return hostileFDs(t) <= h.fds })
+	hostileUntil(t, "memory is as before", func() bool { return hostileHeapInUse() < h.heap+hostileHeap })
+}
+
+// hostileUntil asks until ok says so.
+func hostileUntil(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	timeout := time.After(hostilePatience)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-timeout:
+			buf := make([]byte, 1<<20)
+			t.Fatalf("not so in time: %s\n%s", what, buf[:runtime.Stack(buf, true)])
+		}
+	}
+}
+
+func hostileFDs(t *testing.T) int {
+	t.Helper()
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(fds)
+}
+
+func hostileHeapInUse() uint64 {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
+}
+
+// hostileConn is a connection of an attacker, which says whatever it likes.
+type hostileConn struct {
+	sock   *net.UnixConn
+	in     *bufio.Reader
+	name   string
+	serial uint32
+}
+
+// dial connects an attacker.
+func (h *hostileTarget) dial(t *testing.T, options ...bustest.DialOption) *hostileConn {
+	t.Helper()
+	c := &hostileConn{sock: h.bus.DialAs(t, bustest.NobodyUID, options...)}
+	t.Cleanup(c.close) // where the test fails; else it is closed by then
+	if err := c.sock.SetDeadline(time.Now().Add(hostilePatience)); err != nil {
+		t.Fatal(err)
+	}
+	c.in = bufio.NewReader(c.sock)
+	reply, err := c.call(bustest.MethodCall(bustest.DriverName, bustest.DriverPath, bustest.DriverName, "Hello"))
+	if err != nil {
+		t.Fatal("hello:", err)
+	}
+	c.name, _ = reply.FirstString()
+	return c
+}
+
+func (c *hostileConn) close() { _ = c.sock.Close() }
+
+// send sends a message with the next serial.
+func (c *hostileConn) send(m *bustest.Message) (uint32, error) {
+	c.serial++
+	one := *m
+	if one.Serial == 0 {
+		one.Serial = c.serial
+	}
+	return one.Serial, c.write(one.Marshal())
+}
+
+func (c *hostileConn) write(raw []byte, fds ...int) error {
+	n := 0
+	if len(fds) > 0 {
+		var err error
+		if n, _, err = c.sock.WriteMsgUnix(raw, unix.UnixRights(fds...), nil); err != nil {
+			return err
+		}
+	}
+	_, err := c.sock.Write(raw[n:])
+	return err
+}
+
+// call sends a message and reads until its reply.
+func (c *hostileConn) call(m *bustest.Message) (*bustest.Message, error) {
+	serial, err := c.send(m)
+	if err != nil {
+		return nil, err
+	}
+	return c.until(serial)
+}
+
+// until reads until the reply to a serial.
+func (c *hostileConn) until(serial uint32) (*bustest.Message, error) {
+	for {
+		m, err := bustest.ReadMessage(c.in)
+		if err != nil || (m.Type == bustest.TypeReturn || m.Type == bustest.TypeError) && m.ReplySerial == serial {
+			return m, err
+		}
+	}
+}
+
+// Outcomes of an attack that are no errors. An error is its name, without
+// org.osctl.Eventd.Error or org.freedesktop.DBus.Error before it, after "service"
+// or "bus", by who sent it.
+const (
+	hostileReply   = "reply"
+	hostileSilence = "silence" // nobody said anything
+	hostileCut     = "bus cut the connection"
+)
+
+// attack sends a message, then a ping, and returns what came of the message once
+// the ping is answered: calls are answered in order. The message gets a serial of
+// its own: the buses refuse one that waits for its reply already.
+func (c *hostileConn) attack(raw []byte, fds ...int) (outcome string, err error) {
+	c.serial++
+	serial := c.serial
+	switch {
+	case binary.LittleEndian.Uint32(raw[8:])>>16 == hostileSerial>>16:
+		serial += hostileSerial
+		binary.LittleEndian.PutUint32(raw[8:], serial)
+	case binary.BigEndian.Uint32(raw[8:])>>16 == hostileSerial>>16:
+		serial += hostileSerial
+		binary.BigEndian.PutUint32(raw[8:], serial)
+	}
+	if err := c.write(raw, fds...); err != nil {
+		return hostileEnd(err)
+	}
+	ping, err := c.send(bustest.MethodCall(Name, Path, "org.freedesktop.DBus.Peer", "Ping"))
+	if err != nil {
+		return hostileEnd(err)
+	}
+	outcome = hostileSilence
+	for {
+		m, err := bustest.ReadMessage(c.in)
+		if err != nil {
+			return hostileEnd(err)
+		}
+		switch {
+		case m.Type != bustest.TypeReturn && m.Type != bustest.TypeError:
+		case m.ReplySerial == serial:
+			outcome = hostileOutcome(m)
+		case m.ReplySerial == ping:
+			return outcome, nil
+		}
+	}
+}
+
+// hostileEnd tells a connection that the bus ended from a test that does not work.
+func hostileEnd(err error) (string, error) {
+	var network net.Error
+	if errors.As(err, &network) && network.Timeout() || errors.Is(err, syscall.EBADF) || errors.Is(err, syscall.EINVAL) {
+		return "", err
+	}
+	return hostileCut, nil
+}

@@ -1,0 +1,294 @@
+package dbusapi
+
+import (
+	"encoding/xml"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/dbusapi/wire"
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/packaging"
+)
+
+type xmlArg struct {
+	Type      string `xml:"type,attr"`
+	Direction string `xml:"direction,attr"`
+}
+
+type xmlMember struct {
+	Name        string   `xml:"name,attr"`
+	Type        string   `xml:"type,attr"`
+	Access      string   `xml:"access,attr"`
+	Args        []xmlArg `xml:"arg"`
+	Annotations []struct {
+		Name  string `xml:"name,attr"`
+		Value string `xml:"value,attr"`
+	} `xml:"annotation"`
+}
+
+type xmlInterface struct {
+	Name       string      `xml:"name,attr"`
+	Methods    []xmlMember `xml:"method"`
+	Signals    []xmlMember `xml:"signal"`
+	Properties []xmlMember `xml:"property"`
+}
+
+type xmlNode struct {
+	Name       string         `xml:"name,attr"`
+	Interfaces []xmlInterface `xml:"interface"`
+	Nodes      []xmlNode      `xml:"node"`
+}
+
+func (m *xmlMember) signature(direction string) string {
+	var sig strings.Builder
+	for _, arg := range m.Args {
+		if arg.Direction == direction {
+			sig.WriteString(arg.Type)
+		}
+	}
+	return sig.String()
+}
+
+func parseXML(t *testing.T, text string) xmlNode {
+	t.Helper()
+	var node xmlNode
+	if err := xml.Unmarshal([]byte(text), &node); err != nil {
+		t.Fatal(err)
+	}
+	return node
+}
+
+// served interface, as the document has it.
+func theInterface(t *testing.T) xmlInterface {
+	t.Helper()
+	all := parseXML(t, packaging.Interface).Interfaces
+	at := slices.IndexFunc(all, func(i xmlInterface) bool { return i.Name == Interface })
+	if at < 0 {
+		t.Fatal("the document does not describe", Interface)
+	}
+	return all[at]
+}
+
+func TestDocumentedMethods(t *testing.T) {
+	left := methods()
+	for _, i := range parseXML(t, packaging.Interface).Interfaces {
+		for _, m := range i.Methods {
+			served, has := left[i.Name][m.Name]
+			if !has || served.in != m.signature("in") || served.out != m.signature("out") {
+				t.Errorf("%s.%s is documented as %q -> %q, served as %q -> %q", i.Name, m.Name, m.signature("in"), m.signature("out"), served.in, served.out)
+			}
+			delete(left[i.Name], m.Name)
+		}
+	}
+	for name, members := range left {
+		for member := range members {
+			t.Errorf("%s.%s is not documented", name, member)
+		}
+	}
+}
+
+func TestDocumentedSignals(t *testing.T) {
+	want := map[string]string{"Event": wire.EventType, "Lapped": "tt"}
+	got := map[string]string{}
+	for _, s := range theInterface(t).Signals {
+		got[s.Name] = s.signature("")
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("signals are documented as %v, want %v", got, want)
+	}
+}
+
+func TestDocumentedProperties(t *testing.T) {
+	service, err := New(Config{Hub: newHub(t, hub.Config{}), Log: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var documented, served []string
+	for _, p := range theInterface(t).Properties {
+		documented = append(documented, p.Name+" "+p.Type)
+		want := "false"
+		if p.Name == "Version" {
+			want = "const"
+		}
+		if p.Access != "read" || len(p.Annotations) != 1 || p.Annotations[0].Name != "org.freedesktop.DBus.Property.EmitsChangedSignal" || p.Annotations[0].Value != want {
+			t.Errorf("property %s is documented with access %s, %v", p.Name, p.Access, p.Annotations)
+		}
+	}
+	for _, p := range service.properties() {
+		served = append(served, p.Name+" "+p.Value.Type())
+	}
+	if !slices.Equal(documented, served) {
+		t.Errorf("documented are %v, served %v", documented, served)
+	}
+}
+
+func TestIntrospect(t *testing.T) {
+	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		serve(t, bus, newHub(t, hub.Config{}))
+		c := bus.ClientAs(t, bustest.NobodyUID)
+		introspect := func(path string) string {
+			t.Helper()
+			text, err := ok(t, c, bustest.MethodCall(Name, path, "org.freedesktop.DBus.Introspectable", "Introspect")).FirstString()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return text
+		}
+		if introspect(Path) != packaging.Interface {
+			t.Error("what is served is not the document that is installed")
+		}
+		for path, child := range map[string]string{"/": "org", "/org": "osctl", "/org/osctl": "Eventd"} {
+			node := parseXML(t, introspect(path))
+			if len(node.Nodes) != 1 || node.Nodes[0].Name != child || len(node.Interfaces) != 0 {
+				t.Errorf("%s has %+v, want the child %s", path, node, child)
+			}
+		}
+		for _, path := range []string{"/or", "/org/osctl/Eventd/x", "/x"} {
+			_, err := c.Call(bounded(t), bustest.MethodCall(Name, path, "org.freedesktop.DBus.Introspectable", "Introspect"))
+			wantError(t, err, errUnknownObject)
+		}
+	})
+}
+
+func TestPeer(t *testing.T) {
+	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		serve(t, bus, newHub(t, hub.Config{}))
+		c := bus.ClientAs(t, bustest.NobodyUID)
+		for _, path := range []string{Path, "/", "/any"} {
+			if m := ok(t, c, bustest.MethodCall(Name, path, "org.freedesktop.DBus.Peer", "Ping")); m.Signature != "" || len(m.Body) != 0 {
+				t.Errorf("Ping was answered with %q", m.Signature)
+			}
+		}
+		m := ok(t, c, bustest.MethodCall(Name, Path, "", "Ping"))
+		if m.Type != bustest.TypeReturn {
+			t.Error("a call without interface was answered with", m)
+		}
+		reply, err := c.Call(bounded(t), bustest.MethodCall(Name, Path, "org.freedesktop.DBus.Peer", "GetMachineId"))
+		id, readErr := os.ReadFile("/etc/machine-id")
+		if readErr != nil {
+			id, readErr = os.ReadFile("/var/lib/dbus/machine-id")
+		}
+		if readErr != nil {
+			wantError(t, err, errFailed)
+			return
+		}
+		if got, _ := reply.FirstString(); err != nil || got != strings.TrimSpace(string(id)) {
+			t.Errorf("GetMachineId = %q, %v", got, err)
+		}
+	})
+}
+
+func propertyCall(member, signature string, args ...string) *bustest.Message {
+	b := new(bustest.Body)
+	for _, arg := range args {
+		b.String(arg)
+	}
+	m := bustest.MethodCall(Name, Path, "org.freedesktop.DBus.Properties", member)
+	m.Signature, m.Body = signature, b.Bytes()
+	return m
+}
+
+func TestProperties(t *testing.T) {
+	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		h := newHub(t, hub.Config{History: 4})
+		commit(t, h, 6, "state", "pool", "tank", "id", "101", "state", "running")
+		if _, err := h.Commit(hub.Batch{Interfaces: []hub.InterfaceChange{{Interface: hub.Interface{Ifindex: 7}}}}); err != nil {
+			t.Fatal(err)
+		}
+		serve(t, bus, h)
+		c := bus.ClientAs(t, bustest.NobodyUID)
+		want := map[string]hub.Value{
+			"Version": hub.String("1.2.3"), "Epoch": hub.String(epoch(h)), "LastSequence": hub.Uint64(6),
+			"OldestSequence": hub.Uint64(3), "Cursor": hub.String(hub.FormatCursor(epoch(h), 6)),
+			"InterfaceCount": hub.Uint32(1), "ContainerCount": hub.Uint32(1), "Durable": hub.Bool(false),
+			"Counters": hub.Dict("s", "t", []hub.Value{hub.String("events_state"), hub.Uint64(6)}),
+		}
+		for _, name := range []string{Interface, ""} {
+			all := body(ok(t, c, propertyCall("GetAll", "s", name))).Value("a{sv}", 8).Items()
+			if len(all) != 2*len(want) {
+				t.Errorf("GetAll of %q has %d entries", name, len(all)/2)
+			}
+			for i := 0; i+1 < len(all); i += 2 {
+				wantValue(t, all[i].Text(), all[i+1].Items()[0], want[all[i].Text()])
+			}
+			for property, value := range want {
+				wantValue(t, property, body(ok(t, c, propertyCall("Get", "ss", name, property))).Value("v", 8).Items()[0], value)
+			}
+		}
+		if all := body(ok(t, c, propertyCall("GetAll", "s", "org.freedesktop.DBus.Peer"))).Value("a{sv}", 8); len(all.Items()) != 0 {
+			t.Error("Peer has properties")
+		}
+	})
+}
+
+func epoch(h *hub.Hub) string {
+	s := h.Status()
+	return s.Epoch
+}
+
+func wantValue(t *testing.T, what string, got, want hub.Value) {
+	t.Helper()
+	var a, b wire.Encoder
+	a.Variant(got)
+	b.Variant(want)
+	if !slices.Equal(a.Bytes, b.Bytes) {
+		t.Errorf("%s is %s %q, want %s %q", what, got.Type(), a.Bytes, want.Type(), b.Bytes)
+	}
+}
+
+func TestWrongCalls(t *testing.T) {
+	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		h := newHub(t, hub.Config{})
+		serve(t, bus, h)
+		c := bus.ClientAs(t, 0)
+		set := func(iface, property string) *bustest.Message {
+			b := new(bustest.Body).String(iface).String(property).Variant("s", func(b *bustest.Body) { b.String("x") })
+			m := propertyCall("Set", "ssv")
+			m.Body = b.Bytes()
+			return m
+		}
+		elsewhere := reportCall("x")
+		elsewhere.Path = "/org/osctl"
+		for _, test := range []struct {
+			call *bustest.Message
+			want string
+		}{
+			{propertyCall("Get", "ss", Interface, "Colour"), errUnknownProperty},
+			{propertyCall("Get", "ss", "org.example", "Version"), errUnknownInterface},
+			{propertyCall("GetAll", "s", "org.example"), errUnknownInterface},
+			{propertyCall("Get", "s", Interface), errInvalidArgs},
+			{set(Interface, "Version"), errReadOnly},
+			{set(Interface, "Colour"), errUnknownProperty},
+			{set("org.example", "Version"), errUnknownInterface},
+			{bustest.MethodCall(Name, Path, Interface, "Dance"), errUnknownMethod},
+			{bustest.MethodCall(Name, Path, "", "Dance"), errUnknownMethod},
+			{bustest.MethodCall(Name, Path, "org.example", "Report"), errUnknownInterface},
+			{elsewhere, errUnknownObject},
+			{methodCall("Report", "s", new(bustest.Body).String("x")), errInvalidArgs},
+			{methodCall("Report", "", nil), errInvalidArgs},
+			{methodCall("WaitEvents", "sa{sv}u", new(bustest.Body).String("").Dict().Uint32(0)), errInvalidArgs},
+		} {
+			_, err := c.Call(bounded(t), test.call)
+			if bustest.ErrorName(err) != test.want {
+				t.Errorf("%s.%s %q: %v, want %s", test.call.Interface, test.call.Member, test.call.Signature, err, test.want)
+			}
+		}
+		if s := h.Status(); s.Last != 0 {
+			t.Error("a wrong call made an event")
+		}
+		if n := h.Counters()[hub.CounterRefused]; n != 3 {
+			t.Errorf("%d refused reports were counted, want 3", n)
+		}
+		ok(t, c, methodCallWithoutInterface("Report", "sa{sv}", new(bustest.Body).String("x").Dict()))
+	})
+}
+
+func methodCallWithoutInterface(member, signature string, body *bustest.Body) *bustest.Message {
+	m := methodCall(member, signature, body)
+	m.Interface = ""
+	return m
+}

@@ -1,0 +1,168 @@
+package dbusapi
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/hub"
+)
+
+func TestListInterfaces(t *testing.T) {
+	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		h := newHub(t, hub.Config{})
+		serve(t, bus, h)
+		c := dial(t, bus)
+		rows := []hub.Interface{
+			{Ifindex: 3, Veth: "veth3", Name: "eth0", Pool: "tank", ID: "101", State: hub.LinkUp},
+			{Ifindex: 5, Veth: "veth5", Name: "eth1", Pool: "tank", ID: "101", State: hub.LinkNoCarrier},
+			{Ifindex: 9, Veth: "veth9", Name: "eth0", Pool: "dozer", ID: "102", State: hub.LinkDown},
+			{Ifindex: 12, Veth: "veth12", State: hub.LinkUp},
+		}
+		var changes []hub.InterfaceChange
+		for _, row := range slices.Backward(rows) {
+			changes = append(changes, hub.InterfaceChange{Interface: row})
+		}
+		if _, err := h.Commit(hub.Batch{Interfaces: changes}); err != nil {
+			t.Fatal(err)
+		}
+		last := commit(t, h, 3, "x")
+		for _, test := range []struct {
+			filter hub.Filter
+			want   []hub.Interface
+		}{
+			{hub.Filter{}, rows},
+			{only(t, "pool", "tank"), rows[:2]},
+			{only(t, "id", "102"), rows[2:3]},
+			{only(t, "name", "eth0", "pool", "tank"), rows[:1]},
+			{only(t, "veth", "veth12"), rows[3:]},
+			{only(t, "pool", ""), rows[3:]},
+			{only(t, "veth", "none"), nil},
+		} {
+			got, cursor, err := c.Interfaces(bounded(t), test.filter)
+			if err != nil || !slices.Equal(got, test.want) || cursor != hub.FormatCursor(epoch(h), last) {
+				t.Errorf("%v: %+v at %s, %v", test.filter, got, cursor, err)
+			}
+		}
+		for _, key := range []string{"type", "action", "source"} {
+			_, _, err := c.Interfaces(bounded(t), only(t, key, "x"))
+			wantError(t, err, ErrInvalidFilter)
+		}
+		// The rows, byte by byte.
+		reply := ok(t, bus.ClientAs(t, bustest.NobodyUID), methodCall("ListInterfaces", "a{sv}", new(bustest.Body).Dict("veth", "veth3")))
+		want := new(bustest.Body).String(hub.FormatCursor(epoch(h), last)).Array(8, func(b *bustest.Body) {
+			b.Align(8).Uint32(3).String("veth3").String("eth0").String("tank").String("101").String("up").Dict()
+		})
+		if reply.Signature != "sa(usssssa{sv})" || !slices.Equal(reply.Body, want.Bytes()) {
+			t.Errorf("reply is %s %q, want %q", reply.Signature, reply.Body, want.Bytes())
+		}
+	})
+}
+
+func TestListContainers(t *testing.T) {
+	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		h := newHub(t, hub.Config{})
+		serve(t, bus, h)
+		c := dial(t, bus)
+		commit(t, h, 1, "state", "pool", "tank", "id", "102", "state", "stopped")
+		commit(t, h, 1, "state", "pool", "tank", "id", "101", "state", "running")
+		commit(t, h, 1, "state", "pool", "dozer", "id", "101", "state", "frozen")
+		list := func(f hub.Filter) (rows []string, cursor string) {
+			t.Helper()
+			got, cursor, err := c.Containers(bounded(t), f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, _ := h.Containers()
+			for _, row := range got {
+				rows = append(rows, row.Pool+" "+row.ID+" "+row.State)
+				if !slices.ContainsFunc(want, func(w hub.Container) bool { return w.ID == row.ID && w.Time.Equal(row.Time) }) {
+					t.Errorf("time of %+v", row)
+				}
+			}
+			return rows, cursor
+		}
+		for _, test := range []struct {
+			filter hub.Filter
+			want   []string
+		}{
+			{hub.Filter{}, []string{"dozer 101 frozen", "tank 101 running", "tank 102 stopped"}},
+			{only(t, "id", "101"), []string{"dozer 101 frozen", "tank 101 running"}},
+			{only(t, "pool", "tank", "id", "101"), []string{"tank 101 running"}},
+			{only(t, "pool", "none"), nil},
+		} {
+			got, cursor := list(test.filter)
+			if !slices.Equal(got, test.want) || cursor != hub.FormatCursor(epoch(h), 3) {
+				t.Errorf("%v: %v at %s, want %v", test.filter, got, cursor, test.want)
+			}
+		}
+		for _, key := range []string{"type", "name", "veth"} {
+			_, _, err := c.Containers(bounded(t), only(t, key, "x"))
+			wantError(t, err, ErrInvalidFilter)
+		}
+	})
+}
+
+// A list and the events after its cursor are the state, whatever goes on meanwhile.
+func TestListAndEvents(t *testing.T) {
+	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		h := newHub(t, hub.Config{})
+		serve(t, bus, h)
+		c := dial(t, bus)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for i := range 2000 {
+				e, err := hub.NewEvent("state", options("pool", "p", "id", strconv.Itoa(i%7), "state", strconv.Itoa(i)), "test")
+				if err == nil {
+					_, err = h.Commit(hub.Batch{Events: []*hub.Event{e}})
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}()
+		type start struct {
+			state  map[string]string
+			cursor string
+		}
+		var starts []start
+		for range 20 {
+			rows, cursor, err := c.Containers(bounded(t), hub.Filter{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := start{map[string]string{}, cursor}
+			for _, row := range rows {
+				s.state[row.ID] = row.State
+			}
+			starts = append(starts, s)
+		}
+		await(t, "the commits", done)
+		want := map[string]string{}
+		rows, _ := h.Containers()
+		for _, row := range rows {
+			want[row.ID] = row.State
+		}
+		for _, s := range starts {
+			for {
+				next, events, err := c.WaitEvents(bounded(t), s.cursor, hub.Filter{}, 0, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, e := range events {
+					s.state[e.ID] = e.Action
+				}
+				if s.cursor = next; len(events) == 0 {
+					break
+				}
+			}
+			if !maps.Equal(s.state, want) {
+				t.Errorf("list and events are %v, the state is %v", s.state, want)
+			}
+		}
+	})
+}

@@ -1,0 +1,150 @@
+package dbusapi
+
+import (
+	"bytes"
+	"runtime"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/hub"
+)
+
+// pour writes n Report calls in large chunks, without waiting for anything. The
+// calls have the serials from 1 on, and their number as an option.
+func pour(tb testing.TB, s *stream, n int, flags byte) (done chan error) {
+	tb.Helper()
+	done = make(chan error, 1)
+	go func() {
+		defer close(done)
+		var chunk bytes.Buffer
+		for i := range n {
+			m := reportCall("load", "n", strconv.Itoa(i+1))
+			m.Serial, m.Flags = uint32(i+1), flags
+			chunk.Write(m.Marshal())
+			if chunk.Len() > 64<<10 || i == n-1 {
+				if err := s.SetWriteDeadline(time.Now().Add(patience)); err != nil {
+					done <- err
+					return
+				}
+				if _, err := s.Write(chunk.Bytes()); err != nil {
+					done <- err
+					return
+				}
+				chunk.Reset()
+			}
+		}
+	}()
+	return done
+}
+
+// wantOrder expects the events of pour in the hub in the order sent.
+func wantOrder(tb testing.TB, h *hub.Hub, n int) {
+	tb.Helper()
+	sub, err := h.Subscribe(hub.Filter{}, hub.CursorOldest)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	events := make([]*hub.Event, n+1)
+	got, err := sub.Poll(events)
+	if err != nil || got != n {
+		tb.Fatalf("the hub has %d events, %v, want %d", got, err, n)
+	}
+	last := 0
+	for _, e := range events[:n] {
+		number, err := strconv.Atoi(e.Options.Text("n"))
+		if err != nil || number <= last {
+			tb.Fatalf("event %d was sent as number %d, after number %d", e.Seq, number, last)
+		}
+		last = number
+	}
+}
+
+// A dbus-daemon lets a connection have 128 calls without an answer and refuses the
+// others itself; a dbus-broker passes all of them on.
+func TestOrderOfReplies(t *testing.T) {
+	eachBus(t, func(t *testing.T, bus *bustest.Bus) {
+		const calls = 50_000
+		h := newHub(t, hub.Config{History: calls})
+		serve(t, bus, h)
+		s := openStream(t, bus, 0)
+		done := pour(t, s, calls, 0)
+		var refused int
+		var lastCall uint32
+		var lastSeq uint64
+		for range calls {
+			m := s.reply(t)
+			if m.Type == bustest.TypeError && m.Sender == bustest.DriverName {
+				refused++
+				continue
+			}
+			seq := body(m).Uint64()
+			if m.Signature != "t" || m.ReplySerial <= lastCall || seq != lastSeq+1 {
+				t.Fatalf("reply to call %d with number %d after reply to %d with %d: %+v", m.ReplySerial, seq, lastCall, lastSeq, m)
+			}
+			lastCall, lastSeq = m.ReplySerial, seq
+		}
+		if err := await(t, "all is written", done); err != nil {
+			t.Fatal(err)
+		}
+		wantOrder(t, h, calls-refused)
+	})
+}
+
+func TestOrderWithoutReplies(t *testing.T) {
+	eachBus(t, func(t *testing.T, bus *bustest.Bus) {
+		const calls = 50_000
+		h := newHub(t, hub.Config{History: calls})
+		serve(t, bus, h)
+		s := openStream(t, bus, 0)
+		if err := await(t, "all is written", pour(t, s, calls, bustest.FlagNoReply)); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "all are taken", func() bool { s := h.Status(); return s.Last == calls })
+		wantOrder(t, h, calls)
+		// Nothing came back: the reply to the next call is the first.
+		ping := bustest.MethodCall(Name, Path, "org.freedesktop.DBus.Peer", "Ping")
+		ping.Serial = calls + 1
+		s.send(t, ping)
+		if m := s.reply(t); m.ReplySerial != ping.Serial {
+			t.Fatalf("a call without reply was answered: %+v", m)
+		}
+	})
+}
+
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
+}
+
+func TestSenderThatNeverReads(t *testing.T) {
+	eachBus(t, func(t *testing.T, bus *bustest.Bus) {
+		const calls = 100_000
+		h := newHub(t, hub.Config{History: 64})
+		serve(t, bus, h)
+		c := dial(t, bus)
+		before := heap()
+		s := openStream(t, bus, 0)
+		done := pour(t, s, calls, 0)
+		for flooding := true; flooding; {
+			select {
+			case <-done: // all is written, or the bus dropped the sender
+				flooding = false
+			default:
+			}
+			if _, err := c.Report(bounded(t), "other", nil); err != nil {
+				t.Fatal("another client, meanwhile:", err)
+			}
+		}
+		if s := h.Status(); s.Last < 1000 {
+			t.Errorf("only %d reports were taken", s.Last)
+		}
+		if after := heap(); after > before+64<<20 {
+			t.Fatalf("the heap grew from %d to %d bytes", before, after)
+		}
+	})
+}

@@ -1,0 +1,275 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/hub"
+)
+
+// captures are whole messages as others write them: godbus in both byte orders, and
+// the builder of bustest.
+func captures(tb testing.TB) [][]byte {
+	tb.Helper()
+	var all [][]byte
+	options := map[string]dbus.Variant{
+		"pool": dbus.MakeVariant("tank"), "id": dbus.MakeVariant("101"), "state": dbus.MakeVariant("running"),
+		"init_pid": dbus.MakeVariant(int32(4711)), "opts": dbus.MakeVariant(map[string]dbus.Variant{"password": dbus.MakeVariant("x"), "list": dbus.MakeVariant([]string{"a", "b"})}),
+		"nested": dbus.MakeVariant(dbus.MakeVariant(struct {
+			A byte
+			B []uint64
+			C float64
+			D []byte
+			E dbus.ObjectPath
+		}{1, []uint64{2}, 3, []byte{4}, "/a/b"})),
+	}
+	filter := map[string]dbus.Variant{"type": dbus.MakeVariant("ct_netif"), "id": dbus.MakeVariant([]string{"101", "102"})}
+	type event struct {
+		Type, Action, Pool, ID, Source string
+		Seq, Time                      uint64
+		Options                        map[string]dbus.Variant
+	}
+	for _, body := range [][]any{
+		{"state", options},
+		{[]struct {
+			Type    string
+			Options map[string]dbus.Variant
+		}{{"state", options}, {"db", nil}}},
+		{"oldest", filter, uint32(0), uint32(60000)},
+		{filter},
+		{"0af:1", []event{{"state", "running", "tank", "101", "uid:0", 1, 2, options}}},
+		nil,
+	} {
+		for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
+			m := dbus.Message{Type: dbus.TypeMethodCall, Body: body, Headers: map[dbus.HeaderField]dbus.Variant{
+				dbus.FieldPath: dbus.MakeVariant(dbus.ObjectPath("/org/osctl/Eventd")), dbus.FieldInterface: dbus.MakeVariant("org.osctl.Eventd"),
+				dbus.FieldMember: dbus.MakeVariant("Report"), dbus.FieldDestination: dbus.MakeVariant("org.osctl.Eventd"), dbus.FieldSender: dbus.MakeVariant(":1.7"),
+			}}
+			if body != nil {
+				m.Headers[dbus.FieldSignature] = dbus.MakeVariant(dbus.SignatureOf(body...))
+			}
+			var out bytes.Buffer
+			if err := m.EncodeTo(&out, order); err != nil {
+				tb.Fatal(err)
+			}
+			all = append(all, out.Bytes())
+		}
+	}
+	hostile := func(signature string, build func(b *bustest.Body)) {
+		m := bustest.MethodCall("org.osctl.Eventd", "/org/osctl/Eventd", "org.osctl.Eventd", "Report")
+		m.Serial, m.Signature, m.Body = 1, signature, []byte(body(build))
+		all = append(all, m.Marshal())
+	}
+	none := func(*bustest.Body) {}
+	hostile("ah", func(b *bustest.Body) { b.Array(4, func(b *bustest.Body) { b.Uint32(0) }) })
+	hostile("v", nested(62, "as", func(b *bustest.Body) { b.Array(4, none) }))
+	hostile("a{sv}", option("x", "v", nested(8, "at", func(b *bustest.Body) { b.Array(8, none) })))
+	hostile("a{sv}", option("x", "a{sh}", func(b *bustest.Body) { b.Array(8, none) }))
+	hostile("aa(y)a{ss}", func(b *bustest.Body) {
+		b.Array(4, func(b *bustest.Body) { b.Array(8, none) }).Array(8, none)
+	})
+	return all
+}
+
+// FuzzMessage takes a frame as it stands on the socket: whatever it is, nothing
+// panics, no more values come out than bytes went in, and what is accepted comes
+// back, byte by byte if it was little endian.
+func FuzzMessage(f *testing.F) {
+	for _, raw := range captures(f) {
+		f.Add(raw)
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		header, size, err := Sizes(raw)
+		if err != nil {
+			if !errors.Is(err, ErrHeader) {
+				t.Fatal(err)
+			}
+			return
+		}
+		if header+size > len(raw) {
+			return
+		}
+		h, err := ParseHeader(raw[:header])
+		if err != nil {
+			if !errors.Is(err, ErrHeader) || h != nil {
+				t.Fatalf("%v, %v", h, err)
+			}
+			return
+		}
+		if checkSignature(h.Signature) != nil {
+			return
+		}
+		text := string(raw[header : header+size])
+		d := NewDecoder(text, h.BigEndian)
+		values := d.fields(h.Signature, maxTotalNesting)
+		n := 0
+		for _, v := range values {
+			n += count(v)
+		}
+		// A struct around a byte is no longer than the byte, and 32 may be nested.
+		if n > 33*(len(text)+1) {
+			t.Errorf("%d values of %d bytes of %q", n, len(text), h.Signature)
+		}
+		if d.Finish() != nil {
+			return
+		}
+		again := NewEncoder(nil)
+		for _, v := range values {
+			again.Value(v)
+		}
+		if !h.BigEndian {
+			if string(again.Bytes) != text {
+				t.Errorf("%q: %q became %q", h.Signature, text, again.Bytes)
+			}
+			return
+		}
+		d = NewDecoder(string(again.Bytes), false)
+		for _, want := range values {
+			if got := d.Value(want.Type(), maxTotalNesting); dump(got) != dump(want) {
+				t.Errorf("%s became %s", dump(want), dump(got))
+			}
+		}
+		if err := d.Finish(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// bodiesOf returns the bodies of captures that have such an argument, from there on.
+func bodiesOf(tb testing.TB, argument string) (bodies []string, bigs []bool) {
+	tb.Helper()
+	for _, raw := range captures(tb) {
+		h, d := parse(tb, raw)
+		if strings.HasPrefix(h.Signature, "s"+argument) {
+			_ = d.String()
+			d.take(0, 8)
+		} else if !strings.HasPrefix(h.Signature, argument) {
+			continue
+		}
+		// Alignment counts from the start of the body, a multiple of 8.
+		bodies, bigs = append(bodies, d.body[d.pos&^7:]), append(bigs, h.BigEndian)
+	}
+	return bodies, bigs
+}
+
+// FuzzOptions takes what stands for the options of an event in a call, makes the
+// event if it can, and follows it to the client.
+func FuzzOptions(f *testing.F) {
+	bodies, bigs := bodiesOf(f, "a{sv}")
+	for i := range bodies {
+		f.Add(bodies[i], bigs[i])
+	}
+	f.Add(body(func(b *bustest.Body) { b.Dict("pool", "tank", "api_key", "x") }), false)
+	f.Fuzz(func(t *testing.T, text string, big bool) {
+		d := NewDecoder(text, big)
+		options := d.Options("fuzz")
+		if err := d.Finish(); err != nil {
+			var invalid *hub.InvalidEventError
+			if errors.As(err, &invalid) && (invalid.Type != "fuzz" || invalid.Expected == "") {
+				t.Errorf("%#v", invalid)
+			}
+			return
+		}
+		event, err := hub.NewEvent("fuzz", options, "uid:0")
+		if err != nil {
+			return
+		}
+		event.Seq, event.Time = 7, time.UnixMicro(1_000_001)
+		encoded := EncodeEvent(event)
+		if len(encoded) > 4*len(text)+256 {
+			t.Errorf("%d bytes became an event of %d", len(text), len(encoded))
+		}
+		e := NewEncoder(nil)
+		e.Uint32(0) // an uneven place
+		e.Events([]*hub.Event{event, event})
+		d = NewDecoder(string(e.Bytes), false)
+		d.Uint32()
+		got := d.Events()
+		if err := d.Finish(); err != nil || len(got) != 2 {
+			t.Fatalf("%d events, %v", len(got), err)
+		}
+		for _, again := range got {
+			if again.Type != "fuzz" || again.Pool != event.Pool || again.ID != event.ID || again.Source != "uid:0" || again.Seq != 7 || !again.Time.Equal(event.Time) {
+				t.Errorf("%+v", again)
+			}
+			if dumpOptions(again.Options) != dumpOptions(event.Options) {
+				t.Errorf("got %s, want %s", dumpOptions(again.Options), dumpOptions(event.Options))
+			}
+		}
+		godbusAgrees(t, event)
+	})
+}
+
+// godbusAgrees holds the signal of an event against what godbus reads in it.
+func godbusAgrees(t *testing.T, event *hub.Event) {
+	t.Helper()
+	raw := message(EventType, func(e *Encoder) { e.Bytes = append(e.Bytes, EncodeEvent(event)...) })
+	values, err := godbusReads(raw, EventType)
+	if noKey(err) {
+		return
+	}
+	if err != nil || len(values) != 8 {
+		t.Fatalf("godbus: %d values, %v", len(values), err)
+	}
+	var items []hub.Value
+	for _, option := range event.Options {
+		items = append(items, hub.String(option.Name), hub.Variant(option.Value))
+	}
+	want := hub.Dict("s", "v", items)
+	if uncertain(want) {
+		return
+	}
+	if dumpMap(values[7]) != dumpMap(want) {
+		t.Errorf("godbus read %s, want %s", dumpMap(values[7]), dumpMap(want))
+	}
+	if values[0].Text() != event.Type || values[5].Uint() != event.Seq || values[6].Uint() != hub.Micros(event.Time) {
+		t.Errorf("godbus read %v", values)
+	}
+}
+
+// uncertain reports whether v has doubles as keys, of which a Go map makes what it
+// likes: 0 is -0, and NaN is not itself.
+func uncertain(v hub.Value) bool {
+	if v.KeyType() == "d" {
+		return true
+	}
+	return slices.ContainsFunc(v.Items(), uncertain)
+}
+
+// FuzzFilter takes what stands for a filter in a call.
+func FuzzFilter(f *testing.F) {
+	bodies, bigs := bodiesOf(f, "a{sv}")
+	for i := range bodies {
+		f.Add(bodies[i], bigs[i])
+	}
+	f.Fuzz(func(t *testing.T, text string, big bool) {
+		d := NewDecoder(text, big)
+		filter := d.Filter()
+		if err := d.Finish(); err != nil {
+			return
+		}
+		e := NewEncoder(nil)
+		e.Filter(filter)
+		d = NewDecoder(string(e.Bytes), false)
+		again := d.Filter()
+		if err := d.Finish(); err != nil || !reflect.DeepEqual(again, filter) {
+			t.Errorf("%+v became %+v, %v", filter, again, err)
+		}
+		total := 0
+		for _, key := range filter.Keys() {
+			total += len(filter.Values(key))
+		}
+		if total > hub.MaxFilterValues || total*5 > len(text) {
+			t.Errorf("%d values of %d bytes", total, len(text))
+		}
+	})
+}
