@@ -18,10 +18,16 @@ type wait struct {
 	events []*hub.Event
 }
 
-// poll collects what is there by now and returns how much.
+// poll collects what is there by now and returns how much. What goes wrong after
+// something was collected is left for the next call to find.
 func (w *wait) poll() (int, error) {
 	for len(w.events) < w.limit {
-		if done, err := w.collect(func(buf []*hub.Event) (int, error) { return w.sub.Poll(buf) }); done || err != nil {
+		done, err := w.collect(func(buf []*hub.Event) (int, error) { return w.sub.Poll(buf) })
+		if n := len(w.events); err != nil && n > 0 {
+			w.sub.Rewind(w.events[n-1].Seq)
+			return n, nil
+		}
+		if done || err != nil {
 			return len(w.events), err
 		}
 	}

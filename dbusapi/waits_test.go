@@ -1,0 +1,45 @@
+package dbusapi
+
+import (
+	"testing"
+
+	"github.com/osctl/eventd/hub"
+)
+
+// TestPollKeepsWhatItHas laps a wait between two steps: what it has collected by then
+// is answered, with the cursor after it, and the next call hears of the loss.
+func TestPollKeepsWhatItHas(t *testing.T) {
+	h, err := hub.New(hub.Config{History: 300})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	commit := func(n int) {
+		for range n {
+			event, err := hub.NewEvent("test", nil, "uid:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := h.Commit(hub.Batch{Events: []*hub.Event{event}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	sub, err := h.Subscribe(hub.Filter{}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit(300)
+	w := &wait{sub: sub, limit: MaxEvents}
+	if done, err := w.collect(sub.Poll); done || err != nil || len(w.events) != 256 {
+		t.Fatalf("%v, %v, %d events", done, err, len(w.events))
+	}
+	commit(600)
+	n, err := w.poll()
+	if _, seq := sub.Position(); n != 256 || err != nil || seq != 256 {
+		t.Errorf("%d events, %v, position %d", n, err, seq)
+	}
+	if _, err := h.Subscribe(hub.Filter{}, sub.Cursor()); toError(err).Name != ErrGone {
+		t.Errorf("the next call: %v", err)
+	}
+}
