@@ -21,6 +21,10 @@ const (
 	// is forgotten first, and asked for again when it comes back.
 	maxCallers = 1024
 
+	// maxCredentials is the largest answer of the bus that is read, in bytes: 65,536
+	// groups, which is all that the kernel lets a process have, take a quarter of it.
+	maxCredentials = 1 << 20
+
 	// callerTimeout bounds asking the bus who a caller is.
 	callerTimeout = 5 * time.Second
 
@@ -48,7 +52,7 @@ type callers struct {
 }
 
 func dialCallers(ctx context.Context, address string) (*callers, error) {
-	c, err := dialConn(ctx, address, connConfig{maxBody: 64 << 10, handle: refuse})
+	c, err := dialConn(ctx, address, connConfig{maxBody: maxCredentials, handle: refuse})
 	if err != nil {
 		return nil, err
 	}

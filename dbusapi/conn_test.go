@@ -14,11 +14,11 @@ import (
 
 // bareConn is a conn without a bus: the test writes what the bus would, to the other
 // end, and reads as godbus would.
-func bareConn(t *testing.T, maxBody int, handle func(*conn, *message)) (*conn, net.Conn) {
+func bareConn(t *testing.T, handle func(*conn, *message)) (*conn, net.Conn) {
 	t.Helper()
 	here, there := net.Pipe()
 	c := &conn{
-		connConfig: connConfig{maxBody: maxBody, handle: handle, timeout: time.Hour}, sock: here,
+		connConfig: connConfig{maxBody: 1000, handle: handle, timeout: time.Hour}, sock: here,
 		in: bufio.NewReaderSize(here, readBuffer), out: newOutbox(here, time.Hour),
 		calls: map[uint32]chan *message{}, done: make(chan struct{}), writer: make(chan struct{}),
 	}
@@ -41,7 +41,7 @@ func fromBus(serial uint32) *bustest.Message {
 
 func TestMessagesOverLimits(t *testing.T) {
 	handled := make(chan *message, 10)
-	c, bus := bareConn(t, 1000, func(_ *conn, m *message) { handled <- m })
+	c, bus := bareConn(t, func(_ *conn, m *message) { handled <- m })
 	call := func(size int) *bustest.Message {
 		m := reportCall("x", "a", strings.Repeat("y", size))
 		m.Serial, m.Sender = uint32(size+1), ":1.1"
@@ -85,7 +85,7 @@ func TestMessagesOverLimits(t *testing.T) {
 
 // A reader may take a message in as small parts as it likes.
 func TestReadInParts(t *testing.T) {
-	c, bus := bareConn(t, 1000, nil)
+	c, bus := bareConn(t, nil)
 	want := fromBus(5).Marshal()
 	go func() { _, _ = bus.Write(want) }()
 	var got []byte
@@ -103,7 +103,7 @@ func TestReadInParts(t *testing.T) {
 }
 
 func TestStreamThatCannotBeFollowed(t *testing.T) {
-	c, bus := bareConn(t, 1000, nil)
+	c, bus := bareConn(t, nil)
 	go func() { _, _ = bus.Write([]byte("HTTP/1.1 400 Bad Request")) }()
 	if _, err := (*transport)(c).Read(make([]byte, 10)); !errors.Is(err, wire.ErrHeader) {
 		t.Error("Read:", err)

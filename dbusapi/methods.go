@@ -194,11 +194,18 @@ func readEvent(d *wire.Decoder, source string) (*hub.Event, error) {
 	}
 	// Pool, id and action stand in the event once more, beside its options.
 	size += len(typ) + len(event.Action) + len(event.Pool) + len(event.ID) + len(source) + eventOverhead
+	if size > wire.MaxEvent/redactedGrowth {
+		size = len(wire.EncodeEvent(event))
+	}
 	if size > wire.MaxEvent {
 		return nil, &hub.TooLargeError{What: "bytes of one event", Got: size, Limit: wire.MaxEvent}
 	}
 	return event, nil
 }
+
+// redactedGrowth is more than what an event can grow by as its secrets are replaced:
+// an empty array of strings takes 4 bytes, and 19 with the word in it.
+const redactedGrowth = 8
 
 // eventOverhead is at least what the lengths, ends and padding of the strings of an
 // event, its number and its time take, in bytes.

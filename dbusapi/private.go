@@ -86,8 +86,8 @@ func (b *PrivateBus) run(program, config string, started chan<- error) {
 	defer close(b.done)
 	cmd := exec.Command(program, "--config-file="+config, "--nofork", "--nopidfile", "--print-address=1") //nolint:gosec,noctx // our own file; stopped below
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	var problems strings.Builder
-	cmd.Stderr = &problems
+	problems := &firstBytes{}
+	cmd.Stderr = problems
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -112,8 +112,17 @@ func (b *PrivateBus) run(program, config string, started chan<- error) {
 	b.err = cmd.Wait()
 	close(ended)
 	if err != nil {
-		started <- fmt.Errorf("dbus-daemon ended (%w): %s", b.err, strings.TrimSpace(problems.String()))
+		started <- fmt.Errorf("dbus-daemon ended (%w): %s", b.err, strings.TrimSpace(string(*problems)))
 	}
+}
+
+// firstBytes keeps the beginning of what is written to it.
+type firstBytes []byte
+
+func (b *firstBytes) Write(p []byte) (int, error) {
+	const most = 4096
+	*b = append(*b, p[:min(len(p), most-len(*b))]...)
+	return len(p), nil
 }
 
 // Wait returns when the bus has ended, with the reason, or when ctx is done.

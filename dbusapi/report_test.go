@@ -66,7 +66,7 @@ func TestNoReply(t *testing.T) {
 		flags byte
 		want  bool
 	}{{"x", bustest.FlagNoReply, false}, {"X", bustest.FlagNoReply, false}, {"x", 0, true}, {"X", 0, true}} {
-		c, _ := bareConn(t, 1000, nil)
+		c, _ := bareConn(t, nil)
 		who := &callers{known: map[string]*list.Element{}, byUse: list.New()}
 		who.known[":1.1"] = who.byUse.PushFront(&caller{name: ":1.1", source: "uid:0"})
 		call := reportCall(test.typ)

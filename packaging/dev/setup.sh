@@ -34,3 +34,12 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get update -q >&2
 # shellcheck disable=SC2086 # one word for each package
 apt-get install -q -y --no-install-recommends $missing >&2
+
+# The package of dbus-broker makes it the machine's own bus from the next boot on. It
+# is only wanted for tests here.
+case $missing in
+*" dbus-broker"*)
+	systemctl -q disable dbus-broker.service
+	systemctl -q --global disable dbus-broker.service
+	;;
+esac

@@ -1,0 +1,33 @@
+package dbusapi
+
+import (
+	"testing"
+
+	"github.com/osctl/eventd/dbusapi/wire"
+	"github.com/osctl/eventd/hub"
+)
+
+// TestRedactedSize holds an event against the limit as it is announced: secrets that
+// are replaced may make it larger than it came.
+func TestRedactedSize(t *testing.T) {
+	read := func(n int) (*hub.Event, error) {
+		fields := make([]hub.Value, 100)
+		for i := range fields {
+			fields[i] = hub.Strings()
+		}
+		items := make([]hub.Value, 0, 2*n)
+		for range n {
+			items = append(items, hub.String("password"), hub.Struct(fields))
+		}
+		e := wire.NewEncoder(nil)
+		e.String("test")
+		e.Options(hub.Options{{Name: "opts", Value: hub.Dict("s", items[1].Type(), items)}})
+		return readEvent(wire.NewDecoder(string(e.Bytes), false), "uid:0")
+	}
+	if event, err := read(20); err != nil || len(wire.EncodeEvent(event)) < 20*100*16 {
+		t.Errorf("an event that grows within the limit: %v", err)
+	}
+	if _, err := read(100); err == nil || toError(err).Name != ErrTooLarge {
+		t.Errorf("an event that grows over the limit: %v", err)
+	}
+}
