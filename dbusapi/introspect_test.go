@@ -199,13 +199,16 @@ func TestProperties(t *testing.T) {
 		if _, err := h.Commit(hub.Batch{Interfaces: []hub.InterfaceChange{{Interface: hub.Interface{Ifindex: 7}}}}); err != nil {
 			t.Fatal(err)
 		}
-		serve(t, bus, h)
+		serveWith(t, Config{Hub: h, Address: bus.Address(), Missing: func() []string {
+			return []string{"CAP_NET_ADMIN: names inside containers are not known"}
+		}})
 		c := bus.ClientAs(t, bustest.NobodyUID)
 		want := map[string]hub.Value{
 			"Version": hub.String("1.2.3"), "Epoch": hub.String(epoch(h)), "LastSequence": hub.Uint64(6),
 			"OldestSequence": hub.Uint64(3), "Cursor": hub.String(hub.FormatCursor(epoch(h), 6)),
 			"InterfaceCount": hub.Uint32(1), "ContainerCount": hub.Uint32(1), "Durable": hub.Bool(false),
 			"Counters": hub.Dict("s", "t", []hub.Value{hub.String("events_state"), hub.Uint64(6)}),
+			"Missing":  hub.Strings("CAP_NET_ADMIN: names inside containers are not known"),
 		}
 		for _, name := range []string{Interface, ""} {
 			all := body(ok(t, c, propertyCall("GetAll", "s", name))).Value("a{sv}", 8).Items()

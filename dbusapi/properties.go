@@ -16,6 +16,10 @@ import (
 func (s *Service) properties() hub.Options {
 	status := s.hub.Status()
 	counters := s.hub.Counters()
+	var missing []string
+	if s.Missing != nil {
+		missing = s.Missing()
+	}
 	var items []hub.Value
 	for _, name := range slices.Sorted(maps.Keys(counters)) {
 		items = append(items, hub.String(name), hub.Uint64(counters[name]))
@@ -29,6 +33,7 @@ func (s *Service) properties() hub.Options {
 		{Name: "InterfaceCount", Value: hub.Uint32(uint32(status.Interfaces))}, //nolint:gosec // the kernel numbers them with 31 bits
 		{Name: "ContainerCount", Value: hub.Uint32(uint32(status.Containers))}, //nolint:gosec // at most hub.MaxContainers
 		{Name: "Durable", Value: hub.Bool(status.Durable)},
+		{Name: "Missing", Value: hub.Strings(missing...)},
 		{Name: "Counters", Value: hub.Dict("s", "t", items)},
 	}
 }

@@ -33,6 +33,10 @@ type Config struct {
 	Address string // of the bus, as [ResolveAddress] gives it
 	Version string // the property Version
 
+	// Missing returns what the service has to do without and what that costs, a line
+	// each: the property Missing. It may be nil.
+	Missing func() []string
+
 	// WriteTimeout is how long the bus may take nothing before the connection is
 	// thrown away and made anew; 10 s if 0.
 	WriteTimeout time.Duration

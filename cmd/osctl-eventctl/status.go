@@ -51,6 +51,10 @@ func (a *app) printStatus(p hub.Options) error {
 	row("Epoch", "%s", p.Text("Epoch"))
 	row("Interfaces", "%d", number("InterfaceCount"))
 	row("Containers", "%d", number("ContainerCount"))
+	missing, _ := p.Get("Missing")
+	for _, line := range missing.Items() {
+		row("Missing", "%s", printable(line.Text()))
+	}
 	counters, _ := p.Get("Counters")
 	for items := counters.Items(); len(items) >= 2; items = items[2:] {
 		row("  "+strings.ReplaceAll(items[0].Text(), "_", " "), "%d", items[1].Uint())
