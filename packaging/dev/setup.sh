@@ -4,7 +4,11 @@
 set -eu
 case ${1:-} in
 run) wanted="ca-certificates dbus iproute2 systemd" ;;
-test) wanted="ca-certificates dbus dbus-broker dbus-tests gcc iproute2 libc6-dev libglib2.0-bin systemd" ;;
+test)
+	wanted="ca-certificates dbus dbus-broker dbus-tests gcc iproute2 libc6-dev libglib2.0-bin systemd"
+	# Real containers.
+	wanted="$wanted busybox-static conmon crun findutils iptables lxc mmdebstrap mount netavark podman systemd-container tar util-linux"
+	;;
 *)
 	echo "usage: $0 run|test" >&2
 	exit 2
@@ -35,11 +39,17 @@ apt-get update -q >&2
 # shellcheck disable=SC2086 # one word for each package
 apt-get install -q -y --no-install-recommends $missing >&2
 
-# The package of dbus-broker makes it the machine's own bus from the next boot on. It
-# is only wanted for tests here.
-case $missing in
-*" dbus-broker"*)
-	systemctl -q disable dbus-broker.service
-	systemctl -q --global disable dbus-broker.service
-	;;
-esac
+# What is only wanted for tests here would otherwise come up with the next boot:
+# dbus-broker would be the machine's own bus, and LXC would make a bridge.
+for package in $missing; do
+	case $package in
+	dbus-broker) units="dbus-broker.service" ;;
+	lxc) units="lxc.service lxc-net.service" ;;
+	podman) units="podman.service podman.socket podman-auto-update.timer podman-restart.service" ;;
+	*) continue ;;
+	esac
+	for unit in $units; do
+		systemctl -q disable "$unit" 2>/dev/null || true
+		systemctl -q --global disable "$unit" 2>/dev/null || true
+	done
+done

@@ -1,0 +1,74 @@
+package cttest
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// imagePackages are in the Debian that BootSystemd boots, beside the essential ones.
+const imagePackages = "busybox-static,dbus,init,iproute2,libpam-systemd,procps,systemd,systemd-container,systemd-sysv"
+
+// imageSuite is the Debian release of it.
+const imageSuite = "bookworm"
+
+// debianImage returns the directory of a Debian, which nobody may change. It is made
+// by mmdebstrap where there is none for these packages yet, which takes half a minute
+// or, with a slow mirror, some: whoever comes while it is made waits at a lock file.
+// It is kept in the user's cache directory, about 300 MB, for whoever comes later.
+func debianImage() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = "/var/cache"
+	}
+	cache = filepath.Join(cache, "osctl-eventd-cttest")
+	if err := os.MkdirAll(cache, 0o755); err != nil { //nolint:gosec // processes of other uids run from it
+		return "", err
+	}
+	sum := sha256.Sum256([]byte(imageSuite + " " + imagePackages))
+	image := filepath.Join(cache, hex.EncodeToString(sum[:8]))
+	lock, err := os.OpenFile(image+".lock", os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o600) //nolint:gosec // ours
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = lock.Close() }() // which unlocks it
+	for {
+		if err = unix.Flock(int(lock.Fd()), unix.LOCK_EX); !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("lock %s: %w", lock.Name(), err)
+	}
+	if _, err := os.Stat(image); err == nil {
+		return image, nil
+	}
+	return image, buildImage(image)
+}
+
+// buildImage builds the image beside its place and moves it there when it is whole.
+// The builder dies with this process, as all in its pid namespace does with it.
+func buildImage(image string) error {
+	unfinished := image + ".new"
+	if err := os.RemoveAll(unfinished); err != nil { // of somebody who was killed
+		return err
+	}
+	cmd := command("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
+		"mmdebstrap", "--mode=root", "--format=directory", "--variant=minbase", "--include="+imagePackages,
+		imageSuite, unfinished)
+	// The signal comes when the thread ends that started it, not only the process.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if _, err := run(cmd); err != nil {
+		return fmt.Errorf("build a Debian: %w", err)
+	}
+	return os.Rename(unfinished, image)
+}

@@ -1,0 +1,119 @@
+package cttest
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// leftovers holds the processes of a host, and returns a function that wants
+// them dead, and all else of the host gone.
+func leftovers(t *testing.T, cgroup, dir string) func() {
+	t.Helper()
+	var held []int
+	err := filepath.WalkDir(cgroup, func(path string, _ os.DirEntry, err error) error {
+		if err != nil || filepath.Base(path) != "cgroup.procs" {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		for field := range strings.FieldsSeq(string(b)) {
+			pid, err := strconv.Atoi(field)
+			must(t, err)
+			pidfd, err := unix.PidfdOpen(pid, 0)
+			must(t, err)
+			t.Cleanup(func() { _ = unix.Close(pidfd) })
+			held = append(held, pidfd)
+		}
+		return err
+	})
+	must(t, err)
+	return func() {
+		t.Helper()
+		for _, pidfd := range held {
+			if n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 0); n != 1 {
+				t.Error("a process is alive:", err)
+			}
+		}
+		if len(held) < 3 {
+			t.Errorf("only %d processes were found", len(held))
+		}
+		for _, path := range []string{cgroup, dir} {
+			if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%s is still there: %v", path, err)
+			}
+		}
+		b, err := os.ReadFile("/proc/self/mountinfo")
+		must(t, err)
+		if strings.Contains(string(b), filepath.Base(dir)) {
+			t.Errorf("mounts are left:\n%s", b)
+		}
+	}
+}
+
+// populate starts one container of each kind.
+func populate(tb testing.TB) *Host {
+	tb.Helper()
+	h := NewHost(tb)
+	c := h.LXC(tb, LXCConfig{Pool: "tank", Interfaces: []Interface{{}}})
+	err := errors.Join(c.Start(), h.LXC(tb, LXCConfig{Mapped: true}).Start(), h.Podman(tb).Start())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	h.NetNS(tb, "blue")
+	return h
+}
+
+// TestNothingIsLeft wants everything gone when a test ends that stops nothing.
+func TestNothingIsLeft(t *testing.T) {
+	check := func() {}
+	t.Run("containers", func(t *testing.T) {
+		h := populate(t)
+		check = leftovers(t, h.CgroupRoot(), h.Dir())
+	})
+	check()
+	t.Run("machine", func(t *testing.T) {
+		m := BootSystemd(t)
+		must(t, m.Nspawn(t, "bb").Start())
+		check = leftovers(t, m.Host().CgroupRoot(), m.Host().Dir())
+	})
+	check()
+}
+
+// TestKilled wants the same when the test process is killed. It is both that process
+// and the one that looks.
+func TestKilled(t *testing.T) {
+	if os.Getenv("CTTEST_VICTIM") != "" {
+		h := populate(t)
+		fmt.Fprintln(os.Stderr, h.CgroupRoot(), h.Dir())
+		select {}
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestKilled$")
+	cmd.Env = append(os.Environ(), "CTTEST_VICTIM=1")
+	stderr, err := cmd.StderrPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	line, err := bufio.NewReader(stderr).ReadString('\n')
+	var check func()
+	fields := strings.Fields(line)
+	if len(fields) == 2 {
+		check = leftovers(t, fields[0], fields[1])
+	}
+	must(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	if check == nil {
+		t.Fatalf("the victim says %q, %v", line, err)
+	}
+	must(t, eventually("the directory is gone", func() (bool, error) {
+		_, err := os.Stat(fields[1])
+		return errors.Is(err, os.ErrNotExist), nil
+	}))
+	check()
+}

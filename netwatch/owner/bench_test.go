@@ -1,0 +1,130 @@
+package owner
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/osctl/eventd/netwatch/nstest"
+)
+
+// hostOf starts containers with processes in each, in a namespace of a host.
+func hostOf(b testing.TB, containers, processes int, path func(int) string) (ns *nstest.NS, root string, nsids []int32, inits []sleeper) {
+	b.Helper()
+	ns, root = nstest.New(b), cgroupRoot(b)
+	script := strings.Repeat("sleep 300 & ", processes-1) + "exec sleep 300"
+	for i := range containers {
+		s := startIn(b, filepath.Join(root, path(i)), newNet|newPid, "sh", "-c", script)
+		inits = append(inits, s)
+		nsids = append(nsids, nsidOf(b, ns, s.pid()))
+	}
+	return ns, root, nsids, inits
+}
+
+var layouts = map[string]func(int) string{
+	"flat": func(i int) string { return fmt.Sprintf("lxc.payload.ct%d", i) },
+	"osctl": func(i int) string {
+		return fmt.Sprintf("osctl/pool.tank/group.default/user.%d/ct.%d/user-owned/lxc.payload.%d", i, i, i)
+	},
+}
+
+// BenchmarkHost measures a host with 500 containers and 5,000 processes. Beside the
+// time that passed it reports what the thread used of a processor, at the median:
+// the other depends on what else the machine does.
+func BenchmarkHost(b *testing.B) {
+	containers, processes := 500, 10
+	if s := os.Getenv("OWNER_CONTAINERS"); s != "" { // fewer, to try things out
+		containers, _ = strconv.Atoi(s)
+	}
+	for _, name := range []string{"flat", "osctl"} {
+		b.Run(name, func(b *testing.B) { benchmarkHost(b, containers, processes, layouts[name]) })
+	}
+}
+
+// measure runs a benchmark's step, with what comes before and after it not counted.
+func measure(b *testing.B, before, step, after func()) {
+	b.Helper()
+	b.ReportAllocs()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var took []time.Duration
+	for b.Loop() {
+		b.StopTimer()
+		before()
+		b.StartTimer()
+		start := threadTime()
+		step()
+		took = append(took, threadTime()-start)
+		b.StopTimer()
+		after()
+		b.StartTimer()
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Nanoseconds()), "cpu-ns/median")
+	b.ReportMetric(float64(took[0].Nanoseconds()), "cpu-ns/best")
+}
+
+// nobody is an nsid that no namespace has.
+const nobody = 1 << 20
+
+func benchmarkHost(b *testing.B, containers, processes int, path func(int) string) {
+	ns, root, nsids, _ := hostOf(b, containers, processes, path)
+	var f *Finder
+	fresh := func() { f = finderIn(b, ns, Config{Cgroup: root}) }
+	nothing := func() {}
+	b.Run("cold", func(b *testing.B) {
+		measure(b, fresh, func() { f.Find(b.Context(), nobody) }, func() {
+			if len(f.known) != containers {
+				b.Fatalf("found %d of %d", len(f.known), containers)
+			}
+		})
+	})
+	f = finderIn(b, ns, Config{Cgroup: root})
+	f.Find(b.Context(), nobody)
+	var nsid int32
+	i := 0
+	found := func() {
+		if _, ok := f.Find(b.Context(), nsid); !ok {
+			b.Fatal("not found")
+		}
+	}
+	b.Run("known cgroup", func(b *testing.B) {
+		measure(b, func() {
+			i++
+			nsid = nsids[i%len(nsids)]
+			f.Forget(nsid)
+			rested(f)
+		}, found, nothing)
+	})
+	b.Run("new cgroup", func(b *testing.B) {
+		var s sleeper
+		measure(b, func() {
+			i++
+			s = sleepIn(b, filepath.Join(root, path(containers+i)))
+			nsid = nsidOf(b, ns, s.pid())
+			f.Forget(nsid)
+			rested(f)
+		}, found, func() { s.stop() })
+	})
+	b.Run("foreign", func(b *testing.B) {
+		measure(b, func() {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.walks.next, f.scans.next = time.Time{}, time.Now().Add(time.Hour)
+		}, func() { f.Find(b.Context(), nobody) }, nothing)
+	})
+	b.Run("all processes", func(b *testing.B) {
+		measure(b, nothing, func() { f.walkProcesses(b.Context(), nobody) }, nothing)
+	})
+	b.Run("in the map", func(b *testing.B) {
+		for b.Loop() {
+			f.Known(nsids[0])
+		}
+	})
+}

@@ -1,0 +1,243 @@
+package owner
+
+import (
+	"context"
+	"log/slog"
+	"regexp"
+	"sync"
+	"time"
+)
+
+// Container names a container: the pool is what it belongs to, or the runtime, and
+// the id is unique in that. Both are text without NUL of 1 to 255 bytes.
+type Container struct{ Pool, ID string }
+
+// Config is what a Finder needs.
+type Config struct {
+	Log *slog.Logger // nil: nothing is logged
+
+	// Cgroup is where cgroups are mounted: a hierarchy, a cgroup in one (which is
+	// taken for its root then), or a directory with unified, systemd and the like in
+	// it. Empty means where /proc/self/mountinfo says.
+	Cgroup string
+	Proc   string // the proc filesystem; empty means /proc
+	Netns  string // where namespaces are bound to files by name; empty means /run/netns
+}
+
+// maxKnown is how many nsids the map holds. The kernel has never as many; at the
+// limit any other is forgotten for a new one, and looked up again if asked for.
+const maxKnown = 1 << 16
+
+// source says how an owner was found. What is found in a better way replaces it.
+type source int
+
+const (
+	fromName    source = iota // a named namespace
+	fromProcess               // any process of the container
+	fromCgroup                // the container's init
+)
+
+// entry is what the map has for an nsid.
+type entry struct {
+	Container
+
+	from  source
+	stamp uint64 // no other entry has or had it
+}
+
+// Finder says which container the network namespace with an nsid belongs to.
+//
+// Find is for one goroutine, and Close comes after it. All else is safe for
+// concurrent use.
+type Finder struct {
+	log    *slog.Logger
+	config Config
+	proc   string
+	rules  []matcher
+	kernel kernel
+
+	mu     sync.Mutex
+	known  map[int32]entry
+	epoch  uint64              // the number of Forgets so far
+	stamp  uint64              // that of the newest entry
+	missed map[int32]time.Time // nsids that walks did not find: since when
+	walks  pace                // over cgroups and names
+	scans  pace                // over all processes
+	lacks  [lackKinds]string
+
+	// What follows belongs to Find.
+	hierarchies []*hierarchy
+	own         int32     // nsid of the namespace that counts, as of this walk
+	turn        uint64    // number of this walk
+	now         time.Time // when this walk began
+	lastFault   string
+	held        *regexp.Regexp
+	queue       []*node // that this walk looks at, of those that were seen before
+	fresh       []*node // and that were not
+	pidBuf      []int
+	procs       int    // cgroup.procs of
+	procsOf     string // this cgroup; "" if it is not open
+	dents       [32 << 10]byte
+	file        [4 << 10]byte
+}
+
+// New opens a socket for queries in the network namespace of the calling thread, and
+// counts as that namespace does. That a capability or a mount of cgroups is missing is no error: see
+// [Finder.Missing].
+func New(config Config) (*Finder, error) {
+	k, err := openKernel()
+	if err != nil {
+		return nil, err
+	}
+	f, err := newFinder(config, k)
+	if err != nil {
+		_ = k.close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func newFinder(config Config, k kernel) (*Finder, error) {
+	if config.Log == nil {
+		config.Log = slog.New(slog.DiscardHandler)
+	}
+	if config.Proc == "" {
+		config.Proc = "/proc"
+	}
+	if config.Netns == "" {
+		config.Netns = "/run/netns"
+	}
+	matchers, err := compile(rules())
+	if err != nil {
+		return nil, err
+	}
+	f := &Finder{
+		log: config.Log, config: config, proc: config.Proc, rules: matchers, kernel: k,
+		known: map[int32]entry{}, missed: map[int32]time.Time{},
+		walks: cgroupPace(), scans: processPace(),
+		own: none, held: regexp.MustCompile(runtimeNames),
+	}
+	f.probe()
+	return f, nil
+}
+
+// Close closes the socket.
+func (f *Finder) Close() error { return f.kernel.close() }
+
+// Known returns the owner of an nsid if the map has it.
+func (f *Finder) Known(nsid int32) (Container, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e, ok := f.known[nsid]
+	return e.Container, ok
+}
+
+// Find returns the owner of an nsid, and walks to find it if it is not known and a
+// walk is due. What the map says after the walk is the answer, so an nsid that was
+// forgotten meanwhile has none. A context that ends ends the walk.
+func (f *Finder) Find(ctx context.Context, nsid int32) (Container, bool) {
+	if c, ok := f.Known(nsid); ok || nsid < 0 {
+		return c, ok
+	}
+	now := time.Now()
+	f.mu.Lock()
+	due := f.walks.due(now)
+	f.mu.Unlock()
+	if !due {
+		return Container{}, false
+	}
+	f.walk(ctx, nsid, now)
+	return f.Known(nsid)
+}
+
+// NextWalk returns when Find may walk again; the zero time is now. See the package
+// for how often that is.
+func (f *Finder) NextWalk() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.walks.next
+}
+
+// Forget drops what is known of an nsid. It is for RTM_DELNSID, after which the
+// kernel gives the number to the next namespace. What a walk under way learned before
+// does not come back.
+func (f *Finder) Forget(nsid int32) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.epoch++
+	delete(f.known, nsid)
+	delete(f.missed, nsid)
+}
+
+// ForgetAll drops all that is known. It is for when an RTM_DELNSID may have been
+// lost. A walk may follow at once.
+func (f *Finder) ForgetAll() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.epoch++
+	clear(f.known)
+	clear(f.missed)
+}
+
+// foreign returns an nsid as it is of use: the own namespace's is as none.
+func (f *Finder) foreign(nsid int32) int32 {
+	if nsid < 0 || nsid == f.own {
+		return none
+	}
+	return nsid
+}
+
+// maxTries is how often a query is repeated because an nsid was forgotten during it.
+// It takes some 20 µs, so that is rare even when namespaces die by the hundreds.
+const maxTries = 4
+
+// query asks what nsid a process's namespace has and notes the owner. The error
+// is errGone if the process is no longer what still says.
+func (f *Finder) query(c Container, from source, pid int, still func() bool) (int32, uint64, error) {
+	for range maxTries {
+		epoch := f.currentEpoch()
+		nsid, err := f.kernel.byProcess(pid, still)
+		if err != nil {
+			return none, 0, err
+		}
+		if nsid = f.foreign(nsid); nsid == none {
+			return none, 0, nil
+		}
+		if stamp, ok := f.note(nsid, c, from, epoch); ok {
+			return nsid, stamp, nil
+		}
+	}
+	return none, 0, errGone
+}
+
+// currentEpoch returns the epoch: an answer of the kernel counts if it is the same afterwards.
+func (f *Finder) currentEpoch() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.epoch
+}
+
+// note puts an owner into the map, unless something was forgotten since the epoch:
+// it might be this nsid. Of several owners the one that was found in the best way
+// stays, then the first: containers may share a namespace.
+func (f *Finder) note(nsid int32, c Container, from source, epoch uint64) (stamp uint64, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.epoch != epoch {
+		return 0, false
+	}
+	old, found := f.known[nsid]
+	if found && old.from >= from {
+		return old.stamp, true
+	}
+	if !found && len(f.known) >= maxKnown {
+		for other := range f.known {
+			delete(f.known, other)
+			break
+		}
+	}
+	f.stamp++
+	f.known[nsid] = entry{Container: c, from: from, stamp: f.stamp}
+	delete(f.missed, nsid)
+	return f.stamp, true
+}

@@ -1,0 +1,82 @@
+package owner
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// readDir calls fn for each directory in one, until it returns false.
+func (f *Finder) readDir(dir string, fn func(name []byte, ino uint64) bool) error {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return &pathError{"open", dir, err}
+	}
+	defer closeFD(fd)
+	for {
+		n, err := retry(func() (int, error) { return unix.Getdents(fd, f.dents[:]) })
+		if err != nil {
+			return &pathError{"list", dir, err}
+		}
+		if n == 0 || !directories(f.dents[:n], fn) {
+			return nil
+		}
+	}
+}
+
+// directories calls fn for each directory among struct linux_dirent64: ino 8, off 8,
+// reclen 2, type 1, a name that a NUL ends. It returns false if fn did.
+func directories(b []byte, fn func(name []byte, ino uint64) bool) bool {
+	const fixed = 19
+	for len(b) > fixed {
+		size := int(binary.NativeEndian.Uint16(b[16:]))
+		if size <= fixed || size > len(b) {
+			break
+		}
+		name, _, _ := bytes.Cut(b[fixed:size], []byte{0})
+		dots := string(name) == "." || string(name) == ".."
+		if b[18] == unix.DT_DIR && !dots && !fn(name, binary.NativeEndian.Uint64(b)) {
+			return false
+		}
+		b = b[size:]
+	}
+	return true
+}
+
+// readFile returns the beginning of a file, good until the next call.
+func (f *Finder) readFile(path string) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, &pathError{"open", path, err}
+	}
+	defer closeFD(fd)
+	n, err := retry(func() (int, error) { return unix.Read(fd, f.file[:]) })
+	if err != nil {
+		return nil, &pathError{"read", path, err}
+	}
+	return f.file[:n], nil
+}
+
+// pathError is an error of a system call with a path.
+type pathError struct {
+	op, path string
+	err      error
+}
+
+func (e *pathError) Error() string { return e.op + " " + e.path + ": " + e.err.Error() }
+func (e *pathError) Unwrap() error { return e.err }
+
+// closeFD closes a file that was read; that cannot fail in a way that matters.
+func closeFD(fd int) { _ = unix.Close(fd) }
+
+// retry repeats a system call that a signal interrupted.
+func retry(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
+}

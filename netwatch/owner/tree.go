@@ -1,0 +1,219 @@
+package owner
+
+import (
+	"context"
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// Limits of a walk over a hierarchy. Beyond them cgroups are not seen, and
+// [Finder.Missing] says so; containers there may still be found by their processes.
+const (
+	maxDirs  = 20_000 // cgroups of a hierarchy, those inside of containers aside
+	maxDepth = 16     // levels below the root
+)
+
+// fewKids is how many cgroups in one are asked for one by one rather than listed.
+const fewKids = 16
+
+// node is a cgroup that was seen, as it was then: most have not changed by the next
+// walk, and to see that takes one stat. A cgroup has two links more than it has
+// others in it, and its inode is never given to another; so if the number of links
+// is what it was and those in it are still the same, there is no new one.
+type node struct {
+	path   string // in the hierarchy; "" for its root
+	parent *node
+	depth  int
+	ino    uint64
+	links  uint64
+	kids   []*node
+	listed bool   // kids are known
+	sure   bool   // the inode was seen in a listing by this walk
+	turn   uint64 // the walk that queued it last
+	seen   bool   // a walk looked at it
+	group  *group // if it is a container's; what is inside is not walked then
+}
+
+// refresh brings what is known of a hierarchy up to date, level by level, but what is
+// new first, and asks containers that are new. When there is nothing new left
+// and what is wanted is known, it stops, unless that leaves too many containers
+// that may be gone. It returns false if it saw only a part.
+func (f *Finder) refresh(ctx context.Context, h *hierarchy, wanted int32) bool {
+	if h.top == nil {
+		h.top = &node{}
+	}
+	h.top.sure = false
+	f.queue, f.fresh = append(f.queue[:0], h.top), f.fresh[:0]
+	var groups, added []*group
+	old, fresh := 0, 0
+	for ctx.Err() == nil {
+		var n *node
+		switch {
+		case fresh < len(f.fresh):
+			n = f.fresh[fresh]
+			fresh++
+		case old == len(f.queue):
+			h.whole = len(groups)
+			h.setGroups(groups, len(f.hierarchies) > 1)
+			return true
+		case len(h.groups)+len(added) <= 2*h.whole+fewKids && f.has(wanted):
+			h.setGroups(append(h.groups, added...), len(f.hierarchies) > 1)
+			return false
+		default:
+			n = f.queue[old]
+			old++
+		}
+		if g := f.step(h, n); g != nil {
+			groups = append(groups, g)
+			if !n.seen {
+				added = append(added, g)
+			}
+			f.askDue(h, g)
+		}
+		n.seen = true
+	}
+	h.setGroups(append(h.groups, added...), len(f.hierarchies) > 1)
+	return false
+}
+
+// step looks at a cgroup and queues what to look at next. It returns the container's
+// if it is one.
+func (f *Finder) step(h *hierarchy, n *node) *group {
+	switch {
+	case n.group == nil:
+		f.push(h, f.visit(h, n))
+	case n.sure || f.same(h, n, nil):
+		return n.group
+	default:
+		f.push(h, f.relist(h, n.parent))
+	}
+	return nil
+}
+
+// push queues nodes that this walk has not queued yet.
+func (f *Finder) push(h *hierarchy, kids []*node) {
+	for _, kid := range kids {
+		switch {
+		case kid.turn == f.turn:
+			continue
+		case f.room() <= 0:
+			f.lack(lackLimit, h.dir)
+			return
+		case kid.seen:
+			f.queue = append(f.queue, kid)
+		default:
+			f.fresh = append(f.fresh, kid)
+		}
+		kid.turn = f.turn
+	}
+}
+
+// room returns how many cgroups this walk may still queue.
+func (f *Finder) room() int { return maxDirs - len(f.queue) - len(f.fresh) }
+
+// setGroups takes the containers that are there now. Of twins in several hierarchies
+// one has to be asked; see Finder.twin.
+func (h *hierarchy) setGroups(groups []*group, twins bool) {
+	h.groups, h.byPath = groups, nil
+	if !twins {
+		return
+	}
+	h.byPath = make(map[string]*group, len(groups))
+	for _, g := range groups {
+		h.byPath[g.path] = g
+	}
+}
+
+// visit returns the cgroups to look at next: those in one that is no container's, or
+// if that is not what it was any more, those that are in its parent now.
+func (f *Finder) visit(h *hierarchy, n *node) []*node {
+	var links uint64
+	if !f.same(h, n, &links) {
+		if n.parent == nil {
+			*n = node{} // unmounted, or mounted anew: from the start next time
+			return nil
+		}
+		return f.relist(h, n.parent)
+	}
+	if n.depth >= maxDepth {
+		if links > 2 {
+			f.lack(lackLimit, h.dir)
+		}
+		return nil
+	}
+	// Not all filesystems count a directory's links so; then links is 1.
+	if links == 2 && len(n.kids) == 0 {
+		return nil
+	}
+	if n.listed && links >= 2 && links == n.links && uint64(len(n.kids)) == links-2 && len(n.kids) <= fewKids {
+		for _, kid := range n.kids {
+			kid.sure = false
+		}
+		return n.kids
+	}
+	n.links = links
+	return f.list(h, n)
+}
+
+// same reports whether the cgroup is still there, and the one that it was.
+func (f *Finder) same(h *hierarchy, n *node, links *uint64) bool {
+	var stat unix.Stat_t
+	if err := unix.Lstat(h.dir+n.path, &stat); err != nil || stat.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return false
+	}
+	if n.parent == nil && n.ino == 0 {
+		n.ino = stat.Ino
+	}
+	if links != nil {
+		*links = uint64(stat.Nlink) //nolint:unconvert,nolintlint // 32 bits on some architectures
+	}
+	return stat.Ino == n.ino
+}
+
+// relist lists a cgroup in which one was found to be gone, once in a walk.
+func (f *Finder) relist(h *hierarchy, n *node) []*node {
+	if n.links == 0 {
+		return nil // it was
+	}
+	n.links = 0 // so that the next walk lists it again
+	return f.list(h, n)
+}
+
+// list returns the cgroups in one by reading the directory.
+func (f *Finder) list(h *hierarchy, n *node) []*node {
+	old := make(map[string]*node, len(n.kids))
+	for _, kid := range n.kids {
+		old[kid.path] = kid
+	}
+	kids := make([]*node, 0, len(n.kids)+1)
+	limit := len(n.kids) + max(f.room(), 0)
+	whole := true
+	err := f.readDir(h.dir+n.path, func(name []byte, ino uint64) bool {
+		if whole = len(kids) < limit; !whole {
+			f.lack(lackLimit, h.dir)
+			return false
+		}
+		path := n.path + "/" + string(name)
+		kid := old[path]
+		if kid == nil || kid.ino != ino {
+			kid = f.newNode(h, n, path, ino)
+		}
+		kid.sure = true
+		kids = append(kids, kid)
+		return true
+	})
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		f.fault(err)
+	}
+	n.kids, n.listed = kids, err == nil && whole
+	return kids
+}
+
+func (f *Finder) newNode(h *hierarchy, parent *node, path string, ino uint64) *node {
+	n := &node{path: path, parent: parent, depth: parent.depth + 1, ino: ino}
+	if c, m := matchEnd(f.rules, split(path)); m != nil {
+		n.group = &group{Container: c, rule: m, path: path, dir: h.dir + path, nsid: none, due: true}
+	}
+	return n
+}
