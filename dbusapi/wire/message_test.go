@@ -245,4 +245,26 @@ func TestAllocations(t *testing.T) {
 			t.Errorf("%q took %d bytes", b, got)
 		}
 	}
+	// A filter with too many values is refused before they are all gathered.
+	b := body(option("id", "as", func(b *bustest.Body) {
+		b.Array(4, func(b *bustest.Body) {
+			for range 100_000 {
+				b.String("")
+			}
+		})
+	}))
+	var err error
+	if got := allocated(t, func() { _, err = filterOf(b) }); got > 128<<10 {
+		t.Errorf("a filter of 100,000 values took %d bytes", got)
+	}
+	var invalid *hub.InvalidFilterError
+	if !errors.As(err, &invalid) || invalid.Key != "id" {
+		t.Error(err)
+	}
+}
+
+func filterOf(body string) (hub.Filter, error) {
+	d := NewDecoder(body, false)
+	filter := d.Filter()
+	return filter, d.Finish()
 }
