@@ -3,7 +3,9 @@ package dbusapi
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/osctl/eventd/dbusapi/wire"
 	"github.com/osctl/eventd/hub"
@@ -62,8 +64,20 @@ func (c *Client) call(ctx context.Context, iface, member, in, out string, body f
 	return d, nil
 }
 
-// Report reports one event and returns its number.
+// check keeps from the bus what it would end the connection for: text that is not UTF-8.
+func (r *Report) check() error {
+	if !utf8.ValidString(r.Type) || strings.Contains(r.Type, "\x00") {
+		return &hub.InvalidEventError{Type: r.Type, Got: "text that is not UTF-8, or with NUL", Expected: "a name"}
+	}
+	return r.Options.Check(r.Type)
+}
+
+// Report reports one event and returns its number. Options that cannot be sent are
+// refused with a [hub.InvalidEventError] before anything is.
 func (c *Client) Report(ctx context.Context, typ string, options hub.Options) (uint64, error) {
+	if err := (&Report{Type: typ, Options: options}).check(); err != nil {
+		return 0, err
+	}
 	d, err := c.call(ctx, Interface, "Report", "sa{sv}", "t", func(e *wire.Encoder) {
 		e.String(typ)
 		e.Options(options)
@@ -84,6 +98,11 @@ type Report struct {
 // ReportBatch reports at most [MaxEvents] events, all or none, and returns the
 // number of the first; the others follow consecutively.
 func (c *Client) ReportBatch(ctx context.Context, reports []Report) (uint64, error) {
+	for i := range reports {
+		if err := reports[i].check(); err != nil {
+			return 0, fmt.Errorf("event %d of the batch, counted from 0: %w", i, err)
+		}
+	}
 	d, err := c.call(ctx, Interface, "ReportBatch", "a(sa{sv})", "at", func(e *wire.Encoder) {
 		e.Array('(', func() {
 			for i := range reports {

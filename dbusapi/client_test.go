@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -157,8 +159,12 @@ func TestExplain(t *testing.T) {
 		{&Error{Name: errNameHasNoOwner}, "is not running on the bus ADDRESS"},
 		{&Error{Name: errAccessDenied, Message: "no"}, "not allowed: no."},
 		{&Error{Name: errNoReply}, "try again"},
-		{&Error{Name: ErrGone, Message: "too old"}, "too old"},
-		{&Error{Name: ErrGone}, ErrGone},
+		{&Error{Name: ErrGone, Message: "too old"}, "no longer keeps them"},
+		{&Error{Name: ErrInvalidCursor, Message: "no cursor"}, "no cursor"},
+		{&Error{Name: ErrTooLarge}, ErrTooLarge},
+		{context.DeadlineExceeded, "or the bus ADDRESS, does not answer"},
+		{fs.ErrNotExist, "is the bus running?"},
+		{syscall.ECONNREFUSED, "is the bus running?"},
 		{errors.New("plain"), "plain"},
 	} {
 		if got := Explain(fmt.Errorf("call: %w", test.err), "ADDRESS"); !strings.Contains(got, test.part) {

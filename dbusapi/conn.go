@@ -30,8 +30,9 @@ const (
 	// dialTimeout bounds connecting, authentication and Hello together.
 	dialTimeout = 5 * time.Second
 
-	// maxHeader is the largest message header that is read, in bytes; messages
-	// with a larger one are passed over.
+	// maxHeader is the largest message header that is read, in bytes. Messages with a
+	// larger one, as of a call on an object path of a megabyte, are passed over
+	// without an answer: who sent them stands in the header.
 	maxHeader = 1 << 20
 
 	readBuffer = 64 << 10

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"syscall"
 	"time"
 
 	"github.com/osctl/eventd/hub"
@@ -140,6 +142,12 @@ func Explain(err error, address string) string {
 		return fmt.Sprintf("not allowed: %s. Be root; for reading it is enough to be in the group osctl-eventd", e.Message)
 	case errors.As(err, &e) && e.Name == errNoReply:
 		return "osctl-eventd went away before it answered; try again"
+	case errors.As(err, &e) && e.Name == ErrGone:
+		return "osctl-eventd no longer keeps them: it was restarted, or they were too many"
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("osctl-eventd, or the bus %s, does not answer: see whether they run (systemctl status osctl-eventd dbus)", address)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return err.Error() + ": is the bus running? Name another one with --bus"
 	case errors.As(err, &e):
 		return e.Error()
 	}

@@ -171,7 +171,7 @@ func hostileTooManyWaits(t *testing.T, h *hostileTarget) {
 
 // hostileLargeWaits leaves as much behind in waits as it is let.
 func hostileLargeWaits(t *testing.T, h *hostileTarget) {
-	value := strings.Repeat("x", 60_000)
+	value := strings.Repeat("x", 15_000)
 	wait := hostileWait("", 0, 60_000, func(b *bustest.Body) { b.Dict("type", value) })
 	huge := hostileWait("", 0, 60_000, func(b *bustest.Body) { b.Dict("type", value+value) })
 	heap := hostileHeapInUse()
@@ -187,7 +187,7 @@ func hostileLargeWaits(t *testing.T, h *hostileTarget) {
 			}
 		}
 		pending, _ := h.waits("")
-		if used := hostileHeapInUse(); pending != 4*MaxWaits || used > heap+uint64(pending)*(70<<10)+hostileHeap {
+		if used := hostileHeapInUse(); pending != 4*MaxWaits || used > heap+uint64(pending)*(24<<10)+hostileHeap {
 			t.Errorf("%d pending waits take %d bytes", pending, used-heap)
 		}
 	})

@@ -40,7 +40,7 @@ const (
 	MaxWaitsPerUser = 1024         // of all connections of one user other than root
 	MaxWaitsInAll   = 4096         // of everybody together
 	MaxTimeout      = 60_000       // milliseconds that WaitEvents waits at most
-	maxWaitBytes    = 64 << 10     // bytes of the body of a WaitEvents call: it is kept while the call waits
+	maxWaitBytes    = 16 << 10     // bytes of the body of a WaitEvents call: it is kept while the call waits
 	maxReplyBytes   = 4 << 20      // bytes of events in one WaitEvents reply; at least one event goes
 	maxCallBody     = 1<<20 + 4096 // larger bodies are passed over unread and refused
 )

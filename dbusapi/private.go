@@ -17,7 +17,7 @@ import (
 )
 
 // privateConfig is the configuration of a private bus: whoever may connect, which
-// is the same user and root, may do everything.
+// is the same user alone, may do everything.
 const privateConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>

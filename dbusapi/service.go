@@ -75,7 +75,8 @@ func (s *Service) Ready() <-chan struct{} { return s.ready }
 func (s *Service) Run(ctx context.Context) error {
 	pause := firstRetry
 	for {
-		err := s.serve(ctx, func() { pause = firstRetry })
+		served := false
+		err := s.serve(ctx, func() { pause, served = firstRetry, true })
 		select {
 		case <-ctx.Done():
 			if err != nil {
@@ -89,8 +90,12 @@ func (s *Service) Run(ctx context.Context) error {
 		default:
 			return err
 		}
-		s.log.Warn("the bus is lost", slog.Any("error", err), slog.Duration("retry_in", pause))
-		s.hub.Count("bus_losses", 1)
+		if served {
+			s.log.Warn("the bus is lost, getting it back", slog.Any("error", err))
+			s.hub.Count("bus_losses", 1)
+		} else {
+			s.log.Debug("the bus is not back yet", slog.Any("error", err), slog.Duration("retry_in", pause))
+		}
 		select {
 		case <-ctx.Done():
 			return nil

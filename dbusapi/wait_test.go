@@ -150,8 +150,8 @@ func TestWaitRefused(t *testing.T) {
 		s := serve(t, bus, h)
 		c := bus.ClientAs(t, bustest.NobodyUID)
 		commit(t, h, 10, "x")
-		many := make([]string, 1025)
-		wide := make([]string, 1000)
+		many := make([]string, hub.MaxFilterValues+1)
+		wide := make([]string, hub.MaxFilterValues)
 		for i := range many {
 			many[i] = fmt.Sprint(i)
 		}
@@ -175,7 +175,7 @@ func TestWaitRefused(t *testing.T) {
 				b.Align(8).String("id").Variant("u", func(b *bustest.Body) { b.Uint32(1) })
 			}), ErrInvalidFilter, `type "u"`},
 			{filterBody(listOf()), ErrInvalidFilter, "no value"},
-			{filterBody(listOf(many...)), ErrInvalidFilter, "1024"},
+			{filterBody(listOf(many...)), ErrInvalidFilter, "256"},
 			{waitCall("", 60_000, "id", big), ErrTooLarge, "bytes of one WaitEvents call"},
 		} {
 			_, err := c.Call(bounded(t), test.call)
@@ -185,7 +185,7 @@ func TestWaitRefused(t *testing.T) {
 		}
 		s.untilPending(t, 0)
 		ok(t, c, waitCall(epoch(h)+":6", 0))
-		ok(t, c, filterBody(listOf(many[:1024]...)))
+		ok(t, c, filterBody(listOf(many[:hub.MaxFilterValues]...)))
 		ok(t, c, filterBody(listOf(wide...)))
 		if n := h.Counters()[hub.CounterRefused]; n != 0 {
 			t.Error("waits were counted as reports:", n)

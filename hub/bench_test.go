@@ -102,7 +102,13 @@ func BenchmarkCommitBesideWaiters(b *testing.B) {
 	for i, n := range counts {
 		hubs[i] = newHub(b, Config{History: turn})
 		for j := range n {
-			s := subscribe(b, hubs[i], only(b, "type", "ct_netif,state", "id", "waiter"+strconv.Itoa(j)), "")
+			id := "waiter" + strconv.Itoa(j)
+			if j%8 == 7 { // and some with a long list
+				for k := range MaxFilterValues / 2 {
+					id += fmt.Sprintf(",waiter%d-%d", j, k)
+				}
+			}
+			s := subscribe(b, hubs[i], only(b, "type", "ct_netif,state", "id", id), "")
 			if waiting, err := s.file(); !waiting || err != nil {
 				b.Fatal(waiting, err)
 			}

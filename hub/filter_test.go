@@ -108,8 +108,8 @@ func TestFilterErrors(t *testing.T) {
 		"empty key":        {Filter{}, "", []string{"x"}, "unknown; "},
 		"twice":            {pool, "pool", []string{"tank"}, "named twice"},
 		"no value":         {Filter{}, "type", nil, "no value; "},
-		"too many":         {Filter{}, "type", many, "more than 1024 values in all"},
-		"too many with it": {pool, "type", many[1:], "more than 1024 values in all"},
+		"too many":         {Filter{}, "type", many, "more than 256 values in all"},
+		"too many with it": {pool, "type", many[1:], "more than 256 values in all"},
 	} {
 		f, err := c.filter.With(c.key, c.values...)
 		var invalid *InvalidFilterError

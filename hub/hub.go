@@ -11,6 +11,7 @@ const (
 	DefaultHistory      = 16384    // events
 	DefaultHistoryBytes = 64 << 20 // bytes of memory, about
 	MaxHistory          = 1 << 24  // events
+	usualEvent          = 4 << 10  // bytes, more than most events take
 	MaxBatch            = 1024     // events in one Commit
 )
 
@@ -18,9 +19,9 @@ const (
 type Config struct {
 	// History is how many events the ring keeps, DefaultHistory if 0.
 	History int
-	// HistoryBytes is about how much memory the events in the ring may take,
-	// DefaultHistoryBytes if 0. The oldest leave early when the newest are large;
-	// at least one is kept.
+	// HistoryBytes is about how much memory the events in the ring may take; if 0,
+	// usualEvent for each of History, and at least DefaultHistoryBytes. The oldest
+	// leave early when the newest are large; at least one is kept.
 	HistoryBytes int
 	// Log is where each commit is appended before anybody sees it; nil keeps
 	// events in memory only.
@@ -61,7 +62,7 @@ func New(config Config) (*Hub, error) {
 		config.History = DefaultHistory
 	}
 	if config.HistoryBytes == 0 {
-		config.HistoryBytes = DefaultHistoryBytes
+		config.HistoryBytes = max(DefaultHistoryBytes, config.History*usualEvent)
 	}
 	if config.History < 1 || config.History > MaxHistory || config.HistoryBytes < 0 {
 		return nil, fmt.Errorf("hub: history of %d events, %d bytes: expected 1 to %d events", config.History, config.HistoryBytes, MaxHistory)

@@ -10,12 +10,13 @@ package hub
 // or three), with its own values under these keys. What is found matches; nobody
 // else is touched.
 //
-// A filter with long lists would be filed very often, so keys are taken into the
-// tuples, those with the fewest values first, only while their product stays
-// within maxTuples; what is found is then held against the whole filter.
+// A filter with several long lists would be filed very often, so keys are taken into
+// the tuples, those that tell events apart best first, only while their product stays
+// within maxTuples; what is found is then held against the whole filter. One list
+// always fits, so only a filter that passes everything is filed under no key.
 
 // maxTuples bounds under how many tuples one waiter is filed.
-const maxTuples = 64
+const maxTuples = MaxFilterValues
 
 // keySet is a set of filter keys, bit i for key i.
 type keySet uint8
@@ -46,12 +47,10 @@ func newWaiterIndex() waiterIndex {
 // entriesFor makes the entries of a subscription, once in its life.
 func entriesFor(sub *Subscription) []entry {
 	set, count := keySet(0), 1
-	for most := 1; most <= maxTuples; most++ {
-		for i := range numKeys {
-			if n := len(sub.filter.values[i]); n == most && count*n <= maxTuples {
-				set |= 1 << i
-				count *= n
-			}
+	for _, i := range [numKeys]int{keyID, keyVeth, keyName, keyPool, keySource, keyAction, keyType} {
+		if n := len(sub.filter.values[i]); n > 0 && count*n <= maxTuples {
+			set |= 1 << i
+			count *= n
 		}
 	}
 	entries := make([]entry, count)

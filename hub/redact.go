@@ -35,7 +35,8 @@ func redactOptions(options Options) {
 }
 
 // Redact returns v with all values under keys that look like a secret replaced,
-// at any depth. Where the type allows it, [Redacted] stands in their place; in a
+// at any depth. Keys are those of options and dicts: a secret that stands in a list, as
+// an argument of a command line does, is not seen. Where the type allows it, [Redacted] stands in their place; in a
 // dict whose values are of some other type, an empty value of that type does.
 // What needs no change is shared with v.
 func Redact(v Value) Value {

@@ -60,7 +60,7 @@ func schemaOf(typ string) []rule {
 			text("state", "run", "done", "failed"),
 		}
 	case TypeState:
-		return []rule{text("pool"), text("id"), text("state"), optional(integer("init_pid"))}
+		return []rule{text("pool"), text("id"), text("state"), optional(rule{option: "init_pid", text: true, integer: true})}
 	case TypeDB:
 		return []rule{
 			text("object", "pool", "user", "group", "container"), text("pool"), text("id"),
@@ -92,13 +92,23 @@ func validate(typ string, options Options) error {
 	if len(options) > MaxOptions {
 		return &TooLargeError{What: "options of one event", Got: len(options), Limit: MaxOptions}
 	}
-	for i := range options {
-		if err := validateOption(typ, options, i); err != nil {
-			return err
-		}
+	if err := options.Check(typ); err != nil {
+		return err
 	}
 	for _, r := range schemaOf(typ) {
 		if err := r.check(typ, options); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Check checks what holds for the options of any event: names, nesting, text. What the
+// type's schema says is for the hub that takes the event. The errors are those of
+// [NewEvent].
+func (o Options) Check(typ string) error {
+	for i := range o {
+		if err := validateOption(typ, o, i); err != nil {
 			return err
 		}
 	}

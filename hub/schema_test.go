@@ -44,7 +44,7 @@ func schemaCases() []schemaCase {
 		},
 		{
 			typ: "state", complete: opts("pool", "tank", "id", "101", "state", "running"), action: "running",
-			optional: opts("init_pid", Int32(5)), integers: []string{"init_pid"},
+			optional: opts("init_pid", Int32(5)), either: []string{"init_pid"},
 		},
 		{
 			typ: "db", complete: opts("object", "container", "pool", "tank", "id", "101", "action", "add"), action: "add",

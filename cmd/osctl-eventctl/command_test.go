@@ -126,8 +126,8 @@ func TestTroubles(t *testing.T) {
 		{"monitor without service", []string{"monitor"}, "osctl-eventd is not running"},
 		{"no bus", []string{"--bus", "unix:path=/nonexistent", "status"}, "connect to bus unix:path=/nonexistent"},
 		{"bad bus", []string{"--bus", "nowhere", "status"}, `bus "nowhere": expected system, session`},
-		{"bad argument", []string{"report", "state", "pool"}, `argument "pool": expected KEY=VALUE`},
-		{"no type", []string{"report"}, "requires at least 1 arg"},
+		{"bad argument", []string{"report", "state", "pool"}, `argument "pool": expected KEY=TEXT`},
+		{"no type", []string{"report"}, "which event?"},
 		{"unknown command", []string{"monitr"}, `unknown command "monitr"`},
 	}
 	for _, test := range tests {

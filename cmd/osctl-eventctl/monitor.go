@@ -68,7 +68,7 @@ func (a *app) follow(ctx context.Context, filter hub.Filter, asJSON bool) error 
 		case u.Up:
 			a.say("osctl-eventd is back")
 		case u.Gone != nil:
-			a.say("events were lost: %v", u.Gone)
+			a.say("events were lost: %s", dbusapi.Explain(u.Gone, a.bus))
 		}
 		return printEvents(out, u, asJSON)
 	})

@@ -2,24 +2,27 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/osctl/eventd/dbusapi"
-	"github.com/osctl/eventd/hub"
 )
 
 func (a *app) report() *cobra.Command {
 	return &cobra.Command{
-		Use:   "report TYPE KEY=VALUE...",
+		Use:   "report TYPE KEY=TEXT|KEY:=JSON...",
 		Short: "Report an event",
-		Long:  "Report an event and print the number that it was given. Values are strings.\nIt needs the right to report: that of root, unless the policy of the bus says otherwise.",
+		Long:  "Report an event and print the number that it was given. KEY=TEXT is\na string; KEY:=JSON is a number, a boolean, a list or an object.\nIt needs the right to report: that of root, unless the policy of the bus says otherwise.",
 		Example: `  osctl-eventctl report state pool=tank id=101 state=running
+  osctl-eventctl report ct_init_pid pool=tank id=101 init_pid:=4711
+  osctl-eventctl report management id:=7 cmd=ct_start opts:='{"id": "101"}' state=run
   osctl-eventctl report backup_done pool=tank id=101 snapshot=2026-11-22`,
-		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("which event? Expected a TYPE, like state, and KEY=TEXT for its options; see osctl-eventctl report --help")
+			}
 			options, err := parseAssignments(args[1:])
 			if err != nil {
 				return err
@@ -33,17 +36,4 @@ func (a *app) report() *cobra.Command {
 			})
 		},
 	}
-}
-
-// parseAssignments reads KEY=VALUE arguments.
-func parseAssignments(args []string) (hub.Options, error) {
-	var options hub.Options
-	for _, arg := range args {
-		key, value, ok := strings.Cut(arg, "=")
-		if !ok || key == "" {
-			return nil, fmt.Errorf("argument %q: expected KEY=VALUE, like pool=tank", arg)
-		}
-		options = append(options, hub.Option{Name: key, Value: hub.String(value)})
-	}
-	return options, nil
 }

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/osctl/eventd/dbusapi"
 	"github.com/osctl/eventd/dbusapi/bustest"
@@ -351,23 +354,27 @@ func TestNotify(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	d := startDaemon(t, nstest.New(t), bus.Address(), []string{"NOTIFY_SOCKET=" + path, "WATCHDOG_USEC=400000"})
 	ready := next(t, messages, "READY=1")
-	if !strings.Contains(ready, "STATUS=Watching 0 interfaces") {
+	if !strings.Contains(ready, "STATUS=Watching the veths") {
 		t.Errorf("with READY came %q", ready)
 	}
 	next(t, messages, "WATCHDOG=1")
 	next(t, messages, "WATCHDOG=1")
 
 	bus.Stop()
-	for !strings.Contains(d.stderr.String(), "no progress") {
-		time.Sleep(10 * time.Millisecond)
+	complain := func(times int) {
+		t.Helper()
+		for deadline := time.Now().Add(patience); strings.Count(d.stderr.String(), "no progress") < times; {
+			if time.Now().After(deadline) {
+				t.Fatalf("the daemon does not notice that the bus hangs:\n%s", d.stderr)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
 	}
+	complain(1)
 	for len(messages) > 0 {
 		<-messages
 	}
-	from := strings.Count(d.stderr.String(), "no progress")
-	for strings.Count(d.stderr.String(), "no progress") < from+3 {
-		time.Sleep(10 * time.Millisecond)
-	}
+	complain(strings.Count(d.stderr.String(), "no progress") + 3)
 	for len(messages) > 0 {
 		if m := <-messages; strings.Contains(m, "WATCHDOG=1") {
 			t.Errorf("the watchdog was told that all is well while the bus hangs")
@@ -423,17 +430,28 @@ func TestNameTaken(t *testing.T) {
 	}
 }
 
-// TestJournal checks the priorities of lines that go to the journal.
+// TestJournal checks the priorities of lines that go to the journal, and that lines
+// which go elsewhere have none.
 func TestJournal(t *testing.T) {
-	d := startDaemon(t, nstest.New(t), "", []string{"JOURNAL_STREAM=8:1"})
-	must(t, d.cmd.Process.Signal(syscall.SIGTERM))
-	d.wait(t)
-	for line := range strings.Lines(d.stderr.String()) {
-		if !regexp.MustCompile(`^<[3-7]>msg=`).MatchString(line) {
-			t.Errorf("line %q", line)
+	for _, journal := range []bool{true, false} {
+		stderr, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+		must(t, err)
+		var stat unix.Stat_t
+		must(t, unix.Fstat(int(stderr.Fd()), &stat))
+		if !journal {
+			stat.Ino++ // that of a service which started us
 		}
-	}
-	if !strings.Contains(d.stderr.String(), "<6>msg=ready") {
-		t.Errorf("log:\n%s", d.stderr)
+		cmd := exec.Command(filepath.Join(programs, "osctl-eventd"), "--bus", "unix:path=/nonexistent")
+		cmd.Env = append(os.Environ(), fmt.Sprintf("JOURNAL_STREAM=%d:%d", stat.Dev, stat.Ino))
+		cmd.Stderr = stderr
+		if err := cmd.Run(); err == nil {
+			t.Fatal("it runs without a bus")
+		}
+		must(t, stderr.Close())
+		log, err := os.ReadFile(stderr.Name())
+		must(t, err)
+		if with := regexp.MustCompile(`(?m)^<3>msg="osctl-eventd failed"`).Match(log); with != journal {
+			t.Errorf("journal %v: %s", journal, log)
+		}
 	}
 }

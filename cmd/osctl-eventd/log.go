@@ -2,14 +2,24 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
-// underSystemd reports whether stderr goes to the journal, see JOURNAL_STREAM in
-// systemd.exec(5).
-func underSystemd() bool { return os.Getenv("JOURNAL_STREAM") != "" }
+// toJournal reports whether a file is the connection to the journal that systemd made:
+// JOURNAL_STREAM names its device and inode, see systemd.exec(5). The variable alone
+// says nothing, as children inherit it.
+func toJournal(file *os.File) bool {
+	var stat unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &stat); err != nil {
+		return false
+	}
+	return os.Getenv("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", stat.Dev, stat.Ino)
+}
 
 func errorAttr(err error) slog.Attr { return slog.Any("error", err) }
 

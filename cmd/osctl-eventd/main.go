@@ -23,11 +23,12 @@ const (
 )
 
 func main() {
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, toJournal(os.Stderr)))
 }
 
-// run is main without the process: it returns the exit status.
-func run(args []string, stdout, stderr io.Writer) int {
+// run is main without the process: it returns the exit status. Where stderr goes to the
+// journal, lines say their priority.
+func run(args []string, stdout, stderr io.Writer, journal bool) int {
 	opts, err := parseOptions(args, stdout)
 	switch {
 	case errors.Is(err, errHelp):
@@ -44,7 +45,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	// The second signal finds the default action again, and kills.
 	context.AfterFunc(ctx, stop)
 
-	log := newLogger(stderr, opts.logLevel, underSystemd())
+	log := newLogger(stderr, opts.logLevel, journal)
 	if err := serve(ctx, opts, log, stdout); err != nil {
 		log.Error("osctl-eventd failed", errorAttr(err))
 		return exitFailure

@@ -43,7 +43,7 @@ func parseOptions(args []string, stdout io.Writer) (options, error) {
 		"`BUS` to serve on: system, session, private (starts a dbus-daemon of its own\nand prints its address), or an address")
 	flags.StringVar(&opts.stateDir, "state-dir", stateDir,
 		"`DIR` for events to survive a restart, or none.\nNot used yet: this version keeps events in memory only")
-	flags.IntVar(&opts.history, "history", hub.DefaultHistory, "how many events are kept, `N`")
+	flags.IntVar(&opts.history, "history", hub.DefaultHistory, "how many events are kept, `N`; fewer when they are larger\nthan 4 KiB on average, or 64 MiB in all where that is more")
 	flags.StringVar(&level, "log-level", "info", "`LEVEL` of what is logged: debug, info, warn, error")
 	flags.BoolVar(&opts.version, "version", false, "print the version and exit")
 	switch err := flags.Parse(args); {

@@ -28,7 +28,7 @@ func TestOptions(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			var stdout, stderr strings.Builder
-			if code := run(test.args, &stdout, &stderr); code != test.code {
+			if code := run(test.args, &stdout, &stderr, false); code != test.code {
 				t.Errorf("exit status %d, want %d", code, test.code)
 			}
 			if !strings.Contains(stdout.String(), test.stdout) {

@@ -14,6 +14,13 @@ import (
 
 // TestRunScript does what `make run` does, and what its output says to try.
 func TestRunScript(t *testing.T) {
+	for name, sig := range map[string]syscall.Signal{"interrupted": syscall.SIGINT, "terminal closed": syscall.SIGHUP} {
+		t.Run(name, func(t *testing.T) { runScript(t, sig) })
+	}
+}
+
+// runScript runs it until a signal comes to its process group, as from a terminal.
+func runScript(t *testing.T, sig syscall.Signal) {
 	ns := nstest.New(t)
 	out := &lockedBuffer{}
 	script := exec.Command("/bin/sh", "../../packaging/dev/run.sh")
@@ -48,7 +55,7 @@ func TestRunScript(t *testing.T) {
 	ip("link", "delete", "try2")
 	printed.waitFor(t, "ct_netif down")
 
-	must(t, syscall.Kill(-script.Process.Pid, syscall.SIGINT))
+	must(t, syscall.Kill(-script.Process.Pid, sig))
 	select {
 	case err := <-ended:
 		must(t, err)

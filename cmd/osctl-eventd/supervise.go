@@ -29,7 +29,7 @@ func supervise(ctx context.Context, log *slog.Logger, events *hub.Hub, component
 			return nil
 		}
 	}
-	notify(log, daemon.SdNotifyReady+"\n"+status(events))
+	notify(log, daemon.SdNotifyReady+"\nSTATUS=Watching the veths of this host and serving on D-Bus")
 	log.Info("ready", slog.String("version", version))
 	defer notify(log, daemon.SdNotifyStopping+"\nSTATUS=Stopping")
 

@@ -8,13 +8,13 @@ bus=${1:-private}
 address=$(mktemp)
 daemon=
 finish() {
-	trap - EXIT INT TERM
+	trap - EXIT HUP INT TERM
 	[ -z "$daemon" ] || kill "$daemon" 2>/dev/null || true
 	wait
 	rm -f "$address"
 }
 trap finish EXIT
-trap 'exit 0' INT TERM
+trap 'exit 0' HUP INT TERM
 
 # In its own process group, so that an interrupt at the terminal ends the monitor
 # first and then, through finish, the daemon.

@@ -33,6 +33,9 @@ if [ ! -e $policy ]; then
 	printf '#!/bin/sh\nexit 101\n' >$policy
 	chmod 755 $policy
 	trap 'rm -f $policy' EXIT
+	trap 'exit 129' HUP
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -q >&2
