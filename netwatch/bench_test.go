@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"strconv"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -15,10 +16,10 @@ import (
 // flips the link each time, without a hub.
 func BenchmarkDecodeApply(b *testing.B) {
 	d := readCapture(b, "host-end-flips.hex")
-	message := d[len(d)-1]
+	message := lastLocal(d)
 	for name, toggle := range map[string]uint32{"same": 0, "flip": unix.IFF_LOWER_UP} {
 		b.Run(name, func(b *testing.B) {
-			tab := newTable(unknownIdentity{})
+			tab := newTable(time.Now, false, true)
 			b.ReportAllocs()
 			for b.Loop() {
 				m, _, err := splitMessage(message)
@@ -32,6 +33,83 @@ func BenchmarkDecodeApply(b *testing.B) {
 				tab.take()
 			}
 		})
+	}
+}
+
+// BenchmarkKnown is a flip of a link whose peer is in a container: what is known is
+// not asked again, neither the kernel nor the Owners.
+func BenchmarkKnown(b *testing.B) {
+	tab, _ := newTestTable()
+	who := known{{0, 2}: {"tank", "101", "eth0"}}
+	down, up := say(7, "h", flagsNoCarrier, Peer{0, 2}), say(7, "h", flagsUp, Peer{0, 2})
+	tab.apply(down, false)
+	who.tell(tab)
+	tab.take()
+	b.ReportAllocs()
+	for b.Loop() {
+		tab.apply(up, false)
+		tab.apply(down, false)
+		if n := len(tab.take()); n != 2 {
+			b.Fatalf("%d changes", n)
+		}
+	}
+	if len(tab.wanted)+len(tab.questions) != 0 {
+		b.Errorf("asked: %d of the kernel, %d of the owners", len(tab.wanted), len(tab.questions))
+	}
+}
+
+// BenchmarkForeign is a message of a container about what is its own.
+func BenchmarkForeign(b *testing.B) {
+	w := newFakeWatcher(b, newHub(b), &fake{})
+	message := newLink(3, &fakeLink{name: "docker0", peer: Peer{1, 4}})
+	from := origin{nsid: 5}
+	b.ReportAllocs()
+	for b.Loop() {
+		w.datagram(message, from)
+	}
+}
+
+// BenchmarkNewContainer is a container that starts and dies, from its veth to the
+// committed events, beside what the kernel needs for it.
+func BenchmarkNewContainer(b *testing.B) {
+	for _, watched := range []bool{false, true} {
+		b.Run(map[bool]string{false: "nobody", true: "watcher"}[watched], func(b *testing.B) {
+			host := nstest.New(b)
+			owners := newRegister(host)
+			var w *Watcher
+			if watched {
+				h, err := hub.New(hub.Config{})
+				must(b, err)
+				w = newWatcherIn(b, host, &Config{Hub: h, Owners: owners})
+				run(b, w)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				ns, err := nstest.Open()
+				must(b, err)
+				owners.set("101", ns)
+				x, err := host.Pair("h", "eth0", ns)
+				must(b, err)
+				peer, err := ns.Index("eth0")
+				must(b, err)
+				must(b, host.Up(x))
+				must(b, ns.Up(peer))
+				must(b, host.Delete(x))
+				owners.stop("101")
+				if watched {
+					must(b, w.Settle(b.Context()))
+				}
+			}
+		})
+	}
+}
+
+// lastLocal returns the last datagram of the watched namespace.
+func lastLocal(all []datagram) []byte {
+	for i := len(all) - 1; ; i-- {
+		if all[i].from == local {
+			return all[i].b
+		}
 	}
 }
 
@@ -52,6 +130,23 @@ func BenchmarkFlip(b *testing.B) {
 		}
 		settle()
 	}
+	b.Run("owned", func(b *testing.B) {
+		flips(b, func(p *place) func() {
+			h, err := hub.New(hub.Config{})
+			must(b, err)
+			owners := newRegister(p.host)
+			owners.set("101", p.inside)
+			w := newWatcherIn(b, p.host, &Config{Hub: h, Owners: owners})
+			run(b, w)
+			walks := owners.walks()
+			return func() {
+				must(b, w.Settle(b.Context()))
+				if n := owners.walks() - walks; n != 0 {
+					b.Errorf("%d walks", n)
+				}
+			}
+		})
+	})
 	b.Run("nobody", func(b *testing.B) { flips(b, func(*place) func() { return func() {} }) })
 	b.Run("bare", func(b *testing.B) {
 		flips(b, func(p *place) func() {

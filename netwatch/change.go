@@ -12,6 +12,8 @@ const (
 	actionUp     = "up"
 	actionDown   = "down"
 	actionRename = "rename"
+	actionAdd    = "add"    // of a manager
+	actionRemove = "remove" // of a manager
 )
 
 // change is one step of the table: always a row of the view, maybe an event.
@@ -19,6 +21,7 @@ type change struct {
 	action  string // "" if it is no event
 	row     hub.Interface
 	oldVeth string // of a rename on the host
+	oldName string // of a rename inside
 	removed bool   // the row leaves the view
 	resync  bool   // found by comparing, not seen live
 }
@@ -30,7 +33,11 @@ func (c *change) event() (*hub.Event, error) {
 	add("pool", hub.String(c.row.Pool))
 	add("id", hub.String(c.row.ID))
 	add("action", hub.String(c.action))
-	add("name", hub.String(c.row.Name))
+	if c.oldName != "" {
+		add("name", hub.String(c.oldName))
+	} else {
+		add("name", hub.String(c.row.Name))
+	}
 	if c.action == actionRename {
 		add("new_name", hub.String(c.row.Name))
 	}
@@ -59,7 +66,7 @@ func (w *Watcher) commit() error {
 				continue
 			}
 			e, err := c.event()
-			if err != nil { // an Identity gave what is no text; the row is still right
+			if err != nil { // an owner that is no text; the row is still right
 				w.log.Error("cannot announce a change", slog.Any("error", err), slog.Uint64("ifindex", uint64(c.row.Ifindex)))
 				continue
 			}

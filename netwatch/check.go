@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 )
 
 // maxWaiters is how many calls of Check and Settle may wait at once.
@@ -26,6 +25,7 @@ type fences struct {
 	mu      sync.Mutex
 	seq     uint32 // last number given out, to fences and dumps alike
 	waiters []*waiter
+	calls   int // waiters that are calls
 	stopped bool
 
 	// Of the goroutine in Run.
@@ -34,9 +34,10 @@ type fences struct {
 }
 
 type waiter struct {
-	seq    uint32
-	settle bool // waits for the table to be in sync too
-	done   chan struct{}
+	seq      uint32
+	settle   bool // waits for the table to be in sync too
+	done     chan struct{}
+	delivery *delivery // what is taken when it is over; nil for a call
 }
 
 // take returns a new number, never 0.
@@ -69,12 +70,41 @@ func (f *fences) add(settle bool) (*waiter, error) {
 	if f.stopped {
 		return nil, ErrStopped
 	}
-	if len(f.waiters) >= maxWaiters {
+	if f.calls >= maxWaiters {
 		return nil, ErrBusy
 	}
+	f.calls++
 	w := &waiter{seq: f.next(), settle: settle, done: make(chan struct{})}
 	f.waiters = append(f.waiters, w)
 	return w, nil
+}
+
+// addDelivery adds what is taken when a fence is passed. There is one at a time for
+// each namespace, and one of reports.
+func (f *fences) addDelivery(d *delivery) (*waiter, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.stopped {
+		return nil, ErrStopped
+	}
+	w := &waiter{seq: f.next(), done: make(chan struct{}), delivery: d}
+	f.waiters = append(f.waiters, w)
+	return w, nil
+}
+
+// delivered returns what was delivered by now.
+func (f *fences) delivered() (all []*delivery) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.waiters = slices.DeleteFunc(f.waiters, func(w *waiter) bool {
+		over := w.delivery != nil && f.passed(w.seq)
+		if over {
+			all = append(all, w.delivery)
+			close(w.done)
+		}
+		return over
+	})
+	return all
 }
 
 func (f *fences) remove(w *waiter) {
@@ -82,6 +112,7 @@ func (f *fences) remove(w *waiter) {
 	defer f.mu.Unlock()
 	if i := slices.Index(f.waiters, w); i >= 0 {
 		f.waiters = slices.Delete(f.waiters, i, i+1)
+		f.calls--
 	}
 }
 
@@ -90,9 +121,10 @@ func (f *fences) release(synced bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.waiters = slices.DeleteFunc(f.waiters, func(w *waiter) bool {
-		over := f.passed(w.seq) && (synced || !w.settle)
+		over := w.delivery == nil && f.passed(w.seq) && (synced || !w.settle)
 		if over {
 			close(w.done)
+			f.calls--
 		}
 		return over
 	})
@@ -118,7 +150,8 @@ func (f *fences) stop() {
 // concurrent use and wakes Run only once.
 func (w *Watcher) Check(ctx context.Context) error { return w.await(ctx, false) }
 
-// Settle is Check that also waits until no dump is running or wanted: the view
+// Settle is Check that also waits until no dump is running or wanted, nothing is held
+// back, and nothing that was asked is unanswered: the view
 // then is what the kernel had when Settle was called, or newer. While links change
 // so fast that messages get lost again and again, that may take as long as they do.
 func (w *Watcher) Settle(ctx context.Context) error { return w.await(ctx, true) }
@@ -157,7 +190,8 @@ func (w *Watcher) ownFence(seq uint32) error {
 		return err
 	}
 	w.fences.lost = true
-	return w.wakeAt(time.Now().Add(firstBackoff))
+	w.wakeAt(w.now().Add(firstBackoff))
+	return nil
 }
 
 // resendFence sends one fence for all whose acknowledgement may have been dropped

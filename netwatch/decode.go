@@ -16,6 +16,7 @@ var errMalformed = errors.New("malformed netlink message")
 const (
 	attrTypeMask     = 0x3fff // without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 	attrHeaderLen    = 4
+	sizeofRtGenMsg   = 4 // aligned
 	maxInterfaceName = unix.IFNAMSIZ - 1
 )
 
@@ -185,6 +186,24 @@ func ifindexOf(b []byte) (uint32, error) {
 		return 0, fmt.Errorf("%w: ifindex %d", errMalformed, v)
 	}
 	return v, nil
+}
+
+// decodeNSID reads an RTM_NEWNSID or RTM_DELNSID.
+func decodeNSID(m *message) (int32, error) {
+	if len(m.body) < sizeofRtGenMsg {
+		return 0, fmt.Errorf("%w: nsid message of %d bytes", errMalformed, len(m.body))
+	}
+	for b := m.body[sizeofRtGenMsg:]; len(b) > 0; {
+		typ, value, rest, err := splitAttribute(b)
+		if err != nil {
+			return 0, err
+		}
+		if typ == unix.NETNSA_NSID {
+			return nsidOf(value)
+		}
+		b = rest
+	}
+	return 0, fmt.Errorf("%w: nsid message without an nsid", errMalformed)
 }
 
 // nsidOf reads a namespace id that is there. -1 is then not "this namespace",

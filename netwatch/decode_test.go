@@ -102,6 +102,27 @@ func TestDecodeMalformed(t *testing.T) {
 	}
 }
 
+func TestDecodeNSID(t *testing.T) {
+	for name, c := range map[string]struct {
+		b    []byte
+		want int32
+		bad  bool
+	}{
+		"an id":     {b: nsidMessage(unix.RTM_DELNSID, 7), want: 7},
+		"none":      {b: nsidMessage(unix.RTM_NEWNSID, -1), want: NSIDUnknown},
+		"no id":     {b: appendMessage(unix.RTM_NEWNSID, 0, 0, make([]byte, 4)), bad: true},
+		"too short": {b: appendMessage(unix.RTM_NEWNSID, 0, 0, make([]byte, 3)), bad: true},
+		"cut":       {b: appendMessage(unix.RTM_NEWNSID, 0, 0, []byte{0, 0, 0, 0, 8, 0, 1, 0}), bad: true},
+	} {
+		m, _, err := splitMessage(c.b)
+		must(t, err)
+		got, err := decodeNSID(&m)
+		if bad := errors.Is(err, errMalformed); got != c.want || bad != c.bad {
+			t.Errorf("%s: %d, %v", name, got, err)
+		}
+	}
+}
+
 func make16(c string) []byte { return bytes.Repeat([]byte(c), unix.IFNAMSIZ) }
 
 func TestShowName(t *testing.T) {
@@ -134,9 +155,9 @@ func seedCaptures(f *testing.F, add func(b []byte)) {
 	}
 	for _, name := range files {
 		var all []byte
-		for _, b := range readCapture(f, filepath.Base(name)) {
-			add(b)
-			all = append(all, b...)
+		for _, d := range readCapture(f, filepath.Base(name)) {
+			add(d.b)
+			all = append(all, d.b...)
 		}
 		add(all)
 	}
@@ -158,6 +179,9 @@ func FuzzDecode(f *testing.F) {
 			}
 			b = rest
 			_, _ = m.errno()
+			if nsid, err := decodeNSID(&m); err == nil && nsid < NSIDUnknown || err != nil && !errors.Is(err, errMalformed) {
+				t.Fatal(nsid, err)
+			}
 			l, ok, err := decodeLink(&m)
 			if err != nil && (ok || !errors.Is(err, errMalformed)) {
 				t.Fatal(ok, err)

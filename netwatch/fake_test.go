@@ -19,14 +19,22 @@ type fakeLink struct {
 	peer  Peer
 }
 
+// datagram is one that waits, and where it is from.
+type datagram struct {
+	b    []byte
+	from origin
+}
+
 // fake is a model of the kernel's side of the socket (net/netlink/af_netlink.c):
 // a queue with room for some datagrams; ENOBUFS said once and then everything
 // dropped until the queue is empty; a dump whose next part is made when something
 // was read. The zero fake has no links and no room limit.
 type fake struct {
 	links     map[uint32]*fakeLink
-	changed   int // links added or removed so far
-	queue     [][]byte
+	changed   int                // links added or removed so far
+	inner     map[Peer]*fakeLink // the peers in other namespaces; their peer is the end here
+	queue     []datagram
+	last      origin
 	room      int // datagrams; 0 is no limit
 	congested bool
 	pending   error // said by the next receive
@@ -59,7 +67,8 @@ func (f *fake) receive(b []byte, _ bool) (int, error) {
 	if len(f.queue) == 0 {
 		return 0, unix.EAGAIN
 	}
-	d := f.queue[0]
+	d := f.queue[0].b
+	f.last = f.queue[0].from
 	f.queue = f.queue[1:]
 	if f.dumping && (f.room == 0 || len(f.queue) <= f.room/2) {
 		if !f.part() {
@@ -110,9 +119,14 @@ func (f *fake) part() bool {
 	if f.between != nil {
 		f.between()
 	}
-	f.queue = append(f.queue, b)
+	f.queue = append(f.queue, datagram{b, answered})
 	return true
 }
+
+var (
+	local    = origin{nsid: NSIDLocal}
+	answered = origin{nsid: NSIDLocal, answer: true}
+)
 
 func (f *fake) send(b []byte) error {
 	f.sent++
@@ -123,6 +137,8 @@ func (f *fake) send(b []byte) error {
 	switch {
 	case m.typ == unix.NLMSG_NOOP:
 		f.unicast(answer(unix.NLMSG_ERROR, 0, m.seq, make([]byte, 20)))
+	case m.typ == unix.RTM_GETLINK && m.flags&unix.NLM_F_DUMP != unix.NLM_F_DUMP:
+		f.tellOne(&m)
 	case f.loseRequest:
 		f.loseRequest = false
 	case f.dumping:
@@ -137,17 +153,38 @@ func (f *fake) send(b []byte) error {
 	return nil
 }
 
+// tellOne answers a question about one link, here or in another namespace.
+func (f *fake) tellOne(m *message) {
+	ifindex := binary.NativeEndian.Uint32(m.body[4:])
+	l, missing := f.links[ifindex], unix.ENODEV
+	for b := m.body[unix.SizeofIfInfomsg:]; len(b) > 0; {
+		var typ uint16
+		var value []byte
+		typ, value, b, _ = splitAttribute(b)
+		if typ == unix.IFLA_TARGET_NETNSID {
+			l = f.inner[Peer{int32(binary.NativeEndian.Uint32(value)), ifindex}]
+		}
+	}
+	if l == nil {
+		f.refuse(m.seq, missing)
+		return
+	}
+	f.unicast(answer(unix.RTM_NEWLINK, 0, m.seq, linkBody(ifindex, l, nil)))
+}
+
 func (f *fake) refuse(seq uint32, why unix.Errno) {
 	body := binary.NativeEndian.AppendUint32(nil, uint32(-int32(why)))
 	f.unicast(answer(unix.NLMSG_ERROR, 0, seq, append(body, make([]byte, 16)...)))
 }
 
-func (f *fake) unicast(b []byte) { f.broadcast(b) } // it may be dropped the same way
+func (f *fake) unicast(b []byte) { f.say(b, answered) } // it may be dropped the same way
 
 // broadcast queues a live message, or drops it.
-func (f *fake) broadcast(b []byte) {
+func (f *fake) broadcast(b []byte) { f.say(b, local) }
+
+func (f *fake) say(b []byte, from origin) {
 	if !f.congested && (f.room == 0 || len(f.queue) < f.room) {
-		f.queue = append(f.queue, b)
+		f.queue = append(f.queue, datagram{b, from})
 		return
 	}
 	if !f.congested {
@@ -158,6 +195,8 @@ func (f *fake) broadcast(b []byte) {
 }
 
 func (f *fake) port() uint32                { return fakePort }
+func (f *fake) sender() origin              { return f.last }
+func (f *fake) ownNSID() (int32, error)     { return NSIDLocal, nil }
 func (f *fake) setDeadline(time.Time) error { return nil }
 func (f *fake) close() error                { return nil }
 

@@ -29,7 +29,7 @@ type step struct {
 }
 
 // vethFilter returns a classic BPF program (Documentation/networking/filter.rst)
-// that keeps control messages, and links of AF_UNSPEC and kind veth. What it drops
+// that keeps control messages, ids of namespaces, and links of AF_UNSPEC and kind veth. What it drops
 // costs no room in the receive buffer and wakes nobody. A datagram of a dump holds
 // many messages and is judged by its first: the dump is asked for by kind, so all
 // are alike.
@@ -52,6 +52,8 @@ func vethFilter() []unix.SockFilter {
 		{code: equal, k: hostOrder16(unix.NLMSG_ERROR), yes: "keep"},
 		{code: equal, k: hostOrder16(unix.NLMSG_DONE), yes: "keep"},
 		{code: equal, k: hostOrder16(unix.NLMSG_OVERRUN), yes: "keep"},
+		{code: equal, k: hostOrder16(unix.RTM_NEWNSID), yes: "keep"},
+		{code: equal, k: hostOrder16(unix.RTM_DELNSID), yes: "keep"},
 		{code: equal, k: hostOrder16(unix.RTM_NEWLINK), yes: "link"},
 		{code: equal, k: hostOrder16(unix.RTM_DELLINK), no: "drop"},
 		{labelled: "link", code: load8, k: offsetFamily},

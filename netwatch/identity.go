@@ -1,5 +1,12 @@
 package netwatch
 
+import (
+	"context"
+	"time"
+
+	"github.com/osctl/eventd/netwatch/owner"
+)
+
 // Values of [Peer].NSID that are no namespace id.
 const (
 	// NSIDLocal says that the peer is in the watched namespace itself: the kernel
@@ -16,32 +23,27 @@ type Peer struct {
 	Ifindex uint32 // in that namespace, and unique only there; 0 if not known
 }
 
-// Owner says whose interface a peer is.
-type Owner struct {
-	Pool, ID string // the container; "" if not known
-	Name     string // name of the peer inside; "" if not known
-}
+// foreign reports whether the peer is known to be in another namespace that has an id.
+func (p Peer) foreign() bool { return p.NSID >= 0 && p.Ifindex != 0 }
 
-// Identity says whose a veth is. An implementation may rely on this:
+// Owners says whose a namespace is. [owner.Finder] is one; tests have others.
 //
-//   - Identify is called by the goroutine in [Watcher.Run] alone, one call at a
-//     time, in the order in which the kernel said things. What it takes delays the
-//     events behind it, so it must answer from memory or with one quick query.
-//   - It is asked only for peers in another namespace that has an id (NSID >= 0)
-//     and whose ifindex is known: when a link first names such a peer or names
-//     another one, and whenever it is about to be announced as up. It is not asked
-//     when a link goes down or away: then holds what it said last.
-//   - Strings are UTF-8 without NUL; what the kernel names otherwise is written as
-//     \xNN. An event with another string would not be announced.
-//   - false means "not known (yet)", and keeps what was known of this peer. An
-//     empty Name in an answer keeps the name.
-//   - The kernel gives an nsid that was freed to another namespace at once, so an
-//     answer must not outlive RTM_DELNSID.
-type Identity interface {
-	Identify(peer Peer) (Owner, bool)
+// One goroutine of [Watcher.Run] makes all calls but Missing, one at a time and in
+// the order in which the kernel said things, so an answer may take its time: it
+// delays only those events that wait for it. It may be outdated by the time it is
+// given. The watcher takes it only if the kernel said nothing of the nsid between
+// when Find was called and when it returned.
+type Owners interface {
+	// Find returns the container whose namespace has the id, false if none is found
+	// (yet). Strings are UTF-8 without NUL.
+	Find(ctx context.Context, nsid int32) (owner.Container, bool)
+	// NextWalk says from when on to ask again may help.
+	NextWalk() time.Time
+	// Forget drops what is known of an id: the kernel gives it to another namespace.
+	Forget(nsid int32)
+	// ForgetAll drops what is known of all: messages were lost, which may have said
+	// of any id that it was given away.
+	ForgetAll()
+	// Missing says what cannot be told, and why; for the log and the status.
+	Missing() []string
 }
-
-// unknownIdentity is the Identity that never knows.
-type unknownIdentity struct{}
-
-func (unknownIdentity) Identify(Peer) (Owner, bool) { return Owner{}, false }

@@ -45,6 +45,37 @@ func newWatcherIn(t testing.TB, ns *nstest.NS, config *Config) *Watcher {
 	return w
 }
 
+// newFakeWatcher makes a watcher of a model of the kernel.
+func newFakeWatcher(t testing.TB, h *hub.Hub, k kernel) *Watcher {
+	t.Helper()
+	w, err := newWatcher(&Config{Hub: h, Logger: slog.New(slog.DiscardHandler)}, k, true)
+	must(t, err)
+	return w
+}
+
+// help does by hand what the helpers of Run do by themselves, as far as there is
+// something to do.
+func help(t testing.TB, w *Watcher) {
+	t.Helper()
+	for {
+		request, ok := w.asks.poll()
+		if !ok {
+			break
+		}
+		must(t, w.kernel.send(request))
+	}
+	for {
+		q, ok := w.questions.poll()
+		if !ok {
+			return
+		}
+		if d := w.consult(t.Context(), q); d != nil {
+			_, err := w.deliver(t.Context(), d)
+			must(t, err)
+		}
+	}
+}
+
 // run runs a watcher until the test ends, and returns once it is in sync.
 func run(t testing.TB, w *Watcher) {
 	t.Helper()
@@ -92,11 +123,21 @@ func (l *eventLog) read(t testing.TB) []*hub.Event {
 	}
 }
 
+func indexOf(e *hub.Event) uint32 {
+	v, _ := e.Options.Get("ifindex")
+	return uint32(v.Uint())
+}
+
 // describe returns an event as one line, without the ifindex.
 func describe(e *hub.Event) string {
 	line := fmt.Sprintf("%s %s name=%s", e.Action, e.Options.Text("veth"), e.Options.Text("name"))
 	if old := e.Options.Text("old_veth"); old != "" {
 		line += " was=" + old
+	} else if e.Action == actionRename {
+		line += " to=" + e.Options.Text("new_name")
+	}
+	if e.ID != "" {
+		line += " of=" + e.Pool + "/" + e.ID
 	}
 	if v, _ := e.Options.Get("resync"); v.Bool() {
 		line += " resync"
@@ -114,21 +155,28 @@ func describeAll(events []*hub.Event) []string {
 
 // fold is the state that a reader of the events ends up with.
 type fold struct {
-	up   map[uint32]string // name on the host of those that are up
-	last map[uint32]string // name on the host as announced last
+	up    map[uint32]string // name on the host of those that are up
+	last  map[uint32]string // name on the host as announced last
+	inner map[uint32]inside // name inside as announced last
+	moved map[uint32]bool   // those that had several peers, whose names are not one's
 }
 
-func newFold() *fold { return &fold{up: map[uint32]string{}, last: map[uint32]string{}} }
+func newFold() *fold {
+	return &fold{up: map[uint32]string{}, last: map[uint32]string{}, inner: map[uint32]inside{}}
+}
+
+// inside is what an event says of the peer.
+type inside struct{ pool, id, name string }
 
 // add folds an event in. The error says which promise it breaks.
 func (f *fold) add(e *hub.Event) error {
-	v, _ := e.Options.Get("ifindex")
-	ifindex, veth := uint32(v.Uint()), e.Options.Text("veth")
+	ifindex, veth := indexOf(e), e.Options.Text("veth")
 	_, up := f.up[ifindex]
 	want, known := f.last[ifindex]
 	f.last[ifindex] = veth
 	said := veth // the name that it had so far, by this event
-	if e.Action == actionRename {
+	renamed := e.Action == actionRename && e.Options.Text("old_veth") == ""
+	if e.Action == actionRename && !renamed {
 		said = e.Options.Text("old_veth")
 	}
 	if known && said != want {
@@ -146,7 +194,15 @@ func (f *fold) add(e *hub.Event) error {
 		}
 		delete(f.up, ifindex)
 	case actionRename:
-		if said == veth {
+		if renamed {
+			was, is := inside{e.Pool, e.ID, e.Options.Text("name")}, e.Options.Text("new_name")
+			last := f.inner[ifindex]
+			// Of nobody, it may be another peer.
+			same := last.name != "" && last.id != "" && !f.moved[ifindex] && last.pool == was.pool && last.id == was.id
+			if was.name == is || was.name == "" || same && last != was {
+				return fmt.Errorf("event %d: ifindex %d was called %q inside: %s", e.Seq, ifindex, last, describe(e))
+			}
+		} else if said == veth {
 			return fmt.Errorf("event %d: ifindex %d was renamed to what it was: %s", e.Seq, ifindex, describe(e))
 		}
 		if up {
@@ -154,6 +210,10 @@ func (f *fold) add(e *hub.Event) error {
 		}
 	default:
 		return errors.New("unexpected action: " + describe(e))
+	}
+	f.inner[ifindex] = inside{e.Pool, e.ID, e.Options.Text("name")}
+	if renamed {
+		f.inner[ifindex] = inside{e.Pool, e.ID, e.Options.Text("new_name")}
 	}
 	return nil
 }

@@ -27,6 +27,13 @@ type model struct {
 	hub  *hub.Hub
 	next uint32
 	t    *rapid.T
+	*world
+}
+
+func (m *model) must(err error) {
+	if err != nil {
+		m.t.Fatal(err)
+	}
 }
 
 func (m *model) draw(what string, n int) int { return rapid.IntRange(0, n-1).Draw(m.t, what) }
@@ -43,12 +50,16 @@ func (m *model) any() (uint32, *fakeLink) {
 
 // happen lets one thing happen in the kernel.
 func (m *model) happen() {
+	if m.draw("where", 2) == 0 {
+		m.world.happen()
+		return
+	}
 	ifindex, l := m.any()
 	switch what := m.draw("what", 12); {
 	case what == 0 || l == nil && what < 9:
 		m.pair()
 	case what <= 3:
-		l.flags = []uint32{0, flagsNoCarrier, flagsUp}[m.draw("flags", 3)]
+		m.flags(ifindex, l, []uint32{0, flagsNoCarrier, flagsUp}[m.draw("flags", 3)])
 		if m.draw("by one with our port", 3) != 0 {
 			m.tell(ifindex)
 		} else {
@@ -57,20 +68,33 @@ func (m *model) happen() {
 	case what <= 5:
 		l.name = fmt.Sprintf("n%d", m.draw("name", 1000))
 		if m.draw("flags too", 2) == 0 {
-			l.flags = flagsUp
+			m.flags(ifindex, l, flagsUp)
 		}
 		m.tell(ifindex)
 	case what == 6:
 		m.remove(ifindex, nil)
 	case what == 7:
-		m.remove(ifindex, &Peer{NSID: int32(m.draw("nsid", 3)), Ifindex: uint32(1 + m.draw("there", 3))})
+		m.remove(ifindex, &Peer{NSID: m.world.any()})
 	case what == 8:
-		l.peer = Peer{NSID: int32(m.draw("nsid", 3)), Ifindex: 2} // moves on in silence
+		m.clock = m.clock.Add(time.Duration(m.draw("time", 300)) * time.Millisecond)
 	case what == 9:
 		m.fault()
 	default:
 		m.tell(ifindexOr(ifindex, l, m))
 	}
+}
+
+// flags sets the flags of a link, of which the carrier is up to the peer if that is
+// in a namespace.
+func (m *model) flags(ifindex uint32, l *fakeLink, flags uint32) {
+	if l.peer.NSID == NSIDLocal {
+		l.flags = flags
+		return
+	}
+	if l.flags&unix.IFF_UP == 0 || flags == 0 {
+		l.flags = flags & unix.IFF_UP
+	}
+	m.carries(ifindex)
 }
 
 // ifindexOr makes a pair if there was no link.
@@ -87,6 +111,7 @@ func (m *model) pair() uint32 {
 	m.changed++
 	m.links[a] = &fakeLink{name: fmt.Sprintf("v%d", a), peer: Peer{NSID: 1, Ifindex: 2}}
 	if m.draw("both here", 2) == 0 {
+		m.enter(a, m.world.any(), "eth0")
 		m.tell(a)
 		return a
 	}
@@ -106,14 +131,23 @@ func (m *model) remove(ifindex uint32, to *Peer) {
 	}
 	delete(m.links, ifindex)
 	m.changed++
-	m.broadcast(delLink(ifindex, l, to))
-	for _, other := range m.links {
-		if other.peer == (Peer{NSIDLocal, ifindex}) {
-			if other.peer = (Peer{NSID: NSIDLocal}); to != nil {
-				other.peer = *to
-			}
+	other := m.links[l.peer.Ifindex]
+	if l.peer.NSID != NSIDLocal || other == nil || other.peer != (Peer{NSIDLocal, ifindex}) {
+		m.broadcast(delLink(ifindex, l, to))
+		if inner := m.inner[l.peer]; inner != nil && l.peer.NSID >= 0 {
+			delete(m.inner, l.peer)
+			m.say(delLink(l.peer.Ifindex, inner, nil), origin{nsid: l.peer.NSID})
 		}
+		return
 	}
+	if other.peer = alone; to == nil {
+		m.broadcast(delLink(ifindex, l, nil))
+		return
+	}
+	p := m.enter(l.peer.Ifindex, to.NSID, l.name)
+	m.broadcast(delLink(ifindex, l, &p))
+	m.say(newLink(p.Ifindex, m.inner[p]), origin{nsid: p.NSID})
+	m.carrier = append(m.carrier, l.peer.Ifindex)
 }
 
 // fault makes something go wrong.
@@ -148,7 +182,7 @@ func (m *model) fault() {
 // replace spoils the oldest live message that waits, as long as none came from a dump.
 func (m *model) replace(with []byte) {
 	if len(m.queue) > 0 && !m.dumping {
-		m.queue[len(m.queue)-1] = with
+		m.queue[len(m.queue)-1].b = with
 	}
 }
 
@@ -164,10 +198,14 @@ func newModel(t *rapid.T) *model {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fake{links: map[uint32]*fakeLink{}}
-	w := newWatcher(&Config{Hub: h, Logger: slog.New(slog.DiscardHandler)}, f)
+	f := &fake{links: map[uint32]*fakeLink{}, inner: map[Peer]*fakeLink{}}
+	m := &model{fake: f, hub: h, t: t}
+	m.world = newWorld(m)
+	w, err := newWatcher(&Config{Hub: h, Logger: slog.New(slog.DiscardHandler), Owners: m.world}, f, true)
+	m.must(err)
+	w.now = func() time.Time { return m.clock }
 	w.resync.backoff = func(int) time.Duration { return 0 }
-	m := &model{fake: f, w: w, hub: h, t: t}
+	m.w = w
 	depth := 0
 	f.between = func() { // the kernel queues a part after it let go of its lock
 		if depth > 0 {
@@ -194,13 +232,16 @@ func TestModel(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range m.draw("steps", 60) {
-			if m.draw("read", 3) == 0 {
+			switch m.draw("read", 5) {
+			case 0:
 				m.turn()
-			} else {
+			case 1:
+				m.work()
+			default:
 				m.happen()
 			}
 		}
-		m.calm()
+		m.settle()
 		m.compare(sub, seeded)
 	})
 }
@@ -222,6 +263,11 @@ func (m *model) seed() map[uint32]string {
 			row.Ifindex += 1000
 			row.State = hub.LinkUp
 		}
+		if m.draw("of somebody", 2) == 0 {
+			row.Pool, row.ID, row.Name = "tank", "former", "former"
+			m.owners[row.Ifindex] = append([]string{"former"}, m.owners[row.Ifindex]...)
+			m.called(row.Ifindex, "former")
+		}
 		if _, err := m.hub.Commit(hub.Batch{Interfaces: []hub.InterfaceChange{{Interface: row}}}); err != nil {
 			m.t.Fatal(err)
 		}
@@ -232,20 +278,12 @@ func (m *model) seed() map[uint32]string {
 	return upRows(rows)
 }
 
-// calm lets the watcher read until it is in sync with a kernel that rests.
-func (m *model) calm() {
-	m.between = nil
-	for range 1000 {
-		m.turn()
-		if m.w.resync.synced() && len(m.queue) == 0 && m.pending == nil {
-			return
-		}
-	}
-	m.t.Fatalf("never in sync: %+v", m.w.resync)
-}
-
 func (m *model) compare(sub *hub.Subscription, seeded map[uint32]string) {
 	f := newFold()
+	f.moved = map[uint32]bool{}
+	for ifindex, owners := range m.owners {
+		f.moved[ifindex] = len(owners) > 1
+	}
 	maps.Copy(f.up, seeded)
 	maps.Copy(f.last, seeded)
 	buf := make([]*hub.Event, 1<<16)
@@ -254,9 +292,8 @@ func (m *model) compare(sub *hub.Subscription, seeded map[uint32]string) {
 		m.t.Fatal(err)
 	}
 	for _, e := range buf[:n] {
-		if err := f.add(e); err != nil {
-			m.t.Fatal(err)
-		}
+		m.must(f.add(e))
+		m.must(m.check(e))
 	}
 	want := map[uint32]string{}
 	for ifindex, l := range m.links {
@@ -272,8 +309,45 @@ func (m *model) compare(sub *hub.Subscription, seeded map[uint32]string) {
 		if l := m.links[r.Ifindex]; r.Veth != l.name || r.State != stateOf(l.flags) {
 			m.t.Fatalf("view %+v, kernel %+v", r, *l)
 		}
+		if inner := m.inner[m.links[r.Ifindex].peer]; inner != nil {
+			m.compareInner(&r, inner)
+		}
 	}
 	if dumps := m.dumps; dumps < 1 {
 		m.t.Fatal("no dump")
+	}
+}
+
+// check wants an event to say whose the interface is, or nothing.
+func (m *model) check(e *hub.Event) error {
+	ifindex := indexOf(e)
+	if e.ID == "" {
+		return nil
+	}
+	at := slices.Index(m.owners[ifindex], e.ID)
+	if at < 0 {
+		return fmt.Errorf("event %d: ifindex %d was never of %s, but of %q", e.Seq, ifindex, e.ID, m.owners[ifindex])
+	}
+	m.owners[ifindex] = m.owners[ifindex][at:] // what was before is over
+	if e.Action == actionUp && !m.rises[ifindex][e.ID] {
+		return fmt.Errorf("event %d: ifindex %d was never up as of %s", e.Seq, ifindex, e.ID)
+	}
+	if name := e.Options.Text("name"); name != "" && name[0] != 'v' && name[0] != 'n' && !m.names[ifindex][name] {
+		return fmt.Errorf("event %d: ifindex %d was never %q inside", e.Seq, ifindex, name)
+	}
+	return nil
+}
+
+// compareInner wants the view to end with the owner and the name that there is, but
+// for one that could not be found again and again.
+func (m *model) compareInner(r *hub.Interface, inner *fakeLink) {
+	row := m.w.table.rows[r.Ifindex]
+	if row.peer != m.links[r.Ifindex].peer {
+		m.t.Fatalf("the peer of %+v is %v", row, m.links[r.Ifindex].peer)
+	}
+	want := m.ns[row.peer.NSID].id
+	vain := r.ID == "" && row.space.tries >= laterRetries
+	if inner.name != r.Name || r.ID != want && !vain && want != "" {
+		m.t.Fatalf("view %+v of %s, kernel %+v\n%+v\n%+v", r, want, inner, row, row.space)
 	}
 }

@@ -7,7 +7,7 @@ import "github.com/osctl/eventd/hub"
 // a pair that is being made, or the peer is gone: what was known is kept, as at
 // removal the kernel no longer says it.
 func (t *table) meet(r *row, l *link) *row {
-	if l.peer.Ifindex != 0 {
+	if l.peer.Ifindex != 0 && !r.dying(l) {
 		t.setPeer(r, l.peer)
 	}
 	var other *row
@@ -22,8 +22,28 @@ func (t *table) meet(r *row, l *link) *row {
 	}
 	t.setPeer(r, Peer{NSIDLocal, other.Ifindex})
 	t.setPeer(other, Peer{NSIDLocal, r.Ifindex}) // it is mutual
-	r.Name, other.Name = other.Veth, r.Veth
+	r.facing(other)
+	other.facing(r)
 	return other
+}
+
+// dying reports whether a message names the peer without its namespace, as that died
+// and has no id any more.
+func (r *row) dying(l *link) bool {
+	return l.peer.NSID == NSIDUnknown && r.space != nil && r.space.gone && l.peer.Ifindex == r.peer.Ifindex
+}
+
+// replaces reports whether a message is of another peer than the row had, though that
+// had one.
+func (r *row) replaces(l *link) bool {
+	return r.outdated || r.peer.Ifindex != 0 && l.peer.Ifindex != 0 && l.peer != r.peer && !r.dying(l)
+}
+
+// facing gives a row the name of its peer on the host.
+func (r *row) facing(other *row) {
+	if r.bound == nil {
+		r.Name = other.Veth
+	}
 }
 
 // peerOnHost returns the ifindex of the peer if that is on the host, else 0.
@@ -44,62 +64,83 @@ func (t *table) peerOf(p Peer) *row {
 }
 
 // setPeer gives a row its peer. Who owned another peer says nothing about this
-// one; but what a row was seeded with is kept when its peer is first named.
+// one; but what a row was seeded with is kept when its peer is first named, and what
+// was known when messages were lost when it is named again. The same numbers are
+// another peer if the nsid was given away meanwhile.
 func (t *table) setPeer(r *row, p Peer) {
-	if r.peer == p {
+	same := r.peer == p
+	if same && (r.space == nil || !r.space.gone) {
 		return
 	}
-	if r.peer.Ifindex != 0 {
+	if !same {
+		t.release(r) // what waits is of the former one
+	}
+	first := r.peer.Ifindex == 0 && p.foreign()
+	if again := same && r.space.lost; !first && !again {
 		r.forget()
 	}
 	t.repoint(r, p)
-	t.identify(r, false)
+	t.learn(r)
 }
 
 // repoint changes the peer of a row and keeps what was known of the old one.
 func (t *table) repoint(r *row, p Peer) {
-	if t.byPeer[r.peer] == r.Ifindex {
-		delete(t.byPeer, r.peer)
-	}
-	r.peer = p
-	r.asked = false
+	t.leave(r)
+	r.peer, r.space = p, nil
+	r.inner, r.innerKnown, r.astray = "", false, false
 	if p.NSID != NSIDUnknown && p.Ifindex != 0 {
 		t.byPeer[p] = r.Ifindex
 	}
+	if p.foreign() {
+		r.space = t.namespace(p.NSID)
+		r.space.rows[r.Ifindex] = r
+	}
 }
 
-// forget drops what was known of the peer.
+// leave takes a row from its peer.
+func (t *table) leave(r *row) {
+	if t.byPeer[r.peer] == r.Ifindex {
+		delete(t.byPeer, r.peer)
+	}
+	if r.space != nil && r.space.rows[r.Ifindex] == r {
+		delete(r.space.rows, r.Ifindex)
+	}
+}
+
+// forget drops what was known of the peer, unless somebody else said it.
 func (r *row) forget() {
 	r.Pool, r.ID, r.Name = "", "", ""
-	r.asked, r.outdated = false, false
+	r.outdated = false
+	if r.bound != nil {
+		r.Pool, r.ID, r.Name = r.bound.pool, r.bound.id, r.bound.name
+	}
 }
 
 // peerMoved says that the peer of a row went to another namespace. The kernel
 // says so before it says that the row lost its carrier by it: that end of being up
 // still belongs to whom it was announced for.
 func (t *table) peerMoved(r *row, to Peer) {
+	t.release(r)
 	t.repoint(r, to)
 	if r.State == hub.LinkUp {
 		r.outdated = true
-		return
+	} else {
+		r.forget()
 	}
-	r.forget()
-	t.identify(r, false)
+	t.learn(r)
 	t.show(r)
 }
 
-// identify asks who owns the peer, once when it is new and again when it matters.
-func (t *table) identify(r *row, again bool) {
-	if r.peer.NSID < 0 || r.peer.Ifindex == 0 || r.asked && !again {
+// learn takes what is known of the peer, and asks for what is not.
+func (t *table) learn(r *row) {
+	if r.space == nil || r.space.gone {
 		return
 	}
-	r.asked = true
-	owner, ok := t.identity.Identify(r.peer)
-	if !ok {
-		return
+	t.find(r.space)
+	if !r.outdated {
+		t.fill(r)
 	}
-	r.Pool, r.ID = owner.Pool, owner.ID
-	if owner.Name != "" {
-		r.Name = owner.Name
+	if !r.innerKnown {
+		t.want(r, askPeer)
 	}
 }

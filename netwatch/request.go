@@ -20,6 +20,23 @@ func dumpRequest(seq uint32) []byte {
 	return appendMessage(unix.RTM_GETLINK, unix.NLM_F_REQUEST|unix.NLM_F_DUMP, seq, body)
 }
 
+// linkRequest returns a request for one link, in the namespace with an id or here.
+func linkRequest(seq, ifindex uint32, nsid int32) []byte {
+	body := make([]byte, unix.SizeofIfInfomsg)
+	binary.NativeEndian.PutUint32(body[4:], ifindex)
+	if nsid >= 0 {
+		body = appendAttribute(body, unix.IFLA_TARGET_NETNSID, binary.NativeEndian.AppendUint32(nil, uint32(nsid)))
+	}
+	body = appendAttribute(body, unix.IFLA_EXT_MASK, binary.NativeEndian.AppendUint32(nil, extFilterSkipStats))
+	return appendMessage(unix.RTM_GETLINK, unix.NLM_F_REQUEST, seq, body)
+}
+
+// nsidRequest returns a request for the id of the namespace that a file descriptor holds.
+func nsidRequest(seq uint32, fd uintptr) []byte {
+	body := appendAttribute(make([]byte, sizeofRtGenMsg), unix.NETNSA_FD, binary.NativeEndian.AppendUint32(nil, uint32(fd))) //nolint:gosec // a file descriptor fits
+	return appendMessage(unix.RTM_GETNSID, unix.NLM_F_REQUEST, seq, body)
+}
+
 // fenceRequest returns a request that does nothing but be acknowledged: what the
 // kernel queued before the acknowledgement was there before the request.
 func fenceRequest(seq uint32) []byte {

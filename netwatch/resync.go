@@ -74,6 +74,7 @@ func (w *Watcher) overrun(why string) {
 func (w *Watcher) idle() error {
 	if w.fences.lost {
 		w.fences.lost = false
+		w.suspect()
 		if err := w.resendFence(); err != nil {
 			return err
 		}
@@ -85,11 +86,19 @@ func (w *Watcher) idle() error {
 	if r.wanted == "" {
 		return nil
 	}
-	now := time.Now()
+	now := w.now()
 	if now.Before(r.notBefore) {
-		return w.wakeAt(r.notBefore)
+		w.wakeAt(r.notBefore)
+		return nil
 	}
 	return w.requestDump(now)
+}
+
+// suspect takes note that anything may have been said unheard.
+func (w *Watcher) suspect() {
+	w.window = max(w.window/4, 1)
+	w.table.suspect()
+	w.askSelf()
 }
 
 // requestDump asks for a dump on the listening socket, where its records queue up
@@ -114,7 +123,7 @@ func (w *Watcher) requestDump(now time.Time) error {
 	if err != nil {
 		r.seq = 0
 		w.failDump(err)
-		return w.wakeAt(r.notBefore)
+		w.wakeAt(r.notBefore)
 	}
 	return nil
 }
@@ -132,10 +141,10 @@ func (w *Watcher) nudgeDump() error {
 	case w.fences.passed(r.nudge):
 		r.seq = 0
 		w.failDump(errDumpLost)
-		return w.wakeAt(r.notBefore)
+		w.wakeAt(r.notBefore)
 	default: // its acknowledgement will come; if it was lost, so was said, and it is sent again
-		return nil
 	}
+	return nil
 }
 
 var errDumpLost = errors.New("dump stands still")
@@ -143,7 +152,7 @@ var errDumpLost = errors.New("dump stands still")
 func (w *Watcher) failDump(err error) {
 	w.log.Warn("cannot dump the links, trying again", slog.Any("error", err))
 	w.resync.want(becauseFailed)
-	w.resync.done(time.Now())
+	w.resync.done(w.now())
 }
 
 // temporary reports whether a request may be taken when it is sent again.
@@ -163,7 +172,7 @@ func (w *Watcher) finishDump(failed unix.Errno) {
 	if !r.lossy {
 		w.table.prune()
 	}
-	r.done(time.Now())
+	r.done(w.now())
 	w.log.Debug("compared the links with a dump", slog.Int("links", r.records), slog.Bool("whole", !r.lossy), slog.String("again_because", r.wanted))
 	w.firstDump = true
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -40,10 +41,17 @@ func (p *place) until(name string, state hub.LinkState) {
 func (p *place) hear(it func(l *link) bool) {
 	p.Helper()
 	for {
-		for b := p.bare.next(p, true); len(b) > 0; {
+		b := p.bare.next(p, true)
+		if p.bare.sender().nsid != NSIDLocal {
+			continue
+		}
+		for len(b) > 0 {
 			m, rest, err := splitMessage(b)
 			must(p, err)
 			b = rest
+			if m.typ != unix.RTM_NEWLINK && m.typ != unix.RTM_DELLINK {
+				continue
+			}
 			l, ok, err := decodeLink(&m)
 			must(p, err)
 			if ok && it(&l) {
@@ -104,7 +112,7 @@ func scenarios() []scenario {
 			p.until("h", hub.LinkNoCarrier)
 			must(p, p.inside.Up(p.index(p.inside, "p")))
 			p.until("h", hub.LinkUp)
-		}, []string{"up p name=h", "up h name=p", "down p name=h", "down h name=p", "up h name="}, []string{"h up "}},
+		}, []string{"up p name=h", "up h name=p", "down p name=h", "down h name=p", "up h name=p"}, []string{"h up p"}},
 		{"peer made inside, flips", func(p *place) {
 			_, peer := p.running()
 			must(p, p.inside.Down(peer))
@@ -112,19 +120,19 @@ func scenarios() []scenario {
 			must(p, p.inside.Up(peer))
 			p.until("h", hub.LinkUp)
 			must(p, p.inside.Rename(peer, "eth0"))
-		}, []string{"up h name=", "down h name=", "up h name="}, []string{"h up "}},
+		}, []string{"up h name=p", "down h name=p", "up h name=p", "rename h name=p to=eth0"}, []string{"h up eth0"}},
 		{"host end flips", func(p *place) {
 			h, _ := p.running()
 			must(p, p.host.Down(h))
 			must(p, p.host.Up(h))
 			p.until("h", hub.LinkUp)
-		}, []string{"up h name=", "down h name=", "up h name="}, []string{"h up "}},
+		}, []string{"up h name=p", "down h name=p", "up h name=p"}, []string{"h up p"}},
 		{"host rename while up and while down", func(p *place) {
 			h, _ := p.running()
 			must(p, p.host.Rename(h, "h2"))
 			must(p, p.host.Down(h))
 			must(p, p.host.Rename(h, "h3"))
-		}, []string{"up h name=", "rename h2 name= was=h", "down h2 name=", "rename h3 name= was=h2"}, []string{"h3 down "}},
+		}, []string{"up h name=p", "rename h2 name=p was=h", "down h2 name=p", "rename h3 name=p was=h2"}, []string{"h3 down p"}},
 		{"rename of a peer on the host", func(p *place) {
 			h := p.pair("h", "p", nil)
 			must(p, p.host.Rename(p.index(p.host, "p"), "q"))
@@ -139,18 +147,18 @@ func scenarios() []scenario {
 			must(p, p.host.Handle().LinkSetNoMaster(end))
 			must(p, p.host.Handle().LinkSetMaster(end, bridge))
 			must(p, p.host.Delete(h))
-		}, []string{"up h name=", "down h name="}, nil},
+		}, []string{"up h name=p", "down h name=p"}, nil},
 		{"alias and other kinds", func(p *place) {
 			h, _ := p.running()
 			end := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: h}}
 			must(p, p.host.Handle().LinkSetAlias(end, "alias"))
 			must(p, p.host.Handle().LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "d"}}))
 			must(p, p.host.Up(p.index(p.host, "d")))
-		}, []string{"up h name="}, []string{"h up "}},
+		}, []string{"up h name=p"}, []string{"h up p"}},
 		{"host end deleted", func(p *place) {
 			h, _ := p.running()
 			must(p, p.host.Delete(h))
-		}, []string{"up h name=", "down h name="}, nil},
+		}, []string{"up h name=p", "down h name=p"}, nil},
 		{"pair on the host deleted", func(p *place) {
 			h := p.pair("h", "p", nil)
 			must(p, p.host.Up(h))
@@ -165,15 +173,15 @@ func scenarios() []scenario {
 			p.running()
 			p.inside.Close()
 			p.hear(func(l *link) bool { return l.deleted })
-		}, []string{"up h name=", "down h name="}, nil},
+		}, []string{"up h name=p", "down h name=p"}, nil},
 		{"peer deleted inside", func(p *place) {
 			_, peer := p.running()
 			must(p, p.inside.Delete(peer))
-		}, []string{"up h name=", "down h name="}, nil},
+		}, []string{"up h name=p", "down h name=p"}, nil},
 		{"host end moved away", func(p *place) {
 			h, _ := p.running()
 			must(p, p.host.Move(h, p.inside))
-		}, []string{"up h name=", "down h name="}, nil},
+		}, []string{"up h name=p", "down h name=p"}, nil},
 		{"peer moves inside and comes back", func(p *place) {
 			h := p.pair("h", "p", nil)
 			must(p, p.host.Move(p.index(p.host, "p"), p.inside))
@@ -185,7 +193,7 @@ func scenarios() []scenario {
 		{"a name that is not text", func(p *place) {
 			h, _ := p.running()
 			must(p, p.host.Rename(h, "a\xff\\\x01b"))
-		}, []string{"up h name=", `rename a\xff\x5c\x01b name= was=h`}, []string{`a\xff\x5c\x01b up `}},
+		}, []string{"up h name=p", `rename a\xff\x5c\x01b name=p was=h`}, []string{`a\xff\x5c\x01b up p`}},
 	}
 }
 
@@ -233,9 +241,16 @@ func TestReplay(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			h := newHub(t)
 			events := follow(t, h)
-			w := newWatcher(&Config{Hub: h, Logger: slog.New(slog.DiscardHandler)}, &fake{})
-			for _, b := range readCapture(t, s.file()) {
-				w.datagram(b)
+			f := &fake{inner: map[Peer]*fakeLink{}}
+			w := newFakeWatcher(t, h, f)
+			for _, d := range readCapture(t, s.file()) {
+				f.meet(t, d)
+				w.datagram(d.b, d.from)
+				w.handOut()
+				help(t, w)
+				for ; len(f.queue) > 0; f.queue = f.queue[1:] {
+					w.datagram(f.queue[0].b, f.queue[0].from)
+				}
 			}
 			must(t, w.commit())
 			s.compare(t, h, describeAll(events.read(t)))
@@ -243,6 +258,19 @@ func TestReplay(t *testing.T) {
 				t.Errorf("resync because %q", w.resync.wanted)
 			}
 		})
+	}
+}
+
+// meet makes the peers that a message names, called p.
+func (f *fake) meet(t *testing.T, d datagram) {
+	t.Helper()
+	m, _, err := splitMessage(d.b)
+	must(t, err)
+	if d.from.nsid != NSIDLocal || m.typ != unix.RTM_NEWLINK {
+		return
+	}
+	if l, ok, _ := decodeLink(&m); ok && l.peer.foreign() && f.inner[l.peer] == nil {
+		f.inner[l.peer] = &fakeLink{name: "p", peer: Peer{0, l.ifindex}}
 	}
 }
 
@@ -255,6 +283,10 @@ func TestCapture(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			p := &place{TB: t, host: nstest.New(t), inside: nstest.New(t)}
 			p.bare = openBare(t, p.host)
+			p.host.Do(func() {
+				_, err := p.bare.hearNamespaces()
+				must(t, err)
+			})
 			s.do(p)
 			p.bare.drain(t)
 			writeCapture(t, s.file(), p.bare.all)
@@ -274,24 +306,35 @@ func (s *scenario) file() string {
 	return strings.NewReplacer(" ", "-", ",", "").Replace(s.name) + ".hex"
 }
 
-func writeCapture(t *testing.T, name string, datagrams [][]byte) {
+// writeCapture writes datagrams, one a line. Those of another namespace begin with
+// its id.
+func writeCapture(t *testing.T, name string, datagrams []datagram) {
 	t.Helper()
 	var b strings.Builder
 	for _, d := range datagrams {
-		b.WriteString(hex.EncodeToString(d) + "\n")
+		if d.from.nsid != NSIDLocal {
+			fmt.Fprintf(&b, "%d ", d.from.nsid)
+		}
+		b.WriteString(hex.EncodeToString(d.b) + "\n")
 	}
 	must(t, os.WriteFile(filepath.Join("testdata", name), []byte(b.String()), 0o644))
 }
 
-func readCapture(t testing.TB, name string) [][]byte {
+func readCapture(t testing.TB, name string) []datagram {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", name))
 	must(t, err)
-	var datagrams [][]byte
+	var datagrams []datagram
 	for line := range strings.Lines(string(text)) {
+		from := local
+		if id, rest, ok := strings.Cut(line, " "); ok {
+			nsid, err := strconv.Atoi(id)
+			must(t, err)
+			from.nsid, line = int32(nsid), rest
+		}
 		b, err := hex.DecodeString(strings.TrimSpace(line))
 		must(t, err)
-		datagrams = append(datagrams, b)
+		datagrams = append(datagrams, datagram{b, from})
 	}
 	return datagrams
 }
@@ -300,7 +343,7 @@ func readCapture(t testing.TB, name string) [][]byte {
 type bare struct {
 	*socket
 	buf []byte
-	all [][]byte // heard so far
+	all []datagram // heard so far
 }
 
 func openBare(t testing.TB, ns *nstest.NS) *bare {
@@ -323,8 +366,8 @@ func (b *bare) next(t testing.TB, wait bool) []byte {
 		return nil
 	}
 	must(t, err)
-	b.all = append(b.all, slices.Clone(b.buf[:n]))
-	return b.all[len(b.all)-1]
+	b.all = append(b.all, datagram{slices.Clone(b.buf[:n]), b.sender()})
+	return b.all[len(b.all)-1].b
 }
 
 // drain hears all that the kernel has said so far.

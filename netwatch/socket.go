@@ -25,9 +25,20 @@ type kernel interface {
 	send(b []byte) error
 	// setDeadline ends receives at an instant; the zero time is never.
 	setDeadline(at time.Time) error
+	// sender returns where the last datagram came from.
+	sender() origin
+	// ownNSID returns the id that the watched namespace has in itself, NSIDLocal if
+	// it has none. It asks the kernel, which takes some microseconds.
+	ownNSID() (int32, error)
 	// port returns the address that the answers to our requests carry.
 	port() uint32
 	close() error
+}
+
+// origin is where a datagram comes from.
+type origin struct {
+	nsid   int32 // namespace whose message it is; NSIDLocal for the watched one
+	answer bool  // it was sent to us alone
 }
 
 // socket is a raw rtnetlink socket that listens to RTNLGRP_LINK of the network
@@ -36,6 +47,10 @@ type socket struct {
 	file *os.File
 	conn syscall.RawConn
 	pid  uint32
+	self *os.File // the namespace; nil if namespaces are not listened to
+	asks int      // socket for ownNSID
+	oob  [unix.SizeofCmsghdr + 24]byte
+	from origin
 
 	// Of the receive that runs; there is one at a time.
 	read func(fd uintptr) bool // made once, as it is called once a datagram
@@ -108,7 +123,7 @@ func (s *socket) receive(b []byte, wait bool) (int, error) {
 // readOnce reads one datagram. To return false is to wait for the poller.
 func (s *socket) readOnce(fd uintptr) bool {
 	for {
-		n, _, flags, from, err := unix.Recvmsg(int(fd), s.into, nil, 0)
+		n, oobn, flags, from, err := unix.Recvmsg(int(fd), s.into, s.oob[:], 0)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
@@ -120,13 +135,24 @@ func (s *socket) readOnce(fd uintptr) bool {
 			err = errTruncated
 		}
 		s.n, s.err = n, err
+		s.from = origin{nsid: senderNSID(s.oob[:oobn]), answer: err == nil && toUsAlone(from)}
 		return true
 	}
 }
 
+func (s *socket) sender() origin { return s.from }
+
 func fromKernel(from unix.Sockaddr) bool {
 	address, ok := from.(*unix.SockaddrNetlink)
 	return ok && address.Pid == 0
+}
+
+// toUsAlone reports whether a message was sent to no group. Port and number of a
+// message do not tell that: those of a message to a group are of whoever made the
+// change, who may have the same port in another namespace.
+func toUsAlone(from unix.Sockaddr) bool {
+	address, ok := from.(*unix.SockaddrNetlink)
+	return ok && address.Groups == 0
 }
 
 // send goes past the runtime's write lock: a dump request may wait for the
@@ -158,6 +184,10 @@ func (s *socket) setDeadline(at time.Time) error {
 }
 
 func (s *socket) close() error {
+	if s.self != nil {
+		_ = s.self.Close()
+		_ = unix.Close(s.asks)
+	}
 	if err := s.file.Close(); err != nil {
 		return fmt.Errorf("close netlink socket: %w", err)
 	}

@@ -3,12 +3,15 @@ package netwatch
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/owner"
 )
 
 // say returns a link as the decoder gives it.
@@ -21,8 +24,8 @@ func lines(t *table) []string {
 	out := []string{}
 	for _, c := range t.take() {
 		s := fmt.Sprintf("%s %d %s %s %q %s", c.action, c.row.Ifindex, c.row.Veth, c.row.State, c.row.Name, c.row.Pool+"/"+c.row.ID)
-		if c.oldVeth != "" {
-			s += " was " + c.oldVeth
+		if c.oldVeth+c.oldName != "" {
+			s += " was " + c.oldVeth + c.oldName
 		}
 		if c.removed {
 			s += " removed"
@@ -44,67 +47,104 @@ func expect(t *testing.T, tab *table, want ...string) {
 
 var alone = Peer{NSID: NSIDLocal}
 
-// known is an Identity that knows some.
-type known map[Peer]Owner
+// known says whose some peers are, and what they are called.
+type known map[Peer]whose
 
-func (k known) Identify(p Peer) (Owner, bool) {
-	o, ok := k[p]
-	return o, ok
+type whose struct{ pool, id, name string }
+
+// newTestTable makes a table with a clock that stands still until it is moved.
+func newTestTable() (*table, *time.Time) {
+	now := new(time.Unix(1000, 0))
+	return newTable(func() time.Time { return *now }, true, true), now
+}
+
+// tell answers all questions, again and again until there are no more.
+func (k known) tell(tab *table) {
+	k.owners(tab)
+	k.names(tab)
+}
+
+func (k known) owners(tab *table) (asked int) {
+	for _, q := range tab.takeQuestions(1 << 20) {
+		if q.find == nil {
+			continue
+		}
+		asked++
+		var c owner.Container
+		for p, o := range k {
+			if p.NSID == q.find.nsid {
+				c = owner.Container{Pool: o.pool, ID: o.id}
+			}
+		}
+		tab.found(q.find, c, c.ID != "", tab.now())
+	}
+	return asked
+}
+
+var number uint32
+
+func (k known) names(tab *table) {
+	for {
+		a := tab.nextAsk(func() uint32 { number++; return number })
+		if a == nil {
+			return
+		}
+		o, ok := k[a.peer]
+		if !ok || a.kind == askHost {
+			tab.answered(a, &link{}, unix.ENODEV)
+			continue
+		}
+		tab.answered(a, say(a.peer.Ifindex, o.name, flagsUp, Peer{0, a.row.Ifindex}), 0)
+	}
 }
 
 func TestOwnerIsKeptToTheEnd(t *testing.T) {
-	tab := newTable(known{{0, 2}: {"tank", "101", "eth0"}, {1, 2}: {"tank", "102", "eth0"}})
+	tab, _ := newTestTable()
+	who := known{{0, 2}: {"tank", "101", "eth0"}, {1, 2}: {"tank", "102", "eth0"}}
 	tab.apply(say(7, "h", flagsNoCarrier, Peer{0, 2}), false)
-	expect(t, tab, ` 7 h no-carrier "eth0" tank/101`)
+	who.tell(tab)
+	expect(t, tab, ` 7 h no-carrier "" /`, ` 7 h no-carrier "" tank/101`, ` 7 h no-carrier "eth0" tank/101`)
 	tab.apply(say(7, "h", flagsUp, Peer{0, 2}), false)
 	expect(t, tab, `up 7 h up "eth0" tank/101`)
 	tab.apply(say(7, "h", flagsUp, Peer{0, 2}), false)
 	expect(t, tab)
 	tab.apply(say(7, "h", flagsNoCarrier, Peer{1, 2}), false) // moved on to another
-	expect(t, tab, `down 7 h no-carrier "eth0" tank/101`, ` 7 h no-carrier "eth0" tank/102`)
+	who.tell(tab)
+	expect(t, tab, `down 7 h no-carrier "eth0" tank/101`, ` 7 h no-carrier "" /`, ` 7 h no-carrier "" tank/102`, ` 7 h no-carrier "eth0" tank/102`)
 	tab.apply(say(7, "g", flagsUp, Peer{1, 2}), false)
 	expect(t, tab, `rename 7 g no-carrier "eth0" tank/102 was h`, `up 7 g up "eth0" tank/102`)
+	tab.renumbered(1, true)
 	gone := say(7, "g", 0, alone) // the namespace died
 	tab.apply(gone, false)
 	expect(t, tab, `down 7 g down "eth0" tank/102`)
 	gone.deleted = true
 	tab.apply(gone, false)
 	expect(t, tab, ` 7 g down "eth0" tank/102 removed`)
-	if len(tab.rows)+len(tab.byPeer) != 0 {
-		t.Error("something is left", tab.rows, tab.byPeer)
+	if len(tab.rows)+len(tab.byPeer)+len(tab.byName)+len(tab.held)+len(tab.spaces[0].rows) != 0 {
+		t.Error("something is left", tab.rows, tab.byPeer, tab.byName, tab.held)
 	}
-}
-
-// late knows nothing until it is told to.
-type late struct {
-	known
-	now   bool
-	asked int
-}
-
-func (l *late) Identify(p Peer) (Owner, bool) {
-	l.asked++
-	o, ok := l.known[p]
-	return o, ok && l.now
 }
 
 func TestOwnerIsAskedForAgainWhenItMatters(t *testing.T) {
-	who := &late{known: known{{0, 2}: {"tank", "101", ""}}}
-	tab := newTable(who)
+	tab, _ := newTestTable()
+	nobody, who := known{{0, 2}: {}}, known{{0, 2}: {"tank", "101", ""}}
+	asked := 0
 	for range 3 {
 		tab.apply(say(7, "h", flagsNoCarrier, Peer{0, 2}), false)
+		asked += nobody.owners(tab)
 	}
-	if who.asked != 1 {
-		t.Errorf("asked %d times", who.asked)
+	if asked != 1 {
+		t.Errorf("asked %d times", asked)
 	}
-	who.now = true
 	tab.apply(say(7, "h", flagsUp, Peer{0, 2}), false)
-	expect(t, tab, ` 7 h no-carrier "" /`, `up 7 h up "" tank/101`)
+	expect(t, tab, ` 7 h no-carrier "" /`)
+	who.tell(tab)
+	expect(t, tab, `up 7 h up "" tank/101`, ` 7 h up "" tank/101`)
 }
 
 func TestPeerMovesWhileUp(t *testing.T) {
-	who := &late{known: known{{4, 9}: {"tank", "101", "eth0"}}}
-	tab := newTable(who)
+	tab, _ := newTestTable()
+	who := known{{4, 9}: {"tank", "101", "eth0"}}
 	tab.apply(say(6, "p", flagsUp, alone), false)
 	tab.apply(say(7, "h", flagsUp, Peer{NSIDLocal, 6}), false)
 	expect(t, tab, `up 6 p up "" /`, `up 7 h up "p" /`, ` 6 p up "h" /`)
@@ -112,15 +152,15 @@ func TestPeerMovesWhileUp(t *testing.T) {
 	moved.deleted, moved.moved, moved.movedTo = true, true, Peer{4, 9}
 	tab.apply(moved, false)
 	expect(t, tab, `down 6 p down "h" / removed`)
+	who.tell(tab) // who it will be of says nothing of who it was of
 	tab.apply(say(7, "h", flagsNoCarrier, Peer{4, 9}), false)
-	expect(t, tab, `down 7 h no-carrier "p" /`, ` 7 h no-carrier "" /`)
-	who.now = true
+	expect(t, tab, `down 7 h no-carrier "p" /`, ` 7 h no-carrier "eth0" tank/101`)
 	tab.apply(say(7, "h", flagsUp, Peer{4, 9}), false)
 	expect(t, tab, `up 7 h up "eth0" tank/101`)
 }
 
 func TestDumpNeverBeatsLive(t *testing.T) {
-	tab := newTable(unknownIdentity{})
+	tab := newTable(time.Now, false, true)
 	tab.beginDump()
 	tab.apply(say(7, "new", flagsUp, alone), false)
 	gone := say(8, "gone", 0, alone)
@@ -144,7 +184,7 @@ func TestDumpNeverBeatsLive(t *testing.T) {
 }
 
 func TestTooManyDeletedCastDoubtOnAll(t *testing.T) {
-	tab := newTable(unknownIdentity{})
+	tab := newTable(time.Now, false, true)
 	tab.beginDump()
 	for i := range uint32(maxDeleted + 10) {
 		tab.apply(&link{deleted: true, ifindex: i + 1, name: []byte("x")}, false)
@@ -155,7 +195,7 @@ func TestTooManyDeletedCastDoubtOnAll(t *testing.T) {
 }
 
 func TestSeedAndPrune(t *testing.T) {
-	tab := newTable(unknownIdentity{})
+	tab := newTable(time.Now, false, true)
 	tab.seed([]hub.Interface{
 		{Ifindex: 1, Veth: "same", Name: "eth0", Pool: "tank", ID: "1", State: hub.LinkUp},
 		{Ifindex: 2, Veth: "gone", Name: "eth0", Pool: "tank", ID: "2", State: hub.LinkUp},
@@ -164,8 +204,9 @@ func TestSeedAndPrune(t *testing.T) {
 	tab.beginDump()
 	tab.apply(say(1, "same", flagsUp, Peer{0, 2}), true)
 	tab.apply(say(4, "new", flagsUp, Peer{1, 2}), true)
+	known{{0, 2}: {name: "eth0"}, {1, 2}: {name: "eth1"}}.tell(tab)
 	tab.prune()
-	expect(t, tab, `up 4 new up "" / resync`, `down 2 gone down "eth0" tank/2 removed resync`, ` 3 idle down "" / removed resync`)
+	expect(t, tab, `up 4 new up "eth1" / resync`, `down 2 gone down "eth0" tank/2 removed resync`, ` 3 idle down "" / removed resync`)
 }
 
 func TestCarrierIsBothFlags(t *testing.T) {
@@ -205,19 +246,33 @@ func FuzzApply(f *testing.F) {
 	f.Add([]byte("\x00\x07\x03\x00\x01\x02\x00\x00\x00\x07\x00\x00\x00\x00\x00\x00\x01\x07\x00\x00\x00\x00\x00\x00"))
 	seedCaptures(f, func(b []byte) { f.Add(b) })
 	f.Fuzz(func(t *testing.T, b []byte) {
-		tab := newTable(known{{0, 2}: {"tank", "101", "eth0"}})
+		tab, now := newTestTable()
 		view := map[uint32]hub.Interface{}
 		for ; len(b) >= 8; b = b[8:] {
-			fuzzStep(tab, b[:8])
+			fuzzStep(tab, now, b[:8])
 			for _, c := range tab.take() {
 				foldChange(t, view, &c)
 			}
-			if len(view) != len(tab.rows) {
-				t.Fatalf("view %v, table %v", view, tab.rows)
-			}
+			want := map[uint32]hub.Interface{}
 			for ifindex, r := range tab.rows {
-				if view[ifindex] != r.Interface || r.Ifindex != ifindex {
-					t.Fatalf("view %+v, table %+v", view[ifindex], r.Interface)
+				if r.hold == nil {
+					want[ifindex] = r.Interface
+				}
+				if r.Ifindex != ifindex || r.gone {
+					t.Fatalf("row %d: %+v", ifindex, r)
+				}
+			}
+			for ifindex, r := range tab.held { // what is held back is not in the view
+				if r.hold.before.Ifindex != 0 {
+					want[ifindex] = r.hold.before
+				}
+			}
+			if !maps.Equal(view, want) {
+				t.Fatalf("view %v, table %v", view, want)
+			}
+			for veth, ifindex := range tab.byName {
+				if r := tab.rows[ifindex]; r == nil || r.Veth != veth {
+					t.Fatalf("name %q leads to %d, which is %+v", veth, ifindex, r)
 				}
 			}
 			for p, ifindex := range tab.byPeer {
@@ -229,11 +284,12 @@ func FuzzApply(f *testing.F) {
 	})
 }
 
-func fuzzStep(tab *table, b []byte) {
+func fuzzStep(tab *table, now *time.Time, b []byte) {
 	flags := []uint32{0, flagsNoCarrier, flagsUp, unix.IFF_RUNNING}[b[2]%4]
 	l := &link{ifindex: uint32(b[1]%8) + 1, flags: flags, name: []byte{'a' + b[3]%8}}
 	l.peer = Peer{NSID: int32(b[4]%4) - 2, Ifindex: uint32(b[5] % 9)}
-	switch b[0] % 6 {
+	who := known{{0, 2}: {"tank", "101", "eth0"}, {1, 2}: {"tank", "102", "eth" + string('0'+b[6]%4)}}
+	switch b[0] % 13 {
 	case 1:
 		l.deleted = true
 	case 2:
@@ -245,8 +301,33 @@ func fuzzStep(tab *table, b []byte) {
 	case 4:
 		tab.prune()
 		return
+	case 6:
+		l.ifindex, l.peer = uint32(b[5]%9), Peer{0, l.ifindex}
+		l.deleted, l.moved = b[6]%8 == 0, b[6]%16 == 0
+		tab.inner(l, int32(b[4]%2))
+		return
+	case 7:
+		tab.renumbered(int32(b[4]%2), b[5]%2 == 0)
+		return
+	case 8:
+		who.owners(tab)
+		return
+	case 9:
+		who.names(tab)
+		return
+	case 10:
+		*now = now.Add(time.Duration(b[1]) * 4 * time.Millisecond)
+		tab.expire(*now)
+		tab.retry(*now)
+		return
+	case 11:
+		tab.suspect()
+		return
+	case 12:
+		tab.bind(&binding{pool: "dozer", id: string('0' + b[1]%3), name: "veth", veth: string(l.name), ends: b[2]%3 == 0, promised: b[2]%3 == 1})
+		return
 	}
-	tab.apply(l, b[0]%6 == 5)
+	tab.apply(l, b[0]%13 == 5)
 }
 
 // foldChange folds a change into a view, and checks that it may follow.
@@ -264,7 +345,11 @@ func foldChange(t *testing.T, view map[uint32]hub.Interface, c *change) {
 			t.Fatalf("down: %+v then %+v", old, c)
 		}
 	case actionRename:
-		if !had || c.oldVeth != old.Veth || c.row.Veth == old.Veth || wasUp != isUp {
+		if c.oldName != "" {
+			if !had || c.oldName != old.Name || c.row.Name == old.Name || wasUp != isUp {
+				t.Fatalf("rename inside: %+v then %+v", old, c)
+			}
+		} else if !had || c.oldVeth != old.Veth || c.row.Veth == old.Veth || wasUp != isUp {
 			t.Fatalf("rename: %+v then %+v", old, c)
 		}
 	default:
@@ -272,7 +357,7 @@ func foldChange(t *testing.T, view map[uint32]hub.Interface, c *change) {
 			t.Fatalf("silent: %+v then %+v", old, c)
 		}
 	}
-	if c.action != actionRename && had && old.Veth != c.row.Veth {
+	if (c.action != actionRename || c.oldName != "") && had && old.Veth != c.row.Veth {
 		t.Fatalf("name: %+v then %+v", old, c)
 	}
 	if c.removed {

@@ -29,9 +29,9 @@ const (
 
 // Config configures a [Watcher].
 type Config struct {
-	Hub           *hub.Hub     // where events and rows go
+	Hub           *hub.Hub     // where events and rows go, and where reports come from
 	Logger        *slog.Logger // where troubles go
-	Identity      Identity     // whose veth is it; nil knows nobody
+	Owners        Owners       // whose is a namespace; nil knows nobody
 	ReceiveBuffer int          // of the socket, in bytes; DefaultReceiveBuffer if 0
 }
 
@@ -44,8 +44,17 @@ type Watcher struct {
 	resync    resync
 	fences    fences
 	buffer    []byte
-	waking    bool // a deadline is set
-	firstDump bool // a dump was finished
+	owners    Owners
+	reports   *hub.Subscription
+	now       func() time.Time
+	self      int32 // id of the watched namespace in itself, NSIDLocal for none
+	window    int   // how many questions to the kernel may be outstanding
+	missing   missing
+	asks      *queue[[]byte]   // at most as many as the window
+	questions *queue[question] // bounded by forgetAll, see takeQuestions
+	alarm     time.Time        // when to wake up; the zero time is never
+	armed     time.Time        // when the deadline is
+	firstDump bool             // a dump was finished
 	started   atomic.Bool
 	ready     chan struct{}
 	stopped   chan struct{}
@@ -64,19 +73,37 @@ func New(config Config) (*Watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("netwatch: %w", err)
 	}
-	return newWatcher(&config, s), nil
+	hears, err := s.hearNamespaces()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("netwatch: %w", err), s.close())
+	}
+	w, err := newWatcher(&config, s, hears)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("netwatch: %w", err), s.close())
+	}
+	w.askSelf()
+	w.sayMissing()
+	return w, nil
 }
 
-func newWatcher(config *Config, k kernel) *Watcher {
-	identity := config.Identity
-	if identity == nil {
-		identity = unknownIdentity{}
+func newWatcher(config *Config, k kernel, hears bool) (*Watcher, error) {
+	netif, err := hub.Filter{}.With("type", hub.TypeNetif)
+	if err != nil {
+		return nil, err
 	}
-	return &Watcher{
-		hub: config.Hub, log: config.Logger, kernel: k, table: newTable(identity),
+	reports, err := config.Hub.Subscribe(netif, "")
+	if err != nil {
+		return nil, fmt.Errorf("follow reports: %w", err)
+	}
+	w := &Watcher{
+		hub: config.Hub, log: config.Logger, kernel: k, owners: config.Owners, reports: reports, now: time.Now,
+		self: NSIDLocal, window: maxAsked, asks: newQueue[[]byte](), questions: newQueue[question](),
 		resync: resync{wanted: becauseStart, backoff: backoff}, buffer: make([]byte, datagramSize),
 		ready: make(chan struct{}), stopped: make(chan struct{}),
 	}
+	w.table = newTable(func() time.Time { return w.now() }, config.Owners != nil, hears)
+	w.missing.deaf = !hears
+	return w, nil
 }
 
 // Ready is closed when the first dump has been committed: the view then holds all
@@ -110,6 +137,9 @@ func (w *Watcher) Run(ctx context.Context) error {
 			w.log.Warn("closing", slog.Any("error", err))
 		}
 	}()
+	outer := ctx
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
 	interrupted := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(interrupted)
@@ -122,7 +152,14 @@ func (w *Watcher) Run(ctx context.Context) error {
 	}()
 	rows, _ := w.hub.Interfaces()
 	w.table.seed(rows)
-	if err := w.loop(ctx); err != nil {
+	helpers := w.help(ctx, fail)
+	err := w.loop(ctx)
+	if err == nil && outer.Err() == nil {
+		err = context.Cause(ctx) // of a helper
+	}
+	fail(nil)
+	helpers.Wait()
+	if err != nil {
 		return fmt.Errorf("netwatch: %w", err)
 	}
 	return nil
@@ -138,6 +175,7 @@ func (w *Watcher) loop(ctx context.Context) error {
 		}
 		wait = empty
 	}
+	w.table.releaseAll()
 	return w.commit()
 }
 
@@ -149,7 +187,7 @@ func (w *Watcher) turn(wait bool) (empty bool, err error) {
 		wait = false
 		switch {
 		case err == nil:
-			w.datagram(w.buffer[:n])
+			w.datagram(w.buffer[:n], w.kernel.sender())
 			continue
 		case errors.Is(err, unix.EAGAIN):
 			return true, w.pause()
@@ -180,14 +218,24 @@ func (w *Watcher) mend(err error) error {
 
 // pause is for the moment when the queue is empty.
 func (w *Watcher) pause() error {
+	w.alarm = time.Time{}
+	if err := w.idle(); err != nil {
+		return err
+	}
 	if err := w.publish(true); err != nil {
 		return err
 	}
-	return w.idle()
+	return w.arm()
 }
 
 // publish commits what was read and tells those who wait for it.
 func (w *Watcher) publish(empty bool) error {
+	if w.table.waits() { // a look at the clock costs
+		now := w.now()
+		w.wakeAt(w.table.expire(now))
+		w.wakeAt(w.table.retry(now))
+	}
+	w.handOut()
 	if err := w.commit(); err != nil {
 		return err
 	}
@@ -198,98 +246,27 @@ func (w *Watcher) publish(empty bool) error {
 			close(w.ready)
 		}
 	}
-	w.fences.release(empty && w.resync.synced())
+	w.fences.release(empty && w.resync.synced() && w.table.settled())
 	return nil
 }
 
-// wakeAt ends the next wait at an instant.
-func (w *Watcher) wakeAt(at time.Time) error {
-	w.waking = true
-	return w.kernel.setDeadline(at)
+// wakeAt ends the next wait at an instant, if not before; the zero time is never.
+func (w *Watcher) wakeAt(at time.Time) { w.alarm = earlier(w.alarm, at) }
+
+// arm has the next wait end at the alarm.
+func (w *Watcher) arm() error {
+	if w.alarm.Equal(w.armed) {
+		return nil
+	}
+	w.armed = w.alarm
+	return w.kernel.setDeadline(w.alarm)
 }
 
 // awake takes the deadline away again.
 func (w *Watcher) awake() error {
-	if !w.waking {
+	if w.armed.IsZero() {
 		return nil
 	}
-	w.waking = false
+	w.armed = time.Time{}
 	return w.kernel.setDeadline(time.Time{})
-}
-
-// datagram applies the messages of a datagram, live or of a dump, in their order.
-func (w *Watcher) datagram(b []byte) {
-	for len(b) > 0 {
-		m, rest, err := splitMessage(b)
-		if err == nil {
-			err = w.message(&m)
-		}
-		if err != nil {
-			w.log.Warn("cannot read a link message", slog.Any("error", err))
-			w.overrun(becauseMalformed)
-		}
-		b = rest
-	}
-}
-
-// message applies one message. Answers to us carry our port and the number of the
-// request. That is not enough to tell them: live messages carry those of whoever
-// made the change, who may have the same port in another namespace. But only
-// answers of several parts are marked as such.
-func (w *Watcher) message(m *message) error {
-	r := &w.resync
-	ours := m.pid == w.kernel.port() && (m.typ < unix.NLMSG_MIN_TYPE || m.flags&unix.NLM_F_MULTI != 0)
-	dumped := ours && r.seq != 0 && m.seq == r.seq
-	if dumped {
-		r.nudge = 0
-		if m.flags&unix.NLM_F_DUMP_INTR != 0 {
-			r.want(becauseInterrupt)
-		}
-	}
-	switch m.typ {
-	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
-		if ours && !dumped {
-			return nil // of a dump that was given up
-		}
-		return w.link(m, dumped)
-	case unix.NLMSG_DONE:
-		if !dumped {
-			return nil
-		}
-		failed, err := m.errno()
-		w.finishDump(failed)
-		return err
-	case unix.NLMSG_ERROR:
-		failed, err := m.errno()
-		switch {
-		case err != nil:
-			return err
-		case dumped && failed != 0:
-			w.refuseDump(failed)
-		case ours && !dumped:
-			w.fences.ack(m.seq)
-		}
-	case unix.NLMSG_OVERRUN:
-		w.overrun(becauseOverrun)
-	}
-	return nil
-}
-
-// link applies one link message.
-func (w *Watcher) link(m *message, dumped bool) error {
-	l, ok, err := decodeLink(m)
-	if err != nil || !ok {
-		return err
-	}
-	if dumped {
-		w.resync.records++
-	}
-	if w.table.apply(&l, dumped) {
-		w.resync.doubts++
-		if w.resync.wanted == "" {
-			// Not want: this dump is whole all the same.
-			w.resync.wanted = becauseDoubt
-		}
-	}
-	return nil
 }

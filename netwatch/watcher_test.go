@@ -3,7 +3,6 @@ package netwatch
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -95,7 +94,7 @@ func TestCheck(t *testing.T) {
 }
 
 func TestCheckIsBounded(t *testing.T) {
-	w := newWatcher(&Config{Hub: newHub(t), Logger: slog.New(slog.DiscardHandler)}, &fake{})
+	w := newFakeWatcher(t, newHub(t), &fake{})
 	for range maxWaiters {
 		_, err := w.fences.add(false)
 		must(t, err)
@@ -109,7 +108,7 @@ func TestCheckIsBounded(t *testing.T) {
 // end a check, and Settle to wait for the dump too.
 func TestCheckWaitsForItsAnswer(t *testing.T) {
 	f := &fake{links: map[uint32]*fakeLink{}}
-	w := newWatcher(&Config{Hub: newHub(t), Logger: slog.New(slog.DiscardHandler)}, f)
+	w := newFakeWatcher(t, newHub(t), f)
 	w.resync.backoff = func(int) time.Duration { return 0 }
 	turns := func() {
 		for range 5 {
@@ -182,7 +181,7 @@ type dying struct{ fake }
 func (*dying) receive([]byte, bool) (int, error) { return 0, unix.EBADF }
 
 func TestRunEndsWithTheSocket(t *testing.T) {
-	w := newWatcher(&Config{Hub: newHub(t), Logger: slog.New(slog.DiscardHandler)}, &dying{})
+	w := newFakeWatcher(t, newHub(t), &dying{})
 	if err := w.Run(t.Context()); !errors.Is(err, unix.EBADF) {
 		t.Error(err)
 	}
@@ -191,7 +190,7 @@ func TestRunEndsWithTheSocket(t *testing.T) {
 // TestBackoff wants dumps that follow each other to be spread out.
 func TestBackoff(t *testing.T) {
 	f := &fake{links: map[uint32]*fakeLink{}}
-	w := newWatcher(&Config{Hub: newHub(t), Logger: slog.New(slog.DiscardHandler)}, f)
+	w := newFakeWatcher(t, newHub(t), f)
 	w.resync.backoff = func(streak int) time.Duration {
 		if streak == 0 {
 			return 0
@@ -203,8 +202,8 @@ func TestBackoff(t *testing.T) {
 		_, err := w.turn(false)
 		must(t, err)
 	}
-	if f.dumps != 2 || !w.waking {
-		t.Errorf("%d dumps, waking %v", f.dumps, w.waking)
+	if f.dumps != 2 || w.armed.IsZero() {
+		t.Errorf("%d dumps, waking %v", f.dumps, w.armed)
 	}
 	if backoff(0) != 0 || backoff(1) != firstBackoff || backoff(1000) != lastBackoff {
 		t.Error(backoff(0), backoff(1), backoff(1000))
@@ -233,7 +232,7 @@ func TestForeignSender(t *testing.T) {
 // TestLargeBatches wants what is more than a commit may hold to be split.
 func TestLargeBatches(t *testing.T) {
 	h := newHub(t)
-	w := newWatcher(&Config{Hub: h, Logger: slog.New(slog.DiscardHandler)}, &fake{})
+	w := newFakeWatcher(t, h, &fake{})
 	const n = 3*hub.MaxBatch + 1
 	for i := range uint32(n) {
 		w.table.apply(say(i+1, "h", flagsUp, alone), false)

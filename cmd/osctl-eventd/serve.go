@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"github.com/osctl/eventd/dbusapi"
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch"
+	"github.com/osctl/eventd/netwatch/owner"
 )
 
 // serve wires the parts together and runs them until ctx is done. It stops them
@@ -26,14 +28,21 @@ func serve(ctx context.Context, opts options, log *slog.Logger, stdout io.Writer
 	if err != nil {
 		return err
 	}
-	service, err := dbusapi.New(dbusapi.Config{Hub: events, Log: log, Address: address.text, Version: version})
-	if err != nil {
-		return err
-	}
 	defer address.close()
-	watcher, err := netwatch.New(netwatch.Config{Hub: events, Logger: log})
+	owners, err := owner.New(owner.Config{Log: log})
+	if err != nil {
+		return fmt.Errorf("find the containers: %w", err)
+	}
+	defer func() { _ = owners.Close() }()
+	watcher, err := netwatch.New(netwatch.Config{Hub: events, Logger: log, Owners: owners})
 	if err != nil {
 		return fmt.Errorf("watch the kernel's links: %w", err)
+	}
+	service, err := dbusapi.New(dbusapi.Config{
+		Hub: events, Log: log, Address: address.text, Version: version, Missing: watcher.Missing,
+	})
+	if err != nil {
+		return errors.Join(err, watcher.Close())
 	}
 
 	// The service outlives the group's context until the watcher has committed its

@@ -32,23 +32,27 @@
 //
 // Of several containers that share a namespace the first one found has it. A cgroup
 // wins over a name below /run/netns; names that runtimes give (cni-UUID,
-// netns-UUID, UUID) count only when no cgroup came up within a quarter of a second.
+// netns-UUID, UUID) count only when no cgroup came up within two seconds.
 //
 // # Walks and their pace
 //
 // A walk is made for an nsid that is not known, and learns what it comes by. First it asks
 // the containers whose nsid was forgotten; then it looks for new cgroups,
 // where one that is as it was costs one stat; then it checks the other containers by
-// one query each; then it looks at names. It stops when it has what was asked for.
+// one query each; then it looks at names. It stops when it has what was asked for; when
+// walks follow each other as soon as they may, only once all that is new was asked.
 // Cgroups inside of a container's, beyond 16 levels or beyond 20,000 in a hierarchy
 // are not walked.
 //
-// After a walk no other may start for 20 times the processor time that it took, so
-// that no storm of foreign namespaces costs more than a twentieth of a processor, and not
-// for 20 ms; when walks find nothing new, for 40, 80, 160 and then 200 ms, which is
-// short enough to try again while an event waits for its owner (500 ms). After a walk
-// that found something new it is at most 200 ms: the first, over all there is, may
-// take some 60 ms.
+// Walks may take a twentieth of a processor, so that no storm of foreign namespaces costs
+// more. What they do not use is saved up, to 60 ms of processor time at most; beyond
+// that a walk is followed by a rest of 20 times the rest of its cost. After any walk
+// no other may start for 5 ms; when walks find nothing new, for 10, 20 and so on to 200 ms,
+// which is short enough to try again while an event waits for its owner (500 ms). After
+// a walk that found something new it is at most 200 ms.
+//
+// So a container that is gone within some 10 ms, in a crowd of others that start with
+// it, may be gone before a walk sees it.
 //
 // The last resort is to ask about every process (some 7 µs each). It is for an nsid that
 // a walk has failed to find before, and followed by a rest of 50 times what it

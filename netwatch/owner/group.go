@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,12 +21,16 @@ type group struct {
 	path string // in its hierarchy
 	dir  string // in the filesystem
 
-	turn  uint64 // the walk that asked last
-	due   bool   // there is no answer yet that counts
-	pid   int    // who was asked; 0 if it was empty
-	nsid  int32  // what was said; none
-	stamp uint64 // that of the entry in the map it led to
+	born  time.Time // when a walk first saw it
+	turn  uint64    // the walk that asked last
+	due   bool      // there is no answer yet that counts
+	pid   int       // who was asked; 0 if it was empty
+	nsid  int32     // what was said; none
+	stamp uint64    // that of the entry in the map it led to
 }
+
+// settling is for how long a new container without an answer is asked in each walk.
+const settling = 2 * time.Second
 
 // Limits of the search for the init of a container. Of those beyond nobody is asked.
 const (
@@ -93,7 +98,8 @@ func (f *Finder) settled(g *group) bool {
 		return false
 	}
 	if g.nsid == none {
-		return true
+		// A container that is being started gets its namespace's id a moment later.
+		return f.now.Sub(g.born) > settling
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -16,10 +16,10 @@ const maxNames = 4096
 // runtimeNames are the names that CNI, podman and cri-o give to the namespaces of
 // containers, which are in use before the first process of the container is there.
 // Its cgroup says better whose they are, so the name is taken only if that did not
-// come up within nameGrace. That is less than the time for which an interface's event waits.
+// come up within nameGrace, which is more than any runtime needs.
 const (
 	runtimeNames = `^(?:cni-|netns-)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`
-	nameGrace    = 250 * time.Millisecond
+	nameGrace    = 2 * time.Second
 )
 
 // walkNames looks for an nsid among the named namespaces. The duration is for how

@@ -12,17 +12,19 @@ func TestPace(t *testing.T) {
 		found bool
 		rest  time.Duration
 	}{
-		{0, true, 20 * time.Millisecond},
+		{0, true, 5 * time.Millisecond},
+		{time.Millisecond, false, 5 * time.Millisecond},
+		{time.Millisecond, false, 10 * time.Millisecond},
 		{time.Millisecond, false, 20 * time.Millisecond},
 		{time.Millisecond, false, 40 * time.Millisecond},
 		{time.Millisecond, false, 80 * time.Millisecond},
 		{time.Millisecond, false, 160 * time.Millisecond},
 		{time.Millisecond, false, 200 * time.Millisecond},
-		{time.Millisecond, false, 200 * time.Millisecond},
-		{50 * time.Millisecond, false, time.Second},
-		{5 * time.Millisecond, true, 100 * time.Millisecond},
-		{time.Millisecond, false, 20 * time.Millisecond},
-		{60 * time.Millisecond, true, 200 * time.Millisecond},
+		{48 * time.Millisecond, false, 200 * time.Millisecond},  // 55 ms spent, 60 were saved up
+		{10 * time.Millisecond, true, 100 * time.Millisecond},   // 5 ms too much
+		{5 * time.Millisecond, false, 200 * time.Millisecond},   // 10 ms too much
+		{60 * time.Millisecond, false, 1400 * time.Millisecond}, // 70 ms too much
+		{60 * time.Millisecond, true, 200 * time.Millisecond},   // but it found something
 		{time.Hour, false, maxRest},
 	} {
 		p.done(now, c.cost, c.found)
@@ -32,6 +34,12 @@ func TestPace(t *testing.T) {
 		if p.due(p.next.Add(-1)) || !p.due(p.next) {
 			t.Errorf("step %d: due at another time than next", i)
 		}
+	}
+	p.spent = 100 * time.Millisecond
+	now = now.Add(time.Second) // which makes up for 50 ms
+	p.done(now, 0, true)
+	if p.spent != 50*time.Millisecond || p.next.Sub(now) != p.least {
+		t.Errorf("after a second %v are spent, rest of %v", p.spent, p.next.Sub(now))
 	}
 	s := processPace()
 	for _, cost := range []time.Duration{0, 50 * time.Millisecond} {

@@ -51,15 +51,15 @@ func rules() []rule {
 			example: "/machine.slice/systemd-nspawn@my-box.service/payload", is: Container{"machine", "my-box"},
 		},
 		{
-			name: "podman", pattern: `libpod-(?:payload-)?(?P<id>[0-9a-f]{64})(?:\.scope)?`, pool: "podman",
+			name: "podman", pattern: `libpod-(?:payload-)?(?P<id>[0-9a-f]+)(?:\.scope)?`, pool: "podman",
 			example: "/machine.slice/libpod-" + id + ".scope/container", is: Container{"podman", id},
 		},
 		{
-			name: "docker with systemd", pattern: `docker-(?P<id>[0-9a-f]{64})\.scope`, pool: "docker",
+			name: "docker with systemd", pattern: `docker-(?P<id>[0-9a-f]+)\.scope`, pool: "docker",
 			example: "/system.slice/docker-" + id + ".scope", is: Container{"docker", id},
 		},
 		{
-			name: "docker with cgroupfs", pattern: `docker/(?P<id>[0-9a-f]{64})`, pool: "docker",
+			name: "docker with cgroupfs", pattern: `docker/(?P<id>[0-9a-f]+)`, pool: "docker",
 			example: "/docker/" + id, is: Container{"docker", id},
 		},
 		{

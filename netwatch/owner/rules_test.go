@@ -83,7 +83,8 @@ func TestMatchPath(t *testing.T) {
 		{"/machine.slice/machine-libpod_pod_" + testID + ".slice/libpod-" + testID + ".scope", "podman", testID},
 		{"/system.slice/web.service/libpod-payload-" + testID, "podman", testID},
 		{"/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-" + testID + ".scope", "podman", testID},
-		{"/libpod_parent/libpod-" + testID[1:], "", ""},
+		{"/libpod_parent/libpod-" + testID[:12], "podman", testID[:12]},
+		{"/libpod_parent/libpod-pause", "", ""},
 		// docker
 		{"/docker/" + testID, "docker", testID},
 		{"/docker/" + testID + "/init.scope", "docker", testID},

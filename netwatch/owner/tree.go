@@ -213,7 +213,7 @@ func (f *Finder) list(h *hierarchy, n *node) []*node {
 func (f *Finder) newNode(h *hierarchy, parent *node, path string, ino uint64) *node {
 	n := &node{path: path, parent: parent, depth: parent.depth + 1, ino: ino}
 	if c, m := matchEnd(f.rules, split(path)); m != nil {
-		n.group = &group{Container: c, rule: m, path: path, dir: h.dir + path, nsid: none, due: true}
+		n.group = &group{Container: c, rule: m, path: path, dir: h.dir + path, born: f.now, nsid: none, due: true}
 	}
 	return n
 }

@@ -14,6 +14,10 @@ import (
 // are dropped, so the last resort comes one walk later for them.
 const maxMissed = 4096
 
+// crowding is how soon after it was due a walk comes that somebody waited for. Then
+// others do, too, and the walk goes on for their sake when it has found what was wanted.
+const crowding = 20 * time.Millisecond
+
 // walk looks for the owner of an nsid, and learns that of others on the way. The pace is
 // by the processor time of this thread, so that a busy host does not make it slower.
 func (f *Finder) walk(ctx context.Context, wanted int32, now time.Time) {
@@ -24,6 +28,7 @@ func (f *Finder) walk(ctx context.Context, wanted int32, now time.Time) {
 	f.now = now
 	f.mu.Lock()
 	stamp := f.stamp
+	crowded := !f.walks.next.IsZero() && now.Sub(f.walks.next) < crowding
 	since, again := f.missed[wanted]
 	f.mu.Unlock()
 	if !again {
@@ -37,7 +42,7 @@ func (f *Finder) walk(ctx context.Context, wanted int32, now time.Time) {
 	if f.foreign(wanted) == none {
 		return // it is no container's, and not worth a rest
 	}
-	f.walkGroups(ctx, wanted)
+	f.walkGroups(ctx, wanted, crowded)
 	if !f.has(wanted) {
 		f.walkNames(ctx, wanted, now.Sub(since))
 	}
@@ -58,17 +63,22 @@ func (f *Finder) walk(ctx context.Context, wanted int32, now time.Time) {
 
 // walkGroups goes over the cgroups of containers: first those whose namespace is
 // gone, then those that are new, and last it checks that the others are what they were.
-// It stops after the step that found what was wanted.
-func (f *Finder) walkGroups(ctx context.Context, wanted int32) {
+// It stops after the step that found what was wanted; in a crowd it goes over all that
+// are new.
+func (f *Finder) walkGroups(ctx context.Context, wanted int32, crowded bool) {
 	if len(f.hierarchies) == 0 {
 		f.mountHierarchies()
 	}
 	f.askUnsettled(ctx)
-	if f.has(wanted) {
+	until := wanted
+	if crowded {
+		until = none // which no walk finds
+	}
+	if f.has(until) {
 		return
 	}
 	for _, h := range f.hierarchies {
-		if !f.refresh(ctx, h, wanted) {
+		if !f.refresh(ctx, h, until) {
 			return
 		}
 	}

@@ -1,0 +1,300 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/cttest"
+	"github.com/osctl/eventd/netwatch/nstest"
+)
+
+// lives wants of each interface just up, then down, and each with its owner. The id is
+// in the name of the veth, behind the first letter. Where nameless is allowed, the owner
+// may be missing of both, but not be another one.
+func (a *account) lives(pool string, ids []string, nameless bool) {
+	a.t.Helper()
+	a.readUntil(func() bool { return len(a.events) >= 2*len(ids) })
+	said := map[string][]string{}
+	var wrong []string
+	for _, e := range a.upToNow() {
+		veth := e.Options.Text("veth")
+		fine := e.Pool == pool && "v"+e.ID == veth && e.Options.Text("name") == "eth0"
+		if nameless && e.Pool == "" && e.ID == "" {
+			fine = true
+		}
+		if !fine {
+			wrong = append(wrong, inFull(e))
+		}
+		said[veth] = append(said[veth], e.Action)
+	}
+	for _, id := range ids {
+		if got := said["v"+id]; !slices.Equal(got, []string{"up", "down"}) {
+			wrong = append(wrong, fmt.Sprintf("of v%s is said: %s", id, got))
+		}
+		delete(said, "v"+id)
+	}
+	for veth, got := range said {
+		wrong = append(wrong, fmt.Sprintf("of %s, which is no container's, is said: %s", veth, got))
+	}
+	if len(wrong) > 0 {
+		a.t.Errorf("%d things are wrong, as\n%s", len(wrong), strings.Join(wrong[:min(len(wrong), 20)], "\n"))
+	}
+}
+
+// crowd is 200 LXC containers, privileged and mapped.
+func crowd(t *testing.T, h *cttest.Host) (all []*cttest.LXC, ids []string) {
+	t.Helper()
+	for n := range 200 {
+		id := strconv.Itoa(1000 + n)
+		all = append(all, h.LXC(t, cttest.LXCConfig{
+			Pool: "tank", ID: id, Mapped: n%2 == 1, Interfaces: []cttest.Interface{{Pair: "v" + id}},
+		}))
+		ids = append(ids, id)
+	}
+	return all, ids
+}
+
+// parallel calls do for each container, for 8 at a time.
+func parallel(t *testing.T, all []*cttest.LXC, do func(c *cttest.LXC) error) {
+	t.Helper()
+	jobs := make(chan *cttest.LXC)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for c := range jobs {
+				if err := do(c); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for _, c := range all {
+		jobs <- c
+	}
+	close(jobs)
+	wg.Wait()
+}
+
+// TestManyTogether starts 200 containers in parallel, and then kills them so.
+func TestManyTogether(t *testing.T) {
+	h := cttest.NewHost(t)
+	a := follow(t, daemonOn(t, h), h.Exec)
+	all, ids := crowd(t, h)
+	parallel(t, all, (*cttest.LXC).Start)
+	parallel(t, all, (*cttest.LXC).Kill)
+	a.lives("tank", ids, false)
+	a.finish()
+}
+
+// TestManyShortLived starts 200 containers in parallel, and kills each as soon as it runs.
+// Some are gone before anybody could look whose they are; none is taken for another.
+func TestManyShortLived(t *testing.T) {
+	h := cttest.NewHost(t)
+	a := follow(t, daemonOn(t, h), h.Exec)
+	all, ids := crowd(t, h)
+	parallel(t, all, func(c *cttest.LXC) error { return errors.Join(c.Start(), c.Kill()) })
+	a.lives("tank", ids, true)
+	a.finish()
+}
+
+// process is a container in as much as the watcher looks at it: a process in a cgroup
+// and a network namespace of its own.
+type process struct {
+	cmd    *exec.Cmd
+	cgroup string
+}
+
+// startProcess starts one. Its namespace dies with it: nothing here holds it.
+func startProcess(t testing.TB, h *cttest.Host, cgroup string, cloneflags uintptr, args ...string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command(args[0], args[1:]...), cgroup: h.CgroupRoot() + cgroup}
+	must(t, os.MkdirAll(p.cgroup, 0o755))
+	dir, err := os.Open(p.cgroup)
+	must(t, err)
+	defer func() { _ = dir.Close() }()
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: cloneflags, UseCgroupFD: true, CgroupFD: int(dir.Fd())}
+	must(t, p.cmd.Start())
+	t.Cleanup(p.kill)
+	return p
+}
+
+func (p *process) pid() int { return p.cmd.Process.Pid }
+
+// kill kills the process and removes its cgroup. Again it does nothing.
+func (p *process) kill() {
+	if p.cmd.ProcessState == nil {
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait()
+		_ = os.Remove(p.cgroup)
+	}
+}
+
+// plug gives the process a veth that is up, and returns the nsid of its namespace.
+func (p *process) plug(t *testing.T, ns *nstest.NS, veth string) int {
+	t.Helper()
+	must(t, ns.Handle().LinkAdd(&netlink.Veth{
+		LinkAttrs: netlink.LinkAttrs{Name: veth, Flags: syscall.IFF_UP, NetNsID: -1}, PeerName: "eth0", PeerNamespace: netlink.NsPid(p.pid()),
+	}))
+	link, err := ns.Handle().LinkByName(veth)
+	must(t, err)
+	inside, err := netns.GetFromPid(p.pid())
+	must(t, err)
+	defer func() { _ = inside.Close() }()
+	handle, err := netlink.NewHandleAt(inside)
+	must(t, err)
+	defer handle.Close()
+	eth0, err := handle.LinkByName("eth0")
+	must(t, err)
+	must(t, handle.LinkSetUp(eth0))
+	waitOperState(t, ns, netlink.OperUp, link.Attrs().Index)
+	return link.Attrs().NetNsID
+}
+
+// TestNamespaceIDReused ends a container and starts another at once, which gets the
+// nsid of one before. They are processes, which is a tenth of what LXC takes.
+func TestNamespaceIDReused(t *testing.T) {
+	t.Run("after it was told", func(t *testing.T) { reuseNamespaceID(t, true) })
+	t.Run("before it is told", func(t *testing.T) { reuseNamespaceID(t, false) })
+}
+
+// reuseNamespaceID ends containers when they are up, or when that was told. Before that
+// an owner may be missing, as it may be gone when the watcher comes to look.
+func reuseNamespaceID(t *testing.T, told bool) {
+	const rounds = 100
+	h := cttest.NewHost(t)
+	a := follow(t, daemonOn(t, h), h.Exec)
+	var ids []string
+	uses := map[int]int{}
+	var last *process
+	for round := range rounds {
+		id := strconv.Itoa(1000 + round)
+		if last != nil {
+			last.kill()
+			if round%2 == 0 { // that number is free again then, else maybe an older one
+				waitGone(t, h.NS(), "v"+ids[round-1])
+			}
+		}
+		last = startProcess(t, h, "/lxc.payload."+id, syscall.CLONE_NEWNET, "sleep", "infinity")
+		uses[last.plug(t, h.NS(), "v"+id)]++
+		ids = append(ids, id)
+		if told && !a.readUntil(func() bool {
+			return slices.ContainsFunc(a.events, func(e *hub.Event) bool { return e.Options.Text("veth") == "v"+id })
+		}) {
+			t.Fatalf("nothing is said of v%s", id)
+		}
+	}
+	last.kill()
+	a.lives("lxc", ids, !told)
+	if len(uses) > rounds/10 {
+		t.Errorf("the test has no point: the kernel gave the nsids (and how often) %v", uses)
+	}
+	a.finish()
+}
+
+// waitGone waits until the kernel has deleted a link of a namespace that died.
+func waitGone(t testing.TB, ns *nstest.NS, name string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		_, err := ns.Index(name)
+		if missing := (netlink.LinkNotFoundError{}); errors.As(err, &missing) {
+			return
+		}
+		must(t, err)
+		if time.Now().After(deadline) {
+			t.Fatalf("%s is still there", name)
+		}
+	}
+}
+
+// TestContainersInContainer runs in a container what docker would: a namespace further
+// down, in a cgroup like docker's, with a veth between. That is the container's own
+// affair, until it gives an interface of its own down there.
+func TestContainersInContainer(t *testing.T) {
+	h := cttest.NewHost(t)
+	a := follow(t, daemonOn(t, h), h.Exec)
+	c := h.LXC(t, cttest.LXCConfig{Pool: "tank", ID: "55", Interfaces: []cttest.Interface{{Pair: "ct-55"}, {Pair: "ct-55b"}}})
+	must(t, c.Start())
+	eth0 := iface{pool: "tank", id: "55", name: "eth0", veth: "ct-55"}.at(t, h.NS())
+	eth1 := iface{pool: "tank", id: "55", name: "eth1", veth: "ct-55b"}.at(t, h.NS())
+	a.expect("start", eth0.says("up"), eth1.says("up"))
+
+	initPID, err := c.InitPID()
+	must(t, err)
+	in := func(pid int) func(args ...string) (string, error) {
+		return func(args ...string) (string, error) {
+			return h.Exec("nsenter", append([]string{"--target=" + strconv.Itoa(pid), "--net", "--"}, args...)...)
+		}
+	}
+	do := func(pid int, lines ...string) {
+		t.Helper()
+		for _, line := range lines {
+			_, err := in(pid)(strings.Fields(line)...)
+			must(t, err)
+		}
+	}
+	nested := startProcess(t, h, c.Cgroup()+"/docker/"+strings.Repeat("ab", 32), 0,
+		"nsenter", "--target="+strconv.Itoa(initPID), "--net", "--", "unshare", "--net", "sleep", "infinity")
+	waitOtherNamespace(t, nested.pid(), initPID, os.Getpid())
+
+	// The numbers are those that the interfaces have which the host knows.
+	peer, err := c.Exec("cat", "/sys/class/net/eth0/ifindex")
+	must(t, err)
+	add := fmt.Sprintf("ip link add docker1 type veth peer name eth0 index %s netns %d", strings.TrimSpace(peer), nested.pid())
+	do(initPID, add, "ip link set docker1 up")
+	do(nested.pid(), "ip link set eth0 up", "ip link set eth0 down")
+	do(initPID, "ip link set docker1 down", "ip link set docker1 name docker2", "ip link set docker2 up")
+	do(nested.pid(), "ip link set eth0 name lan0", "ip link set lan0 up")
+	a.expect("a veth of the container's own")
+	a.flip(&eth0, c.Exec)
+	do(initPID, "ip link delete docker2")
+	a.expect("it is deleted")
+
+	do(initPID, fmt.Sprintf("ip link set eth1 netns %d", nested.pid()))
+	a.expect("eth1 is given down", eth1.says("down"))
+	do(nested.pid(), "ip link set eth1 up")
+	a.expect("eth1 is up there", eth1.says("up"))
+	a.flip(&eth1, in(nested.pid()))
+	do(nested.pid(), fmt.Sprintf("ip link set eth1 netns %d", initPID))
+	a.expect("eth1 is given back", eth1.says("down"))
+	do(initPID, "ip link set eth1 up")
+	a.expect("eth1 is up again", eth1.says("up"))
+	nested.kill()
+	a.flip(&eth1, c.Exec)
+	must(t, c.Kill())
+	a.expect("kill", eth0.says("down"), eth1.says("down"))
+	a.finish()
+}
+
+// waitOtherNamespace waits until a process that was started is in a network namespace
+// that is none of the others'.
+func waitOtherNamespace(t testing.TB, pid int, others ...int) {
+	t.Helper()
+	of := func(pid int) string {
+		link, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "ns/net"))
+		must(t, err)
+		return link
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		own := of(pid)
+		if !slices.ContainsFunc(others, func(other int) bool { return of(other) == own }) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("process %d is in no namespace of its own", pid)
+		}
+	}
+}

@@ -1,0 +1,48 @@
+package netwatch
+
+import (
+	"log/slog"
+	"sync/atomic"
+)
+
+// missing is what the sockets lack.
+type missing struct {
+	deaf   bool        // no NETLINK_LISTEN_ALL_NSID
+	denied atomic.Bool // a namespace was not to be asked
+}
+
+const (
+	missingBroadcast = "CAP_NET_BROADCAST: renames of interfaces inside containers are not heard; they are found when the interface goes up"
+	missingAdmin     = "CAP_NET_ADMIN over the namespaces of some containers: names of the interfaces in them cannot be asked for"
+)
+
+// Missing says what the watcher cannot tell for want of a capability or the like, and
+// what that costs; nil if it is nothing. It is safe for concurrent use, and may
+// grow as containers show up.
+func (w *Watcher) Missing() []string {
+	var all []string
+	if w.owners != nil {
+		all = append(all, w.owners.Missing()...)
+	}
+	if w.missing.deaf {
+		all = append(all, missingBroadcast)
+	}
+	if w.missing.denied.Load() {
+		all = append(all, missingAdmin)
+	}
+	return all
+}
+
+// sayMissing says at the start what the socket lacks; the [Owners] say what they do.
+func (w *Watcher) sayMissing() {
+	if w.missing.deaf {
+		w.log.Warn("missing", slog.String("what", missingBroadcast))
+	}
+}
+
+// sayDenied says once that a namespace was not to be asked.
+func (w *Watcher) sayDenied() {
+	if !w.missing.denied.Swap(true) {
+		w.log.Warn("missing", slog.String("what", missingAdmin))
+	}
+}

@@ -1,0 +1,312 @@
+package netwatch
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/osctl/eventd/netwatch/owner"
+)
+
+// world is what is beside the links of the model: namespaces with ids that are given
+// again, whose they are, and what is told late.
+type world struct {
+	m       *model
+	ns      map[int32]*fakeNS
+	made    int      // namespaces so far
+	carrier []uint32 // links here whose carrier changed, which is not told yet
+	dying   []uint32 // links whose namespace is dead, but which are not deleted yet
+	clock   time.Time
+	calm    bool
+
+	memory map[int32]string // of the owners, right until something is forgotten too late
+	slow   *delivery        // found, but not delivered yet
+
+	owners map[uint32][]string        // of each link, in order
+	rises  map[uint32]map[string]bool // of each link at the times at which it came up
+	names  map[uint32]map[string]bool // of each link inside
+}
+
+type fakeNS struct {
+	id   string // of the container, "" if it is nobody's
+	next uint32 // ifindex
+}
+
+func newWorld(m *model) *world {
+	return &world{
+		m: m, ns: map[int32]*fakeNS{}, clock: time.Unix(1000, 0), memory: map[int32]string{},
+		owners: map[uint32][]string{}, rises: map[uint32]map[string]bool{}, names: map[uint32]map[string]bool{},
+	}
+}
+
+// Find answers from memory, or walks, and remembers all that it sees.
+func (w *world) Find(_ context.Context, nsid int32) (owner.Container, bool) {
+	id, ok := w.memory[nsid]
+	if !ok && (w.calm || w.m.draw("found", 3) > 0) {
+		for nsid, ns := range w.ns {
+			if ns.id != "" {
+				w.memory[nsid] = ns.id
+			}
+		}
+		id, ok = w.memory[nsid]
+	}
+	return owner.Container{Pool: "tank", ID: id}, ok
+}
+
+func (w *world) NextWalk() time.Time {
+	if w.calm {
+		return w.clock
+	}
+	return w.clock.Add(time.Duration(w.m.draw("next walk", 3)) * 50 * time.Millisecond)
+}
+func (w *world) Forget(nsid int32) { delete(w.memory, nsid) }
+func (w *world) ForgetAll()        { clear(w.memory) }
+func (w *world) Missing() []string { return nil }
+
+// work lets one of the helpers take a step.
+func (w *world) work() {
+	m := w.m
+	if m.draw("who works", 2) == 0 {
+		if request, ok := m.w.asks.poll(); ok {
+			m.must(m.send(request))
+		}
+		return
+	}
+	if w.slow != nil {
+		_, err := m.w.deliver(context.Background(), w.slow)
+		m.must(err)
+		w.slow = nil
+		return
+	}
+	if q, ok := m.w.questions.poll(); ok {
+		w.slow = m.w.consult(context.Background(), q)
+	}
+}
+
+func nsidMessage(typ uint16, nsid int32) []byte {
+	return appendMessage(typ, 0, 0, appendAttribute(make([]byte, 4), unix.NETNSA_NSID, binary.NativeEndian.AppendUint32(nil, uint32(nsid))))
+}
+
+// any returns a namespace, and makes it if there is none with that id.
+func (w *world) any() int32 {
+	nsid := int32(w.m.draw("nsid", 3))
+	if w.ns[nsid] == nil {
+		w.make(nsid)
+	}
+	return nsid
+}
+
+func (w *world) make(nsid int32) {
+	w.made++
+	ns := &fakeNS{next: 2}
+	if w.m.draw("somebody's", 5) > 0 {
+		ns.id = fmt.Sprintf("c%d", w.made)
+	}
+	w.ns[nsid] = ns
+	w.m.broadcast(nsidMessage(unix.RTM_NEWNSID, nsid))
+}
+
+// enter puts the peer of a link into a namespace.
+func (w *world) enter(ifindex uint32, nsid int32, name string) Peer {
+	ns := w.ns[nsid]
+	p := Peer{nsid, ns.next}
+	ns.next++
+	w.m.inner[p] = &fakeLink{name: name, peer: Peer{0, ifindex}}
+	w.owners[ifindex] = append(w.owners[ifindex], ns.id)
+	w.called(ifindex, name)
+	w.m.links[ifindex].peer = p
+	w.carries(ifindex)
+	return p
+}
+
+func (w *world) called(ifindex uint32, name string) {
+	if w.names[ifindex] == nil {
+		w.names[ifindex] = map[string]bool{}
+	}
+	w.names[ifindex][name] = true
+}
+
+// carries sets the flags of a link whose peer is in a namespace, and reports whether
+// they are others now.
+func (w *world) carries(ifindex uint32) bool {
+	l := w.m.links[ifindex]
+	was := l.flags
+	if l.flags&unix.IFF_UP != 0 {
+		l.flags = flagsNoCarrier
+		if inner := w.m.inner[l.peer]; inner != nil && inner.flags&unix.IFF_UP != 0 {
+			l.flags = flagsUp
+		}
+	}
+	if l.flags == flagsUp && was != flagsUp {
+		w.rose(ifindex)
+	}
+	return was != l.flags
+}
+
+func (w *world) rose(ifindex uint32) {
+	if w.rises[ifindex] == nil {
+		w.rises[ifindex] = map[string]bool{}
+	}
+	if ns := w.ns[w.m.links[ifindex].peer.NSID]; ns != nil {
+		w.rises[ifindex][ns.id] = true
+	}
+}
+
+// foreign returns a link whose peer is in a namespace, and the peer.
+func (w *world) foreign() (uint32, Peer, *fakeLink) {
+	peers := slices.SortedFunc(maps.Keys(w.m.inner), func(a, b Peer) int {
+		return int(a.NSID-b.NSID)*1000 + int(a.Ifindex) - int(b.Ifindex)
+	})
+	if len(peers) == 0 {
+		return 0, Peer{}, nil
+	}
+	p := peers[w.m.draw("peer", len(peers))]
+	return w.m.inner[p].peer.Ifindex, p, w.m.inner[p]
+}
+
+// happen lets one thing happen in or to a namespace.
+func (w *world) happen() {
+	m := w.m
+	ifindex, p, inner := w.foreign()
+	what := m.draw("in the world", 8)
+	switch {
+	case what == 0 && len(w.carrier) > 0:
+		w.linkWatch()
+	case what == 1 && len(w.dying) > 0:
+		w.cleanUp()
+	case inner == nil:
+		m.pair()
+	case what <= 2:
+		inner.flags ^= unix.IFF_UP
+		m.say(newLink(p.Ifindex, inner), origin{nsid: p.NSID})
+		if w.carries(ifindex) {
+			w.carrier = append(w.carrier, ifindex)
+		}
+	case what <= 4:
+		inner.name = fmt.Sprintf("e%d", m.draw("inner name", 1000))
+		w.called(ifindex, inner.name)
+		m.say(newLink(p.Ifindex, inner), origin{nsid: p.NSID})
+	case what == 5:
+		w.die(p.NSID)
+	case what == 6:
+		w.moveOn(ifindex, p, inner)
+	default: // a veth that is the container's own
+		m.say(newLink(p.Ifindex+uint32(m.draw("own", 2)), &fakeLink{name: "own", peer: Peer{1, 1000}}), origin{nsid: p.NSID})
+	}
+}
+
+// linkWatch tells of carriers.
+func (w *world) linkWatch() {
+	for _, ifindex := range w.carrier {
+		if w.m.links[ifindex] != nil {
+			w.m.tell(ifindex)
+		}
+	}
+	w.carrier = nil
+}
+
+// die kills a namespace. Its id may be in use again before it is said that it is free.
+func (w *world) die(nsid int32) {
+	m := w.m
+	delete(w.ns, nsid)
+	for _, p := range slices.Collect(maps.Keys(m.inner)) {
+		if p.NSID == nsid {
+			m.links[m.inner[p].peer.Ifindex].peer.NSID = NSIDUnknown
+			delete(m.inner, p)
+		}
+	}
+	for _, ifindex := range slices.Sorted(maps.Keys(m.links)) {
+		if m.links[ifindex].peer.NSID == NSIDUnknown && !slices.Contains(w.dying, ifindex) {
+			w.dying = append(w.dying, ifindex)
+		}
+	}
+	if m.draw("used again at once", 3) == 0 {
+		w.make(nsid)
+		m.next++
+		ifindex := m.next
+		m.changed++
+		m.links[ifindex] = &fakeLink{name: fmt.Sprintf("v%d", ifindex), flags: unix.IFF_UP}
+		p := w.enter(ifindex, nsid, "eth0")
+		m.inner[p].flags = unix.IFF_UP
+		w.carries(ifindex)
+		m.tell(ifindex)
+	}
+	m.broadcast(nsidMessage(unix.RTM_DELNSID, nsid))
+}
+
+// cleanUp deletes the links whose namespace is dead.
+func (w *world) cleanUp() {
+	m := w.m
+	for _, ifindex := range w.dying {
+		l := m.links[ifindex]
+		if l == nil {
+			continue
+		}
+		l.flags, l.peer = 0, alone
+		m.tell(ifindex)
+		delete(m.links, ifindex)
+		m.changed++
+		m.broadcast(delLink(ifindex, l, nil))
+	}
+	w.dying = nil
+}
+
+// moveOn moves a peer to another namespace, of which the link here says nothing.
+func (w *world) moveOn(ifindex uint32, p Peer, inner *fakeLink) {
+	m := w.m
+	to := w.any()
+	delete(m.inner, p)
+	was := m.links[ifindex].flags
+	q := w.enter(ifindex, to, inner.name)
+	m.say(delLink(p.Ifindex, inner, &Peer{5, q.Ifindex}), origin{nsid: p.NSID})
+	m.say(newLink(q.Ifindex, m.inner[q]), origin{nsid: to})
+	if was != m.links[ifindex].flags {
+		w.carrier = append(w.carrier, ifindex)
+	}
+}
+
+// settle lets everything come to rest.
+func (w *world) settle() {
+	m := w.m
+	w.calm = true
+	m.between = nil
+	w.linkWatch()
+	w.cleanUp()
+	for range 3000 {
+		m.turn()
+		if w.slow != nil {
+			_, err := m.w.deliver(context.Background(), w.slow)
+			m.must(err)
+			w.slow = nil
+		}
+		busy := false
+		for {
+			request, ok := m.w.asks.poll()
+			if !ok {
+				break
+			}
+			busy = true
+			m.must(m.send(request))
+		}
+		if q, ok := m.w.questions.poll(); ok {
+			busy = true
+			w.slow = m.w.consult(context.Background(), q)
+		}
+		if busy || len(m.queue) > 0 || m.pending != nil {
+			continue
+		}
+		if m.w.resync.synced() && m.w.table.settled() && len(m.w.table.searching) == 0 {
+			return
+		}
+		w.clock = w.clock.Add(5 * time.Millisecond)
+		if m.w.resync.synced() {
+			w.clock = w.clock.Add(100 * time.Millisecond)
+		}
+	}
+	m.t.Fatalf("never at rest: %+v", m.w.resync)
+}
