@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -21,6 +22,10 @@ func TestRunScript(t *testing.T) {
 
 // runScript runs it until a signal comes to its process group, as from a terminal.
 func runScript(t *testing.T, sig syscall.Signal) {
+	// Under nohup SIGHUP is ignored, and what is ignored stays so in children.
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
 	ns := nstest.New(t)
 	out := &lockedBuffer{}
 	script := exec.Command("/bin/sh", "../../packaging/dev/run.sh")
