@@ -341,16 +341,17 @@ func followLXC(t *testing.T, conf cttest.LXCConfig) {
 		t.Errorf("the host end of eth0 is called %s, number %d, after a reboot", again[0].veth, again[0].ifindex)
 	}
 	said := a.expect("reboot", eth[0].says("down"), eth[1].says("down"), again[0].says("up"), again[1].says("up"))
-	for _, name := range []string{"eth0", "eth1"} {
-		var actions []string
-		for _, e := range said {
-			if e.Options.Text("name") == name {
-				actions = append(actions, e.Action)
-			}
+	// The old end of eth1 LXC itself deletes before it starts the container again. That of
+	// eth0 it does not find under its new name: the kernel deletes it when it gets round
+	// to the dead namespace, which may be later.
+	var actions []string
+	for _, e := range said {
+		if e.Options.Text("name") == "eth1" {
+			actions = append(actions, e.Action)
 		}
-		if !slices.Equal(actions, []string{"down", "up"}) {
-			t.Errorf("reboot: of %s is said: %s", name, actions)
-		}
+	}
+	if !slices.Equal(actions, []string{"down", "up"}) {
+		t.Errorf("reboot: of eth1 is said: %s", actions)
 	}
 
 	must(t, c.Kill())
