@@ -70,16 +70,28 @@ func (t *table) peerOf(p Peer) *row {
 func (t *table) setPeer(r *row, p Peer) {
 	same := r.peer == p
 	if same && (r.space == nil || !r.space.gone) {
+		t.reclaim(r)
 		return
 	}
-	if !same {
-		t.release(r) // what waits is of the former one
+	again := same && r.space.lost
+	if !same || again && r.State != hub.LinkUp {
+		t.release(r) // what waits is of the former one, or may be
 	}
-	first := r.peer.Ifindex == 0 && p.foreign()
-	if again := same && r.space.lost; !first && !again {
+	if first := r.peer.Ifindex == 0 && p.foreign(); !first && !again {
 		r.forget()
 	}
 	t.repoint(r, p)
+	t.learn(r)
+}
+
+// reclaim gives a row back the peer that another row was thought to have: that was
+// outdated. What was said of the peer meanwhile was not taken for this row.
+func (t *table) reclaim(r *row) {
+	if r.space == nil || t.byPeer[r.peer] == r.Ifindex {
+		return
+	}
+	t.byPeer[r.peer] = r.Ifindex
+	r.innerKnown = false
 	t.learn(r)
 }
 

@@ -188,7 +188,11 @@ func scenarios() []scenario {
 			must(p, p.inside.Move(p.index(p.inside, "p"), p.host))
 			must(p, p.host.Up(h))
 			must(p, p.host.Up(p.index(p.host, "p")))
-			p.until("h", hub.LinkUp)
+			told := map[string]bool{} // in the order of the kernel's work queue
+			p.hear(func(l *link) bool {
+				told[string(l.name)] = stateOf(l.flags) == hub.LinkUp
+				return told["h"] && told["p"]
+			})
 		}, []string{"up p name=h", "up h name=p"}, []string{"h up p", "p up h"}},
 		{"a name that is not text", func(p *place) {
 			h, _ := p.running()
@@ -220,6 +224,9 @@ func TestScenarios(t *testing.T) {
 
 func (s *scenario) compare(t *testing.T, h *hub.Hub, got []string) {
 	t.Helper()
+	if s.name == "peer moves inside and comes back" && len(got) == 2 && got[0] == s.want[1] {
+		slices.Reverse(got) // which end is told first is up to the kernel, see there
+	}
 	if !slices.Equal(got, s.want) {
 		t.Errorf("events:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(s.want, "\n"))
 	}
