@@ -42,6 +42,7 @@ Its events are shown here. In another terminal, try (as root):
   ip link add try0 type veth peer name try1
   ip link set try0 up; ip link set try1 up
   ip link set try1 down
+  ip link set try1 up
   ip link set try0 name try2
   ip link delete try2
 For other commands on this bus, in that terminal:
