@@ -163,8 +163,11 @@ func TestExplain(t *testing.T) {
 		{&Error{Name: ErrInvalidCursor, Message: "no cursor"}, "no cursor"},
 		{&Error{Name: ErrTooLarge}, ErrTooLarge},
 		{context.DeadlineExceeded, "or the bus ADDRESS, does not answer"},
-		{fs.ErrNotExist, "is the bus running?"},
-		{syscall.ECONNREFUSED, "is the bus running?"},
+		{&Error{Name: ErrShuttingDown}, "is shutting down"},
+		{&Error{Name: "org.freedesktop.DBus.Error.Spawn.ExecFailed", Message: "no such file"}, "could not be started: no such file"},
+		{fs.ErrNotExist, "is the bus running (systemctl status dbus)?"},
+		{syscall.ECONNREFUSED, "is the bus running (systemctl status dbus)?"},
+		{syscall.EACCES, "closed to you"},
 		{errors.New("plain"), "plain"},
 	} {
 		if got := Explain(fmt.Errorf("call: %w", test.err), "ADDRESS"); !strings.Contains(got, test.part) {

@@ -3,9 +3,6 @@ package dbusapi
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
-	"syscall"
 	"time"
 
 	"github.com/osctl/eventd/hub"
@@ -18,21 +15,26 @@ type Follower struct {
 	Cursor  string     // where to begin: "" for now, [hub.CursorOldest], or a cursor
 }
 
-// Update is what [Follow] hands on: events, or one of the other fields.
+// Update is what [Follow] hands on: events, a moved cursor, or a word on what happened.
 type Update struct {
 	// Events are the next events, oldest first.
 	Events []*hub.Event
 	// Cursor is the position after Events. Who keeps it may go on from there in
-	// another run. It is "" while there is none.
+	// another run. It also moves without events, past those that the filter held back;
+	// the first time it says that following has begun. It is "" while there is none.
 	Cursor string
-	// Gone says that the events after the last Cursor are no longer kept: the
-	// service was restarted without a log, or the follower was too slow. Follow goes
-	// on with the oldest event there is.
+	// Gone says that the events after the last Cursor are no longer kept: the follower
+	// was too slow or away for too long, or the service had to drop its history. Follow
+	// goes on with the oldest event there is.
 	Gone error
+	// Lost, with Gone, is how many events that were. With a filter it is an upper
+	// bound: which of them would have passed is not known. 0 means that it cannot be
+	// known, as the epoch is another one.
+	Lost uint64
 	// Down says that the service or the bus went away, once for each time. Follow
 	// goes on when it is back.
 	Down error
-	// Up is set once the service is back, before its first events.
+	// Up is set once the service is back, before anything else that comes of it.
 	Up bool
 }
 
@@ -41,25 +43,50 @@ const followWait = time.Minute
 
 // Follow hands all events that pass the filter to handle, in order and each once,
 // until ctx is done or handle returns an error, which it returns. It survives
-// restarts of the service and of the bus. If the first call fails, or one is
-// refused for a reason that does not pass, it returns that error.
+// restarts of the service and of the bus: with the same epoch it goes on where it
+// was, with another one it says Gone. If the first call fails, or one is refused for a
+// reason that does not pass, it returns that error.
 func Follow(ctx context.Context, f Follower, handle func(Update) error) error {
-	state := &follow{Follower: f, handle: handle}
+	return (&follow{Follower: f, handle: handle}).run(ctx)
+}
+
+// follow is the state of Follow, and of [Watch], over its connections.
+type follow struct {
+	Follower
+	handle  func(Update) error
+	started bool  // the service answered once
+	down    bool  // the last session failed
+	ended   error // handle wants no more
+
+	list    func(context.Context, *Client) (listing, error) // of Watch; nil for Follow
+	refresh time.Duration                                   // list again after so long; 0 for never
+	due     time.Time                                       // when to list again; zero for never
+	pending *listing                                        // handed on after the events before it
+}
+
+// listing is a list that was fetched.
+type listing struct {
+	cursor string // that belongs to it
+	seq    uint64 // of the cursor
+	hand   func() error
+}
+
+func (f *follow) run(ctx context.Context) error {
 	pause := firstRetry
 	for {
-		err := state.session(ctx)
+		err := f.session(ctx)
 		switch {
+		case f.ended != nil:
+			return f.ended
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case state.ended != nil:
-			return state.ended
-		case !state.started || !passing(err):
+		case !f.started || !passing(err):
 			return err
 		}
-		if !state.down {
-			state.down = true
+		if !f.down {
+			f.down = true
 			pause = firstRetry
-			if err := handle(Update{Down: err, Cursor: state.Cursor}); err != nil {
+			if err := f.hand(Update{Down: err, Cursor: f.Cursor}); err != nil {
 				return err
 			}
 		}
@@ -72,15 +99,6 @@ func Follow(ctx context.Context, f Follower, handle func(Update) error) error {
 	}
 }
 
-// follow is the state of Follow over its connections.
-type follow struct {
-	Follower
-	handle  func(Update) error
-	started bool  // a call succeeded once
-	down    bool  // the last session failed
-	ended   error // handle wants no more
-}
-
 // session follows over one connection until something fails.
 func (f *follow) session(ctx context.Context) error {
 	c, err := Dial(ctx, f.Address)
@@ -89,28 +107,143 @@ func (f *follow) session(ctx context.Context) error {
 	}
 	defer c.Close()
 	wait := time.Duration(0) // the first call fixes the position
+	f.pending = nil
+	if f.list != nil {
+		f.due = time.Now()
+	}
 	for {
+		if err := f.relist(ctx, c); err != nil {
+			return err
+		}
+		if f.pending != nil {
+			wait = 0
+		} else if !f.due.IsZero() {
+			wait = min(wait, max(time.Until(f.due), time.Millisecond))
+		}
 		next, events, err := c.WaitEvents(ctx, f.Cursor, f.Filter, 0, wait)
 		switch {
-		case HasName(err, ErrGone): // also of "oldest", when what that was left meanwhile
-			err = f.hand(Update{Gone: err})
-			f.Cursor = hub.CursorOldest
 		case err == nil:
-			f.started = true
-			if f.down {
-				f.down = false
-				err = f.hand(Update{Up: true, Cursor: f.Cursor})
-			}
-			f.Cursor = next
-			if err == nil && len(events) > 0 {
-				err = f.hand(Update{Events: events, Cursor: next})
-			}
-			wait = followWait
+			err = f.advance(next, events)
+		case f.noLongerKept(err):
+			err = f.gone(ctx, c, err)
 		}
 		if err != nil {
 			return err
 		}
+		wait = followWait
 	}
+}
+
+// answered notes that the service answered, and says so after it was away.
+func (f *follow) answered() error {
+	f.started = true
+	if !f.down {
+		return nil
+	}
+	f.down = false
+	return f.hand(Update{Up: true, Cursor: f.Cursor})
+}
+
+// advance takes the reply to a WaitEvents call. A list that waits is handed on when
+// all events before it were.
+func (f *follow) advance(next string, events []*hub.Event) error {
+	if err := f.answered(); err != nil {
+		return err
+	}
+	if f.pending != nil {
+		_, seq, err := hub.ParseCursor(next)
+		if err != nil {
+			return err
+		}
+		if seq >= f.pending.seq {
+			before := 0
+			for before < len(events) && events[before].Seq <= f.pending.seq {
+				before++
+			}
+			if err := f.move(f.pending.cursor, events[:before]); err != nil {
+				return err
+			}
+			if err := f.handListing(f.pending); err != nil {
+				return err
+			}
+			events = events[before:]
+		}
+	}
+	return f.move(next, events)
+}
+
+// move hands on events and the cursor after them, where there is news.
+func (f *follow) move(next string, events []*hub.Event) error {
+	if len(events) == 0 && next == f.Cursor {
+		return nil
+	}
+	f.Cursor = next
+	return f.hand(Update{Events: events, Cursor: next})
+}
+
+// noLongerKept reports whether a call failed because the events after the cursor are
+// no longer there. A cursor in good form that is refused is from beyond the newest
+// event: the service was given an older state.
+func (f *follow) noLongerKept(err error) bool {
+	if HasName(err, ErrInvalidCursor) {
+		_, _, bad := hub.ParseCursor(f.Cursor)
+		return bad == nil
+	}
+	return HasName(err, ErrGone)
+}
+
+// gone finds a position to go on from, and hands on what was lost.
+func (f *follow) gone(ctx context.Context, c *Client, cause error) error {
+	if err := f.answered(); err != nil {
+		return err
+	}
+	if f.Cursor == hub.CursorOldest {
+		return nil // it moved on in that moment: nothing is missing that was promised
+	}
+	lost := Update{Gone: cause}
+	var fresh *listing
+	if f.list == nil {
+		oldest, err := c.oldest(ctx)
+		if err != nil {
+			return err
+		}
+		lost.Cursor = oldest
+	} else {
+		l, err := f.list(ctx, c)
+		if err != nil {
+			return err
+		}
+		fresh, lost.Cursor = &l, l.cursor
+	}
+	lost.Lost = between(f.Cursor, lost.Cursor)
+	f.Cursor = lost.Cursor
+	if err := f.hand(lost); err != nil || fresh == nil {
+		return err
+	}
+	return f.handListing(fresh)
+}
+
+// oldest returns the cursor before the oldest event that is kept now.
+func (c *Client) oldest(ctx context.Context) (string, error) {
+	p, err := c.Properties(ctx)
+	if err != nil {
+		return "", err
+	}
+	v, _ := p.Get("OldestSequence")
+	return hub.FormatCursor(p.Text("Epoch"), max(v.Uint(), 1)-1), nil
+}
+
+// between returns how many events lie between two cursors, 0 if that is not known.
+func between(from, to string) uint64 {
+	was, first, err := hub.ParseCursor(from)
+	if err != nil {
+		return 0
+	}
+	is, last, err := hub.ParseCursor(to)
+	if err != nil || was != is || last < first {
+		return 0
+	}
+	return last - first
 }
 
 func (f *follow) hand(u Update) error {
@@ -130,26 +263,4 @@ func passing(err error) bool {
 		return true
 	}
 	return false
-}
-
-// Explain says in words for a person what to do about an error of this package.
-func Explain(err error, address string) string {
-	var e *Error
-	switch {
-	case errors.As(err, &e) && (e.Name == errServiceUnknown || e.Name == errNameHasNoOwner):
-		return fmt.Sprintf("osctl-eventd is not running on the bus %s: start it (systemctl start osctl-eventd), or name its bus with --bus", address)
-	case errors.As(err, &e) && e.Name == errAccessDenied:
-		return fmt.Sprintf("not allowed: %s. Be root; for reading it is enough to be in the group osctl-eventd", e.Message)
-	case errors.As(err, &e) && e.Name == errNoReply:
-		return "osctl-eventd went away before it answered; try again"
-	case errors.As(err, &e) && e.Name == ErrGone:
-		return "osctl-eventd no longer keeps them: it was restarted, or they were too many"
-	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Sprintf("osctl-eventd, or the bus %s, does not answer: see whether they run (systemctl status osctl-eventd dbus)", address)
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return err.Error() + ": is the bus running? Name another one with --bus"
-	case errors.As(err, &e):
-		return e.Error()
-	}
-	return err.Error()
 }

@@ -15,7 +15,7 @@ import (
 type following struct {
 	ended chan error
 	mu    sync.Mutex
-	steps []string // "down", "up", "gone" or "events" for each update, runs of events as one
+	steps []string // "down", "up", "gone" or "events" for each update, runs of events and cursors as one
 	seqs  []uint64 // since the last "gone"
 	last  string   // cursor
 }
@@ -118,10 +118,10 @@ func TestFollow(t *testing.T) {
 		eventually(t, "events after the gap", func() bool {
 			g.mu.Lock()
 			defer g.mu.Unlock()
-			return strings.HasSuffix(strings.Join(g.steps, " "), "gone up events")
+			return strings.HasSuffix(strings.Join(g.steps, " "), "up gone events")
 		})
 		g.until(t, 3)
-		g.wantSteps(t, "events down up events down up events down gone up events")
+		g.wantSteps(t, "events down up events down up events down up gone events")
 		cancel()
 		if err := await(t, "Follow ends", g.ended); !errors.Is(err, context.Canceled) {
 			t.Error("Follow ended with", err)
@@ -170,7 +170,13 @@ func TestFollowEnds(t *testing.T) {
 		}
 		// One that waits ends with the first word that the service is down.
 		ended := make(chan error, 1)
-		go func() { ended <- Follow(t.Context(), Follower{Address: bus.Address()}, refuse) }()
+		refuseDown := func(u Update) error {
+			if u.Down != nil {
+				return stop
+			}
+			return nil
+		}
+		go func() { ended <- Follow(t.Context(), Follower{Address: bus.Address()}, refuseDown) }()
 		s.untilPending(t, 1)
 		if err := s.stop(t); err != nil {
 			t.Fatal(err)
@@ -185,7 +191,8 @@ func TestFollowEnds(t *testing.T) {
 	})
 }
 
-// Events may leave while a service looks for the oldest one.
+// Events may leave while a service looks for the oldest one. Who asked for the oldest
+// one missed nothing then.
 func TestFollowOldestGone(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
@@ -219,7 +226,7 @@ func TestFollowOldestGone(t *testing.T) {
 			}
 		}
 	}
-	g.wantSteps(t, "gone events")
+	g.wantSteps(t, "events")
 	cancel()
 	if err := await(t, "Follow ends", g.ended); !errors.Is(err, context.Canceled) {
 		t.Error("Follow ended with", err)

@@ -26,6 +26,7 @@ func (s *Service) properties() hub.Options {
 	}
 	return hub.Options{
 		{Name: "Version", Value: hub.String(s.Version)},
+		{Name: "StartTime", Value: hub.Uint64(hub.Micros(s.started))},
 		{Name: "Epoch", Value: hub.String(status.Epoch)},
 		{Name: "LastSequence", Value: hub.Uint64(status.Last)},
 		{Name: "OldestSequence", Value: hub.Uint64(status.Oldest)},

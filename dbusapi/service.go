@@ -49,6 +49,7 @@ type Service struct {
 	log     *slog.Logger
 	methods map[string]map[string]method
 	sub     *hub.Subscription // of the emitter, over all sessions
+	started time.Time
 	ready   chan struct{}
 	once    sync.Once
 	current atomic.Pointer[session] // nil while there is no bus
@@ -61,7 +62,7 @@ func New(config Config) (*Service, error) {
 		return nil, err
 	}
 	return &Service{
-		Config: config, hub: config.Hub, log: config.Log, methods: methods(), sub: sub, ready: make(chan struct{}),
+		Config: config, hub: config.Hub, log: config.Log, methods: methods(), sub: sub, started: time.Now(), ready: make(chan struct{}),
 	}, nil
 }
 

@@ -1,0 +1,136 @@
+package dbusapi
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/osctl/eventd/hub"
+)
+
+// awaitRefresh is how often [AwaitLink] looks at the list though no event came: an
+// interface may be found to be a container's only after it came up.
+const awaitRefresh = 5 * time.Second
+
+// errReached ends a watch whose aim is reached.
+var errReached = errors.New("reached")
+
+// AwaitState waits until a container is in one of the states, and returns which one.
+// Its present state counts; the container need not exist yet. A state that it is in
+// for a moment only counts as well, as long as its event is kept. It lasts over
+// restarts of the service and of the bus, until ctx is done; else it fails as [Follow]
+// does.
+func AwaitState(ctx context.Context, address, pool, id string, states ...string) (string, error) {
+	rows, err := containerFilter(pool, id)
+	if err != nil {
+		return "", err
+	}
+	events, err := rows.With("type", hub.TypeState)
+	if err == nil {
+		events, err = events.With("action", states...)
+	}
+	if err != nil {
+		return "", err
+	}
+	reached := ""
+	err = Watch(ctx, Watcher[hub.Container]{
+		Address: address, List: (*Client).Containers, Rows: rows, Events: events,
+	}, func(w Watched[hub.Container]) error {
+		for _, row := range w.Rows {
+			if slices.Contains(states, row.State) {
+				reached = row.State
+				return errReached
+			}
+		}
+		if len(w.Events) > 0 {
+			reached = w.Events[0].Action
+			return errReached
+		}
+		return nil
+	})
+	return reached, unlessReached(err)
+}
+
+// AwaitLink waits until an interface of a container, named as inside it, is up
+// (usable: administratively up, with carrier), or no longer is. One that does not
+// exist is not up. Otherwise it is as [AwaitState].
+func AwaitLink(ctx context.Context, address, pool, id, name string, up bool) error {
+	rows, err := containerFilter(pool, id)
+	if err != nil {
+		return err
+	}
+	events, err := rows.With("type", hub.TypeNetif)
+	if err != nil {
+		return err
+	}
+	var links upLinks
+	return unlessReached(Watch(ctx, Watcher[hub.Interface]{
+		Address: address, List: (*Client).Interfaces, Rows: rows, Events: events, Refresh: awaitRefresh,
+	}, func(w Watched[hub.Interface]) error {
+		if w.Listed {
+			links = upLinks{}
+			for _, row := range w.Rows {
+				if row.State == hub.LinkUp {
+					links[row.Ifindex] = row.Name
+				}
+			}
+			if links.has(name) == up {
+				return errReached
+			}
+		}
+		for _, event := range w.Events {
+			if links.apply(event); links != nil && links.has(name) == up {
+				return errReached
+			}
+		}
+		return nil
+	}))
+}
+
+// upLinks are the names inside of a container's interfaces that are up, by ifindex.
+type upLinks map[uint32]string
+
+func (l upLinks) has(name string) bool {
+	for _, one := range l {
+		if one == name {
+			return true
+		}
+	}
+	return false
+}
+
+// apply takes in an event of the watcher. Those that others reported say nothing of
+// the kernel's links.
+func (l upLinks) apply(e *hub.Event) {
+	v, _ := e.Options.Get("ifindex")
+	ifindex := uint32(v.Uint()) //nolint:gosec // the kernel numbers them with 31 bits
+	if l == nil || e.Source != hub.SourceNetlink || ifindex == 0 {
+		return
+	}
+	switch e.Action {
+	case "up":
+		l[ifindex] = e.Options.Text("name")
+	case "down":
+		delete(l, ifindex)
+	case "rename":
+		if _, ok := l[ifindex]; ok {
+			l[ifindex] = e.Options.Text("new_name")
+		}
+	}
+}
+
+func containerFilter(pool, id string) (hub.Filter, error) {
+	f, err := hub.Filter{}.With("pool", pool)
+	if err != nil {
+		return f, err
+	}
+	return f.With("id", id)
+}
+
+func unlessReached(err error) error {
+	if errors.Is(err, errReached) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,46 @@
+package dbusapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+)
+
+// Explain says in words for a person what an error of this package means and what to
+// do about it. The address is that of the bus, as the person gave it.
+func Explain(err error, address string) string {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return explainReply(e, address)
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("osctl-eventd, or the bus %s, does not answer: see whether they run (systemctl status osctl-eventd dbus)", address)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return err.Error() + ": is the bus running (systemctl status dbus)? Name another one with --bus"
+	case errors.Is(err, fs.ErrPermission):
+		return err.Error() + ": the socket of this bus is closed to you. Be root, or the user whose bus it is"
+	}
+	return err.Error()
+}
+
+// explainReply is Explain for what the bus or the service replied.
+func explainReply(e *Error, address string) string {
+	switch {
+	case e.Name == errServiceUnknown, e.Name == errNameHasNoOwner:
+		return fmt.Sprintf("osctl-eventd is not running on the bus %s: start it (systemctl start osctl-eventd), or name its bus with --bus", address)
+	case strings.HasPrefix(e.Name, "org.freedesktop.DBus.Error.Spawn."), strings.HasPrefix(e.Name, "org.freedesktop.systemd1."):
+		return fmt.Sprintf("osctl-eventd could not be started: %s. See why with journalctl -u osctl-eventd", e)
+	case e.Name == errAccessDenied:
+		return fmt.Sprintf("not allowed: %s. Be root; for reading it is enough to be in the group osctl-eventd", e)
+	case e.Name == errNoReply:
+		return "osctl-eventd went away before it answered; try again"
+	case e.Name == ErrShuttingDown:
+		return "osctl-eventd is shutting down; try again when it is back"
+	case e.Name == ErrGone:
+		return "osctl-eventd no longer keeps them: its history was dropped, or they were too many"
+	}
+	return e.Error()
+}
