@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/dbusapi/wire"
@@ -199,12 +200,17 @@ func TestProperties(t *testing.T) {
 		if _, err := h.Commit(hub.Batch{Interfaces: []hub.InterfaceChange{{Interface: hub.Interface{Ifindex: 7}}}}); err != nil {
 			t.Fatal(err)
 		}
-		serveWith(t, Config{Hub: h, Address: bus.Address(), Missing: func() []string {
+		before := time.Now()
+		s := serveWith(t, Config{Hub: h, Address: bus.Address(), Missing: func() []string {
 			return []string{"CAP_NET_ADMIN: names inside containers are not known"}
 		}})
+		if s.started.Before(before) || s.started.After(time.Now()) {
+			t.Errorf("started at %v, made after %v", s.started, before)
+		}
 		c := bus.ClientAs(t, bustest.NobodyUID)
 		want := map[string]hub.Value{
-			"Version": hub.String("1.2.3"), "Epoch": hub.String(epoch(h)), "LastSequence": hub.Uint64(6),
+			"StartTime": hub.Uint64(hub.Micros(s.started)),
+			"Version":   hub.String("1.2.3"), "Epoch": hub.String(epoch(h)), "LastSequence": hub.Uint64(6),
 			"OldestSequence": hub.Uint64(3), "Cursor": hub.String(hub.FormatCursor(epoch(h), 6)),
 			"InterfaceCount": hub.Uint32(1), "ContainerCount": hub.Uint32(1), "Durable": hub.Bool(false),
 			"Counters": hub.Dict("s", "t", []hub.Value{hub.String("events_state"), hub.Uint64(6)}),
