@@ -7,16 +7,20 @@ BUS ?= private
 # What `make test` gives to go test, as in: make test ARGS='-run Report ./dbusapi'
 ARGS ?= ./...
 FUZZTIME ?= 10m
+# Where `make install` puts things, below DESTDIR.
+PREFIX ?= /usr
+# The version of packages: that of a tag, or one below all tags.
+PACKAGE_VERSION ?= $(shell packaging/version.sh '$(VERSION)')
 
 GO ?= go
 LDFLAGS = -s -w -X main.version=$(VERSION)
 GOLANGCI = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: help build run test lint bench fuzz clean
+.PHONY: help build run test lint bench fuzz install uninstall deb rpm clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z ]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
 build: ## build both programs to bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
@@ -44,6 +48,15 @@ fuzz: ## every fuzz target for FUZZTIME each
 			echo "== $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzzminimizetime 20x -fuzztime $(FUZZTIME) $$dir; \
 		done; \
 	done
+
+install: build ## install below DESTDIR: programs, unit, bus policy, documentation
+	PREFIX='$(PREFIX)' packaging/install.sh install
+
+uninstall: ## remove what install installed
+	PREFIX='$(PREFIX)' packaging/install.sh uninstall
+
+deb rpm: build ## make a package in dist/
+	GO='$(GO)' packaging/package.sh $@ '$(PACKAGE_VERSION)'
 
 clean: ## remove what was built
 	rm -rf bin dist

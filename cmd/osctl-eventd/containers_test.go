@@ -406,7 +406,7 @@ func TestNamedNamespace(t *testing.T) {
 // TestNspawn follows a systemd-nspawn container of a system that systemd has booted:
 // the host end is down until somebody sets it up.
 func TestNspawn(t *testing.T) {
-	m := cttest.BootSystemd(t)
+	m := cttest.BootSystemd(t, cttest.MachineConfig{})
 	a := follow(t, daemonIn(t, m), m.Exec)
 	c := m.Nspawn(t, "bb")
 	for _, end := range []func() error{c.Stop, c.Kill} {

@@ -148,7 +148,7 @@ func TestPodman(t *testing.T) {
 }
 
 func TestSystemd(t *testing.T) {
-	m := BootSystemd(t)
+	m := BootSystemd(t, MachineConfig{})
 	file := filepath.Join(t.TempDir(), "hello")
 	must(t, os.WriteFile(file, []byte("#!/bin/sh\necho hello >/mnt/out; cat /proc/self/cgroup\n"), 0o755))
 	path, err := m.CopyIn(file)
@@ -209,7 +209,7 @@ func TestMissingTool(t *testing.T) {
 		"lxc":               func(tb testing.TB) { h.LXC(tb, LXCConfig{}) },
 		"podman":            func(tb testing.TB) { h.Podman(tb) },
 		"iproute2":          func(tb testing.TB) { h.NetNS(tb, "a") },
-		"systemd-container": func(tb testing.TB) { BootSystemd(tb) },
+		"systemd-container": func(tb testing.TB) { BootSystemd(tb, MachineConfig{}) },
 	} {
 		f := &fatalTB{TB: t}
 		done := make(chan struct{})

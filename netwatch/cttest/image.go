@@ -14,7 +14,11 @@ import (
 )
 
 // imagePackages are in the Debian that BootSystemd boots, beside the essential ones.
-const imagePackages = "busybox-static,dbus,init,iproute2,libpam-systemd,procps,systemd,systemd-container,systemd-sysv"
+const imagePackages = "busybox-static,dbus,dbus-broker,init,iproute2,iptables,libpam-systemd,lxc,procps,systemd,systemd-container,systemd-sysv"
+
+// imageHook runs when the packages are there, with the image's directory as $1. What
+// comes with them does not start by itself: LXC's bridge, and the second bus.
+const imageHook = `chroot "$1" systemctl -q disable dbus-broker.service lxc.service lxc-net.service`
 
 // imageSuite is the Debian release of it.
 const imageSuite = "bookworm"
@@ -22,7 +26,7 @@ const imageSuite = "bookworm"
 // debianImage returns the directory of a Debian, which nobody may change. It is made
 // by mmdebstrap where there is none for these packages yet, which takes half a minute
 // or, with a slow mirror, some: whoever comes while it is made waits at a lock file.
-// It is kept in the user's cache directory, about 300 MB, for whoever comes later.
+// It is kept in the user's cache directory, about 350 MB, for whoever comes later.
 func debianImage() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -32,7 +36,7 @@ func debianImage() (string, error) {
 	if err := os.MkdirAll(cache, 0o755); err != nil { //nolint:gosec // processes of other uids run from it
 		return "", err
 	}
-	sum := sha256.Sum256([]byte(imageSuite + " " + imagePackages))
+	sum := sha256.Sum256([]byte(imageSuite + " " + imagePackages + " " + imageHook))
 	image := filepath.Join(cache, hex.EncodeToString(sum[:8]))
 	lock, err := os.OpenFile(image+".lock", os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o600) //nolint:gosec // ours
 	if err != nil {
@@ -62,7 +66,7 @@ func buildImage(image string) error {
 	}
 	cmd := command("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
 		"mmdebstrap", "--mode=root", "--format=directory", "--variant=minbase", "--include="+imagePackages,
-		imageSuite, unfinished)
+		"--customize-hook="+imageHook, imageSuite, unfinished)
 	// The signal comes when the thread ends that started it, not only the process.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -80,7 +80,7 @@ func TestNothingIsLeft(t *testing.T) {
 	})
 	check()
 	t.Run("machine", func(t *testing.T) {
-		m := BootSystemd(t)
+		m := BootSystemd(t, MachineConfig{})
 		must(t, m.Nspawn(t, "bb").Start())
 		check = leftovers(t, m.Host().CgroupRoot(), m.Host().Dir())
 	})

@@ -25,25 +25,34 @@ type Machine struct {
 	ended  chan struct{}
 }
 
+// MachineConfig says what a machine is like.
+type MachineConfig struct {
+	// Broker makes dbus-broker the system bus, in place of dbus-daemon.
+	Broker bool
+}
+
 // shared is where the machine has the directory [Machine.Shared].
 const shared = "/mnt"
 
 // nspawnScript boots the system $1 under the name $2, with the directory $3 shared,
-// in a cgroup of its own. systemd-nspawn locks a system that it boots from, by a file
-// beside it, hence the bind mount: several may run from one image.
+// in a cgroup of its own. What is written goes to memory, so that several may run from
+// one image. If $4 is not empty the alias dbus.service is that unit's, as
+// systemctl enable would make it.
 const nspawnScript = `set -eu
-mkdir -p /sys/fs/cgroup/machine /run/cttest-machine/root
+cd /run
+mkdir -p /sys/fs/cgroup/machine cttest-machine/root cttest-machine/upper cttest-machine/work
 echo $$ >/sys/fs/cgroup/machine/cgroup.procs
-mount --bind "$1" /run/cttest-machine/root
+mount -t overlay -o "lowerdir=$1,upperdir=cttest-machine/upper,workdir=cttest-machine/work" overlay cttest-machine/root
+[ -z "$4" ] || ln -s "/lib/systemd/system/$4" cttest-machine/root/etc/systemd/system/dbus.service
 exec systemd-nspawn --quiet --register=no --keep-unit --directory=/run/cttest-machine/root --machine="$2" \
-	--private-network --volatile=overlay --capability=all --bind="$3:` + shared + `" \
+	--private-network --capability=all --bind="$3:` + shared + `" \
 	--kill-signal=SIGRTMIN+3 --notify-ready=yes --console=pipe --boot systemd.show_status=0
 `
 
 // BootSystemd boots a Debian and returns when systemd says that it is up. The first
 // call on a machine installs that Debian to the user's cache directory, with
 // mmdebstrap and a Debian mirror. The machine goes when the test ends.
-func BootSystemd(tb testing.TB) *Machine {
+func BootSystemd(tb testing.TB, conf MachineConfig) *Machine {
 	tb.Helper()
 	requireTools(tb, "systemd-nspawn", "systemd-container", "mmdebstrap", "mmdebstrap", "busybox", "busybox-static")
 	image, err := debianImage()
@@ -51,14 +60,14 @@ func BootSystemd(tb testing.TB) *Machine {
 		tb.Fatalf("cttest: %v", err)
 	}
 	m := &Machine{host: NewHost(tb), ended: make(chan struct{})}
-	if err := m.boot(image); err != nil {
+	if err := m.boot(image, conf); err != nil {
 		said := m.said()
 		tb.Fatalf("cttest: boot systemd: %v\n%s", err, said)
 	}
 	return m
 }
 
-func (m *Machine) boot(image string) error {
+func (m *Machine) boot(image string, conf MachineConfig) error {
 	files := m.Shared()
 	if err := os.Mkdir(files, 0o755); err != nil { //nolint:gosec // daemons in the machine run from it
 		return err
@@ -75,7 +84,11 @@ func (m *Machine) boot(image string) error {
 	if m.log, err = os.Create(filepath.Join(m.host.dir, "boot.log")); err != nil {
 		return err
 	}
-	cmd := m.host.Command("/bin/sh", "-c", nspawnScript, "cttest-machine", image, m.host.unique(), files)
+	bus := ""
+	if conf.Broker {
+		bus = "dbus-broker.service"
+	}
+	cmd := m.host.Command("/bin/sh", "-c", nspawnScript, "cttest-machine", image, m.host.unique(), files, bus)
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+notify, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1")
 	cmd.Stdout, cmd.Stderr = m.log, m.log
 	if err := cmd.Start(); err != nil {

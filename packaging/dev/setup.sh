@@ -8,6 +8,8 @@ test)
 	wanted="ca-certificates dbus dbus-broker dbus-tests gcc iproute2 libc6-dev libglib2.0-bin systemd"
 	# Real containers.
 	wanted="$wanted busybox-static conmon crun findutils iptables lxc mmdebstrap mount netavark podman systemd-container tar util-linux"
+	# Packages, and what is said against them.
+	wanted="$wanted gzip lintian rpm"
 	;;
 *)
 	echo "usage: $0 run|test" >&2

@@ -1,0 +1,50 @@
+package boottest
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/osctl/eventd/dbusapi/bustest"
+)
+
+// TestActivation wants a call to start the service, and a restart of the bus to leave
+// it running.
+func TestActivation(t *testing.T) {
+	eachBus(t, func(t *testing.T, s *system) {
+		s.run("systemctl", "stop", unit)
+		if out := s.run("busctl", "list", "--activatable", "--no-legend"); !strings.Contains(out, service+" ") {
+			t.Errorf("the bus cannot activate it:\n%s", out)
+		}
+		c := s.client(memberUID)
+		if _, err := c.Call(bounded(t), deeds()["ListInterfaces"]); err != nil {
+			t.Error("a call while the service is stopped:", err)
+		}
+		if got := s.show(unit, "ActiveState"); got != "active" {
+			t.Errorf("after a call the unit is %s", got)
+		}
+
+		// Everybody may introspect, and so start it; who starts it may do no more than before.
+		s.run("systemctl", "stop", unit)
+		c = s.client(userUID)
+		if _, err := c.Call(bounded(t), deeds()["ListInterfaces"]); bustest.ErrorName(err) != accessDenied {
+			t.Errorf("a call without the right while it is stopped: %v", err)
+		}
+		if _, err := c.Call(bounded(t), deeds()["Introspect"]); err != nil {
+			t.Errorf("Introspect while it is stopped: %v", err)
+		}
+		if _, err := c.Call(bounded(t), deeds()["ListInterfaces"]); bustest.ErrorName(err) != accessDenied {
+			t.Errorf("a call without the right: %v", err)
+		}
+
+		s.run("systemctl", "start", unit)
+		pid := s.show(unit, "MainPID")
+		s.run("systemctl", "restart", "dbus")
+		s.until("the service is back on the new bus", func() bool {
+			_, err := s.Exec("busctl", "--timeout=1", "--auto-start=no", "call", service, object, "org.freedesktop.DBus.Peer", "Ping")
+			return err == nil
+		})
+		if now := s.show(unit, "MainPID"); now != pid {
+			t.Errorf("the restart of the bus made process %s of %s", now, pid)
+		}
+	})
+}

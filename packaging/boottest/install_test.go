@@ -1,0 +1,49 @@
+package boottest
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// TestInstalled looks at what an installation leaves: a service that runs, confined.
+func TestInstalled(t *testing.T) {
+	eachBus(t, func(t *testing.T, s *system) {
+		if got := s.show(unit, "ActiveState") + " " + s.show(unit, "UnitFileState"); got != "active enabled" {
+			t.Errorf("the unit is %s", got)
+		}
+		if out := s.run("systemd-analyze", "verify", "--man=no", unit, "dbus-org.osctl.Eventd.service"); out != "" {
+			t.Errorf("systemd-analyze verify says\n%s", out)
+		}
+		exposure(t, s)
+		// Under the unit's confinement the service lacks nothing.
+		if out := s.run("busctl", "get-property", service, object, service, "Missing"); strings.TrimSpace(out) != "as 0" {
+			t.Errorf("missing: %s", out)
+		}
+		status := s.run("cat", "/proc/"+s.show(unit, "MainPID")+"/status")
+		for _, want := range []string{"CapEff:\t0000000000001800\n", "CapBnd:\t0000000000001800\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n"} {
+			if !strings.Contains(status, want) {
+				t.Errorf("the process's status is without %q:\n%s", want, status)
+			}
+		}
+		if owner := strings.TrimSpace(s.run("stat", "-c", "%U:%G %a", "/var/lib/osctl-eventd")); owner != "osctl-eventd:osctl-eventd 700" {
+			t.Errorf("the state directory is %s", owner)
+		}
+	})
+}
+
+// exposure holds the unit against what systemd-analyze thinks of its confinement.
+func exposure(t *testing.T, s *system) {
+	t.Helper()
+	const limit = 1.5
+	out := s.run("systemd-analyze", "security", unit)
+	found := regexp.MustCompile(`Overall exposure level for \S+: (\d+\.\d+)`).FindStringSubmatch(out)
+	if found == nil {
+		t.Fatalf("systemd-analyze security says\n%s", out)
+	}
+	if level, err := strconv.ParseFloat(found[1], 64); err != nil || level > limit {
+		t.Errorf("exposure %s, want at most %v\n%s", found[1], limit, out)
+	}
+	t.Logf("exposure %s", found[1])
+}

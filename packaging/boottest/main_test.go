@@ -1,0 +1,70 @@
+package boottest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// patience is how long a test waits for what must come. It is no measure of speed.
+const patience = 60 * time.Second
+
+// The versions of the package that are tested.
+const (
+	firstVersion  = "1.0.0"
+	secondVersion = "1.0.1"
+)
+
+// packages is the directory with the packages, built once.
+var packages string //nolint:gochecknoglobals // set by TestMain alone
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "boottest-")
+	if err == nil {
+		packages = dir
+		err = buildPackages()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "build the packages:", err)
+		_ = os.RemoveAll(dir)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(dir)
+		os.Exit(code)
+	}))
+}
+
+// buildPackages builds the programs and both packages as the Makefile does, but
+// leaves the tree alone.
+func buildPackages() error {
+	for _, version := range []string{firstVersion, secondVersion} {
+		bin := filepath.Join(packages, version)
+		build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version="+version, "-o", bin+"/", "./cmd/...")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		pack := exec.Command("packaging/package.sh", "deb", version)
+		pack.Env = append(os.Environ(), "BIN="+bin, "DIST="+packages)
+		for _, cmd := range []*exec.Cmd{build, pack} {
+			cmd.Dir = "../.."
+			if out, err := cmd.CombinedOutput(); err != nil {
+				return fmt.Errorf("%v: %w\n%s", cmd.Args, err, out)
+			}
+		}
+	}
+	return nil
+}
+
+// deb returns the file of a package.
+func deb(t *testing.T, version string) string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(packages, "osctl-eventd_"+version+"_*.deb"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("package of version %s: %q, %v", version, found, err)
+	}
+	return found[0]
+}

@@ -1,0 +1,212 @@
+package boottest
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/osctl/eventd/dbusapi/bustest"
+)
+
+const accessDenied = "org.freedesktop.DBus.Error.AccessDenied"
+
+// deeds are what one may do with the service, each a call that it would answer.
+func deeds() map[string]*bustest.Message {
+	call := func(iface, member, signature string, body *bustest.Body) *bustest.Message {
+		m := bustest.MethodCall(service, object, iface, member)
+		if body != nil {
+			m.Signature, m.Body = signature, body.Bytes()
+		}
+		return m
+	}
+	body := func() *bustest.Body { return new(bustest.Body) }
+	return map[string]*bustest.Message{
+		"Introspect":     call("org.freedesktop.DBus.Introspectable", "Introspect", "", nil),
+		"Ping":           call("org.freedesktop.DBus.Peer", "Ping", "", nil),
+		"Get":            call("org.freedesktop.DBus.Properties", "Get", "ss", body().String(service).String("Version")),
+		"GetAll":         call("org.freedesktop.DBus.Properties", "GetAll", "s", body().String(service)),
+		"WaitEvents":     call(service, "WaitEvents", "sa{sv}uu", body().String("oldest").Dict().Uint32(1).Uint32(0)),
+		"ListInterfaces": call(service, "ListInterfaces", "a{sv}", body().Dict()),
+		"ListContainers": call(service, "ListContainers", "a{sv}", body().Dict()),
+		"Report":         call(service, "Report", "sa{sv}", body().String("probe").Dict("by", "deed")),
+		"ReportBatch":    call(service, "ReportBatch", "a(sa{sv})", body().Array(8, func(*bustest.Body) {})),
+	}
+}
+
+// Sets of deeds. signals stands for receiving them.
+var (
+	looking   = []string{"Introspect", "Ping"}
+	reading   = []string{"Get", "GetAll", "WaitEvents", "ListInterfaces", "ListContainers", "signals"}
+	reporting = []string{"Report", "ReportBatch"}
+)
+
+// rights are who may do what, by uid.
+type rights map[uint32][]string
+
+// closed is what holds without drop-ins.
+func closed() rights {
+	return rights{
+		0:           slices.Concat(looking, reading, reporting),
+		memberUID:   slices.Concat(looking, reading),
+		userUID:     looking,
+		reporterUID: looking,
+	}
+}
+
+// TestRights wants everybody to have the rights that they should have, and no others,
+// without drop-ins and with each of the examples.
+func TestRights(t *testing.T) {
+	eachBus(t, func(t *testing.T, s *system) {
+		checkRights(t, s, "closed", closed())
+
+		open := closed()
+		for uid := range open {
+			open[uid] = slices.Compact(slices.Sorted(slices.Values(slices.Concat(open[uid], reading))))
+		}
+		withDropIn(s, "open-reading.conf", func() { checkRights(t, s, "open-reading.conf", open) })
+
+		reporter := closed()
+		reporter[reporterUID] = slices.Concat(looking, reporting)
+		withDropIn(s, "reporter.conf", func() { checkRights(t, s, "reporter.conf", reporter) })
+
+		checkRights(t, s, "closed again", closed())
+	})
+}
+
+// withDropIn does something while an example is used as its comment says.
+func withDropIn(s *system, example string, do func()) {
+	s.t.Helper()
+	const dir = "/etc/dbus-1/system.d/"
+	text := s.run("cat", "/usr/share/doc/osctl-eventd/examples/"+example)
+	_, command, ok := strings.Cut(text, "install -m 644 ")
+	command, _, _ = strings.Cut(command, "\n")
+	if !ok || !strings.HasPrefix(command, example+" "+dir) {
+		s.t.Fatalf("%s does not say how to install it: %q", example, command)
+	}
+	s.shell("cd /usr/share/doc/osctl-eventd/examples; install -m 644 " + command)
+	s.run("systemctl", "reload", "dbus")
+	do()
+	s.run("rm", strings.Fields(command)[1])
+	s.run("systemctl", "reload", "dbus")
+}
+
+// checkRights tries everything as everybody.
+func checkRights(t *testing.T, s *system, state string, want rights) {
+	t.Helper()
+	clients := map[uint32]*bustest.Client{}
+	for uid := range want {
+		clients[uid] = s.client(uid)
+		for _, deed := range looking { // and the service is there
+			if _, err := clients[uid].Call(bounded(t), deeds()[deed]); err != nil {
+				t.Errorf("%s: uid %d: %s: %v", state, uid, deed, err)
+			}
+		}
+		if err := requestName(t, clients[uid]); bustest.ErrorName(err) != accessDenied {
+			t.Errorf("%s: uid %d may own the name: %v", state, uid, err)
+		}
+	}
+	for uid, c := range clients {
+		for deed, m := range deeds() {
+			_, err := c.Call(bounded(t), m)
+			switch may := slices.Contains(want[uid], deed); {
+			case may && err != nil:
+				t.Errorf("%s: uid %d may not %s: %v", state, uid, deed, err)
+			case !may && bustest.ErrorName(err) != accessDenied:
+				t.Errorf("%s: uid %d may %s: %v", state, uid, deed, err)
+			}
+		}
+	}
+	checkSignals(t, state, clients, want)
+	checkUnicast(t, s, state, clients)
+	for _, c := range clients {
+		_ = c.Close()
+	}
+}
+
+func requestName(t *testing.T, c *bustest.Client) error {
+	t.Helper()
+	const doNotQueue = 4
+	_, err := c.CallDriver(bounded(t), "RequestName", "su", new(bustest.Body).String(service).Uint32(doNotQueue))
+	return err
+}
+
+// checkSignals reports an event and looks who is told. A signal that everybody may
+// receive follows it, so what did not come by then does not.
+func checkSignals(t *testing.T, state string, clients map[uint32]*bustest.Client, want rights) {
+	t.Helper()
+	const barrier = "org.example.Barrier"
+	for _, c := range clients {
+		for _, rule := range []string{"type='signal',interface='" + service + "'", "type='signal',interface='" + barrier + "'"} {
+			if _, err := c.CallDriver(bounded(t), "AddMatch", "s", new(bustest.Body).String(rule)); err != nil {
+				t.Fatal("AddMatch:", err)
+			}
+		}
+	}
+	root := clients[0]
+	if _, err := root.Call(bounded(t), deeds()["Report"]); err != nil {
+		t.Fatal("Report:", err)
+	}
+	awaitSignal(t, root, service) // the bus has passed it on by then
+	signal := &bustest.Message{Type: bustest.TypeSignal, Serial: root.NextSerial(), Path: "/", Interface: barrier, Member: "Barrier"}
+	must(t, root.Send(bounded(t), signal.Marshal()))
+	for uid, c := range clients {
+		told := uid == 0
+		for _, iface := range awaitSignal(t, c, barrier) {
+			told = told || iface == service
+		}
+		if may := slices.Contains(want[uid], "signals"); told != may {
+			t.Errorf("%s: uid %d receives signals: %v, want %v", state, uid, told, may)
+		}
+	}
+}
+
+// awaitSignal receives until a signal of an interface comes, and returns the
+// interfaces of those that came before.
+func awaitSignal(t *testing.T, c *bustest.Client, iface string) []string {
+	t.Helper()
+	var before []string
+	for {
+		m, err := c.Receive(bounded(t))
+		if err != nil {
+			t.Fatalf("waiting for a signal of %s: %v", iface, err)
+		}
+		if m.Type == bustest.TypeSignal && m.Interface == iface {
+			return before
+		}
+		before = append(before, m.Interface)
+	}
+}
+
+// checkUnicast has everybody send signals and replies to the service, to its name and
+// to its connection. It counts what it got and did not ask for.
+func checkUnicast(t *testing.T, s *system, state string, clients map[uint32]*bustest.Client) {
+	t.Helper()
+	ignored := func() string {
+		out := s.run("busctl", "get-property", service, object, service, "Counters")
+		_, out, _ = strings.Cut(out, `"messages_ignored" `)
+		out, _, _ = strings.Cut(out, " ")
+		return out
+	}
+	reply, err := clients[0].CallDriver(bounded(t), "GetNameOwner", "s", new(bustest.Body).String(service))
+	must(t, err)
+	unique, err := reply.FirstString()
+	must(t, err)
+	before := ignored()
+	for _, c := range clients {
+		for _, destination := range []string{service, unique} {
+			signal := &bustest.Message{
+				Type: bustest.TypeSignal, Serial: c.NextSerial(), Path: object, Interface: service, Member: "Event", Destination: destination,
+			}
+			must(t, c.Send(bounded(t), signal.Marshal()))
+			answer := &bustest.Message{Type: bustest.TypeReturn, Serial: c.NextSerial(), ReplySerial: 1, Destination: destination}
+			must(t, c.Send(bounded(t), answer.Marshal()))
+		}
+		// What it sent has been dealt with when this is answered.
+		if _, err := c.Call(bounded(t), deeds()["Ping"]); err != nil {
+			t.Errorf("%s: Ping after unicast signals: %v", state, err)
+		}
+	}
+	if after := ignored(); after != before {
+		t.Errorf("%s: the service got messages that it did not ask for: %q, before %q", state, after, before)
+	}
+}

@@ -1,0 +1,145 @@
+package boottest
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/netwatch/cttest"
+)
+
+const (
+	service = "org.osctl.Eventd"
+	object  = "/org/osctl/Eventd"
+	unit    = "osctl-eventd.service"
+)
+
+// Users of a [system], beside root.
+const (
+	userUID     = 2001 // plain
+	memberUID   = 2002 // a member of the group osctl-eventd
+	reporterUID = 2003 // plain, named in an example
+)
+
+// system is a booted Debian with the package installed.
+type system struct {
+	*cttest.Machine
+	t       *testing.T
+	bus     *bustest.Bus
+	members uint32 // gid of the group osctl-eventd
+}
+
+// eachBus runs a test on a system with each of the two message buses.
+func eachBus(t *testing.T, test func(t *testing.T, s *system)) {
+	t.Helper()
+	for _, kind := range bustest.Kinds() {
+		t.Run(kind.String(), func(t *testing.T) { test(t, install(t, kind)) })
+	}
+}
+
+// boot boots a system without the package.
+func boot(t *testing.T, kind bustest.Kind) *system {
+	t.Helper()
+	m := cttest.BootSystemd(t, cttest.MachineConfig{Broker: kind == bustest.Broker})
+	s := &system{Machine: m, t: t, bus: bustest.Attach(t, kind, m.Path("/run/dbus"))}
+	t.Cleanup(func() {
+		if t.Failed() {
+			journal, _ := m.Exec("journalctl", "--no-pager", "-o", "short-precise", "-n", "200")
+			t.Logf("the system's journal:\n%s", journal)
+		}
+	})
+	if want := map[bustest.Kind]string{bustest.Daemon: "dbus-daemon", bustest.Broker: "dbus-broker-lau"}[kind]; true {
+		if got := s.run("ps", "-o", "comm=", s.show("dbus.service", "MainPID")); strings.TrimSpace(got) != want {
+			t.Fatalf("the system bus is %q, want %q", got, want)
+		}
+	}
+	return s
+}
+
+// install boots a system, makes its users, and installs the first version.
+func install(t *testing.T, kind bustest.Kind) *system {
+	t.Helper()
+	s := boot(t, kind)
+	s.run("apt-get", "install", "-q", "-y", s.copyIn(deb(t, firstVersion)))
+	s.run("useradd", "-u", "2001", "user")
+	s.run("useradd", "-u", "2002", "-G", "osctl-eventd", "member")
+	s.run("useradd", "-u", "2003", "reporter")
+	s.members = s.number(strings.Split(s.run("getent", "group", "osctl-eventd"), ":")[2])
+	return s
+}
+
+// copyIn copies a file into the system and returns its path there.
+func (s *system) copyIn(file string) string {
+	s.t.Helper()
+	path, err := s.CopyIn(file)
+	must(s.t, err)
+	return path
+}
+
+// run runs a command in the system that must succeed, and returns what it printed.
+func (s *system) run(name string, args ...string) string {
+	s.t.Helper()
+	out, err := s.Exec(name, args...)
+	must(s.t, err)
+	return out
+}
+
+// shell is run for lines of sh(1).
+func (s *system) shell(lines string) {
+	s.t.Helper()
+	s.run("/bin/sh", "-ec", lines)
+}
+
+// show returns a property of a unit.
+func (s *system) show(unit, property string) string {
+	s.t.Helper()
+	return strings.TrimSpace(s.run("systemctl", "show", "--value", "--property="+property, unit))
+}
+
+// until waits until something is so.
+func (s *system) until(what string, ok func() bool) {
+	s.t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); !ok(); <-tick.C {
+		if time.Now().After(end) {
+			s.t.Fatalf("not so within %v: %s", patience, what)
+		}
+	}
+}
+
+// client connects to the system bus as a user.
+func (s *system) client(uid uint32) *bustest.Client {
+	s.t.Helper()
+	groups := []uint32{}
+	if uid == memberUID {
+		groups = append(groups, s.members)
+	}
+	return s.bus.ClientAs(s.t, uid, bustest.WithGroups(uid, groups...))
+}
+
+// bounded is a context for one thing that must come.
+func bounded(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// number reads a number that a command printed.
+func (s *system) number(text string) uint32 {
+	s.t.Helper()
+	n, err := strconv.ParseUint(strings.TrimSpace(text), 10, 32)
+	must(s.t, err)
+	return uint32(n)
+}

@@ -1,0 +1,11 @@
+#!/bin/sh
+# version.sh VERSION: prints a version for packages. A tag gives its own (v1.2.3 is 1.2.3,
+# v1.2.3-4-gabcdef is newer than that); what is no tag gets one that is older than any.
+set -eu
+version=${1#v}
+case $version in
+[0-9]*.[0-9]*) ;;
+*) version=0.0.0~git$(git rev-list --count HEAD 2>/dev/null || echo 0).$version ;;
+esac
+# A hyphen would begin a Debian revision.
+printf '%s\n' "$version" | tr - +
