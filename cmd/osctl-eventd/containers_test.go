@@ -65,7 +65,15 @@ func runDaemon(t testing.TB, cmd *exec.Cmd, path func(string) string, signal fun
 // daemonOn starts a daemon on a host of containers.
 func daemonOn(t testing.TB, h *cttest.Host) *daemonProcess {
 	t.Helper()
-	cmd := h.Command(filepath.Join(programs, "osctl-eventd"), "--bus", busPrivate)
+	return daemonBy(t, h)
+}
+
+// daemonBy starts a daemon on a host of containers, by a command that gets the daemon's
+// as arguments and becomes it.
+func daemonBy(t testing.TB, h *cttest.Host, command ...string) *daemonProcess {
+	t.Helper()
+	command = append(command, filepath.Join(programs, "osctl-eventd"), "--bus", busPrivate)
+	cmd := h.Command(command[0], command[1:]...)
 	return runDaemon(t, cmd, func(socket string) string { return socket }, func(s syscall.Signal) error { return cmd.Process.Signal(s) })
 }
 

@@ -116,7 +116,7 @@ func benchmarkHost(b *testing.B, containers, processes int, path func(int) strin
 		measure(b, func() {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			f.walks.next, f.scans.next = time.Time{}, time.Now().Add(time.Hour)
+			f.looks.next, f.looks.broke, f.walks.next, f.scans.next = time.Time{}, time.Time{}, time.Time{}, time.Now().Add(time.Hour)
 		}, func() { f.Find(b.Context(), nobody) }, nothing)
 	})
 	b.Run("all processes", func(b *testing.B) {

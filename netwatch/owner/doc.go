@@ -34,29 +34,41 @@
 // wins over a name below /run/netns; names that runtimes give (cni-UUID,
 // netns-UUID, UUID) count only when no cgroup came up within two seconds.
 //
-// # Walks and their pace
+// # Looks, walks and their pace
 //
-// A walk is made for an nsid that is not known, and learns what it comes by. First it asks
-// the containers whose nsid was forgotten; then it looks for new cgroups,
-// where one that is as it was costs one stat; then it checks the other containers by
-// one query each; then it looks at names. It stops when it has what was asked for; when
-// walks follow each other as soon as they may, only once all that is new was asked.
-// Cgroups inside of a container's, beyond 16 levels or beyond 20,000 in a hierarchy
-// are not walked.
+// What is asked about is the present: a container that is gone cannot be asked any more, and
+// the kernel keeps nothing of whose its namespace was. So all depends on asking at
+// once, and on that being quick however many containers there are.
 //
-// Walks may take a twentieth of a processor, so that no storm of foreign namespaces costs
-// more. What they do not use is saved up, to 60 ms of processor time at most; beyond
-// that a walk is followed by a rest of 20 times the rest of its cost. After any walk
-// no other may start for 5 ms; when walks find nothing new, for 10, 20 and so on to 200 ms,
+// Find for an nsid that is not known looks at what is new: first it asks containers whose init
+// is known and had no nsid yet; then it reads what inotify watches tell of cgroups that
+// were made, and asks those that are containers'; then those whose nsid was forgotten. With
+// 500 containers that are not new this is some 20 µs, and 100 to 300 for a new one. The
+// watches are read by Find alone, so cgroups that come and go wake nobody. They are on
+// cgroups that are no container's, and on those of which the table in rules.go says that
+// they last, never in what a container is given.
+//
+// If that did not find it Find walks: over all cgroups, as long as not all are watched;
+// it checks the other containers by one query each; it looks at names. It learns what it
+// comes by. Cgroups inside of a container's, beyond 16 levels or beyond 20,000 in a hierarchy
+// are not walked. The last resort, for an nsid that was not found before, is
+// to ask about every process (some 7 µs each).
+//
+// Looks may take a twentieth of a processor, and so may walks, so that no storm of foreign
+// namespaces costs more. What they do not use is saved up, to 60 ms of processor time at
+// most; beyond that a rest of 20 times the rest of the cost follows. To look for a namespace the
+// first time needs no other rest, to look again one of 1 to 10 ms, as more and
+// more are in vain. Half a millisecond for each owner that is found is free: that is work
+// done once, and about a hundredth of what the start of a container costs. Walks
+// rest 5 ms at least; when they find nothing new 10, 20 and so on to 200 ms,
 // which is short enough to try again while an event waits for its owner (500 ms). After
-// a walk that found something new it is at most 200 ms.
+// a walk that found something new it is at most 200 ms. After the last resort it
+// is 50 times what it took, and a second at least: a fiftieth of a processor.
 //
-// So a container that is gone within some 10 ms, in a crowd of others that start with
-// it, may be gone before a walk sees it.
-//
-// The last resort is to ask about every process (some 7 µs each). It is for an nsid that
-// a walk has failed to find before, and followed by a rest of 50 times what it
-// took, and a second at least: a fiftieth of a processor.
+// So what has no owner in the end is a container whose init dies before this process
+// gets a processor after its veth was given to it. Of 200 LXC containers that were started
+// 8 at a time and killed as soon as they ran, on two processors with twice as much else
+// to do, that were 1 to 4 at ordinary priority, at most 1 at nice -10, and none at chrt --rr.
 //
 // # Limits
 //

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // fakeHost is a tree of cgroups, a proc and a kernel that answers as told.
@@ -24,6 +26,7 @@ type fakeHost struct {
 	err     error
 	weak    bool // no pidfd
 	closed  bool
+	blind   bool // no inotify
 }
 
 func newHost(t testing.TB) *fakeHost {
@@ -46,7 +49,24 @@ func (h *fakeHost) finder() *Finder {
 	h.t.Helper()
 	f, err := newFinder(Config{Cgroup: h.dir("cgroup"), Proc: h.dir("proc"), Netns: h.dir("netns")}, h)
 	must(h.t, err)
+	h.t.Cleanup(f.watches.close)
+	if h.blind {
+		f.watches.close()
+		f.watches.err = unix.EMFILE
+	}
 	return f
+}
+
+// eachWay runs a test with watches and without.
+func eachWay(t *testing.T, run func(t *testing.T, h *fakeHost)) {
+	t.Helper()
+	for _, blind := range []bool{false, true} {
+		t.Run(fmt.Sprintf("blind=%v", blind), func(t *testing.T) {
+			h := newHost(t)
+			h.blind = blind
+			run(t, h)
+		})
+	}
 }
 
 func (h *fakeHost) cgroup(path string) {

@@ -61,14 +61,17 @@ type Finder struct {
 	epoch  uint64              // the number of Forgets so far
 	stamp  uint64              // that of the newest entry
 	missed map[int32]time.Time // nsids that walks did not find: since when
+	looks  pace                // at what is new
 	walks  pace                // over cgroups and names
 	scans  pace                // over all processes
 	lacks  [lackKinds]string
 
 	// What follows belongs to Find.
 	hierarchies []*hierarchy
-	own         int32     // nsid of the namespace that counts, as of this walk
+	own         int32 // nsid of the namespace that counts, as of this walk
+	watches     *watches
 	turn        uint64    // number of this walk
+	pass        uint64    // number of the pass over nodes
 	now         time.Time // when this walk began
 	lastFault   string
 	held        *regexp.Regexp
@@ -114,15 +117,18 @@ func newFinder(config Config, k kernel) (*Finder, error) {
 	f := &Finder{
 		log: config.Log, config: config, proc: config.Proc, rules: matchers, kernel: k,
 		known: map[int32]entry{}, missed: map[int32]time.Time{},
-		walks: cgroupPace(), scans: processPace(),
-		own: none, held: regexp.MustCompile(runtimeNames),
+		looks: lookPace(), walks: cgroupPace(), scans: processPace(),
+		watches: openWatches(), own: none, held: regexp.MustCompile(runtimeNames),
 	}
 	f.probe()
 	return f, nil
 }
 
-// Close closes the socket.
-func (f *Finder) Close() error { return f.kernel.close() }
+// Close closes the sockets.
+func (f *Finder) Close() error {
+	f.watches.close()
+	return f.kernel.close()
+}
 
 // Known returns the owner of an nsid if the map has it.
 func (f *Finder) Known(nsid int32) (Container, bool) {
@@ -132,16 +138,17 @@ func (f *Finder) Known(nsid int32) (Container, bool) {
 	return e.Container, ok
 }
 
-// Find returns the owner of an nsid, and walks to find it if it is not known and a
-// walk is due. What the map says after the walk is the answer, so an nsid that was
-// forgotten meanwhile has none. A context that ends ends the walk.
+// Find returns the owner of an nsid, and looks for it if it is not known and to do so
+// is due: always for the first time. What the map says afterwards is the answer, so an
+// nsid that was forgotten meanwhile has none. A context that ends ends the search.
 func (f *Finder) Find(ctx context.Context, nsid int32) (Container, bool) {
 	if c, ok := f.Known(nsid); ok || nsid < 0 {
 		return c, ok
 	}
 	now := time.Now()
 	f.mu.Lock()
-	due := f.walks.due(now)
+	_, again := f.missed[nsid]
+	due := f.looks.due(now, again)
 	f.mu.Unlock()
 	if !due {
 		return Container{}, false
@@ -150,12 +157,12 @@ func (f *Finder) Find(ctx context.Context, nsid int32) (Container, bool) {
 	return f.Known(nsid)
 }
 
-// NextWalk returns when Find may walk again; the zero time is now. See the package
+// NextWalk returns when Find may look again for what it did not find; the zero time is now. See the package
 // for how often that is.
 func (f *Finder) NextWalk() time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.walks.next
+	return f.looks.next
 }
 
 // Forget drops what is known of an nsid. It is for RTM_DELNSID, after which the

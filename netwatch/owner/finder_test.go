@@ -195,7 +195,7 @@ func TestNotDueIsNoWalk(t *testing.T) {
 	}
 	h.init(100, "/lxc.payload.a", 5)
 	f.mu.Lock()
-	f.walks.next = time.Now().Add(time.Hour)
+	f.looks.broke = time.Now().Add(time.Hour)
 	f.mu.Unlock()
 	if c, ok := f.Find(t.Context(), 5); ok {
 		t.Errorf("found %v without a walk", c)

@@ -21,15 +21,16 @@ type group struct {
 	path string // in its hierarchy
 	dir  string // in the filesystem
 
-	born  time.Time // when a walk first saw it
-	turn  uint64    // the walk that asked last
-	due   bool      // there is no answer yet that counts
-	pid   int       // who was asked; 0 if it was empty
-	nsid  int32     // what was said; none
-	stamp uint64    // that of the entry in the map it led to
+	stirred time.Time // when something new was last seen of it
+	gone    bool      // the cgroup is
+	turn    uint64    // the walk that asked last
+	due     bool      // there is no answer yet that counts
+	pid     int       // who was asked; 0 if it was empty
+	nsid    int32     // what was said; none
+	stamp   uint64    // that of the entry in the map it led to
 }
 
-// settling is for how long a new container without an answer is asked in each walk.
+// settling is for how long a container without an answer is asked in each walk.
 const settling = 2 * time.Second
 
 // Limits of the search for the init of a container. Of those beyond nobody is asked.
@@ -57,9 +58,14 @@ const (
 // is one, as a container without a pid namespace of its own has none, it is that of the
 // first process whose namespace has an nsid.
 func (f *Finder) ask(g *group) {
+	ran := g.pid != 0
 	g.turn, g.due, g.pid, g.nsid = f.turn, false, 0, none
 	defer f.closeProcs()
-	for _, c := range f.candidates(g) {
+	candidates := f.candidates(g)
+	if ran && len(candidates) == 0 {
+		g.stirred = time.Time{} // it ended, rather than that it is about to begin
+	}
+	for _, c := range candidates {
 		nsid, stamp, err := f.query(g.Container, fromCgroup, c.pid, func() bool {
 			return slices.Contains(f.pids(c.dir), c.pid)
 		})
@@ -99,7 +105,7 @@ func (f *Finder) settled(g *group) bool {
 	}
 	if g.nsid == none {
 		// A container that is being started gets its namespace's id a moment later.
-		return f.now.Sub(g.born) > settling
+		return f.now.Sub(g.stirred) > settling
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

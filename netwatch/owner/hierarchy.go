@@ -17,9 +17,15 @@ type hierarchy struct {
 	line string // what names it in /proc/PID/cgroup: a controller, or "" for v2
 
 	top    *node
-	groups []*group          // of containers, nearest to the root first
+	groups []*group          // of containers
 	byPath map[string]*group // of containers, while there are several hierarchies
 	whole  int               // how many containers there were when all was walked last
+	size   int               // nodes below the top
+
+	followed  bool    // all cgroups are known, and watches tell of new ones
+	unwatched bool    // this walk came by one that is not watched, or did not see all
+	made      []*node // that watches told of, and nobody looked at yet
+	stale     bool    // groups has such as are gone
 }
 
 // v1Lines are the hierarchies of v1 of which one is enough, best first: a process

@@ -15,6 +15,7 @@ const (
 	lackQuery = iota
 	lackCgroup
 	lackLimit
+	lackWatch
 	lackProc
 	lackPidfd
 	lackNetns
@@ -26,6 +27,7 @@ var costs = [lackKinds]string{
 	lackQuery:  "RTM_GETNSID: the kernel does not say which namespace has which id: no container is recognised",
 	lackCgroup: "cgroups: no hierarchy can be read: only named network namespaces are recognised, no containers",
 	lackLimit:  "cgroups: there are too many: containers beyond the limit are recognised late, by their processes, if at all",
+	lackWatch:  "inotify: not all cgroups can be watched (fs.inotify.max_user_watches, max_user_instances): new containers are found by walks over all cgroups, more slowly, and may be gone by then",
 	lackProc:   "CAP_SYS_PTRACE: /proc hides processes of others (hidepid): a container that has several network namespaces may be taken for the wrong one of them, and its others are not recognised",
 	lackPidfd:  "pidfd_open: not there or not allowed: a process id that is reused within microseconds may name the wrong container",
 	lackNetns:  "named network namespaces: cannot be listed: they are not recognised",
@@ -62,6 +64,15 @@ func (f *Finder) lack(kind int, detail string) {
 	if detail != "" && old == "" {
 		f.log.Warn("something is missing to find owners", slog.String("what", costs[kind]), slog.String("detail", detail))
 	}
+}
+
+// lackWatches notes whether watches were missing in a whole pass.
+func (f *Finder) lackWatches() {
+	if f.watches.err != nil {
+		f.lack(lackWatch, f.watches.err.Error())
+		return
+	}
+	f.lack(lackWatch, "")
 }
 
 // probe finds out what is missing by trying.

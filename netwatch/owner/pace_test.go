@@ -27,25 +27,49 @@ func TestPace(t *testing.T) {
 		{60 * time.Millisecond, true, 200 * time.Millisecond},   // but it found something
 		{time.Hour, false, maxRest},
 	} {
-		p.done(now, c.cost, c.found)
+		found := 0
+		if c.found {
+			found = 1
+		}
+		p.done(now, c.cost, found)
 		if rest := p.next.Sub(now); rest != c.rest {
 			t.Errorf("step %d: rest of %v, want %v", i, rest, c.rest)
 		}
-		if p.due(p.next.Add(-1)) || !p.due(p.next) {
+		if p.due(p.next.Add(-1), true) || !p.due(p.next, true) {
 			t.Errorf("step %d: due at another time than next", i)
 		}
 	}
 	p.spent = 100 * time.Millisecond
 	now = now.Add(time.Second) // which makes up for 50 ms
-	p.done(now, 0, true)
+	p.done(now, 0, 1)
 	if p.spent != 50*time.Millisecond || p.next.Sub(now) != p.least {
 		t.Errorf("after a second %v are spent, rest of %v", p.spent, p.next.Sub(now))
 	}
 	s := processPace()
 	for _, cost := range []time.Duration{0, 50 * time.Millisecond} {
-		s.done(now, cost, false)
+		s.done(now, cost, 0)
 		if rest := s.next.Sub(now); rest != max(time.Second, 50*cost) {
 			t.Errorf("after all processes in %v a rest of %v", cost, rest)
 		}
+	}
+}
+
+// TestPaceOfLooks wants the first look for a namespace not to wait for what was not found
+// before, and what finds owners to cost nothing.
+func TestPaceOfLooks(t *testing.T) {
+	p, now := lookPace(), time.Now()
+	p.done(now, time.Millisecond, 0)
+	if p.due(now, true) || !p.due(now, false) {
+		t.Error("a look in vain does not delay the next for the same, or does for another")
+	}
+	for range 1000 {
+		p.done(now, 400*time.Microsecond, 1)
+	}
+	if p.spent != time.Millisecond {
+		t.Errorf("looks that found something cost %v", p.spent-time.Millisecond)
+	}
+	p.done(now, 60*time.Millisecond, 0) // 1 ms too much
+	if p.due(now.Add(20*time.Millisecond-1), false) || !p.due(now.Add(20*time.Millisecond), false) {
+		t.Errorf("the rest is until %v", p.broke.Sub(now))
 	}
 }

@@ -7,8 +7,10 @@ import (
 )
 
 // TestReboot is a container that gets a new namespace in the cgroup that it had.
-func TestReboot(t *testing.T) {
-	h := newHost(t)
+func TestReboot(t *testing.T) { eachWay(t, reboot) }
+
+func reboot(t *testing.T, h *fakeHost) {
+	t.Helper()
 	h.init(100, "/lxc.payload.a", 5)
 	h.init(200, "/lxc.payload.b", 6)
 	f := h.finder()
@@ -22,8 +24,10 @@ func TestReboot(t *testing.T) {
 }
 
 // TestReuse gives the nsid of a container that died to another, at once.
-func TestReuse(t *testing.T) {
-	h := newHost(t)
+func TestReuse(t *testing.T) { eachWay(t, reuse) }
+
+func reuse(t *testing.T, h *fakeHost) {
+	t.Helper()
 	f := h.finder()
 	for i := range 20 {
 		h.init(100+i, fmt.Sprintf("/lxc.payload.ct%d", i), 0)
@@ -39,8 +43,10 @@ func TestReuse(t *testing.T) {
 }
 
 // TestReuseInPlace makes cgroups anew under the same path.
-func TestReuseInPlace(t *testing.T) {
-	h := newHost(t)
+func TestReuseInPlace(t *testing.T) { eachWay(t, reuseInPlace) }
+
+func reuseInPlace(t *testing.T, h *fakeHost) {
+	t.Helper()
 	f := h.finder()
 	for i := range 20 {
 		path := "/osctl/pool.tank/group.default/user.1/ct.100/user-owned/lxc.payload.100"
@@ -51,8 +57,10 @@ func TestReuseInPlace(t *testing.T) {
 	}
 }
 
-func TestDiesMidway(t *testing.T) {
-	h := newHost(t)
+func TestDiesMidway(t *testing.T) { eachWay(t, diesMidway) }
+
+func diesMidway(t *testing.T, h *fakeHost) {
+	t.Helper()
 	h.init(100, "/lxc.payload.a", 5)
 	f := h.finder()
 	h.during = func(pid int) { h.during = nil; h.kill(pid) }
@@ -108,8 +116,10 @@ func TestForgetAlwaysDuringQuery(t *testing.T) {
 	wants(t, f, 5, "lxc:a")
 }
 
-func TestForgetAll(t *testing.T) {
-	h := newHost(t)
+func TestForgetAll(t *testing.T) { eachWay(t, forgetAll) }
+
+func forgetAll(t *testing.T, h *fakeHost) {
+	t.Helper()
 	h.init(100, "/lxc.payload.a", 5)
 	f := h.finder()
 	wants(t, f, 5, "lxc:a")

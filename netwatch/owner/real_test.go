@@ -129,7 +129,9 @@ func find(t testing.TB, f *Finder, nsid int32) (Container, bool) {
 func rested(f *Finder) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.walks.next, f.scans.next = time.Time{}, time.Time{}
+	for _, p := range []*pace{&f.looks, &f.walks, &f.scans} {
+		p.next, p.broke = time.Time{}, time.Time{}
+	}
 }
 
 func must(t testing.TB, err error) {

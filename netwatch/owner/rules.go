@@ -22,6 +22,10 @@ type rule struct {
 	// what the runtime runs beside the container, in the namespace of the host.
 	except string
 
+	// lasting says that the cgroup stays when the container stops, and the next run is
+	// in new ones inside of it, which the container itself cannot make there.
+	lasting bool
+
 	example string // a path that matches
 	is      Container
 }
@@ -33,7 +37,7 @@ func rules() []rule {
 	const uid = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
 	return []rule{
 		{
-			name: "osctl", pattern: `/osctl/pool\.(?P<pool>.+)/**/ct\.(?P<id>.+)/user-owned`,
+			name: "osctl", pattern: `/osctl/pool\.(?P<pool>.+)/**/ct\.(?P<id>.+)/user-owned`, lasting: true,
 			example: "/osctl/pool.tank/group.default/user.1/ct.100/user-owned/lxc.payload.100", is: Container{"tank", "100"},
 		},
 		{
@@ -64,13 +68,13 @@ func rules() []rule {
 		},
 		{
 			name: "kubelet with systemd", pattern: `(?:.+-)?kubepods(?:-besteffort|-burstable)?-pod(?P<id>[0-9a-f_]{32,36})\.slice`,
-			pool: "k8s", decode: dashes, except: `crio-conmon-.*`,
+			pool: "k8s", decode: dashes, except: `crio-conmon-.*`, lasting: true,
 			example: "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod" + strings.ReplaceAll(uid, "-", "_") +
 				".slice/cri-containerd-" + id + ".scope", is: Container{"k8s", uid},
 		},
 		{
 			name: "kubelet with cgroupfs", pattern: `kubepods/**/pod(?P<id>[0-9a-f-]{32,36})`,
-			pool: "k8s", except: `crio-conmon-.*`,
+			pool: "k8s", except: `crio-conmon-.*`, lasting: true,
 			example: "/kubepods/burstable/pod" + uid + "/crio-" + id, is: Container{"k8s", uid},
 		},
 		{

@@ -3,6 +3,7 @@ package owner
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,7 +18,8 @@ const (
 // fewKids is how many cgroups in one are asked for one by one rather than listed.
 const fewKids = 16
 
-// node is a cgroup that was seen, as it was then: most have not changed by the next
+// node is a cgroup that was seen, as it was then. When all are watched only what the
+// watches tell is looked at. When not: most have not changed by the next
 // walk, and to see that takes one stat. A cgroup has two links more than it has
 // others in it, and its inode is never given to another; so if the number of links
 // is what it was and those in it are still the same, there is no new one.
@@ -27,45 +29,69 @@ type node struct {
 	depth  int
 	ino    uint64
 	links  uint64
-	kids   []*node
-	listed bool   // kids are known
-	sure   bool   // the inode was seen in a listing by this walk
-	turn   uint64 // the walk that queued it last
-	seen   bool   // a walk looked at it
-	group  *group // if it is a container's; what is inside is not walked then
+	kids   map[string]*node // by name
+	listed bool             // kids are known
+	sure   bool             // the inode was seen in a listing by this pass
+	pass   uint64           // the pass that queued it last
+	seen   bool             // a pass looked at it
+	gone   bool             // it is no longer in its parent
+	watch  int32            // 0 is none
+	group  *group           // if it is a container's; what is inside is not walked then
 }
 
 // refresh brings what is known of a hierarchy up to date, level by level, but what is
 // new first, and asks containers that are new. When there is nothing new left
-// and what is wanted is known, it stops, unless that leaves too many containers
-// that may be gone. It returns false if it saw only a part.
+// and what is wanted is known, it stops, unless that leaves too many containers that may
+// be gone. It returns false if it saw only a part.
 func (f *Finder) refresh(ctx context.Context, h *hierarchy, wanted int32) bool {
 	if h.top == nil {
 		h.top = &node{}
 	}
-	h.top.sure = false
+	if h.followed && f.same(h, h.top, nil) {
+		return true
+	}
+	f.pass++
+	h.top.sure, h.unwatched = false, false
+	if f.watches.fd >= 0 {
+		f.watches.err = nil
+	}
 	f.queue, f.fresh = append(f.queue[:0], h.top), f.fresh[:0]
-	var groups, added []*group
-	old, fresh := 0, 0
+	// Once all is watched a walk costs next to nothing, so the way there is gone to the end.
+	enough := func() bool {
+		return (h.unwatched || f.watches.fd < 0) && len(h.groups) <= 2*h.whole+fewKids && f.has(wanted)
+	}
+	added := f.drain(ctx, h, enough)
+	whole := len(f.queue) == 0
+	f.settleGroups(h, added)
+	if whole {
+		h.whole = len(h.groups)
+		f.lackWatches()
+	}
+	h.followed = whole && !h.unwatched && f.watches.fd >= 0
+	return whole
+}
+
+// drain looks at what is queued and what comes of that, until there is no more or it is
+// enough. It returns the containers that are new.
+func (f *Finder) drain(ctx context.Context, h *hierarchy, enough func() bool) (added []*group) {
+	fresh, old := 0, 0
+	defer func() { f.queue, f.fresh = f.queue[old:], f.fresh[:0] }()
 	for ctx.Err() == nil {
 		var n *node
 		switch {
 		case fresh < len(f.fresh):
 			n = f.fresh[fresh]
 			fresh++
-		case old == len(f.queue):
-			h.whole = len(groups)
-			h.setGroups(groups, len(f.hierarchies) > 1)
-			return true
-		case len(h.groups)+len(added) <= 2*h.whole+fewKids && f.has(wanted):
-			h.setGroups(append(h.groups, added...), len(f.hierarchies) > 1)
-			return false
+		case old == len(f.queue) || enough != nil && enough():
+			return added
 		default:
 			n = f.queue[old]
 			old++
 		}
+		if n.gone {
+			continue
+		}
 		if g := f.step(h, n); g != nil {
-			groups = append(groups, g)
 			if !n.seen {
 				added = append(added, g)
 			}
@@ -73,8 +99,17 @@ func (f *Finder) refresh(ctx context.Context, h *hierarchy, wanted int32) bool {
 		}
 		n.seen = true
 	}
-	h.setGroups(append(h.groups, added...), len(f.hierarchies) > 1)
-	return false
+	return added
+}
+
+// settleGroups takes new containers, and drops those that are gone.
+func (f *Finder) settleGroups(h *hierarchy, added []*group) {
+	if len(added) == 0 && !h.stale {
+		return
+	}
+	h.stale = false
+	groups := append(h.groups, added...)
+	h.setGroups(slices.DeleteFunc(groups, func(g *group) bool { return g.gone }), len(f.hierarchies) > 1)
 }
 
 // step looks at a cgroup and queues what to look at next. It returns the container's
@@ -84,6 +119,9 @@ func (f *Finder) step(h *hierarchy, n *node) *group {
 	case n.group == nil:
 		f.push(h, f.visit(h, n))
 	case n.sure || f.same(h, n, nil):
+		if n.group.rule.lasting {
+			f.watches.add(h, n)
+		}
 		return n.group
 	default:
 		f.push(h, f.relist(h, n.parent))
@@ -92,10 +130,10 @@ func (f *Finder) step(h *hierarchy, n *node) *group {
 }
 
 // push queues nodes that this walk has not queued yet.
-func (f *Finder) push(h *hierarchy, kids []*node) {
+func (f *Finder) push(h *hierarchy, kids map[string]*node) {
 	for _, kid := range kids {
 		switch {
-		case kid.turn == f.turn:
+		case kid.pass == f.pass:
 			continue
 		case f.room() <= 0:
 			f.lack(lackLimit, h.dir)
@@ -105,7 +143,7 @@ func (f *Finder) push(h *hierarchy, kids []*node) {
 		default:
 			f.fresh = append(f.fresh, kid)
 		}
-		kid.turn = f.turn
+		kid.pass = f.pass
 	}
 }
 
@@ -127,15 +165,20 @@ func (h *hierarchy) setGroups(groups []*group, twins bool) {
 
 // visit returns the cgroups to look at next: those in one that is no container's, or
 // if that is not what it was any more, those that are in its parent now.
-func (f *Finder) visit(h *hierarchy, n *node) []*node {
+func (f *Finder) visit(h *hierarchy, n *node) map[string]*node {
+	// First: what comes while it is looked at is told twice rather than not at all.
+	f.watches.add(h, n)
 	var links uint64
 	if !f.same(h, n, &links) {
 		if n.parent == nil {
-			*n = node{} // unmounted, or mounted anew: from the start next time
+			f.drop(h, n) // unmounted, or mounted anew: from the start next time
+			*n = node{}
+			h.size, h.unwatched = 0, true
 			return nil
 		}
 		return f.relist(h, n.parent)
 	}
+	h.unwatched = h.unwatched || n.watch == 0
 	if n.depth >= maxDepth {
 		if links > 2 {
 			f.lack(lackLimit, h.dir)
@@ -162,7 +205,7 @@ func (f *Finder) same(h *hierarchy, n *node, links *uint64) bool {
 	if err := unix.Lstat(h.dir+n.path, &stat); err != nil || stat.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return false
 	}
-	if n.parent == nil && n.ino == 0 {
+	if n.ino == 0 { // the root, or one that a watch told of
 		n.ino = stat.Ino
 	}
 	if links != nil {
@@ -172,7 +215,7 @@ func (f *Finder) same(h *hierarchy, n *node, links *uint64) bool {
 }
 
 // relist lists a cgroup in which one was found to be gone, once in a walk.
-func (f *Finder) relist(h *hierarchy, n *node) []*node {
+func (f *Finder) relist(h *hierarchy, n *node) map[string]*node {
 	if n.links == 0 {
 		return nil // it was
 	}
@@ -181,39 +224,43 @@ func (f *Finder) relist(h *hierarchy, n *node) []*node {
 }
 
 // list returns the cgroups in one by reading the directory.
-func (f *Finder) list(h *hierarchy, n *node) []*node {
-	old := make(map[string]*node, len(n.kids))
-	for _, kid := range n.kids {
-		old[kid.path] = kid
-	}
-	kids := make([]*node, 0, len(n.kids)+1)
-	limit := len(n.kids) + max(f.room(), 0)
+func (f *Finder) list(h *hierarchy, n *node) map[string]*node {
+	old := n.kids
+	kids := make(map[string]*node, len(old)+1)
+	limit := len(old) + max(f.room(), 0)
 	whole := true
 	err := f.readDir(h.dir+n.path, func(name []byte, ino uint64) bool {
 		if whole = len(kids) < limit; !whole {
 			f.lack(lackLimit, h.dir)
 			return false
 		}
-		path := n.path + "/" + string(name)
-		kid := old[path]
+		kid := old[string(name)]
 		if kid == nil || kid.ino != ino {
-			kid = f.newNode(h, n, path, ino)
+			kid = f.newNode(h, n, string(name), ino)
+			h.size++
+		} else {
+			delete(old, string(name))
 		}
 		kid.sure = true
-		kids = append(kids, kid)
+		kids[string(name)] = kid
 		return true
 	})
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		f.fault(err)
 	}
+	for _, gone := range old {
+		f.drop(h, gone)
+	}
 	n.kids, n.listed = kids, err == nil && whole
+	h.unwatched = h.unwatched || !n.listed
 	return kids
 }
 
-func (f *Finder) newNode(h *hierarchy, parent *node, path string, ino uint64) *node {
+func (f *Finder) newNode(h *hierarchy, parent *node, name string, ino uint64) *node {
+	path := parent.path + "/" + name
 	n := &node{path: path, parent: parent, depth: parent.depth + 1, ino: ino}
 	if c, m := matchEnd(f.rules, split(path)); m != nil {
-		n.group = &group{Container: c, rule: m, path: path, dir: h.dir + path, born: f.now, nsid: none, due: true}
+		n.group = &group{Container: c, rule: m, path: path, dir: h.dir + path, stirred: f.now, nsid: none, due: true}
 	}
 	return n
 }

@@ -14,26 +14,14 @@ import (
 // are dropped, so the last resort comes one walk later for them.
 const maxMissed = 4096
 
-// crowding is how soon after it was due a walk comes that somebody waited for. Then
-// others do, too, and the walk goes on for their sake when it has found what was wanted.
-const crowding = 20 * time.Millisecond
-
-// walk looks for the owner of an nsid, and learns that of others on the way. The pace is
+// walk looks for the owner of an nsid, and learns that of others on the way. First at
+// what is new, which is quick; then, if that is due, at all. The pace is
 // by the processor time of this thread, so that a busy host does not make it slower.
 func (f *Finder) walk(ctx context.Context, wanted int32, now time.Time) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	start := threadTime()
 	f.turn++
 	f.now = now
-	f.mu.Lock()
-	stamp := f.stamp
-	crowded := !f.walks.next.IsZero() && now.Sub(f.walks.next) < crowding
-	since, again := f.missed[wanted]
-	f.mu.Unlock()
-	if !again {
-		since = now
-	}
 	if own, err := f.kernel.self(); err != nil {
 		f.fault(err)
 	} else {
@@ -42,43 +30,56 @@ func (f *Finder) walk(ctx context.Context, wanted int32, now time.Time) {
 	if f.foreign(wanted) == none {
 		return // it is no container's, and not worth a rest
 	}
-	f.walkGroups(ctx, wanted, crowded)
-	if !f.has(wanted) {
-		f.walkNames(ctx, wanted, now.Sub(since))
-	}
-	walked := threadTime()
 	f.mu.Lock()
-	f.walks.done(time.Now(), walked-start, f.stamp != stamp)
-	scan := again && f.scans.due(now)
+	since, again := f.missed[wanted]
 	f.mu.Unlock()
-	if scan && !f.has(wanted) {
-		stamp = f.stamp
-		f.walkProcesses(ctx, wanted)
-		f.mu.Lock()
-		f.scans.done(time.Now(), threadTime()-walked, f.stamp != stamp)
-		f.mu.Unlock()
+	if !again {
+		since = now
+	}
+	f.stage(&f.looks, func() {
+		f.askKnown(ctx)
+		f.follow(ctx)
+		f.askUnsettled(ctx)
+	})
+	if !f.has(wanted) {
+		f.stage(&f.walks, func() {
+			f.walkGroups(ctx, wanted)
+			if !f.has(wanted) {
+				f.walkNames(ctx, wanted, now.Sub(since))
+			}
+		})
+	}
+	if again && !f.has(wanted) {
+		f.stage(&f.scans, func() { f.walkProcesses(ctx, wanted) })
 	}
 	f.miss(wanted, since)
 }
 
-// walkGroups goes over the cgroups of containers: first those whose namespace is
-// gone, then those that are new, and last it checks that the others are what they were.
-// It stops after the step that found what was wanted; in a crowd it goes over all that
-// are new.
-func (f *Finder) walkGroups(ctx context.Context, wanted int32, crowded bool) {
+// stage does a part of a walk, if its pace allows.
+func (f *Finder) stage(p *pace, do func()) {
+	f.mu.Lock()
+	due, stamp := p == &f.looks || p.due(f.now, true), f.stamp
+	f.mu.Unlock()
+	if !due {
+		return
+	}
+	start := threadTime()
+	do()
+	cost := threadTime() - start
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p.done(time.Now(), cost, int(f.stamp-stamp)) //nolint:gosec // as many as there are containers
+}
+
+// walkGroups goes over all cgroups, as far as they are not watched, and then checks that
+// containers are what they were. It stops when it has found what was wanted, if that
+// makes the next walk no dearer.
+func (f *Finder) walkGroups(ctx context.Context, wanted int32) {
 	if len(f.hierarchies) == 0 {
 		f.mountHierarchies()
 	}
-	f.askUnsettled(ctx)
-	until := wanted
-	if crowded {
-		until = none // which no walk finds
-	}
-	if f.has(until) {
-		return
-	}
 	for _, h := range f.hierarchies {
-		if !f.refresh(ctx, h, until) {
+		if !f.refresh(ctx, h, wanted) {
 			return
 		}
 	}
@@ -90,6 +91,21 @@ func (f *Finder) walkGroups(ctx context.Context, wanted int32, crowded bool) {
 			if g.turn != f.turn {
 				g.turn = f.turn
 				f.recheck(g)
+			}
+		}
+	}
+}
+
+// askKnown asks the containers whose init is known and had no namespace that counts so
+// far: they are about to get one, and might be gone after all else that there is to do.
+func (f *Finder) askKnown(ctx context.Context) {
+	for _, h := range f.hierarchies {
+		for _, g := range h.groups {
+			if ctx.Err() != nil {
+				return
+			}
+			if g.pid != 0 && g.nsid == none {
+				f.askDue(h, g)
 			}
 		}
 	}
@@ -115,6 +131,13 @@ func (f *Finder) askDue(h *hierarchy, g *group) {
 	if t := f.twin(h, g); t != nil {
 		g.turn, g.due, g.pid, g.nsid, g.stamp = f.turn, false, t.pid, t.nsid, t.stamp
 		return
+	}
+	if g.pid != 0 && !g.due {
+		// It was in no namespace that counts, and mostly still is.
+		if nsid, err := f.kernel.byPid(g.pid); err == nil && f.foreign(nsid) == g.nsid && g.nsid == none {
+			g.turn = f.turn
+			return
+		}
 	}
 	f.ask(g)
 }

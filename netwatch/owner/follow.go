@@ -1,0 +1,74 @@
+package owner
+
+import (
+	"context"
+	"time"
+)
+
+// follow takes what the watches tell, and asks containers that are new.
+func (f *Finder) follow(ctx context.Context) {
+	f.pass++
+	lost := f.watches.read(f.hear)
+	for _, h := range f.hierarchies {
+		if lost {
+			h.followed = false
+		}
+		f.queue, f.fresh = f.queue[:0], append(f.fresh[:0], h.made...)
+		h.made = h.made[:0]
+		f.settleGroups(h, f.drain(ctx, h, nil))
+	}
+}
+
+// hear takes one event.
+func (f *Finder) hear(e news) {
+	n := e.n
+	if g := n.group; g != nil { // whose cgroup stays when the container stops
+		if g.stirred = (time.Time{}); e.made {
+			g.due, g.stirred = true, f.now
+		}
+		return
+	}
+	old := n.kids[e.name]
+	kid := f.newNode(e.h, n, e.name, 0)
+	there := e.made && f.same(e.h, kid, nil)
+	if there && old != nil && old.ino == kid.ino {
+		return // it was listed before this was heard
+	}
+	if old != nil {
+		delete(n.kids, e.name)
+		f.drop(e.h, old)
+	}
+	switch {
+	case !there:
+	case e.h.size >= maxDirs:
+		f.lack(lackLimit, e.h.dir)
+		e.h.followed = false
+	default:
+		f.adopt(e.h, n, e.name, kid)
+		kid.sure, kid.pass = true, f.pass
+		e.h.made = append(e.h.made, kid)
+	}
+}
+
+// adopt adds a node to its parent.
+func (f *Finder) adopt(h *hierarchy, parent *node, name string, kid *node) {
+	if parent.kids == nil {
+		parent.kids = map[string]*node{}
+	}
+	parent.kids[name] = kid
+	h.size++
+}
+
+// drop forgets a node that was taken from its parent, and what is below it.
+func (f *Finder) drop(h *hierarchy, n *node) {
+	h.size--
+	f.watches.drop(n)
+	if n.group != nil {
+		n.group.gone, h.stale = true, true
+	}
+	n.gone = true
+	for _, kid := range n.kids {
+		f.drop(h, kid)
+	}
+	n.kids = nil
+}
