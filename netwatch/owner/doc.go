@@ -43,7 +43,7 @@
 // Find for an nsid that is not known looks at what is new: first it asks containers whose init
 // is known and had no nsid yet; then it reads what inotify watches tell of cgroups that
 // were made, and asks those that are containers'; then those whose nsid was forgotten. With
-// 500 containers that are not new this is some 20 µs, and 100 to 300 for a new one. The
+// 500 containers that are not new this is some 30 µs, and 100 to 300 for a new one. The
 // watches are read by Find alone, so cgroups that come and go wake nobody. They are on
 // cgroups that are no container's, and on those of which the table in rules.go says that
 // they last, never in what a container is given.

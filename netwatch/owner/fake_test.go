@@ -1,6 +1,7 @@
 package owner
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -175,6 +176,9 @@ func (h *fakeHost) byProcess(pid int, still func() bool) (int32, error) {
 	}
 	return nsid, nil
 }
+
+func (h *fakeHost) pidsOf(int) ([]byte, error) { return nil, errors.ErrUnsupported }
+func (h *fakeHost) release()                   {}
 
 func (h *fakeHost) byFile(path string) (int32, error) {
 	if nsid, ok := h.files[path]; ok {

@@ -28,6 +28,9 @@ func (f *Finder) hear(e news) {
 		}
 		return
 	}
+	if n.only != "" && n.only != e.name {
+		return
+	}
 	old := n.kids[e.name]
 	kid := f.newNode(e.h, n, e.name, 0)
 	there := e.made && f.same(e.h, kid, nil)

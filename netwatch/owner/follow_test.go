@@ -2,6 +2,7 @@ package owner
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,9 +51,13 @@ func TestNewIsNoticed(t *testing.T) {
 	if n := len(f.hierarchies[0].groups); n != 11 {
 		t.Errorf("%d containers, want 11", n)
 	}
-	// The root, osctl, its pool and group, and of each one left a user, ct, and user-owned.
-	if n := len(f.watches.nodes); n != 4+10*3 || f.hierarchies[0].size != 4+10*3 {
-		t.Errorf("%d watches, %d nodes, want %d", n, f.hierarchies[0].size, 4+10*3)
+	// The root, osctl, its pool and group, and of each one left a user and user-owned.
+	if n := len(f.watches.nodes); n != 4+10*2 {
+		t.Errorf("%d watches, want %d", n, 4+10*2)
+	}
+	// a, osctl, its pool and group, and of each one left a user, ct, and user-owned.
+	if n := f.hierarchies[0].size; n != 4+10*3 {
+		t.Errorf("%d nodes, want %d", n, 4+10*3)
 	}
 }
 
@@ -70,6 +75,24 @@ func TestNextRunIsNoticed(t *testing.T) {
 	f.hierarchies[0].groups[0].stirred = time.Time{} // long ago
 	h.init(101, outer+"/lxc.payload.7", 6)
 	noticed(t, f, 6, "tank:7")
+}
+
+// TestMadeStepByStep makes the cgroups of a container one after the other.
+func TestMadeStepByStep(t *testing.T) {
+	h := newHost(t)
+	f := h.finder()
+	wants(t, f, 5, "")
+	path := ""
+	for _, name := range []string{"osctl", "pool.tank", "group.default", "user.1", "ct.7", "lxc.monitor.7", "user-owned", "lxc.payload.7"} {
+		path += "/" + name
+		h.cgroup(path)
+		noticed(t, f, 5, "")
+		if name == "lxc.monitor.7" {
+			path = strings.TrimSuffix(path, "/"+name)
+		}
+	}
+	h.init(100, path, 5)
+	noticed(t, f, 5, "tank:7")
 }
 
 // TestSlowStart is a container whose first process comes late, and later still the nsid.

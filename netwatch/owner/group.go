@@ -20,6 +20,8 @@ type group struct {
 	rule *matcher
 	path string // in its hierarchy
 	dir  string // in the filesystem
+	in   *hierarchy
+	node *node
 
 	stirred time.Time // when something new was last seen of it
 	gone    bool      // the cgroup is
@@ -60,8 +62,14 @@ const (
 func (f *Finder) ask(g *group) {
 	ran := g.pid != 0
 	g.turn, g.due, g.pid, g.nsid = f.turn, false, 0, none
+	defer f.kernel.release()
 	defer f.closeProcs()
 	candidates := f.candidates(g)
+	if len(candidates) == 0 && g.rule.lasting && g.node.watch == 0 {
+		// The next run is to be heard of. That of a container that runs is not wanted.
+		f.watches.add(g.in, g.node)
+		candidates = f.candidates(g)
+	}
 	if ran && len(candidates) == 0 {
 		g.stirred = time.Time{} // it ended, rather than that it is about to begin
 	}
@@ -132,6 +140,9 @@ func (f *Finder) twin(of *hierarchy, g *group) *group {
 func (f *Finder) candidates(g *group) []candidate {
 	var found []candidate
 	dirs := []string{g.dir}
+	if g.rule.payload != "" {
+		dirs = []string{g.dir + "/" + g.rule.payload + g.ID, g.dir}
+	}
 	for i := 0; i < len(dirs) && i < maxInside; i++ {
 		dir := dirs[i]
 		for n, pid := range f.pids(dir) {
@@ -144,7 +155,11 @@ func (f *Finder) candidates(g *group) []candidate {
 			}
 			found = append(found, c)
 		}
-		dirs = append(dirs, f.inside(dir, g.rule, i == 0)...)
+		for _, inside := range f.inside(dir, g.rule, dir == g.dir) {
+			if inside != dirs[0] {
+				dirs = append(dirs, inside)
+			}
+		}
 	}
 	slices.SortStableFunc(found, func(a, b candidate) int { return a.rank - b.rank })
 	return found
@@ -153,7 +168,7 @@ func (f *Finder) candidates(g *group) []candidate {
 // inside returns the cgroups in one of a container's, the likely ones first.
 func (f *Finder) inside(dir string, rule *matcher, top bool) []string {
 	var names []string
-	err := f.readDir(dir, func(name []byte, _ uint64) bool {
+	_, err := f.readDir(dir, func(name []byte, _ uint64) bool {
 		if !top || !rule.spares(string(name)) {
 			names = append(names, string(name))
 		}
@@ -182,23 +197,29 @@ func likely(name string) int {
 	return 2
 }
 
-// rank reads which namespaces a process is the first of. The line NSpid has its pid in
-// each pid namespace, from ours down to its own.
+// rank reads which namespaces a process is the first of.
 func (f *Finder) rank(pid int) int {
-	text, err := f.readFile(f.proc + "/" + strconv.Itoa(pid) + "/status")
-	if err != nil {
-		return rankOther
+	line, err := f.kernel.pidsOf(pid)
+	if err != nil && !errors.Is(err, errGone) {
+		text, _ := f.readFile(f.proc + "/" + strconv.Itoa(pid) + "/status") // none: it is gone
+		line, _ = nspidOf(text)
 	}
-	_, line, found := bytes.Cut(text, []byte("\nNSpid:"))
-	line, _, _ = bytes.Cut(line, []byte("\n"))
 	levels := bytes.Fields(line)
 	switch {
-	case !found || len(levels) < 2 || string(levels[len(levels)-1]) != "1":
+	case len(levels) < 2 || string(levels[len(levels)-1]) != "1":
 		return rankOther
 	case len(levels) == 2:
 		return rankInit
 	}
 	return rankNested
+}
+
+// nspidOf returns what the line NSpid of a file of proc has: the pid in each pid
+// namespace, from ours down to the process's own.
+func nspidOf(text []byte) (line []byte, found bool) {
+	_, line, found = bytes.Cut(text, []byte("\nNSpid:"))
+	line, _, _ = bytes.Cut(line, []byte("\n"))
+	return line, found
 }
 
 // pids returns the first processes of a cgroup. The slice is good until the next call.

@@ -28,7 +28,7 @@ var costs = [lackKinds]string{
 	lackCgroup: "cgroups: no hierarchy can be read: only named network namespaces are recognised, no containers",
 	lackLimit:  "cgroups: there are too many: containers beyond the limit are recognised late, by their processes, if at all",
 	lackWatch:  "inotify: not all cgroups can be watched (fs.inotify.max_user_watches, max_user_instances): new containers are found by walks over all cgroups, more slowly, and may be gone by then",
-	lackProc:   "CAP_SYS_PTRACE: /proc hides processes of others (hidepid): a container that has several network namespaces may be taken for the wrong one of them, and its others are not recognised",
+	lackProc:   "CAP_SYS_PTRACE: /proc hides processes of others (hidepid): of a container that has several network namespaces only one is recognised",
 	lackPidfd:  "pidfd_open: not there or not allowed: a process id that is reused within microseconds may name the wrong container",
 	lackNetns:  "named network namespaces: cannot be listed: they are not recognised",
 }

@@ -8,20 +8,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readDir calls fn for each directory in one, until it returns false.
-func (f *Finder) readDir(dir string, fn func(name []byte, ino uint64) bool) error {
+// readDir calls fn for each directory in one, until it returns false. It returns what the
+// directory was when it was opened.
+func (f *Finder) readDir(dir string, fn func(name []byte, ino uint64) bool) (stat unix.Stat_t, err error) {
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return &pathError{"open", dir, err}
+		return stat, &pathError{"open", dir, err}
 	}
 	defer closeFD(fd)
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return stat, &pathError{"stat", dir, err}
+	}
+	if stat.Nlink == 2 {
+		return stat, nil // where links are counted, two are those of an empty one
+	}
 	for {
 		n, err := retry(func() (int, error) { return unix.Getdents(fd, f.dents[:]) })
 		if err != nil {
-			return &pathError{"list", dir, err}
+			return stat, &pathError{"list", dir, err}
 		}
-		if n == 0 || !directories(f.dents[:n], fn) {
-			return nil
+		// The kernel fills the buffer as far as it can: if there is room left, this was all.
+		if n == 0 || !directories(f.dents[:n], fn) || n < len(f.dents)-2*unix.NAME_MAX {
+			return stat, nil
 		}
 	}
 }

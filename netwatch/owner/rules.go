@@ -26,6 +26,9 @@ type rule struct {
 	// in new ones inside of it, which the container itself cannot make there.
 	lasting bool
 
+	// payload, with the id behind it, is the cgroup right inside where the init is mostly.
+	payload string
+
 	example string // a path that matches
 	is      Container
 }
@@ -37,7 +40,7 @@ func rules() []rule {
 	const uid = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
 	return []rule{
 		{
-			name: "osctl", pattern: `/osctl/pool\.(?P<pool>.+)/**/ct\.(?P<id>.+)/user-owned`, lasting: true,
+			name: "osctl", pattern: `/osctl/pool\.(?P<pool>.+)/**/ct\.(?P<id>.+)/user-owned`, lasting: true, payload: "lxc.payload.",
 			example: "/osctl/pool.tank/group.default/user.1/ct.100/user-owned/lxc.payload.100", is: Container{"tank", "100"},
 		},
 		{
@@ -91,6 +94,7 @@ func rules() []rule {
 type matcher struct {
 	rule
 	anchored bool
+	last     string // the last component, if it is one name and the rule begins at the root
 	parts    []component
 	except   *regexp.Regexp
 }
@@ -119,6 +123,9 @@ func compile(rules []rule) ([]matcher, error) {
 				c.re = regexp.MustCompile(`(?s)^(?:` + part + `)$`)
 			}
 			m.parts = append(m.parts, c)
+			if m.last = ""; anchored && part == regexp.QuoteMeta(part) {
+				m.last = part
+			}
 		}
 		if r.except != "" {
 			re, err := regexp.Compile(`^(?:` + r.except + `)$`)
@@ -172,6 +179,18 @@ func matchEnd(matchers []matcher, parts []string) (Container, *matcher) {
 		}
 	}
 	return Container{}, nil
+}
+
+// awaited returns the name of the only cgroup to look for in one; "" is any. A cgroup that
+// lacks just that to be a container's has the runtime's own beside it, and nothing else.
+func awaited(matchers []matcher, parts []string) string {
+	for i := range matchers {
+		m := &matchers[i]
+		if m.last != "" && m.match(len(m.parts)-2, parts, &Container{}) {
+			return m.last
+		}
+	}
+	return ""
 }
 
 // match reports whether the pattern up to a component of it matches the end of a

@@ -36,6 +36,7 @@ type node struct {
 	seen   bool             // a pass looked at it
 	gone   bool             // it is no longer in its parent
 	watch  int32            // 0 is none
+	only   string           // the only one to look for in it; "" is any
 	group  *group           // if it is a container's; what is inside is not walked then
 }
 
@@ -119,9 +120,6 @@ func (f *Finder) step(h *hierarchy, n *node) *group {
 	case n.group == nil:
 		f.push(h, f.visit(h, n))
 	case n.sure || f.same(h, n, nil):
-		if n.group.rule.lasting {
-			f.watches.add(h, n)
-		}
 		return n.group
 	default:
 		f.push(h, f.relist(h, n.parent))
@@ -166,8 +164,15 @@ func (h *hierarchy) setGroups(groups []*group, twins bool) {
 // visit returns the cgroups to look at next: those in one that is no container's, or
 // if that is not what it was any more, those that are in its parent now.
 func (f *Finder) visit(h *hierarchy, n *node) map[string]*node {
+	if n.only != "" {
+		return f.lookup(h, n)
+	}
 	// First: what comes while it is looked at is told twice rather than not at all.
 	f.watches.add(h, n)
+	if n.sure && !n.listed && n.depth < maxDepth {
+		h.unwatched = h.unwatched || n.watch == 0
+		return f.list(h, n)
+	}
 	var links uint64
 	if !f.same(h, n, &links) {
 		if n.parent == nil {
@@ -195,8 +200,35 @@ func (f *Finder) visit(h *hierarchy, n *node) map[string]*node {
 		}
 		return n.kids
 	}
-	n.links = links
 	return f.list(h, n)
+}
+
+// lookup returns the only cgroup to look for in one, which is watched only until that is
+// there: they go together, or else a walk finds what came of it by its path.
+func (f *Finder) lookup(h *hierarchy, n *node) map[string]*node {
+	old, kid := n.kids[n.only], f.newNode(h, n, n.only, 0)
+	there := f.same(h, kid, nil)
+	if !there {
+		f.watches.add(h, n)
+		there = f.same(h, kid, nil)
+		h.unwatched = h.unwatched || n.watch == 0
+	} else if n.watch != 0 {
+		f.watches.drop(n)
+	}
+	if there && old != nil && old.ino == kid.ino {
+		old.sure = true
+		return n.kids
+	}
+	if old != nil {
+		delete(n.kids, n.only)
+		f.drop(h, old)
+	}
+	if !there {
+		return nil
+	}
+	kid.sure = true
+	f.adopt(h, n, n.only, kid)
+	return n.kids
 }
 
 // same reports whether the cgroup is still there, and the one that it was.
@@ -219,8 +251,9 @@ func (f *Finder) relist(h *hierarchy, n *node) map[string]*node {
 	if n.links == 0 {
 		return nil // it was
 	}
+	kids := f.list(h, n)
 	n.links = 0 // so that the next walk lists it again
-	return f.list(h, n)
+	return kids
 }
 
 // list returns the cgroups in one by reading the directory.
@@ -229,7 +262,7 @@ func (f *Finder) list(h *hierarchy, n *node) map[string]*node {
 	kids := make(map[string]*node, len(old)+1)
 	limit := len(old) + max(f.room(), 0)
 	whole := true
-	err := f.readDir(h.dir+n.path, func(name []byte, ino uint64) bool {
+	stat, err := f.readDir(h.dir+n.path, func(name []byte, ino uint64) bool {
 		if whole = len(kids) < limit; !whole {
 			f.lack(lackLimit, h.dir)
 			return false
@@ -251,16 +284,20 @@ func (f *Finder) list(h *hierarchy, n *node) map[string]*node {
 	for _, gone := range old {
 		f.drop(h, gone)
 	}
-	n.kids, n.listed = kids, err == nil && whole
+	n.kids, n.listed = kids, err == nil && whole && stat.Ino == n.ino // else another one by the next pass
+	n.links = uint64(stat.Nlink)                                      //nolint:unconvert,nolintlint // 32 bits on some architectures
 	h.unwatched = h.unwatched || !n.listed
 	return kids
 }
 
 func (f *Finder) newNode(h *hierarchy, parent *node, name string, ino uint64) *node {
 	path := parent.path + "/" + name
+	parts := split(path)
 	n := &node{path: path, parent: parent, depth: parent.depth + 1, ino: ino}
-	if c, m := matchEnd(f.rules, split(path)); m != nil {
-		n.group = &group{Container: c, rule: m, path: path, dir: h.dir + path, stirred: f.now, nsid: none, due: true}
+	if c, m := matchEnd(f.rules, parts); m != nil {
+		n.group = &group{Container: c, rule: m, path: path, dir: h.dir + path, in: h, node: n, stirred: f.now, nsid: none, due: true}
+	} else {
+		n.only = awaited(f.rules, parts)
 	}
 	return n
 }
