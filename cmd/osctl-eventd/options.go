@@ -25,6 +25,7 @@ type options struct {
 	stateDir string
 	history  int
 	logLevel slog.Level
+	journal  bool
 	version  bool
 }
 
@@ -45,6 +46,7 @@ func parseOptions(args []string, stdout io.Writer) (options, error) {
 		"`DIR` for events to survive a restart, or none.\nNot used yet: this version keeps events in memory only")
 	flags.IntVar(&opts.history, "history", hub.DefaultHistory, "how many events are kept, `N`; fewer when they are larger\nthan 4 KiB on average, or 64 MiB in all where that is more")
 	flags.StringVar(&level, "log-level", "info", "`LEVEL` of what is logged: debug, info, warn, error")
+	flags.BoolVar(&opts.journal, "journal", false, "write each event to systemd's journal as well,\nwith fields OSCTL_TYPE, OSCTL_POOL, OSCTL_ID and more")
 	flags.BoolVar(&opts.version, "version", false, "print the version and exit")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, pflag.ErrHelp):

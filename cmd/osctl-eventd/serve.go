@@ -45,15 +45,26 @@ func serve(ctx context.Context, opts options, log *slog.Logger, stdout io.Writer
 		return errors.Join(err, watcher.Close())
 	}
 
+	entries, err := newJournal(opts.journal, log, events, journalSocket)
+	if err != nil {
+		return errors.Join(err, watcher.Close())
+	}
+
 	// The service outlives the group's context until the watcher has committed its
-	// last events.
+	// last events, and the journal outlives the service.
 	serviceCtx, stopService := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopService()
+	journalCtx, stopJournal := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopJournal()
 	group.Go(func() error {
 		defer stopService()
 		return watcher.Run(groupCtx)
 	})
-	group.Go(func() error { return service.Run(serviceCtx) })
+	group.Go(func() error {
+		defer stopJournal()
+		return service.Run(serviceCtx)
+	})
+	group.Go(func() error { return entries.Run(journalCtx) })
 	group.Go(func() error {
 		return supervise(groupCtx, log, events, watcher, service)
 	})

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/osctl/eventd/hub"
+)
+
+// Kinds of entries, as MESSAGE_ID. The file systemd/osctl-eventd.catalog explains them.
+const (
+	messageEvent = "651ab231c7dc4ba49d22ae703ef3957e"
+	messageLost  = "1d2804b53a034b419c2a7cb6f8d6f1cd"
+)
+
+const (
+	// journalBatch is how many events are read from the hub at once.
+	journalBatch = 64
+	// journalGrace is how long the end waits for a journald that takes nothing.
+	journalGrace = time.Second
+	// firstJournalRetry and lastJournalRetry bound the pause, which doubles, before a
+	// journald that is not there is tried again.
+	firstJournalRetry = 50 * time.Millisecond
+	lastJournalRetry  = 2 * time.Second
+)
+
+// journal writes each event to systemd's journal as well. It follows the hub like any
+// subscriber: a journald that is slow or away makes it late, and what it then finds
+// gone from the history it says so of, in an entry that tells how many are not there.
+type journal struct {
+	log  *slog.Logger
+	sub  *hub.Subscription
+	conn *journalConn
+}
+
+// newJournal begins with the next event of the hub. Where it is not wanted it returns
+// nil, which runs and does nothing.
+func newJournal(wanted bool, log *slog.Logger, events *hub.Hub, path string) (*journal, error) {
+	if !wanted {
+		return nil, nil
+	}
+	conn, err := openJournal(path)
+	if err != nil {
+		return nil, err
+	}
+	sub, err := events.Subscribe(hub.Filter{}, "")
+	if err != nil {
+		conn.close()
+		return nil, err
+	}
+	return &journal{log: log, sub: sub, conn: conn}, nil
+}
+
+// Run writes events until ctx is done, and then what has been committed by then, for at
+// most journalGrace.
+func (j *journal) Run(ctx context.Context) error {
+	if j == nil {
+		return nil
+	}
+	defer j.conn.close()
+	defer j.sub.Close()
+	defer j.conn.until(ctx, journalGrace)()
+	events := make([]*hub.Event, journalBatch)
+	for {
+		n, err := j.sub.Next(ctx, events)
+		if lapped, ok := errors.AsType[*hub.LappedError](err); ok {
+			if err := j.write(ctx, lostEntry(lapped)); err != nil {
+				return j.given(err, lapped.Last)
+			}
+			continue
+		}
+		if err != nil {
+			return nil // it was all: ctx is done, or the hub is closed
+		}
+		epoch, _ := j.sub.Position()
+		for _, e := range events[:n] {
+			if err := j.write(ctx, eventEntry(e, epoch)); err != nil {
+				return j.given(err, e.Seq)
+			}
+		}
+		clear(events)
+	}
+}
+
+// given says that the journal was given up, at an event. That is no reason to fail.
+func (j *journal) given(err error, seq uint64) error {
+	j.log.Warn("stopped without journald: the last events are not in the journal", slog.Uint64("from_seq", seq), errorAttr(err))
+	return nil
+}
+
+// write writes an entry. While journald is not there it tries again; the error is for
+// when ctx is done.
+func (j *journal) write(ctx context.Context, fields []journalField) error {
+	pause := firstJournalRetry
+	for {
+		err := j.conn.send(fields)
+		if err == nil {
+			return nil
+		}
+		if pause == firstJournalRetry {
+			j.log.Warn("journald takes no entries, trying again", errorAttr(err))
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, lastJournalRetry)
+	}
+}
+
+// eventEntry is what the journal says of an event.
+func eventEntry(e *hub.Event, epoch string) []journalField {
+	fields := []journalField{
+		{"MESSAGE", journalMessage(e)},
+		{"MESSAGE_ID", messageEvent},
+		{"PRIORITY", "6"},
+		{"SYSLOG_IDENTIFIER", "osctl-eventd"},
+		{"OSCTL_TYPE", e.Type},
+		{"OSCTL_SOURCE", e.Source},
+		{"OSCTL_SEQ", strconv.FormatUint(e.Seq, 10)},
+		{"OSCTL_CURSOR", hub.FormatCursor(epoch, e.Seq)},
+		{"OSCTL_TIME_USEC", strconv.FormatUint(hub.Micros(e.Time), 10)},
+		{"OSCTL_OPTS", string(e.Options.AppendJSON(nil))},
+	}
+	optional := []journalField{{"OSCTL_ACTION", e.Action}, {"OSCTL_POOL", e.Pool}, {"OSCTL_ID", e.ID}}
+	for _, name := range []string{"name", "new_name", "veth", "old_veth"} {
+		optional = append(optional, journalField{"OSCTL_" + strings.ToUpper(name), e.Options.Text(name)})
+	}
+	for _, f := range optional {
+		if f.value != "" {
+			fields = append(fields, f)
+		}
+	}
+	return fields
+}
+
+// journalMessage is an event in a line: type, verb, container, and the names of an
+// interface.
+func journalMessage(e *hub.Event) string {
+	words := []string{e.Type}
+	for _, word := range []string{e.Action, strings.Trim(e.Pool+":"+e.ID, ":")} {
+		if word != "" {
+			words = append(words, word)
+		}
+	}
+	for _, name := range []string{"name", "new_name", "veth", "old_veth"} {
+		if text := e.Options.Text(name); text != "" {
+			words = append(words, name+"="+text)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// lostEntry says how many events are not in the journal.
+func lostEntry(lapped *hub.LappedError) []journalField {
+	lost := strconv.FormatUint(lapped.Lost(), 10)
+	return []journalField{
+		{"MESSAGE", "the journal was too slow: " + lost + " events are not in it"},
+		{"MESSAGE_ID", messageLost},
+		{"PRIORITY", "4"},
+		{"SYSLOG_IDENTIFIER", "osctl-eventd"},
+		{"OSCTL_LOST", lost},
+		{"OSCTL_FIRST_SEQ", strconv.FormatUint(lapped.First, 10)},
+		{"OSCTL_LAST_SEQ", strconv.FormatUint(lapped.Last, 10)},
+	}
+}

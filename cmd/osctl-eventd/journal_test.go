@@ -1,0 +1,259 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/osctl/eventd/hub"
+)
+
+// fakeJournald is a socket that takes entries when the test reads them.
+type fakeJournald struct {
+	t    *testing.T
+	sock *net.UnixConn
+	path string
+}
+
+func newFakeJournald(t *testing.T) *fakeJournald {
+	t.Helper()
+	j := &fakeJournald{t: t, path: filepath.Join(t.TempDir(), "socket")}
+	j.listen()
+	return j
+}
+
+func (j *fakeJournald) listen() {
+	j.t.Helper()
+	sock, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: j.path, Net: "unixgram"})
+	must(j.t, err)
+	j.sock = sock
+	j.t.Cleanup(func() { _ = sock.Close() })
+}
+
+// next takes an entry, from the datagram or from the file that came with it.
+func (j *fakeJournald) next() map[string]string {
+	j.t.Helper()
+	must(j.t, j.sock.SetReadDeadline(time.Now().Add(patience)))
+	b, oob := make([]byte, 1<<20), make([]byte, 64)
+	n, nOOB, _, _, err := j.sock.ReadMsgUnix(b, oob)
+	must(j.t, err)
+	if b = b[:n]; nOOB > 0 {
+		b = j.file(oob[:nOOB])
+	}
+	return j.parse(b)
+}
+
+// file reads what is in a file that was sent, which must be sealed.
+func (j *fakeJournald) file(oob []byte) []byte {
+	j.t.Helper()
+	messages, err := unix.ParseSocketControlMessage(oob)
+	must(j.t, err)
+	fds, err := unix.ParseUnixRights(&messages[0])
+	must(j.t, err)
+	file := os.NewFile(uintptr(fds[0]), "entry")
+	defer func() { _ = file.Close() }()
+	seals, err := unix.FcntlInt(file.Fd(), unix.F_GET_SEALS, 0)
+	if want := unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE | unix.F_SEAL_SEAL; err != nil || seals != want {
+		j.t.Errorf("the file has the seals %#x, %v", seals, err)
+	}
+	b, err := io.ReadAll(io.NewSectionReader(file, 0, 1<<30))
+	must(j.t, err)
+	return b
+}
+
+// parse is the other side of the native protocol.
+func (j *fakeJournald) parse(b []byte) map[string]string {
+	j.t.Helper()
+	fields := map[string]string{}
+	for len(b) > 0 {
+		line, rest, ok := bytes.Cut(b, []byte("\n"))
+		if !ok {
+			j.t.Fatalf("no line break behind %q", b)
+		}
+		if name, value, ok := strings.Cut(string(line), "="); ok {
+			fields[name], b = value, rest
+			continue
+		}
+		size := binary.LittleEndian.Uint64(rest)
+		fields[string(line)] = string(rest[8 : 8+size])
+		if b = rest[8+size:]; b[0] != '\n' {
+			j.t.Fatalf("no line break behind %s", line)
+		}
+		b = b[1:]
+	}
+	return fields
+}
+
+// journalRun is a journal that runs.
+type journalRun struct {
+	hub  *hub.Hub
+	log  *lockedBuffer
+	stop context.CancelFunc
+	done chan error
+}
+
+func runJournal(t *testing.T, path string, history int) *journalRun {
+	t.Helper()
+	events, err := hub.New(hub.Config{History: history})
+	must(t, err)
+	r := &journalRun{hub: events, log: &lockedBuffer{}, done: make(chan error, 1)}
+	j, err := newJournal(true, slog.New(slog.NewTextHandler(r.log, nil)), events, path)
+	must(t, err)
+	var ctx context.Context
+	ctx, r.stop = context.WithCancel(t.Context())
+	go func() { r.done <- j.Run(ctx) }()
+	t.Cleanup(r.end(t))
+	return r
+}
+
+// end ends the journal, once, and wants that to be in order.
+func (r *journalRun) end(t *testing.T) func() {
+	return func() {
+		t.Helper()
+		r.stop()
+		select {
+		case err, ok := <-r.done:
+			if ok && err != nil {
+				t.Error(err)
+			}
+			if ok {
+				close(r.done)
+			}
+		case <-time.After(patience):
+			t.Error("the journal does not end")
+		}
+	}
+}
+
+// commit commits events with the texts given, and returns the last one's number.
+func (r *journalRun) commit(t *testing.T, texts ...string) uint64 {
+	t.Helper()
+	var last uint64
+	for _, text := range texts {
+		e, err := hub.NewEvent("probe", hub.Options{
+			{Name: "pool", Value: hub.String("tank")}, {Name: "id", Value: hub.String("101")}, {Name: "name", Value: hub.String(text)},
+		}, "uid:0")
+		must(t, err)
+		last, err = r.hub.Commit(hub.Batch{Events: []*hub.Event{e}})
+		must(t, err)
+	}
+	return last
+}
+
+func TestJournalEntries(t *testing.T) {
+	journald := newFakeJournald(t)
+	r := runJournal(t, journald.path, 100)
+	forged := "eth0\nPRIORITY=0\nMESSAGE=forged"
+	long := strings.Repeat("\x01long", 12_000) // in JSON 9 bytes for 5, so more than a datagram has
+	for i, text := range []string{"eth0", forged, "a=b", long} {
+		r.commit(t, text)
+		entry := journald.next()
+		for name, want := range map[string]string{
+			"MESSAGE_ID": messageEvent, "PRIORITY": "6", "SYSLOG_IDENTIFIER": "osctl-eventd",
+			"MESSAGE":    "probe tank:101 name=" + text,
+			"OSCTL_TYPE": "probe", "OSCTL_POOL": "tank", "OSCTL_ID": "101", "OSCTL_SOURCE": "uid:0", "OSCTL_NAME": text,
+			"OSCTL_SEQ": strconv.Itoa(i + 1), "OSCTL_CURSOR": hub.FormatCursor(r.hub.Status().Epoch, uint64(i+1)),
+		} {
+			if entry[name] != want {
+				t.Errorf("entry %d: %s is %.80q, want %.80q", i, name, entry[name], want)
+			}
+		}
+		if !strings.HasPrefix(entry["OSCTL_OPTS"], `{"pool":"tank","id":"101","name":`) {
+			t.Errorf("entry %d: OSCTL_OPTS is %.80q", i, entry["OSCTL_OPTS"])
+		}
+		if _, ok := entry["OSCTL_VETH"]; ok || len(entry) != 13 {
+			t.Errorf("entry %d has the fields %v", i, entry)
+		}
+	}
+}
+
+// TestJournalBlocked wants a journald that takes nothing to hold up nobody but the
+// journal, and to be told how many entries there are not.
+func TestJournalBlocked(t *testing.T) {
+	const history, more = 50, 1000
+	journald := newFakeJournald(t)
+	r := runJournal(t, journald.path, history)
+	last := uint64(0)
+	for range history + more { // does not wait for anybody: the queue of the socket is far shorter
+		last = r.commit(t, "eth0")
+	}
+	r.commit(t, "end")
+	seen, lost := uint64(0), uint64(0)
+	for seen+lost < last+1 {
+		entry := journald.next()
+		if entry["MESSAGE_ID"] != messageLost {
+			seen++
+			if want := strconv.FormatUint(seen+lost, 10); entry["OSCTL_SEQ"] != want {
+				t.Fatalf("event %s, want %s", entry["OSCTL_SEQ"], want)
+			}
+			continue
+		}
+		n, err := strconv.ParseUint(entry["OSCTL_LOST"], 10, 64)
+		must(t, err)
+		if want := strconv.FormatUint(seen+lost+1, 10); entry["OSCTL_FIRST_SEQ"] != want || entry["PRIORITY"] != "4" {
+			t.Errorf("lost from %s on, want %s: %v", entry["OSCTL_FIRST_SEQ"], want, entry)
+		}
+		lost += n
+	}
+	if lost < more/2 {
+		t.Errorf("%d events are in the journal and %d lost: it was not blocked", seen, lost)
+	}
+}
+
+// TestJournalStopsBlocked wants the end not to wait for a journald that hangs.
+func TestJournalStopsBlocked(t *testing.T) {
+	journald := newFakeJournald(t)
+	r := runJournal(t, journald.path, 1000)
+	for range 500 {
+		r.commit(t, "eth0")
+	}
+	r.end(t)()
+	if !strings.Contains(r.log.String(), "the last events are not in the journal") {
+		t.Errorf("it said %q", r.log)
+	}
+}
+
+// TestJournalEnd wants what was committed before the end to be written.
+func TestJournalEnd(t *testing.T) {
+	journald := newFakeJournald(t)
+	r := runJournal(t, journald.path, 1000)
+	last := r.commit(t, "eth0", "eth1", "eth2")
+	r.end(t)()
+	for seq := range last {
+		if got := journald.next()["OSCTL_SEQ"]; got != strconv.FormatUint(seq+1, 10) {
+			t.Errorf("event %s, want %d", got, seq+1)
+		}
+	}
+}
+
+// TestJournalAway wants entries to wait for a journald that is restarted.
+func TestJournalAway(t *testing.T) {
+	journald := newFakeJournald(t)
+	r := runJournal(t, journald.path, 1000)
+	r.commit(t, "eth0")
+	journald.next()
+	must(t, errors.Join(journald.sock.Close(), os.Remove(journald.path)))
+	r.commit(t, "eth1")
+	for !strings.Contains(r.log.String(), "journald takes no entries") {
+		select {
+		case <-t.Context().Done():
+		case <-time.After(time.Millisecond):
+		}
+	}
+	journald.listen()
+	if got := journald.next()["OSCTL_NAME"]; got != "eth1" {
+		t.Errorf("after it came back: %q", got)
+	}
+}
