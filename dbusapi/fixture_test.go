@@ -93,14 +93,17 @@ type served struct {
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-// launch runs a service without waiting for its name.
-func launch(tb testing.TB, config Config) *served {
+// launch runs a service without waiting for its name. It may be changed before that.
+func launch(tb testing.TB, config Config, changes ...func(*Service)) *served {
 	tb.Helper()
 	config.Log = quiet()
 	config.Version = "1.2.3"
 	service, err := New(config)
 	if err != nil {
 		tb.Fatal(err)
+	}
+	for _, change := range changes {
+		change(service)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(tb.Context()))
 	s := &served{Service: service, cancel: cancel, ended: make(chan error, 1)}

@@ -24,6 +24,10 @@ const (
 	// doubles each time; a bus that restarts is found again well within a second.
 	firstRetry = 20 * time.Millisecond
 	lastRetry  = time.Second
+
+	// stepTimeout is more than Run takes to end a connection, pause and try the next
+	// one: two dials, and the calls to own the name.
+	stepTimeout = stopTimeout + lastRetry + 3*dialTimeout + 5*time.Second
 )
 
 // Config configures a [Service].
@@ -53,6 +57,9 @@ type Service struct {
 	ready   chan struct{}
 	once    sync.Once
 	current atomic.Pointer[session] // nil while there is no bus
+
+	progress    progress // of Run, while there is no bus
+	stepTimeout time.Duration
 }
 
 // New returns a service for a hub. Its signals begin with the next event.
@@ -63,6 +70,7 @@ func New(config Config) (*Service, error) {
 	}
 	return &Service{
 		Config: config, hub: config.Hub, log: config.Log, methods: methods(), sub: sub, started: time.Now(), ready: make(chan struct{}),
+		stepTimeout: stepTimeout,
 	}, nil
 }
 
@@ -77,6 +85,7 @@ func (s *Service) Run(ctx context.Context) error {
 	pause := firstRetry
 	for {
 		served := false
+		s.progress.step()
 		err := s.serve(ctx, func() { pause, served = firstRetry, true })
 		select {
 		case <-ctx.Done():
@@ -147,7 +156,10 @@ func (s *Service) serve(ctx context.Context, connected func()) error {
 	}
 	s.log.Info("on the bus", slog.String("address", s.Address), slog.String("unique_name", ss.conn.name))
 	s.current.Store(ss)
-	defer s.current.Store(nil)
+	defer func() {
+		s.progress.step()
+		s.current.Store(nil)
+	}()
 	connected()
 	s.once.Do(func() { close(s.ready) })
 	return s.emitUntil(ctx, ss)
@@ -278,18 +290,22 @@ func (s *Service) busSignal(ss *session, m *message) {
 	}
 }
 
-// Check reports whether the service makes progress: the bus answers, or the
-// service is busy getting it back. It is what a watchdog asks.
+// Check is what a watchdog asks. It is no error that the bus is away, or hangs: a
+// connection on which the bus does not answer before the deadline of ctx is thrown away
+// here, and Run makes a new one, as after any loss of the bus. To restart the service
+// would do no more. The error says that Run itself stands still: it neither serves nor
+// tries to.
 func (s *Service) Check(ctx context.Context) error {
 	ss := s.current.Load()
 	if ss == nil {
-		return nil
+		return s.progress.check(s.stepTimeout)
 	}
 	// The policy of Debian denies Peer.Ping. Not through godbus: it would wait for room
 	// in the outbox for longer than ctx.
 	_, err := ss.conn.call(ctx, &wire.Header{Destination: busName, Path: busPath, Interface: busInterface, Member: "GetId"}, nil)
-	if err != nil && s.current.Load() == ss {
-		return fmt.Errorf("the bus does not answer: %w", err)
+	if errors.Is(err, context.DeadlineExceeded) && s.current.Load() == ss {
+		s.progress.step() // what follows has its own time
+		ss.fail(errors.New("the bus does not answer"))
 	}
 	return nil
 }

@@ -348,7 +348,8 @@ func next(t *testing.T, messages <-chan string, text string) string {
 }
 
 // TestNotify plays systemd: READY and STATUS at the start, WATCHDOG while all is
-// well and not while the bus hangs, STOPPING at the end.
+// well, STOPPING at the end. A bus that hangs is no reason to be restarted: it is left,
+// and found again.
 func TestNotify(t *testing.T) {
 	path, messages := notifySocket(t)
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
@@ -361,26 +362,19 @@ func TestNotify(t *testing.T) {
 	next(t, messages, "WATCHDOG=1")
 
 	bus.Stop()
-	complain := func(times int) {
-		t.Helper()
-		for deadline := time.Now().Add(patience); strings.Count(d.stderr.String(), "no progress") < times; {
-			if time.Now().After(deadline) {
-				t.Fatalf("the daemon does not notice that the bus hangs:\n%s", d.stderr)
-			}
-			time.Sleep(10 * time.Millisecond)
+	for deadline := time.Now().Add(patience); !strings.Contains(d.stderr.String(), "the bus does not answer"); {
+		if time.Now().After(deadline) {
+			t.Fatalf("the daemon does not notice that the bus hangs:\n%s", d.stderr)
 		}
+		time.Sleep(10 * time.Millisecond)
 	}
-	complain(1)
 	for len(messages) > 0 {
 		<-messages
 	}
-	complain(strings.Count(d.stderr.String(), "no progress") + 3)
-	for len(messages) > 0 {
-		if m := <-messages; strings.Contains(m, "WATCHDOG=1") {
-			t.Errorf("the watchdog was told that all is well while the bus hangs")
-		}
-	}
+	next(t, messages, "WATCHDOG=1")
+	next(t, messages, "WATCHDOG=1")
 	bus.Cont()
+	d.waitForService(t)
 	next(t, messages, "WATCHDOG=1")
 
 	must(t, d.cmd.Process.Signal(syscall.SIGTERM))

@@ -12,7 +12,8 @@ import (
 )
 
 // component is a part of the daemon that tells when it is ready and whether it
-// makes progress.
+// makes progress. What Check finds wrong is worth a restart: a component that can help
+// itself does.
 type component interface {
 	Ready() <-chan struct{}
 	Check(ctx context.Context) error
@@ -41,26 +42,40 @@ func supervise(ctx context.Context, log *slog.Logger, events *hub.Hub, component
 		<-ctx.Done()
 		return nil
 	}
-	ticker := time.NewTicker(interval / 2)
-	defer ticker.Stop()
+	return watch(ctx, log, interval, func(ctx context.Context) error {
+		if err := check(ctx, components); err != nil {
+			return err
+		}
+		notify(log, daemon.SdNotifyWatchdog+"\n"+status(events))
+		return nil
+	})
+}
+
+// watch makes a check that tells the watchdog that all is well, three times in its
+// interval, until ctx is done. A check has a quarter of the interval; one that fails is
+// repeated soon, so that a moment of trouble does not use up the interval.
+func watch(ctx context.Context, log *slog.Logger, interval time.Duration, check func(context.Context) error) error {
+	timer := time.NewTimer(interval / 3)
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticker.C:
+		case <-timer.C:
 		}
-		if err := check(ctx, interval/4, components); err != nil {
+		pause := interval / 3
+		bounded, cancel := context.WithTimeout(ctx, interval/4)
+		if err := check(bounded); err != nil && ctx.Err() == nil {
 			log.Error("no progress: the watchdog is not told that all is well", errorAttr(err))
-			continue
+			pause = interval / 20
 		}
-		notify(log, daemon.SdNotifyWatchdog+"\n"+status(events))
+		cancel()
+		timer.Reset(pause)
 	}
 }
 
 // check asks all components, one after the other, whether they make progress.
-func check(ctx context.Context, timeout time.Duration, components []component) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
+func check(ctx context.Context, components []component) error {
 	for _, c := range components {
 		if err := c.Check(ctx); err != nil {
 			return err
