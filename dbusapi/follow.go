@@ -55,6 +55,7 @@ type follow struct {
 	Follower
 	handle  func(Update) error
 	started bool  // the service answered once
+	placed  bool  // a position was handed on
 	down    bool  // the last session failed
 	ended   error // handle wants no more
 
@@ -174,10 +175,10 @@ func (f *follow) advance(next string, events []*hub.Event) error {
 
 // move hands on events and the cursor after them, where there is news.
 func (f *follow) move(next string, events []*hub.Event) error {
-	if len(events) == 0 && next == f.Cursor {
+	if len(events) == 0 && next == f.Cursor && f.placed {
 		return nil
 	}
-	f.Cursor = next
+	f.Cursor, f.placed = next, true
 	return f.hand(Update{Events: events, Cursor: next})
 }
 

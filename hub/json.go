@@ -22,13 +22,14 @@ func (e *Event) AppendJSON(b []byte, epoch string) []byte {
 	b = e.Options.AppendJSON(b)
 	b = append(b, `,"seq":`...)
 	b = strconv.AppendUint(b, e.Seq, 10)
-	b = append(b, `,"time":`...)
-	b = appendString(b, e.Time.UTC().Format(timeFormat))
-	b = append(b, `,"source":`...)
+	b = append(b, `,"time":"`...)
+	b = e.Time.UTC().AppendFormat(b, timeFormat)
+	b = append(b, `","source":`...)
 	b = appendString(b, e.Source)
-	b = append(b, `,"cursor":`...)
-	b = appendString(b, FormatCursor(epoch, e.Seq))
-	return append(b, '}')
+	b = append(b, `,"cursor":"`...)
+	b = append(append(b, epoch...), ':') // see FormatCursor
+	b = strconv.AppendUint(b, e.Seq, 10)
+	return append(b, `"}`...)
 }
 
 // AppendJSON appends the options as one JSON object, in their order.
@@ -108,11 +109,25 @@ func appendDouble(b []byte, f float64) []byte {
 }
 
 func appendString(b []byte, s string) []byte {
+	if plain(s) {
+		return append(append(append(b, '"'), s...), '"')
+	}
 	quoted, err := json.Marshal(s)
 	if err != nil { // a string always marshals
 		return append(b, `""`...)
 	}
 	return append(b, quoted...)
+}
+
+// plain reports whether s stands in JSON as it is, as almost all strings of events do.
+func plain(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ', c > '~', c == '"', c == '\\', c == '<', c == '>', c == '&':
+			return false
+		}
+	}
+	return true
 }
 
 // Micros returns a time as microseconds since 1970, as it goes over the wire; 0

@@ -2,45 +2,60 @@ package main
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
+	"time"
 
 	"github.com/osctl/eventd/hub"
 )
 
-// appendLine appends an event as one line for a person: when, what, whose, and the
-// rest of its options. Columns line up as long as their content is of usual length.
-func appendLine(b []byte, e *hub.Event) []byte {
-	b = e.Time.Local().AppendFormat(b, "15:04:05.000")
+// liner makes lines of events for a person.
+type liner struct {
+	colour bool
+	today  time.Time // events of another day show their date
+}
+
+// append appends an event as one line: when, what, whose, and the rest of its options.
+// Columns line up as long as their content is of usual length.
+func (l *liner) append(b []byte, e *hub.Event) []byte {
+	at, layout := e.Time.Local(), "15:04:05.000"
+	if y, d := at.Year(), at.YearDay(); y != l.today.Year() || d != l.today.YearDay() {
+		layout = "2006-01-02 15:04:05.000"
+	}
+	b = paint(b, l.colour, inkFaint, at.Format(layout))
 	what := e.Type
 	if e.Action != "" {
 		what += " " + e.Action
 	}
-	b = fmt.Appendf(b, "  %-18s %-14s", printable(what), printable(container(e)))
+	b = append(b, "  "...)
+	b = paint(b, l.colour, inkOf(e.Action), fmt.Sprintf("%-18s", printable(what)))
+	b = append(b, ' ')
+	b = paint(b, l.colour, inkBold, fmt.Sprintf("%-14s", printable(container(e.Pool, e.ID))))
 	detail, shown := describe(e)
 	if detail != "" {
 		b = append(append(b, "  "...), printable(detail)...)
 	}
 	for _, o := range e.Options {
 		if !shown[o.Name] {
-			b = fmt.Appendf(b, "  %s=%s", o.Name, optionText(o.Value))
+			b = append(append(append(b, "  "...), o.Name...), '=')
+			b = append(b, optionText(o.Value)...)
 		}
 	}
 	if e.Source != hub.SourceNetlink {
-		b = append(append(b, "  from "...), printable(e.Source)...)
+		b = append(b, "  "...)
+		b = paint(b, l.colour, inkFaint, "from "+printable(e.Source))
 	}
 	return b
 }
 
 // container returns POOL:ID, or what there is of it.
-func container(e *hub.Event) string {
+func container(pool, id string) string {
 	switch {
-	case e.Pool != "" && e.ID != "":
-		return e.Pool + ":" + e.ID
-	case e.ID != "":
-		return e.ID
-	case e.Pool != "":
-		return e.Pool
+	case pool != "" && id != "":
+		return pool + ":" + id
+	case id != "":
+		return id
+	case pool != "":
+		return pool
 	}
 	return "-"
 }
@@ -86,17 +101,5 @@ func optionText(v hub.Value) string {
 	if text := v.Text(); v.Kind() == hub.KindString && text != "" && !strings.ContainsAny(text, " \t\"'") && printable(text) == text {
 		return text
 	}
-	return string(v.AppendJSON(nil))
-}
-
-// printable makes text safe for a terminal: what would move its cursor or change its
-// state is shown as an escape instead.
-func printable(s string) string {
-	for _, r := range s {
-		if !strconv.IsPrint(r) {
-			quoted := strconv.Quote(s)
-			return quoted[1 : len(quoted)-1]
-		}
-	}
-	return s
+	return string(printableJSON(v.AppendJSON(nil)))
 }

@@ -56,7 +56,7 @@ func TestLine(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if got := string(appendLine(nil, test.event)); got != test.want {
+			if got := string((&liner{today: test.event.Time}).append(nil, test.event)); got != test.want {
 				t.Errorf("got\n%q, want\n%q", got, test.want)
 			}
 		})

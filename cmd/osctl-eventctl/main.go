@@ -1,14 +1,15 @@
 // Command osctl-eventctl is the command line client of osctl-eventd: it shows
-// events as they come, reports events, and tells how the service is.
+// events, containers and interfaces, waits for a state, reports events, and tells how
+// the service is. osctl-eventctl(1) tells how to use it.
 package main
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/osctl/eventd/dbusapi"
 )
@@ -16,25 +17,55 @@ import (
 // version is set by the linker, see the Makefile.
 var version = "0.0.0-dev"
 
+// Exit statuses beside 0. The manual page and --help tell them.
+const (
+	exitFailure  = 1 // it could not be done, or the service is not there
+	exitDegraded = 2 // status: the service runs, but not as it should
+	exitTimeout  = 3 // wait: not reached in time
+	exitLost     = 4 // monitor: events were lost on the way
+)
+
+// exitError ends the program with a status of its own.
+type exitError struct {
+	status int
+	text   string // said on stderr; "" for nothing
+}
+
+func (e *exitError) Error() string { return e.text }
+
+// promptly is how long an interrupted program may take to end in order. Where somebody
+// has stopped reading its output, a write would keep it for ever.
+const promptly = 50 * time.Millisecond
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	code := run(ctx, os.Args[1:])
+	app := &app{out: os.Stdout, err: os.Stderr}
+	context.AfterFunc(ctx, func() {
+		time.AfterFunc(promptly, func() { os.Exit(app.interrupted()) })
+	})
+	code := run(ctx, app, os.Args[1:])
 	stop()
 	os.Exit(code)
 }
 
-// run is main without the process: it returns the exit status, 0 if all went well
-// or the user ended it, else 1. When nobody reads its output any more, SIGPIPE ends
-// the process, as it does other tools.
-func run(ctx context.Context, args []string) int {
-	app := &app{out: os.Stdout, err: os.Stderr}
+// run is main without the process: it returns the exit status. When nobody reads its
+// output any more, SIGPIPE ends the process, as it does other tools.
+func run(ctx context.Context, app *app, args []string) int {
 	root := app.root() //nolint:contextcheck // cobra hands the context to the commands
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	exit, ok := errors.AsType[*exitError](err)
 	switch {
-	case err == nil, errors.Is(err, context.Canceled) && ctx.Err() != nil:
+	case err == nil:
 		return 0
+	case ok:
+		if exit.text != "" {
+			app.say("%s", exit.text)
+		}
+		return exit.status
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		return app.interrupted()
 	}
-	_, _ = fmt.Fprintln(os.Stderr, "osctl-eventctl: "+dbusapi.Explain(err, app.bus))
-	return 1
+	app.say("%s", dbusapi.Explain(err, app.bus))
+	return exitFailure
 }

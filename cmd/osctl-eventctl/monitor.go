@@ -1,9 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -11,93 +11,144 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-func (a *app) monitor() *cobra.Command {
-	var (
-		asJSON         bool
-		types, ids     []string
-		monitorExample = `  osctl-eventctl monitor
-  osctl-eventctl monitor --type ct_netif --id 101 --id 102
+const monitorLong = `Show events as they come, one line each, until it is interrupted. Arguments name
+containers, or interfaces of them as named inside; with several, events of any of them
+are shown. Flags that are given several times mean any of their values; different flags
+must all match.
+
+It pulls the events, so none is missed: it survives restarts of the service and of the
+bus, and says so on stderr. If events are lost all the same, because the service no
+longer keeps them, it says how many on stderr ("lost 12 events: ..."), goes on with the
+oldest that is kept, and ends with status 4.
+
+With --cursor-file it goes on where the last run stopped, or with --since where there is
+no such file yet. The file is written after the events were written to stdout, whole and
+to the disk: after a crash some events may come twice, none is left out.
+
+Exit status: 0 if it ended as asked, also when interrupted; 1 on an error; 4 if events
+were lost. When nobody reads its output any more, it ends by SIGPIPE.`
+
+const monitorExample = `  osctl-eventctl monitor
+  osctl-eventctl monitor tank:101 tank:102/eth0
+  osctl-eventctl monitor --type ct_netif --action up --action down
+  osctl-eventctl monitor --since 10m
+  osctl-eventctl monitor --no-follow -n 20
+  osctl-eventctl monitor --json --cursor-file /var/lib/backup/cursor --no-follow
   osctl-eventctl monitor --json | jq -c 'select(.type == "state")'`
-	)
+
+// monitorFlags are the flags of monitor, as given.
+type monitorFlags struct {
+	selection
+	since, until, cursorFile string
+	noFollow, json           bool
+	count                    int
+}
+
+func (a *app) monitor() *cobra.Command {
+	var flags monitorFlags
 	cmd := &cobra.Command{
-		Use:     "monitor",
-		Short:   "Show events as they come",
-		Long:    "Show events as they come, one line each, until it is interrupted.\nIt pulls them, so none is missed: if any are lost all the same, as after a restart of\nthe service, it says so on stderr.",
-		Example: monitorExample,
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			filter, err := filterOf(map[string][]string{"type": types, "id": ids})
+		Use:               "monitor [POOL:ID | POOL:ID/INTERFACE]...",
+		Short:             "Show events as they come",
+		Long:              monitorLong,
+		Example:           monitorExample,
+		ValidArgsFunction: a.completeTargets,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := a.newStream(&flags, args, time.Now())
 			if err != nil {
 				return err
 			}
-			return a.follow(cmd.Context(), filter, asJSON)
+			return s.run(cmd.Context())
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
-	cmd.Flags().StringArrayVar(&types, "type", nil, "only events of this `TYPE`; may be given several times")
-	cmd.Flags().StringArrayVar(&ids, "id", nil, "only events of the container with this `ID`; may be given several times")
+	f := cmd.Flags()
+	f.StringArrayVar(&flags.types, "type", nil, "only events of this `TYPE`; may be given several times, as the next ones")
+	f.StringArrayVar(&flags.actions, "action", nil, "only events with this `ACTION`, or state")
+	f.StringArrayVar(&flags.pools, "pool", nil, "only events of containers of this `POOL`")
+	f.StringArrayVar(&flags.ids, "id", nil, "only events of the containers with this `ID`")
+	f.StringVar(&flags.since, "since", "", "begin `THERE`: at a cursor, the oldest event kept (oldest), so long ago\n(90s, 10m, 2h, 1d), or at a time (15:04, 2006-01-02 15:04:05)")
+	f.StringVar(&flags.until, "until", "", "end `THERE`: as for --since; +10m is so long from now")
+	f.BoolVar(&flags.noFollow, "no-follow", false, "end with the newest event there is; without --since begin with the\noldest")
+	f.IntVarP(&flags.count, "lines", "n", 0, "end after `COUNT` events; with --no-follow show the newest COUNT")
+	f.StringVar(&flags.cursorFile, "cursor-file", "", "go on where `FILE` says that the last run stopped, and keep it up to date")
+	f.BoolVar(&flags.json, "json", false, "print one JSON object a line")
+	a.completeFlags(cmd)
 	return cmd
 }
 
-// filterOf makes a filter of the keys that have values.
-func filterOf(keys map[string][]string) (hub.Filter, error) {
-	var filter hub.Filter
-	for key, values := range keys {
-		if len(values) == 0 {
-			continue
-		}
-		var err error
-		if filter, err = filter.With(key, values...); err != nil {
-			return filter, err
-		}
+// newStream checks the flags and makes a stream of them.
+func (a *app) newStream(flags *monitorFlags, args []string, now time.Time) (*stream, error) {
+	var err error
+	if flags.targets, err = parseTargets(args); err != nil {
+		return nil, err
 	}
-	return filter, nil
-}
-
-// follow prints events until ctx is done.
-func (a *app) follow(ctx context.Context, filter hub.Filter, asJSON bool) error {
-	address, err := a.address()
-	if err != nil {
-		return err
+	s := &stream{app: a, selection: flags.selection, finite: flags.noFollow, count: flags.count}
+	s.printer = newPrinter(a.out, flags.json, now)
+	if s.filter, err = flags.filter(); err != nil {
+		return nil, err
 	}
-	out := bufio.NewWriterSize(a.out, 64<<10)
-	return dbusapi.Follow(ctx, dbusapi.Follower{Address: address, Filter: filter}, func(u dbusapi.Update) error {
-		switch {
-		case u.Down != nil:
-			a.say("%s; waiting for it to come back", dbusapi.Explain(u.Down, a.bus))
-		case u.Up:
-			a.say("osctl-eventd is back")
-		case u.Gone != nil:
-			a.say("events were lost: %s", dbusapi.Explain(u.Gone, a.bus))
-		}
-		return printEvents(out, u, asJSON)
-	})
+	if flags.count < 0 || flags.count > hub.MaxHistory {
+		return nil, fmt.Errorf("-n %d: expected 1 to %d events", flags.count, hub.MaxHistory)
+	}
+	if err := s.endAt(flags.until, now); err != nil {
+		return nil, err
+	}
+	s.tail = s.finite && s.count > 0
+	return s, s.begin(flags, now)
 }
 
-// say tells the person at the terminal something that is no event.
-func (a *app) say(format string, args ...any) {
-	_, _ = fmt.Fprintf(a.err, "osctl-eventctl: "+format+"\n", args...)
-}
-
-func printEvents(out *bufio.Writer, u dbusapi.Update, asJSON bool) error {
-	if len(u.Events) == 0 {
+// endAt takes --until.
+func (s *stream) endAt(text string, now time.Time) error {
+	if text == "" {
 		return nil
 	}
-	epoch, _, err := hub.ParseCursor(u.Cursor)
+	until, err := parseMoment(text, now)
 	if err != nil {
+		return fmt.Errorf("--until %w", err)
+	}
+	switch {
+	case until.cursor == hub.CursorOldest:
+		return fmt.Errorf("--until %s: nothing comes before that", until.cursor)
+	case until.cursor != "":
+		s.untilCursor = until.cursor
+	default:
+		s.until = until.time
+		s.finite = s.finite || !until.time.After(now)
+	}
+	return nil
+}
+
+// begin finds out where to begin.
+func (s *stream) begin(flags *monitorFlags, now time.Time) error {
+	if s.finite {
+		s.cursor = hub.CursorOldest
+	}
+	if flags.since != "" {
+		since, err := parseMoment(flags.since, now)
+		if err != nil {
+			return fmt.Errorf("--since %w", err)
+		}
+		s.cursor, s.since = since.cursor, since.time
+		if s.cursor == "" {
+			s.cursor = hub.CursorOldest // and those before that time are passed over
+		}
+	}
+	if flags.cursorFile == "" {
+		return nil
+	}
+	s.file = &cursorFile{path: flags.cursorFile}
+	kept, err := s.file.load()
+	if kept != "" {
+		s.cursor, s.since = kept, time.Time{}
+	}
+	return err
+}
+
+// newest asks for the cursor after the newest event there is.
+func (a *app) newest(ctx context.Context) (cursor string, err error) {
+	err = a.call(ctx, func(ctx context.Context, client *dbusapi.Client) error {
+		properties, err := client.Properties(ctx)
+		cursor = properties.Text("Cursor")
 		return err
-	}
-	var line []byte
-	for _, event := range u.Events {
-		line = line[:0]
-		if asJSON {
-			line = event.AppendJSON(line, epoch)
-		} else {
-			line = appendLine(line, event)
-		}
-		if _, err := out.Write(append(line, '\n')); err != nil {
-			return err
-		}
-	}
-	return out.Flush()
+	})
+	return cursor, err
 }

@@ -1,28 +1,40 @@
 package main
 
 import (
-	"context"
-	"io"
-	"time"
+	"os"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
 	"github.com/osctl/eventd/dbusapi"
 )
 
-// callTimeout bounds a call that should be answered at once.
-const callTimeout = 10 * time.Second
-
 // app is what all commands share.
 type app struct {
 	bus      string // as given
-	out, err io.Writer
+	out, err *os.File
+	lost     atomic.Bool // events were lost on the way
+}
+
+// interrupted is the exit status when the user ended the program.
+func (a *app) interrupted() int {
+	if a.lost.Load() {
+		return exitLost
+	}
+	return 0
 }
 
 func (a *app) root() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:           "osctl-eventctl",
-		Short:         "Follow and report events of containers on this host",
+		Use:   "osctl-eventctl",
+		Short: "Follow and report events of containers on this host",
+		Long: `osctl-eventctl shows what osctl-eventd knows of the containers on this host and of
+their network interfaces, as it happens. It talks to the service over D-Bus. Reading
+needs root or the group osctl-eventd, reporting needs root, unless the policy of the bus
+says otherwise.`,
+		Example: `  osctl-eventctl monitor tank:101
+  osctl-eventctl list --watch
+  osctl-eventctl wait tank:101 running --timeout 30s`,
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -33,23 +45,4 @@ func (a *app) root() *cobra.Command {
 		"`BUS` on which osctl-eventd is: system, session, or an address")
 	cmd.AddCommand(a.monitor(), a.report(), a.status())
 	return cmd
-}
-
-// address returns the address of the bus.
-func (a *app) address() (string, error) { return dbusapi.ResolveAddress(a.bus) }
-
-// call connects to the bus and runs one call, for at most callTimeout.
-func (a *app) call(ctx context.Context, do func(context.Context, *dbusapi.Client) error) error {
-	address, err := a.address()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	client, err := dbusapi.Dial(ctx, address)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	return do(ctx, client)
 }

@@ -1,0 +1,170 @@
+// Package daemontest builds the two programs and runs the real daemon for tests, in a
+// network namespace and on a bus of its own. Nothing in it touches those of the machine.
+package daemontest
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/netwatch/nstest"
+)
+
+// Patience is how long a test waits for what must come. It is no measure of speed.
+const Patience = 30 * time.Second
+
+// Main is the TestMain of a package that runs the programs: it builds them once, into
+// a directory that it stores in dir, runs the tests, and looks for leaked goroutines.
+func Main(m *testing.M, dir *string) {
+	built, err := os.MkdirTemp("", "osctl-eventd-test-")
+	if err == nil {
+		const module = "github.com/osctl/eventd/cmd/"
+		build := exec.Command("go", "build", "-o", built, module+"osctl-eventd", module+"osctl-eventctl") //nolint:noctx,gosec // ends by itself
+		build.Stderr = os.Stderr
+		err = build.Run()
+	}
+	if err == nil {
+		err = os.Chmod(built, 0o755) //nolint:gosec // every user may run them
+	}
+	if err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "build the programs:", err)
+		os.Exit(1)
+	}
+	*dir = built
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(built)
+		os.Exit(code)
+	}))
+}
+
+// Output is a buffer that one process writes while a test reads.
+type Output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *Output) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *Output) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// Daemon is a daemon that runs as a process of its own.
+type Daemon struct {
+	Cmd     *exec.Cmd
+	Address string  // of the bus
+	Stderr  *Output // what it logged
+	Ended   chan struct{}
+	Err     error // after Ended
+}
+
+// Start starts the daemon of a directory that [Main] filled, in a namespace, on the bus
+// at an address or, for "", on a private one. It returns when the service answers; the
+// daemon ends with the test.
+func Start(t testing.TB, dir string, ns *nstest.NS, address string, env []string, args ...string) *Daemon {
+	t.Helper()
+	d := &Daemon{Address: address, Stderr: &Output{}, Ended: make(chan struct{})}
+	bus := address
+	if bus == "" {
+		bus = "private"
+	}
+	d.Cmd = exec.Command(filepath.Join(dir, "osctl-eventd"), append([]string{"--bus", bus}, args...)...) //nolint:noctx,gosec // killed below
+	d.Cmd.Env = append(os.Environ(), env...)
+	d.Cmd.Stderr = d.Stderr
+	stdout, err := d.Cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ns.Start(d.Cmd); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		d.Kill()
+		if t.Failed() {
+			t.Logf("the daemon said:\n%s", d.Stderr)
+		}
+	})
+	line, err := "", error(nil)
+	if address == "" {
+		line, err = bufio.NewReader(stdout).ReadString('\n')
+		d.Address = strings.TrimSpace(line)
+	}
+	go func() {
+		defer close(d.Ended)
+		d.Err = d.Cmd.Wait()
+	}()
+	if err != nil {
+		t.Fatalf("the daemon printed no address: %v", err)
+	}
+	d.WaitForService(t)
+	return d
+}
+
+// WaitForService waits until the service answers on the bus.
+func (d *Daemon) WaitForService(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	for {
+		client, err := dbusapi.Dial(ctx, d.Address)
+		if err == nil {
+			_, err = client.Properties(ctx)
+			client.Close()
+			if err == nil {
+				return
+			}
+		}
+		select {
+		case <-d.Ended:
+			t.Fatalf("the daemon ended: %v\n%s", d.Err, d.Stderr)
+		case <-ctx.Done():
+			t.Fatalf("the service does not answer: %v\n%s", err, d.Stderr)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// Client connects to the daemon's bus until the test ends.
+func (d *Daemon) Client(t testing.TB) *dbusapi.Client {
+	t.Helper()
+	client, err := dbusapi.Dial(t.Context(), d.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return client
+}
+
+// Wait waits until the daemon has ended and returns its exit status, -1 for a signal.
+func (d *Daemon) Wait(t testing.TB) int {
+	t.Helper()
+	select {
+	case <-d.Ended:
+	case <-time.After(Patience):
+		t.Fatalf("the daemon does not end\n%s", d.Stderr)
+	}
+	return d.Cmd.ProcessState.ExitCode()
+}
+
+// Kill kills the daemon (SIGKILL) and waits until it is dead.
+func (d *Daemon) Kill() {
+	_ = d.Cmd.Process.Kill()
+	<-d.Ended
+}

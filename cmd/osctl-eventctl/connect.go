@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/osctl/eventd/dbusapi"
+)
+
+// callTimeout bounds a call that should be answered at once.
+const callTimeout = 10 * time.Second
+
+// address returns the address of the bus.
+func (a *app) address() (string, error) { return dbusapi.ResolveAddress(a.bus) }
+
+// call connects to the bus and runs a few calls, for at most callTimeout. What its
+// error means to a person is said in one place, by [dbusapi.Explain].
+func (a *app) call(ctx context.Context, do func(context.Context, *dbusapi.Client) error) error {
+	address, err := a.address()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	client, err := dbusapi.Dial(ctx, address)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return do(ctx, client)
+}
+
+// sayDown says when the service went away and came back, and reports whether an update
+// was about that.
+func (a *app) sayDown(u dbusapi.Update) bool {
+	switch {
+	case u.Down != nil:
+		a.say("%s; waiting for it to come back", a.whatIsDown(u.Down))
+	case u.Up:
+		a.say("osctl-eventd is back")
+	default:
+		return false
+	}
+	return true
+}
+
+// whatIsDown says what went away.
+func (a *app) whatIsDown(err error) string {
+	if _, replied := errors.AsType[*dbusapi.Error](err); replied {
+		return "osctl-eventd went away"
+	}
+	return fmt.Sprintf("the bus %s went away (%v)", a.bus, err)
+}
+
+// say tells the person at the terminal something that is not the answer. Lines stay
+// lines; whatever else would move a terminal's cursor is escaped.
+func (a *app) say(format string, args ...any) {
+	lines := strings.Split(fmt.Sprintf(format, args...), "\n")
+	for i := range lines {
+		lines[i] = printable(lines[i])
+	}
+	_, _ = fmt.Fprintln(a.err, "osctl-eventctl: "+strings.Join(lines, "\n"))
+}

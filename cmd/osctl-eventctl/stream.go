@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/hub"
+)
+
+// errDone ends a stream that has shown all that was asked for.
+var errDone = errors.New("done")
+
+// stream is one run of monitor.
+type stream struct {
+	app *app
+	selection
+	filter  hub.Filter
+	printer *printer
+	file    *cursorFile // nil for none
+
+	cursor       string    // where to go on
+	since, until time.Time // events outside of it are passed over; zero for no bound
+	untilCursor  string    // the last position that is wanted, "" for any
+	finite       bool      // end with the newest event there is
+	count        int       // how many events, 0 for any number
+	tail         bool      // they are the newest ones of a finite stream
+
+	end    uint64       // of a finite stream: number of the last event to look at
+	epoch  string       // of the events
+	shown  int          // how many events so far
+	newest []*hub.Event // of a tail: the last ones, a ring
+}
+
+// run shows events until there is nothing more to show, or ctx is done.
+func (s *stream) run(ctx context.Context) error {
+	defer watchHangup(s.app.out)()
+	if !s.until.IsZero() && !s.finite {
+		if err := s.followUntil(ctx); err != nil {
+			return s.result(err)
+		}
+		s.finite = true // now what came up to that time and is not shown yet
+	}
+	return s.result(s.follow(ctx))
+}
+
+// followUntil follows up to the time --until.
+func (s *stream) followUntil(ctx context.Context) error {
+	bounded, cancel := context.WithDeadline(ctx, s.until)
+	defer cancel()
+	err := s.follow(bounded)
+	if errors.Is(err, context.DeadlineExceeded) && bounded.Err() != nil && ctx.Err() == nil {
+		return nil
+	}
+	return err
+}
+
+// result turns the end of a stream into that of the command.
+func (s *stream) result(err error) error {
+	switch {
+	case err != nil && !errors.Is(err, errDone):
+		return err
+	case s.app.lost.Load():
+		return &exitError{status: exitLost}
+	}
+	return nil
+}
+
+func (s *stream) follow(ctx context.Context) error {
+	address, err := s.app.address()
+	if err != nil {
+		return err
+	}
+	if err := s.setEnd(ctx); err != nil {
+		return err
+	}
+	return dbusapi.Follow(ctx, dbusapi.Follower{Address: address, Filter: s.filter, Cursor: s.cursor}, func(u dbusapi.Update) error {
+		return s.take(ctx, u)
+	})
+}
+
+// setEnd finds the last event to look at.
+func (s *stream) setEnd(ctx context.Context) error {
+	if !s.finite && s.untilCursor == "" {
+		return nil
+	}
+	now, err := s.app.newest(ctx)
+	if err != nil {
+		return err
+	}
+	epoch, end, err := hub.ParseCursor(now)
+	if err != nil {
+		return err
+	}
+	s.end = end
+	if s.untilCursor == "" {
+		return nil
+	}
+	wanted, at, err := hub.ParseCursor(s.untilCursor)
+	if err != nil {
+		return err
+	}
+	if wanted != epoch {
+		return fmt.Errorf("--until %s: that cursor is from another epoch, the history of now is that of %s", s.untilCursor, epoch)
+	}
+	if at < end || !s.finite {
+		s.end = at
+	}
+	return nil
+}
+
+// bounded reports whether the stream has an end among the numbers.
+func (s *stream) bounded() bool { return s.finite || s.untilCursor != "" }
+
+// take shows what [dbusapi.Follow] hands on.
+func (s *stream) take(ctx context.Context, u dbusapi.Update) error {
+	switch {
+	case s.app.sayDown(u):
+		return nil
+	case u.Gone != nil:
+		return s.gone(ctx, u)
+	}
+	epoch, at, err := hub.ParseCursor(u.Cursor)
+	if err != nil {
+		return err
+	}
+	s.epoch = epoch
+	for _, event := range u.Events {
+		if s.bounded() && event.Seq > s.end {
+			at = min(at, s.end)
+			break
+		}
+		if err := s.show(event); err != nil {
+			return err
+		}
+		if s.full() {
+			at = event.Seq
+			break
+		}
+	}
+	return s.settle(epoch, at, s.full() || s.bounded() && at >= s.end)
+}
+
+// full reports whether as many events were shown as were asked for.
+func (s *stream) full() bool { return s.count > 0 && !s.tail && s.shown >= s.count }
+
+// gone says what was lost. A finite stream of another epoch ends with what is there now.
+func (s *stream) gone(ctx context.Context, u dbusapi.Update) error {
+	s.app.lost.Store(true)
+	why := dbusapi.Explain(u.Gone, s.app.bus)
+	switch {
+	case u.Lost == 0:
+		s.app.say("lost events, how many is not known: %s; going on with the oldest that is kept", why)
+	case s.filter.Empty():
+		s.app.say("lost %d events: %s; going on with the oldest that is kept", u.Lost, why)
+	default:
+		s.app.say("lost at most %d events: %s; going on with the oldest that is kept", u.Lost, why)
+	}
+	s.cursor = u.Cursor
+	return s.setEnd(ctx)
+}
+
+// show shows an event, or keeps it while newer ones may take its place.
+func (s *stream) show(event *hub.Event) error {
+	if !s.covers(event) || event.Time.Before(s.since) || !s.until.IsZero() && event.Time.After(s.until) {
+		return nil
+	}
+	s.shown++
+	if !s.tail {
+		return s.printer.event(event, s.epoch)
+	}
+	if len(s.newest) < s.count {
+		s.newest = append(s.newest, event)
+	} else {
+		s.newest[(s.shown-1)%s.count] = event
+	}
+	return nil
+}
+
+// settle writes out what was shown, and only then the cursor after it.
+func (s *stream) settle(epoch string, at uint64, over bool) error {
+	if over {
+		for i := range s.newest {
+			if err := s.printer.event(s.newest[(s.shown+i)%len(s.newest)], epoch); err != nil {
+				return err
+			}
+		}
+	}
+	if err := s.printer.flush(); err != nil {
+		return err
+	}
+	s.cursor = hub.FormatCursor(epoch, at)
+	if s.file != nil && (over || !s.tail) {
+		if err := s.file.save(s.cursor); err != nil {
+			return err
+		}
+	}
+	if over {
+		return errDone
+	}
+	return nil
+}

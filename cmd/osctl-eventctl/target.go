@@ -1,0 +1,108 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/osctl/eventd/hub"
+)
+
+// target is a container, or one interface of it, as named on the command line.
+type target struct {
+	pool, id, name string // name inside; "" for the container itself
+}
+
+// parseTarget reads POOL:ID or POOL:ID/INTERFACE.
+func parseTarget(arg string) (target, error) {
+	pool, rest, ok := strings.Cut(arg, ":")
+	id, name, slash := rest, "", false
+	if i := strings.LastIndexByte(rest, '/'); i >= 0 {
+		id, name, slash = rest[:i], rest[i+1:], true
+	}
+	if !ok || pool == "" || id == "" || slash && name == "" {
+		return target{}, fmt.Errorf("%q: expected a container as POOL:ID, like tank:101, or its interface as POOL:ID/INTERFACE, like tank:101/eth0", arg)
+	}
+	return target{pool, id, name}, nil
+}
+
+func parseTargets(args []string) ([]target, error) {
+	targets := make([]target, len(args))
+	for i, arg := range args {
+		var err error
+		if targets[i], err = parseTarget(arg); err != nil {
+			return nil, err
+		}
+	}
+	return targets, nil
+}
+
+func (t target) String() string {
+	if t.name == "" {
+		return t.pool + ":" + t.id
+	}
+	return t.pool + ":" + t.id + "/" + t.name
+}
+
+// covers reports whether an event is about the target. A rename is about both names.
+func (t target) covers(e *hub.Event) bool {
+	if e.Pool != t.pool || e.ID != t.id {
+		return false
+	}
+	return t.name == "" || e.Type == hub.TypeNetif && (e.Options.Text("name") == t.name || e.Options.Text("new_name") == t.name)
+}
+
+// maxAsked is how many values of one key the service is asked to filter by.
+const maxAsked = 64
+
+// selection says which events, or rows of a list, are wanted.
+type selection struct {
+	types, actions, pools, ids []string
+	targets                    []target // any of them; none for all
+}
+
+// filter returns what the service can do of the selection. It takes keys one by one, so
+// that the targets are still to be held against what comes, see covers.
+func (s *selection) filter() (hub.Filter, error) {
+	types, pools, ids := s.types, s.pools, s.ids
+	links := len(s.targets) > 0
+	var targetPools, targetIDs []string
+	for _, t := range s.targets {
+		targetPools, targetIDs = append(targetPools, t.pool), append(targetIDs, t.id)
+		links = links && t.name != ""
+	}
+	if links && len(types) == 0 {
+		types = []string{hub.TypeNetif}
+	}
+	if len(s.targets) <= maxAsked {
+		if len(pools) == 0 {
+			pools = targetPools
+		}
+		if len(ids) == 0 {
+			ids = targetIDs
+		}
+	}
+	var filter hub.Filter
+	for _, key := range []struct {
+		name   string
+		values []string
+	}{{"type", types}, {"action", s.actions}, {"pool", pools}, {"id", ids}} {
+		if len(key.values) == 0 {
+			continue
+		}
+		var err error
+		if filter, err = filter.With(key.name, key.values...); err != nil {
+			return filter, err
+		}
+	}
+	return filter, nil
+}
+
+// covers reports whether an event that passed the filter is wanted.
+func (s *selection) covers(e *hub.Event) bool {
+	for _, t := range s.targets {
+		if t.covers(e) {
+			return true
+		}
+	}
+	return len(s.targets) == 0
+}
