@@ -1,7 +1,9 @@
 #!/bin/sh
 # install.sh install|uninstall: installs what `make build` made, and all that belongs to
-# it ($BIN), below $DESTDIR; or removes the same files. It creates no user and starts no service:
-# see README.md for what to do then. The packages are made of the same list.
+# it ($BIN), below $DESTDIR; or removes the same files. Programs and documentation go below
+# $PREFIX; what the bus and systemd read goes where they look, whatever that is. It creates
+# no user and starts no service: see README.md for what to do then. The packages are made
+# of the same list.
 set -eu
 cd "$(dirname "$0")/.."
 action=${1:-}
@@ -13,9 +15,11 @@ install | uninstall) ;;
 	;;
 esac
 bin=${BIN:-bin}
-prefix=${DESTDIR:-}${PREFIX:-/usr}
+PREFIX=${PREFIX:-/usr}
+prefix=${DESTDIR:-}$PREFIX
 share=$prefix/share
-units=${DESTDIR:-}${UNITDIR:-${PREFIX:-/usr}/lib/systemd/system}
+system=${DESTDIR:-}/usr
+units=${DESTDIR:-}${UNITDIR:-/usr/lib/systemd/system}
 doc=$share/doc/osctl-eventd
 
 # put MODE SOURCE TARGET
@@ -33,16 +37,22 @@ pack() {
 	[ "$action" = uninstall ] || gzip -9nf <"$1" >"$2"
 }
 
+# putUnit SOURCE TARGET puts a unit, or a part of one, that starts the program.
+putUnit() {
+	put 644 "$1" "$2"
+	[ "$action" = uninstall ] || sed "s|/usr/sbin/|$PREFIX/sbin/|" "$1" >"$2"
+}
+
 put 755 "$bin/osctl-eventd" "$prefix/sbin/osctl-eventd"
 put 755 "$bin/osctl-eventctl" "$prefix/bin/osctl-eventctl"
 
-put 644 systemd/osctl-eventd.service "$units/osctl-eventd.service"
-put 644 systemd/osctl-eventd.sysusers "$prefix/lib/sysusers.d/osctl-eventd.conf"
-put 644 systemd/osctl-eventd.catalog "$prefix/lib/systemd/catalog/osctl-eventd.catalog"
+putUnit systemd/osctl-eventd.service "$units/osctl-eventd.service"
+put 644 systemd/osctl-eventd.sysusers "$system/lib/sysusers.d/osctl-eventd.conf"
+put 644 systemd/osctl-eventd.catalog "$system/lib/systemd/catalog/osctl-eventd.catalog"
 
-put 644 packaging/dbus/org.osctl.Eventd.conf "$share/dbus-1/system.d/org.osctl.Eventd.conf"
-put 644 packaging/dbus/org.osctl.Eventd.service "$share/dbus-1/system-services/org.osctl.Eventd.service"
-put 644 packaging/org.osctl.Eventd.xml "$share/dbus-1/interfaces/org.osctl.Eventd.xml"
+put 644 packaging/dbus/org.osctl.Eventd.conf "$system/share/dbus-1/system.d/org.osctl.Eventd.conf"
+put 644 packaging/dbus/org.osctl.Eventd.service "$system/share/dbus-1/system-services/org.osctl.Eventd.service"
+put 644 packaging/org.osctl.Eventd.xml "$system/share/dbus-1/interfaces/org.osctl.Eventd.xml"
 
 for page in packaging/man/*.[1-8]; do
 	[ -e "$page" ] || continue
@@ -61,6 +71,6 @@ complete fish "$share/fish/vendor_completions.d/osctl-eventctl.fish"
 put 644 README.md "$doc/README.md"
 pack CHANGELOG.md "$doc/changelog.gz"
 for example in packaging/examples/*; do
-	put 644 "$example" "$doc/examples/${example##*/}"
+	putUnit "$example" "$doc/examples/${example##*/}"
 done
 [ "$action" = install ] || rmdir "$doc/examples" "$doc" 2>/dev/null || true

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"sync/atomic"
 	"testing"
@@ -36,7 +35,7 @@ func TestWatch(t *testing.T) {
 			return nil
 		}
 		done := make(chan error)
-		go func() { done <- watch(ctx, slog.New(slog.NewTextHandler(io.Discard, nil)), interval, check) }()
+		go func() { done <- watch(ctx, slog.New(slog.DiscardHandler), interval, check) }()
 		for range 10 {
 			time.Sleep(interval)
 			synctest.Wait()

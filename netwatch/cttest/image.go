@@ -14,7 +14,7 @@ import (
 )
 
 // imagePackages are in the Debian that BootSystemd boots, beside the essential ones.
-const imagePackages = "busybox-static,dbus,dbus-broker,init,iproute2,iptables,libpam-systemd,lxc,procps,systemd,systemd-container,systemd-sysv"
+const imagePackages = "busybox-static,dbus,dbus-broker,init,iproute2,iptables,libpam-systemd,lxc,procps,rpm,systemd,systemd-container,systemd-sysv"
 
 // imageHook runs when the packages are there, with the image's directory as $1. What
 // comes with them does not start by itself: LXC's bridge, and the second bus.

@@ -19,7 +19,7 @@ func TestActivation(t *testing.T) {
 		if _, err := c.Call(bounded(t), deeds()["ListInterfaces"]); err != nil {
 			t.Error("a call while the service is stopped:", err)
 		}
-		if got := s.show(unit, "ActiveState"); got != "active" {
+		if got := s.show("ActiveState"); got != "active" {
 			t.Errorf("after a call the unit is %s", got)
 		}
 
@@ -37,13 +37,13 @@ func TestActivation(t *testing.T) {
 		}
 
 		s.run("systemctl", "start", unit)
-		pid := s.show(unit, "MainPID")
+		pid := s.show("MainPID")
 		s.run("systemctl", "restart", "dbus")
 		s.until("the service is back on the new bus", func() bool {
 			_, err := s.Exec("busctl", "--timeout=1", "--auto-start=no", "call", service, object, "org.freedesktop.DBus.Peer", "Ping")
 			return err == nil
 		})
-		if now := s.show(unit, "MainPID"); now != pid {
+		if now := s.show("MainPID"); now != pid {
 			t.Errorf("the restart of the bus made process %s of %s", now, pid)
 		}
 	})

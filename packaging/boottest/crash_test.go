@@ -9,11 +9,11 @@ import (
 func TestKilled(t *testing.T) {
 	eachBus(t, func(t *testing.T, s *system) {
 		for range 3 {
-			pid := s.show(unit, "MainPID")
+			pid := s.show("MainPID")
 			s.run("systemctl", "kill", "--signal=KILL", unit)
 			s.awaitRestart(pid)
 		}
-		if got := s.show(unit, "NRestarts"); got != "3" {
+		if got := s.show("NRestarts"); got != "3" {
 			t.Errorf("%s restarts, want 3", got)
 		}
 	})
@@ -27,7 +27,7 @@ func TestWatchdog(t *testing.T) {
 			printf '[Service]\nWatchdogSec=2s\n' >/run/systemd/system/osctl-eventd.service.d/watchdog.conf
 			ip link add try0 type veth peer name try1; ip link set try0 up
 			systemctl daemon-reload; systemctl restart osctl-eventd`)
-		pid := s.show(unit, "MainPID")
+		pid := s.show("MainPID")
 		s.run("systemctl", "kill", "--signal=STOP", unit)
 		s.run("ip", "link", "set", "try1", "up")
 		s.awaitRestart(pid)
@@ -36,22 +36,22 @@ func TestWatchdog(t *testing.T) {
 		}
 		s.awaitEvent("up", "", "", "try1", "try0")
 
-		pid = s.show(unit, "MainPID")
+		pid = s.show("MainPID")
 		s.run("kill", "-STOP", s.busPID)
 		s.until("the service leaves a bus that hangs", func() bool {
 			return strings.Contains(s.run("journalctl", "--no-pager", "-u", unit), "the bus does not answer")
 		})
 		for range 3 { // and systemd is told that all is well
 			const told = "WatchdogTimestampMonotonic"
-			before := s.show(unit, told)
-			s.until("the watchdog is told", func() bool { return s.show(unit, told) != before })
+			before := s.show(told)
+			s.until("the watchdog is told", func() bool { return s.show(told) != before })
 		}
 		s.run("kill", "-CONT", s.busPID)
 		s.until("the service is back on the bus", func() bool {
 			_, err := s.Exec("busctl", "--timeout=1", "--auto-start=no", "call", service, object, "org.freedesktop.DBus.Peer", "Ping")
 			return err == nil
 		})
-		if now := s.show(unit, "MainPID"); now != pid {
+		if now := s.show("MainPID"); now != pid {
 			t.Errorf("a bus that hung made process %s of %s", now, pid)
 		}
 	})

@@ -10,7 +10,7 @@ import (
 // TestInstalled looks at what an installation leaves: a service that runs, confined.
 func TestInstalled(t *testing.T) {
 	eachBus(t, func(t *testing.T, s *system) {
-		if got := s.show(unit, "ActiveState") + " " + s.show(unit, "UnitFileState"); got != "active enabled" {
+		if got := s.show("ActiveState") + " " + s.show("UnitFileState"); got != "active enabled" {
 			t.Errorf("the unit is %s", got)
 		}
 		if out := s.run("systemd-analyze", "verify", "--man=no", unit, "dbus-org.osctl.Eventd.service"); out != "" {
@@ -21,7 +21,7 @@ func TestInstalled(t *testing.T) {
 		if out := s.run("busctl", "get-property", service, object, service, "Missing"); strings.TrimSpace(out) != "as 0" {
 			t.Errorf("missing: %s", out)
 		}
-		status := s.run("cat", "/proc/"+s.show(unit, "MainPID")+"/status")
+		status := s.run("cat", "/proc/"+s.show("MainPID")+"/status")
 		for _, want := range []string{"CapEff:\t0000000000001800\n", "CapBnd:\t0000000000001800\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n"} {
 			if !strings.Contains(status, want) {
 				t.Errorf("the process's status is without %q:\n%s", want, status)

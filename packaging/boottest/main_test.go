@@ -40,17 +40,20 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// buildPackages builds the programs and both packages as the Makefile does, but
-// leaves the tree alone.
+// buildPackages builds the programs and the packages as the Makefile does, but leaves
+// the tree alone.
 func buildPackages() error {
 	for _, version := range []string{firstVersion, secondVersion} {
 		bin := filepath.Join(packages, version)
-		build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version="+version, "-o", bin+"/", "./cmd/...")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		pack := exec.Command("packaging/package.sh", "deb", version)
-		pack.Env = append(os.Environ(), "BIN="+bin, "DIST="+packages)
-		for _, cmd := range []*exec.Cmd{build, pack} {
+		commands := [][]string{
+			{"go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=" + version, "-o", bin + "/", "./cmd/..."},
+			{"packaging/package.sh", "deb", version},
+			{"packaging/package.sh", "rpm", version},
+		}
+		for _, args := range commands {
+			cmd := exec.Command(args[0], args[1:]...)
 			cmd.Dir = "../.."
+			cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "BIN="+bin, "DIST="+packages)
 			if out, err := cmd.CombinedOutput(); err != nil {
 				return fmt.Errorf("%v: %w\n%s", cmd.Args, err, out)
 			}
@@ -59,12 +62,21 @@ func buildPackages() error {
 	return nil
 }
 
-// deb returns the file of a package.
+// deb returns the file of a package for Debian.
 func deb(t *testing.T, version string) string {
+	return packageFile(t, "osctl-eventd_"+version+"_*.deb")
+}
+
+// rpm returns the file of a package for rpm.
+func rpm(t *testing.T, version string) string {
+	return packageFile(t, "osctl-eventd-"+version+"-*.rpm")
+}
+
+func packageFile(t *testing.T, pattern string) string {
 	t.Helper()
-	found, err := filepath.Glob(filepath.Join(packages, "osctl-eventd_"+version+"_*.deb"))
+	found, err := filepath.Glob(filepath.Join(packages, pattern))
 	if err != nil || len(found) != 1 {
-		t.Fatalf("package of version %s: %q, %v", version, found, err)
+		t.Fatalf("packages %s: %q, %v", pattern, found, err)
 	}
 	return found[0]
 }

@@ -65,7 +65,7 @@ func TestSecrets(t *testing.T) {
 // TestNoCore wants the memory of the service to get nowhere.
 func TestNoCore(t *testing.T) {
 	s := install(t, bustest.Daemon)
-	pid := s.show(unit, "MainPID")
+	pid := s.show("MainPID")
 	for line := range strings.Lines(s.run("cat", "/proc/"+pid+"/limits")) {
 		if strings.HasPrefix(line, "Max core file size") && !strings.HasPrefix(strings.Join(strings.Fields(line)[4:], " "), "0 0") {
 			t.Error(line)

@@ -36,8 +36,14 @@ type system struct {
 // eachBus runs a test on a system with each of the two message buses.
 func eachBus(t *testing.T, test func(t *testing.T, s *system)) {
 	t.Helper()
+	eachKind(t, func(t *testing.T, kind bustest.Kind) { test(t, install(t, kind)) })
+}
+
+// eachKind runs a test for each of the two message buses.
+func eachKind(t *testing.T, test func(t *testing.T, kind bustest.Kind)) {
+	t.Helper()
 	for _, kind := range bustest.Kinds() {
-		t.Run(kind.String(), func(t *testing.T) { test(t, install(t, kind)) })
+		t.Run(kind.String(), func(t *testing.T) { test(t, kind) })
 	}
 }
 
@@ -90,8 +96,8 @@ func (s *system) shell(lines string) {
 	s.run("/bin/sh", "-ec", lines)
 }
 
-// show returns a property of a unit.
-func (s *system) show(unit, property string) string {
+// show returns a property of the service's unit.
+func (s *system) show(property string) string {
 	s.t.Helper()
 	return strings.TrimSpace(s.run("systemctl", "show", "--value", "--property="+property, unit))
 }
@@ -113,8 +119,8 @@ func (s *system) until(what string, ok func() bool) {
 func (s *system) awaitRestart(pid string) {
 	s.t.Helper()
 	s.until("the service is restarted", func() bool {
-		now := s.show(unit, "MainPID")
-		return now != pid && now != "0" && s.show(unit, "ActiveState") == "active"
+		now := s.show("MainPID")
+		return now != pid && now != "0" && s.show("ActiveState") == "active"
 	})
 }
 

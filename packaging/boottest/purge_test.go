@@ -1,0 +1,108 @@
+package boottest
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/osctl/eventd/dbusapi/bustest"
+)
+
+// footprint is what a package may leave traces in: files, users, units.
+const footprint = `
+	find / -xdev -not -path '/mnt*' -not -path '/proc/*' -not -path '/sys/*' -not -path '/run/*' -not -path '/tmp/*' \
+		-not -path '/var/log/*' -not -path '/var/cache/*' -not -path '/var/lib/dpkg/*' -not -path '/var/lib/apt/*' \
+		-not -path '/var/lib/systemd/catalog/database' -not -path '/root/*' | sort
+	cut -d: -f1 /etc/passwd /etc/group /etc/shadow /etc/gshadow
+	systemctl list-units --all --plain --no-legend 'osctl*' '*Eventd*'
+	systemctl list-unit-files --no-legend 'osctl*' '*Eventd*'
+	dpkg-query -W -f '${Package} ${db:Status-Status}\n' 'osctl*' 2>/dev/null || true
+	journalctl --list-catalog 2>/dev/null
+	busctl list --activatable --no-legend | grep -o '^org.osctl[^ ]*' || true
+`
+
+// TestPurge wants a removal to keep the history and the user, a new installation to find
+// them, and purging to leave nothing.
+func TestPurge(t *testing.T) {
+	eachKind(t, func(t *testing.T, kind bustest.Kind) {
+		s := boot(t, kind)
+		// What useradd makes when it is first used, be there before.
+		s.shell("useradd -r before; userdel before")
+		before := s.run("/bin/sh", "-c", footprint)
+		s.run("dpkg", "--install", s.copyIn(deb(t, firstVersion)))
+		s.run("osctl-eventctl", "report", "probe", "id=101")
+		uid := s.run("id", "-u", "osctl-eventd")
+
+		s.run("dpkg", "--remove", "osctl-eventd")
+		if out, err := s.Exec("systemctl", "is-active", unit); err == nil {
+			t.Errorf("after the removal the service is %s", out)
+		}
+		if _, err := s.Exec("busctl", "--timeout=5", "call", service, object, "org.freedesktop.DBus.Peer", "Ping"); err == nil {
+			t.Error("after the removal the service answers")
+		}
+		s.run("test", "-d", "/var/lib/osctl-eventd")
+		s.run("dpkg", "--install", s.copyIn(deb(t, firstVersion)))
+		if got := s.show("ActiveState") + " " + s.show("UnitFileState"); got != "active enabled" {
+			t.Errorf("after another installation the unit is %s", got)
+		}
+		if now := s.run("id", "-u", "osctl-eventd"); now != uid {
+			t.Errorf("after another installation the user is %s, was %s", now, uid)
+		}
+
+		s.run("dpkg", "--purge", "osctl-eventd")
+		if after := s.run("/bin/sh", "-c", footprint); after != before {
+			t.Errorf("purging leaves\n%s", difference(before, after))
+		}
+	})
+}
+
+// difference returns the lines that only one of two texts has.
+func difference(before, after string) string {
+	var b strings.Builder
+	old, new := strings.Split(before, "\n"), strings.Split(after, "\n")
+	for _, line := range old {
+		if !slices.Contains(new, line) {
+			b.WriteString("- " + line + "\n")
+		}
+	}
+	for _, line := range new {
+		if !slices.Contains(old, line) {
+			b.WriteString("+ " + line + "\n")
+		}
+	}
+	return b.String()
+}
+
+// TestWithoutSystemd installs, upgrades, removes and purges where no systemd runs, as in
+// the making of an image: the service is enabled for the first boot.
+func TestWithoutSystemd(t *testing.T) {
+	s := boot(t, bustest.Daemon)
+	// Seen from in there, systemd does not run; nor is there a bus.
+	chroot := func(line string) {
+		s.run("unshare", "--mount", "/bin/sh", "-ec", "mount -t tmpfs tmpfs /run; "+line)
+	}
+	enabled := "/etc/systemd/system/multi-user.target.wants/" + unit
+	chroot("dpkg --install " + s.copyIn(deb(t, firstVersion)))
+	s.run("test", "-L", enabled)
+	chroot("dpkg --install " + s.copyIn(deb(t, secondVersion)))
+	s.run("systemctl", "daemon-reload")
+	s.run("systemctl", "start", unit)
+	s.run("systemctl", "stop", unit)
+	chroot("dpkg --remove osctl-eventd")
+	chroot("dpkg --purge osctl-eventd")
+	for _, gone := range []string{"test -e " + enabled, "test -L " + enabled, "id osctl-eventd", "test -e /var/lib/osctl-eventd"} {
+		if _, err := s.Exec("/bin/sh", "-c", gone); err == nil {
+			t.Errorf("after purging: %s", gone)
+		}
+	}
+}
+
+// TestDisabled wants a service that an administrator disabled to stay so over an upgrade.
+func TestDisabled(t *testing.T) {
+	s := install(t, bustest.Daemon)
+	s.run("systemctl", "disable", "--now", unit)
+	s.run("dpkg", "--install", s.copyIn(deb(t, secondVersion)))
+	if got := s.show("ActiveState") + " " + s.show("UnitFileState"); got != "inactive disabled" {
+		t.Errorf("after an upgrade the unit is %s", got)
+	}
+}
