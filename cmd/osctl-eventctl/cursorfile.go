@@ -52,21 +52,22 @@ func (f *cursorFile) save(cursor string) (err error) {
 			err = fmt.Errorf("cursor file %s: %w", f.path, err)
 		}
 	}()
-	dir := filepath.Dir(f.path)
-	temp, err := os.CreateTemp(dir, filepath.Base(f.path)+".new-")
+	// Always the same name, so that what a killed run left does not pile up.
+	next := f.path + ".new"
+	_ = os.Remove(next)
+	temp, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) //nolint:gosec // a cursor is no secret
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(temp.Name()) }() // fails once it is renamed
 	_, err = temp.WriteString(cursor + "\n")
 	if err = errors.Join(err, temp.Sync(), temp.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(temp.Name(), f.path); err != nil {
+	if err := os.Rename(next, f.path); err != nil {
 		return err
 	}
 	f.kept = cursor
-	return syncDir(dir)
+	return syncDir(filepath.Dir(f.path))
 }
 
 // syncDir makes a rename in a directory last.
