@@ -19,9 +19,7 @@ func TestActivation(t *testing.T) {
 		if _, err := c.Call(bounded(t), deeds()["ListInterfaces"]); err != nil {
 			t.Error("a call while the service is stopped:", err)
 		}
-		if got := s.show("ActiveState"); got != "active" {
-			t.Errorf("after a call the unit is %s", got)
-		}
+		s.until("the unit is active", func() bool { return s.show("ActiveState") == "active" })
 
 		// Everybody may introspect, and so start it; who starts it may do no more than before.
 		s.run("systemctl", "stop", unit)

@@ -59,14 +59,14 @@ func TestPurge(t *testing.T) {
 // difference returns the lines that only one of two texts has.
 func difference(before, after string) string {
 	var b strings.Builder
-	old, new := strings.Split(before, "\n"), strings.Split(after, "\n")
-	for _, line := range old {
-		if !slices.Contains(new, line) {
+	was, is := strings.Split(before, "\n"), strings.Split(after, "\n")
+	for _, line := range was {
+		if !slices.Contains(is, line) {
 			b.WriteString("- " + line + "\n")
 		}
 	}
-	for _, line := range new {
-		if !slices.Contains(old, line) {
+	for _, line := range is {
+		if !slices.Contains(was, line) {
 			b.WriteString("+ " + line + "\n")
 		}
 	}

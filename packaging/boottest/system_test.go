@@ -39,11 +39,14 @@ func eachBus(t *testing.T, test func(t *testing.T, s *system)) {
 	eachKind(t, func(t *testing.T, kind bustest.Kind) { test(t, install(t, kind)) })
 }
 
-// eachKind runs a test for each of the two message buses.
+// eachKind runs a test for each of the two message buses, both at a time.
 func eachKind(t *testing.T, test func(t *testing.T, kind bustest.Kind)) {
 	t.Helper()
 	for _, kind := range bustest.Kinds() {
-		t.Run(kind.String(), func(t *testing.T) { test(t, kind) })
+		t.Run(kind.String(), func(t *testing.T) {
+			t.Parallel()
+			test(t, kind)
+		})
 	}
 }
 
