@@ -20,7 +20,7 @@ func TestReportAndStatus(t *testing.T) {
 	r := ctl(t, bus.Env(), "status")
 	for _, want := range []string{
 		`Service: +running, version 0\.0\.0-dev`, `Events: +1 so far, 1 to 1 kept`, `Durable: +no`, `Containers: +1`,
-		`events state: +1`, `reports refused: +1`,
+		`events of state: +1`, `Since: +20`, `reports refused: +1`,
 	} {
 		if r.code != 0 || !regexp.MustCompile(want).MatchString(r.stdout) {
 			t.Errorf("status does not say %s: %+v", want, r)

@@ -16,16 +16,21 @@ const callTimeout = 10 * time.Second
 // address returns the address of the bus.
 func (a *app) address() (string, error) { return dbusapi.ResolveAddress(a.bus) }
 
-// call connects to the bus and runs a few calls, for at most callTimeout. What its
-// error means to a person is said in one place, by [dbusapi.Explain].
-func (a *app) call(ctx context.Context, do func(context.Context, *dbusapi.Client) error) error {
+// connect connects to the bus. What its error, and that of any call, means to a person
+// is said in one place, by [dbusapi.Explain].
+func (a *app) connect(ctx context.Context) (*dbusapi.Client, error) {
 	address, err := a.address()
 	if err != nil {
-		return err
+		return nil, err
 	}
+	return dbusapi.Dial(ctx, address)
+}
+
+// call connects to the bus and runs a few calls, for at most callTimeout.
+func (a *app) call(ctx context.Context, do func(context.Context, *dbusapi.Client) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	client, err := dbusapi.Dial(ctx, address)
+	client, err := a.connect(ctx)
 	if err != nil {
 		return err
 	}

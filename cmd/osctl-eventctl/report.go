@@ -10,17 +10,36 @@ import (
 	"github.com/osctl/eventd/dbusapi"
 )
 
+const reportLong = `Report an event and print the number that it was given. KEY=TEXT is a string; KEY:=JSON
+is a number, a boolean, a list or an object.
+
+With --batch, report the events in a file, or on standard input (-): one JSON object a
+line, {"type": TYPE, "opts": {...}}, as monitor --json prints them; other keys are passed
+over. The numbers are printed one a line. Events go in batches of at most 1,024, and
+from a pipe at once: each batch is taken whole or not at all, but those before it stay.
+An error names the line, and says up to which line events were reported.
+
+Reporting needs root, unless the policy of the bus says otherwise.`
+
 func (a *app) report() *cobra.Command {
-	return &cobra.Command{
-		Use:   "report TYPE KEY=TEXT|KEY:=JSON...",
-		Short: "Report an event",
-		Long:  "Report an event and print the number that it was given. KEY=TEXT is\na string; KEY:=JSON is a number, a boolean, a list or an object.\nIt needs the right to report: that of root, unless the policy of the bus says otherwise.",
+	var batch string
+	cmd := &cobra.Command{
+		Use:   "report TYPE KEY=TEXT|KEY:=JSON... | --batch FILE|-",
+		Short: "Report an event, or many",
+		Long:  reportLong,
 		Example: `  osctl-eventctl report state pool=tank id=101 state=running
   osctl-eventctl report ct_init_pid pool=tank id=101 init_pid:=4711
   osctl-eventctl report management id:=7 cmd=ct_start opts:='{"id": "101"}' state=run
-  osctl-eventctl report backup_done pool=tank id=101 snapshot=2026-11-22`,
+  osctl-eventctl report backup_done pool=tank id=101 snapshot=2026-11-22
+  echo '{"type":"state","opts":{"pool":"tank","id":"101","state":"stopped"}}' | osctl-eventctl report --batch -`,
+		ValidArgsFunction: a.completeReport,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
+			switch {
+			case batch != "" && len(args) > 0:
+				return fmt.Errorf("argument %q: --batch takes its events from the file alone", args[0])
+			case batch != "":
+				return a.reportBatch(cmd.Context(), batch)
+			case len(args) == 0:
 				return errors.New("which event? Expected a TYPE, like state, and KEY=TEXT for its options; see osctl-eventctl report --help")
 			}
 			options, err := parseAssignments(args[1:])
@@ -36,4 +55,6 @@ func (a *app) report() *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().StringVar(&batch, "batch", "", "report the events in `FILE`, or on standard input for -, one JSON object a line")
+	return cmd
 }

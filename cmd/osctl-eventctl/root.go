@@ -43,6 +43,6 @@ says otherwise.`,
 	cmd.SetErr(a.err)
 	cmd.PersistentFlags().StringVar(&a.bus, "bus", dbusapi.BusSystem,
 		"`BUS` on which osctl-eventd is: system, session, or an address")
-	cmd.AddCommand(a.monitor(), a.report(), a.status())
+	cmd.AddCommand(a.monitor(), a.wait(), a.report(), a.status())
 	return cmd
 }

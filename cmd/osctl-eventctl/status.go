@@ -2,9 +2,15 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -12,52 +18,146 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
+const statusLong = `Tell how the service is: since when it runs, whether its events survive a restart, which
+of them it keeps, what it knows, what it has to do without, and what it counted since it
+started.
+
+Exit status: 0 if the service runs and is healthy; 1 if it does not run, or on another
+error; 2 if it runs with less than it should: its history cannot be written, or it misses
+a capability.
+
+With --metrics the same is printed in the text format of Prometheus, for the textfile
+collector of its node exporter; osctl_eventd_up is 0 where the service does not answer.`
+
 func (a *app) status() *cobra.Command {
-	return &cobra.Command{
+	var asJSON, asMetrics bool
+	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Tell how the service is",
-		Long:  "Tell how the service is. The exit status is 0 if it answers, else 1.",
-		Args:  cobra.NoArgs,
+		Long:  statusLong,
+		Example: `  osctl-eventctl status
+  osctl-eventctl status --json | jq .counters
+  osctl-eventctl status --metrics > /var/lib/prometheus/node-exporter/osctl-eventd.prom`,
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.call(cmd.Context(), func(ctx context.Context, client *dbusapi.Client) error {
-				properties, err := client.Properties(ctx)
-				if err != nil {
-					return err
-				}
-				return a.printStatus(properties)
-			})
+			s, err := a.askStatus(cmd.Context())
+			if err != nil {
+				s.Error = dbusapi.Explain(err, a.bus)
+			}
+			var printErr error
+			switch {
+			case asMetrics:
+				printErr = s.writeMetrics(a.out)
+			case asJSON:
+				encoder := json.NewEncoder(a.out)
+				printErr = encoder.Encode(s)
+			case err == nil:
+				printErr = s.write(a.out)
+			}
+			if err = errors.Join(err, printErr); err == nil && !s.Healthy {
+				return &exitError{status: exitDegraded}
+			}
+			return err
 		},
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	cmd.Flags().BoolVar(&asMetrics, "metrics", false, "print the text format of Prometheus")
+	cmd.MarkFlagsMutuallyExclusive("json", "metrics")
+	return cmd
 }
 
-func (a *app) printStatus(p hub.Options) error {
+// status is how the service is, as --json prints it.
+type status struct {
+	Running    bool              `json:"running"`
+	Healthy    bool              `json:"healthy"`
+	Error      string            `json:"error,omitempty"` // why it does not answer
+	Bus        string            `json:"bus"`
+	Version    string            `json:"version"`
+	StartTime  time.Time         `json:"start_time"`
+	Durable    bool              `json:"durable"`
+	LogProblem string            `json:"log_problem"`
+	Epoch      string            `json:"epoch"`
+	Oldest     uint64            `json:"oldest_sequence"`
+	Last       uint64            `json:"last_sequence"`
+	Cursor     string            `json:"cursor"`
+	Interfaces uint64            `json:"interfaces"`
+	Containers uint64            `json:"containers"`
+	Missing    []string          `json:"missing"`
+	Counters   map[string]uint64 `json:"counters"`
+}
+
+// askStatus asks the service. Where it does not answer, the status says just that.
+func (a *app) askStatus(ctx context.Context) (*status, error) {
+	s := &status{Bus: a.bus, Missing: []string{}, Counters: map[string]uint64{}}
+	return s, a.call(ctx, func(ctx context.Context, client *dbusapi.Client) error {
+		properties, err := client.Properties(ctx)
+		if err == nil {
+			s.take(properties)
+		}
+		return err
+	})
+}
+
+// take reads the properties of the service.
+func (s *status) take(p hub.Options) {
 	number := func(name string) uint64 {
 		v, _ := p.Get(name)
 		return v.Uint()
 	}
-	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-	row := func(name, format string, args ...any) { _, _ = fmt.Fprintf(w, name+":\t"+format+"\n", args...) }
-	row("Service", "running, version %s, on bus %s", p.Text("Version"), a.bus)
-	if oldest, last := number("OldestSequence"), number("LastSequence"); last < oldest {
-		row("Events", "%d so far, none kept", last)
-	} else {
-		row("Events", "%d so far, %d to %d kept", last, oldest, last)
+	durable, _ := p.Get("Durable")
+	s.Running, s.Durable = true, durable.Bool()
+	s.Version, s.Epoch, s.Cursor, s.LogProblem = p.Text("Version"), p.Text("Epoch"), p.Text("Cursor"), p.Text("LogProblem")
+	s.Oldest, s.Last = number("OldestSequence"), number("LastSequence")
+	s.Interfaces, s.Containers = number("InterfaceCount"), number("ContainerCount")
+	if started := number("StartTime"); started > 0 {
+		s.StartTime = time.UnixMicro(int64(started)).UTC() //nolint:gosec // a time of this era
 	}
-	kept := "no: they are in memory only, and lost when the service ends"
-	if durable, _ := p.Get("Durable"); durable.Bool() {
-		kept = "yes"
-	}
-	row("Durable", "%s", kept)
-	row("Epoch", "%s", p.Text("Epoch"))
-	row("Interfaces", "%d", number("InterfaceCount"))
-	row("Containers", "%d", number("ContainerCount"))
 	missing, _ := p.Get("Missing")
 	for _, line := range missing.Items() {
-		row("Missing", "%s", printable(line.Text()))
+		s.Missing = append(s.Missing, line.Text())
 	}
 	counters, _ := p.Get("Counters")
 	for items := counters.Items(); len(items) >= 2; items = items[2:] {
-		row("  "+strings.ReplaceAll(items[0].Text(), "_", " "), "%d", items[1].Uint())
+		s.Counters[items[0].Text()] = items[1].Uint()
+	}
+	s.Healthy = s.LogProblem == "" && len(s.Missing) == 0
+}
+
+// eventsOf is what the name of a counter of events of one type begins with.
+const eventsOf = "events_"
+
+// write writes the status for a person.
+func (s *status) write(out io.Writer) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	row := func(name, format string, args ...any) {
+		_, _ = fmt.Fprintf(w, "%s:\t%s\n", printable(name), printable(fmt.Sprintf(format, args...)))
+	}
+	row("Service", "running, version %s, on bus %s", s.Version, s.Bus)
+	if !s.StartTime.IsZero() {
+		row("Since", "%s (%v)", s.StartTime.Local().Format("2006-01-02 15:04:05"), time.Since(s.StartTime).Round(time.Second))
+	}
+	switch {
+	case s.LogProblem != "":
+		row("Durable", "no: %s", s.LogProblem)
+	case s.Durable:
+		row("Durable", "yes")
+	default:
+		row("Durable", "no: they are in memory only, and lost when the service ends")
+	}
+	if s.Last < s.Oldest {
+		row("Events", "%d so far, none kept", s.Last)
+	} else {
+		row("Events", "%d so far, %d to %d kept", s.Last, s.Oldest, s.Last)
+	}
+	row("Epoch", "%s", s.Epoch)
+	row("Interfaces", "%d", s.Interfaces)
+	row("Containers", "%d", s.Containers)
+	for _, line := range s.Missing {
+		row("Missing", "%s", line)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Counters)) {
+		row("  "+strings.ReplaceAll(strings.Replace(name, eventsOf, "events of ", 1), "_", " "), "%d", s.Counters[name])
 	}
 	return w.Flush()
 }

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/hub"
+)
+
+// maxLine is the longest line of a batch, in bytes: more than any event takes.
+const maxLine = 1 << 20
+
+// batchRun is one run of report --batch.
+type batchRun struct {
+	client *dbusapi.Client
+	in     *bufio.Reader
+	out    *bufio.Writer
+	eager  bool // reading may wait: what is read is sent before
+	batch  dbusapi.Batch
+	lines  []int // of the batch's events
+	line   int   // that was read last
+	done   int   // events that were reported
+	upTo   int   // the last line of these
+}
+
+// reportBatch reports the events of a file, "-" for standard input.
+func (a *app) reportBatch(ctx context.Context, path string) error {
+	file := os.Stdin
+	if path != "-" {
+		var err error
+		if file, err = os.Open(path); err != nil { //nolint:gosec // the user names it
+			return err
+		}
+		defer func() { _ = file.Close() }()
+	}
+	client, err := a.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	b := &batchRun{client: client, eager: !info.Mode().IsRegular(), in: bufio.NewReaderSize(file, maxLine), out: bufio.NewWriter(a.out)}
+	if err := b.run(ctx); err != nil {
+		return &exitError{exitFailure, fmt.Sprintf("%s; %s", dbusapi.Explain(err, a.bus), b.progress())}
+	}
+	return nil
+}
+
+// progress says what was reported.
+func (b *batchRun) progress() string {
+	if b.done == 0 {
+		return "nothing was reported"
+	}
+	return fmt.Sprintf("%d events, up to line %d, were reported, and none after", b.done, b.upTo)
+}
+
+func (b *batchRun) run(ctx context.Context) error {
+	for {
+		if whole, _ := b.in.Peek(b.in.Buffered()); b.eager && bytes.IndexByte(whole, '\n') < 0 {
+			if err := b.send(ctx); err != nil {
+				return err
+			}
+		}
+		text, err := b.in.ReadSlice('\n')
+		b.line++
+		if text = bytes.TrimSpace(text); len(text) > 0 && (err == nil || errors.Is(err, io.EOF)) {
+			if err := b.add(ctx, text); err != nil {
+				return err
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return b.send(ctx)
+		case errors.Is(err, bufio.ErrBufferFull):
+			return fmt.Errorf("line %d is longer than %d bytes", b.line, maxLine)
+		case err != nil:
+			return fmt.Errorf("line %d: %w", b.line, err)
+		}
+	}
+}
+
+// add adds the event of a line to the batch, and sends the batch first if it is full.
+func (b *batchRun) add(ctx context.Context, text []byte) error {
+	report, err := parseReport(text)
+	if err == nil {
+		err = b.batch.Add(report)
+	}
+	if errors.Is(err, dbusapi.ErrBatchFull) {
+		if err := b.send(ctx); err != nil {
+			return err
+		}
+		err = b.batch.Add(report)
+	}
+	if err != nil {
+		return fmt.Errorf("line %d: %w", b.line, err)
+	}
+	b.lines = append(b.lines, b.line)
+	return nil
+}
+
+// send reports the batch and prints the numbers.
+func (b *batchRun) send(ctx context.Context) error {
+	if b.batch.Len() == 0 {
+		return nil
+	}
+	bounded, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	first, err := b.batch.Send(bounded, b.client)
+	if err != nil {
+		return b.refused(err)
+	}
+	for i := range b.lines {
+		if _, err := fmt.Fprintln(b.out, first+uint64(i)); err != nil {
+			return err
+		}
+	}
+	b.done += len(b.lines)
+	b.upTo = b.lines[len(b.lines)-1]
+	b.lines = b.lines[:0]
+	return b.out.Flush()
+}
+
+// refused says which line is to blame for a batch that failed.
+func (b *batchRun) refused(err error) error {
+	if reply, ok := errors.AsType[*dbusapi.Error](err); ok {
+		var at int
+		const form = "event %d of the batch, counted from 0: "
+		if _, scanErr := fmt.Sscanf(reply.Message, form, &at); scanErr == nil && at >= 0 && at < len(b.lines) {
+			message := reply.Message[len(fmt.Sprintf(form, at)):]
+			return fmt.Errorf("line %d: %s", b.lines[at], message)
+		}
+		return fmt.Errorf("lines %d to %d: %w", b.lines[0], b.line, err)
+	}
+	return fmt.Errorf("lines %d to %d: whether they were taken is not known: %w", b.lines[0], b.line, err)
+}
+
+// parseReport reads one line of a batch.
+func parseReport(text []byte) (dbusapi.Report, error) {
+	var line struct {
+		Type *string
+		Opts map[string]any
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	switch err := d.Decode(&line); {
+	case err != nil:
+		return dbusapi.Report{}, fmt.Errorf("not a JSON object with type and opts: %w", err)
+	case d.More():
+		return dbusapi.Report{}, errors.New("more than one JSON object: expected one a line")
+	case line.Type == nil:
+		return dbusapi.Report{}, errors.New(`there is no type: expected {"type": TYPE, "opts": {...}}`)
+	}
+	report := dbusapi.Report{Type: *line.Type}
+	for _, name := range slices.Sorted(maps.Keys(line.Opts)) {
+		value, err := toValue(line.Opts[name])
+		if err != nil {
+			return report, fmt.Errorf("option %q: %w", name, err)
+		}
+		report.Options = append(report.Options, hub.Option{Name: name, Value: value})
+	}
+	return report, nil
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// batchLines makes n lines of a batch.
+func batchLines(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "{\"type\":\"x\",\"opts\":{\"n\":%d}}\n", i)
+	}
+	return b.String()
+}
+
+func TestReportBatch(t *testing.T) {
+	bus, _ := served(t)
+	write := func(text string) string {
+		path := filepath.Join(t.TempDir(), "batch")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	r := ctl(t, bus.Env(), "report", "--batch", write(batchLines(2500)+"\n"))
+	lines := strings.Split(strings.TrimSpace(r.stdout), "\n")
+	if r.code != 0 || len(lines) != 2500 || lines[0] != "1" || lines[2499] != "2500" {
+		t.Errorf("a file: status %d, %d numbers, %s", r.code, len(lines), r.stderr)
+	}
+	// What monitor prints goes in again.
+	shown := ctl(t, bus.Env(), "monitor", "--json", "--no-follow", "-n", "3").stdout
+	if r := ctlWith(t, bus.Env(), strings.NewReader(shown), "report", "--batch", "-"); r != (result{"2501\n2502\n2503\n", "", 0}) {
+		t.Errorf("what monitor prints: %+v", r)
+	}
+	again := parseEvents(t, ctl(t, bus.Env(), "monitor", "--json", "--no-follow", "-n", "3").stdout)
+	if again[0].Type != "x" || again[0].Opts["n"] != 2497.0 {
+		t.Errorf("it came back as %+v", again[0])
+	}
+	for name, test := range map[string]struct{ in, want string }{
+		"not JSON":          {batchLines(2) + "nonsense\n", "line 3: not a JSON object"},
+		"no type":           {`{"opts":{}}`, "line 1: there is no type"},
+		"two on a line":     {`{"type":"x"} {"type":"x"}`, "line 1: more than one"},
+		"null":              {`{"type":"x","opts":{"a":null}}`, `line 1: option "a": D-Bus has no null`},
+		"bad event":         {batchLines(3) + "\n" + `{"type":"state","opts":{"pool":"tank"}}` + "\n", `line 5: event of type "state", option "id": got nothing`},
+		"bad name":          {`{"type":"x","opts":{"A":"b"}}`, `line 1: event of type "x", option "A"`},
+		"too long":          {`{"type":"x","opts":{"a":"` + strings.Repeat("x", maxLine) + `"}}`, "line 1 is longer than"},
+		"too large":         {`{"type":"x","opts":{"a":"` + strings.Repeat("x", 70_000) + `"}}`, "line 1: too large"},
+		"nothing, and done": {batchLines(1) + "{}", "nothing was reported"},
+	} {
+		r := ctl(t, bus.Env(), "report", "--batch", write(test.in))
+		if r.code != 1 || !strings.Contains(r.stderr, test.want) || !strings.Contains(r.stderr, "nothing was reported") || r.stdout != "" {
+			t.Errorf("%s: %+v, want %q", name, r, test.want)
+		}
+	}
+	r = ctl(t, bus.Env(), "report", "--batch", write(batchLines(1500)+`{"type":"X"}`))
+	if r.code != 1 || !strings.Contains(r.stderr, `line 1501: event type "X"`) || !strings.HasSuffix(r.stderr, "; 1024 events, up to line 1024, were reported, and none after\n") ||
+		strings.Count(r.stdout, "\n") != 1024 {
+		t.Errorf("a bad event in the second batch: %s, %d numbers", r.stderr, strings.Count(r.stdout, "\n"))
+	}
+	for args, want := range map[string]string{
+		"report --batch /nonexistent": "no such file", "report --batch - state": "takes its events from the file alone",
+	} {
+		if r := ctl(t, bus.Env(), strings.Fields(args)...); r.code != 1 || !strings.Contains(r.stderr, want) {
+			t.Errorf("%s: %+v", args, r)
+		}
+	}
+}
+
+// TestReportBatchStream reports each event as it is written, while the input stays open.
+func TestReportBatchStream(t *testing.T) {
+	bus, _ := served(t)
+	r := &running{cmd: exec.Command(program(), "report", "--batch", "-")}
+	r.cmd.Env, r.cmd.Stdout, r.cmd.Stderr = bus.Env(), &r.stdout, &r.stderr
+	in, err := r.cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		if _, err := fmt.Fprint(in, batchLines(1)); err != nil {
+			t.Fatal(err)
+		}
+		r.line(t, &r.stdout, fmt.Sprint(i+1), nil)
+	}
+	_ = in.Close()
+	if code := r.wait(t); code != 0 {
+		t.Errorf("status %d, %s", code, &r.stderr)
+	}
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/hub"
+)
+
+func TestStatusJSON(t *testing.T) {
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	ask := func() (status, int) {
+		t.Helper()
+		var s status
+		r := ctl(t, bus.Env(), "status", "--json")
+		if err := json.Unmarshal([]byte(r.stdout), &s); err != nil {
+			t.Fatalf("%v: %+v", err, r)
+		}
+		return s, r.code
+	}
+	if s, code := ask(); s.Running || code != exitFailure || !strings.Contains(s.Error, "not running") {
+		t.Errorf("without a service: %+v, status %d", s, code)
+	}
+	d := startDaemon(t, bus)
+	report(t, d.Client(t), 3, "x")
+	s, code := ask()
+	if !s.Running || code != 0 || !s.Healthy || s.Version == "" || s.StartTime.IsZero() || s.Last != 3 || s.Counters["events_x"] != 3 ||
+		s.Cursor != hub.FormatCursor(s.Epoch, 3) {
+		t.Errorf("%+v, status %d", s, code)
+	}
+}
+
+// TestStatusDegraded tells a monitoring system of a service that runs with less than
+// it should.
+func TestStatusDegraded(t *testing.T) {
+	for name, p := range map[string]hub.Options{
+		"a capability is missing":   {{Name: "Missing", Value: hub.Strings("CAP_NET_ADMIN: names are not known")}},
+		"the log cannot be written": {{Name: "LogProblem", Value: hub.String("no space left on device")}},
+	} {
+		var s status
+		if s.take(p); s.Healthy || !s.Running {
+			t.Errorf("%s: %+v", name, s)
+		}
+		var out strings.Builder
+		if err := s.write(&out); err != nil || !regexp.MustCompile(`no space left|CAP_NET_ADMIN`).MatchString(out.String()) {
+			t.Errorf("%s: it says %s", name, &out)
+		}
+	}
+}
+
+// TestMetrics holds the metrics against the grammar of the text format: each family is
+// described once, before its samples, which follow each other.
+func TestMetrics(t *testing.T) {
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	r := ctl(t, bus.Env(), "status", "--metrics")
+	if samples := parseMetrics(t, r.stdout); r.code != exitFailure || len(samples) != 1 || samples["osctl_eventd_up"] != "0" {
+		t.Errorf("without a service: %+v", r)
+	}
+	d := startDaemon(t, bus)
+	report(t, d.Client(t), 3, "x")
+	r = ctl(t, bus.Env(), "status", "--metrics")
+	samples := parseMetrics(t, r.stdout)
+	for name, want := range map[string]string{
+		"osctl_eventd_up": "1", `osctl_eventd_events_total{type="x"}`: "3", "osctl_eventd_last_sequence": "3", "osctl_eventd_healthy": "1",
+	} {
+		if samples[name] != want {
+			t.Errorf("%s is %q, want %s", name, samples[name], want)
+		}
+	}
+	var out strings.Builder
+	s := status{Running: true, Version: "a\"b\\c\nd", Counters: map[string]uint64{"resyncs": 2, "events_x": 1, "bad name": 7}}
+	if err := s.writeMetrics(&out); err != nil {
+		t.Fatal(err)
+	}
+	samples = parseMetrics(t, out.String())
+	if samples["osctl_eventd_resyncs_total"] != "2" || samples[`osctl_eventd_info{version="a\"b\\c\nd",epoch=""}`] != "1" || strings.Contains(out.String(), "bad") {
+		t.Errorf("%v", samples)
+	}
+}
+
+// parseMetrics reads the text format and returns the samples.
+func parseMetrics(t *testing.T, text string) map[string]string {
+	t.Helper()
+	help := regexp.MustCompile(`^# HELP ([a-z_]+) \S.*\.$`)
+	kind := regexp.MustCompile(`^# TYPE ([a-z_]+) (gauge|counter)$`)
+	sample := regexp.MustCompile(`^(([a-z_]+)(\{[a-z_]+="(?:[^"\\\n]|\\[\\"n])*"(?:,[a-z_]+="(?:[^"\\\n]|\\[\\"n])*")*\})?) (-?[0-9.]+)$`)
+	samples, described, family, typed := map[string]string{}, map[string]bool{}, "", ""
+	if !strings.HasSuffix(text, "\n") {
+		t.Error("the last line does not end")
+	}
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		switch m := []string(nil); {
+		case help.MatchString(line):
+			family, typed = help.FindStringSubmatch(line)[1], ""
+			if described[family] {
+				t.Errorf("%s is described twice", family)
+			}
+			described[family] = true
+		case kind.MatchString(line):
+			m = kind.FindStringSubmatch(line)
+			if typed = m[2]; m[1] != family || (typed == "counter") != strings.HasSuffix(family, "_total") {
+				t.Errorf("in family %s: %s", family, line)
+			}
+		case sample.MatchString(line):
+			m = sample.FindStringSubmatch(line)
+			if _, twice := samples[m[1]]; twice || m[2] != family || typed == "" {
+				t.Errorf("in family %s: %s", family, line)
+			}
+			samples[m[1]] = m[4]
+		default:
+			t.Errorf("neither HELP nor TYPE nor a sample: %q", line)
+		}
+	}
+	return samples
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/osctl/eventd/cmd/internal/daemontest"
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/nstest"
+)
+
+func TestWait(t *testing.T) {
+	bus, d := served(t)
+	report(t, d.Client(t), 1, "state", "pool", "tank", "id", "101", "state", "running")
+	for _, test := range []struct {
+		args   string
+		code   int
+		stdout string
+		stderr string
+	}{
+		{"tank:101 running", 0, "running\n", ""},
+		{"tank:101 frozen running", 0, "running\n", ""},
+		{"tank:101 running --timeout 10s", 0, "running\n", ""},
+		{"tank:101 stopped --timeout 20ms", exitTimeout, "", "tank:101 was not stopped within 20ms"},
+		{"tank:999 stopped error --timeout 20ms", exitTimeout, "", "tank:999 was not stopped or error within 20ms"},
+		{"tank:101/eth0 down", 0, "down\n", ""},
+		{"tank:101/eth0 up --timeout 20ms", exitTimeout, "", "tank:101/eth0 was not up within 20ms"},
+		{"tank:101/eth0 running", 1, "", "Expected up or down"},
+		{"tank:101/eth0", 1, "", "Expected up or down"},
+		{"tank:101", 1, "", "which state of tank:101?"},
+		{"101 running", 1, "", "expected a container as POOL:ID"},
+		{"", 1, "", "wait for what?"},
+		{"tank:101 running --timeout -1s", 1, "", "--timeout -1s: expected"},
+		{"tank:101 running --bus unix:path=/nonexistent", 1, "", "is the bus running"},
+	} {
+		r := ctl(t, bus.Env(), append([]string{"wait"}, strings.Fields(test.args)...)...)
+		if r.code != test.code || r.stdout != test.stdout || !strings.Contains(r.stderr, test.stderr) || test.stderr == "" && r.stderr != "" {
+			t.Errorf("wait %s: %+v, want %+v", test.args, r, test)
+		}
+	}
+	// Interrupted, it does not say that it was reached.
+	w := start(t, bus, "wait", "tank:101", "stopped")
+	time.AfterFunc(50*time.Millisecond, func() { _ = w.cmd.Process.Signal(syscall.SIGINT) })
+	if code := w.wait(t); code != exitInterrupted && code != -1 { // -1: before it took the signal over
+		t.Errorf("interrupted: status %d", code)
+	}
+}
+
+// TestWaitRace races the command against the change that it waits for. The 10,000 races
+// are those of the library's AwaitState, which the command calls; see package dbusapi.
+func TestWaitRace(t *testing.T) {
+	bus, d := served(t)
+	client := d.Client(t)
+	const waits = 200
+	var group sync.WaitGroup
+	work := make(chan int)
+	for range 4 {
+		group.Go(func() {
+			for i := range work {
+				id := fmt.Sprint(i)
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				cmd := exec.CommandContext(ctx, program(), "wait", "tank:"+id, "running")
+				cmd.Env = bus.Env()
+				changed := make(chan error, 1)
+				timer := time.AfterFunc(time.Duration(i%40)*time.Millisecond/2, func() {
+					var err error
+					for _, state := range []string{"starting", "running"} {
+						_, reportErr := client.Report(ctx, "state", hub.Options{
+							{Name: "pool", Value: hub.String("tank")}, {Name: "id", Value: hub.String(id)}, {Name: "state", Value: hub.String(state)},
+						})
+						err = errors.Join(err, reportErr)
+					}
+					changed <- err
+				})
+				out, err := cmd.CombinedOutput()
+				timer.Stop()
+				if err != nil || string(out) != "running\n" {
+					t.Errorf("wait %d: %v: %s", i, err, out)
+				} else if err := <-changed; err != nil {
+					t.Error(err)
+				}
+				cancel()
+			}
+		})
+	}
+	for i := range waits {
+		work <- i
+	}
+	close(work)
+	group.Wait()
+}
+
+// TestWaitLink waits for the interface of a namespace to come up and go down.
+func TestWaitLink(t *testing.T) {
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	host := nstest.New(t)
+	d := daemontest.Start(t, programs, host, bus.Address(), nil)
+	const owner = "eventctl-wait-link"
+	// The watcher knows the owner by what a manager reports.
+	veth, err := host.Pair("out0", "in0", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, err := host.Index("in0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = d.Client(t).Report(t.Context(), hub.TypeNetif, hub.Options{
+		{Name: "pool", Value: hub.String("tank")},
+		{Name: "id", Value: hub.String(owner)},
+		{Name: "action", Value: hub.String("add")},
+		{Name: "name", Value: hub.String("eth0")},
+		{Name: "veth", Value: hub.String("out0")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitFor := func(state string, do func(ifindex int) error, ifindex int) {
+		t.Helper()
+		w := start(t, bus, "wait", "tank:"+owner+"/eth0", state)
+		if err := do(ifindex); err != nil {
+			t.Fatal(err)
+		}
+		if code := w.wait(t); code != 0 || w.stdout.String() != state+"\n" {
+			t.Errorf("%s: status %d, %s%s", state, code, &w.stdout, &w.stderr)
+		}
+	}
+	if err := host.Up(veth); err != nil {
+		t.Fatal(err)
+	}
+	waitFor("up", host.Up, peer)
+	waitFor("down", host.Down, peer)
+	waitFor("up", host.Up, peer)
+	waitFor("down", host.Delete, veth)
+}
