@@ -1,6 +1,8 @@
 package boottest
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -43,6 +45,23 @@ func TestActivation(t *testing.T) {
 		})
 		if now := s.show("MainPID"); now != pid {
 			t.Errorf("the restart of the bus made process %s of %s", now, pid)
+		}
+	})
+}
+
+// TestShutdown wants the service to stop in order, while the bus is still there.
+func TestShutdown(t *testing.T) {
+	eachBus(t, func(t *testing.T, s *system) {
+		s.shell(`mkdir -p /run/systemd/system/osctl-eventd.service.d
+			cat >/run/systemd/system/osctl-eventd.service.d/note.conf <<'X'
+[Service]
+ExecStopPost=+/bin/sh -c 'echo $SERVICE_RESULT $EXIT_STATUS $(systemctl is-active dbus.service) >/mnt/stopped'
+X
+			systemctl daemon-reload`)
+		must(t, s.Stop())
+		text, err := os.ReadFile(filepath.Join(s.Shared(), "stopped"))
+		if got := strings.TrimSpace(string(text)); got != "success 0 active" {
+			t.Errorf("it ended with %q, %v", got, err)
 		}
 	})
 }
