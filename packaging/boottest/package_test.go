@@ -86,3 +86,19 @@ func TestInstallTarget(t *testing.T) {
 		}
 	}
 }
+
+// TestInstallByHand wants what `make install` installs to work, after what README.md says
+// is to be done then.
+func TestInstallByHand(t *testing.T) {
+	eachKind(t, func(t *testing.T, kind bustest.Kind) {
+		s := boot(t, kind)
+		cmd := exec.Command("../install.sh", "install")
+		cmd.Env = append(os.Environ(), "BIN="+filepath.Join(packages, firstVersion), "DESTDIR="+filepath.Join(s.Shared(), "tree"), "PREFIX=/usr/local")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		s.shell("cp -r /mnt/tree/. /; systemd-sysusers; systemctl daemon-reload; systemctl reload dbus; systemctl enable --now osctl-eventd")
+		s.run("osctl-eventctl", "report", "probe", "id=101")
+	})
+}
