@@ -180,7 +180,7 @@ func (p *process) kill() {
 }
 
 // plug gives the process a veth that is up, and returns the nsid of its namespace.
-func (p *process) plug(t *testing.T, ns *nstest.NS, veth string) int {
+func (p *process) plug(t testing.TB, ns *nstest.NS, veth string) int {
 	t.Helper()
 	must(t, ns.Handle().LinkAdd(&netlink.Veth{
 		LinkAttrs: netlink.LinkAttrs{Name: veth, Flags: syscall.IFF_UP, NetNsID: -1}, PeerName: "eth0", PeerNamespace: netlink.NsPid(p.pid()),

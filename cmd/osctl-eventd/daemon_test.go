@@ -286,7 +286,7 @@ func TestBusRestart(t *testing.T) {
 
 // waitOperState waits until links have come to a state. The kernel takes a change of
 // carrier in a moment later, and leaves one out that is undone by then.
-func waitOperState(t *testing.T, ns *nstest.NS, want netlink.LinkOperState, ifindexes ...int) {
+func waitOperState(t testing.TB, ns *nstest.NS, want netlink.LinkOperState, ifindexes ...int) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		reached := true

@@ -158,3 +158,24 @@ func TestKnownNeedsNoWalk(t *testing.T) {
 		t.Errorf("%d walks", f.turn-before)
 	}
 }
+
+// TestCrowdAfterAll gives 50 containers a namespace that were without for long, and lets one
+// walk find them all: the next would come too late.
+func TestCrowdAfterAll(t *testing.T) {
+	h := newHost(t)
+	for i := range 50 {
+		h.init(100+i, fmt.Sprintf("/lxc.payload.%d", i), none)
+	}
+	f := h.finder()
+	wants(t, f, 99, "")
+	for i, g := range f.hierarchies[0].groups {
+		g.stirred = time.Time{}
+		h.nsids[100+i] = int32(i)
+	}
+	noticed(t, f, 0, "")
+	noticed(t, f, 1, "")
+	wants(t, f, 0, "lxc:0")
+	if len(f.known) != 50 {
+		t.Errorf("%d are known", len(f.known))
+	}
+}

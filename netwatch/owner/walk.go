@@ -73,7 +73,7 @@ func (f *Finder) stage(p *pace, do func()) {
 
 // walkGroups goes over all cgroups, as far as they are not watched, and then checks that
 // containers are what they were. It stops when it has found what was wanted, if that
-// makes the next walk no dearer.
+// makes the next walk no dearer and nobody waits for another.
 func (f *Finder) walkGroups(ctx context.Context, wanted int32) {
 	if len(f.hierarchies) == 0 {
 		f.mountHierarchies()
@@ -83,9 +83,10 @@ func (f *Finder) walkGroups(ctx context.Context, wanted int32) {
 			return
 		}
 	}
+	waited := f.waited(wanted)
 	for _, h := range f.hierarchies {
 		for _, g := range h.groups {
-			if f.has(wanted) || ctx.Err() != nil {
+			if !waited && f.has(wanted) || ctx.Err() != nil {
 				return
 			}
 			if g.turn != f.turn {
@@ -94,6 +95,21 @@ func (f *Finder) walkGroups(ctx context.Context, wanted int32) {
 			}
 		}
 	}
+}
+
+// waiting is for how long after the first time somebody may wait for an nsid.
+const waiting = time.Second
+
+// waited reports whether others than a wanted one were asked for and not found just now.
+func (f *Finder) waited(wanted int32) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for nsid, since := range f.missed {
+		if nsid != wanted && f.now.Sub(since) < waiting {
+			return true
+		}
+	}
+	return false
 }
 
 // askKnown asks the containers whose init is known and had no namespace that counts so

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/cttest"
+)
+
+// BenchmarkBurst starts 1,000 containers in a row, as far as the watcher looks at them: a
+// process in a cgroup and a network namespace, with a veth that is up on both ends. It
+// tells the processor time that the daemon takes until all have been announced, and
+// that of `ip monitor link` until it printed them. An op is the whole burst.
+func BenchmarkBurst(b *testing.B) {
+	for name, cgroup := range map[string]func(id string) string{
+		"flat":  func(id string) string { return "/lxc.payload." + id },
+		"osctl": func(id string) string { return osctlCgroup(id) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			var ours, theirs time.Duration
+			for b.Loop() {
+				o, t := burst(b, 1000, cgroup)
+				ours, theirs = ours+o, theirs+t
+			}
+			b.ReportMetric(float64(ours.Milliseconds())/float64(b.N), "daemon-ms")
+			b.ReportMetric(float64(theirs.Milliseconds())/float64(b.N), "ip-monitor-ms")
+			b.ReportMetric(ours.Seconds()/theirs.Seconds(), "daemon/ip-monitor")
+		})
+	}
+}
+
+// osctlCgroup is where osctld has a container with a user of its own.
+func osctlCgroup(id string) string {
+	return fmt.Sprintf("/osctl/pool.tank/group.default/user.%s/ct.%[1]s/user-owned/lxc.payload.%[1]s", id)
+}
+
+// burst starts containers and returns the processor time that daemon and ip took.
+func burst(b *testing.B, containers int, cgroup func(id string) string) (daemon, ip time.Duration) {
+	b.Helper()
+	b.StopTimer()
+	defer b.StartTimer()
+	h := cttest.NewHost(b)
+	d := daemonOn(b, h)
+	printed := filepath.Join(h.Dir(), "ip-monitor")
+	out, err := os.Create(printed)
+	must(b, err)
+	defer func() { _ = out.Close() }()
+	monitor := h.Command("ip", "monitor", "link")
+	monitor.Stdout = out
+	must(b, monitor.Start())
+	defer func() {
+		_ = monitor.Process.Kill()
+		_ = monitor.Wait()
+	}()
+	// Both are at work before the burst begins.
+	mark := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "mark"}}
+	must(b, h.NS().Handle().LinkAdd(mark))
+	waitPrinted(b, printed, "mark:", func() {
+		must(b, h.NS().Handle().LinkSetUp(mark))
+		must(b, h.NS().Handle().LinkSetDown(mark))
+	})
+	daemon, ip = -processorTime(b, d.cmd.Process.Pid), -processorTime(b, monitor.Process.Pid)
+
+	b.StartTimer()
+	ids := make(chan string)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for id := range ids {
+				startProcess(b, h, cgroup(id), syscall.CLONE_NEWNET, "sleep", "infinity").plug(b, h.NS(), "v"+id)
+			}
+		})
+	}
+	for n := range containers {
+		ids <- strconv.Itoa(1000 + n)
+	}
+	close(ids)
+	wg.Wait()
+	events := collect(b, d.client(b), typeFilter(b, hub.TypeNetif), containers)
+	b.StopTimer()
+	waitPrinted(b, printed, fmt.Sprintf("v%d@", 1000+containers-1), func() {})
+	daemon += processorTime(b, d.cmd.Process.Pid)
+	ip += processorTime(b, monitor.Process.Pid)
+	for _, e := range events {
+		if e.Action != "up" || "v"+e.ID != e.Options.Text("veth") {
+			b.Fatalf("said: %s", inFull(e))
+		}
+	}
+	return daemon, ip
+}
+
+// waitPrinted waits until a file has a text, and does something for that again and again.
+func waitPrinted(b *testing.B, file, text string, do func()) {
+	b.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		do()
+		printed, err := os.ReadFile(file)
+		must(b, err)
+		if bytes.Contains(printed, []byte(text)) {
+			return
+		}
+		if time.Now().After(deadline) {
+			b.Fatalf("%s is not printed", text)
+		}
+	}
+}
+
+// processorTime returns what all threads of a process used so far of processors.
+func processorTime(b *testing.B, pid int) time.Duration {
+	b.Helper()
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	must(b, err)
+	var total time.Duration
+	for _, task := range tasks {
+		text, err := os.ReadFile(task)
+		must(b, err)
+		used, _, _ := strings.Cut(string(text), " ")
+		ns, err := strconv.ParseInt(used, 10, 64)
+		must(b, err)
+		total += time.Duration(ns)
+	}
+	return total
+}
