@@ -31,65 +31,104 @@ const (
 // journal writes each event to systemd's journal as well. It follows the hub like any
 // subscriber: a journald that is slow or away makes it late, and what it then finds
 // gone from the history it says so of, in an entry that tells how many are not there.
+// After a crash it goes on where it was, and may write a few entries a second time.
 type journal struct {
-	log  *slog.Logger
-	sub  *hub.Subscription
-	conn *journalConn
+	log      *slog.Logger
+	sub      *hub.Subscription
+	conn     *journalConn
+	position *journalPosition
+	missing  *hub.GoneError // what was not in the journal at the last end is gone
 }
 
-// newJournal begins with the next event of the hub. Where it is not wanted it returns
-// nil, which runs and does nothing.
-func newJournal(wanted bool, log *slog.Logger, events *hub.Hub, path string) (*journal, error) {
-	if !wanted {
-		return nil, nil
-	}
-	conn, err := openJournal(path)
+// newJournal begins where the last process was that did not end in order, else with the
+// next event of the hub. The position is kept in dir, unless that is "".
+func newJournal(log *slog.Logger, events *hub.Hub, dir, socket string) (*journal, error) {
+	conn, err := openJournal(socket)
 	if err != nil {
 		return nil, err
 	}
-	sub, err := events.Subscribe(hub.Filter{}, "")
-	if err != nil {
+	j := &journal{log: log, conn: conn}
+	cursor := ""
+	if dir != "" {
+		if j.position, cursor, err = openJournalPosition(dir); err != nil {
+			log.Warn("after a crash events may be missing in the journal", errorAttr(err))
+		}
+	}
+	if j.sub, err = j.subscribe(events, cursor); err != nil {
+		j.position.close(false)
 		conn.close()
 		return nil, err
 	}
-	return &journal{log: log, sub: sub, conn: conn}, nil
+	j.keep(j.sub.Cursor())
+	return j, nil
+}
+
+// keep keeps the position. If it cannot, it says so and gives that up.
+func (j *journal) keep(cursor string) {
+	if err := j.position.save(cursor); err != nil {
+		j.log.Warn("the position in the journal cannot be kept: after a crash events may come twice there", errorAttr(err))
+		j.position.close(false)
+		j.position = nil
+	}
+}
+
+// subscribe starts at a cursor, or with the oldest event where what follows it is gone.
+func (j *journal) subscribe(events *hub.Hub, cursor string) (*hub.Subscription, error) {
+	sub, err := events.Subscribe(hub.Filter{}, cursor)
+	if gone, ok := errors.AsType[*hub.GoneError](err); ok {
+		j.missing = gone
+		return events.Subscribe(hub.Filter{}, hub.CursorOldest)
+	}
+	if invalid, ok := errors.AsType[*hub.InvalidCursorError](err); ok {
+		j.log.Warn("the position in the journal is damaged: events may be missing there", errorAttr(invalid))
+		return events.Subscribe(hub.Filter{}, "")
+	}
+	return sub, err
 }
 
 // Run writes events until ctx is done, and then what has been committed by then, for at
 // most journalGrace.
 func (j *journal) Run(ctx context.Context) error {
-	if j == nil {
-		return nil
-	}
 	defer j.conn.close()
 	defer j.sub.Close()
 	defer j.conn.until(ctx, journalGrace)()
+	err := j.follow(ctx)
+	j.position.close(err == nil)
+	if err != nil {
+		// No reason to fail: the next start goes on from here.
+		j.log.Warn("stopped without journald: the last events are not in the journal", slog.String("after", j.sub.Cursor()), errorAttr(err))
+	}
+	return nil
+}
+
+// follow is Run without the end. It returns an error if not all was written.
+func (j *journal) follow(ctx context.Context) error {
+	if j.missing != nil {
+		if err := j.write(ctx, goneEntry(j.missing)); err != nil {
+			return err
+		}
+	}
 	events := make([]*hub.Event, journalBatch)
 	for {
 		n, err := j.sub.Next(ctx, events)
 		if lapped, ok := errors.AsType[*hub.LappedError](err); ok {
 			if err := j.write(ctx, lostEntry(lapped)); err != nil {
-				return j.given(err, lapped.Last)
+				return err
 			}
 			continue
 		}
 		if err != nil {
-			return nil // it was all: ctx is done, or the hub is closed
+			return nil //nolint:nilerr // it was all: ctx is done, or the hub is closed
 		}
 		epoch, _ := j.sub.Position()
 		for _, e := range events[:n] {
 			if err := j.write(ctx, eventEntry(e, epoch)); err != nil {
-				return j.given(err, e.Seq)
+				return err
 			}
 		}
+		j.keep(hub.FormatCursor(epoch, events[n-1].Seq))
 		clear(events)
 	}
-}
-
-// given says that the journal was given up, at an event. That is no reason to fail.
-func (j *journal) given(err error, seq uint64) error {
-	j.log.Warn("stopped without journald: the last events are not in the journal", slog.Uint64("from_seq", seq), errorAttr(err))
-	return nil
 }
 
 // write writes an entry. While journald is not there it tries again; the error is for
@@ -167,5 +206,16 @@ func lostEntry(lapped *hub.LappedError) []journalField {
 		{"OSCTL_LOST", lost},
 		{"OSCTL_FIRST_SEQ", strconv.FormatUint(lapped.First, 10)},
 		{"OSCTL_LAST_SEQ", strconv.FormatUint(lapped.Last, 10)},
+	}
+}
+
+// goneEntry says that events are not in the journal, nobody knows how many.
+func goneEntry(gone *hub.GoneError) []journalField {
+	return []journalField{
+		{"MESSAGE", "the service ended before all events were in the journal, and they are gone: events are not in it"},
+		{"MESSAGE_ID", messageLost},
+		{"PRIORITY", "4"},
+		{"SYSLOG_IDENTIFIER", "osctl-eventd"},
+		{"OSCTL_CURSOR", gone.Cursor},
 	}
 }

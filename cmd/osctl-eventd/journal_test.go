@@ -108,8 +108,13 @@ func runJournal(t *testing.T, path string, history int) *journalRun {
 	t.Helper()
 	events, err := hub.New(hub.Config{History: history})
 	must(t, err)
+	return runJournalOf(t, events, "", path)
+}
+
+func runJournalOf(t *testing.T, events *hub.Hub, dir, path string) *journalRun {
+	t.Helper()
 	r := &journalRun{hub: events, log: &lockedBuffer{}, done: make(chan error, 1)}
-	j, err := newJournal(true, slog.New(slog.NewTextHandler(r.log, nil)), events, path)
+	j, err := newJournal(slog.New(slog.NewTextHandler(r.log, nil)), events, dir, path)
 	must(t, err)
 	var ctx context.Context
 	ctx, r.stop = context.WithCancel(t.Context())
@@ -212,16 +217,23 @@ func TestJournalBlocked(t *testing.T) {
 	}
 }
 
-// TestJournalStopsBlocked wants the end not to wait for a journald that hangs.
+// TestJournalStopsBlocked wants the end not to wait for a journald that hangs, and the
+// next start to go on from there.
 func TestJournalStopsBlocked(t *testing.T) {
-	journald := newFakeJournald(t)
-	r := runJournal(t, journald.path, 1000)
+	journald, dir := newFakeJournald(t), t.TempDir()
+	events, err := hub.New(hub.Config{History: 1000})
+	must(t, err)
+	r := runJournalOf(t, events, dir, journald.path)
 	for range 500 {
 		r.commit(t, "eth0")
 	}
 	r.end(t)()
 	if !strings.Contains(r.log.String(), "the last events are not in the journal") {
 		t.Errorf("it said %q", r.log)
+	}
+	runJournalOf(t, events, dir, journald.path)
+	for seen := map[string]bool{}; len(seen) < 500; { // those of the first time are still in the queue
+		seen[journald.next()["OSCTL_SEQ"]] = true
 	}
 }
 
@@ -255,5 +267,64 @@ func TestJournalAway(t *testing.T) {
 	journald.listen()
 	if got := journald.next()["OSCTL_NAME"]; got != "eth1" {
 		t.Errorf("after it came back: %q", got)
+	}
+}
+
+// TestJournalPosition wants the journal to go on where the last process was, if that did
+// not end in order, and to say if it cannot.
+func TestJournalPosition(t *testing.T) {
+	journald, dir := newFakeJournald(t), t.TempDir()
+	events, err := hub.New(hub.Config{History: 1000})
+	must(t, err)
+	position := func() string {
+		text, err := os.ReadFile(filepath.Join(dir, "journal-position"))
+		must(t, err)
+		return strings.TrimSpace(string(text))
+	}
+	cursor := func(seq uint64) string { return hub.FormatCursor(events.Status().Epoch, seq) }
+
+	r := runJournalOf(t, events, dir, journald.path)
+	last := r.commit(t, "eth0", "eth1")
+	for range last {
+		journald.next()
+	}
+	for position() != cursor(last) { // a crash from here on would leave this
+		select {
+		case <-t.Context().Done():
+		case <-time.After(time.Millisecond):
+		}
+	}
+	r.end(t)()
+	if got := position(); got != "" {
+		t.Errorf("an orderly end leaves the position %q", got)
+	}
+	last = r.commit(t, "eth2") // nobody's while no journal runs
+
+	leave := func(text string) {
+		must(t, os.WriteFile(filepath.Join(dir, "journal-position"), []byte(text), 0o600))
+	}
+	leave(cursor(1))
+	r = runJournalOf(t, events, dir, journald.path)
+	for seq := uint64(2); seq <= last; seq++ {
+		if got := journald.next()["OSCTL_SEQ"]; got != strconv.FormatUint(seq, 10) {
+			t.Errorf("after a crash: event %s, want %d", got, seq)
+		}
+	}
+	r.end(t)()
+
+	leave("0123456789abcdef0123456789abcdef:1") // of a history that is gone
+	r = runJournalOf(t, events, dir, journald.path)
+	if entry := journald.next(); entry["MESSAGE_ID"] != messageLost {
+		t.Errorf("nothing is said of what is gone, but %v", entry)
+	}
+	if got := journald.next()["OSCTL_SEQ"]; got != "1" {
+		t.Errorf("then comes event %s, want the oldest", got)
+	}
+	r.end(t)()
+
+	leave("rubbish")
+	r = runJournalOf(t, events, dir, journald.path)
+	if !strings.Contains(r.log.String(), "the position in the journal is damaged") {
+		t.Errorf("it says %q", r.log)
 	}
 }

@@ -29,6 +29,14 @@ type options struct {
 	version  bool
 }
 
+// journalDir is where the position in the journal is kept, "" for nowhere.
+func (o options) journalDir() string {
+	if o.stateDir == "none" {
+		return ""
+	}
+	return o.stateDir
+}
+
 // parseOptions reads the flags. For --help it prints the usage to stdout.
 func parseOptions(args []string, stdout io.Writer) (options, error) {
 	opts := options{}

@@ -45,9 +45,13 @@ func serve(ctx context.Context, opts options, log *slog.Logger, stdout io.Writer
 		return errors.Join(err, watcher.Close())
 	}
 
-	entries, err := newJournal(opts.journal, log, events, journalSocket)
-	if err != nil {
-		return errors.Join(err, watcher.Close())
+	entries := func(context.Context) error { return nil }
+	if opts.journal {
+		journal, err := newJournal(log, events, opts.journalDir(), journalSocket)
+		if err != nil {
+			return errors.Join(err, watcher.Close())
+		}
+		entries = journal.Run
 	}
 
 	// The service outlives the group's context until the watcher has committed its
@@ -64,7 +68,7 @@ func serve(ctx context.Context, opts options, log *slog.Logger, stdout io.Writer
 		defer stopJournal()
 		return service.Run(serviceCtx)
 	})
-	group.Go(func() error { return entries.Run(journalCtx) })
+	group.Go(func() error { return entries(journalCtx) })
 	group.Go(func() error {
 		return supervise(groupCtx, log, events, watcher, service)
 	})

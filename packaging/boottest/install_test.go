@@ -17,6 +17,10 @@ func TestInstalled(t *testing.T) {
 			t.Errorf("systemd-analyze verify says\n%s", out)
 		}
 		exposure(t, s)
+		// A bus may take nothing for 10 s before it is left.
+		if got := s.show("WatchdogUSec"); got != "30s" {
+			t.Errorf("the watchdog has %s", got)
+		}
 		// Under the unit's confinement the service lacks nothing.
 		if out := s.run("busctl", "get-property", service, object, service, "Missing"); strings.TrimSpace(out) != "as 0" {
 			t.Errorf("missing: %s", out)
