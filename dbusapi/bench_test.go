@@ -18,8 +18,14 @@ import (
 // benchService runs a service on a bus of its own until the benchmark ends.
 func benchService(b *testing.B, kind bustest.Kind) (*bustest.Bus, *hub.Hub) {
 	b.Helper()
+	return benchServiceOf(b, kind, nil)
+}
+
+// benchServiceOf is benchService with a log, nil for none.
+func benchServiceOf(b *testing.B, kind bustest.Kind, log hub.Log) (*bustest.Bus, *hub.Hub) {
+	b.Helper()
 	bus := bustest.Start(b, kind, bustest.PolicyOpen, benchEchoPolicy)
-	h, err := hub.New(hub.Config{})
+	h, err := hub.New(hub.Config{Log: log})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -30,11 +36,14 @@ func benchService(b *testing.B, kind bustest.Kind) (*bustest.Bus, *hub.Hub) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- service.Run(ctx) }()
+	tended := make(chan error, 1)
+	go func() { tended <- h.Run(ctx) }()
 	b.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			b.Error(err)
 		}
+		<-tended
 		h.Close()
 	})
 	select {
@@ -191,32 +200,35 @@ func BenchmarkReport(b *testing.B) {
 		bus, _ := benchService(b, kind)
 		benchEcho(b, bus)
 		client, count := benchConn(b, bus, wire.TypeReply)
-		calls := func(destination string) float64 {
-			const window = 64
-			before := count.n.Load()
-			start := time.Now()
-			for i := range int64(b.N) {
-				if i >= window {
-					count.wait(b, before+i-window+1)
-				}
-				h := wire.Header{Type: wire.TypeCall, Destination: destination, Path: Path, Interface: Interface, Member: "Report", Signature: "sa{sv}"}
-				if err := client.send(&h, func(e *wire.Encoder) {
-					e.String(hub.TypeNetif)
-					e.Options(benchOptions())
-				}); err != nil {
-					b.Fatal(err)
-				}
-			}
-			count.wait(b, before+int64(b.N))
-			return float64(b.N) / time.Since(start).Seconds()
-		}
-		echo := calls("org.example.Peer")
+		echo := benchCalls(b, client, count, "org.example.Peer", b.N)
 		b.ResetTimer()
-		ours := calls(Name)
+		ours := benchCalls(b, client, count, Name, b.N)
 		b.ReportMetric(ours, "calls/s")
 		b.ReportMetric(echo, "echo/s")
 		b.ReportMetric(ours/echo, "ours/echo")
 	})
+}
+
+// benchCalls calls Report n times, 64 at a time, and returns how many a second.
+func benchCalls(b *testing.B, client *conn, count *benchCount, destination string, n int) float64 {
+	b.Helper()
+	const window = 64
+	before := count.n.Load()
+	start := time.Now()
+	for i := range int64(n) {
+		if i >= window {
+			count.wait(b, before+i-window+1)
+		}
+		h := wire.Header{Type: wire.TypeCall, Destination: destination, Path: Path, Interface: Interface, Member: "Report", Signature: "sa{sv}"}
+		if err := client.send(&h, func(e *wire.Encoder) {
+			e.String(hub.TypeNetif)
+			e.Options(benchOptions())
+		}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	count.wait(b, before+int64(n))
+	return float64(n) / time.Since(start).Seconds()
 }
 
 // benchEcho starts dbus-test-tool echo and returns when it answers.

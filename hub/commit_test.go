@@ -69,50 +69,6 @@ func TestCommitTooMany(t *testing.T) {
 	commit(t, h, events[:MaxBatch]...)
 }
 
-// recorder is a Log that looks at the hub as it is when the log is asked.
-type recorder struct {
-	hub     *Hub
-	batches []string
-	durable bool
-}
-
-func (r *recorder) Append(batch *Batch) {
-	state := fmt.Sprintf("%v+%d last %d, %d containers, %d links", seqs(batch.Events), len(batch.Interfaces),
-		r.hub.last(), len(r.hub.views.containers), len(r.hub.views.interfaces))
-	for _, e := range batch.Events {
-		if e.Time.IsZero() {
-			state += " no time"
-		}
-	}
-	r.batches = append(r.batches, state)
-}
-
-func (r *recorder) Durable() bool { return r.durable }
-
-func TestLogSeesBatchesFirstAndInOrder(t *testing.T) {
-	r := &recorder{}
-	h := newHub(t, Config{Log: r})
-	r.hub = h
-	state := newEvent(t, "state", opt("pool", "p"), opt("id", "1"), opt("state", "running"))
-	link := []InterfaceChange{{Interface: Interface{Ifindex: 7}}}
-	if _, err := h.Commit(Batch{Events: []*Event{state, newEvent(t, "x")}, Interfaces: link}); err != nil {
-		t.Fatal(err)
-	}
-	fill(t, h, 1)
-	h.Close()
-	_, _ = h.Commit(Batch{Events: []*Event{newEvent(t, "late")}})
-	want := []string{"[1 2]+1 last 0, 0 containers, 0 links", "[3]+0 last 2, 1 containers, 1 links"}
-	if !slices.Equal(r.batches, want) {
-		t.Errorf("the log saw %q, want %q", r.batches, want)
-	}
-	if h.Status().Durable {
-		t.Error("durable without the log saying so")
-	}
-	if r.durable = true; !h.Status().Durable {
-		t.Error("not durable, but the log says so")
-	}
-}
-
 // Many publishers, many subscribers: everybody sees all events once, in the same
 // order; the events of one commit follow each other.
 func TestConcurrentCommitsAndSubscribers(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 // CursorOldest stands for the position before the oldest event that is kept.
 const CursorOldest = "oldest"
 
-// newEpoch returns a new random epoch: 128 bits in hex.
-func newEpoch() string {
+// NewEpoch returns a new random epoch: 128 bits in hex.
+func NewEpoch() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails, see its documentation
 	return hex.EncodeToString(b[:])

@@ -35,7 +35,7 @@ func TestParseCursor(t *testing.T) {
 }
 
 func TestEpochs(t *testing.T) {
-	a, b := newEpoch(), newEpoch()
+	a, b := NewEpoch(), NewEpoch()
 	if a == b || len(a) != 32 || !validEpoch(a) {
 		t.Errorf("epochs are %q, %q", a, b)
 	}

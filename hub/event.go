@@ -93,6 +93,11 @@ func NewEvent(typ string, options Options, source string) (*Event, error) {
 		return nil, err
 	}
 	redactOptions(options)
+	return makeEvent(typ, options, source), nil
+}
+
+// makeEvent makes an event of what was checked, now or before it was stored.
+func makeEvent(typ string, options Options, source string) *Event {
 	e := &Event{Type: typ, Source: source, Options: options}
 	e.Pool = options.Text("pool")
 	e.ID = options.Text("id")
@@ -116,7 +121,7 @@ func NewEvent(typ string, options Options, source string) (*Event, error) {
 		// Twice: once as values, once in the encoding that is kept with them.
 		e.size += 2 * (len(options[i].Name) + options[i].Value.size())
 	}
-	return e, nil
+	return e
 }
 
 // eventOverhead is about what an Event takes beside its options, in bytes.

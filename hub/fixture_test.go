@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func newHub(tb testing.TB, config Config) *Hub {
@@ -133,3 +134,6 @@ func nested(n int) Value {
 	}
 	return v
 }
+
+// afterRetries fires when the log was tried again so many times.
+func afterRetries(n int) <-chan time.Time { return time.After(time.Duration(n) * retryAfter) }

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 )
@@ -24,24 +25,16 @@ type Config struct {
 	// leave early when the newest are large; at least one is kept.
 	HistoryBytes int
 	// Log is where each commit is appended before anybody sees it; nil keeps
-	// events in memory only.
+	// events in memory only. The hub owns it from New on, and goes on from what it
+	// holds.
 	Log Log
-}
-
-// Log makes commits durable. The hub calls it with its lock held and in the
-// order of the numbers, so it must not call back, nor block for longer than a
-// write takes. A Log that cannot write keeps that to itself: events go on in
-// memory, and Durable tells.
-type Log interface {
-	// Append takes a batch whose events are numbered and whose time is set.
-	Append(batch *Batch)
-	// Durable reports whether everything appended so far is safe.
-	Durable() bool
+	// Logger is where trouble with Log goes; nil discards it.
+	Logger *slog.Logger
 }
 
 // Hub is the hub. It is safe for concurrent use.
 type Hub struct {
-	log Log
+	store store
 
 	mu       sync.Mutex
 	closed   bool
@@ -56,7 +49,8 @@ type Hub struct {
 	counters counters
 }
 
-// New returns an empty hub with a new epoch.
+// New returns a hub that goes on from what its log holds; without one it is empty
+// and has a new epoch.
 func New(config Config) (*Hub, error) {
 	if config.History == 0 {
 		config.History = DefaultHistory
@@ -67,10 +61,15 @@ func New(config Config) (*Hub, error) {
 	if config.History < 1 || config.History > MaxHistory || config.HistoryBytes < 0 {
 		return nil, fmt.Errorf("hub: history of %d events, %d bytes: expected 1 to %d events", config.History, config.HistoryBytes, MaxHistory)
 	}
-	return &Hub{
-		log: config.Log, epoch: newEpoch(), ring: make([]*Event, config.History), first: 1, next: 1,
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	h := &Hub{
+		store: newStore(config.Log, config.Logger), epoch: NewEpoch(), ring: make([]*Event, config.History), first: 1, next: 1,
 		maxBytes: config.HistoryBytes, waiters: newWaiterIndex(), views: newViews(), counters: newCounters(),
-	}, nil
+	}
+	h.load()
+	return h, nil
 }
 
 // Batch is what one [Hub.Commit] takes: events, and the changes to the view of
@@ -78,6 +77,9 @@ func New(config Config) (*Hub, error) {
 type Batch struct {
 	Events     []*Event
 	Interfaces []InterfaceChange
+	// Place, if not empty, says where the interfaces of the view are from now on: in
+	// which boot and which network namespace. To the hub it is opaque.
+	Place string
 }
 
 // Commit takes a batch, all or none, and returns the number of its first event;
@@ -99,15 +101,14 @@ func (h *Hub) Commit(batch Batch) (first uint64, err error) {
 		e.Seq = first + uint64(i)
 		e.Time = now
 	}
-	if h.log != nil {
-		h.log.Append(&batch)
-	}
+	h.append(&batch)
 	h.views.apply(&batch)
 	for _, e := range batch.Events {
 		h.counters.addEvent(e.Type)
 		h.push(e)
 		h.waiters.wake(e)
 	}
+	h.rotate()
 	return first, nil
 }
 
@@ -129,13 +130,18 @@ func (h *Hub) push(e *Event) {
 func (h *Hub) last() uint64 { return h.next - 1 }
 
 // Close ends the hub: commits are refused, and subscriptions end with
-// [ErrClosed] once they have read what is there.
+// [ErrClosed] once they have read what is there. The log is brought to the disk and
+// closed, so Run must have returned.
 func (h *Hub) Close() {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !h.closed {
+	first := !h.closed
+	if first {
 		h.closed = true
 		h.waiters.wakeAll(h.next)
+	}
+	h.mu.Unlock()
+	if first {
+		h.closeLog() // nothing is committed any more
 	}
 }
 
@@ -146,7 +152,9 @@ type Status struct {
 	Last       uint64 // number of the newest event, 0 if there was none yet
 	Interfaces int
 	Containers int
-	Durable    bool // everything committed so far is safe in the log
+	Durable    bool // everything that is committed goes to the log
+	// LogProblem says why it is not Durable; "" if there is no log or no problem.
+	LogProblem string
 }
 
 // Cursor returns the cursor after the newest event.
@@ -159,6 +167,6 @@ func (h *Hub) Status() Status {
 	return Status{
 		Epoch: h.epoch, Oldest: h.first, Last: h.last(),
 		Interfaces: len(h.views.interfaces), Containers: len(h.views.containers),
-		Durable: h.log != nil && h.log.Durable(),
+		Durable: h.store.durable(), LogProblem: h.store.problemText(),
 	}
 }

@@ -251,7 +251,7 @@ func (m *model) replay(t *rapid.T) {
 	}
 	shot := rapid.SampledFrom(m.shots).Draw(t, "snapshot")
 	s, err := m.hub.Subscribe(Filter{}, shot.cursor)
-	if shot.last+1 < m.first {
+	if shot.last+1 < m.first || shot.epoch != m.hub.Status().Epoch {
 		if _, ok := errors.AsType[*GoneError](err); !ok {
 			t.Fatalf("Subscribe at %d, first %d: %v", shot.last, m.first, err)
 		}

@@ -12,6 +12,7 @@ import (
 // in one slice, and subscriptions that look at all of it.
 type model struct {
 	hub        *Hub
+	log        *memoryLog
 	history    int
 	maxBytes   int
 	all        []*Event // event seq is at seq-1
@@ -34,6 +35,7 @@ type modelSub struct {
 // modelShot is a snapshot that was taken earlier.
 type modelShot struct {
 	cursor     string
+	epoch      string
 	last       uint64
 	interfaces map[uint32]Interface
 	containers map[containerKey]string
@@ -85,6 +87,7 @@ func (m *model) state(t *rapid.T) modelShot {
 	for _, row := range containers {
 		shot.containers[containerKey{row.Pool, row.ID}] = row.State
 	}
+	shot.epoch = m.hub.Status().Epoch
 	if shot.cursor = cursor; cursor != other {
 		t.Fatalf("cursors are %q, %q", cursor, other)
 	}
@@ -126,16 +129,18 @@ func TestModel(t *testing.T) {
 	seen := map[string]int{}
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{
+			log:     &memoryLog{full: rapid.SampledFrom([]int{0, 2, 5}).Draw(t, "full"), room: rapid.SampledFrom([]int64{500, 1 << 20}).Draw(t, "room")},
 			history: rapid.SampledFrom([]int{1, 2, 7, 16}).Draw(t, "history"), maxBytes: rapid.SampledFrom([]int{2000, 12000, 1 << 20}).Draw(t, "bytes"),
 			first: 1, interfaces: map[uint32]Interface{}, containers: map[containerKey]string{},
 		}
 		var err error
-		if m.hub, err = New(Config{History: m.history, HistoryBytes: m.maxBytes}); err != nil {
+		if m.hub, err = New(Config{History: m.history, HistoryBytes: m.maxBytes, Log: m.log}); err != nil {
 			t.Fatal(err)
 		}
 		actions := map[string]func(*rapid.T){
 			"commit": m.commit, "commit more": m.commit, "subscribe": m.subscribe, "wait": m.wait, "wait more": m.wait, "wait most": m.wait,
 			"resume": m.resume, "resume more": m.resume, "timeout": m.timeout, "rewind": m.rewind, "close": m.closeOne, "replay": m.replay,
+			"restart": m.restart, "break": m.breakLog, "mend": m.mendLog, "tend": m.tendLog,
 			"poll":     func(t *rapid.T) { m.poll(t, m.pick(t, idle), rapid.IntRange(1, 5).Draw(t, "size")) },
 			"snapshot": func(t *rapid.T) { m.shots = append(m.shots, m.state(t)) },
 		}

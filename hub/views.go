@@ -31,6 +31,9 @@ type Interface struct {
 	Name     string // name of the peer, inside the container; "" if not known
 	Pool, ID string // the container; "" if not known
 	State    LinkState
+	// For who watches the links, to go on after a restart; lists do not show them.
+	Announced bool // an up of it was announced
+	Bound     bool // pool, id and name were reported explicitly
 }
 
 // InterfaceChange is one change of the view of interfaces.
@@ -50,6 +53,7 @@ type containerKey struct{ pool, id string }
 
 // views are the folds of all commits. They are guarded by the hub's lock.
 type views struct {
+	place      string // where the interfaces are, see Batch.Place
 	interfaces map[uint32]Interface
 	containers map[containerKey]*list.Element // values are *Container
 	byAge      *list.List                     // the one changed last in front
@@ -63,6 +67,9 @@ func newViews() views {
 }
 
 func (v *views) apply(batch *Batch) {
+	if batch.Place != "" {
+		v.place = batch.Place
+	}
 	for i := range batch.Interfaces {
 		c := &batch.Interfaces[i]
 		if c.Removed {
@@ -75,16 +82,17 @@ func (v *views) apply(batch *Batch) {
 		key := containerKey{e.Pool, e.ID}
 		switch {
 		case e.Type == TypeState:
-			v.setContainer(key, e)
+			v.putContainer(&Container{Pool: e.Pool, ID: e.ID, State: e.Action, Time: e.Time})
 		case e.Type == TypeDB && e.Action == "remove" && e.Options.Text("object") == "container":
 			v.dropContainer(v.containers[key])
 		}
 	}
 }
 
-func (v *views) setContainer(key containerKey, e *Event) {
+// putContainer makes a container the one that changed last. The views own row.
+func (v *views) putContainer(row *Container) {
+	key := containerKey{row.Pool, row.ID}
 	v.dropContainer(v.containers[key])
-	row := &Container{Pool: e.Pool, ID: e.ID, State: e.Action, Time: e.Time}
 	v.bytes += row.textSize()
 	v.containers[key] = v.byAge.PushFront(row)
 	for len(v.containers) > MaxContainers || v.bytes > maxContainerBytes {
@@ -101,6 +109,59 @@ func (v *views) dropContainer(at *list.Element) {
 		v.bytes -= row.textSize()
 		delete(v.containers, containerKey{row.Pool, row.ID})
 	}
+}
+
+// snapshot is the state of the views at one instant, or a part of it.
+type snapshot struct {
+	place      string
+	interfaces []Interface
+	containers []*Container // the one that changed last at the end
+}
+
+// parts returns a snapshot in parts that are small enough for a record each, at
+// least one.
+func (v *views) parts() []snapshot {
+	parts := []snapshot{{place: v.place}}
+	rows := 0
+	part := func() *snapshot {
+		if rows++; rows%snapshotPart == 0 {
+			parts = append(parts, snapshot{place: v.place})
+		}
+		return &parts[len(parts)-1]
+	}
+	for _, row := range v.interfaces {
+		p := part()
+		p.interfaces = append(p.interfaces, row)
+	}
+	for at := v.byAge.Back(); at != nil; at = at.Prev() {
+		if row, ok := at.Value.(*Container); ok {
+			p := part()
+			p.containers = append(p.containers, row)
+		}
+	}
+	return parts
+}
+
+// restore replaces the views by a snapshot.
+func (v *views) restore(parts []*snapshot) {
+	*v = newViews()
+	for _, p := range parts {
+		v.place = p.place
+		for _, row := range p.interfaces {
+			v.interfaces[row.Ifindex] = row
+		}
+		for _, row := range p.containers {
+			v.putContainer(row)
+		}
+	}
+}
+
+// Place says where the interfaces of the view are, as the last [Batch] with a Place
+// said it; "" if none did.
+func (h *Hub) Place() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.views.place
 }
 
 func (c *Container) textSize() int { return len(c.Pool) + len(c.ID) + len(c.State) }

@@ -1,0 +1,42 @@
+package dbusapi
+
+import (
+	"log/slog"
+	"slices"
+	"testing"
+
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/dbusapi/wire"
+	"github.com/osctl/eventd/hub/eventlog"
+)
+
+// BenchmarkReportDurable is the price of the log: Report calls to a service with a log
+// on disk against one without, in turns on the same machine. An op is a call to each.
+func BenchmarkReportDurable(b *testing.B) {
+	benchKinds(b, func(b *testing.B, kind bustest.Kind) {
+		log, err := eventlog.Open(b.Context(), eventlog.Config{Dir: b.TempDir(), Boot: "this", Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			b.Fatal(err)
+		}
+		durableBus, h := benchServiceOf(b, kind, log)
+		plainBus, _ := benchService(b, kind)
+		durable, durableCount := benchConn(b, durableBus, wire.TypeReply)
+		plain, plainCount := benchConn(b, plainBus, wire.TypeReply)
+		const turn = 2000
+		var ratios []float64
+		var rate float64
+		b.ResetTimer()
+		for done := 0; done < b.N; done += turn {
+			n := min(turn, b.N-done)
+			without := benchCalls(b, plain, plainCount, Name, n)
+			rate = benchCalls(b, durable, durableCount, Name, n)
+			ratios = append(ratios, rate/without)
+		}
+		if !h.Status().Durable {
+			b.Fatalf("status is %+v", h.Status())
+		}
+		slices.Sort(ratios)
+		b.ReportMetric(ratios[len(ratios)/2], "with/without")
+		b.ReportMetric(rate, "calls/s")
+	})
+}

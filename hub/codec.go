@@ -1,0 +1,327 @@
+package hub
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+// The form in which a commit is stored: compact, complete, with the exact types of all
+// values, and independent of the D-Bus wire format. Numbers are varints, texts are
+// preceded by their length. Records are checked for damage before they come here, but
+// nothing here relies on it.
+//
+//	batch    = 'B' place events interfaces
+//	events   = count { time-delta type source options }
+//	options  = count { name value }
+//	snapshot = 'S' which place interfaces containers     one or more parts
+
+const (
+	recordBatch    = 'B'
+	recordSnapshot = 'S'
+)
+
+// snapshotPart is how many rows one record of a snapshot has at most.
+const snapshotPart = 4096
+
+// maxStoredNesting is far above what an event may have, see MaxNesting: the log of a
+// version with a higher limit can be read.
+const maxStoredNesting = 64
+
+var errStored = errors.New("hub: stored record is malformed")
+
+func appendText(b []byte, s string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(s)))
+	return append(b, s...)
+}
+
+// appendBatch appends the stored form of a batch. The times are those of its events.
+func appendBatch(b []byte, batch *Batch) []byte {
+	b = append(b, recordBatch)
+	b = appendText(b, batch.Place)
+	b = binary.AppendUvarint(b, uint64(len(batch.Events)))
+	before := int64(0)
+	for _, e := range batch.Events {
+		at := e.Time.UnixMicro()
+		b = binary.AppendVarint(b, at-before)
+		before = at
+		b = appendText(b, e.Type)
+		b = appendText(b, e.Source)
+		b = binary.AppendUvarint(b, uint64(len(e.Options)))
+		for i := range e.Options {
+			b = appendText(b, e.Options[i].Name)
+			b = appendValue(b, e.Options[i].Value)
+		}
+	}
+	b = binary.AppendUvarint(b, uint64(len(batch.Interfaces)))
+	for i := range batch.Interfaces {
+		c := &batch.Interfaces[i]
+		b = appendInterface(b, &c.Interface, c.Removed)
+	}
+	return b
+}
+
+// Flags of a stored interface.
+const (
+	storedRemoved = 1 << iota
+	storedAnnounced
+	storedBound
+)
+
+func appendInterface(b []byte, row *Interface, removed bool) []byte {
+	flags := byte(0)
+	if removed {
+		flags |= storedRemoved
+	}
+	if row.Announced {
+		flags |= storedAnnounced
+	}
+	if row.Bound {
+		flags |= storedBound
+	}
+	b = binary.AppendUvarint(append(b, flags), uint64(row.Ifindex))
+	if removed {
+		return b
+	}
+	for _, text := range [...]string{row.Veth, row.Name, row.Pool, row.ID, string(row.State)} {
+		b = appendText(b, text)
+	}
+	return b
+}
+
+func appendValue(b []byte, v Value) []byte {
+	b = append(b, byte(v.kind))
+	switch v.kind {
+	case KindInvalid:
+	case KindBool, KindByte, KindUint16, KindUint32, KindUint64:
+		b = binary.AppendUvarint(b, v.num)
+	case KindInt16, KindInt32, KindInt64:
+		b = binary.AppendVarint(b, int64(v.num)) //nolint:gosec // the bits are kept
+	case KindDouble:
+		b = binary.LittleEndian.AppendUint64(b, v.num)
+	case KindString, KindPath, KindSignature, KindBytes:
+		b = appendText(b, v.text)
+	case KindArray, KindDict:
+		b = appendText(b, v.inner.typ)
+		fallthrough
+	case KindStruct, KindVariant:
+		b = binary.AppendUvarint(b, uint64(len(v.inner.items)))
+		for i := range v.inner.items {
+			b = appendValue(b, v.inner.items[i])
+		}
+	}
+	return b
+}
+
+// Which part of a snapshot it is.
+const (
+	firstPart = 1 << iota
+	lastPart  // makes it count
+)
+
+// appendSnapshot appends one part of a snapshot.
+func appendSnapshot(b []byte, part *snapshot, which byte) []byte {
+	b = append(b, recordSnapshot, which)
+	b = appendText(b, part.place)
+	b = binary.AppendUvarint(b, uint64(len(part.interfaces)))
+	for i := range part.interfaces {
+		b = appendInterface(b, &part.interfaces[i], false)
+	}
+	b = binary.AppendUvarint(b, uint64(len(part.containers)))
+	for _, c := range part.containers {
+		b = appendText(appendText(appendText(b, c.Pool), c.ID), c.State)
+		b = binary.AppendVarint(b, c.Time.UnixMicro())
+	}
+	return b
+}
+
+// storedReader reads the stored form. After an error it returns zero values. Texts
+// share the memory of the record.
+type storedReader struct {
+	rest string
+	bad  bool
+}
+
+func (r *storedReader) fail() { r.bad, r.rest = true, "" }
+
+func (r *storedReader) byte() byte {
+	if r.rest == "" {
+		r.fail()
+		return 0
+	}
+	c := r.rest[0]
+	r.rest = r.rest[1:]
+	return c
+}
+
+func (r *storedReader) uvarint() uint64 {
+	var n uint64
+	for shift := uint(0); shift < 64; shift += 7 {
+		c := r.byte()
+		n |= uint64(c&0x7f) << shift
+		if c < 0x80 {
+			return n
+		}
+	}
+	r.fail()
+	return 0
+}
+
+func (r *storedReader) varint() int64 {
+	n := r.uvarint()
+	return int64(n>>1) ^ -int64(n&1) // zigzag, as binary.AppendVarint has it
+}
+
+// count reads a number of elements, each of which takes at least one byte.
+func (r *storedReader) count() int {
+	n := r.uvarint()
+	if n > uint64(len(r.rest)) {
+		r.fail()
+		return 0
+	}
+	return int(n) //nolint:gosec // bounded by a length
+}
+
+func (r *storedReader) text() string {
+	n := r.count()
+	s := r.rest[:n]
+	r.rest = r.rest[n:]
+	return s
+}
+
+func (r *storedReader) value(nesting int) Value {
+	kind := Kind(r.byte())
+	switch kind {
+	case KindBool, KindByte, KindUint16, KindUint32, KindUint64:
+		return Value{kind: kind, num: r.uvarint()}
+	case KindInt16, KindInt32, KindInt64:
+		return Value{kind: kind, num: uint64(r.varint())} //nolint:gosec // the bits are kept
+	case KindDouble:
+		if len(r.rest) < 8 {
+			break
+		}
+		bits := binary.LittleEndian.Uint64([]byte(r.rest[:8]))
+		r.rest = r.rest[8:]
+		return Value{kind: kind, num: bits}
+	case KindString, KindPath, KindSignature, KindBytes:
+		return Value{kind: kind, text: r.text()}
+	case KindArray, KindDict, KindStruct, KindVariant:
+		if nesting < maxStoredNesting {
+			return r.compound(kind, nesting)
+		}
+	case KindInvalid:
+	}
+	r.fail()
+	return Value{}
+}
+
+func (r *storedReader) compound(kind Kind, nesting int) Value {
+	typ := ""
+	if kind == KindArray || kind == KindDict {
+		typ = r.text()
+	}
+	items := make([]Value, r.count())
+	for i := range items {
+		if items[i] = r.value(nesting + 1); r.bad {
+			return Value{}
+		}
+	}
+	switch {
+	case kind == KindStruct:
+		return Struct(items)
+	case kind == KindVariant && len(items) == 1:
+		return Variant(items[0])
+	case kind == KindArray && len(typ) > 1, kind == KindDict && len(typ) > 4 && len(items)%2 == 0:
+		return Value{kind: kind, inner: &compound{typ: typ, items: items}}
+	}
+	r.fail()
+	return Value{}
+}
+
+func (r *storedReader) event() *Event {
+	typ, source := r.text(), r.text()
+	options := make(Options, r.count())
+	for i := range options {
+		options[i].Name = r.text()
+		if options[i].Value = r.value(0); r.bad {
+			return nil
+		}
+	}
+	return makeEvent(typ, options, source)
+}
+
+// states are those of interfaces, so that stored ones need no memory of their own.
+var states = [...]LinkState{LinkUp, LinkNoCarrier, LinkDown}
+
+func (r *storedReader) iface() InterfaceChange {
+	flags, ifindex := r.byte(), r.uvarint()
+	if ifindex > math.MaxUint32 {
+		r.fail()
+	}
+	c := InterfaceChange{Removed: flags&storedRemoved != 0, Interface: Interface{
+		Ifindex: uint32(ifindex), Announced: flags&storedAnnounced != 0, Bound: flags&storedBound != 0, //nolint:gosec // checked
+	}}
+	if c.Removed {
+		return c
+	}
+	row := &c.Interface
+	row.Veth, row.Name, row.Pool, row.ID = r.text(), r.text(), r.text(), r.text()
+	row.State = LinkState(r.text())
+	for _, known := range states {
+		if row.State == known {
+			row.State = known
+			return c
+		}
+	}
+	r.fail()
+	return c
+}
+
+// batch reads a stored batch into one that may be used again; the kind byte was read. Its
+// first event is number first.
+func (r *storedReader) batch(batch *Batch, first uint64) {
+	batch.Place = r.text()
+	batch.Events, batch.Interfaces = batch.Events[:0], batch.Interfaces[:0]
+	at := int64(0)
+	for i := range r.count() {
+		at += r.varint()
+		e := r.event()
+		if r.bad {
+			return
+		}
+		e.Seq, e.Time = first+uint64(i), time.UnixMicro(at)
+		batch.Events = append(batch.Events, e)
+	}
+	for range r.count() {
+		batch.Interfaces = append(batch.Interfaces, r.iface())
+		if r.bad {
+			return
+		}
+	}
+}
+
+// snapshot reads one part of a snapshot; the kind byte was read.
+func (r *storedReader) snapshot() (part *snapshot, which byte) {
+	part = &snapshot{}
+	which = r.byte()
+	part.place = r.text()
+	part.interfaces = make([]Interface, r.count())
+	for i := range part.interfaces {
+		part.interfaces[i] = r.iface().Interface
+	}
+	part.containers = make([]*Container, r.count())
+	for i := range part.containers {
+		part.containers[i] = &Container{Pool: r.text(), ID: r.text(), State: r.text(), Time: time.UnixMicro(r.varint())}
+	}
+	return part, which
+}
+
+// end returns an error unless the record was read whole and without trouble.
+func (r *storedReader) end(record Record) error {
+	if r.bad || r.rest != "" {
+		return fmt.Errorf("%w: at event %d", errStored, record.First)
+	}
+	return nil
+}

@@ -1,0 +1,110 @@
+package eventlog
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const (
+	asidePrefix = "aside-"
+	// maxAside is how many directories of what could not be read are kept; then the
+	// oldest is removed.
+	maxAside = 4
+)
+
+func (l *Log) headPath() string { return filepath.Join(l.config.Dir, headName) }
+
+// setAside moves segments out of the way.
+func (l *Log) setAside(segments ...*segment) error {
+	if len(segments) == 0 {
+		return nil
+	}
+	dir, err := l.newAside()
+	if err != nil {
+		return err
+	}
+	for _, s := range segments {
+		if err := os.Rename(s.path(l.config.Dir, segmentSuffix), s.path(dir, segmentSuffix)); err != nil {
+			return err
+		}
+	}
+	l.log.Warn("a part of the log was set aside", slog.String("directory", dir), slog.Int("segments", len(segments)))
+	return nil
+}
+
+// setAsideUnread moves segments out of the way that Load could not read and that can
+// be reached now: their events are not in the ring.
+func (l *Log) setAsideUnread() error {
+	all, err := listSegments(l.config.Dir)
+	if err != nil {
+		return err
+	}
+	unread := slices.DeleteFunc(all, func(s *segment) bool {
+		l.index = max(l.index, s.index)
+		return slices.ContainsFunc(l.segments, func(read *segment) bool { return read.index == s.index })
+	})
+	if err := l.setAside(unread...); err != nil {
+		return err
+	}
+	l.unread = false
+	return nil
+}
+
+// setAsideHead keeps a copy of a head that cannot be read.
+func (l *Log) setAsideHead() error {
+	content := make([]byte, 2*headSize)
+	n, _ := l.head.ReadAt(content, 0)
+	dir, err := l.newAside()
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		os.WriteFile(filepath.Join(dir, headName), content[:n], 0o600),
+		l.head.Truncate(0),
+	)
+}
+
+// newAside makes a directory for what is set aside.
+func (l *Log) newAside() (string, error) {
+	there, err := asides(l.config.Dir)
+	if err != nil {
+		return "", err
+	}
+	next := 1
+	if len(there) > 0 {
+		next = there[len(there)-1] + 1
+	}
+	for len(there) >= maxAside {
+		oldest := filepath.Join(l.config.Dir, asidePrefix+strconv.Itoa(there[0]))
+		if err := os.RemoveAll(oldest); err != nil {
+			return "", err
+		}
+		l.log.Warn("an old part of the log that was set aside is removed", slog.String("directory", oldest))
+		there = there[1:]
+	}
+	dir := filepath.Join(l.config.Dir, fmt.Sprint(asidePrefix, next))
+	return dir, os.Mkdir(dir, 0o700)
+}
+
+// asides returns the numbers of the directories of what was set aside, in order.
+func asides(dir string) ([]int, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var numbers []int
+	for _, entry := range entries {
+		digits, ok := strings.CutPrefix(entry.Name(), asidePrefix)
+		if n, err := strconv.Atoi(digits); ok && err == nil && n > 0 {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers, nil
+}

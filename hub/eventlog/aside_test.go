@@ -1,0 +1,210 @@
+package eventlog_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// What cannot be read is set aside and not deleted, and a new epoch begins.
+func TestUnreadableIsSetAside(t *testing.T) {
+	replace := func(name, content string) func(*testing.T, string) {
+		return func(t *testing.T, dir string) {
+			path := filepath.Join(dir, name)
+			if name == "*" {
+				path = segments(t, dir)[0]
+			}
+			must(t, os.WriteFile(path, []byte(content), 0o600))
+		}
+	}
+	for name, test := range map[string]struct {
+		spoil func(*testing.T, string)
+		kept  uint64 // events
+		aside string // what is in there
+	}{
+		"an older format":    {replace("*", "osctlev0 something of long ago"), 0, "0000000000000001.seg"},
+		"an empty segment":   {replace("*", ""), 0, "0000000000000001.seg"},
+		"garbage":            {replace("*", strings.Repeat("garbage", 1000)), 0, "0000000000000001.seg"},
+		"head of old format": {replace("head", "osctlhd0"+strings.Repeat("x", 120)), 5, "head"},
+		"head too long":      {replace("head", strings.Repeat("x", 1000)), 5, "head"},
+		"head damaged":       {replace("head", "osctlhd1"+strings.Repeat("\x00", 120)), 5, "head"},
+		"a segment elsewhere": {func(t *testing.T, dir string) {
+			must(t, os.Rename(segments(t, dir)[0], filepath.Join(dir, "00000000000000ff.seg")))
+		}, 0, "00000000000000ff.seg"},
+		"a link": {func(t *testing.T, dir string) {
+			must(t, os.Remove(segments(t, dir)[0]))
+			must(t, os.Symlink("/etc/passwd", filepath.Join(dir, "0000000000000001.seg")))
+		}, 0, "0000000000000001.seg"},
+		"a pipe": {func(t *testing.T, dir string) {
+			must(t, os.Remove(segments(t, dir)[0]))
+			must(t, syscall.Mkfifo(filepath.Join(dir, "0000000000000001.seg"), 0o600))
+		}, 0, "0000000000000001.seg"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			o := open(t, config(dir))
+			o.fill(t, 5)
+			epoch := o.Status().Epoch
+			o.kill()
+			test.spoil(t, dir)
+			o = open(t, config(dir))
+			if got := o.Status(); !got.Durable || got.Last != test.kept || got.Epoch == epoch {
+				t.Errorf("status is %+v; said %s", got, o.said)
+			}
+			if !strings.Contains(o.said.String(), "new epoch") {
+				t.Errorf("said %s", o.said)
+			}
+			if _, err := os.Lstat(filepath.Join(dir, "aside-1", test.aside)); err != nil {
+				t.Error(err)
+			}
+			o.fill(t, 1)
+			want := o.texts(t)
+			o.kill()
+			o = open(t, config(dir))
+			if got := o.texts(t); !slices.Equal(got, want) {
+				t.Errorf("restored %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+func TestAsideIsBounded(t *testing.T) {
+	dir := t.TempDir()
+	for range 8 {
+		o := open(t, config(dir))
+		o.fill(t, 1)
+		o.kill()
+		must(t, os.WriteFile(segments(t, dir)[0], nil, 0o600))
+	}
+	open(t, config(dir)).kill()
+	asides, err := filepath.Glob(filepath.Join(dir, "aside-*"))
+	must(t, err)
+	slices.Sort(asides)
+	if len(asides) != 4 || filepath.Base(asides[0]) != "aside-5" {
+		t.Errorf("there are %q", asides)
+	}
+}
+
+// Damage in an old segment: what is newer counts, and the epoch is another.
+func TestDamageInTheMiddle(t *testing.T) {
+	for name, spoil := range map[string]func(*testing.T, string){
+		"a flipped bit": func(t *testing.T, path string) {
+			content, err := os.ReadFile(path)
+			must(t, err)
+			content[len(content)/2] ^= 1
+			must(t, os.WriteFile(path, content, 0o600))
+		},
+		"a file removed": func(t *testing.T, path string) { must(t, os.Remove(path)) },
+		"cut":            func(t *testing.T, path string) { must(t, os.Truncate(path, 5000)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := config(t.TempDir())
+			c.MaxEvents = 1024
+			o := open(t, c)
+			o.fill(t, 1000)
+			want, epoch := o.texts(t), o.Status().Epoch
+			o.kill()
+			spoil(t, segments(t, c.Dir)[1])
+			o = open(t, c)
+			status := o.Status()
+			if status.Last != 1000 || status.Oldest < 257 || status.Oldest > 600 || status.Epoch == epoch || !status.Durable {
+				t.Fatalf("status is %+v; said %s", status, o.said)
+			}
+			if got := o.texts(t); !slices.Equal(got, want[status.Oldest-1:]) {
+				t.Errorf("restored %d events from %d on", len(got), status.Oldest)
+			}
+			if containers, _ := o.Containers(); len(containers) != 50 {
+				t.Errorf("%d containers", len(containers))
+			}
+			o.fill(t, 1)
+			epoch = o.Status().Epoch
+			o.kill()
+			o = open(t, c)
+			if got := o.Status(); got.Last != 1001 || got.Oldest != status.Oldest || got.Epoch != epoch {
+				t.Errorf("after one more restart status is %+v", got)
+			}
+		})
+	}
+}
+
+// All segments gone: numbers begin again, in another epoch.
+func TestSegmentsRemoved(t *testing.T) {
+	dir := t.TempDir()
+	o := open(t, config(dir))
+	o.fill(t, 5)
+	epoch := o.Status().Epoch
+	o.kill()
+	must(t, os.Remove(segments(t, dir)[0]))
+	if got := open(t, config(dir)).Status(); got.Epoch == epoch || got.Last != 0 || !got.Durable {
+		t.Errorf("status is %+v", got)
+	}
+}
+
+// What was begun and not finished is removed, and files of others are left alone.
+func TestLeftoversAndForeignFiles(t *testing.T) {
+	dir := t.TempDir()
+	open(t, config(dir)).kill()
+	for _, name := range []string{"0000000000000009.tmp", "notes.txt", "1.seg", "000000000000000g.seg"} {
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600))
+	}
+	o := open(t, config(dir))
+	o.fill(t, 1)
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	if got := fmt.Sprint(entries); strings.Contains(got, ".tmp") || !strings.Contains(got, "notes.txt") || !strings.Contains(got, "1.seg") {
+		t.Errorf("there are %s", got)
+	}
+}
+
+// A directory that cannot be used does not keep the hub from working in memory.
+func TestUnusableDirectory(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	must(t, os.WriteFile(file, nil, 0o600))
+	for _, dir := range []string{file, filepath.Join(file, "below"), "/proc/eventlog"} {
+		o := open(t, config(dir))
+		o.fill(t, 2)
+		if got := o.Status(); got.Durable || got.LogProblem == "" || got.Last != 2 || len(got.Epoch) != 32 {
+			t.Errorf("status is %+v", got)
+		}
+	}
+	// It becomes usable later.
+	o := open(t, config(file))
+	o.fill(t, 2)
+	o.run()
+	must(t, os.Remove(file))
+	eventually(t, "the log is there", func() bool { return o.Status().Durable })
+	status := o.Status()
+	o.kill()
+	if got := open(t, config(file)).Status(); got != status {
+		t.Errorf("status is %+v, want %+v", got, status)
+	}
+}
+
+// A log that cannot be read when the hub starts, and can be later, is not overwritten.
+func TestUnreadIsSetAside(t *testing.T) {
+	dir := t.TempDir()
+	state := filepath.Join(dir, "state")
+	o := open(t, config(state))
+	o.fill(t, 5)
+	o.kill()
+	must(t, os.Rename(state, filepath.Join(dir, "away")))
+	must(t, os.WriteFile(state, nil, 0o600))
+	o = open(t, config(state))
+	o.fill(t, 1)
+	must(t, os.Remove(state))
+	must(t, os.Rename(filepath.Join(dir, "away"), state))
+	o.run()
+	eventually(t, "the log is there", func() bool { return o.Status().Durable })
+	if _, err := os.Stat(filepath.Join(state, "aside-1", "0000000000000001.seg")); err != nil {
+		t.Error(err)
+	}
+	want := o.Status()
+	o.kill()
+	if got := open(t, config(state)).Status(); got != want || got.Last != 1 {
+		t.Errorf("status is %+v, want %+v", got, want)
+	}
+}

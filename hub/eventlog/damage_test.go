@@ -1,0 +1,148 @@
+package eventlog_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// damaged is a log whose newest segment is then damaged in every way.
+type damaged struct {
+	pristine string   // directory
+	copy     string   // directory
+	newest   string   // name of the newest segment
+	content  []byte   // of it
+	ends     []int64  // where the records of the newest segment end, by event
+	before   int      // events in former segments
+	events   []string // all of them
+	epoch    string
+	checks   int
+}
+
+func newDamaged(t *testing.T, events int) *damaged {
+	t.Helper()
+	dir := inMemory(t)
+	d := &damaged{pristine: filepath.Join(dir, "pristine"), copy: filepath.Join(dir, "copy")}
+	c := config(d.pristine)
+	c.MaxEvents = 1 << 10 // segments of 256 events
+	o := open(t, c)
+	known := ""
+	for i := range events {
+		o.fill(t, 1)
+		paths := segments(t, d.pristine)
+		path := paths[len(paths)-1]
+		if path != known && known != "" {
+			known, d.before, d.ends = path, i+1, nil // it begins with a snapshot
+			continue
+		}
+		known = path
+		info, err := os.Stat(path)
+		must(t, err)
+		d.ends = append(d.ends, info.Size())
+	}
+	d.events, d.epoch, d.newest = o.texts(t), o.Status().Epoch, filepath.Base(known)
+	o.kill()
+	var err error
+	d.content, err = os.ReadFile(known)
+	must(t, err)
+	return d
+}
+
+// whole returns how many events end at or before a byte of the newest segment.
+func (d *damaged) whole(at int64) int {
+	n := d.before
+	for _, end := range d.ends {
+		if end <= at {
+			n++
+		}
+	}
+	return n
+}
+
+// check opens a damaged copy. It must start, have exactly the events that are whole
+// before the damage, and the same epoch exactly if nothing is gone.
+func (d *damaged) check(t *testing.T, what string, content []byte, whole int) {
+	t.Helper()
+	dir := d.copy
+	copyDir(t, d.pristine, dir)
+	must(t, os.WriteFile(filepath.Join(dir, d.newest), content, 0o600))
+	c := config(dir)
+	c.MaxEvents = 1 << 10
+	o := open(t, c)
+	defer o.kill()
+	if status := o.Status(); status.Last != uint64(whole) || status.Oldest != 1 {
+		t.Fatalf("%s: status is %+v, want the first %d of %d events; said %s", what, status, whole, len(d.events), o.said)
+	}
+	d.compare(t, what, o, max(whole, 1)-1, whole)
+	if same := o.Status().Epoch == d.epoch; same != (whole == len(d.events)) {
+		t.Fatalf("%s: same epoch %v with %d of %d events", what, same, whole, len(d.events))
+	}
+	if whole < len(d.events) && !strings.Contains(o.said.String(), "level=WARN") {
+		t.Fatalf("%s: nothing was said", what)
+	}
+	o.fill(t, 1)
+	if !o.Status().Durable || o.Status().Last != uint64(whole+1) {
+		t.Fatalf("%s: goes on with %+v", what, o.Status())
+	}
+	if d.checks++; d.checks%16 != 0 {
+		return // the rest only now and then, for time
+	}
+	d.compare(t, what, o, 0, whole)
+	epoch, want := o.Status().Epoch, o.texts(t)
+	o.kill()
+	o = open(t, c)
+	defer o.kill()
+	if again := o.texts(t); len(again) != len(want) || again[whole] != want[whole] || o.Status().Epoch != epoch {
+		t.Fatalf("%s: after one more restart %d events, want %d", what, len(again), len(want))
+	}
+}
+
+// compare compares the events after one and up to another with what they were.
+func (d *damaged) compare(t *testing.T, what string, o *opened, after, last int) {
+	t.Helper()
+	got := o.texts(t, uint64(after))
+	for i := range last - after {
+		if got[i] != d.events[after+i] {
+			t.Fatalf("%s: event %d is %s, was %s", what, after+i+1, got[i], d.events[after+i])
+		}
+	}
+}
+
+func TestCutAtEveryByte(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ events, step int }{"one segment": {60, 17}, "several segments": {256 + 60, 1}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDamaged(t, test.events)
+			size := len(d.content)
+			for cut := size; cut >= max(16, size-4096); cut -= test.step {
+				d.check(t, fmt.Sprintf("cut at byte %d of %d", cut, size), d.content[:cut], d.whole(int64(cut)))
+			}
+		})
+	}
+}
+
+func TestEveryBitFlipped(t *testing.T) {
+	t.Parallel()
+	d := newDamaged(t, 256+60)
+	for at := len(d.content) - 512; at < len(d.content); at++ {
+		for bit := range 8 {
+			content := append([]byte(nil), d.content...)
+			content[at] ^= 1 << bit
+			d.check(t, fmt.Sprintf("bit %d of byte %d flipped", bit, at), content, d.whole(int64(at)))
+		}
+	}
+}
+
+// What a loss of power leaves: blocks of zeros at the end.
+func TestZerosAtTheEnd(t *testing.T) {
+	d := newDamaged(t, 60)
+	d.check(t, "zeros appended", append(append([]byte(nil), d.content...), make([]byte, 4096)...), 60)
+	for _, from := range []int{100, 1000, len(d.content) - 20} {
+		content := append([]byte(nil), d.content...)
+		clear(content[from:])
+		d.check(t, fmt.Sprintf("zeros from %d", from), content, d.whole(int64(from)))
+	}
+}

@@ -1,0 +1,176 @@
+package eventlog_test
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/osctl/eventd/hub"
+)
+
+// disk mounts a file system of 1 MiB.
+func disk(tb testing.TB) string {
+	tb.Helper()
+	dir := tb.TempDir()
+	if err := syscall.Mount("none", dir, "tmpfs", 0, "size=1m,mode=0700"); err != nil {
+		tb.Fatalf("mount a small disk: %v", err)
+	}
+	tb.Cleanup(func() { must(tb, syscall.Unmount(dir, syscall.MNT_DETACH)) })
+	return dir
+}
+
+// fillDisk takes all room that is left on a disk.
+func fillDisk(tb testing.TB, dir string) (path string) {
+	tb.Helper()
+	path = filepath.Join(dir, "ballast")
+	f, err := os.Create(path)
+	must(tb, err)
+	defer func() { must(tb, f.Close()) }()
+	for _, size := range []int{64 << 10, 4 << 10, 1} {
+		for block := make([]byte, size); ; {
+			if _, err := f.Write(block); err != nil {
+				break
+			}
+		}
+	}
+	return path
+}
+
+// A disk of 1 MiB is enough: the log keeps to half of it.
+func TestSmallDisk(t *testing.T) {
+	dir := disk(t)
+	o := open(t, config(dir))
+	o.run()
+	o.fill(t, 30000)
+	if got := o.Status(); !got.Durable || got.LogProblem != "" {
+		t.Errorf("status is %+v", got)
+	}
+	want, epoch := o.texts(t), o.Status().Epoch
+	o.kill()
+	o = open(t, config(dir))
+	got := o.texts(t)
+	if len(got) < 1000 || !slices.Equal(got, want[len(want)-len(got):]) || o.Status().Epoch != epoch {
+		t.Errorf("restored %d events", len(got))
+	}
+}
+
+// A disk that fills up under load and is freed again: events go on, who follows sees
+// them all, and after a kill at any of these times a cursor gives all events after it, or
+// Gone.
+func TestDiskFillsUp(t *testing.T) {
+	dir := disk(t)
+	c := config(dir)
+	o := open(t, c)
+	o.run()
+	s, err := o.Subscribe(hub.Filter{}, hub.CursorOldest)
+	must(t, err)
+	follow := func() {
+		_, at := s.Position()
+		buf := make([]*hub.Event, 4096)
+		n, err := s.Poll(buf)
+		must(t, err)
+		for i, e := range buf[:n] {
+			if e.Seq != at+uint64(i)+1 {
+				t.Fatalf("event %d follows %d", e.Seq, at)
+			}
+		}
+	}
+	var cursors []string
+	problems := map[string]bool{}
+	load := func(n int) {
+		for range n / 100 {
+			o.fill(t, 100)
+			follow()
+			problems[o.Status().LogProblem] = true
+		}
+		status := o.Status()
+		cursors = append(cursors, status.Cursor())
+	}
+	load(2000)
+	ballast := fillDisk(t, dir)
+	load(12000)
+	if full := slices.Sorted(maps.Keys(problems)); len(full) < 2 || !strings.Contains(full[1], "no space left") {
+		t.Fatalf("problems were %q", full)
+	}
+	// Killed now, it must not go on as if nothing had happened. (It may have given up older
+	// events by now, and thus made room for what is new.)
+	copied := t.TempDir()
+	copyDir(t, dir, copied)
+	must(t, os.Remove(ballast))
+	eventually(t, "the log is written again", func() bool { return o.Status().Durable })
+	load(1000)
+	last, epoch := o.Status().Last, o.Status().Epoch
+	o.kill()
+	c.Dir = dir
+	again := open(t, c)
+	if status := again.Status(); status.Epoch != epoch || status.Last != last {
+		t.Errorf("status is %+v", status)
+	}
+	wantAllOrGone(t, again, cursors)
+	c.Dir = copied
+	wantAllOrGone(t, open(t, c), cursors[:2])
+}
+
+// wantAllOrGone subscribes at each cursor: each must be Gone, or give all events that
+// there were up to the last cursor.
+func wantAllOrGone(t *testing.T, o *opened, cursors []string) {
+	t.Helper()
+	_, last, err := hub.ParseCursor(cursors[len(cursors)-1])
+	must(t, err)
+	for _, cursor := range cursors {
+		s, err := o.Subscribe(hub.Filter{}, cursor)
+		if err != nil {
+			if !errors.As(err, new(*hub.GoneError)) {
+				t.Error(err)
+			}
+			continue
+		}
+		_, at := s.Position()
+		if n, err := s.Poll(make([]*hub.Event, 1<<15)); err != nil || at+uint64(n) < last {
+			t.Errorf("from %s %d events, %v, want up to %d", cursor, n, err, last)
+		}
+	}
+}
+
+// Commits go on beside the log's recovery.
+func TestCommitsBesideRecovery(t *testing.T) {
+	dir := disk(t)
+	o := open(t, config(dir))
+	o.run()
+	ballast := fillDisk(t, dir)
+	var load sync.WaitGroup
+	stop := make(chan struct{})
+	for i := range 2 {
+		load.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := o.Commit(hub.Batch{Events: []*hub.Event{event(t, i)}}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	eventually(t, "the disk is full", func() bool { return !o.Status().Durable })
+	must(t, os.Remove(ballast))
+	eventually(t, "the log is written again", func() bool { return o.Status().Durable })
+	close(stop)
+	load.Wait()
+	eventually(t, "the log has all", func() bool { return o.Status().Durable })
+	want := o.Status()
+	o.kill()
+	o = open(t, config(dir))
+	if got := o.Status(); got.Last != want.Last || got.Epoch != want.Epoch {
+		t.Errorf("status is %+v, was %+v", got, want)
+	}
+}

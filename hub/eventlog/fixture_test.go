@@ -1,0 +1,184 @@
+package eventlog_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/hub/eventlog"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const thisBoot = "11111111-2222-3333-4444-555555555555"
+
+// opened is a hub on a log in a directory, as the daemon has it.
+type opened struct {
+	*hub.Hub
+	log  *eventlog.Log
+	said *said
+	stop func() // ends Run, if it runs
+}
+
+// said is what was logged.
+type said struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *said) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(b)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func config(dir string) eventlog.Config {
+	return eventlog.Config{Dir: dir, Boot: thisBoot, Logger: slog.New(slog.DiscardHandler)}
+}
+
+// open opens a hub on a log.
+func open(tb testing.TB, c eventlog.Config) *opened {
+	tb.Helper()
+	o := &opened{said: &said{}, stop: func() {}}
+	c.Logger = slog.New(slog.NewTextHandler(o.said, nil))
+	var err error
+	if o.log, err = eventlog.Open(tb.Context(), c); err != nil {
+		tb.Fatal(err)
+	}
+	if o.Hub, err = hub.New(hub.Config{Log: o.log, Logger: c.Logger, History: c.MaxEvents}); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(o.kill)
+	return o
+}
+
+// kill ends it as SIGKILL does: nothing is written, the descriptors are closed.
+func (o *opened) kill() {
+	o.stop()
+	o.log.Kill()
+}
+
+// run runs the hub until it is killed.
+func (o *opened) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = o.Run(ctx) }()
+	o.stop = func() { cancel(); <-done }
+}
+
+// inMemory returns a directory that is not on a disk, where there is one: for tests that
+// open thousands of logs.
+func inMemory(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "eventlog-test-") //nolint:usetesting // that is on the disk
+	if err != nil {
+		return tb.TempDir()
+	}
+	tb.Cleanup(func() { must(tb, os.RemoveAll(dir)) })
+	return dir
+}
+
+// event returns an event with values of several types.
+func event(tb testing.TB, i int) *hub.Event {
+	tb.Helper()
+	e, err := hub.NewEvent("state", hub.Options{
+		{Name: "pool", Value: hub.String("tank")},
+		{Name: "id", Value: hub.String(fmt.Sprint(i % 50))},
+		{Name: "state", Value: hub.String("running")},
+		{Name: "u", Value: hub.Uint32(uint32(i))},
+		{Name: "b", Value: hub.Bytes([]byte{0, byte(i), 255})},
+	}, "test.service")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return e
+}
+
+// fill commits n events, one at a time.
+func (o *opened) fill(tb testing.TB, n int) {
+	tb.Helper()
+	for range n {
+		if _, err := o.Commit(hub.Batch{Events: []*hub.Event{event(tb, int(o.Status().Last)+1)}}); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+// texts returns the events that are kept, or those after a number, as text with
+// their types.
+func (o *opened) texts(tb testing.TB, after ...uint64) []string {
+	tb.Helper()
+	cursor := hub.CursorOldest
+	if len(after) > 0 {
+		cursor = hub.FormatCursor(o.Status().Epoch, after[0])
+	}
+	s, err := o.Subscribe(hub.Filter{}, cursor)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var all []string
+	buf := make([]*hub.Event, 1024)
+	for {
+		n, err := s.Poll(buf)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if n == 0 {
+			return all
+		}
+		for _, e := range buf[:n] {
+			var b strings.Builder
+			fmt.Fprint(&b, e.Seq, e.Time.UnixMicro(), e.Type, e.Source)
+			for _, o := range e.Options {
+				fmt.Fprintf(&b, " %s=%s:%q:%d", o.Name, o.Value.Type(), o.Value.Text(), o.Value.Bits())
+			}
+			all = append(all, b.String())
+		}
+	}
+}
+
+// segments returns the paths of the segments in a directory, the oldest first.
+func segments(tb testing.TB, dir string) []string {
+	tb.Helper()
+	paths, err := filepath.Glob(filepath.Join(dir, "*.seg"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+// copyDir copies the files of a directory.
+func copyDir(tb testing.TB, from, to string) {
+	tb.Helper()
+	if err := os.RemoveAll(to); err != nil {
+		tb.Fatal(err)
+	}
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// must does what tests do to files.
+func must(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}

@@ -1,0 +1,171 @@
+package eventlog_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/osctl/eventd/hub/eventlog"
+)
+
+func TestKillLosesNothing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "made", "state")
+	o := open(t, config(dir))
+	if o.said.String() != "" || !o.Status().Durable {
+		t.Fatalf("status is %+v", o.Status())
+	}
+	for range 5 {
+		o.fill(t, 10)
+		want, status := o.texts(t), o.Status()
+		o.kill()
+		o = open(t, config(dir))
+		if got := o.texts(t); !slices.Equal(got, want) {
+			t.Fatalf("restored %q, want %q", got, want)
+		}
+		if got := o.Status(); got != status {
+			t.Fatalf("status is %+v, want %+v", got, status)
+		}
+	}
+	info, err := os.Stat(dir)
+	must(t, err)
+	if info.Mode().Perm() != 0o700 {
+		t.Errorf("the directory has mode %v", info.Mode())
+	}
+	for _, path := range append(segments(t, dir), filepath.Join(dir, "head")) {
+		info, err := os.Stat(path)
+		must(t, err)
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v", path, info.Mode())
+		}
+	}
+}
+
+// After a restart of the machine the epoch is the same only if the end was clean.
+func TestRebootAfterCleanEndAndWithout(t *testing.T) {
+	dir := t.TempDir()
+	o := open(t, config(dir))
+	o.fill(t, 3)
+	epoch := o.Status().Epoch
+	o.Close()
+
+	other := config(dir)
+	other.Boot = "another"
+	o = open(t, other)
+	if got := o.Status(); got.Epoch != epoch || got.Last != 3 {
+		t.Errorf("after a clean end status is %+v", got)
+	}
+	o.fill(t, 1)
+	o.kill()
+
+	o = open(t, config(dir))
+	if got := o.Status(); got.Epoch == epoch || got.Last != 4 || !got.Durable {
+		t.Errorf("after a loss of power status is %+v", got)
+	}
+	if !strings.Contains(o.said.String(), "the machine was restarted while the service ran") {
+		t.Errorf("said: %s", o.said)
+	}
+}
+
+func TestInUse(t *testing.T) {
+	dir := t.TempDir()
+	o := open(t, config(dir))
+	if _, err := eventlog.Open(t.Context(), config(dir)); !errors.Is(err, eventlog.ErrInUse) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("Open: %v", err)
+	}
+	o.fill(t, 1)
+	o.Close()
+	if got := open(t, config(dir)).Status(); got.Last != 1 {
+		t.Errorf("status is %+v", got)
+	}
+}
+
+func TestConfigRefused(t *testing.T) {
+	for _, c := range []eventlog.Config{{}, {Dir: "x", MaxBytes: 1}, {Dir: "x", MaxBytes: 1 << 60}, {Dir: "x", MaxEvents: -1}} {
+		if _, err := eventlog.Open(t.Context(), c); err == nil {
+			t.Errorf("Open(%+v) worked", c)
+		}
+	}
+}
+
+// The log is bounded by size and by count, and what is kept is the newest.
+func TestBounds(t *testing.T) {
+	for name, c := range map[string]eventlog.Config{
+		"size":  {MaxBytes: eventlog.MinMaxBytes, MaxEvents: 1 << 20},
+		"count": {MaxEvents: 1000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.Dir, c.Boot = t.TempDir(), thisBoot
+			o := open(t, c)
+			for range 10 {
+				o.fill(t, 500)
+				must(t, o.log.Sync())
+				total := int64(0)
+				for _, path := range segments(t, c.Dir) {
+					info, err := os.Stat(path)
+					must(t, err)
+					total += info.Size()
+				}
+				if limit := int64(eventlog.MinMaxBytes) * 5 / 4; name == "size" && total > limit {
+					t.Fatalf("%d bytes, the limit is %d", total, limit)
+				}
+			}
+			o.kill()
+			o = open(t, c)
+			kept := o.Status().Last + 1 - o.Status().Oldest
+			if o.Status().Last != 5000 || kept < 100 || name == "count" && kept != 1000 {
+				t.Errorf("kept %d events of %+v", kept, o.Status())
+			}
+			if n := len(segments(t, c.Dir)); name == "count" && n > 6 {
+				t.Errorf("%d segments", n)
+			}
+			containers, _ := o.Containers()
+			if len(containers) != 50 {
+				t.Errorf("%d containers, want 50", len(containers))
+			}
+		})
+	}
+}
+
+// Removed or replaced files are found at the next sync, and all is written anew.
+func TestVanishedFilesAreMadeAnew(t *testing.T) {
+	for _, gone := range []string{"*", "head", "*.seg"} {
+		t.Run(gone, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "state")
+			o := open(t, config(dir))
+			o.fill(t, 5)
+			want := o.texts(t)
+			o.run()
+			paths, err := filepath.Glob(filepath.Join(dir, gone))
+			must(t, err)
+			for _, path := range paths {
+				must(t, os.Remove(path))
+			}
+			if gone == "*" {
+				must(t, os.Remove(dir))
+			}
+			o.fill(t, 1)
+			eventually(t, "the log is lost", func() bool { return !o.Status().Durable || strings.Contains(o.said.String(), "removed") })
+			eventually(t, "the log is back", func() bool { return o.Status().Durable })
+			epoch := o.Status().Epoch
+			o.kill()
+			o = open(t, config(dir))
+			if got := o.texts(t); !slices.Equal(got[:5], want) || len(got) != 6 || o.Status().Epoch != epoch {
+				t.Errorf("restored %d events, epoch %s, want %s", len(got), o.Status().Epoch, epoch)
+			}
+		})
+	}
+}
+
+// eventually polls until it holds.
+func eventually(tb testing.TB, what string, holds func() bool) {
+	tb.Helper()
+	for end := time.Now().Add(30 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			tb.Fatalf("never: %s", what)
+		}
+	}
+}

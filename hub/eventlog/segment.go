@@ -1,0 +1,148 @@
+package eventlog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/osctl/eventd/hub"
+)
+
+const (
+	segmentSuffix = ".seg"
+	pendingSuffix = ".tmp"
+	segmentMagic  = "osctlev1"
+	segmentHeader = 16 // magic, index
+	recordHeader  = 20 // length of the data, checksum, first, count
+	// maxRecord is far above what the hub appends at once, in bytes.
+	maxRecord = 64 << 20
+)
+
+// Errors of reading a segment.
+var (
+	errFormat  = errors.New("not a segment of this version")
+	errTorn    = errors.New("a record is not whole")
+	errDamaged = errors.New("a record is damaged")
+)
+
+// segment is one file of the log.
+type segment struct {
+	index uint64
+	size  int64    // of what is whole, in bytes
+	begin int64    // where what counts for its size begins: after its snapshot
+	first uint64   // number of its first event, or the next one
+	next  uint64   // number after its last event
+	file  *os.File // if it is open beside being the last one
+}
+
+func (s *segment) path(dir, suffix string) string {
+	return filepath.Join(dir, fmt.Sprintf("%016x", s.index)+suffix)
+}
+
+// appendHeader appends the header of a segment.
+func (s *segment) appendHeader(b []byte) []byte {
+	return binary.LittleEndian.AppendUint64(append(b, segmentMagic...), s.index)
+}
+
+// appendRecord appends the stored form of a record. The checksum is over all but itself.
+func appendRecord(b []byte, r hub.Record) []byte {
+	at := len(b)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(r.Data))) //nolint:gosec // at most maxRecord
+	b = append(b, 0, 0, 0, 0)
+	b = binary.LittleEndian.AppendUint64(b, r.First)
+	b = binary.LittleEndian.AppendUint32(b, r.Count)
+	b = append(b, r.Data...)
+	binary.LittleEndian.PutUint32(b[at+4:], checksum(b[at:]))
+	return b
+}
+
+// checksum returns that of a stored record.
+func checksum(record []byte) uint32 {
+	return crc32.Update(crc32.Checksum(record[:4], castagnoli), castagnoli, record[8:])
+}
+
+// scan replays a segment from its bytes. Its size, first and next are then those of what
+// is whole. The error says why it ends before its end.
+func (s *segment) scan(content []byte, replay func(hub.Record) error) error {
+	if len(content) < segmentHeader || string(content[:8]) != segmentMagic || binary.LittleEndian.Uint64(content[8:]) != s.index {
+		return errFormat
+	}
+	s.size = segmentHeader
+	for started := false; s.size < int64(len(content)); {
+		record, size, err := cutRecord(content[s.size:])
+		if err == nil && started && record.First != s.next {
+			err = fmt.Errorf("%w: event %d follows %d", errDamaged, record.First, s.next-1)
+		}
+		if err == nil {
+			err = replay(record)
+		}
+		if err != nil {
+			return fmt.Errorf("at byte %d: %w", s.size, err)
+		}
+		if !started {
+			s.first, started = record.First, true
+		}
+		s.next = record.First + uint64(record.Count)
+		s.size += size
+	}
+	return nil
+}
+
+// cutRecord returns the first record of b, and how many bytes it takes.
+func cutRecord(b []byte) (r hub.Record, size int64, err error) {
+	if len(b) < recordHeader {
+		return r, 0, errTorn
+	}
+	length := binary.LittleEndian.Uint32(b)
+	switch {
+	case length == 0 || length > maxRecord:
+		return r, 0, errDamaged
+	case int64(len(b)) < recordHeader+int64(length):
+		return r, 0, errTorn
+	}
+	b = b[:recordHeader+int64(length)]
+	r.First = binary.LittleEndian.Uint64(b[8:])
+	r.Count = binary.LittleEndian.Uint32(b[16:])
+	r.Data = b[recordHeader:]
+	if binary.LittleEndian.Uint32(b[4:]) != checksum(b) || r.First == 0 || r.First+uint64(r.Count) < r.First {
+		return r, 0, errDamaged
+	}
+	return r, int64(len(b)), nil
+}
+
+// listSegments returns the segments in a directory by their index, and removes what
+// was begun and not finished.
+func listSegments(dir string) ([]*segment, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var segments []*segment
+	for _, entry := range entries {
+		name := entry.Name()
+		if strings.HasSuffix(name, pendingSuffix) {
+			if err := os.Remove(filepath.Join(dir, name)); err != nil {
+				return nil, err
+			}
+		}
+		digits, ok := strings.CutSuffix(name, segmentSuffix)
+		index, err := strconv.ParseUint(digits, 16, 64)
+		if !ok || err != nil || len(digits) != 16 {
+			continue
+		}
+		segments = append(segments, &segment{index: index})
+	}
+	slices.SortFunc(segments, func(a, b *segment) int {
+		if a.index < b.index {
+			return -1
+		}
+		return 1
+	})
+	return segments, nil
+}

@@ -1,0 +1,92 @@
+package hub
+
+import (
+	"maps"
+	"slices"
+	"syscall"
+
+	"pgregory.net/rapid"
+)
+
+func (m *model) breakLog(t *rapid.T) {
+	m.log.fails = rapid.SampledFrom([]error{syscall.ENOSPC, syscall.EIO}).Draw(t, "error")
+	if rapid.IntRange(0, 3).Draw(t, "at sync") == 0 {
+		m.log.fails, m.log.syncs = nil, syscall.EIO
+	}
+}
+
+func (m *model) mendLog(*rapid.T) { m.log.fails, m.log.syncs = nil, nil }
+
+// tendLog is what Run does each second. When it succeeds the log has all.
+func (m *model) tendLog(t *rapid.T) {
+	err := m.hub.tend()
+	status := m.hub.Status()
+	if err == nil != status.Durable || err == nil != (status.LogProblem == "") {
+		t.Fatalf("tend: %v, status is %+v", err, status)
+	}
+	if m.log.fails == nil && m.log.syncs == nil && err != nil {
+		t.Fatalf("tend: %v, with nothing broken", err)
+	}
+	if _, next := m.log.holds(); err == nil && next != m.last()+1 {
+		t.Fatalf("the log holds up to %d, want %d", next-1, m.last())
+	}
+}
+
+// restart kills the hub at once. What the log holds is what there is afterwards;
+// the epoch is another one exactly if something is missing that was announced.
+func (m *model) restart(t *rapid.T) {
+	before := m.hub.Status()
+	first, next := m.log.holds()
+	if before.Durable && next != m.last()+1 {
+		t.Fatalf("durable, but the log holds %d to %d of %d", first, next-1, m.last())
+	}
+	lost := next <= m.last()
+	var err error
+	if m.hub, err = New(Config{History: m.history, HistoryBytes: m.maxBytes, Log: m.log}); err != nil {
+		t.Fatal(err)
+	}
+	m.subs, m.laps = nil, 0
+	if len(m.log.segments) == 0 {
+		first, next = 1, 1
+	}
+	m.all = m.all[:next-1]
+	m.first = min(first, next)
+	if len(m.all) > 0 {
+		m.trim()
+	}
+	status := m.hub.Status()
+	if lost != (status.Epoch != before.Epoch) && m.log.fails == nil {
+		t.Fatalf("lost %v, epoch %s, before %s", lost, status.Epoch, before.Epoch)
+	}
+	m.adopt(t, lost)
+	if m.log.fails == nil && !status.Durable {
+		t.Fatalf("nothing is broken, status is %+v", status)
+	}
+}
+
+// adopt takes over the events as they were restored, which must be the same, and the
+// views: of an epoch that lost nothing they must be the same, too.
+func (m *model) adopt(t *rapid.T, lost bool) {
+	buf := make([]*Event, m.history+1)
+	n := 0
+	if s, err := m.hub.Subscribe(Filter{}, CursorOldest); err != nil {
+		t.Fatal(err)
+	} else if n, err = s.Poll(buf); err != nil || uint64(n) != m.last()+1-m.first {
+		t.Fatalf("restored %d events, %v, want %d to %d", n, err, m.first, m.last())
+	}
+	for _, e := range buf[:n] {
+		was := m.all[e.Seq-1]
+		same := e.Type == was.Type && e.Source == was.Source && e.keys == was.keys && e.size == was.size && e.Time.Equal(was.Time) &&
+			slices.EqualFunc(e.Options, was.Options, func(a, b Option) bool { return a.Name == b.Name && sameValue(a.Value, b.Value) })
+		if !same {
+			t.Fatalf("restored %+v, want %+v", e, was)
+		}
+		m.all[e.Seq-1] = e
+	}
+	now := m.state(t)
+	if !lost && (!maps.Equal(now.interfaces, m.interfaces) || !maps.Equal(now.containers, m.containers)) {
+		t.Fatalf("restored %v %v, want %v %v", now.interfaces, now.containers, m.interfaces, m.containers)
+	}
+	m.interfaces, m.containers = now.interfaces, now.containers
+	m.shots = slices.DeleteFunc(m.shots, func(s modelShot) bool { return lost && s.epoch == m.hub.Status().Epoch })
+}
