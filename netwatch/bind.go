@@ -120,7 +120,7 @@ func (t *table) keepPromise(r *row) {
 }
 
 func (t *table) bindRow(r *row, b *binding) {
-	r.bound = b
+	r.bound, r.Bound = b, true
 	r.Pool, r.ID = b.pool, b.id
 	if r.hold != nil {
 		r.hold.rename(r.Name, b.name)
@@ -134,7 +134,7 @@ func (t *table) bindRow(r *row, b *binding) {
 
 // unbind goes back to what was found.
 func (t *table) unbind(r *row) {
-	r.bound = nil
+	r.bound, r.Bound = nil, false
 	r.forget()
 	if other := t.rows[r.peerOnHost()]; other != nil {
 		r.facing(other)

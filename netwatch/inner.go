@@ -54,7 +54,7 @@ func (t *table) named(r *row, l *link) {
 		r.bound.name = name
 	}
 	r.Name = name
-	if r.announced && old != "" && old != name {
+	if r.Announced && old != "" && old != name {
 		t.emit(change{action: actionRename, oldName: old}, r)
 	} else {
 		t.show(r)
@@ -104,7 +104,7 @@ func (r *row) verified() bool {
 
 // renamedUnheard reports whether an interface that was announced has another name now.
 func (t *table) renamedUnheard(r *row) bool {
-	announced := r.announced
+	announced := r.Announced
 	if r.hold != nil {
 		announced = r.hold.announced
 	}

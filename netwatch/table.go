@@ -28,7 +28,6 @@ type row struct {
 	queued        bool     // in table.wanted
 	hold          *hold    // what waits for whose it is
 	outdated      bool     // the owner is that of a former peer; until the next message
-	announced     bool     // was announced as up before
 	gone          bool     // no longer in the table
 	seen          uint64   // generation that saw it last, live or in its dump
 	live          uint64   // generation in which a live message set it last
@@ -75,10 +74,19 @@ func newTable(now func() time.Time, finds, hears bool) *table {
 // dump is compared with it. Who the peers are is not part of the view.
 func (t *table) seed(rows []hub.Interface) {
 	for _, known := range rows {
-		t.rows[known.Ifindex] = &row{
-			Interface: known, shown: known, peer: Peer{NSID: NSIDUnknown}, announced: known.State == hub.LinkUp,
+		r := &row{Interface: known, shown: known, peer: Peer{NSID: NSIDUnknown}}
+		if known.Bound {
+			r.bound = &binding{pool: known.Pool, id: known.ID, name: known.Name, veth: known.Veth}
 		}
+		t.rows[known.Ifindex] = r
 		t.byName[known.Veth] = known.Ifindex
+	}
+}
+
+// forgetAll drops all rows: what was known is of links that are no more.
+func (t *table) forgetAll() {
+	for _, ifindex := range slices.Sorted(maps.Keys(t.rows)) {
+		t.drop(t.rows[ifindex], true)
 	}
 }
 
@@ -190,7 +198,7 @@ func (t *table) rise(r *row, resync bool) {
 	if r.bound == nil && (!r.peer.foreign() || r.hold == nil && t.finds && !r.verified()) {
 		r.Pool, r.ID = "", "" // from before, and maybe no longer so
 	}
-	r.State, r.announced = hub.LinkUp, true
+	r.State, r.Announced = hub.LinkUp, true
 	t.emit(change{action: actionUp, resync: resync}, r)
 }
 

@@ -33,6 +33,7 @@ type Config struct {
 	Logger        *slog.Logger // where troubles go
 	Owners        Owners       // whose is a namespace; nil knows nobody
 	ReceiveBuffer int          // of the socket, in bytes; DefaultReceiveBuffer if 0
+	Boot          string       // names this boot of the machine; see Run
 }
 
 // Watcher turns the link changes of one network namespace into commits.
@@ -47,8 +48,9 @@ type Watcher struct {
 	owners    Owners
 	reports   *hub.Subscription
 	now       func() time.Time
-	self      int32 // id of the watched namespace in itself, NSIDLocal for none
-	window    int   // how many questions to the kernel may be outstanding
+	place     string // boot and network namespace, see hub.Batch
+	self      int32  // id of the watched namespace in itself, NSIDLocal for none
+	window    int    // how many questions to the kernel may be outstanding
 	missing   missing
 	asks      *queue[[]byte]   // at most as many as the window
 	questions *queue[question] // bounded by forgetAll, see takeQuestions
@@ -81,6 +83,11 @@ func New(config Config) (*Watcher, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("netwatch: %w", err), s.close())
 	}
+	cookie, err := s.namespaceCookie()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("netwatch: %w", err), s.close())
+	}
+	w.place += "/" + cookie
 	w.askSelf()
 	w.sayMissing()
 	return w, nil
@@ -97,7 +104,7 @@ func newWatcher(config *Config, k kernel, hears bool) (*Watcher, error) {
 	}
 	w := &Watcher{
 		hub: config.Hub, log: config.Logger, kernel: k, owners: config.Owners, reports: reports, now: time.Now,
-		self: NSIDLocal, window: maxAsked, asks: newQueue[[]byte](), questions: newQueue[question](),
+		place: config.Boot, self: NSIDLocal, window: maxAsked, asks: newQueue[[]byte](), questions: newQueue[question](),
 		resync: resync{wanted: becauseStart, backoff: backoff}, buffer: make([]byte, datagramSize),
 		ready: make(chan struct{}), stopped: make(chan struct{}),
 	}
@@ -122,7 +129,8 @@ func (w *Watcher) Close() error {
 
 // Run watches until ctx is done, then commits what was read and returns nil. It
 // may be called once. What the hub's view holds when it is called is taken for
-// what was known before: the first dump is compared with it. Lost messages,
+// what was known before: the first dump is compared with it. If that was in another
+// boot of the machine or another network namespace, all of it is gone. Lost messages,
 // interrupted dumps and the like are mended and no errors; an error means that
 // watching cannot go on: the hub was closed ([hub.ErrClosed]), or the socket
 // failed in a way that has no remedy.
@@ -150,8 +158,9 @@ func (w *Watcher) Run(ctx context.Context) error {
 			<-interrupted
 		}
 	}()
-	rows, _ := w.hub.Interfaces()
-	w.table.seed(rows)
+	if err := w.begin(); err != nil {
+		return fmt.Errorf("netwatch: %w", err)
+	}
 	helpers := w.help(ctx, fail)
 	err := w.loop(ctx)
 	if err == nil && outer.Err() == nil {
