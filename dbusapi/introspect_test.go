@@ -212,7 +212,7 @@ func TestProperties(t *testing.T) {
 			"StartTime": hub.Uint64(hub.Micros(s.started)),
 			"Version":   hub.String("1.2.3"), "Epoch": hub.String(epoch(h)), "LastSequence": hub.Uint64(6),
 			"OldestSequence": hub.Uint64(3), "Cursor": hub.String(hub.FormatCursor(epoch(h), 6)),
-			"InterfaceCount": hub.Uint32(1), "ContainerCount": hub.Uint32(1), "Durable": hub.Bool(false),
+			"InterfaceCount": hub.Uint32(1), "ContainerCount": hub.Uint32(1), "Durable": hub.Bool(false), "LogProblem": hub.String(""),
 			"Counters": hub.Dict("s", "t", []hub.Value{hub.String("events_state"), hub.Uint64(6)}),
 			"Missing":  hub.Strings("CAP_NET_ADMIN: names inside containers are not known"),
 		}

@@ -34,6 +34,7 @@ func (s *Service) properties() hub.Options {
 		{Name: "InterfaceCount", Value: hub.Uint32(uint32(status.Interfaces))}, //nolint:gosec // the kernel numbers them with 31 bits
 		{Name: "ContainerCount", Value: hub.Uint32(uint32(status.Containers))}, //nolint:gosec // at most hub.MaxContainers
 		{Name: "Durable", Value: hub.Bool(status.Durable)},
+		{Name: "LogProblem", Value: hub.String(status.LogProblem)},
 		{Name: "Missing", Value: hub.Strings(missing...)},
 		{Name: "Counters", Value: hub.Dict("s", "t", items)},
 	}

@@ -72,7 +72,7 @@ func daemonOn(t testing.TB, h *cttest.Host) *daemonProcess {
 // as arguments and becomes it.
 func daemonBy(t testing.TB, h *cttest.Host, command ...string) *daemonProcess {
 	t.Helper()
-	command = append(command, filepath.Join(programs, "osctl-eventd"), "--bus", busPrivate)
+	command = append(command, filepath.Join(programs, "osctl-eventd"), "--bus", busPrivate, "--state-dir", stateNone)
 	cmd := h.Command(command[0], command[1:]...)
 	return runDaemon(t, cmd, func(socket string) string { return socket }, func(s syscall.Signal) error { return cmd.Process.Signal(s) })
 }
@@ -83,7 +83,7 @@ func daemonIn(t testing.TB, m *cttest.Machine) *daemonProcess {
 	program, err := m.CopyIn(filepath.Join(programs, "osctl-eventd"))
 	must(t, err)
 	shared := filepath.Dir(program)
-	cmd := m.Command(program, "--bus", busPrivate)
+	cmd := m.Command(program, "--bus", busPrivate, "--state-dir", stateNone)
 	cmd.Env = append(cmd.Env, "TMPDIR="+shared)
 	path := func(socket string) string { return m.Shared() + strings.TrimPrefix(socket, shared) }
 	return runDaemon(t, cmd, path, func(s syscall.Signal) error {

@@ -418,7 +418,7 @@ func TestBusHangsWhileStopping(t *testing.T) {
 // TestNameTaken starts a second daemon on the same bus.
 func TestNameTaken(t *testing.T) {
 	d := startDaemon(t, nstest.New(t), "", nil)
-	out, err := tool(t, filepath.Join(programs, "osctl-eventd"), "--bus", d.address)
+	out, err := tool(t, filepath.Join(programs, "osctl-eventd"), "--bus", d.address, "--state-dir", stateNone)
 	if err == nil || !strings.Contains(out, "already has an owner") {
 		t.Errorf("%v: %s", err, out)
 	}
@@ -435,7 +435,7 @@ func TestJournal(t *testing.T) {
 		if !journal {
 			stat.Ino++ // that of a service which started us
 		}
-		cmd := exec.Command(filepath.Join(programs, "osctl-eventd"), "--bus", "unix:path=/nonexistent")
+		cmd := exec.Command(filepath.Join(programs, "osctl-eventd"), "--bus", "unix:path=/nonexistent", "--state-dir", stateNone)
 		cmd.Env = append(os.Environ(), fmt.Sprintf("JOURNAL_STREAM=%d:%d", stat.Dev, stat.Ino))
 		cmd.Stderr = stderr
 		if err := cmd.Run(); err == nil {

@@ -80,7 +80,7 @@ func startDaemon(t testing.TB, ns *nstest.NS, address string, env []string) *dae
 	if bus == "" {
 		bus = busPrivate
 	}
-	d.cmd = exec.Command(filepath.Join(programs, "osctl-eventd"), "--bus", bus)
+	d.cmd = exec.Command(filepath.Join(programs, "osctl-eventd"), "--bus", bus, "--state-dir", stateNone)
 	d.cmd.Env = append(os.Environ(), env...)
 	d.cmd.Stderr = d.stderr
 	stdout, err := d.cmd.StdoutPipe()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/osctl/eventd/dbusapi"
 	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/hub/eventlog"
 )
 
 // busPrivate makes the daemon start a bus of its own.
@@ -24,6 +25,7 @@ type options struct {
 	bus      string
 	stateDir string
 	history  int
+	logSize  byteSize
 	logLevel slog.Level
 	journal  bool
 	version  bool
@@ -39,7 +41,7 @@ func (o options) journalDir() string {
 
 // parseOptions reads the flags. For --help it prints the usage to stdout.
 func parseOptions(args []string, stdout io.Writer) (options, error) {
-	opts := options{}
+	opts := options{logSize: eventlog.DefaultMaxBytes}
 	stateDir := "/var/lib/osctl-eventd"
 	if dir := os.Getenv("STATE_DIRECTORY"); dir != "" {
 		stateDir = dir
@@ -51,8 +53,9 @@ func parseOptions(args []string, stdout io.Writer) (options, error) {
 	flags.StringVar(&opts.bus, "bus", dbusapi.BusSystem,
 		"`BUS` to serve on: system, session, private (starts a dbus-daemon of its own\nand prints its address), or an address")
 	flags.StringVar(&opts.stateDir, "state-dir", stateDir,
-		"`DIR` for events to survive a restart, or none.\nNot used yet: this version keeps events in memory only")
+		"`DIR` of the log, by which events survive a restart, or none\nto keep them in memory only")
 	flags.IntVar(&opts.history, "history", hub.DefaultHistory, "how many events are kept, `N`; fewer when they are larger\nthan 4 KiB on average, or 64 MiB in all where that is more")
+	flags.Var(&opts.logSize, "log-size", "how large the log may be, as in 512K, 32M or 1G; at most half\nof what the disk has left for it")
 	flags.StringVar(&level, "log-level", "info", "`LEVEL` of what is logged: debug, info, warn, error")
 	flags.BoolVar(&opts.journal, "journal", false, "write each event to systemd's journal as well,\nwith fields OSCTL_TYPE, OSCTL_POOL, OSCTL_ID and more")
 	flags.BoolVar(&opts.version, "version", false, "print the version and exit")

@@ -22,8 +22,11 @@ func TestOptions(t *testing.T) {
 		{"history text", []string{"--history", "many"}, exitUsage, "", "many"},
 		{"level", []string{"--log-level", "loud"}, exitUsage, "", `--log-level "loud": expected debug`},
 		{"state-dir", []string{"--state-dir", ""}, exitUsage, "", "--state-dir is empty"},
-		{"no bus", []string{"--bus", "unix:path=/nonexistent/socket"}, exitFailure, "", "/nonexistent/socket"},
-		{"no transport", []string{"--bus", "tcp:host=localhost"}, exitFailure, "", "only unix: addresses"},
+		{"log-size small", []string{"--log-size", "10K"}, exitUsage, "", "expected 64K to 4G bytes"},
+		{"log-size large", []string{"--log-size", "99999999999G"}, exitUsage, "", "expected 64K to 4G bytes"},
+		{"log-size text", []string{"--log-size", "much"}, exitUsage, "", "expected 64K to 4G bytes, as in 32M"},
+		{"no bus", []string{"--bus", "unix:path=/nonexistent/socket", "--state-dir", stateNone}, exitFailure, "", "/nonexistent/socket"},
+		{"no transport", []string{"--bus", "tcp:host=localhost", "--state-dir", stateNone}, exitFailure, "", "only unix: addresses"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -38,5 +41,18 @@ func TestOptions(t *testing.T) {
 				t.Errorf("stderr %q, want %q in it", &stderr, test.stderr)
 			}
 		})
+	}
+}
+
+func TestByteSize(t *testing.T) {
+	for text, want := range map[string]byteSize{"65536": 64 << 10, "64K": 64 << 10, "32m": 32 << 20, "4G": 4 << 30, "65537": 65537} {
+		var got byteSize
+		if err := got.Set(text); err != nil || got != want {
+			t.Errorf("Set(%q) = %d, %v, want %d", text, got, err, want)
+		}
+		var again byteSize
+		if err := again.Set(got.String()); err != nil || again != got {
+			t.Errorf("Set(%q) = %d, %v, want %d", got.String(), again, err, got)
+		}
 	}
 }

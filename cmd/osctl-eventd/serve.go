@@ -18,7 +18,12 @@ import (
 // serve wires the parts together and runs them until ctx is done. It stops them
 // against the flow: first what makes events, then what announces them.
 func serve(ctx context.Context, opts options, log *slog.Logger, stdout io.Writer) error {
-	events, err := hub.New(hub.Config{History: opts.history})
+	boot := bootID(log)
+	eventLog, err := openLog(ctx, opts, boot, log)
+	if err != nil {
+		return err
+	}
+	events, err := hub.New(hub.Config{History: opts.history, Log: eventLog, Logger: log})
 	if err != nil {
 		return err
 	}
@@ -34,7 +39,7 @@ func serve(ctx context.Context, opts options, log *slog.Logger, stdout io.Writer
 		return fmt.Errorf("find the containers: %w", err)
 	}
 	defer func() { _ = owners.Close() }()
-	watcher, err := netwatch.New(netwatch.Config{Hub: events, Logger: log, Owners: owners})
+	watcher, err := netwatch.New(netwatch.Config{Hub: events, Logger: log, Owners: owners, Boot: boot})
 	if err != nil {
 		return fmt.Errorf("watch the kernel's links: %w", err)
 	}
@@ -69,6 +74,7 @@ func serve(ctx context.Context, opts options, log *slog.Logger, stdout io.Writer
 		return service.Run(serviceCtx)
 	})
 	group.Go(func() error { return entries(journalCtx) })
+	group.Go(func() error { return events.Run(serviceCtx) })
 	group.Go(func() error {
 		return supervise(groupCtx, log, events, watcher, service)
 	})

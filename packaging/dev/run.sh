@@ -16,9 +16,12 @@ finish() {
 trap finish EXIT
 trap 'exit 0' HUP INT TERM
 
+# A bus of our own comes with events of our own: nothing of them stays.
+state=
+[ "$bus" != private ] || state='--state-dir none'
 # In its own process group, so that an interrupt at the terminal ends the monitor
 # first and then, through finish, the daemon.
-setsid "$bin/osctl-eventd" --bus "$bus" --log-level warn >"$address" &
+setsid "$bin/osctl-eventd" --bus "$bus" $state --log-level warn >"$address" &
 daemon=$!
 tries=0
 if [ "$bus" = private ]; then
