@@ -47,6 +47,9 @@ type socket struct {
 	file *os.File
 	conn syscall.RawConn
 	pid  uint32
+
+	cramped int // size of the receive buffer in bytes, if that is less than was asked for; else 0
+
 	self *os.File // the namespace; nil if namespaces are not listened to
 	asks int      // socket for ownNSID
 	oob  [unix.SizeofCmsghdr + 24]byte
@@ -80,12 +83,8 @@ func openSocket(receiveBuffer int, logger *slog.Logger) (*socket, error) {
 // setUp readies the socket. The filter is there before the group is joined, so
 // that nothing gets in that it would have dropped.
 func (s *socket) setUp(fd, receiveBuffer int, logger *slog.Logger) error {
-	err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer)
-	if err != nil { // needs CAP_NET_ADMIN; without, net.core.rmem_max is the limit
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer); err != nil {
-			return fmt.Errorf("receive buffer of %d bytes: %w", receiveBuffer, err)
-		}
-		logger.Warn("netlink receive buffer may be smaller than asked for", slog.Int("bytes", receiveBuffer), slog.Any("error", err))
+	if err := s.setBuffer(fd, receiveBuffer); err != nil {
+		return fmt.Errorf("receive buffer of %d bytes: %w", receiveBuffer, err)
 	}
 	program := vethFilter()
 	fprog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]} //nolint:gosec // 22 instructions
@@ -108,6 +107,22 @@ func (s *socket) setUp(fd, receiveBuffer int, logger *slog.Logger) error {
 		return fmt.Errorf("netlink socket: %w", err)
 	}
 	return nil
+}
+
+// setBuffer sets the size of the receive buffer, as far as that is allowed.
+func (s *socket) setBuffer(fd, size int) error {
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) == nil {
+		return nil
+	}
+	// That needs CAP_NET_ADMIN; without, net.core.rmem_max is the limit.
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size); err != nil {
+		return err
+	}
+	doubled, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+	if doubled/2 < size {
+		s.cramped = doubled / 2
+	}
+	return err
 }
 
 func (s *socket) port() uint32 { return s.pid }

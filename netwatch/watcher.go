@@ -65,7 +65,7 @@ type Watcher struct {
 // New returns a watcher of the network namespace of the calling thread, and opens
 // its socket: messages queue up from now on. Either Run or Close must follow.
 // Listening needs no privilege; a large receive buffer needs CAP_NET_ADMIN, and
-// without it is limited by net.core.rmem_max, which is logged.
+// without it is limited by net.core.rmem_max: see [Watcher.Missing].
 func New(config Config) (*Watcher, error) {
 	size := config.ReceiveBuffer
 	if size == 0 {
@@ -88,6 +88,9 @@ func New(config Config) (*Watcher, error) {
 		return nil, errors.Join(fmt.Errorf("netwatch: %w", err), s.close())
 	}
 	w.place += "/" + cookie
+	if s.cramped != 0 {
+		w.missing.buffer = fmt.Sprintf(missingBuffer, s.cramped>>10, size>>10)
+	}
 	w.askSelf()
 	w.sayMissing()
 	return w, nil
