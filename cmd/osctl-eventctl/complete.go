@@ -17,3 +17,7 @@ func (a *app) completeWait(*cobra.Command, []string, string) ([]string, cobra.Sh
 func (a *app) completeReport(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return nil, cobra.ShellCompDirectiveNoFileComp
 }
+
+func (a *app) completeContainers(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveNoFileComp
+}

@@ -37,11 +37,18 @@ func (e *exitError) Error() string { return e.text }
 // has stopped reading its output, a write would keep it for ever.
 const promptly = 50 * time.Millisecond
 
+// orderly is the same for who has to give the terminal back.
+const orderly = time.Second
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	app := &app{out: os.Stdout, err: os.Stderr}
 	context.AfterFunc(ctx, func() {
-		time.AfterFunc(promptly, func() { os.Exit(app.interrupted()) })
+		wait := promptly
+		if app.live.Load() {
+			wait = orderly
+		}
+		time.AfterFunc(wait, func() { os.Exit(app.interrupted()) })
 	})
 	code := run(ctx, app, os.Args[1:])
 	stop()

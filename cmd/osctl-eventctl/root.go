@@ -14,6 +14,7 @@ type app struct {
 	bus      string // as given
 	out, err *os.File
 	lost     atomic.Bool // events were lost on the way
+	live     atomic.Bool // the terminal is to be given back at the end
 }
 
 // interrupted is the exit status when the user ended the program.
@@ -43,6 +44,6 @@ says otherwise.`,
 	cmd.SetErr(a.err)
 	cmd.PersistentFlags().StringVar(&a.bus, "bus", dbusapi.BusSystem,
 		"`BUS` on which osctl-eventd is: system, session, or an address")
-	cmd.AddCommand(a.monitor(), a.wait(), a.report(), a.status())
+	cmd.AddCommand(a.monitor(), a.list(), a.containers(), a.wait(), a.report(), a.status())
 	return cmd
 }

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/live"
+	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/hub"
+)
+
+const containersLong = `List the containers whose state was reported, with their last state and since when they
+are in it. Arguments name containers; flags that are given several times mean any of
+their values. With --watch the table stays on the terminal, see the command list.`
+
+func (a *app) containers() *cobra.Command {
+	var (
+		want  rowFilter
+		view  listFlags
+		table = tableOf[hub.Container]{
+			list: (*dbusapi.Client).Containers, title: "containers",
+			columns: []string{"CONTAINER", "STATE", "SINCE"}, state: 1,
+			row: containerRow, json: containerJSON, fold: foldContainer,
+		}
+	)
+	cmd := &cobra.Command{
+		Use:   "containers [POOL:ID]...",
+		Short: "List containers and their last state",
+		Long:  containersLong,
+		Example: `  osctl-eventctl containers
+  osctl-eventctl containers --state running --pool tank
+  osctl-eventctl containers --watch
+  osctl-eventctl containers --json | jq -r 'select(.state == "error") | .id'`,
+		ValidArgsFunction: a.completeContainers,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := want.parse(args, false); err != nil {
+				return err
+			}
+			table.wanted = func(c *hub.Container) bool { return want.covers(c.Pool, c.ID, "", "", c.State) }
+			return runList(cmd.Context(), a, &table, &want, view)
+		},
+	}
+	want.flags(cmd, false)
+	view.flags(cmd)
+	a.completeFlags(cmd)
+	return cmd
+}
+
+// containerRow shows a container.
+func containerRow(c *hub.Container) live.Row {
+	return live.Row{
+		Key:   c.Pool + ":" + c.ID,
+		Cells: []string{container(printable(c.Pool), printable(c.ID)), printable(c.State), c.Time.Local().Format(time.DateTime)},
+	}
+}
+
+func containerJSON(c *hub.Container) any {
+	return struct {
+		Pool  string    `json:"pool"`
+		ID    string    `json:"id"`
+		State string    `json:"state"`
+		Time  time.Time `json:"time"`
+	}{c.Pool, c.ID, c.State, c.Time.UTC()}
+}
+
+// foldContainer takes an event into the list.
+func foldContainer(rows []hub.Container, e *hub.Event) []hub.Container {
+	at := slices.IndexFunc(rows, func(c hub.Container) bool { return c.Pool == e.Pool && c.ID == e.ID })
+	switch {
+	case e.Type == hub.TypeState:
+		row := hub.Container{Pool: e.Pool, ID: e.ID, State: e.Action, Time: e.Time}
+		if at < 0 {
+			return append(rows, row)
+		}
+		rows[at] = row
+	case e.Type == hub.TypeDB && e.Action == "remove" && e.Options.Text("object") == "container" && at >= 0:
+		return slices.Delete(rows, at, at+1)
+	}
+	return rows
+}

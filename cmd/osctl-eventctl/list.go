@@ -1,0 +1,121 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/live"
+	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/hub"
+)
+
+const listLong = `List the veths on this host: whose they are, their name inside the container, their
+state, and their name on the host. Arguments name containers, or interfaces of them;
+flags that are given several times mean any of their values.
+
+States are up (can be used), no-carrier (set up, but the other end is not) and down.
+With --watch the table stays on the terminal and follows what happens. Rows that were
+added are marked with +, changed ones with *, and those that are gone with - for a
+moment. Keys: arrows, page up and down move; / filters, Esc ends that; left and right
+choose the column to sort by, r reverses; q quits.`
+
+func (a *app) list() *cobra.Command {
+	var (
+		want  rowFilter
+		view  listFlags
+		table = tableOf[hub.Interface]{
+			list: (*dbusapi.Client).Interfaces, title: "interfaces",
+			columns: []string{"CONTAINER", "NAME", "STATE", "VETH", "IFINDEX"}, state: 2,
+			event: hub.TypeNetif, refresh: linkRefresh, fold: foldLink,
+		}
+	)
+	cmd := &cobra.Command{
+		Use:     "list [POOL:ID | POOL:ID/INTERFACE]...",
+		Short:   "List the interfaces of containers",
+		Long:    listLong,
+		Aliases: []string{"interfaces"},
+		Example: `  osctl-eventctl list
+  osctl-eventctl list tank:101
+  osctl-eventctl list --state up --pool tank
+  osctl-eventctl list --watch
+  osctl-eventctl list --json | jq -r 'select(.state != "up") | .veth'`,
+		ValidArgsFunction: a.completeTargets,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := want.parse(args, true); err != nil {
+				return err
+			}
+			table.row, table.json = linkRow, linkJSON
+			table.wanted = func(i *hub.Interface) bool { return want.covers(i.Pool, i.ID, i.Name, i.Veth, string(i.State)) }
+			return runList(cmd.Context(), a, &table, &want, view)
+		},
+	}
+	want.flags(cmd, true)
+	view.flags(cmd)
+	a.completeFlags(cmd)
+	return cmd
+}
+
+// linkRow shows an interface.
+func linkRow(i *hub.Interface) live.Row {
+	return live.Row{
+		Key: strconv.FormatUint(uint64(i.Ifindex), 10),
+		Cells: []string{
+			container(printable(i.Pool), printable(i.ID)), cmp.Or(printable(i.Name), "-"), string(i.State), printable(i.Veth),
+			strconv.FormatUint(uint64(i.Ifindex), 10),
+		},
+	}
+}
+
+func linkJSON(i *hub.Interface) any {
+	return struct {
+		Ifindex uint32        `json:"ifindex"`
+		Veth    string        `json:"veth"`
+		Name    string        `json:"name"`
+		Pool    string        `json:"pool"`
+		ID      string        `json:"id"`
+		State   hub.LinkState `json:"state"`
+	}{i.Ifindex, i.Veth, i.Name, i.Pool, i.ID, i.State}
+}
+
+// foldLink takes an event into the list, as far as it says: whether an interface that is
+// no longer up is down, without carrier or gone shows with the next listing.
+func foldLink(rows []hub.Interface, e *hub.Event) []hub.Interface {
+	v, _ := e.Options.Get("ifindex")
+	ifindex := uint32(v.Uint()) //nolint:gosec // the kernel numbers them with 31 bits
+	if e.Source != hub.SourceNetlink || ifindex == 0 {
+		return rows
+	}
+	at := slices.IndexFunc(rows, func(i hub.Interface) bool { return i.Ifindex == ifindex })
+	if at < 0 {
+		if e.Action != "up" {
+			return rows
+		}
+		at, rows = len(rows), append(rows, hub.Interface{Ifindex: ifindex})
+	}
+	row := &rows[at]
+	row.Veth, row.Name, row.Pool, row.ID = e.Options.Text("veth"), e.Options.Text("name"), e.Pool, e.ID
+	switch e.Action {
+	case "up":
+		row.State = hub.LinkUp
+	case "down":
+		row.State = hub.LinkDown
+	case "rename":
+		row.Name = e.Options.Text("new_name")
+	}
+	return rows
+}
+
+// encodeRows prints one JSON object a line.
+func encodeRows[Row any](a *app, rows []Row, of func(*Row) any) error {
+	encoder := json.NewEncoder(a.out)
+	for i := range rows {
+		if err := encoder.Encode(of(&rows[i])); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/osctl/eventd/cmd/internal/daemontest"
+	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/nstest"
+)
+
+// bind makes a pair of veths on the host and reports that its first one is a
+// container's. It returns the ifindexes of both.
+func bind(t testing.TB, host *nstest.NS, c *dbusapi.Client, veth, pool, id, name string) (ifindex, peer int) {
+	t.Helper()
+	ifindex, err := host.Pair(veth, veth+"p", nil)
+	if err == nil {
+		peer, err = host.Index(veth + "p")
+	}
+	if err == nil {
+		_, err = c.Report(t.Context(), hub.TypeNetif, hub.Options{
+			{Name: "pool", Value: hub.String(pool)},
+			{Name: "id", Value: hub.String(id)},
+			{Name: "action", Value: hub.String("add")},
+			{Name: "name", Value: hub.String(name)},
+			{Name: "veth", Value: hub.String(veth)},
+		})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ifindex, peer
+}
+
+func TestList(t *testing.T) {
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	host := nstest.New(t)
+	d := daemontest.Start(t, programs, host, bus.Address(), nil)
+	client := d.Client(t)
+	a, b := bind(t, host, client, "va", "tank", "101", "eth0")
+	bind(t, host, client, "vb", "tank", "101", "eth1")
+	c, _ := bind(t, host, client, "vc", "dozer", "9", "eth0")
+	for _, ifindex := range []int{a, b, c} {
+		if err := host.Up(ifindex); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r := ctl(t, bus.Env(), "wait", "tank:101/eth0", "up", "--timeout", "20s"); r.code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	if r := ctl(t, bus.Env(), "list", "--pool", "tank", "--pool", "dozer"); r.code != 0 ||
+		!regexp.MustCompile(`^CONTAINER  NAME  STATE +VETH  IFINDEX\ndozer:9    eth0  no-carrier  vc    \d+\ntank:101   eth0  up          va    \d+\ntank:101   eth1  down        vb    \d+\n$`).MatchString(r.stdout) {
+		t.Errorf("the table is\n%s%s", r.stdout, r.stderr)
+	}
+	for args, want := range map[string]string{
+		"tank:101":                   "va vb",
+		"tank:101/eth0 dozer:9":      "va vc",
+		"--name eth0":                "va vc",
+		"--veth vb":                  "vb",
+		"--state down --pool tank":   "vb",
+		"--id 101 --name eth1":       "vb",
+		"--id nobody":                "",
+		"--pool dozer tank:101/eth0": "",
+	} {
+		r := ctl(t, bus.Env(), append([]string{"list", "--json"}, strings.Fields(args)...)...)
+		var veths []string
+		for line := range strings.Lines(r.stdout) {
+			var row struct {
+				Veth, Pool, State string
+				Ifindex           int
+			}
+			if err := json.Unmarshal([]byte(line), &row); err != nil || row.Ifindex == 0 || row.State == "" {
+				t.Errorf("%s: %v", line, err)
+			}
+			veths = append(veths, row.Veth)
+		}
+		if got := strings.Join(veths, " "); got != want || r.code != 0 {
+			t.Errorf("list %s: %q, status %d %s, want %q", args, got, r.code, r.stderr, want)
+		}
+	}
+}
+
+func TestContainers(t *testing.T) {
+	bus, d := served(t)
+	client := d.Client(t)
+	report(t, client, 1, "state", "pool", "tank", "id", "10", "state", "running")
+	report(t, client, 1, "state", "pool", "tank", "id", "9", "state", "stopped")
+	report(t, client, 1, "state", "pool", "evil", "id", "\x1b[2J", "state", "\u009b31m")
+	r := ctl(t, bus.Env(), "containers")
+	if !regexp.MustCompile(`^CONTAINER +STATE +SINCE\nevil:\\x1b\[2J +\\u009b31m +\S+ \S+\ntank:9 +stopped +\S+ \S+\ntank:10 +running +\S+ \S+\n$`).MatchString(r.stdout) {
+		t.Errorf("the table is\n%q%s", r.stdout, r.stderr)
+	}
+	for args, want := range map[string]int{"": 3, "tank:9": 1, "--state running": 1, "--pool tank": 2, "--id 10 tank:9": 0} {
+		r := ctl(t, bus.Env(), append([]string{"containers", "--json"}, strings.Fields(args)...)...)
+		if got := strings.Count(r.stdout, "\n"); got != want || r.code != 0 {
+			t.Errorf("containers %s: %d rows, %s, want %d", args, got, r.stderr, want)
+		}
+	}
+	if r := ctl(t, bus.Env(), "containers", "tank:9/eth0"); r.code != 1 || !strings.Contains(r.stderr, "interfaces are listed by the command list") {
+		t.Errorf("an interface: %+v", r)
+	}
+	s := onScreen(t, bus, 80, 24, "containers")
+	s.untilText(t, "tank:10")
+	s.wait(t)
+	if all := s.stdout.String(); !strings.Contains(all, "\x1b[32mrunning\x1b[0m") || strings.Contains(all, "\x1b[2J") || strings.Contains(all, "\u009b") {
+		t.Errorf("on a terminal: %q", all)
+	}
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"github.com/hinshun/vt10x"
+
+	"github.com/osctl/eventd/dbusapi/bustest"
+)
+
+// screen is the program on a terminal: what it writes is drawn by an emulator.
+type screen struct {
+	*running
+	tty     *os.File // our side of the pseudo-terminal
+	term    vt10x.Terminal
+	written *counter
+}
+
+// counter counts bytes.
+type counter struct{ atomic.Int64 }
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.Add(int64(len(p)))
+	return len(p), nil
+}
+
+// onScreen starts the program on a pseudo-terminal of a size.
+func onScreen(t testing.TB, bus *bustest.Bus, width, height int, args ...string) *screen {
+	t.Helper()
+	s := &screen{running: &running{cmd: exec.Command(program(), args...)}, term: vt10x.New(vt10x.WithSize(width, height)), written: &counter{}}
+	s.cmd.Env = append(bus.Env(), "TERM=xterm-256color", "COLORTERM=", "LANG=C.UTF-8", "LC_ALL=C.UTF-8", "NO_COLOR=", "TZ=UTC")
+	var err error
+	s.tty, err = pty.StartWithSize(s.cmd, &pty.Winsize{Rows: uint16(height), Cols: uint16(width)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		_, _ = io.Copy(io.MultiWriter(s.term, &s.stdout, s.written), s.tty) // ends with the program
+	}()
+	t.Cleanup(func() {
+		_ = s.cmd.Process.Kill()
+		_ = s.cmd.Wait()
+		<-drained
+		_ = s.tty.Close()
+	})
+	return s
+}
+
+// lines returns what is on the screen, without the spaces at the ends.
+func (s *screen) lines() []string {
+	lines := strings.Split(strings.TrimRight(s.term.String(), "\n"), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimRight(lines[i], " ")
+	}
+	return lines
+}
+
+// until waits until the screen is as wanted.
+func (s *screen) until(t testing.TB, what string, ok func(lines []string) bool) []string {
+	t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if lines := s.lines(); ok(lines) {
+			return lines
+		}
+	}
+	t.Fatalf("not so in time: %s; the screen is\n%s", what, strings.Join(s.lines(), "\n"))
+	return nil
+}
+
+// untilText waits until a text is on the screen.
+func (s *screen) untilText(t testing.TB, text string) {
+	t.Helper()
+	s.until(t, text, func(lines []string) bool { return strings.Contains(strings.Join(lines, "\n"), text) })
+}
+
+// keys types.
+func (s *screen) keys(t testing.TB, keys string) {
+	t.Helper()
+	if _, err := s.tty.WriteString(keys); err != nil {
+		t.Fatal(err)
+	}
+}

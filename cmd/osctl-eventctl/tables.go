@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rivo/uniseg"
+	"github.com/spf13/cobra"
+
+	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/live"
+	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/hub"
+)
+
+// linkRefresh is how often a live view of interfaces lists them again: not every change
+// of an interface is an event.
+const linkRefresh = 2 * time.Second
+
+// listFlags are the flags that list and containers share.
+type listFlags struct{ json, watch bool }
+
+func (f *listFlags) flags(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.json, "json", false, "print one JSON object a line")
+	cmd.Flags().BoolVarP(&f.watch, "watch", "w", false, "stay, and show what happens")
+	cmd.MarkFlagsMutuallyExclusive("json", "watch")
+}
+
+// tableOf says how rows are fetched, followed and shown.
+type tableOf[Row any] struct {
+	list    func(*dbusapi.Client, context.Context, hub.Filter) ([]Row, string, error)
+	title   string
+	columns []string
+	state   int // the column with the state
+	row     func(*Row) live.Row
+	json    func(*Row) any
+	wanted  func(*Row) bool
+
+	event   string                        // type of the events that change rows, "" for any
+	fold    func([]Row, *hub.Event) []Row // takes an event into the rows
+	refresh time.Duration                 // see [dbusapi.Watcher]
+}
+
+// runList prints the rows that are wanted, or watches them.
+func runList[Row any](ctx context.Context, a *app, t *tableOf[Row], want *rowFilter, view listFlags) error {
+	filter, err := want.asked()
+	if err != nil {
+		return err
+	}
+	if view.watch {
+		return watchList(ctx, a, t, filter)
+	}
+	return a.call(ctx, func(ctx context.Context, client *dbusapi.Client) error {
+		rows, _, err := t.list(client, ctx, filter)
+		if err != nil {
+			return err
+		}
+		rows = slices.DeleteFunc(rows, func(r Row) bool { return !t.wanted(&r) })
+		if view.json {
+			return encodeRows(a, rows, t.json)
+		}
+		return printTable(a, t, rows)
+	})
+}
+
+// printTable prints rows under a header.
+func printTable[Row any](a *app, t *tableOf[Row], rows []Row) error {
+	width := make([]int, len(t.columns))
+	lines := []live.Row{{Cells: t.columns}}
+	made := live.NewTable(t.columns)
+	cells := make([]live.Row, len(rows))
+	for i := range rows {
+		cells[i] = t.row(&rows[i])
+	}
+	made.Set(cells, time.Time{})
+	lines = append(lines, made.Rows()...)
+	for _, line := range lines {
+		for i, cell := range line.Cells {
+			width[i] = max(width[i], uniseg.StringWidth(cell))
+		}
+	}
+	colour := colourful(a.out)
+	var b []byte
+	for n, line := range lines {
+		for i, cell := range line.Cells {
+			with := inkNone
+			switch {
+			case n == 0:
+				with = inkBold
+			case i == t.state:
+				with = inkOf(cell)
+			}
+			if b = paint(b, colour, with, cell); i < len(line.Cells)-1 {
+				b = append(b, strings.Repeat(" ", width[i]-uniseg.StringWidth(cell)+2)...)
+			}
+		}
+		b = append(b, '\n')
+	}
+	_, err := a.out.Write(b)
+	return err
+}
+
+// watchList shows rows as they change, until the user quits.
+func watchList[Row any](ctx context.Context, a *app, t *tableOf[Row], filter hub.Filter) error {
+	if !isTerminal(a.out) {
+		return errors.New("--watch needs a terminal; in a pipe, use monitor --json")
+	}
+	address, err := a.address()
+	if err != nil {
+		return err
+	}
+	events := filter
+	if t.event != "" {
+		events = hub.Filter{}
+		if events, err = events.With("type", t.event); err != nil {
+			return err
+		}
+	}
+	view := live.New(live.Config{
+		Title: t.title, Columns: t.columns, ToneColumn: t.state, Tone: toneOf, Colour: colourful(a.out),
+	})
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// The terminal is taken over once the service has answered.
+	answered, ended := make(chan struct{}), make(chan error, 1)
+	feed := &feed[Row]{app: a, table: t, view: view, answered: answered}
+	go func() {
+		ended <- dbusapi.Watch(ctx, dbusapi.Watcher[Row]{
+			Address: address, List: t.list, Rows: filter, Events: events, Refresh: t.refresh,
+		}, feed.take)
+		cancel()
+	}()
+	select {
+	case <-answered:
+	case err := <-ended:
+		return err
+	}
+	a.live.Store(true)
+	err = view.Run(ctx)
+	cancel()
+	if watched := <-ended; err == nil && !errors.Is(watched, context.Canceled) {
+		err = watched
+	}
+	return err
+}
+
+// feed brings what is watched into a view.
+type feed[Row any] struct {
+	app      *app
+	table    *tableOf[Row]
+	view     *live.View
+	answered chan struct{} // closed with the first list
+	rows     []Row
+}
+
+func (f *feed[Row]) take(w dbusapi.Watched[Row]) error {
+	switch {
+	case w.Down != nil:
+		f.view.Trouble(printable(f.app.whatIsDown(w.Down)) + "; waiting for it to come back")
+	case w.Up:
+		f.view.Trouble("")
+	case w.Listed:
+		f.rows = w.Rows
+		f.show()
+	case len(w.Events) > 0: // when some are gone, the list that follows says all
+		f.fold(w.Events)
+		f.show()
+	}
+	return nil
+}
+
+func (f *feed[Row]) fold(events []*hub.Event) {
+	for _, event := range events {
+		f.rows = f.table.fold(f.rows, event)
+	}
+}
+
+// show hands the rows that are wanted to the view.
+func (f *feed[Row]) show() {
+	cells := make([]live.Row, 0, len(f.rows))
+	for i := range f.rows {
+		if f.table.wanted(&f.rows[i]) {
+			cells = append(cells, f.table.row(&f.rows[i]))
+		}
+	}
+	f.view.Set(cells)
+	if f.answered != nil {
+		close(f.answered)
+		f.answered = nil
+	}
+}
+
+// toneOf returns the tone of a state.
+func toneOf(state string) live.Tone {
+	switch inkOf(state) {
+	case inkGood:
+		return live.Good
+	case inkBad:
+		return live.Bad
+	case inkPass:
+		return live.Pass
+	case inkNone, inkBold, inkFaint:
+	}
+	return live.Plain
+}
