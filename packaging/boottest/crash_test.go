@@ -5,14 +5,20 @@ import (
 	"testing"
 )
 
-// TestKilled wants a service that is killed to be there again at once.
+// TestKilled wants a service that is killed to be there again at once, with all that was
+// answered.
 func TestKilled(t *testing.T) {
 	eachBus(t, func(t *testing.T, s *system) {
+		l := s.startLoad()
+		output := s.follow()
 		for range 3 {
+			s.awaitMoreEvents()
 			pid := s.show("MainPID")
 			s.run("systemctl", "kill", "--signal=KILL", unit)
 			s.awaitRestart(pid)
 		}
+		s.awaitMoreEvents()
+		l.checkFollowed(output)
 		if got := s.show("NRestarts"); got != "3" {
 			t.Errorf("%s restarts, want 3", got)
 		}

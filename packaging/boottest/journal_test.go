@@ -2,8 +2,11 @@ package boottest
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/osctl/eventd/dbusapi/bustest"
 )
 
 // useJournal has the service write events to the journal, as the example says.
@@ -49,4 +52,31 @@ func TestJournal(t *testing.T) {
 			t.Errorf("journalctl -x does not explain it:\n%s", out)
 		}
 	})
+}
+
+// TestJournalKilled wants everything that was answered to be in the journal, also when
+// the service is killed again and again.
+func TestJournalKilled(t *testing.T) {
+	s := install(t, bustest.Daemon)
+	s.useJournal()
+	l := s.startLoad()
+	for range 3 {
+		s.awaitMoreEvents()
+		pid := s.show("MainPID")
+		s.run("systemctl", "kill", "--signal=KILL", unit)
+		s.awaitRestart(pid)
+	}
+	s.awaitMoreEvents()
+	l.end()
+	s.run("systemctl", "stop", unit)
+	inJournal := map[string]bool{}
+	for line := range strings.Lines(s.run("journalctl", "--no-pager", "-o", "cat", "--output-fields=OSCTL_SEQ", "OSCTL_TYPE=load")) {
+		inJournal[strings.TrimSpace(line)] = true
+	}
+	for n, seq := range l.answered {
+		if !inJournal[strconv.FormatUint(seq, 10)] {
+			t.Errorf("event %d of the load, number %d, is not in the journal", n, seq)
+		}
+	}
+	t.Logf("%d events answered, %d in the journal", len(l.answered), len(inJournal))
 }
