@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,8 +10,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/vishvananda/netlink"
 
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/cttest"
@@ -52,25 +49,8 @@ func burst(b *testing.B, containers int, cgroup func(id string) string) (daemon,
 	defer b.StartTimer()
 	h := cttest.NewHost(b)
 	d := daemonOn(b, h)
-	printed := filepath.Join(h.Dir(), "ip-monitor")
-	out, err := os.Create(printed)
-	must(b, err)
-	defer func() { _ = out.Close() }()
-	monitor := h.Command("ip", "monitor", "link")
-	monitor.Stdout = out
-	must(b, monitor.Start())
-	defer func() {
-		_ = monitor.Process.Kill()
-		_ = monitor.Wait()
-	}()
-	// Both are at work before the burst begins.
-	mark := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "mark"}}
-	must(b, h.NS().Handle().LinkAdd(mark))
-	waitPrinted(b, printed, "mark:", func() {
-		must(b, h.NS().Handle().LinkSetUp(mark))
-		must(b, h.NS().Handle().LinkSetDown(mark))
-	})
-	daemon, ip = -processorTime(b, d.cmd.Process.Pid), -processorTime(b, monitor.Process.Pid)
+	monitor := monitorLinks(b, h)
+	daemon, ip = -processorTime(b, d.cmd.Process.Pid), -processorTime(b, monitor.cmd.Process.Pid)
 
 	b.StartTimer()
 	ids := make(chan string)
@@ -89,31 +69,15 @@ func burst(b *testing.B, containers int, cgroup func(id string) string) (daemon,
 	wg.Wait()
 	events := collect(b, d.client(b), typeFilter(b, hub.TypeNetif), containers)
 	b.StopTimer()
-	waitPrinted(b, printed, fmt.Sprintf("v%d@", 1000+containers-1), func() {})
+	monitor.await(b, fmt.Sprintf("v%d@", 1000+containers-1), func() {})
 	daemon += processorTime(b, d.cmd.Process.Pid)
-	ip += processorTime(b, monitor.Process.Pid)
+	ip += processorTime(b, monitor.cmd.Process.Pid)
 	for _, e := range events {
 		if e.Action != "up" || "v"+e.ID != e.Options.Text("veth") {
 			b.Fatalf("said: %s", inFull(e))
 		}
 	}
 	return daemon, ip
-}
-
-// waitPrinted waits until a file has a text, and does something for that again and again.
-func waitPrinted(b *testing.B, file, text string, do func()) {
-	b.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		do()
-		printed, err := os.ReadFile(file)
-		must(b, err)
-		if bytes.Contains(printed, []byte(text)) {
-			return
-		}
-		if time.Now().After(deadline) {
-			b.Fatalf("%s is not printed", text)
-		}
-	}
 }
 
 // processorTime returns what all threads of a process used so far of processors.

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/cttest"
+	"github.com/osctl/eventd/netwatch/nstest"
+)
+
+// report reports a change of an interface, as a container manager does.
+func (a *account) report(action string, i iface) {
+	a.t.Helper()
+	_, err := a.client.Report(a.t.Context(), hub.TypeNetif, hub.Options{
+		{Name: "pool", Value: hub.String(i.pool)},
+		{Name: "id", Value: hub.String(i.id)},
+		{Name: "action", Value: hub.String(action)},
+		{Name: "name", Value: hub.String(i.name)},
+		{Name: "veth", Value: hub.String(i.veth)},
+	})
+	must(a.t, err)
+}
+
+// TestReportedOwner reports whose a veth is that nobody else can tell: its namespace
+// has no name and no process.
+func TestReportedOwner(t *testing.T) {
+	h := cttest.NewHost(t)
+	a := follow(t, daemonOn(t, h), h.Exec)
+	for _, first := range []string{"veth", "report"} {
+		inside := nstest.New(t)
+		eth0 := iface{pool: "tank", id: "7", name: "eth0", veth: "bound0"}
+		if first == "report" {
+			a.report("add", eth0)
+		}
+		ifindex, err := h.NS().Pair("bound0", "eth0", inside)
+		must(t, err)
+		eth0.ifindex = ifindex
+		if first == "veth" {
+			a.report("up", eth0)
+		}
+		run := func(args ...string) (string, error) {
+			return h.Exec("nsenter", append([]string{"--net=" + inside.Path(), "--"}, args...)...)
+		}
+		must(t, h.NS().Up(ifindex))
+		_, err = run("ip", "link", "set", "eth0", "up")
+		must(t, err)
+		a.expect("up, bound by the report, first the "+first, eth0.says("up"))
+		a.flip(&eth0, run)
+		must(t, h.NS().Rename(ifindex, "bound1"))
+		a.expect("rename of the host end", eth0.renamedOnHost("bound1"))
+		must(t, h.NS().Delete(ifindex))
+		a.expect("delete", eth0.says("down"))
+	}
+
+	inside := nstest.New(t)
+	ifindex, err := h.NS().Pair("bound1", "eth0", inside)
+	must(t, err)
+	eth0 := iface{name: "eth0", veth: "bound1", ifindex: ifindex}
+	must(t, h.NS().Up(ifindex))
+	peer, err := inside.Index("eth0")
+	must(t, err)
+	must(t, inside.Up(peer))
+	a.expect("another veth of the name", eth0.says("up"))
+	must(t, h.NS().Delete(ifindex))
+	a.expect("delete of that", eth0.says("down"))
+	a.finish()
+}
+
+// TestReportWins reports another owner than the one that was found, until the veth goes.
+func TestReportWins(t *testing.T) {
+	h := cttest.NewHost(t)
+	a := follow(t, daemonOn(t, h), h.Exec)
+	c := h.LXC(t, cttest.LXCConfig{Pool: "tank", ID: "8", Interfaces: []cttest.Interface{{Pair: "ct-8"}}})
+	must(t, c.Start())
+	found := iface{pool: "tank", id: "8", name: "eth0", veth: "ct-8"}.at(t, h.NS())
+	a.expect("start", found.says("up"))
+	bound := found
+	bound.pool, bound.id = "dozer", "nine"
+	a.report("up", bound)
+	a.flip(&bound, c.Exec)
+	must(t, c.Reboot())
+	found = found.at(t, h.NS())
+	a.expect("reboot", bound.says("down"), found.says("up"))
+	must(t, c.Kill())
+	a.expect("kill", found.says("down"))
+	a.finish()
+}
