@@ -1,111 +1,15 @@
 package netwatch
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
-
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/nstest"
-	"github.com/osctl/eventd/netwatch/owner"
 )
-
-var _ Owners = (*owner.Finder)(nil)
-
-// register is Owners that asks the kernel for the ids of the namespaces it was told of.
-type register struct {
-	host *nstest.NS
-
-	mu    sync.Mutex
-	known map[string]*nstest.NS // by container id
-	finds int
-}
-
-func newRegister(host *nstest.NS) *register {
-	return &register{host: host, known: map[string]*nstest.NS{}}
-}
-
-func (r *register) set(id string, ns *nstest.NS) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.known[id] = ns
-}
-
-// stop takes a container out and kills its namespace.
-func (r *register) stop(id string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	ns := r.known[id]
-	delete(r.known, id)
-	ns.Close()
-}
-
-func (r *register) Find(_ context.Context, nsid int32) (owner.Container, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.finds++
-	for id, ns := range r.known {
-		if got, err := r.host.Handle().GetNetNsIdByFd(ns.FD()); err == nil && int32(got) == nsid {
-			return owner.Container{Pool: "tank", ID: id}, true
-		}
-	}
-	return owner.Container{}, false
-}
-
-func (r *register) walks() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.finds
-}
-
-func (r *register) NextWalk() time.Time { return time.Now() }
-func (r *register) Forget(int32)        {}
-func (r *register) ForgetAll()          {}
-func (r *register) Missing() []string   { return []string{"nothing but a test"} }
-
-// home is a place whose containers are known.
-type home struct {
-	*place
-	owners *register
-	hub    *hub.Hub
-	events *eventLog
-	w      *Watcher
-}
-
-func newHome(t *testing.T) *home {
-	t.Helper()
-	h := &home{place: &place{TB: t, host: nstest.New(t), inside: nstest.New(t)}, hub: newHub(t)}
-	h.bare = openBare(t, h.host)
-	h.owners = newRegister(h.host)
-	h.owners.set("101", h.inside)
-	h.events = follow(t, h.hub)
-	h.w = newWatcherIn(t, h.host, &Config{Hub: h.hub, Owners: h.owners})
-	return h
-}
-
-// said settles and returns the events since the last call.
-func (h *home) said(t *testing.T) []string {
-	t.Helper()
-	must(t, h.w.Settle(t.Context()))
-	n := len(h.events.events)
-	return describeAll(h.events.read(t)[n:])
-}
-
-func (h *home) want(t *testing.T, want ...string) {
-	t.Helper()
-	if got := h.said(t); !slices.Equal(got, want) {
-		t.Errorf("events:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	}
-}
 
 // TestInside lets a container do things to its interface, and wants the events in the
 // order in which they were done, although the kernel tells of the end here later.
@@ -348,46 +252,6 @@ func TestReportedOwner(t *testing.T) {
 	foldAll(t, slices.DeleteFunc(h.events.events, func(e *hub.Event) bool { return e.Source != hub.SourceNetlink }))
 }
 
-// TestWithoutBroadcast wants the watcher to do without CAP_NET_BROADCAST what it can,
-// and to say so.
-func TestWithoutBroadcast(t *testing.T) {
-	h := newHome(t)
-	must(t, h.w.Close())
-	deaf := nstest.New(t)
-	h.host, h.owners.host = deaf, deaf
-	h.bare = openBare(t, deaf)
-	var err error
-	deaf.Do(func() {
-		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-		var data [2]unix.CapUserData
-		err = errors.Join(unix.Capget(&header, &data[0]), func() error {
-			data[0].Effective &^= 1 << unix.CAP_NET_BROADCAST
-			return unix.Capset(&header, &data[0])
-		}())
-	})
-	must(t, err)
-	h.w = newWatcherIn(t, deaf, &Config{Hub: h.hub, Owners: h.owners})
-	run(t, h.w)
-	if got, want := h.w.Missing(), []string{"nothing but a test", missingBroadcast}; !slices.Equal(got, want) {
-		t.Errorf("missing: %q", got)
-	}
-	_, peer := h.running()
-	h.want(t, "up h name=p of=tank/101")
-	must(t, h.inside.Down(peer))
-	must(t, h.inside.Rename(peer, "eth0"))
-	must(t, h.inside.Up(peer))
-	h.until("h", hub.LinkUp)
-	must(t, h.host.Down(h.index(h.host, "h")))
-	must(t, h.host.Up(h.index(h.host, "h")))
-	h.until("h", hub.LinkUp)
-	got := h.said(t)
-	if n := len(got); n < 3 || got[n-1] != "up h name=eth0 of=tank/101" || !slices.Contains(got, "rename h name=p to=eth0 resync of=tank/101") &&
-		!slices.Contains(got, "rename h name=p to=eth0 of=tank/101 resync") {
-		t.Errorf("events:\n%s", strings.Join(got, "\n"))
-	}
-	foldAll(t, h.events.events)
-}
-
 // TestSelfReferringID gives the watched namespace an id in itself, with which all of
 // its messages come from then on.
 func TestSelfReferringID(t *testing.T) {
@@ -402,56 +266,4 @@ func TestSelfReferringID(t *testing.T) {
 		t.Errorf("own id %d", second.self)
 	}
 	must(t, second.Close())
-}
-
-// TestManyStart starts many containers at once and wants each event with its owner.
-func TestManyStart(t *testing.T) {
-	const workers, each = 8, 25
-	h := newHome(t)
-	run(t, h.w)
-	var mu sync.Mutex
-	of := map[uint32]string{}
-	var all sync.WaitGroup
-	for n := range workers {
-		all.Go(func() {
-			for i := range each {
-				id := fmt.Sprintf("%d-%d", n, i)
-				ns, err := nstest.Open()
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				h.owners.set(id, ns)
-				host, err := h.host.Pair("h"+id, "eth0", ns)
-				peer, err2 := ns.Index("eth0")
-				if err := errors.Join(err, err2, h.host.Up(host), ns.Up(peer)); err != nil {
-					t.Error(err)
-					return
-				}
-				mu.Lock()
-				of[uint32(host)] = id
-				mu.Unlock()
-				for up := false; !up; {
-					l, err := h.host.Handle().LinkByIndex(host)
-					up = err == nil && l.Attrs().RawFlags&unix.IFF_LOWER_UP != 0 && l.Attrs().OperState == netlink.OperUp
-				}
-				must(t, h.w.Settle(t.Context()))
-				h.owners.stop(id)
-			}
-		})
-	}
-	all.Wait()
-	for h.hub.Status().Interfaces > 0 {
-		must(t, h.w.Settle(t.Context()))
-	}
-	events := h.events.read(t)
-	for _, e := range events {
-		if want := of[indexOf(e)]; e.ID != want || e.Options.Text("name") != "eth0" {
-			t.Errorf("of %s: %s", want, describe(e))
-		}
-	}
-	foldAll(t, events)
-	if len(events) != 2*workers*each {
-		t.Errorf("%d events", len(events))
-	}
 }

@@ -206,5 +206,5 @@ func (a *account) flip(i *iface, run func(args ...string) (string, error)) {
 // isOf reports whether an event is of the interface.
 func (i iface) isOf(e *hub.Event) bool {
 	ifindex, _ := e.Options.Get("ifindex")
-	return int(ifindex.Uint()) == i.ifindex //nolint:gosec // it fits
+	return int(ifindex.Uint()) == i.ifindex
 }

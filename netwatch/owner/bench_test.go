@@ -124,7 +124,7 @@ func benchmarkHost(b *testing.B, containers, processes int, path func(int) strin
 	})
 	b.Run("in the map", func(b *testing.B) {
 		for b.Loop() {
-			f.Known(nsids[0])
+			f.lookUp(nsids[0])
 		}
 	})
 }

@@ -130,8 +130,8 @@ func (f *Finder) Close() error {
 	return f.kernel.close()
 }
 
-// Known returns the owner of an nsid if the map has it.
-func (f *Finder) Known(nsid int32) (Container, bool) {
+// lookUp returns the owner of an nsid if the map has it.
+func (f *Finder) lookUp(nsid int32) (Container, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	e, ok := f.known[nsid]
@@ -142,7 +142,7 @@ func (f *Finder) Known(nsid int32) (Container, bool) {
 // is due: always for the first time. What the map says afterwards is the answer, so an
 // nsid that was forgotten meanwhile has none. A context that ends ends the search.
 func (f *Finder) Find(ctx context.Context, nsid int32) (Container, bool) {
-	if c, ok := f.Known(nsid); ok || nsid < 0 {
+	if c, ok := f.lookUp(nsid); ok || nsid < 0 {
 		return c, ok
 	}
 	now := time.Now()
@@ -154,7 +154,7 @@ func (f *Finder) Find(ctx context.Context, nsid int32) (Container, bool) {
 		return Container{}, false
 	}
 	f.walk(ctx, nsid, now)
-	return f.Known(nsid)
+	return f.lookUp(nsid)
 }
 
 // NextWalk returns when Find may look again for what it did not find; the zero time is now. See the package

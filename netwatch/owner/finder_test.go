@@ -17,13 +17,13 @@ func TestFindLearnsAllAtOnce(t *testing.T) {
 	h.init(301, "/machine.slice/machine-c.scope/payload/init.scope", 7)
 	h.init(400, "/system.slice/ssh.service", 8) // no rule
 	f := h.finder()
-	if _, ok := f.Known(5); ok {
+	if _, ok := f.lookUp(5); ok {
 		t.Error("known before a walk")
 	}
 	wants(t, f, 5, "lxc:a")
 	h.asked = map[int]int{}
 	for nsid, want := range map[int32]string{6: "tank:b", 7: "machine:c"} {
-		if c, ok := f.Known(nsid); !ok || c.Pool+":"+c.ID != want {
+		if c, ok := f.lookUp(nsid); !ok || c.Pool+":"+c.ID != want {
 			t.Errorf("nsid %d: %v %v, want %s", nsid, c, ok, want)
 		}
 	}

@@ -125,7 +125,7 @@ func forgetAll(t *testing.T, h *fakeHost) {
 	wants(t, f, 5, "lxc:a")
 	h.nsids[100] = 6
 	f.ForgetAll()
-	if _, ok := f.Known(5); ok {
+	if _, ok := f.lookUp(5); ok {
 		t.Error("5 is known still")
 	}
 	wants(t, f, 6, "lxc:a")
@@ -147,7 +147,7 @@ func TestConcurrently(t *testing.T) {
 					return
 				default:
 				}
-				if c, ok := f.Known(i % 20); ok && c.ID != fmt.Sprintf("ct%d", i%20) {
+				if c, ok := f.lookUp(i % 20); ok && c.ID != fmt.Sprintf("ct%d", i%20) {
 					t.Errorf("nsid %d is of %v", i%20, c)
 					return
 				}

@@ -159,7 +159,7 @@ func (f *Finder) askDue(h *hierarchy, g *group) {
 }
 
 func (f *Finder) has(nsid int32) bool {
-	_, ok := f.Known(nsid)
+	_, ok := f.lookUp(nsid)
 	return ok
 }
 

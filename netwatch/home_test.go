@@ -1,0 +1,102 @@
+package netwatch
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/nstest"
+	"github.com/osctl/eventd/netwatch/owner"
+)
+
+var _ Owners = (*owner.Finder)(nil)
+
+// register is Owners that asks the kernel for the ids of the namespaces it was told of.
+type register struct {
+	host *nstest.NS
+
+	mu    sync.Mutex
+	known map[string]*nstest.NS // by container id
+	finds int
+}
+
+func newRegister(host *nstest.NS) *register {
+	return &register{host: host, known: map[string]*nstest.NS{}}
+}
+
+func (r *register) set(id string, ns *nstest.NS) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.known[id] = ns
+}
+
+// stop takes a container out and kills its namespace.
+func (r *register) stop(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ns := r.known[id]
+	delete(r.known, id)
+	ns.Close()
+}
+
+func (r *register) Find(_ context.Context, nsid int32) (owner.Container, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.finds++
+	for id, ns := range r.known {
+		if got, err := r.host.Handle().GetNetNsIdByFd(ns.FD()); err == nil && int32(got) == nsid {
+			return owner.Container{Pool: "tank", ID: id}, true
+		}
+	}
+	return owner.Container{}, false
+}
+
+func (r *register) walks() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.finds
+}
+
+func (r *register) NextWalk() time.Time { return time.Now() }
+func (r *register) Forget(int32)        {}
+func (r *register) ForgetAll()          {}
+func (r *register) Missing() []string   { return []string{"nothing but a test"} }
+
+// home is a place whose containers are known.
+type home struct {
+	*place
+	owners *register
+	hub    *hub.Hub
+	events *eventLog
+	w      *Watcher
+}
+
+func newHome(t *testing.T) *home {
+	t.Helper()
+	h := &home{place: &place{TB: t, host: nstest.New(t), inside: nstest.New(t)}, hub: newHub(t)}
+	h.bare = openBare(t, h.host)
+	h.owners = newRegister(h.host)
+	h.owners.set("101", h.inside)
+	h.events = follow(t, h.hub)
+	h.w = newWatcherIn(t, h.host, &Config{Hub: h.hub, Owners: h.owners})
+	return h
+}
+
+// said settles and returns the events since the last call.
+func (h *home) said(t *testing.T) []string {
+	t.Helper()
+	must(t, h.w.Settle(t.Context()))
+	n := len(h.events.events)
+	return describeAll(h.events.read(t)[n:])
+}
+
+func (h *home) want(t *testing.T, want ...string) {
+	t.Helper()
+	if got := h.said(t); !slices.Equal(got, want) {
+		t.Errorf("events:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}

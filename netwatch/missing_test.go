@@ -1,0 +1,53 @@
+package netwatch
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/nstest"
+)
+
+// TestWithoutBroadcast wants the watcher to do without CAP_NET_BROADCAST what it can,
+// and to say so.
+func TestWithoutBroadcast(t *testing.T) {
+	h := newHome(t)
+	must(t, h.w.Close())
+	deaf := nstest.New(t)
+	h.host, h.owners.host = deaf, deaf
+	h.bare = openBare(t, deaf)
+	var err error
+	deaf.Do(func() {
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var data [2]unix.CapUserData
+		err = errors.Join(unix.Capget(&header, &data[0]), func() error {
+			data[0].Effective &^= 1 << unix.CAP_NET_BROADCAST
+			return unix.Capset(&header, &data[0])
+		}())
+	})
+	must(t, err)
+	h.w = newWatcherIn(t, deaf, &Config{Hub: h.hub, Owners: h.owners})
+	run(t, h.w)
+	if got, want := h.w.Missing(), []string{"nothing but a test", missingBroadcast}; !slices.Equal(got, want) {
+		t.Errorf("missing: %q", got)
+	}
+	_, peer := h.running()
+	h.want(t, "up h name=p of=tank/101")
+	must(t, h.inside.Down(peer))
+	must(t, h.inside.Rename(peer, "eth0"))
+	must(t, h.inside.Up(peer))
+	h.until("h", hub.LinkUp)
+	must(t, h.host.Down(h.index(h.host, "h")))
+	must(t, h.host.Up(h.index(h.host, "h")))
+	h.until("h", hub.LinkUp)
+	got := h.said(t)
+	if n := len(got); n < 3 || got[n-1] != "up h name=eth0 of=tank/101" || !slices.Contains(got, "rename h name=p to=eth0 resync of=tank/101") &&
+		!slices.Contains(got, "rename h name=p to=eth0 of=tank/101 resync") {
+		t.Errorf("events:\n%s", strings.Join(got, "\n"))
+	}
+	foldAll(t, h.events.events)
+}
