@@ -17,7 +17,7 @@ LDFLAGS = -s -w -X main.version=$(VERSION)
 GOLANGCI = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: help build run test lint bench fuzz install uninstall deb rpm clean
+.PHONY: help build run test soak lint bench fuzz install uninstall deb rpm clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z ]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ run: ## build, start the daemon on a private bus (or BUS=...), show events as th
 test: ## all tests, as root: unit, race, kernel, bus, end to end
 	@packaging/dev/setup.sh test
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(ARGS)
+
+soak: ## the long form of the tests that kill and stall, for as long as they take
+	@packaging/dev/setup.sh test
+	OSCTL_EVENTD_TEST_KILLS=500 CGO_ENABLED=1 $(GO) test -race -count=1 -v -timeout 60m -run 'KilledAtAnyInstant|Soak' ./cmd/osctl-eventd ./dbusapi
 
 lint: ## vet, format and the linters
 	$(GO) mod verify

@@ -23,6 +23,15 @@
 //   - An [Event] is immutable once committed. An encoding of it is made once
 //     and kept with it, see [Event.Encoding].
 //
+// # The log
+//
+// [New] goes on from what the [Log] holds: numbers, views, the newest events, and the
+// epoch, unless something may be missing that was announced. A log that cannot be
+// written stops nothing. Events go on in memory, [Status] says so, and [Hub.Run] tries
+// again each second. Then what the log lacks is written from the ring, so that the epoch
+// stays: what the ring no longer has is Gone by its number alone. If there is no room, the
+// log gives up its oldest events before its newest ones.
+//
 // # Waiting
 //
 // Subscriptions that wait are indexed by what they can match (see index.go), so
@@ -33,4 +42,8 @@
 //
 // Events live in memory only unless a [Log] is configured, and then for as long
 // as that log promises. Times are CLOCK_REALTIME and may go back; numbers do not.
+//
+// A change of a row of the view that is no event, as the name of a veth that was never
+// up, does not move the cursor. After a reboot the view of containers still has what was
+// reported last before it: only who runs them knows better.
 package hub

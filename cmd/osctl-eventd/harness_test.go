@@ -73,14 +73,23 @@ func (b *lockedBuffer) String() string {
 
 // startDaemon starts a daemon in a namespace, on the bus at an address or, for "",
 // on a private one. It returns when the service answers; the daemon ends with the test.
-func startDaemon(t testing.TB, ns *nstest.NS, address string, env []string) *daemonProcess {
+// Without further flags it keeps no state.
+func startDaemon(t testing.TB, ns *nstest.NS, address string, env []string, flags ...string) *daemonProcess {
+	t.Helper()
+	d := launchDaemon(t, ns, address, env, flags...)
+	d.waitForService(t)
+	return d
+}
+
+// launchDaemon is startDaemon that does not wait for the service.
+func launchDaemon(t testing.TB, ns *nstest.NS, address string, env []string, flags ...string) *daemonProcess {
 	t.Helper()
 	d := &daemonProcess{address: address, stderr: &lockedBuffer{}, ended: make(chan struct{})}
 	bus := address
 	if bus == "" {
 		bus = busPrivate
 	}
-	d.cmd = exec.Command(filepath.Join(programs, "osctl-eventd"), "--bus", bus, "--state-dir", stateNone)
+	d.cmd = exec.Command(filepath.Join(programs, "osctl-eventd"), append([]string{"--bus", bus, "--state-dir", stateNone}, flags...)...)
 	d.cmd.Env = append(os.Environ(), env...)
 	d.cmd.Stderr = d.stderr
 	stdout, err := d.cmd.StdoutPipe()
@@ -109,7 +118,6 @@ func startDaemon(t testing.TB, ns *nstest.NS, address string, env []string) *dae
 	if err != nil {
 		t.Fatalf("the daemon printed no address: %v", err)
 	}
-	d.waitForService(t)
 	return d
 }
 

@@ -2,6 +2,7 @@ package eventlog_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -32,25 +33,40 @@ func BenchmarkCommit(b *testing.B) {
 	}
 }
 
-// BenchmarkReplay opens a log of default size that is full.
+// BenchmarkReplay opens a log of default size that is full: of events of usual size, and
+// of events that fill it to the last byte.
 func BenchmarkReplay(b *testing.B) {
+	for name, padding := range map[string]int{"usual": 0, "large": 1500} {
+		b.Run(name, func(b *testing.B) { benchReplay(b, padding) })
+	}
+}
+
+func benchReplay(b *testing.B, padding int) {
+	const stored = 5*hub.DefaultHistory/4 - 1 // as much as there ever is
 	c := config(b.TempDir())
 	o := open(b, c)
-	const stored = 5*hub.DefaultHistory/4 - 1 // as much as there ever is
-	o.fill(b, stored)
+	for i := range stored {
+		e := event(b, i)
+		if padding > 0 {
+			options := append(slices.Clone(e.Options), hub.Option{Name: "padding", Value: hub.Bytes(make([]byte, padding))})
+			var err error
+			e, err = hub.NewEvent(e.Type, options, e.Source)
+			must(b, err)
+		}
+		_, err := o.Commit(hub.Batch{Events: []*hub.Event{e}})
+		must(b, err)
+	}
 	o.Close()
 	var spent time.Duration
-	events := 0
 	b.ReportAllocs()
 	for b.Loop() {
 		started := time.Now()
 		o := open(b, c)
 		spent += time.Since(started)
-		events += stored
 		b.StopTimer()
 		o.Close()
 		b.StartTimer()
 	}
-	b.ReportMetric(float64(events)/spent.Seconds(), "events/s")
+	b.ReportMetric(float64(stored)*float64(b.N)/spent.Seconds(), "events/s")
 	b.ReportMetric(float64(spent.Milliseconds())/float64(b.N), "ms/open")
 }

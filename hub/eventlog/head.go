@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/osctl/eventd/hub"
 )
 
 // ErrInUse is the error of [Open] when another process has the directory.
@@ -59,6 +61,9 @@ func decodeHead(b []byte) (h head, err error) {
 		return h, errHead
 	}
 	h.epoch = string(b[8:40])
+	if _, _, err := hub.ParseCursor(hub.FormatCursor(h.epoch, 0)); err != nil {
+		return h, errHead
+	}
 	h.boot = [16]byte(b[40:56])
 	h.last = binary.LittleEndian.Uint64(b[56:])
 	h.clean = b[64] == 1

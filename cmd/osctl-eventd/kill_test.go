@@ -1,0 +1,322 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/nstest"
+)
+
+// killsVariable says how often TestKilledAtAnyInstant kills the daemon; `make soak` sets it.
+const killsVariable = "OSCTL_EVENTD_TEST_KILLS"
+
+// killing is a host whose daemon is killed again and again, while four reporters report
+// and veths flip.
+type killing struct {
+	t       *testing.T
+	host    *nstest.NS
+	bus     *bustest.Bus
+	flags   []string
+	pairs   [][2]int // ifindexes
+	load    sync.WaitGroup
+	flips   sync.Mutex   // held for a flip; to have the links stand still
+	flipped atomic.Int64 // so often
+	random  *rand.Rand
+
+	mu       sync.Mutex
+	answered map[uint64]string // token by number
+	sent     int
+}
+
+// TestKilledAtAnyInstant kills the daemon at random instants: no answered report is
+// missing, none is there twice, numbers are consecutive within one epoch, values have
+// their types, and the interface events fold to what the kernel has.
+func TestKilledAtAnyInstant(t *testing.T) {
+	kills := 50
+	if text := os.Getenv(killsVariable); text != "" {
+		var err error
+		kills, err = strconv.Atoi(text)
+		must(t, err)
+	}
+	k := &killing{
+		t: t, host: nstest.New(t), bus: bustest.Start(t, bustest.Broker, bustest.PolicyOpen), answered: map[uint64]string{},
+		flags:  []string{"--state-dir", t.TempDir(), "--history", "4000000", "--log-size", "4G"},
+		random: rand.New(rand.NewPCG(1, 2)),
+	}
+	for i := range 5 {
+		near, err := k.host.Pair(fmt.Sprint("k", i), fmt.Sprint("l", i), k.host)
+		must(t, err)
+		far, err := k.host.Index(fmt.Sprint("l", i))
+		must(t, err)
+		k.pairs = append(k.pairs, [2]int{near, far})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for reporter := range 4 {
+		k.load.Go(func() { k.report(ctx, reporter) })
+	}
+	k.load.Go(func() { k.flip(ctx) })
+	d := startDaemon(t, k.host, k.bus.Address(), nil, k.flags...)
+	seen := &history{}
+	for i := range kills {
+		k.killOnce(d)
+		d = startDaemon(t, k.host, k.bus.Address(), nil, k.flags...)
+		if i%10 == 9 {
+			k.settle(d, seen)
+		}
+	}
+	cancel()
+	k.load.Wait()
+	k.settle(d, seen)
+	k.check(seen)
+	must(t, d.cmd.Process.Signal(syscall.SIGTERM))
+	if code := d.wait(t); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+	again := startDaemon(t, k.host, k.bus.Address(), nil, k.flags...)
+	before := len(seen.events)
+	seen.readOn(t, again.client(t))
+	if len(seen.events) != before {
+		t.Errorf("%d events more after an orderly restart", len(seen.events)-before)
+	}
+}
+
+// killOnce kills the daemon after something was reported and flipped, at any instant.
+func (k *killing) killOnce(d *daemonProcess) {
+	k.t.Helper()
+	for end := time.Now().Add(patience); ; {
+		k.mu.Lock()
+		sent := k.sent
+		k.mu.Unlock()
+		if sent >= 20 && k.flipped.Load() > 0 {
+			break
+		}
+		if time.Now().After(end) {
+			k.t.Fatal("nothing is reported")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(time.Duration(k.random.Int64N(int64(30 * time.Millisecond))))
+	must(k.t, d.cmd.Process.Kill())
+	d.wait(k.t)
+	k.mu.Lock()
+	k.sent = 0
+	k.mu.Unlock()
+	k.flipped.Store(0)
+}
+
+// report reports until ctx is done. A report that got no answer may be there or not.
+func (k *killing) report(ctx context.Context, reporter int) {
+	var client *dbusapi.Client
+	defer func() {
+		if client != nil {
+			client.Close()
+		}
+	}()
+	for i := 0; ctx.Err() == nil; i++ {
+		if client == nil {
+			var err error
+			if client, err = dbusapi.Dial(ctx, k.bus.Address()); err != nil {
+				client = nil
+				continue
+			}
+		}
+		token := fmt.Sprintf("%d-%d", reporter, i)
+		call, cancel := context.WithTimeout(ctx, patience)
+		seq, err := client.Report(call, "killed", killedOptions(token))
+		cancel()
+		if err != nil {
+			continue
+		}
+		k.mu.Lock()
+		k.sent++
+		if had, twice := k.answered[seq]; twice {
+			k.t.Errorf("number %d was answered for %s and %s", seq, had, token)
+		}
+		k.answered[seq] = token
+		k.mu.Unlock()
+	}
+}
+
+// killedOptions are values of many types.
+func killedOptions(token string) hub.Options {
+	return hub.Options{
+		{Name: "id", Value: hub.String(token)},
+		{Name: "u", Value: hub.Uint32(7)},
+		{Name: "x", Value: hub.Int64(-1 << 60)},
+		{Name: "ay", Value: hub.Bytes([]byte{0, 255, 1})},
+		{Name: "o", Value: hub.Path("/a/b")},
+		{Name: "d", Value: hub.Number(hub.KindDouble, 0x3ff8000000000000)},
+		{Name: "dict", Value: hub.Dict("s", "v", []hub.Value{hub.String("k"), hub.Variant(hub.Struct([]hub.Value{hub.Bool(true), hub.Strings("a", "b")}))})},
+	}
+}
+
+// killedTypes are the types of killedOptions, in their order.
+const killedTypes = "s u x ay o d a{sv}"
+
+// flip sets ends of the veths up and down until ctx is done.
+func (k *killing) flip(ctx context.Context) {
+	random := rand.New(rand.NewPCG(3, 4))
+	for ctx.Err() == nil {
+		end := k.pairs[random.IntN(len(k.pairs))][random.IntN(2)]
+		k.flips.Lock()
+		set := k.host.Up
+		if random.IntN(3) == 0 {
+			set = k.host.Down
+		}
+		if err := set(end); err != nil {
+			k.t.Error(err)
+		}
+		k.flips.Unlock()
+		k.flipped.Add(1)
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// settle has the links stand still, and wants the events to fold to what the kernel has.
+func (k *killing) settle(d *daemonProcess, seen *history) {
+	k.t.Helper()
+	k.flips.Lock()
+	defer k.flips.Unlock()
+	client := d.client(k.t)
+	for end := time.Now().Add(patience); ; {
+		seen.readOn(k.t, client)
+		want := k.inKernel() // each time: carrier comes and goes up to a second later
+		if maps.Equal(seen.up, want) {
+			return
+		}
+		if time.Now().After(end) {
+			k.t.Fatalf("folded events are %v, the kernel has %v", seen.up, want)
+		}
+	}
+}
+
+// inKernel returns the veths that are usable, by ifindex.
+func (k *killing) inKernel() map[uint32]string {
+	k.t.Helper()
+	links, err := k.host.Handle().LinkList()
+	for errors.Is(err, netlink.ErrDumpInterrupted) {
+		links, err = k.host.Handle().LinkList()
+	}
+	must(k.t, err)
+	const usable = syscall.IFF_UP | syscall.IFF_RUNNING | 0x10000 // IFF_LOWER_UP
+	up := map[uint32]string{}
+	for _, l := range links {
+		if l.Type() == "veth" && l.Attrs().RawFlags&usable == usable {
+			up[uint32(l.Attrs().Index)] = l.Attrs().Name
+		}
+	}
+	return up
+}
+
+// history is all that was read, in one go over all restarts.
+type history struct {
+	cursor string
+	epoch  string
+	events []*hub.Event
+	up     map[uint32]string
+}
+
+// readOn reads what there is by now. An event that was read never changes, as it is read
+// once only; that it stays is for check.
+func (h *history) readOn(t *testing.T, client *dbusapi.Client) {
+	t.Helper()
+	if h.cursor == "" {
+		h.cursor, h.up = hub.CursorOldest, map[uint32]string{}
+	}
+	for {
+		cursor, events, err := client.WaitEvents(t.Context(), h.cursor, hub.Filter{}, 0, 0)
+		must(t, err)
+		epoch, _, err := hub.ParseCursor(cursor)
+		must(t, err)
+		if h.epoch != "" && epoch != h.epoch {
+			t.Fatalf("the epoch changed after event %d", len(h.events))
+		}
+		h.cursor, h.epoch = cursor, epoch
+		if len(events) == 0 {
+			return
+		}
+		for _, e := range events {
+			h.take(t, e)
+		}
+	}
+}
+
+func (h *history) take(t *testing.T, e *hub.Event) {
+	t.Helper()
+	if want := uint64(len(h.events) + 1); e.Seq != want {
+		t.Fatalf("event %d follows %d", e.Seq, want-1)
+	}
+	h.events = append(h.events, e)
+	if e.Type != hub.TypeNetif {
+		return
+	}
+	value, _ := e.Options.Get("ifindex")
+	ifindex := uint32(value.Uint())
+	_, up := h.up[ifindex]
+	if up == (e.Action == "up") {
+		t.Errorf("event %d: %s %d, up is %v", e.Seq, e.Action, ifindex, up)
+	}
+	if e.Action == "up" {
+		h.up[ifindex] = e.Options.Text("veth")
+	} else {
+		delete(h.up, ifindex)
+	}
+}
+
+// check compares what was read with what was answered, and with what a last restart has.
+func (k *killing) check(seen *history) {
+	k.t.Helper()
+	tokens := map[string]uint64{}
+	for _, e := range seen.events {
+		if e.Type != "killed" {
+			continue
+		}
+		token := e.Options.Text("id")
+		if first, twice := tokens[token]; twice {
+			k.t.Errorf("report %s is there twice: %d and %d", token, first, e.Seq)
+		}
+		tokens[token] = e.Seq
+		types := ""
+		for _, o := range e.Options {
+			types += " " + o.Value.Type()
+		}
+		if types[1:] != killedTypes || !slices.EqualFunc(e.Options, killedOptions(token), sameOption) {
+			k.t.Errorf("event %d has other values: %v", e.Seq, e.Options)
+		}
+	}
+	for seq, token := range k.answered {
+		if tokens[token] != seq {
+			k.t.Errorf("report %s was answered with %d, and is at %d", token, seq, tokens[token])
+		}
+	}
+	if len(k.answered) < 100 {
+		k.t.Errorf("only %d reports were answered", len(k.answered))
+	}
+	k.t.Logf("%d events, %d answered reports", len(seen.events), len(k.answered))
+}
+
+func sameOption(a, b hub.Option) bool { return a.Name == b.Name && sameValue(a.Value, b.Value) }
+
+func sameValue(a, b hub.Value) bool {
+	return a.Type() == b.Type() && a.Bits() == b.Bits() && a.Text() == b.Text() && slices.EqualFunc(a.Items(), b.Items(), sameValue)
+}
