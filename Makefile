@@ -17,7 +17,7 @@ LDFLAGS = -s -w -X main.version=$(VERSION)
 GOLANGCI = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: help build run test soak lint bench fuzz install uninstall deb rpm clean
+.PHONY: help build run test soak lint bench fuzz install uninstall deb rpm man clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z ]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ uninstall: ## remove what install installed
 
 deb rpm: build ## make a package in dist/
 	GO='$(GO)' packaging/package.sh $@ '$(PACKAGE_VERSION)'
+
+man: ## write the manual pages anew, and the picture of the live view
+	$(GO) test -count=1 -run 'Interface|ManualPage|Picture' ./packaging/man ./cmd/osctl-eventd ./cmd/osctl-eventctl -update
 
 clean: ## remove what was built
 	rm -rf bin dist

@@ -1,23 +1,201 @@
 package main
 
 import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
 	"github.com/spf13/cobra"
+
+	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/hub"
 )
 
-func (a *app) completeTargets(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+// completeTimeout bounds what the completion of a word may take: somebody waits for it
+// with a key pressed. Where the service does not answer there is nothing to offer, and
+// nothing is said.
+const completeTimeout = 500 * time.Millisecond
+
+// completer is cobra's type of function that completes a word.
+type completer = func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective)
+
+// known is what the service knows, for completion.
+type known struct {
+	links      []hub.Interface
+	containers []hub.Container
+}
+
+// ask asks the service what it knows; nothing if it does not answer in time.
+func (a *app) ask(cmd *cobra.Command) (k known) {
+	parent := cmd.Context()
+	if parent == nil {
+		parent = context.Background()
+	}
+	ctx, cancel := context.WithTimeout(parent, completeTimeout)
+	defer cancel()
+	client, err := a.connect(ctx)
+	if err != nil {
+		return k
+	}
+	defer client.Close()
+	k.links, _, _ = client.Interfaces(ctx, hub.Filter{})
+	k.containers, _, _ = client.Containers(ctx, hub.Filter{})
+	return k
+}
+
+// targets returns containers that begin with word, or interfaces of one where the word
+// is past its container, each with what it is as a description.
+func (k *known) targets(word string) []string {
+	offered := map[string]string{}
+	for _, c := range k.containers {
+		if c.Pool != "" && c.ID != "" {
+			offered[c.Pool+":"+c.ID] = c.State
+		}
+	}
+	for _, i := range k.links {
+		if i.Pool == "" || i.ID == "" {
+			continue
+		}
+		name := i.Pool + ":" + i.ID
+		if _, ok := offered[name]; !ok {
+			offered[name] = "has interfaces"
+		}
+		if strings.Contains(word, "/") && i.Name != "" {
+			offered[name+"/"+i.Name] = string(i.State)
+		}
+	}
+	return offer(offered, word)
+}
+
+// offer returns the names that begin with word, in order, with their descriptions.
+func offer(names map[string]string, word string) []string {
+	var list []string
+	for name, description := range names {
+		if !strings.HasPrefix(name, word) || printable(name) != name || strings.ContainsAny(name, " \t") {
+			continue
+		}
+		if description != "" {
+			name += "\t" + printable(description)
+		}
+		list = append(list, name)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// beginning returns the words that begin with the one that is being typed.
+func beginning(words []string, typed string) []string {
+	return slices.DeleteFunc(slices.Clone(words), func(w string) bool { return !strings.HasPrefix(w, typed) })
+}
+
+// completeTargets completes POOL:ID and POOL:ID/INTERFACE.
+func (a *app) completeTargets(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+	k := a.ask(cmd)
+	return k.targets(word), cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeContainers completes POOL:ID.
+func (a *app) completeContainers(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if strings.Contains(word, "/") {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.completeTargets(cmd, args, word)
+}
+
+// states are those of a container in osctld.
+func states() []string {
+	return []string{"staged", "starting", "running", "stopping", "stopped", "aborting", "freezing", "frozen", "thawed", "error"}
+}
+
+// completeWait completes what to wait for, and then the states that it can be in.
+func (a *app) completeWait(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	switch {
+	case len(args) == 0:
+		return a.completeTargets(cmd, args, word)
+	case !strings.Contains(args[0], "/"):
+		left := slices.DeleteFunc(states(), func(s string) bool { return slices.Contains(args[1:], s) })
+		return beginning(left, word), cobra.ShellCompDirectiveNoFileComp
+	case len(args) == 1:
+		return beginning([]string{"up", "down"}, word), cobra.ShellCompDirectiveNoFileComp
+	}
 	return nil, cobra.ShellCompDirectiveNoFileComp
 }
 
-func (a *app) completeFlags(*cobra.Command) {}
-
-func (a *app) completeWait(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	return nil, cobra.ShellCompDirectiveNoFileComp
+// types are the event types that have a schema.
+func types() []string {
+	return []string{
+		hub.TypeManagement, hub.TypeState, hub.TypeDB, hub.TypeNetif, hub.TypeInitPID, hub.TypeScheduled, hub.TypeExit, hub.TypeOOM, hub.TypeShutdown,
+	}
 }
 
-func (a *app) completeReport(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	return nil, cobra.ShellCompDirectiveNoFileComp
+// completeReport completes the type, and then pool and id.
+func (a *app) completeReport(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return beginning(types(), word), cobra.ShellCompDirectiveNoFileComp
+	}
+	offered := map[string]string{"pool=": "", "id=": ""}
+	if strings.Contains(word, "=") {
+		k := a.ask(cmd)
+		clear(offered)
+		for _, c := range k.containers {
+			offered["pool="+c.Pool], offered["id="+c.ID] = "", ""
+		}
+	}
+	return offer(offered, word), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
-func (a *app) completeContainers(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	return nil, cobra.ShellCompDirectiveNoFileComp
+// completeFlags completes the values of those flags that a command has.
+func (a *app) completeFlags(cmd *cobra.Command) {
+	fixed := func(words ...string) completer {
+		return func(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+			return beginning(words, word), cobra.ShellCompDirectiveNoFileComp
+		}
+	}
+	for flag, complete := range map[string]completer{
+		"type": fixed(types()...), "since": fixed(hub.CursorOldest), "until": fixed(),
+		"action": fixed("up", "down", "rename", "add", "remove", "run", "done", "failed"),
+		"state":  fixed(append([]string{"up", "no-carrier", "down"}, states()...)...),
+		"pool": a.completeFrom(func(k *known, offered map[string]string) {
+			for _, c := range k.containers {
+				offered[c.Pool] = ""
+			}
+			for _, i := range k.links {
+				offered[i.Pool] = ""
+			}
+		}),
+		"id": a.completeFrom(func(k *known, offered map[string]string) {
+			for _, c := range k.containers {
+				offered[c.ID] = c.State
+			}
+			for _, i := range k.links {
+				offered[i.ID] = ""
+			}
+		}),
+		"name": a.completeFrom(func(k *known, offered map[string]string) {
+			for _, i := range k.links {
+				offered[i.Name] = ""
+			}
+		}),
+		"veth": a.completeFrom(func(k *known, offered map[string]string) {
+			for _, i := range k.links {
+				offered[i.Veth] = string(i.State)
+			}
+		}),
+		"bus": fixed(dbusapi.BusSystem, dbusapi.BusSession),
+	} {
+		if cmd.Flags().Lookup(flag) != nil || cmd.PersistentFlags().Lookup(flag) != nil {
+			_ = cmd.RegisterFlagCompletionFunc(flag, complete) // fails for a flag that is not there
+		}
+	}
+}
+
+// completeFrom completes from what the service knows.
+func (a *app) completeFrom(add func(*known, map[string]string)) completer {
+	return func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+		k, offered := a.ask(cmd), map[string]string{}
+		add(&k, offered)
+		delete(offered, "")
+		return offer(offered, word), cobra.ShellCompDirectiveNoFileComp
+	}
 }

@@ -38,7 +38,7 @@ func reportStates(t testing.TB, c *dbusapi.Client, pool string, n int) {
 func TestLiveView(t *testing.T) {
 	for _, size := range []struct{ width, height int }{{80, 24}, {200, 60}} {
 		t.Run(fmt.Sprintf("%dx%d", size.width, size.height), func(t *testing.T) {
-			bus, d := served(t, "--state-dir", "none")
+			bus, d := served(t)
 			client := d.Client(t)
 			reportStates(t, client, "tank", 1000)
 			s := onScreen(t, bus, size.width, size.height, "containers", "--watch")
@@ -86,7 +86,7 @@ func TestLiveView(t *testing.T) {
 			s.until(t, "a small terminal", has(9, `^↑↓ move`))
 			d.Kill()
 			s.until(t, "the service is away", has(9, `^osctl-eventd went away`))
-			d = startDaemon(t, bus, "--state-dir", "none")
+			d = startDaemon(t, bus)
 			reportStates(t, d.Client(t), "tank", 3)
 			s.until(t, "the service is back", has(0, `^containers: 3, 2 running`))
 			s.keys(t, "q")

@@ -49,7 +49,7 @@ func numbers(events []shownEvent) string {
 
 // TestMonitor follows events with filters over a restart of the daemon and of the bus.
 func TestMonitor(t *testing.T) {
-	bus, d := served(t, "--state-dir", "none")
+	bus, d := served(t)
 	m := start(t, bus, "monitor", "--json", "--type", "state", "--type", "db", "--id", "101")
 	// When the monitor begins cannot be seen from outside, so report until it shows.
 	client := d.Client(t)
@@ -79,7 +79,7 @@ func TestMonitor(t *testing.T) {
 
 	d.Kill()
 	m.line(t, &m.stderr, "osctl-eventd went away", nil)
-	d = startDaemon(t, bus, "--state-dir", "none")
+	d = startDaemon(t, bus)
 	m.line(t, &m.stderr, "lost events, how many is not known", nil)
 	report(t, d.Client(t), 1, "state", "pool", "tank", "id", "101", "state", "frozen")
 	m.line(t, &m.stdout, "frozen", nil)

@@ -44,6 +44,7 @@ says otherwise.`,
 	cmd.SetErr(a.err)
 	cmd.PersistentFlags().StringVar(&a.bus, "bus", dbusapi.BusSystem,
 		"`BUS` on which osctl-eventd is: system, session, or an address")
+	a.completeFlags(cmd)
 	cmd.AddCommand(a.monitor(), a.list(), a.containers(), a.wait(), a.report(), a.status())
 	return cmd
 }

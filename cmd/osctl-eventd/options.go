@@ -17,6 +17,9 @@ import (
 // busPrivate makes the daemon start a bus of its own.
 const busPrivate = "private"
 
+// defaultStateDir is where the log is, unless systemd or a flag says otherwise.
+const defaultStateDir = "/var/lib/osctl-eventd"
+
 // errHelp is returned after the usage was printed.
 var errHelp = errors.New("help was asked for")
 
@@ -39,14 +42,14 @@ func (o options) journalDir() string {
 	return o.stateDir
 }
 
-// parseOptions reads the flags. For --help it prints the usage to stdout.
-func parseOptions(args []string, stdout io.Writer) (options, error) {
-	opts := options{logSize: eventlog.DefaultMaxBytes}
-	stateDir := "/var/lib/osctl-eventd"
+// flagSet returns the flags, which store into opts, and the level into level. The manual
+// page is made of them.
+func flagSet(opts *options, level *string) *pflag.FlagSet {
+	opts.logSize = eventlog.DefaultMaxBytes
+	stateDir := defaultStateDir
 	if dir := os.Getenv("STATE_DIRECTORY"); dir != "" {
 		stateDir = dir
 	}
-	var level string
 	flags := pflag.NewFlagSet("osctl-eventd", pflag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.SortFlags = false
@@ -56,9 +59,17 @@ func parseOptions(args []string, stdout io.Writer) (options, error) {
 		"`DIR` of the log, by which events survive a restart, or none\nto keep them in memory only")
 	flags.IntVar(&opts.history, "history", hub.DefaultHistory, "how many events are kept, `N`; fewer when they are larger\nthan 4 KiB on average, or 64 MiB in all where that is more")
 	flags.Var(&opts.logSize, "log-size", "how large the log may be, as in 512K, 32M or 1G; at most half\nof what the disk has left for it")
-	flags.StringVar(&level, "log-level", "info", "`LEVEL` of what is logged: debug, info, warn, error")
+	flags.StringVar(level, "log-level", "info", "`LEVEL` of what is logged: debug, info, warn, error")
 	flags.BoolVar(&opts.journal, "journal", false, "write each event to systemd's journal as well,\nwith fields OSCTL_TYPE, OSCTL_POOL, OSCTL_ID and more")
 	flags.BoolVar(&opts.version, "version", false, "print the version and exit")
+	return flags
+}
+
+// parseOptions reads the flags. For --help it prints the usage to stdout.
+func parseOptions(args []string, stdout io.Writer) (options, error) {
+	var opts options
+	var level string
+	flags := flagSet(&opts, &level)
 	switch err := flags.Parse(args); {
 	case errors.Is(err, pflag.ErrHelp):
 		_, _ = fmt.Fprintf(stdout, "Usage: osctl-eventd [OPTION]...\nThe event service of a container host, on D-Bus as %s.\n\n%s", dbusapi.Name, flags.FlagUsages())

@@ -76,8 +76,8 @@ type Daemon struct {
 }
 
 // Start starts the daemon of a directory that [Main] filled, in a namespace, on the bus
-// at an address or, for "", on a private one. It returns when the service answers; the
-// daemon ends with the test.
+// at an address or, for "", on a private one. It keeps events in memory unless args say
+// otherwise. It returns when the service answers; the daemon ends with the test.
 func Start(t testing.TB, dir string, ns *nstest.NS, address string, env []string, args ...string) *Daemon {
 	t.Helper()
 	d := &Daemon{Address: address, Stderr: &Output{}, Ended: make(chan struct{})}
@@ -85,7 +85,7 @@ func Start(t testing.TB, dir string, ns *nstest.NS, address string, env []string
 	if bus == "" {
 		bus = "private"
 	}
-	d.Cmd = exec.Command(filepath.Join(dir, "osctl-eventd"), append([]string{"--bus", bus}, args...)...) //nolint:noctx,gosec // killed below
+	d.Cmd = exec.Command(filepath.Join(dir, "osctl-eventd"), append([]string{"--bus", bus, "--state-dir", "none"}, args...)...) //nolint:noctx,gosec // killed below
 	d.Cmd.Env = append(os.Environ(), env...)
 	d.Cmd.Stderr = d.Stderr
 	stdout, err := d.Cmd.StdoutPipe()

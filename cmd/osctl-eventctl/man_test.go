@@ -1,0 +1,99 @@
+package main
+
+import (
+	"flag"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/osctl/eventd/packaging/man"
+)
+
+var update = flag.Bool("update", false, "write the manual page and the picture of the live view anew")
+
+// TestManualPage makes osctl-eventctl(1) of the commands.
+func TestManualPage(t *testing.T) {
+	if err := man.Drift("osctl-eventctl.1", manualPage(), *update); err != nil {
+		t.Error(err)
+	}
+}
+
+func manualPage() *man.Page {
+	root := (&app{out: os.Stdout, err: os.Stderr}).root()
+	p := man.New(root.Name(), 1, strings.ToLower(root.Short[:1])+root.Short[1:])
+	p.Section("SYNOPSIS")
+	p.Text(root.Name() + " [--bus BUS] COMMAND [ARGUMENT]...")
+	p.Section("DESCRIPTION")
+	p.Text(root.Long)
+	p.Section("COMMANDS")
+	for _, c := range root.Commands() {
+		if c.Hidden || c.Name() == "help" || c.Name() == "completion" {
+			continue
+		}
+		p.Subsection(c.Use)
+		p.Text(c.Long)
+		c.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) { manualFlag(p, f) })
+		p.Text("Examples:")
+		p.Example(c.Example)
+	}
+	p.Subsection("completion bash|zsh|fish")
+	p.Text("Print a script for a shell that completes commands, flags, and what the service knows: pools, ids, and names of interfaces. The packages install them.")
+	p.Section("OPTIONS")
+	root.PersistentFlags().VisitAll(func(f *pflag.Flag) { manualFlag(p, f) })
+	p.Item("-h, --help", "tell about a command, with examples")
+	p.Item("--version", "print the version")
+	p.Section("ENVIRONMENT")
+	p.Item("DBUS_SYSTEM_BUS_ADDRESS, DBUS_SESSION_BUS_ADDRESS", "address of the bus, where it is not the usual one")
+	p.Item("NO_COLOR", "if it is set to anything, nothing is coloured")
+	p.Section("EXIT STATUS")
+	for _, status := range [][2]string{
+		{"0", "it went well"},
+		{"1", "it could not be done, or the service does not run; stderr says which, and what to do"},
+		{"2", "status: the service runs with less than it should"},
+		{"3", "wait: not reached in time"},
+		{"4", "monitor: events were lost on the way"},
+		{"130", "wait: interrupted"},
+	} {
+		p.Item(status[0], status[1])
+	}
+	p.Section("EXAMPLES")
+	p.Example(root.Example)
+	p.Section("SEE ALSO")
+	p.Text("osctl-eventd(8), org.osctl.Eventd(5), busctl(1)")
+	return p
+}
+
+// manualFlag adds a flag.
+func manualFlag(p *man.Page, f *pflag.Flag) {
+	if f.Name == "help" {
+		return
+	}
+	value, usage := pflag.UnquoteUsage(f)
+	term := "--" + f.Name
+	if f.Shorthand != "" {
+		term = "-" + f.Shorthand + ", " + term
+	}
+	if value != "" {
+		term += " " + strings.ToUpper(value)
+	}
+	p.Item(term, usage)
+}
+
+// TestHelp expects each command to tell what it does, with examples.
+func TestHelp(t *testing.T) {
+	root := (&app{out: os.Stdout, err: os.Stderr}).root()
+	for _, c := range append([]*cobra.Command{root}, root.Commands()...) {
+		if c.Short == "" || c.Long == "" || !strings.HasPrefix(c.Example, "  osctl-eventctl ") && !strings.HasPrefix(c.Example, "  echo ") {
+			t.Errorf("%s: short %q, long %q, example %q", c.Name(), c.Short, c.Long, c.Example)
+		}
+		if c == root {
+			continue
+		}
+		if r := ctl(t, nil, c.Name(), "--help"); r.code != 0 || r.stderr != "" || !strings.Contains(r.stdout, "Examples:\n"+c.Example) {
+			t.Errorf("%s --help: %+v", c.Name(), r)
+		}
+	}
+}

@@ -1,0 +1,149 @@
+// Package man makes the manual pages that lie beside it. Each is made of the one source
+// of what it tells: osctl-eventctl(1) of the commands, osctl-eventd(8) of the flags,
+// org.osctl.Eventd(5) of the interface's documentation. Tests beside these sources hold
+// the pages against them, and `make man` writes them anew. Nothing of it is in a program.
+package man
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// date stands at the foot of each page, as a page wants one. It moves with a release.
+const date = "2026-11-22"
+
+// Page is a manual page in the language of man(7).
+type Page struct {
+	b     strings.Builder
+	begun bool // a section was, so that no paragraph needs to be
+}
+
+// New begins a page: its name, its section, and a line on what it is about.
+func New(name string, section int, about string) *Page {
+	p := &Page{}
+	_, _ = fmt.Fprintf(&p.b, ".\\\" Made by package man: do not edit.\n.TH %s %d %s osctl-eventd\n", quote(strings.ToUpper(name)), section, date)
+	p.Section("NAME")
+	_, _ = fmt.Fprintf(&p.b, "%s \\- %s\n", escape(name), escape(about))
+	return p
+}
+
+// Section begins a section.
+func (p *Page) Section(title string) {
+	p.b.WriteString(".SH " + quote(title) + "\n")
+	p.begun = true
+}
+
+// Subsection begins a part of a section.
+func (p *Page) Subsection(title string) {
+	p.b.WriteString(".SS " + quote(title) + "\n")
+	p.begun = true
+}
+
+// paragraph begins a paragraph.
+func (p *Page) paragraph() {
+	if !p.begun {
+		p.b.WriteString(".PP\n")
+	}
+	p.begun = false
+}
+
+// Text adds text. Empty lines part paragraphs; lines that are indented stay as they are.
+func (p *Page) Text(text string) {
+	for paragraph := range strings.SplitSeq(strings.Trim(text, "\n"), "\n\n") {
+		if strings.HasPrefix(paragraph, "  ") {
+			p.Example(paragraph)
+			continue
+		}
+		p.paragraph()
+		p.lines(paragraph)
+	}
+}
+
+// Item adds a term and what there is to say of it.
+func (p *Page) Item(term, text string) {
+	p.begun = false
+	p.b.WriteString(".TP\n.B " + quote(term) + "\n")
+	for i, paragraph := range strings.Split(strings.Trim(text, "\n"), "\n\n") {
+		if i > 0 {
+			p.b.WriteString(".IP\n")
+		}
+		p.lines(paragraph)
+	}
+}
+
+// Example adds lines as they are, without the indent that all have.
+func (p *Page) Example(text string) {
+	p.paragraph()
+	p.b.WriteString(".in +4n\n.EX\n")
+	for line := range strings.SplitSeq(dedent(text), "\n") {
+		p.line(line)
+	}
+	p.b.WriteString(".EE\n.in\n")
+}
+
+// String returns the page.
+func (p *Page) String() string { return p.b.String() }
+
+// lines adds the lines of a paragraph, which are filled anew.
+func (p *Page) lines(paragraph string) {
+	for line := range strings.SplitSeq(paragraph, "\n") {
+		p.line(strings.TrimSpace(line))
+	}
+}
+
+// line adds one line of text. One that begins like a request is kept from being one.
+func (p *Page) line(text string) {
+	text = escape(text)
+	if strings.HasPrefix(text, ".") || strings.HasPrefix(text, "'") {
+		text = `\&` + text
+	}
+	p.b.WriteString(text + "\n")
+}
+
+// escape makes text stand for itself, see groff_char(7).
+func escape(text string) string {
+	return strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`,
+		"…", "...", "↑", "up", "↓", "down", "←", "left", "→", "right").Replace(text)
+}
+
+// quote makes text one argument of a request.
+func quote(text string) string { return `"` + strings.ReplaceAll(escape(text), `"`, `\(dq`) + `"` }
+
+// dedent takes away the indent that all lines have.
+func dedent(text string) string {
+	lines := strings.Split(strings.Trim(text, "\n"), "\n")
+	least := -1
+	for _, line := range lines {
+		if n := len(line) - len(strings.TrimLeft(line, " ")); strings.TrimSpace(line) != "" && (least < 0 || n < least) {
+			least = n
+		}
+	}
+	for i, line := range lines {
+		lines[i] = strings.TrimRight(line[min(max(least, 0), len(line)):], " ")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Drift compares a page with the file of that name beside this package, which it writes
+// anew first where update is set. The error says what to do.
+func Drift(name string, page *Page, update bool) error {
+	_, source, _, ok := runtime.Caller(0)
+	if !ok {
+		return fmt.Errorf("where %s lies is not known", name)
+	}
+	path := filepath.Join(filepath.Dir(source), name)
+	if update {
+		return os.WriteFile(path, []byte(page.String()), 0o644) //nolint:gosec // everybody may read it
+	}
+	have, err := os.ReadFile(path) //nolint:gosec // a page of ours
+	if err != nil {
+		return fmt.Errorf("%w; write it with `make man`", err)
+	}
+	if string(have) != page.String() {
+		return fmt.Errorf("packaging/man/%s is not what its source says now: write it anew with `make man`", name)
+	}
+	return nil
+}
