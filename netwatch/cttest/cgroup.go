@@ -45,7 +45,7 @@ func cgroupOf(pid int) (string, error) {
 // initOf returns the process in a cgroup of the host that is process 1 of a pid
 // namespace.
 func (h *Host) initOf(cgroup string) (int, error) {
-	b, err := os.ReadFile(h.cgroup + cgroup + "/cgroup.procs") //nolint:gosec // the test says which
+	b, err := os.ReadFile(h.procsRoot() + cgroup + "/cgroup.procs") //nolint:gosec // the test says which
 	if err != nil {
 		return 0, err
 	}

@@ -3,7 +3,7 @@
 //
 // A [Host] is not a machine. It is a fresh network namespace (see package nstest)
 // with a mount namespace around it, in which /sys is that of the network namespace,
-// /sys/fs/cgroup a pure cgroup2, and /run is empty; and a cgroup of its own at the
+// /sys/fs/cgroup a pure cgroup2 (or v1 or both, see [Cgroups]), and /run is empty; and a cgroup of its own at the
 // top of the machine's cgroup2, which is the root of a cgroup namespace. So what
 // runs on it through [Host.Command] sees cgroup paths as on a machine of its own
 // (/lxc.payload.NAME), two hosts may have containers of the same names, and no

@@ -24,6 +24,7 @@ import (
 // use.
 type Host struct {
 	tb          testing.TB
+	cgroups     Cgroups
 	ns          *nstest.NS
 	dir         string   // for files of any kind; every uid may enter it
 	cgroup      string   // directory of its cgroup
@@ -46,28 +47,30 @@ type Host struct {
 const hostScript = `set -eu
 umount -l /sys
 mount -t sysfs sysfs /sys
-mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t tmpfs -o mode=755 tmpfs /run
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mkdir -p /run/lock /run/netns /run/cttest-proc
 mount -t proc proc /run/cttest-proc
-printf '0::/\n' >/run/cttest-cgroup
-mount --bind /run/cttest-cgroup /proc/1/cgroup
+` + mountScript + `mount --bind /run/cttest-cgroup /proc/1/cgroup
 printf 'root:100000:65536\n' >/run/cttest-subid
 for f in /etc/subuid /etc/subgid; do [ ! -e $f ] || mount --bind /run/cttest-subid $f; done
-mkdir /sys/fs/cgroup/init.scope
-echo $$ >/sys/fs/cgroup/init.scope/cgroup.procs
 echo ready
 read -r _ || exit 0
 `
 
-// NewHost makes a host without containers, with the loopback interface up. It and
-// all that was started on it go when the test ends.
+// NewHost makes a host without containers, with the loopback interface up and pure v2
+// cgroups. It and all that was started on it go when the test ends.
 func NewHost(tb testing.TB) *Host {
+	tb.Helper()
+	return NewHostWith(tb, V2)
+}
+
+// NewHostWith makes a host with other cgroups. Only LXC runs on one with others than v2.
+func NewHostWith(tb testing.TB, cgroups Cgroups) *Host {
 	tb.Helper()
 	requireTools(tb, "unshare", "util-linux", "nsenter", "util-linux", "mount", "mount", "find", "findutils",
 		"ip", "iproute2")
-	h := &Host{tb: tb, ns: nstest.New(tb)}
+	h := &Host{tb: tb, cgroups: cgroups, ns: nstest.New(tb)}
 	h.rootfs = sync.OnceValues(h.makeRootfs)
 	h.podmanImage = sync.OnceValue(h.importImage)
 	tb.Cleanup(func() {
@@ -94,7 +97,7 @@ func (h *Host) setUp() (err error) {
 		return err
 	}
 	h.cgroup = filepath.Join(top, filepath.Base(h.dir))
-	if h.reaper, err = startReaper(h.cgroup, h.dir); err != nil {
+	if h.reaper, err = startReaper(h.cgroups, h.cgroup, h.dir); err != nil {
 		return err
 	}
 	if err := os.Mkdir(h.cgroup, 0o755); err != nil { //nolint:gosec // as all cgroups
@@ -130,7 +133,8 @@ func (h *Host) startInit() error {
 	defer func() { _ = stdin.Close() }()
 
 	// The root of a cgroup namespace is the cgroup that its maker is in.
-	cmd := command("unshare", "--cgroup", "--", "/bin/sh", "-c", hostScript, "cttest-host")
+	cmd := command("/bin/sh", "-c", joinScript, "cttest-host", string(h.cgroups), filepath.Base(h.cgroup),
+		"unshare", "--cgroup", "--", "/bin/sh", "-c", hostScript, "cttest-host", string(h.cgroups))
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Unshareflags: unix.CLONE_NEWNS, // all mounts private, says os/exec
 		UseCgroupFD:  true, CgroupFD: int(cgroup.Fd()),

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// reaperScript removes the host with the cgroup $1 and the directory $2 once its
-// standard input ends. A cgroup is removed only when it and those below it are
+// reaperScript removes the host with the cgroup $1, the directory $2 and cgroups mounted as $3
+// says once its standard input ends. A cgroup is removed only when it and those below it are
 // empty, and processes that were killed take a while: the kernel tells that nobody
 // who is not in poll(2), so it asks again. Processes may hold mounts on the
 // directory, so this comes last, and is bound to one file system: what is still
@@ -27,7 +27,8 @@ while [ -d "$1" ] && [ $i -lt 3000 ]; do
 done
 [ ! -d "$1" ] || echo "cannot remove $1:" $(cat "$1/cgroup.events" "$1"/*/cgroup.procs)
 rm -rf --one-file-system -- "$2"
-`
+set -- "$3" "${1##*/}"
+` + leaveScript
 
 // reaper ends a host.
 type reaper struct {
@@ -36,8 +37,8 @@ type reaper struct {
 	output strings.Builder
 }
 
-func startReaper(cgroup, dir string) (*reaper, error) {
-	r := &reaper{cmd: command("/bin/sh", "-c", reaperScript, "cttest-reaper", cgroup, dir)}
+func startReaper(cgroups Cgroups, cgroup, dir string) (*reaper, error) {
+	r := &reaper{cmd: command("/bin/sh", "-c", reaperScript, "cttest-reaper", cgroup, dir, string(cgroups))}
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // away from the terminal's signals
 	r.cmd.Stdout, r.cmd.Stderr = &r.output, &r.output
 	r.cmd.WaitDelay = time.Second
