@@ -54,7 +54,7 @@ func TestSecrets(t *testing.T) {
 			}
 		}
 		// And these do have the event.
-		for _, place := range []string{"the signal", "the reply", "the journal"} {
+		for _, place := range []string{"the signal", "the reply", "the journal", "the state directory"} {
 			if strings.Count(places[place], "[redacted]") < 5 || !strings.Contains(places[place], "clear") {
 				t.Errorf("the event is not in %s: %q", place, places[place])
 			}
