@@ -29,7 +29,7 @@ func TestPurge(t *testing.T) {
 		// What useradd makes when it is first used, be there before.
 		s.shell("useradd -r before; userdel before")
 		before := s.run("/bin/sh", "-c", footprint)
-		s.run("dpkg", "--install", s.copyIn(deb(t, firstVersion)))
+		s.run("apt-get", "install", "-q", "-y", s.copyIn(deb(t, firstVersion))) // as README.md says
 		s.run("osctl-eventctl", "report", "probe", "id=101")
 		uid := s.run("id", "-u", "osctl-eventd")
 

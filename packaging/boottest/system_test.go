@@ -69,10 +69,8 @@ func boot(t *testing.T, kind bustest.Kind) *system {
 func install(t *testing.T, kind bustest.Kind) *system {
 	t.Helper()
 	s := boot(t, kind)
-	s.run("apt-get", "install", "-q", "-y", s.copyIn(deb(t, firstVersion)))
-	s.run("useradd", "-u", "2001", "user")
-	s.run("useradd", "-u", "2002", "-G", "osctl-eventd", "member")
-	s.run("useradd", "-u", "2003", "reporter")
+	s.run("dpkg", "--install", s.copyIn(deb(t, firstVersion)))
+	s.shell("useradd -u 2001 user; useradd -u 2002 -G osctl-eventd member; useradd -u 2003 reporter")
 	s.members = s.number(strings.Split(s.run("getent", "group", "osctl-eventd"), ":")[2])
 	return s
 }
