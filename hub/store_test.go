@@ -114,6 +114,9 @@ func TestLogFailsAndRecovers(t *testing.T) {
 	if err := h.tend(); !errors.Is(err, syscall.EIO) {
 		t.Errorf("tend: %v", err)
 	}
+	// The clock was set back meanwhile.
+	back := time.UnixMicro(7)
+	h.ring[500].Time = back
 	log.fails = nil
 	if err := h.tend(); err != nil {
 		t.Fatal(err)
@@ -124,8 +127,12 @@ func TestLogFailsAndRecovers(t *testing.T) {
 	if first, next := log.holds(); first != 1 || next != 1003 {
 		t.Errorf("the log holds %d to %d", first, next-1)
 	}
-	if got, want := reopened(t, log).Status(), h.Status(); got != want {
+	again := reopened(t, log)
+	if got, want := again.Status(), h.Status(); got != want {
 		t.Errorf("after a restart status is %+v, want %+v", got, want)
+	}
+	if got := again.ring[500]; !got.Time.Equal(back) || !again.ring[501].Time.Equal(h.ring[501].Time) {
+		t.Errorf("times are %v, %v", got.Time, again.ring[501].Time)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -173,4 +174,64 @@ func TestCommitsBesideRecovery(t *testing.T) {
 	if got := o.Status(); got.Last != want.Last || got.Epoch != want.Epoch {
 		t.Errorf("status is %+v, was %+v", got, want)
 	}
+}
+
+// A disk that cannot be written when the hub starts: what is on it is read, events go
+// on in memory in a new epoch, and all is written once it can be.
+func TestReadOnlyDisk(t *testing.T) {
+	dir := disk(t)
+	o := open(t, config(dir))
+	o.fill(t, 5)
+	want, epoch := o.texts(t), o.Status().Epoch
+	o.kill()
+	must(t, syscall.Mount("none", dir, "tmpfs", syscall.MS_REMOUNT|syscall.MS_RDONLY, "size=1m"))
+	o = open(t, config(dir))
+	o.fill(t, 1)
+	status := o.Status()
+	if got := o.texts(t); status.Durable || !strings.Contains(status.LogProblem, "read-only") || status.Epoch == epoch || len(got) != 6 || !slices.Equal(got[:5], want) {
+		t.Fatalf("status is %+v", status)
+	}
+	must(t, syscall.Mount("none", dir, "tmpfs", syscall.MS_REMOUNT, "size=1m"))
+	o.run()
+	eventually(t, "the log is written again", func() bool { return o.Status().Durable })
+	want, status = o.texts(t), o.Status()
+	o.kill()
+	o = open(t, config(dir))
+	if got := o.texts(t); !slices.Equal(got, want) || o.Status() != status {
+		t.Errorf("restored %d events, status is %+v", len(got), o.Status())
+	}
+}
+
+// A directory that can no longer be written costs nothing until the next segment.
+func TestPermissionLost(t *testing.T) {
+	dir := t.TempDir()
+	c := config(dir)
+	c.MaxEvents = 1024
+	o := open(t, c)
+	must(t, os.Chmod(dir, 0o700)) //nolint:gosec // a directory
+	asNobody(t, func() { o.fill(t, 255) })
+	if !o.Status().Durable {
+		t.Fatalf("status is %+v", o.Status())
+	}
+	asNobody(t, func() { o.fill(t, 10) })
+	if got := o.Status(); got.Durable || !strings.Contains(got.LogProblem, "permission denied") || got.Last != 265 {
+		t.Fatalf("status is %+v", got)
+	}
+	o.run()
+	eventually(t, "the log is written again", func() bool { return o.Status().Durable })
+	status := o.Status()
+	o.kill()
+	if got := open(t, c).Status(); got != status {
+		t.Errorf("status is %+v, was %+v", got, status)
+	}
+}
+
+// asNobody calls do on a thread that has the rights of nobody on files.
+func asNobody(t *testing.T, do func()) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	must(t, syscall.Setfsuid(65534))
+	defer func() { must(t, syscall.Setfsuid(0)) }()
+	do()
 }

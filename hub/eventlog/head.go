@@ -70,12 +70,18 @@ func decodeHead(b []byte) (h head, err error) {
 	return h, nil
 }
 
-// openHead opens and locks the head, and makes it where there is none.
+// openHead opens and locks the head, and makes it where there is none. Where it can be
+// read only, it returns it with the error.
 func openHead(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, headName), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600) //nolint:gosec // the path is the configured one
-	if err != nil {
-		return nil, err
+	path := filepath.Join(dir, headName)
+	f, problem := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600) //nolint:gosec // the path is the configured one
+	if problem != nil {
+		var err error
+		if f, err = os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0); err != nil { //nolint:gosec // likewise
+			return nil, problem
+		}
 	}
+	var err error
 	for {
 		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if !errors.Is(err, syscall.EINTR) {
@@ -83,7 +89,7 @@ func openHead(dir string) (*os.File, error) {
 		}
 	}
 	if err == nil {
-		return f, nil
+		return f, problem
 	}
 	_ = f.Close()
 	if errors.Is(err, syscall.EWOULDBLOCK) {

@@ -19,15 +19,15 @@ func (l *Log) Load(replay func(hub.Record) error) hub.Stored {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	old, found, headErr := head{}, false, error(nil)
-	problem := l.trouble
-	if problem == nil {
-		old, found, headErr = readHead(l.head)
-	}
 	r := reading{log: l, replay: replay}
-	if problem == nil {
-		problem = r.segments()
+	problem := l.trouble
+	l.unread = true
+	if l.head != nil {
+		old, found, headErr = readHead(l.head)
+		err := r.segments()
+		l.unread = err != nil
+		problem = errors.Join(problem, err)
 	}
-	l.unread = problem != nil
 	stored := hub.Stored{Epoch: old.epoch, Problem: problem}
 	if why := r.doubt(old, found, headErr); why != "" {
 		stored.Epoch = hub.NewEpoch()

@@ -49,7 +49,7 @@ type Log struct {
 	log    *slog.Logger
 
 	mu          sync.Mutex
-	trouble     error    // of opening
+	trouble     error    // of opening the head, which may be open for reading all the same
 	unread      bool     // there may be segments that could not be read
 	head        *os.File // nil: could not be opened
 	state       head
@@ -94,8 +94,7 @@ func Open(ctx context.Context, config Config) (*Log, error) {
 	again := time.NewTicker(patience / 50)
 	defer again.Stop()
 	for {
-		l.trouble = l.open()
-		if !errors.Is(l.trouble, ErrInUse) {
+		if !errors.Is(l.open(), ErrInUse) {
 			return l, nil
 		}
 		select {
@@ -108,19 +107,17 @@ func Open(ctx context.Context, config Config) (*Log, error) {
 
 // open opens the directory and the head, unless they are open.
 func (l *Log) open() error {
-	if l.head != nil && sameFile(l.head, filepath.Join(l.config.Dir, headName)) {
+	if l.head != nil && l.trouble == nil && sameFile(l.head, filepath.Join(l.config.Dir, headName)) {
 		return nil
 	}
 	if l.head != nil {
 		_ = l.head.Close()
 		l.head = nil
 	}
-	err := os.MkdirAll(l.config.Dir, 0o700)
-	if err != nil {
-		return err
+	if l.trouble = os.MkdirAll(l.config.Dir, 0o700); l.trouble == nil {
+		l.head, l.trouble = openHead(l.config.Dir)
 	}
-	l.head, err = openHead(l.config.Dir)
-	return err
+	return l.trouble
 }
 
 // sameFile reports whether a file that is open is the one at path.
@@ -232,7 +229,7 @@ func (l *Log) begin() error {
 	l.index++
 	s := &segment{index: l.index, size: segmentHeader, begin: segmentHeader}
 	path := s.path(l.config.Dir, pendingSuffix)
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600) //nolint:gosec // in the configured directory
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600) //nolint:gosec // in the configured directory
 	if err != nil {
 		return err
 	}

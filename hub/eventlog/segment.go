@@ -127,9 +127,7 @@ func listSegments(dir string) ([]*segment, error) {
 	for _, entry := range entries {
 		name := entry.Name()
 		if strings.HasSuffix(name, pendingSuffix) {
-			if err := os.Remove(filepath.Join(dir, name)); err != nil {
-				return nil, err
-			}
+			_ = os.Remove(filepath.Join(dir, name)) // else begin writes over it
 		}
 		digits, ok := strings.CutSuffix(name, segmentSuffix)
 		index, err := strconv.ParseUint(digits, 16, 64)
