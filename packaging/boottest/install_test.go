@@ -16,6 +16,9 @@ func TestInstalled(t *testing.T) {
 		if out := s.run("systemd-analyze", "verify", "--man=no", unit, "dbus-org.osctl.Eventd.service"); out != "" {
 			t.Errorf("systemd-analyze verify says\n%s", out)
 		}
+		for _, page := range regexp.MustCompile(`man:(\S+)\((\d)\)`).FindAllStringSubmatch(s.show("Documentation"), -1) {
+			s.run("test", "-s", "/usr/share/man/man"+page[2]+"/"+page[1]+"."+page[2]+".gz")
+		}
 		exposure(t, s)
 		// A bus may take nothing for 10 s before it is left.
 		if got := s.show("WatchdogUSec"); got != "30s" {
