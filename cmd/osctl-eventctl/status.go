@@ -157,7 +157,11 @@ func (s *status) write(out io.Writer) error {
 		row("Missing", "%s", line)
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Counters)) {
-		row("  "+strings.ReplaceAll(strings.Replace(name, eventsOf, "events of ", 1), "_", " "), "%d", s.Counters[name])
+		said := strings.ReplaceAll(name, "_", " ")
+		if typ, ok := strings.CutPrefix(name, eventsOf); ok {
+			said = "events of " + typ
+		}
+		row("  "+said, "%d", s.Counters[name])
 	}
 	return w.Flush()
 }

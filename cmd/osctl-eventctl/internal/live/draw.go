@@ -30,19 +30,18 @@ func (v *View) draw(s tcell.Screen) {
 	width, height := s.Size()
 	v.canvas.begin(width, height)
 	plain := tcell.StyleDefault
-	v.canvas.put(0, 0, fit(v.title(), width), plain.Bold(true))
+	v.canvas.put(0, 0, fit(v.title(), width), plain)
 
 	rows := max(height-firstRow-below, 0)
 	v.scroll(rows)
 	visible := v.table.shown[v.top:min(v.top+rows, len(v.table.shown))]
 	w := widths(v.Columns, v.table.shown, width-2)
 	x := 2
-	v.canvas.put(0, 1, fit("", width), plain.Reverse(true))
 	for i, title := range v.Columns {
 		if i == v.table.sortBy {
 			title += map[bool]string{false: " ↑", true: " ↓"}[v.table.reversed]
 		}
-		v.canvas.put(x, 1, fit(title, w[i]), plain.Reverse(true))
+		v.canvas.put(x, 1, fit(title, w[i]), plain.Bold(true))
 		x += w[i] + gap
 	}
 	for y, row := range visible {
@@ -83,7 +82,7 @@ func (v *View) drawRow(y, width int, row *entry, w []int) {
 	x := 2
 	for i, cell := range row.Cells {
 		tone := Plain
-		if i == v.ToneColumn {
+		if i == v.ToneColumn && row.Key != v.table.selected {
 			tone = v.Tone(cell)
 		}
 		v.canvas.put(x, y, fit(cell, w[i]), v.colour(style, tone))
