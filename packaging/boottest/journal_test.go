@@ -55,15 +55,21 @@ func TestJournal(t *testing.T) {
 }
 
 // TestJournalKilled wants everything that was answered to be in the journal, also when
-// the service is killed again and again.
+// the service is killed while journald has not taken it all.
 func TestJournalKilled(t *testing.T) {
 	s := install(t, bustest.Daemon)
 	s.useJournal()
 	l := s.startLoad()
+	queue := s.number(s.run("cat", "/proc/sys/net/unix/max_dgram_qlen"))
+	journald := strings.TrimSpace(s.run("pidof", "systemd-journald"))
 	for range 3 {
-		s.awaitMoreEvents()
+		s.run("kill", "-STOP", journald)
+		for range 2 + queue/100 { // more than there is room for
+			s.awaitMoreEvents()
+		}
 		pid := s.show("MainPID")
 		s.run("systemctl", "kill", "--signal=KILL", unit)
+		s.run("kill", "-CONT", journald)
 		s.awaitRestart(pid)
 	}
 	s.awaitMoreEvents()
