@@ -2,11 +2,15 @@ package owner
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/osctl/eventd/netwatch/nstest"
 )
 
 // noticed checks the owner of an nsid as Find has it without a walk: by what watches tell.
@@ -177,5 +181,30 @@ func TestCrowdAfterAll(t *testing.T) {
 	wants(t, f, 0, "lxc:0")
 	if len(f.known) != 50 {
 		t.Errorf("%d are known", len(f.known))
+	}
+}
+
+// TestWatchesOnCgroups makes and removes real cgroups, of which the kernel tells the parent's
+// watch alone: those on what is gone must be taken away.
+func TestWatchesOnCgroups(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	f := finderIn(t, ns, Config{Cgroup: root})
+	find(t, f, nobody)
+	for i := range 5 {
+		dir := filepath.Join(root, fmt.Sprintf("osctl/pool.tank/group.default/user.%d", i))
+		s := sleepIn(t, filepath.Join(dir, "ct.7/user-owned/lxc.payload.7"))
+		nsid := vethTo(t, ns, fmt.Sprintf("v%d", i), s.pid())
+		noticed(t, f, nsid, "tank:7")
+		s.stop()
+		f.Forget(nsid)
+		noticed(t, f, nobody, "") // which sees that the container has ended
+		removeCgroups(t, dir)
+		noticed(t, f, nobody, "")
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", f.watches.fd))
+	must(t, err)
+	// The root, osctl, its pool and group.
+	if n := strings.Count(string(text), "inotify wd:"); n != 4 || len(f.watches.nodes) != 4 {
+		t.Errorf("the kernel has %d watches, and we know of %d, want 4", n, len(f.watches.nodes))
 	}
 }
