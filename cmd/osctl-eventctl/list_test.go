@@ -109,4 +109,12 @@ func TestContainers(t *testing.T) {
 	if all := s.stdout.String(); !strings.Contains(all, "\x1b[32mrunning\x1b[0m") || strings.Contains(all, "\x1b[2J") || strings.Contains(all, "\u009b") {
 		t.Errorf("on a terminal: %q", all)
 	}
+	for _, variable := range []string{"NO_COLOR=1", "TERM=dumb"} {
+		s := onScreenWith(t, bus, variable, 80, 24, "containers")
+		s.untilText(t, "tank:10")
+		s.wait(t)
+		if all := s.stdout.String(); strings.Contains(all, "\x1b") {
+			t.Errorf("with %s: %q", variable, all)
+		}
+	}
 }

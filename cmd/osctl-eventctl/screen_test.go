@@ -31,11 +31,17 @@ func (c *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// onScreen starts the program on a pseudo-terminal of a size.
+// onScreen starts the program on a pseudo-terminal of a size, in colour.
 func onScreen(t testing.TB, bus *bustest.Bus, width, height int, args ...string) *screen {
 	t.Helper()
+	return onScreenWith(t, bus, "NO_COLOR=", width, height, args...)
+}
+
+// onScreenWith is onScreen with one more variable in the environment.
+func onScreenWith(t testing.TB, bus *bustest.Bus, variable string, width, height int, args ...string) *screen {
+	t.Helper()
 	s := &screen{running: &running{cmd: exec.Command(program(), args...)}, term: vt10x.New(vt10x.WithSize(width, height)), written: &counter{}}
-	s.cmd.Env = append(bus.Env(), "TERM=xterm-256color", "COLORTERM=", "LANG=C.UTF-8", "LC_ALL=C.UTF-8", "NO_COLOR=", "TZ=UTC")
+	s.cmd.Env = append(bus.Env(), "TERM=xterm-256color", "COLORTERM=", "LANG=C.UTF-8", "LC_ALL=C.UTF-8", "TZ=UTC", variable)
 	var err error
 	s.tty, err = pty.StartWithSize(s.cmd, &pty.Winsize{Rows: uint16(height), Cols: uint16(width)})
 	if err != nil {
