@@ -169,19 +169,35 @@ func (c *Container) textSize() int { return len(c.Pool) + len(c.ID) + len(c.Stat
 // Interfaces returns all veths on the host by ifindex, and the cursor that
 // belongs to exactly this snapshot.
 func (h *Hub) Interfaces() ([]Interface, string) {
+	rows, cursor := h.copyInterfaces()
+	slices.SortFunc(rows, func(a, b Interface) int { return cmp.Compare(a.Ifindex, b.Ifindex) })
+	return rows, cursor
+}
+
+// copyInterfaces takes the snapshot. It is sorted later, without the lock: that takes
+// several times as long as copying.
+func (h *Hub) copyInterfaces() ([]Interface, string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	rows := make([]Interface, 0, len(h.views.interfaces))
 	for _, row := range h.views.interfaces {
 		rows = append(rows, row)
 	}
-	slices.SortFunc(rows, func(a, b Interface) int { return cmp.Compare(a.Ifindex, b.Ifindex) })
 	return rows, FormatCursor(h.epoch, h.last())
 }
 
 // Containers returns the last reported state of all containers, ordered by pool
 // and id, and the cursor that belongs to exactly this snapshot.
 func (h *Hub) Containers() ([]Container, string) {
+	rows, cursor := h.copyContainers()
+	slices.SortFunc(rows, func(a, b Container) int {
+		return cmp.Or(cmp.Compare(a.Pool, b.Pool), cmp.Compare(a.ID, b.ID))
+	})
+	return rows, cursor
+}
+
+// copyContainers is for Containers what copyInterfaces is for Interfaces.
+func (h *Hub) copyContainers() ([]Container, string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	rows := make([]Container, 0, len(h.views.containers))
@@ -190,8 +206,5 @@ func (h *Hub) Containers() ([]Container, string) {
 			rows = append(rows, *row)
 		}
 	}
-	slices.SortFunc(rows, func(a, b Container) int {
-		return cmp.Or(cmp.Compare(a.Pool, b.Pool), cmp.Compare(a.ID, b.ID))
-	})
 	return rows, FormatCursor(h.epoch, h.last())
 }
