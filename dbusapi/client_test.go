@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -165,12 +166,16 @@ func TestExplain(t *testing.T) {
 		{context.DeadlineExceeded, "or the bus ADDRESS, does not answer"},
 		{&Error{Name: ErrShuttingDown}, "is shutting down"},
 		{&Error{Name: "org.freedesktop.DBus.Error.Spawn.ExecFailed", Message: "no such file"}, "could not be started: no such file"},
-		{fs.ErrNotExist, "is the bus running (systemctl status dbus)?"},
-		{syscall.ECONNREFUSED, "is the bus running (systemctl status dbus)?"},
-		{syscall.EACCES, "closed to you"},
+		{&net.OpError{Op: "dial", Err: syscall.ENOENT}, "is the bus running (systemctl status dbus)?"},
+		{&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, "is the bus running (systemctl status dbus)?"},
+		{&net.OpError{Op: "dial", Err: syscall.EACCES}, "closed to you"},
+		{errTurnedAway, "at once: it may be open to other users only"},
+		// Errors about a file of the caller have nothing to do with the bus.
+		{&fs.PathError{Op: "open", Path: "f", Err: syscall.ENOENT}, "call: open f: no such file or directory$"},
+		{&fs.PathError{Op: "open", Path: "f", Err: syscall.EACCES}, "call: open f: permission denied$"},
 		{errors.New("plain"), "plain"},
 	} {
-		if got := Explain(fmt.Errorf("call: %w", test.err), "ADDRESS"); !strings.Contains(got, test.part) {
+		if got := Explain(fmt.Errorf("call: %w", test.err), "ADDRESS"); !strings.Contains(got+"$", test.part) {
 			t.Errorf("%#v is explained as %q", test.err, got)
 		}
 	}

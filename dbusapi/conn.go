@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -82,6 +83,13 @@ type conn struct {
 	writer chan struct{} // closed when the writer has ended
 }
 
+var (
+	errBusClosed = errors.New("the bus closed the connection")
+	// errTurnedAway is what dbus-daemon has for users that its configuration does not
+	// allow to connect, like those of another session.
+	errTurnedAway = errors.New("the bus closed the connection at once")
+)
+
 // dialConn connects to a bus, authenticates and says Hello.
 func dialConn(ctx context.Context, address string, config connConfig) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
@@ -103,6 +111,9 @@ func dialConn(ctx context.Context, address string, config connConfig) (*conn, er
 	}()
 	if err := c.hello(ctx); err != nil {
 		c.close()
+		if errors.Is(err, errBusClosed) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+			err = errTurnedAway
+		}
 		return nil, fmt.Errorf("bus %s: %w", address, err)
 	}
 	return c, nil
@@ -321,7 +332,7 @@ func (t *transport) Read(p []byte) (int, error) {
 		m, err := c.readFrame()
 		if err != nil {
 			if errors.Is(err, io.EOF) {
-				err = errors.New("the bus closed the connection")
+				err = errBusClosed
 			}
 			c.fail(err)
 			return 0, err

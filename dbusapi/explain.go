@@ -5,23 +5,27 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"strings"
 	"syscall"
 )
 
 // Explain says in words for a person what an error of this package means and what to
-// do about it. The address is that of the bus, as the person gave it.
+// do about it; other errors it leaves as they are. The address is that of the bus, as the person gave it.
 func Explain(err error, address string) string {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return explainReply(e, address)
 	}
+	_, connecting := errors.AsType[*net.OpError](err)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("osctl-eventd, or the bus %s, does not answer: see whether they run (systemctl status osctl-eventd dbus)", address)
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+	case connecting && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)):
 		return err.Error() + ": is the bus running (systemctl status dbus)? Name another one with --bus"
-	case errors.Is(err, fs.ErrPermission):
+	case connecting && errors.Is(err, fs.ErrPermission):
 		return err.Error() + ": the socket of this bus is closed to you. Be root, or the user whose bus it is"
+	case errors.Is(err, errTurnedAway):
+		return err.Error() + ": it may be open to other users only. Be root, or the user whose bus it is"
 	}
 	return err.Error()
 }

@@ -41,23 +41,28 @@ type Update struct {
 // followWait is how long one WaitEvents call of Follow waits.
 const followWait = time.Minute
 
+// answerTime is how long after its time the answer to a call may come. A service that
+// takes longer counts as down.
+const answerTime = 10 * time.Second
+
 // Follow hands all events that pass the filter to handle, in order and each once,
 // until ctx is done or handle returns an error, which it returns. It survives
-// restarts of the service and of the bus: with the same epoch it goes on where it
-// was, with another one it says Gone. If the first call fails, or one is refused for a
-// reason that does not pass, it returns that error.
+// restarts of the service and of the bus, and a service that hangs: with the same epoch
+// it goes on where it was, with another one it says Gone. If the first call fails, or one
+// is refused for a reason that does not pass, it returns that error.
 func Follow(ctx context.Context, f Follower, handle func(Update) error) error {
-	return (&follow{Follower: f, handle: handle}).run(ctx)
+	return (&follow{Follower: f, handle: handle, patience: answerTime}).run(ctx)
 }
 
 // follow is the state of Follow, and of [Watch], over its connections.
 type follow struct {
 	Follower
-	handle  func(Update) error
-	started bool  // the service answered once
-	placed  bool  // a position was handed on
-	down    bool  // the last session failed
-	ended   error // handle wants no more
+	handle   func(Update) error
+	patience time.Duration // see answerTime
+	started  bool          // the service answered once
+	placed   bool          // a position was handed on
+	down     bool          // the last session failed
+	ended    error         // handle wants no more
 
 	list    func(context.Context, *Client) (listing, error) // of Watch; nil for Follow
 	refresh time.Duration                                   // list again after so long; 0 for never
@@ -121,7 +126,7 @@ func (f *follow) session(ctx context.Context) error {
 		} else if !f.due.IsZero() {
 			wait = min(wait, max(time.Until(f.due), time.Millisecond))
 		}
-		next, events, err := c.WaitEvents(ctx, f.Cursor, f.Filter, 0, wait)
+		next, events, err := f.pull(ctx, c, wait)
 		switch {
 		case err == nil:
 			err = f.advance(next, events)
@@ -133,6 +138,13 @@ func (f *follow) session(ctx context.Context) error {
 		}
 		wait = followWait
 	}
+}
+
+// pull waits for the next events.
+func (f *follow) pull(ctx context.Context, c *Client, wait time.Duration) (string, []*hub.Event, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait+f.patience)
+	defer cancel()
+	return c.WaitEvents(ctx, f.Cursor, f.Filter, 0, wait)
 }
 
 // answered notes that the service answered, and says so after it was away.
@@ -201,6 +213,8 @@ func (f *follow) gone(ctx context.Context, c *Client, cause error) error {
 	if f.Cursor == hub.CursorOldest {
 		return nil // it moved on in that moment: nothing is missing that was promised
 	}
+	ctx, cancel := context.WithTimeout(ctx, f.patience)
+	defer cancel()
 	lost := Update{Gone: cause}
 	var fresh *listing
 	if f.list == nil {

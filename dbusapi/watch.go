@@ -43,6 +43,7 @@ func Watch[Row any](ctx context.Context, w Watcher[Row], handle func(Watched[Row
 		Follower: Follower{Address: w.Address, Filter: w.Events, Cursor: w.Cursor},
 		handle:   func(u Update) error { return handle(Watched[Row]{Update: u}) },
 		refresh:  w.Refresh,
+		patience: answerTime,
 	}
 	f.list = func(ctx context.Context, c *Client) (listing, error) {
 		rows, cursor, err := w.List(c, ctx, w.Rows)
@@ -63,7 +64,9 @@ func (f *follow) relist(ctx context.Context, c *Client) error {
 	if f.due.IsZero() || time.Now().Before(f.due) || f.pending != nil {
 		return nil
 	}
-	l, err := f.list(ctx, c)
+	bounded, cancel := context.WithTimeout(ctx, f.patience)
+	defer cancel()
+	l, err := f.list(bounded, c)
 	if err != nil {
 		return err
 	}

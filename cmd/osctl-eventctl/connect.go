@@ -57,6 +57,9 @@ func (a *app) whatIsDown(err error) string {
 	if _, replied := errors.AsType[*dbusapi.Error](err); replied {
 		return "osctl-eventd went away"
 	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "osctl-eventd does not answer"
+	}
 	return fmt.Sprintf("the bus %s went away (%v)", a.bus, err)
 }
 
