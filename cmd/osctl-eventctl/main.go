@@ -23,6 +23,10 @@ const (
 	exitDegraded = 2 // status: the service runs, but not as it should
 	exitTimeout  = 3 // wait: not reached in time
 	exitLost     = 4 // monitor: events were lost on the way
+
+	// exitInterrupted is that of shells for SIGINT: whoever did not come to the end must
+	// not say that it was reached, reported or healthy.
+	exitInterrupted = 130
 )
 
 // exitError ends the program with a status of its own.
@@ -41,7 +45,8 @@ const promptly = 50 * time.Millisecond
 const orderly = time.Second
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	// NotifyContext is never stopped: to AfterFunc that would look like a signal.
+	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	app := &app{out: os.Stdout, err: os.Stderr}
 	context.AfterFunc(ctx, func() {
 		wait := promptly
@@ -50,9 +55,7 @@ func main() {
 		}
 		time.AfterFunc(wait, func() { os.Exit(app.interrupted()) })
 	})
-	code := run(ctx, app, os.Args[1:])
-	stop()
-	os.Exit(code)
+	os.Exit(run(ctx, app, os.Args[1:]))
 }
 
 // run is main without the process: it returns the exit status. When nobody reads its

@@ -55,7 +55,7 @@ func manualPage() *man.Page {
 		{"2", "status: the service runs with less than it should"},
 		{"3", "wait: not reached in time"},
 		{"4", "monitor: events were lost on the way"},
-		{"130", "wait: interrupted"},
+		{"130", "interrupted before it came to its end; not monitor and --watch, which end so"},
 	} {
 		p.Item(status[0], status[1])
 	}

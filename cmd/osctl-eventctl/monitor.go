@@ -22,8 +22,9 @@ longer keeps them, it says how many on stderr ("lost 12 events: ..."), goes on w
 oldest that is kept, and ends with status 4.
 
 With --cursor-file it goes on where the last run stopped, or with --since where there is
-no such file yet. The file is written after the events were written to stdout, whole and
-to the disk: after a crash some events may come twice, none is left out.
+no such file yet, or an empty one. The file is written after the events were written to
+stdout, whole and to the disk: after a crash some events may come twice, none is left
+out. While one run uses the file, another one is refused.
 
 Exit status: 0 if it ended as asked, also when interrupted; 1 on an error; 4 if events
 were lost. When nobody reads its output any more, it ends by SIGPIPE.`
@@ -53,6 +54,9 @@ func (a *app) monitor() *cobra.Command {
 		Example:           monitorExample,
 		ValidArgsFunction: a.completeTargets,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("lines") && flags.count == 0 {
+				return fmt.Errorf("-n 0: expected 1 to %d events", hub.MaxHistory)
+			}
 			s, err := a.newStream(&flags, args, time.Now())
 			if err != nil {
 				return err
@@ -135,12 +139,14 @@ func (s *stream) begin(flags *monitorFlags, now time.Time) error {
 	if flags.cursorFile == "" {
 		return nil
 	}
-	s.file = &cursorFile{path: flags.cursorFile}
-	kept, err := s.file.load()
-	if kept != "" {
-		s.cursor, s.since = kept, time.Time{}
+	var err error
+	if s.file, err = openCursorFile(flags.cursorFile); err != nil {
+		return err
 	}
-	return err
+	if s.file.kept != "" {
+		s.cursor, s.since = s.file.kept, time.Time{}
+	}
+	return nil
 }
 
 // newest asks for the cursor after the newest event there is.

@@ -3,11 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -149,64 +148,12 @@ func TestMonitorRange(t *testing.T) {
 		"--until oldest":             "nothing comes before that",
 		"--until other:1":            "from another epoch",
 		"-n -1":                      "-n -1: expected",
+		"-n 0":                       "-n 0: expected",
 		"--cursor-file /nowhere/x/y": "no such file or directory",
 	} {
 		if r := ctl(t, bus.Env(), append([]string{"monitor"}, strings.Fields(args)...)...); r.code != 1 || !strings.Contains(r.stderr, want) {
 			t.Errorf("%s: %+v, want %q", args, r, want)
 		}
-	}
-}
-
-// TestMonitorCursorFile goes on where the last run stopped, however it stopped.
-func TestMonitorCursorFile(t *testing.T) {
-	bus, d := served(t, "--history", "64")
-	client := d.Client(t)
-	file := filepath.Join(t.TempDir(), "cursor")
-	report(t, client, 10, "x")
-	next := func(wantCode int, want uint64, args ...string) {
-		t.Helper()
-		r := ctl(t, bus.Env(), append([]string{"monitor", "--json", "--no-follow", "--cursor-file", file}, args...)...)
-		events := parseEvents(t, r.stdout)
-		kept, err := os.ReadFile(file)
-		if err != nil || r.code != wantCode || uint64(len(events)) != want {
-			t.Fatalf("%d events, status %d, %s, %v; want %d and status %d", len(events), r.code, r.stderr, err, want, wantCode)
-		}
-		if want > 0 && string(kept) != events[want-1].Cursor+"\n" {
-			t.Errorf("kept %s after %s", kept, events[want-1].Cursor)
-		}
-	}
-	next(0, 10)
-	next(0, 0)
-	report(t, client, 5, "x")
-	next(0, 5)
-	next(0, 0, "--since", "oldest") // the file counts
-	// One that is killed at any time leaves nothing out.
-	m := start(t, bus, "monitor", "--json", "--cursor-file", file)
-	report(t, client, 20, "x")
-	m.line(t, &m.stdout, `"seq":35,`, nil)
-	_ = m.cmd.Process.Kill()
-	m.wait(t)
-	kept, err := os.ReadFile(file)
-	_, seq, bad := hub.ParseCursor(strings.TrimSpace(string(kept)))
-	if err != nil || bad != nil || seq < 15 || seq > 35 {
-		t.Errorf("kept %q", kept)
-	}
-	next(0, 35-seq)
-	// Too late: 100 more, of which 64 are kept.
-	report(t, client, 100, "x")
-	r := ctl(t, bus.Env(), "monitor", "--json", "--no-follow", "--cursor-file", file)
-	if len(parseEvents(t, r.stdout)) != 64 || r.code != exitLost || !strings.Contains(r.stderr, "lost 36 events: ") {
-		t.Errorf("%d events, status %d, %s", len(parseEvents(t, r.stdout)), r.code, r.stderr)
-	}
-	next(0, 0)
-	if names, err := filepath.Glob(file + "*"); err != nil || !slices.Equal(names, []string{file}) {
-		t.Errorf("beside the file are left %v, %v", names, err)
-	}
-	if err := os.WriteFile(file, []byte("nonsense"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if r := ctl(t, bus.Env(), "monitor", "--cursor-file", file); r.code != 1 || !strings.Contains(r.stderr, "is no cursor; remove it") {
-		t.Errorf("a file with something else: %+v", r)
 	}
 }
 
@@ -251,6 +198,31 @@ func TestInterrupted(t *testing.T) {
 	defer timer.Stop()
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("interrupted: %v", err)
+	}
+}
+
+// TestInterruptedBatch does not say that all was reported, while it waits for more.
+func TestInterruptedBatch(t *testing.T) {
+	bus, _ := served(t)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = errors.Join(read.Close(), write.Close()) }()
+	r := &running{cmd: exec.Command(program(), "report", "--batch", "-")}
+	r.cmd.Env, r.cmd.Stdin, r.cmd.Stdout, r.cmd.Stderr = bus.Env(), read, &r.stdout, &r.stderr
+	if err := r.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := write.WriteString(`{"type":"x"}` + "\n"); err != nil {
+		t.Fatal(err)
+	}
+	r.line(t, &r.stdout, "1", nil)
+	if err := r.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if code := r.wait(t); code != exitInterrupted {
+		t.Errorf("interrupted: status %d, %s", code, &r.stderr)
 	}
 }
 

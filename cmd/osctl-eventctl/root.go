@@ -13,16 +13,20 @@ import (
 type app struct {
 	bus      string // as given
 	out, err *os.File
+	endless  atomic.Bool // to interrupt it is how it ends
 	lost     atomic.Bool // events were lost on the way
 	live     atomic.Bool // the terminal is to be given back at the end
 }
 
 // interrupted is the exit status when the user ended the program.
 func (a *app) interrupted() int {
-	if a.lost.Load() {
+	switch {
+	case a.lost.Load():
 		return exitLost
+	case a.endless.Load():
+		return 0
 	}
-	return 0
+	return exitInterrupted
 }
 
 func (a *app) root() *cobra.Command {

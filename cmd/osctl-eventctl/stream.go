@@ -36,6 +36,7 @@ type stream struct {
 
 // run shows events until there is nothing more to show, or ctx is done.
 func (s *stream) run(ctx context.Context) error {
+	s.app.endless.Store(true)
 	defer watchHangup(s.app.out)()
 	if !s.until.IsZero() && !s.finite {
 		if err := s.followUntil(ctx); err != nil {

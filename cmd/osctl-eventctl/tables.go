@@ -118,6 +118,7 @@ func watchList[Row any](ctx context.Context, a *app, t *tableOf[Row], filter hub
 			return err
 		}
 	}
+	a.endless.Store(true)
 	view := live.New(live.Config{
 		Title: t.title, Columns: t.columns, ToneColumn: t.state, Tone: toneOf, Colour: colourful(a.out),
 	})

@@ -27,10 +27,6 @@ starting, running, stopping, stopped, aborting, freezing, frozen, thawed and err
 Exit status: 0 if it was reached; 3 if not within --timeout; 1 on an error; 130 when
 interrupted.`
 
-// exitInterrupted is the status of wait on SIGINT and SIGTERM: 0 would say that it was
-// reached. It is that of shells for SIGINT.
-const exitInterrupted = 130
-
 func (a *app) wait() *cobra.Command {
 	var timeout time.Duration
 	cmd := &cobra.Command{

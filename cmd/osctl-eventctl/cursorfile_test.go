@@ -1,0 +1,166 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/osctl/eventd/hub"
+)
+
+// TestCursorFile is about what else may be where the file is said to be.
+func TestCursorFile(t *testing.T) {
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	text := func(name string) string {
+		data, err := os.ReadFile(path(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	for name, do := range map[string]func(string) error{
+		"pipe":      func(p string) error { return unix.Mkfifo(p, 0o600) },
+		"directory": func(p string) error { return os.Mkdir(p, 0o700) },
+		"device":    func(p string) error { return unix.Mknod(p, unix.S_IFCHR|0o600, 1<<8|3) }, // as /dev/null
+		"to pipe":   func(p string) error { return os.Symlink("pipe", p) },
+	} {
+		if err := do(path(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"pipe", "directory", "device", "to pipe"} {
+		if _, err := openCursorFile(path(name)); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+			t.Errorf("a %s is taken for a cursor file: %v", name, err)
+		}
+	}
+	if err := os.WriteFile(path("file"), []byte("e:1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path("file.new"), []byte("of a run that was killed"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("file", path("link")); err != nil {
+		t.Fatal(err)
+	}
+	f, err := openCursorFile(path("link"))
+	if err != nil || f.kept != "e:1" {
+		t.Fatal(f, err)
+	}
+	for _, cursor := range []string{"e:2", "e:3"} {
+		if _, err := openCursorFile(path("file")); err == nil || !strings.Contains(err.Error(), "another run uses it") {
+			t.Errorf("a file that is used: %v", err)
+		}
+		if err := f.save(cursor); err != nil || text("file") != cursor+"\n" {
+			t.Errorf("%s is kept as %q, %v", cursor, text("file"), err)
+		}
+	}
+	if err := f.file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if f, err = openCursorFile(path("file")); err != nil || f.kept != "e:3" {
+		t.Error("after the run that used it:", f, err)
+	}
+	info, err := os.Lstat(path("file"))
+	if err != nil || info.Mode() != 0o600 {
+		t.Error("the file's mode is now", info.Mode(), err)
+	}
+	if info, err := os.Lstat(path("link")); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Error("the link is now", info.Mode(), err)
+	}
+}
+
+// TestMonitorCursorFile goes on where the last run stopped, however it stopped.
+func TestMonitorCursorFile(t *testing.T) {
+	bus, d := served(t, "--history", "64")
+	client := d.Client(t)
+	file := filepath.Join(t.TempDir(), "cursor")
+	report(t, client, 10, "x")
+	next := func(wantCode int, want uint64, args ...string) {
+		t.Helper()
+		r := ctl(t, bus.Env(), append([]string{"monitor", "--json", "--no-follow", "--cursor-file", file}, args...)...)
+		events := parseEvents(t, r.stdout)
+		kept, err := os.ReadFile(file)
+		if err != nil || r.code != wantCode || uint64(len(events)) != want {
+			t.Fatalf("%d events, status %d, %s, %v; want %d and status %d", len(events), r.code, r.stderr, err, want, wantCode)
+		}
+		if want > 0 && string(kept) != events[want-1].Cursor+"\n" {
+			t.Errorf("kept %s after %s", kept, events[want-1].Cursor)
+		}
+	}
+	next(0, 10)
+	next(0, 0)
+	report(t, client, 5, "x")
+	next(0, 5)
+	next(0, 0, "--since", "oldest") // the file counts
+	// One that is killed at any time leaves nothing out.
+	m := start(t, bus, "monitor", "--json", "--cursor-file", file)
+	report(t, client, 20, "x")
+	m.line(t, &m.stdout, `"seq":35,`, nil)
+	_ = m.cmd.Process.Kill()
+	m.wait(t)
+	kept, err := os.ReadFile(file)
+	_, seq, bad := hub.ParseCursor(strings.TrimSpace(string(kept)))
+	if err != nil || bad != nil || seq < 15 || seq > 35 {
+		t.Errorf("kept %q", kept)
+	}
+	next(0, 35-seq)
+	// Too late: 100 more, of which 64 are kept.
+	report(t, client, 100, "x")
+	r := ctl(t, bus.Env(), "monitor", "--json", "--no-follow", "--cursor-file", file)
+	if len(parseEvents(t, r.stdout)) != 64 || r.code != exitLost || !strings.Contains(r.stderr, "lost 36 events: ") {
+		t.Errorf("%d events, status %d, %s", len(parseEvents(t, r.stdout)), r.code, r.stderr)
+	}
+	next(0, 0)
+	if names, err := filepath.Glob(file + "*"); err != nil || !slices.Equal(names, []string{file}) {
+		t.Errorf("beside the file are left %v, %v", names, err)
+	}
+	if err := os.WriteFile(file, []byte("nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := ctl(t, bus.Env(), "monitor", "--cursor-file", file); r.code != 1 || !strings.Contains(r.stderr, "is no cursor; remove it") {
+		t.Errorf("a file with something else: %+v", r)
+	}
+}
+
+// TestCursorFileKilled kills a monitor at any time while events pour in: the cursor that
+// it leaves is never ahead of what it wrote.
+func TestCursorFileKilled(t *testing.T) {
+	bus, d := served(t)
+	client := d.Client(t)
+	file := filepath.Join(t.TempDir(), "cursor")
+	last := uint64(0)
+	for i := range 10 {
+		m := start(t, bus, "monitor", "--json", "--since", "oldest", "--cursor-file", file)
+		timer := time.AfterFunc(time.Duration(10+5*i)*time.Millisecond, func() { _ = m.cmd.Process.Kill() })
+		for range 20 {
+			report(t, client, 50, "x")
+		}
+		m.wait(t)
+		timer.Stop()
+		written := m.stdout.String()
+		written = written[:strings.LastIndex(written, "\n")+1]
+		for _, e := range parseEvents(t, written) {
+			if e.Seq > last+1 {
+				t.Fatalf("run %d: event %d after %d", i, e.Seq, last)
+			}
+			last = max(last, e.Seq)
+		}
+		kept, err := os.ReadFile(file)
+		if os.IsNotExist(err) || err == nil && len(kept) == 0 {
+			continue // it was killed before
+		}
+		_, seq, bad := hub.ParseCursor(strings.TrimSpace(string(kept)))
+		if err != nil || bad != nil || seq > last {
+			t.Fatalf("run %d: kept %q, written up to %d", i, kept, last)
+		}
+	}
+	if last == 0 {
+		t.Error("no run wrote anything")
+	}
+}
