@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math"
 	"slices"
@@ -37,16 +39,25 @@ func parseAssignments(args []string) (hub.Options, error) {
 // fromJSON turns JSON into a value: whole numbers become x (or t), others d, a list of
 // strings as, any other list av, an object a{sv}.
 func fromJSON(text string) (hub.Value, error) {
-	d := json.NewDecoder(strings.NewReader(text))
-	d.UseNumber()
 	var v any
-	if err := d.Decode(&v); err != nil {
-		return hub.Value{}, fmt.Errorf("not JSON: %w", err)
-	}
-	if d.More() {
-		return hub.Value{}, errors.New("not JSON: more than one value")
+	if err := decodeJSON([]byte(text), &v); err != nil {
+		return hub.Value{}, err
 	}
 	return toValue(v)
+}
+
+// decodeJSON decodes text that is one JSON value, and nothing after it.
+func decodeJSON(text []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	if err := d.Decode(v); err != nil {
+		return fmt.Errorf("not JSON: %w", err)
+	}
+	end := d.InputOffset()
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("not JSON: there is more after the end of it: %.20q", text[end:])
+	}
+	return nil
 }
 
 func toValue(v any) (hub.Value, error) {
@@ -82,7 +93,7 @@ func toNumber(n json.Number) (hub.Value, error) {
 	}
 	f, err := n.Float64()
 	if err != nil {
-		return hub.Value{}, fmt.Errorf("number %s: %w", n, err)
+		return hub.Value{}, fmt.Errorf("number %s is beyond what a double can hold", n)
 	}
 	return hub.Number(hub.KindDouble, math.Float64bits(f)), nil
 }

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/osctl/eventd/dbusapi"
 	"github.com/osctl/eventd/hub"
@@ -146,21 +147,26 @@ func (b *batchRun) refused(err error) error {
 	return fmt.Errorf("lines %d to %d: whether they were taken is not known: %w", b.lines[0], b.line, err)
 }
 
+// batchForm says how a line of a batch is to be.
+const batchForm = `expected {"type": "TYPE", "opts": {...}}`
+
 // parseReport reads one line of a batch.
 func parseReport(text []byte) (dbusapi.Report, error) {
 	var line struct {
 		Type *string
 		Opts map[string]any
 	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	switch err := d.Decode(&line); {
+	err := decodeJSON(text, &line)
+	wrong, mismatched := errors.AsType[*json.UnmarshalTypeError](err)
+	switch {
+	case mismatched && wrong.Field == "":
+		return dbusapi.Report{}, fmt.Errorf("got a JSON %s, "+batchForm, wrong.Value)
+	case mismatched:
+		return dbusapi.Report{}, fmt.Errorf("%s is a JSON %s, "+batchForm, strings.ToLower(wrong.Field), wrong.Value)
 	case err != nil:
-		return dbusapi.Report{}, fmt.Errorf("not a JSON object with type and opts: %w", err)
-	case d.More():
-		return dbusapi.Report{}, errors.New("more than one JSON object: expected one a line")
+		return dbusapi.Report{}, fmt.Errorf("%w, "+batchForm, err)
 	case line.Type == nil:
-		return dbusapi.Report{}, errors.New(`there is no type: expected {"type": TYPE, "opts": {...}}`)
+		return dbusapi.Report{}, errors.New("there is no type, " + batchForm)
 	}
 	report := dbusapi.Report{Type: *line.Type}
 	for _, name := range slices.Sorted(maps.Keys(line.Opts)) {

@@ -42,9 +42,13 @@ func TestReportBatch(t *testing.T) {
 		t.Errorf("it came back as %+v", again[0])
 	}
 	for name, test := range map[string]struct{ in, want string }{
-		"not JSON":          {batchLines(2) + "nonsense\n", "line 3: not a JSON object"},
+		"not JSON":          {batchLines(2) + "nonsense\n", `line 3: not JSON: invalid character 'o' in literal null (expecting 'u'), expected {"type": "TYPE", "opts": {...}}`},
 		"no type":           {`{"opts":{}}`, "line 1: there is no type"},
-		"two on a line":     {`{"type":"x"} {"type":"x"}`, "line 1: more than one"},
+		"two on a line":     {`{"type":"x"} {"type":"x"}`, `line 1: not JSON: there is more after the end of it: " {\"type\":\"x\"}", expected`},
+		"a brace too many":  {`{"type":"x"}}`, `line 1: not JSON: there is more after the end of it: "}", expected`},
+		"a list":            {`[1]`, `line 1: got a JSON array, expected {"type"`},
+		"a list of options": {`{"type":"x","opts":[1]}`, `line 1: opts is a JSON array, expected {"type"`},
+		"type is a number":  {`{"type":1}`, `line 1: type is a JSON number, expected {"type"`},
 		"null":              {`{"type":"x","opts":{"a":null}}`, `line 1: option "a": D-Bus has no null`},
 		"bad event":         {batchLines(3) + "\n" + `{"type":"state","opts":{"pool":"tank"}}` + "\n", `line 5: event of type "state", option "id": got nothing`},
 		"bad name":          {`{"type":"x","opts":{"A":"b"}}`, `line 1: event of type "x", option "A"`},

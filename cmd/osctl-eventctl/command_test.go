@@ -41,7 +41,8 @@ func TestTroubles(t *testing.T) {
 		{"bad bus", []string{"--bus", "nowhere", "status"}, `bus "nowhere": expected system, session`},
 		{"bad argument", []string{"report", "state", "pool"}, `argument "pool": expected KEY=TEXT`},
 		{"no type", []string{"report"}, "which event?"},
-		{"unknown command", []string{"monitr"}, `unknown command "monitr"`},
+		{"unknown command", []string{"monitr"}, "unknown command \"monitr\" for \"osctl-eventctl\"\n\nDid you mean this?\n  monitor\n"},
+		{"argument of status", []string{"status", "x"}, `argument "x": status takes flags alone`},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

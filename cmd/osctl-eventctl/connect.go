@@ -66,7 +66,7 @@ func (a *app) whatIsDown(err error) string {
 // say tells the person at the terminal something that is not the answer. Lines stay
 // lines; whatever else would move a terminal's cursor is escaped.
 func (a *app) say(format string, args ...any) {
-	lines := strings.Split(fmt.Sprintf(format, args...), "\n")
+	lines := strings.Split(strings.ReplaceAll(fmt.Sprintf(format, args...), "\t", "  "), "\n")
 	for i := range lines {
 		lines[i] = printable(lines[i])
 	}

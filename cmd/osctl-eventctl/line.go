@@ -1,9 +1,10 @@
 package main
 
 import (
-	"fmt"
 	"strings"
 	"time"
+
+	"github.com/rivo/uniseg"
 
 	"github.com/osctl/eventd/hub"
 )
@@ -27,9 +28,9 @@ func (l *liner) append(b []byte, e *hub.Event) []byte {
 		what += " " + e.Action
 	}
 	b = append(b, "  "...)
-	b = paint(b, l.colour, inkOf(e.Action), fmt.Sprintf("%-18s", printable(what)))
+	b = paint(b, l.colour, inkOf(e.Action), padded(printable(what), 18))
 	b = append(b, ' ')
-	b = paint(b, l.colour, inkBold, fmt.Sprintf("%-14s", printable(container(e.Pool, e.ID))))
+	b = paint(b, l.colour, inkBold, padded(printable(container(e.Pool, e.ID)), 14))
 	detail, shown := describe(e)
 	if detail != "" {
 		b = append(append(b, "  "...), printable(detail)...)
@@ -45,6 +46,11 @@ func (l *liner) append(b []byte, e *hub.Event) []byte {
 		b = paint(b, l.colour, inkFaint, "from "+printable(e.Source))
 	}
 	return b
+}
+
+// padded makes text at least so many cells of a terminal wide.
+func padded(text string, width int) string {
+	return text + strings.Repeat(" ", max(width-uniseg.StringWidth(text), 0))
 }
 
 // container returns POOL:ID, or what there is of it.

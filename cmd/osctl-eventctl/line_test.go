@@ -49,6 +49,11 @@ func TestLine(t *testing.T) {
 			"10:11:12.345  state running      tank:101        init_pid=42  from osctld.service",
 		},
 		{
+			"wide characters",
+			event(t, hub.TypeState, "uid:0", opt("pool", "槽"), opt("id", "é"), opt("state", "running")),
+			"10:11:12.345  state running      槽:é            from uid:0",
+		},
+		{
 			"open type, hostile text",
 			event(t, "backup", "uid:0", opt("id", "x\x1b[2J"), opt("note", "a b"), opt("empty", ""), opt("plain", "c")),
 			`10:11:12.345  backup             x\x1b[2J        note="a b"  empty=""  plain=c  from uid:0`,
@@ -97,7 +102,7 @@ func TestTypedAssignments(t *testing.T) {
 			t.Errorf("%s: %s of type %s", text, v.AppendJSON(nil), v.Type())
 		}
 	}
-	for _, bad := range []string{"", "x", "null", "[null]", "1 2", "1e999", "{"} {
+	for _, bad := range []string{"", "x", "null", "[null]", "1 2", "1e999", "{", "1]", "{}}"} {
 		if _, err := parseAssignments([]string{"key:=" + bad}); err == nil || !strings.Contains(err.Error(), "key:=") {
 			t.Errorf("%q: %v", bad, err)
 		}

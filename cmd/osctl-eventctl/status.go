@@ -38,7 +38,7 @@ func (a *app) status() *cobra.Command {
 		Example: `  osctl-eventctl status
   osctl-eventctl status --json | jq .counters
   osctl-eventctl status --metrics > /var/lib/prometheus/node-exporter/osctl-eventd.prom`,
-		Args:              cobra.NoArgs,
+		Args:              noArguments,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.askStatus(cmd.Context())
@@ -67,6 +67,14 @@ func (a *app) status() *cobra.Command {
 	return cmd
 }
 
+// noArguments refuses arguments. [cobra.NoArgs] takes them for unknown commands.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("argument %q: %s takes flags alone", args[0], cmd.Name())
+	}
+	return nil
+}
+
 // status is how the service is, as --json prints it.
 type status struct {
 	Running    bool              `json:"running"`
@@ -74,7 +82,7 @@ type status struct {
 	Error      string            `json:"error,omitempty"` // why it does not answer
 	Bus        string            `json:"bus"`
 	Version    string            `json:"version"`
-	StartTime  time.Time         `json:"start_time"`
+	StartTime  time.Time         `json:"start_time,omitzero"`
 	Durable    bool              `json:"durable"`
 	LogProblem string            `json:"log_problem"`
 	Epoch      string            `json:"epoch"`
@@ -143,7 +151,7 @@ func (s *status) write(out io.Writer) error {
 	case s.Durable:
 		row("Durable", "yes")
 	default:
-		row("Durable", "no: they are in memory only, and lost when the service ends")
+		row("Durable", "no: events are in memory only, and lost when the service ends")
 	}
 	if s.Last < s.Oldest {
 		row("Events", "%d so far, none kept", s.Last)

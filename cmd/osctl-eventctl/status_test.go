@@ -24,6 +24,9 @@ func TestStatusJSON(t *testing.T) {
 	if s, code := ask(); s.Running || code != exitFailure || !strings.Contains(s.Error, "not running") {
 		t.Errorf("without a service: %+v, status %d", s, code)
 	}
+	if r := ctl(t, bus.Env(), "status", "--json"); strings.Contains(r.stdout, "start_time") {
+		t.Errorf("a service that does not run has a time of its start: %s", r.stdout)
+	}
 	d := startDaemon(t, bus)
 	report(t, d.Client(t), 3, "x")
 	s, code := ask()
@@ -58,6 +61,9 @@ func TestMetrics(t *testing.T) {
 	r := ctl(t, bus.Env(), "status", "--metrics")
 	if samples := parseMetrics(t, r.stdout); r.code != exitFailure || len(samples) != 1 || samples["osctl_eventd_up"] != "0" {
 		t.Errorf("without a service: %+v", r)
+	}
+	if r := ctl(t, bus.Env(), "status", "--json"); strings.Contains(r.stdout, "start_time") {
+		t.Errorf("a service that does not run has a time of its start: %s", r.stdout)
 	}
 	d := startDaemon(t, bus)
 	report(t, d.Client(t), 3, "x")
