@@ -1,79 +1,37 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/osctl/eventd/cmd/internal/daemontest"
 	"github.com/osctl/eventd/dbusapi"
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// patience is how long a test waits for what must come. It is no measure of speed.
-const patience = 30 * time.Second
+const patience = daemontest.Patience
 
 // programs is the directory with both programs, built once.
 var programs string //nolint:gochecknoglobals // set by TestMain alone
 
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "osctl-eventd-test-")
-	if err == nil {
-		build := exec.Command("go", "build", "-o", dir, "../osctl-eventd", "../osctl-eventctl")
-		build.Stderr = os.Stderr
-		err = build.Run()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "build the programs:", err)
-		os.Exit(1)
-	}
-	programs = dir
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		_ = os.RemoveAll(dir)
-		os.Exit(code)
-	}))
-}
+func TestMain(m *testing.M) { daemontest.Main(m, &programs) }
 
-// daemonProcess is a daemon that runs as a process of its own.
+type lockedBuffer = daemontest.Output
+
+// daemonProcess is a daemon that runs as a process of its own, in a network namespace or
+// on a host of containers.
 type daemonProcess struct {
 	cmd     *exec.Cmd
 	address string // of the bus
 	stderr  *lockedBuffer
 	ended   chan struct{}
-	err     error // after ended
+	err     error // after ended, of one on a host of containers
 }
 
-// lockedBuffer is a buffer that one goroutine writes and others read.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
-// startDaemon starts a daemon in a namespace, on the bus at an address or, for "",
-// on a private one. It returns when the service answers; the daemon ends with the test.
-// Without further flags it keeps no state.
+// startDaemon is [daemontest.Start] with the programs of this package.
 func startDaemon(t testing.TB, ns *nstest.NS, address string, env []string, flags ...string) *daemonProcess {
 	t.Helper()
 	d := launchDaemon(t, ns, address, env, flags...)
@@ -81,90 +39,33 @@ func startDaemon(t testing.TB, ns *nstest.NS, address string, env []string, flag
 	return d
 }
 
-// launchDaemon is startDaemon that does not wait for the service.
+// launchDaemon is [daemontest.Launch] with the programs of this package.
 func launchDaemon(t testing.TB, ns *nstest.NS, address string, env []string, flags ...string) *daemonProcess {
 	t.Helper()
-	d := &daemonProcess{address: address, stderr: &lockedBuffer{}, ended: make(chan struct{})}
-	bus := address
-	if bus == "" {
-		bus = busPrivate
-	}
-	d.cmd = exec.Command(filepath.Join(programs, "osctl-eventd"), append([]string{"--bus", bus, "--state-dir", stateNone}, flags...)...)
-	d.cmd.Env = append(os.Environ(), env...)
-	d.cmd.Stderr = d.stderr
-	stdout, err := d.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := ns.Start(d.cmd); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = d.cmd.Process.Kill()
-		<-d.ended
-		if t.Failed() {
-			t.Logf("the daemon said:\n%s", d.stderr)
-		}
-	})
-	line, err := "", error(nil)
-	if address == "" {
-		line, err = bufio.NewReader(stdout).ReadString('\n')
-		d.address = strings.TrimSpace(line)
-	}
-	go func() {
-		defer close(d.ended)
-		d.err = d.cmd.Wait()
-	}()
-	if err != nil {
-		t.Fatalf("the daemon printed no address: %v", err)
-	}
-	return d
+	d := daemontest.Launch(t, programs, ns, address, env, flags...)
+	return &daemonProcess{cmd: d.Cmd, address: d.Address, stderr: d.Stderr, ended: d.Ended}
+}
+
+func (d *daemonProcess) process() *daemontest.Daemon {
+	return &daemontest.Daemon{Cmd: d.cmd, Address: d.address, Stderr: d.stderr, Ended: d.ended}
 }
 
 // waitForService waits until the service answers on the bus.
 func (d *daemonProcess) waitForService(t testing.TB) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	for {
-		client, err := dbusapi.Dial(ctx, d.address)
-		if err == nil {
-			_, err = client.Properties(ctx)
-			client.Close()
-			if err == nil {
-				return
-			}
-		}
-		select {
-		case <-d.ended:
-			t.Fatalf("the daemon ended: %v\n%s", d.err, d.stderr)
-		case <-ctx.Done():
-			t.Fatalf("the service does not answer: %v\n%s", err, d.stderr)
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
+	d.process().WaitForService(t)
 }
 
 // client connects to the daemon's bus.
 func (d *daemonProcess) client(t testing.TB) *dbusapi.Client {
 	t.Helper()
-	client, err := dbusapi.Dial(t.Context(), d.address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(client.Close)
-	return client
+	return d.process().Client(t)
 }
 
 // wait waits until the daemon has ended and returns its exit status, -1 for a signal.
 func (d *daemonProcess) wait(t testing.TB) int {
 	t.Helper()
-	select {
-	case <-d.ended:
-	case <-time.After(patience):
-		t.Fatalf("the daemon does not end\n%s", d.stderr)
-	}
-	return d.cmd.ProcessState.ExitCode()
+	return d.process().Wait(t)
 }
 
 // collect pulls events that pass the filter, from the oldest on, until there are n.

@@ -72,13 +72,20 @@ type Daemon struct {
 	Address string  // of the bus
 	Stderr  *Output // what it logged
 	Ended   chan struct{}
-	Err     error // after Ended
 }
 
 // Start starts the daemon of a directory that [Main] filled, in a namespace, on the bus
 // at an address or, for "", on a private one. It keeps events in memory unless args say
 // otherwise. It returns when the service answers; the daemon ends with the test.
 func Start(t testing.TB, dir string, ns *nstest.NS, address string, env []string, args ...string) *Daemon {
+	t.Helper()
+	d := Launch(t, dir, ns, address, env, args...)
+	d.WaitForService(t)
+	return d
+}
+
+// Launch is [Start] that does not wait for the service.
+func Launch(t testing.TB, dir string, ns *nstest.NS, address string, env []string, args ...string) *Daemon {
 	t.Helper()
 	d := &Daemon{Address: address, Stderr: &Output{}, Ended: make(chan struct{})}
 	bus := address
@@ -108,12 +115,11 @@ func Start(t testing.TB, dir string, ns *nstest.NS, address string, env []string
 	}
 	go func() {
 		defer close(d.Ended)
-		d.Err = d.Cmd.Wait()
+		_ = d.Cmd.Wait() // Cmd.ProcessState tells how it ended
 	}()
 	if err != nil {
 		t.Fatalf("the daemon printed no address: %v", err)
 	}
-	d.WaitForService(t)
 	return d
 }
 
@@ -133,7 +139,7 @@ func (d *Daemon) WaitForService(t testing.TB) {
 		}
 		select {
 		case <-d.Ended:
-			t.Fatalf("the daemon ended: %v\n%s", d.Err, d.Stderr)
+			t.Fatalf("the daemon ended: %v\n%s", d.Cmd.ProcessState, d.Stderr)
 		case <-ctx.Done():
 			t.Fatalf("the service does not answer: %v\n%s", err, d.Stderr)
 		case <-time.After(10 * time.Millisecond):
