@@ -24,19 +24,57 @@ type journalField struct{ name, value string }
 // journalConn sends entries to journald. It is not go-systemd's journal.Send, as that
 // cannot be interrupted: a journald that hangs would keep us from stopping.
 type journalConn struct {
-	sock *net.UnixConn
-	to   *net.UnixAddr
-	buf  []byte
+	sock      *net.UnixConn
+	path      string
+	connected bool
+	buf       []byte
 }
 
 // openJournal makes the socket. Whether journald is there shows when something is sent.
 func openJournal(path string) (*journalConn, error) {
-	// Without a name of its own, and not connected: a connection would end with journald.
+	// Not net.DialUnix: it wants journald to be there, and its result cannot be connected anew.
 	sock, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram"})
 	if err != nil {
 		return nil, fmt.Errorf("socket for the journal: %w", err)
 	}
-	return &journalConn{sock: sock, to: &net.UnixAddr{Name: path, Net: "unixgram"}}, nil
+	return &journalConn{sock: sock, path: path}, nil
+}
+
+// connect connects the socket. A datagram could be sent without, but the kernel calls a
+// socket that is not connected writable also while journald's queue is full: to wait
+// for room would be to try without a pause.
+func (c *journalConn) connect() error {
+	raw, err := c.sock.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) { failed = unix.Connect(int(fd), &unix.SockaddrUnix{Name: c.path}) })
+	if err = errors.Join(err, failed); err != nil {
+		return fmt.Errorf("connect to %s: %w", c.path, err)
+	}
+	c.connected = true
+	return nil
+}
+
+// write sends a datagram, over a new connection if the other end of the last is gone.
+func (c *journalConn) write(b, oob []byte) error {
+	for {
+		fresh := !c.connected
+		if fresh {
+			if err := c.connect(); err != nil {
+				return err
+			}
+		}
+		_, _, err := c.sock.WriteMsgUnix(b, oob, nil)
+		if !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.ENOTCONN) {
+			return err
+		}
+		c.connected = false
+		if fresh {
+			return err
+		}
+	}
 }
 
 func (c *journalConn) close() { _ = c.sock.Close() }
@@ -53,7 +91,7 @@ func (c *journalConn) send(fields []journalField) error {
 	for _, f := range fields {
 		c.buf = appendJournalField(c.buf, f)
 	}
-	_, _, err := c.sock.WriteMsgUnix(c.buf, nil, c.to)
+	err := c.write(c.buf, nil)
 	if errors.Is(err, unix.EMSGSIZE) || errors.Is(err, unix.ENOBUFS) {
 		return c.sendFile()
 	}
@@ -76,8 +114,7 @@ func (c *journalConn) sendFile() error {
 	if _, err := unix.FcntlInt(file.Fd(), unix.F_ADD_SEALS, seals); err != nil {
 		return fmt.Errorf("seal a memfd for the journal: %w", err)
 	}
-	_, _, err = c.sock.WriteMsgUnix(nil, unix.UnixRights(fd), c.to)
-	return err
+	return c.write(nil, unix.UnixRights(fd))
 }
 
 // appendJournalField appends a field in the form that its value allows: with a line
