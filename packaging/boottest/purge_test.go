@@ -21,6 +21,9 @@ const footprint = `
 	busctl list --activatable --no-legend | grep -o '^org.osctl[^ ]*' || true
 `
 
+// ping are arguments of busctl(1) for a call that everybody may make.
+const ping = "--timeout=1 call " + service + " " + object + " org.freedesktop.DBus.Peer Ping"
+
 // TestPurge wants a removal to keep the history and the user, a new installation to find
 // them, and purging to leave nothing.
 func TestPurge(t *testing.T) {
@@ -33,11 +36,14 @@ func TestPurge(t *testing.T) {
 		s.run("osctl-eventctl", "report", "probe", "id=101")
 		uid := s.run("id", "-u", "osctl-eventd")
 
+		// Who calls it meanwhile starts it again.
+		s.run("systemd-run", "--quiet", "--unit=caller", "--collect", "sh", "-c", "while :; do busctl "+ping+"; done")
 		s.run("dpkg", "--remove", "osctl-eventd")
-		if out, err := s.Exec("systemctl", "is-active", unit); err == nil {
-			t.Errorf("after the removal the service is %s", out)
+		s.run("systemctl", "stop", "caller")
+		if got := s.show("ActiveState") + " " + s.show("MainPID"); got != "inactive 0" {
+			t.Errorf("after the removal the service is %s", got)
 		}
-		if _, err := s.Exec("busctl", "--timeout=5", "call", service, object, "org.freedesktop.DBus.Peer", "Ping"); err == nil {
+		if _, err := s.Exec("busctl", strings.Fields(ping)...); err == nil {
 			t.Error("after the removal the service answers")
 		}
 		s.run("test", "-d", "/var/lib/osctl-eventd")
@@ -76,6 +82,7 @@ func difference(before, after string) string {
 // TestWithoutSystemd installs, upgrades, removes and purges where no systemd runs, as in
 // the making of an image: the service is enabled for the first boot.
 func TestWithoutSystemd(t *testing.T) {
+	t.Parallel()
 	s := boot(t, bustest.Daemon)
 	// Seen from in there, systemd does not run; nor is there a bus.
 	chroot := func(line string) {
@@ -97,12 +104,17 @@ func TestWithoutSystemd(t *testing.T) {
 	}
 }
 
-// TestDisabled wants a service that an administrator disabled to stay so over an upgrade.
+// TestDisabled wants a service that an administrator disabled to stay so, over an upgrade
+// and when it is called.
 func TestDisabled(t *testing.T) {
+	t.Parallel()
 	s := install(t, bustest.Daemon)
 	s.run("systemctl", "disable", "--now", unit)
 	s.run("dpkg", "--install", s.copyIn(deb(t, secondVersion)))
+	if _, err := s.Exec("busctl", strings.Fields(ping)...); err == nil {
+		t.Error("it answers")
+	}
 	if got := s.show("ActiveState") + " " + s.show("UnitFileState"); got != "inactive disabled" {
-		t.Errorf("after an upgrade the unit is %s", got)
+		t.Errorf("after an upgrade and a call the unit is %s", got)
 	}
 }
