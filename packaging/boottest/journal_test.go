@@ -57,6 +57,7 @@ func TestJournal(t *testing.T) {
 // TestJournalKilled wants everything that was answered to be in the journal, also when
 // the service is killed while journald has not taken it all.
 func TestJournalKilled(t *testing.T) {
+	t.Parallel()
 	s := install(t, bustest.Daemon)
 	s.useJournal()
 	l := s.startLoad()

@@ -13,6 +13,7 @@ import (
 
 // TestLintian wants lintian to have nothing to say.
 func TestLintian(t *testing.T) {
+	t.Parallel()
 	cmd := exec.Command("lintian", "--allow-root", "--fail-on=error,warning", deb(t, firstVersion))
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("lintian: %v\n%s", err, out)
@@ -22,6 +23,7 @@ func TestLintian(t *testing.T) {
 // TestRPM wants the other package to have the same files and to work with systemd, as
 // far as Debian's rpm(8) can tell.
 func TestRPM(t *testing.T) {
+	t.Parallel()
 	s := boot(t, bustest.Daemon)
 	s.run("rpm", "--install", "--nodeps", s.copyIn(rpm(t, firstVersion)))
 	files := func(list string) []string {
@@ -59,6 +61,7 @@ func TestRPM(t *testing.T) {
 
 // TestInstallTarget wants `make uninstall` to remove what `make install` installed.
 func TestInstallTarget(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	for _, action := range []string{"install", "uninstall"} {
 		cmd := exec.Command("../install.sh", action)

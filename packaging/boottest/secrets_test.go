@@ -64,6 +64,7 @@ func TestSecrets(t *testing.T) {
 
 // TestNoCore wants the memory of the service to get nowhere.
 func TestNoCore(t *testing.T) {
+	t.Parallel()
 	s := install(t, bustest.Daemon)
 	pid := s.show("MainPID")
 	for line := range strings.Lines(s.run("cat", "/proc/"+pid+"/limits")) {

@@ -39,9 +39,11 @@ func eachBus(t *testing.T, test func(t *testing.T, s *system)) {
 	eachKind(t, func(t *testing.T, kind bustest.Kind) { test(t, install(t, kind)) })
 }
 
-// eachKind runs a test for each of the two message buses, both at a time.
+// eachKind runs a test for each of the two message buses, beside others: they wait more
+// than they compute.
 func eachKind(t *testing.T, test func(t *testing.T, kind bustest.Kind)) {
 	t.Helper()
+	t.Parallel()
 	for _, kind := range bustest.Kinds() {
 		t.Run(kind.String(), func(t *testing.T) {
 			t.Parallel()
