@@ -23,6 +23,10 @@ type memoryLog struct {
 	closed   bool
 	synced   int
 	onAppend func(Record) // called first
+
+	noteFails  error // of Announce
+	begunEpoch string
+	replaces   bool
 }
 
 var errNone = errors.New("no segment")
@@ -38,14 +42,17 @@ func (l *memoryLog) Load(replay func(Record) error) Stored {
 			last = r.First + uint64(r.Count) - 1
 		}
 	}
-	if l.epoch == "" || last < l.last {
-		l.epoch = NewEpoch()
+	stored := Stored{Epoch: l.epoch, Next: last + 1, Problem: l.fails}
+	if l.epoch == "" || last < l.last || l.fails != nil {
+		stored.Epoch = NewEpoch()
 	}
-	l.last = last
+	if l.fails == nil {
+		l.epoch, l.last = stored.Epoch, last
+	}
 	if len(l.segments) == 0 && l.fails == nil {
 		l.segments = [][]Record{nil}
 	}
-	return Stored{Epoch: l.epoch, Problem: l.fails}
+	return stored
 }
 
 func (l *memoryLog) Append(r Record) error {
@@ -63,6 +70,9 @@ func (l *memoryLog) Append(r Record) error {
 	case len(l.segments) == 0:
 		return errNone
 	default:
+		if l.noteFails != nil {
+			return l.noteFails
+		}
 		at := &l.segments[len(l.segments)-1]
 		*at = append(*at, r)
 		l.last = max(l.last, r.First+uint64(r.Count)-1)
@@ -70,25 +80,35 @@ func (l *memoryLog) Append(r Record) error {
 	return nil
 }
 
-func (l *memoryLog) Announce(last uint64) {
+func (l *memoryLog) Announce(epoch string, last uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.last = last
+	if l.noteFails == nil {
+		l.epoch, l.last = epoch, last
+	}
+	return l.noteFails
 }
 
 func (l *memoryLog) Full() bool {
 	return l.full > 0 && len(l.segments) > 0 && len(l.segments[len(l.segments)-1]) >= l.full
 }
 
-func (l *memoryLog) Begin(keep bool) error {
+func (l *memoryLog) Begin(epoch string, keep bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.pending, l.begun = nil, false
-	if !keep {
-		l.segments = nil
-	}
+	l.pending, l.begunEpoch, l.replaces = nil, epoch, !keep
 	l.begun = l.fails == nil
 	return l.fails
+}
+
+func (l *memoryLog) MakeRoom() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.segments) == 0 {
+		return false
+	}
+	l.segments = l.segments[1:]
+	return true
 }
 
 func (l *memoryLog) Room() int64 { return l.room }
@@ -99,7 +119,13 @@ func (l *memoryLog) Finish() error {
 	if l.fails != nil || !l.begun {
 		return errors.Join(l.fails, errNone)
 	}
+	if l.replaces {
+		l.segments = nil
+	}
 	l.segments = append(l.segments, l.pending)
+	if l.noteFails == nil {
+		l.epoch = l.begunEpoch
+	}
 	l.pending, l.begun = nil, false
 	return nil
 }

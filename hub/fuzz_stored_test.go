@@ -18,7 +18,7 @@ func FuzzStored(f *testing.F) {
 	f.Add(appendBatch(nil, &Batch{Events: []*Event{makeEvent("x", values, "uid:0")}}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		h := newHub(t, Config{History: 64})
-		replay := h.replayer()
+		replay := (&replayer{hub: h}).record
 		for first := uint64(1); first < 4; first++ {
 			count := uint32(0)
 			if r := (&storedReader{rest: string(data)}); r.byte() == recordBatch {

@@ -3,32 +3,37 @@ package hub
 // Log is what makes commits durable; hub/eventlog is the one on disk. It stores
 // records and knows nothing of what is in them. A hub that was given a Log owns it.
 //
-// Sync and Announce are called beside the others and each other; these are called
-// one at a time. Append, Announce, Begin and Finish are called with the hub's lock held,
-// in the order of the numbers: so they may not call back, nor block for longer than a
-// write takes.
+// All methods but Sync and Announce are called one at a time; these two may be called
+// beside the others and each other. Append, Announce, Begin and Finish may be called
+// with the hub's lock held: so they may not call back, nor block for longer than it
+// takes to write what they are given.
 type Log interface {
-	// Load hands all stored records to replay, oldest first, and says where they end.
-	// A record that replay refuses is damaged: it and what follows in its segment go.
+	// Load hands all stored records to replay, oldest first, and says where they end. A
+	// record that replay refuses is damaged: it and what follows in its segment go.
 	// Called once, before everything else. Trouble is no error but in Stored.
 	Load(replay func(Record) error) Stored
-	// Append stores a record, so that it survives the end of the process. An error
-	// means that it is not stored, nor anything after it until the next Finish.
+	// Append stores a record that follows the last one, so that it survives the end of
+	// the process. An error means that it is not stored, and nothing is until the
+	// next Finish.
 	Append(record Record) error
-	// Announce notes that events up to last were announced that are not in the log: so
-	// that, should they never get there, the next Load can tell. Best effort.
-	Announce(last uint64)
+	// Announce notes that events up to last are announced that are not in the log: so
+	// that, should they never get there, the next Load can tell. An error means that it
+	// could not tell.
+	Announce(epoch string, last uint64) error
 	// Full reports whether the segment is large enough for another one to begin.
 	Full() bool
 	// Begin starts a segment that takes what is appended next, and counts from Finish
-	// on. The older ones stay if keep, else they are dropped at once. It ends a
-	// segment that was begun and not finished.
-	Begin(keep bool) error
+	// on. If keep, its records follow those that are stored; else they take the place
+	// of all that is stored. It ends a segment that was begun and not finished.
+	Begin(epoch string, keep bool) error
 	// Room returns about how many bytes the segment that was begun may take.
 	Room() int64
 	// Finish makes the segment that was begun count, and drops old ones that are over
 	// the limits.
 	Finish() error
+	// MakeRoom gives up the oldest of what is stored, to make room on the disk. It
+	// reports false if there is nothing left to give up.
+	MakeRoom() bool
 	// Sync brings to the disk what was appended before. An error means that nothing
 	// stored so far can be relied on.
 	Sync() error
@@ -46,9 +51,12 @@ type Record struct {
 
 // Stored says what a [Log] had stored.
 type Stored struct {
-	// Epoch is to be gone on with: the one before, or a new one if any event may be
+	// Epoch is to be gone on with: the one before, or a new one if anything may be
 	// missing that was announced.
 	Epoch string
-	// Problem says why nothing can be appended, nil if all is well.
+	// Next is the number after the last event.
+	Next uint64
+	// Problem says why nothing can be appended, nil if all is well. Then Epoch is a
+	// new one that is noted nowhere.
 	Problem error
 }

@@ -20,8 +20,11 @@ const (
 	catchUpStep = 256
 	// maxKeptBuffer is how large a buffer is kept for the next commit, in bytes.
 	maxKeptBuffer = 256 << 10
-	// memoryToStored is how much smaller an event is in the log, about.
-	memoryToStored = 4
+	// memoryToStored is how much smaller an event is in the log, at least: its texts and
+	// values count twice in memory.
+	memoryToStored = 2
+	// lapMargin is which part of a full ring is left out for commits that go on.
+	lapMargin = 8
 	// smallestShare is the smallest part of the room that is tried.
 	smallestShare = 64
 )
@@ -39,6 +42,7 @@ type store struct {
 	buffer  []byte
 	behind  uint64 // number of the first event that the log does not have; 0: it has all
 	anew    bool   // nothing that the log has can be relied on
+	unnoted bool   // the log could not note what was announced, nor the epoch
 	problem error  // why it is behind
 	written bool   // since the last Sync
 }
@@ -74,7 +78,8 @@ func (s *store) fail(first uint64, problem error) {
 	s.nudge()
 }
 
-// append gives a numbered batch to the log. The caller holds the lock.
+// append gives a numbered batch to the log. The caller holds the lock, and announces
+// the batch thereafter.
 func (h *Hub) append(batch *Batch) {
 	s := &h.store
 	if s.log == nil || len(batch.Events) == 0 && len(batch.Interfaces) == 0 && batch.Place == "" {
@@ -82,14 +87,14 @@ func (h *Hub) append(batch *Batch) {
 	}
 	last := h.last() + uint64(len(batch.Events))
 	if s.behind != 0 {
-		s.log.Announce(last)
+		h.note(last)
 		return
 	}
 	s.buffer = appendBatch(s.buffer[:0], batch)
 	err := s.log.Append(Record{First: h.next, Count: uint32(len(batch.Events)), Data: s.buffer}) //nolint:gosec // at most MaxBatch
 	if err != nil {
 		s.fail(h.next, err)
-		s.log.Announce(last)
+		h.note(last)
 		return
 	}
 	if cap(s.buffer) > maxKeptBuffer {
@@ -101,13 +106,26 @@ func (h *Hub) append(batch *Batch) {
 	}
 }
 
+// note has the log note what is about to be announced without being in it. If it cannot
+// even do that, a restart could not tell that something is missing: then what is announced
+// from now on is of another epoch, which no restart takes for its own. The caller
+// holds the lock.
+func (h *Hub) note(last uint64) {
+	s := &h.store
+	err := s.log.Announce(h.epoch, last)
+	if err != nil && !s.unnoted {
+		h.epoch = NewEpoch()
+	}
+	s.unnoted = err != nil
+}
+
 // rotate begins another segment if the log's is full. The caller holds the lock.
 func (h *Hub) rotate() {
 	s := &h.store
 	if s.log == nil || s.behind != 0 || !s.log.Full() {
 		return
 	}
-	err := s.log.Begin(true)
+	err := s.log.Begin(h.epoch, true)
 	if err == nil {
 		err = h.finishSegment()
 	}
@@ -142,48 +160,76 @@ func (h *Hub) load() {
 	if s.log == nil {
 		return
 	}
-	stored := s.log.Load(h.replayer())
+	r := replayer{hub: h}
+	stored := s.log.Load(r.record)
 	h.epoch = stored.Epoch
+	h.startAt(stored.Next)
 	if stored.Problem != nil {
 		s.fail(h.first, stored.Problem)
-		s.anew = true
+		s.anew, s.unnoted = true, true
+		return
+	}
+	if r.whole() {
+		return
+	}
+	// Events are there, but not the views that belong to them.
+	s.logger.Warn("cursors of before are no longer valid: a new epoch begins", slog.String("because", "a snapshot of the state is damaged"))
+	h.epoch = NewEpoch()
+	err := s.log.Begin(h.epoch, true)
+	if err == nil {
+		err = h.finishSegment()
+	}
+	if err != nil {
+		s.fail(h.next, err)
+		s.unnoted = true
 	}
 }
 
-// replayer returns what takes stored records.
-func (h *Hub) replayer() func(Record) error {
-	var parts []*snapshot
-	var batch Batch
-	return func(record Record) error {
-		r := storedReader{rest: string(record.Data)}
-		switch kind := r.byte(); kind {
-		case recordBatch:
-			r.batch(&batch, record.First)
-			if err := r.end(record); err != nil {
-				return err
-			}
-			if len(batch.Events) != int(record.Count) {
-				return fmt.Errorf("%w: %d events, %d were expected", errStored, len(batch.Events), record.Count)
-			}
-			h.replay(record.First, &batch)
-		case recordSnapshot:
-			part, which := r.snapshot()
-			if err := r.end(record); err != nil {
-				return err
-			}
-			if which&firstPart != 0 {
-				parts = nil
-			}
-			if parts = append(parts, part); which&lastPart != 0 {
-				h.views.restore(parts)
-				h.startAt(record.First)
-				parts = nil
-			}
-		default:
-			return fmt.Errorf("%w: of kind %q", errStored, kind)
-		}
-		return nil
+// replayer takes stored records.
+type replayer struct {
+	hub    *Hub
+	batch  Batch
+	parts  []*snapshot // of a snapshot that is not whole yet
+	began  bool        // there was a record
+	viewed bool        // the views are those of the last record
+}
+
+// whole reports whether the views are those after the last record.
+func (r *replayer) whole() bool { return !r.began || r.viewed && r.parts == nil }
+
+func (r *replayer) record(record Record) error {
+	if !r.began {
+		r.began, r.viewed = true, record.First == 1
 	}
+	stored := storedReader{rest: string(record.Data)}
+	switch kind := stored.byte(); kind {
+	case recordBatch:
+		stored.batch(&r.batch, record.First)
+		if err := stored.end(record); err != nil {
+			return err
+		}
+		if len(r.batch.Events) != int(record.Count) {
+			return fmt.Errorf("%w: %d events, %d were expected", errStored, len(r.batch.Events), record.Count)
+		}
+		r.viewed = r.viewed && record.First == r.hub.next
+		r.hub.replay(record.First, &r.batch)
+	case recordSnapshot:
+		part, which := stored.snapshot()
+		if err := stored.end(record); err != nil {
+			return err
+		}
+		if which&firstPart != 0 {
+			r.parts = nil
+		}
+		if r.parts = append(r.parts, part); which&lastPart != 0 {
+			r.hub.views.restore(r.parts)
+			r.hub.startAt(record.First)
+			r.parts, r.viewed = nil, true
+		}
+	default:
+		return fmt.Errorf("%w: of kind %q", errStored, kind)
+	}
+	return nil
 }
 
 // startAt has the ring go on with the event that has the given number: those before
@@ -193,7 +239,7 @@ func (h *Hub) startAt(first uint64) {
 		return
 	}
 	clear(h.ring)
-	h.bytes, h.first, h.next = 0, first, first
+	h.bytes, h.first, h.next = 0, max(first, 1), max(first, 1)
 }
 
 // replay is Commit for what was committed before.
@@ -271,26 +317,33 @@ func (h *Hub) tend() error {
 	return nil
 }
 
-// catchUp writes to the log what it lacks, from the ring. If there is no room it
-// gives up what older events the log has, and then as many of the missing ones as
-// it must: the ring has them, and what is lost by another restart will be told as Gone.
+// catchUp writes to the log what it lacks, from the ring. If there is no room it gives up
+// the oldest events that the log has, and then as many of the missing ones as it must:
+// the ring has them, and what is lost by another restart will be told as Gone.
 func (h *Hub) catchUp() error {
+	s := &h.store
 	h.mu.Lock()
-	keep := !h.store.anew && h.store.behind >= h.first
+	keep := !s.anew
 	h.mu.Unlock()
-	if keep {
-		err := h.rewrite(true, 1)
-		if !noRoom(err) {
+	for share := int64(1); ; {
+		err := h.rewrite(keep, share)
+		switch {
+		case errors.Is(err, errLappedLog):
+			if !keep && share >= smallestShare {
+				return err
+			}
+			keep, share = false, share*2
+		case !noRoom(err):
+			return err
+		case s.log.MakeRoom():
+		case keep:
+			keep = false
+		case share < smallestShare:
+			share *= 4
+		default:
 			return err
 		}
 	}
-	var err error
-	for share := int64(1); share <= smallestShare; share *= 4 {
-		if err = h.rewrite(false, share); !noRoom(err) {
-			break
-		}
-	}
-	return err
 }
 
 // noRoom reports whether a write failed for a lack of room.
@@ -299,25 +352,19 @@ func noRoom(err error) bool {
 }
 
 // rewrite begins a segment with the events that the log lacks, in steps beside which
-// commits go on. Unless the older ones are kept, it is as many as fit into a share of
+// commits go on. Unless the stored ones are kept, it is as many as fit into a share of
 // the room.
 func (h *Hub) rewrite(keep bool, share int64) error {
 	s := &h.store
-	if err := s.log.Begin(keep); err != nil {
+	h.mu.Lock()
+	epoch := h.epoch
+	h.mu.Unlock()
+	if err := s.log.Begin(epoch, keep); err != nil {
 		return err
 	}
-	room := s.log.Room() / share
-	h.mu.Lock()
-	from := h.first
-	if keep {
-		from = max(from, s.behind)
-	} else {
-		from = h.newest(room)
-	}
-	h.mu.Unlock()
+	from, err := h.rewriteFrom(keep, s.log.Room()/share)
 	events := make([]*Event, 0, catchUpStep)
-	var buffer []byte
-	for {
+	for err == nil {
 		h.mu.Lock()
 		if from < h.first {
 			h.mu.Unlock()
@@ -326,35 +373,63 @@ func (h *Hub) rewrite(keep bool, share int64) error {
 		events = h.copyRing(events[:0], from)
 		if from+uint64(len(events)) == h.next {
 			defer h.mu.Unlock()
-			return h.caughtUp(from, events)
+			return h.caughtUp(epoch, from, events)
 		}
 		h.mu.Unlock()
-		buffer = appendBatch(buffer[:0], &Batch{Events: events})
-		if err := s.log.Append(Record{First: from, Count: uint32(len(events)), Data: buffer}); err != nil { //nolint:gosec // a few
-			return err
-		}
+		err = h.appendEvents(from, events)
 		from += uint64(len(events))
 	}
+	return err
+}
+
+// rewriteFrom returns the number of the first event to write. A full ring loses its
+// oldest all the time, so without keep some of these are left out.
+func (h *Hub) rewriteFrom(keep bool, room int64) (uint64, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if keep {
+		if h.store.behind < h.first {
+			return 0, errLappedLog
+		}
+		return h.store.behind, nil
+	}
+	from := h.newest(room)
+	if kept := h.next - h.first; kept == uint64(len(h.ring)) {
+		from = max(from, h.first+kept/lapMargin)
+	}
+	return from, nil
+}
+
+// appendEvents appends events that were committed before to the segment that was begun.
+func (h *Hub) appendEvents(from uint64, events []*Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	record := Record{First: from, Count: uint32(len(events)), Data: appendBatch(nil, &Batch{Events: events})} //nolint:gosec // a few
+	return h.store.log.Append(record)
 }
 
 var errLappedLog = errors.New("hub: events come faster than the log can be written")
 
 // caughtUp appends the last missing events and has the log go on with commits. The
 // caller holds the lock.
-func (h *Hub) caughtUp(from uint64, events []*Event) error {
+func (h *Hub) caughtUp(epoch string, from uint64, events []*Event) error {
 	s := &h.store
-	if len(events) > 0 {
-		s.buffer = appendBatch(s.buffer[:0], &Batch{Events: events})
-		if err := s.log.Append(Record{First: from, Count: uint32(len(events)), Data: s.buffer}); err != nil { //nolint:gosec // a few
-			return err
-		}
+	if epoch != h.epoch {
+		return errEpochChanged // the next attempt has the right one
+	}
+	if err := h.appendEvents(from, events); err != nil {
+		return err
 	}
 	if err := h.finishSegment(); err != nil {
 		return err
 	}
 	s.behind, s.anew, s.problem = 0, false, nil
+	h.note(h.last()) // if that fails, so will the next commit
 	return nil
 }
+
+var errEpochChanged = errors.New("hub: the log can note nothing")
 
 // copyRing appends events from number from on to events, as far as they have room.
 // The caller holds the lock.
@@ -379,13 +454,18 @@ func (h *Hub) newest(room int64) uint64 {
 	return from
 }
 
-// closeLog ends the log after the last commit.
+// closeLog ends the log after the last commit. What it lacks gets a last chance.
 func (h *Hub) closeLog() {
 	s := &h.store
 	if s.log == nil {
 		return
 	}
-	if err := s.log.Close(s.behind == 0); err != nil {
+	if s.behind != 0 {
+		if err := h.catchUp(); err != nil {
+			s.logger.Error("events are lost with the end of the service: the log cannot be written", slog.Any("error", err))
+		}
+	}
+	if err := s.log.Close(s.behind == 0 && !s.unnoted); err != nil {
 		s.logger.Error("the log cannot be closed", slog.Any("error", err))
 	}
 }

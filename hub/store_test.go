@@ -153,9 +153,129 @@ func TestRestartWhileBehindBeginsAnEpoch(t *testing.T) {
 	if _, err := again.Subscribe(Filter{}, cursor.Cursor()); !errors.As(err, new(*GoneError)) {
 		t.Errorf("Subscribe with a cursor of before: %v", err)
 	}
+	log.fails = syscall.ENOSPC
 	h.Close()
 	if log.clean {
 		t.Error("a log that lacks events was closed as clean")
+	}
+}
+
+// Close gives what the log lacks a last chance.
+func TestCloseWritesWhatIsMissing(t *testing.T) {
+	log := &memoryLog{}
+	h := newHub(t, Config{Log: log})
+	log.fails = syscall.EIO
+	fill(t, h, 3)
+	log.fails = nil
+	h.Close()
+	if _, next := log.holds(); !log.clean || next != 4 {
+		t.Errorf("clean %v, the log holds up to %d", log.clean, next-1)
+	}
+}
+
+// What is announced and noted nowhere must not be of an epoch that a restart goes on
+// with: its numbers are given again.
+func TestUnnotedIsOfAnotherEpoch(t *testing.T) {
+	log := &memoryLog{room: 1 << 20}
+	h := newHub(t, Config{Log: log})
+	fill(t, h, 2)
+	noted := h.Status()
+	log.fails, log.noteFails = syscall.EROFS, syscall.EROFS
+	fill(t, h, 3)
+	unnoted := h.Status()
+	fill(t, h, 1)
+	if h.Status().Epoch != unnoted.Epoch || unnoted.Epoch == noted.Epoch {
+		t.Errorf("epochs are %s, %s, %s", noted.Epoch, unnoted.Epoch, h.Status().Epoch)
+	}
+	log.fails, log.noteFails = nil, nil
+	again := reopened(t, log)
+	fill(t, again, 10)
+	if again.Status().Epoch != noted.Epoch {
+		t.Errorf("epoch is %s, was %s", again.Status().Epoch, noted.Epoch)
+	}
+	if _, err := again.Subscribe(Filter{}, unnoted.Cursor()); !errors.As(err, new(*GoneError)) {
+		t.Errorf("Subscribe with a cursor that was noted nowhere: %v", err)
+	}
+	wantPoll(t, subscribe(t, again, Filter{}, noted.Cursor()), 20, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
+	// The first one lives on, and is noted again.
+	if err := h.tend(); err != nil {
+		t.Fatal(err)
+	}
+	if got := reopened(t, log).Status(); got.Epoch != unnoted.Epoch || got.Last != 6 {
+		t.Errorf("status is %+v", got)
+	}
+}
+
+// A ring that laps while the log cannot be written leaves no hole in the log.
+func TestLappedLogIsWrittenAnew(t *testing.T) {
+	log := &memoryLog{room: 1 << 30}
+	h := newHub(t, Config{Log: log, History: 16})
+	fill(t, h, 10)
+	log.fails = syscall.EIO
+	fill(t, h, 30)
+	log.fails = nil
+	if err := h.tend(); err != nil {
+		t.Fatal(err)
+	}
+	first, next := log.holds()
+	if first < 25 || first > 27 || next != 41 || len(log.segments) != 1 {
+		t.Errorf("the log holds %d to %d in %d segments", first, next-1, len(log.segments))
+	}
+}
+
+// Commits that lap the ring while it is written to the log make the attempt fail, not the log.
+func TestLappedWhileWriting(t *testing.T) {
+	log := &memoryLog{room: 1 << 30}
+	h := newHub(t, Config{Log: log, History: 2 * catchUpStep})
+	log.fails = syscall.EIO
+	fill(t, h, 3*catchUpStep)
+	log.fails = nil
+	begun := 0
+	log.onAppend = func(r Record) {
+		if begun++; begun == 1 {
+			log.mu.Unlock() // as the hub notes while the log takes what it lacks
+			fill(t, h, 2*catchUpStep)
+			log.mu.Lock()
+		}
+	}
+	if err := h.tend(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := reopened(t, log).Status().Last, h.Status().Last; got != want {
+		t.Errorf("the log holds up to %d, want %d", got, want)
+	}
+	last := uint64(0)
+	for _, r := range log.segments[0] {
+		if last != 0 && r.First != last+1 {
+			t.Errorf("event %d follows %d", r.First, last)
+		}
+		last = r.First + uint64(r.Count) - 1
+	}
+}
+
+// A snapshot that is not whole leaves views that may lack something: another epoch.
+func TestTornSnapshotBeginsAnEpoch(t *testing.T) {
+	log := &memoryLog{full: 3}
+	h := newHub(t, Config{Log: log})
+	for i := range snapshotPart + 10 {
+		state := newEvent(t, "state", opt("pool", "p"), opt("id", fmt.Sprint(i)), opt("state", "running"))
+		if _, err := h.Commit(Batch{Events: []*Event{state}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	newest := log.segments[len(log.segments)-1]
+	if len(newest) < 2 || newest[1].Count != 0 {
+		t.Fatalf("the newest segment has %d records", len(newest))
+	}
+	log.segments = [][]Record{newest[:1]}
+	log.last = newest[0].First - 1
+	again := reopened(t, log)
+	if got := again.Status(); got.Epoch == h.Status().Epoch || got.Last != newest[0].First-1 || !got.Durable {
+		t.Errorf("status is %+v", got)
+	}
+	status := again.Status()
+	if got := reopened(t, log).Status(); got != status {
+		t.Errorf("after one more restart status is %+v, want %+v", got, status)
 	}
 }
 

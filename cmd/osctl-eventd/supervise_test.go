@@ -90,7 +90,7 @@ type hungLog struct {
 }
 
 func (l *hungLog) Load(func(hub.Record) error) hub.Stored { return hub.Stored{Epoch: hub.NewEpoch()} }
-func (l *hungLog) Announce(uint64)                        {}
+func (l *hungLog) Announce(string, uint64) error          { return nil }
 func (l *hungLog) Close(bool) error                       { return nil }
 func (l *hungLog) Full() bool                             { return false }
 func (l *hungLog) Append(hub.Record) error {

@@ -18,8 +18,6 @@ const (
 	maxAside = 4
 )
 
-func (l *Log) headPath() string { return filepath.Join(l.config.Dir, headName) }
-
 // setAside moves segments out of the way.
 func (l *Log) setAside(segments ...*segment) error {
 	if len(segments) == 0 {
@@ -36,6 +34,30 @@ func (l *Log) setAside(segments ...*segment) error {
 	}
 	l.log.Warn("a part of the log was set aside", slog.String("directory", dir), slog.Int("segments", len(segments)))
 	return nil
+}
+
+// copyAside keeps a copy of a segment whose end is about to be cut off. Best effort: the
+// rest of it counts all the same.
+func (l *Log) copyAside(s *segment, content []byte) {
+	dir, err := l.newAside()
+	if err == nil {
+		err = os.WriteFile(s.path(dir, segmentSuffix), content, 0o600)
+	}
+	if err != nil {
+		l.log.Warn("what is cut off the log cannot be kept", slog.Any("error", err))
+	}
+}
+
+// removeAside removes the oldest of what was set aside, and reports whether there was any.
+func (l *Log) removeAside() bool {
+	there, err := asides(l.config.Dir)
+	if err != nil || len(there) == 0 {
+		return false
+	}
+	oldest := filepath.Join(l.config.Dir, asidePrefix+strconv.Itoa(there[0]))
+	err = os.RemoveAll(oldest)
+	l.log.Warn("the disk is full: a part of the log that was set aside is removed", slog.String("directory", oldest), slog.Any("error", err))
+	return err == nil
 }
 
 // setAsideUnread moves segments out of the way that Load could not read and that can

@@ -4,18 +4,12 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"io"
 	"os"
-	"path/filepath"
-	"syscall"
 
 	"github.com/osctl/eventd/hub"
 )
-
-// ErrInUse is the error of [Open] when another process has the directory.
-var ErrInUse = errors.New("the state directory is used by another process")
 
 const (
 	headName  = "head"
@@ -27,10 +21,13 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // head is what must be known to tell whether the segments are all there is.
 type head struct {
-	epoch string   // 32 letters
-	boot  [16]byte // of the machine, when this was written
-	last  uint64   // number of the last event that was announced
-	clean bool     // nothing came after last, and all of it is on the disk
+	epoch  string   // 32 letters
+	boot   [16]byte // of the machine, when this was written
+	last   uint64   // number of the last event that was announced
+	oldest uint64   // index of the oldest segment that counts
+	newest uint64   // index of the newest one
+	size   int64    // of that, in bytes; it may be larger by now
+	clean  bool     // nothing came after that, and all of it is on the disk
 }
 
 var errHead = errors.New("the head is damaged")
@@ -49,8 +46,11 @@ func (h *head) encode(b []byte) {
 	copy(b[8:40], h.epoch)
 	copy(b[40:56], h.boot[:])
 	binary.LittleEndian.PutUint64(b[56:], h.last)
+	binary.LittleEndian.PutUint64(b[64:], h.oldest)
+	binary.LittleEndian.PutUint64(b[72:], h.newest)
+	binary.LittleEndian.PutUint64(b[80:], uint64(h.size)) //nolint:gosec // positive
 	if h.clean {
-		b[64] = 1
+		b[88] = 1
 	}
 	binary.LittleEndian.PutUint32(b[headSize-4:], crc32.Checksum(b[:headSize-4], castagnoli))
 }
@@ -66,36 +66,11 @@ func decodeHead(b []byte) (h head, err error) {
 	}
 	h.boot = [16]byte(b[40:56])
 	h.last = binary.LittleEndian.Uint64(b[56:])
-	h.clean = b[64] == 1
+	h.oldest = binary.LittleEndian.Uint64(b[64:])
+	h.newest = binary.LittleEndian.Uint64(b[72:])
+	h.size = int64(binary.LittleEndian.Uint64(b[80:])) //nolint:gosec // compared only
+	h.clean = b[88] == 1
 	return h, nil
-}
-
-// openHead opens and locks the head, and makes it where there is none. Where it can be
-// read only, it returns it with the error.
-func openHead(dir string) (*os.File, error) {
-	path := filepath.Join(dir, headName)
-	f, problem := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600) //nolint:gosec // the path is the configured one
-	if problem != nil {
-		var err error
-		if f, err = os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0); err != nil { //nolint:gosec // likewise
-			return nil, problem
-		}
-	}
-	var err error
-	for {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if !errors.Is(err, syscall.EINTR) {
-			break
-		}
-	}
-	if err == nil {
-		return f, problem
-	}
-	_ = f.Close()
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return nil, fmt.Errorf("%s: %w", dir, ErrInUse)
-	}
-	return nil, fmt.Errorf("lock %s: %w", filepath.Join(dir, headName), err)
 }
 
 // readHead reads the head; found is false if it was never written.
@@ -110,4 +85,18 @@ func readHead(f *os.File) (h head, found bool, err error) {
 	}
 	h, err = decodeHead(b[:n])
 	return h, true, err
+}
+
+// writeHead writes the head in place.
+func (l *Log) writeHead() error {
+	if l.head == nil || !l.writable {
+		return errNoSegment
+	}
+	if len(l.segments) > 0 {
+		last := l.segments[len(l.segments)-1]
+		l.state.oldest, l.state.newest, l.state.size = l.segments[0].index, last.index, last.size
+	}
+	l.state.encode(l.headBuffer[:])
+	_, err := l.head.WriteAt(l.headBuffer[:], 0)
+	return err
 }

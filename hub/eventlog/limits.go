@@ -1,19 +1,22 @@
 package eventlog
 
 import (
+	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"slices"
 	"syscall"
 )
 
-// prune drops the oldest segments that are over the limits. The last one stays.
+// prune drops the oldest segments that are over the limits, but not the newest one that
+// has events.
 func (l *Log) prune() {
 	total := l.total()
 	for len(l.segments) > 1 {
 		last := l.segments[len(l.segments)-1]
-		enough := last.next-l.segments[1].first >= uint64(l.config.MaxEvents) //nolint:gosec // positive
-		if total <= l.limit && !enough {
+		rest := last.next - l.segments[1].first
+		if rest == 0 || total <= l.limit && rest < uint64(l.config.MaxEvents) {
 			return
 		}
 		total -= l.segments[0].size
@@ -31,8 +34,31 @@ func (l *Log) total() int64 {
 	return total
 }
 
-// removeNow removes what is to be removed without waiting for the next Sync.
-func (l *Log) removeNow() {
+// MakeRoom implements [hub.Log]. What was set aside goes first, then the oldest segment,
+// and what is newest last.
+func (l *Log) MakeRoom() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case len(l.doomed) > 0:
+	case l.removeAside():
+		return true
+	case len(l.segments) == 0:
+		return false
+	default:
+		l.doomed = append(l.doomed, l.segments[0])
+		if l.segments = l.segments[1:]; len(l.segments) == 0 && l.file != nil {
+			_ = l.file.Close() // nothing in it counts any more
+			l.file = nil
+		}
+		_ = l.writeHead() // else Load finds a part to be gone, and tells
+	}
+	return l.removeNow()
+}
+
+// removeNow removes what is to be removed without waiting for the next Sync. It reports
+// whether anything was.
+func (l *Log) removeNow() bool {
 	l.former = slices.DeleteFunc(l.former, func(s *segment) bool {
 		if !slices.Contains(l.doomed, s) {
 			return false
@@ -41,17 +67,20 @@ func (l *Log) removeNow() {
 		s.file = nil
 		return true
 	})
-	l.remove(l.doomed)
-	l.doomed = nil
+	before := len(l.doomed)
+	l.doomed = l.remove(l.doomed)
+	return len(l.doomed) < before
 }
 
-// remove removes the files of dropped segments.
-func (l *Log) remove(segments []*segment) {
+// remove removes the files of dropped segments and returns those that are still there.
+func (l *Log) remove(segments []*segment) (left []*segment) {
 	for _, s := range segments {
-		if err := os.Remove(s.path(l.config.Dir, segmentSuffix)); err != nil && !os.IsNotExist(err) {
+		if err := os.Remove(s.path(l.config.Dir, segmentSuffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			l.log.Warn("an old segment of the log cannot be removed", slog.Any("error", err))
+			left = append(left, s)
 		}
 	}
+	return left
 }
 
 // free returns how many bytes the disk has left for us.

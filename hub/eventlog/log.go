@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -21,26 +20,29 @@ const (
 	MaxMaxBytes     = 4 << 30
 	maxKeptBuffer   = 256 << 10 // bytes
 	// A segment is full with a segmentShare-th of the bytes, or with an eventShare-th
-	// of the events that are kept.
+	// of the events that are kept; but not before it is twice its snapshot.
 	segmentShare     = 8
 	eventShare       = 4
 	minSegmentEvents = 256
 	// patience is how long Open waits for another process.
 	patience = 3 * time.Second
+	// maxDoomed is how many segments wait to be removed by the next Sync.
+	maxDoomed = 8
 )
 
 // Config configures a [Log].
 type Config struct {
 	Dir string // made if it is not there, for its owner only
 	// MaxBytes is how large all segments may be together; DefaultMaxBytes if 0. It is
-	// half of what the disk has left for them where that is less. One record and the
-	// snapshot before it may come on top.
+	// half of what the disk has left for them where that is less. What is newest may
+	// exceed it: one snapshot of the views, one record, and the segment that has the
+	// newest events.
 	MaxBytes int64
 	// MaxEvents is how many events are kept at least while they fit; a quarter more
 	// may be there. hub.DefaultHistory if 0.
 	MaxEvents int
 	Boot      string       // names this boot of the machine, as /proc/sys/kernel/random/boot_id
-	Logger    *slog.Logger // where damage is told
+	Logger    *slog.Logger // where damage is told; nil discards it
 }
 
 // Log is a [hub.Log] on disk.
@@ -49,14 +51,17 @@ type Log struct {
 	log    *slog.Logger
 
 	mu          sync.Mutex
-	trouble     error    // of opening the head, which may be open for reading all the same
+	trouble     error    // of opening; what could be opened may be read all the same
 	unread      bool     // there may be segments that could not be read
+	dir         *os.File // locked
 	head        *os.File // nil: could not be opened
+	writable    bool     // the head
 	state       head
 	segments    []*segment // that count, the oldest first
 	file        *os.File   // of the last one; nil: nothing can be appended
 	pending     *segment   // that was begun, nil for none
 	pendingFile *os.File
+	replaces    bool       // the pending one takes the place of all others
 	index       uint64     // of the segment that was begun last
 	former      []*segment // that are not synced, with their files
 	doomed      []*segment // to be removed
@@ -74,15 +79,18 @@ var (
 )
 
 // Open opens the log in a directory. It waits for a few seconds for another process
-// that has it, as that may be about to end. The error is [ErrInUse], or one of the
-// config, or that of ctx: any other trouble is left for Load to tell, as a hub can do
-// without.
+// that has it, as that may be about to end. The error is [ErrInUse], also when ctx ends
+// that wait, or one of the config: any other trouble is left for Load to tell, as a hub
+// can do without.
 func Open(ctx context.Context, config Config) (*Log, error) {
 	if config.MaxBytes == 0 {
 		config.MaxBytes = DefaultMaxBytes
 	}
 	if config.MaxEvents == 0 {
 		config.MaxEvents = hub.DefaultHistory
+	}
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	if config.MaxBytes < MinMaxBytes || config.MaxBytes > MaxMaxBytes || config.MaxEvents < 1 || config.Dir == "" {
 		return nil, fmt.Errorf("log of %d bytes, %d events in %q: expected a directory and %d to %d bytes",
@@ -94,7 +102,7 @@ func Open(ctx context.Context, config Config) (*Log, error) {
 	again := time.NewTicker(patience / 50)
 	defer again.Stop()
 	for {
-		if !errors.Is(l.open(), ErrInUse) {
+		if l.trouble = l.open(); !errors.Is(l.trouble, ErrInUse) {
 			return l, nil
 		}
 		select {
@@ -105,86 +113,56 @@ func Open(ctx context.Context, config Config) (*Log, error) {
 	}
 }
 
-// open opens the directory and the head, unless they are open.
-func (l *Log) open() error {
-	if l.head != nil && l.trouble == nil && sameFile(l.head, filepath.Join(l.config.Dir, headName)) {
-		return nil
+// current returns the segment that takes the next record, and its file.
+func (l *Log) current() (*segment, *os.File) {
+	if l.pending != nil {
+		return l.pending, l.pendingFile
 	}
-	if l.head != nil {
-		_ = l.head.Close()
-		l.head = nil
+	if len(l.segments) == 0 {
+		return nil, nil
 	}
-	if l.trouble = os.MkdirAll(l.config.Dir, 0o700); l.trouble == nil {
-		l.head, l.trouble = openHead(l.config.Dir)
-	}
-	return l.trouble
-}
-
-// sameFile reports whether a file that is open is the one at path.
-func sameFile(f *os.File, path string) bool {
-	open, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	there, err := os.Lstat(path)
-	return err == nil && os.SameFile(open, there)
+	return l.segments[len(l.segments)-1], l.file
 }
 
 // Append implements [hub.Log].
 func (l *Log) Append(r hub.Record) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s, file := l.pending, l.pendingFile
-	if s == nil && len(l.segments) > 0 {
-		s, file = l.segments[len(l.segments)-1], l.file
-	}
+	s, file := l.current()
 	switch {
-	case s == nil || file == nil:
+	case file == nil:
 		return errNoSegment
 	case len(r.Data) == 0 || len(r.Data) > maxRecord:
 		return fmt.Errorf("%w: %d bytes", errRecord, len(r.Data))
 	}
 	l.buffer = appendRecord(l.buffer[:0], r)
+	before, state := *s, l.state
 	_, err := file.WriteAt(l.buffer, s.size)
+	if err == nil {
+		s.take(&r, int64(len(l.buffer)))
+		if cap(l.buffer) > maxKeptBuffer {
+			l.buffer = nil
+		}
+		if s == l.pending {
+			return nil
+		}
+		l.dirty = true
+		l.state.last = s.next - 1
+		err = l.writeHead()
+	}
 	if err != nil {
-		_ = file.Truncate(s.size) // else Load does
-		return err
+		*s, l.state = before, state
+		_ = file.Truncate(s.size) // else Load finds it not to belong there, or it is written over
 	}
-	if s.size == segmentHeader {
-		s.first = r.First
-	}
-	s.size += int64(len(l.buffer))
-	s.next = r.First + uint64(r.Count)
-	if cap(l.buffer) > maxKeptBuffer {
-		l.buffer = nil
-	}
-	if s == l.pending {
-		return nil
-	}
-	l.dirty = true
-	if r.Count == 0 {
-		return nil
-	}
-	l.state.last = s.next - 1
-	return l.writeHead()
-}
-
-// writeHead writes the head in place.
-func (l *Log) writeHead() error {
-	if l.head == nil {
-		return errNoSegment
-	}
-	l.state.encode(l.headBuffer[:])
-	_, err := l.head.WriteAt(l.headBuffer[:], 0)
 	return err
 }
 
 // Announce implements [hub.Log].
-func (l *Log) Announce(last uint64) {
+func (l *Log) Announce(epoch string, last uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.state.last = last
-	_ = l.writeHead() // the next one tries again
+	l.state.epoch, l.state.last = epoch, last
+	return l.writeHead()
 }
 
 // Full implements [hub.Log].
@@ -195,11 +173,13 @@ func (l *Log) Full() bool {
 		return false
 	}
 	s := l.segments[len(l.segments)-1]
-	return s.size-s.begin >= l.limit/segmentShare || s.next-s.first >= uint64(max(minSegmentEvents, l.config.MaxEvents/eventShare))
+	grown := s.size - s.begin
+	return grown >= s.begin && (grown >= l.limit/segmentShare ||
+		s.next-s.first >= uint64(max(minSegmentEvents, l.config.MaxEvents/eventShare)))
 }
 
 // Begin implements [hub.Log].
-func (l *Log) Begin(keep bool) error {
+func (l *Log) Begin(epoch string, keep bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.abandon()
@@ -211,29 +191,21 @@ func (l *Log) Begin(keep bool) error {
 			return err
 		}
 	}
-	if !keep {
-		l.doomed = append(l.doomed, l.segments...)
-		l.segments = nil
-		if l.file != nil {
-			_ = l.file.Close() // nothing in it counts any more
-			l.file = nil
-		}
-		l.removeNow()
-	}
 	l.fitDisk()
-	return l.begin()
+	l.replaces = !keep
+	return l.begin(epoch)
 }
 
 // begin makes the file of the next segment.
-func (l *Log) begin() error {
+func (l *Log) begin(epoch string) error {
 	l.index++
-	s := &segment{index: l.index, size: segmentHeader, begin: segmentHeader}
+	s := &segment{index: l.index, epoch: epoch, size: segmentHeader, begin: segmentHeader}
 	path := s.path(l.config.Dir, pendingSuffix)
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600) //nolint:gosec // in the configured directory
 	if err != nil {
 		return err
 	}
-	if _, err := file.WriteAt(s.appendHeader(nil), 0); err != nil {
+	if _, err := file.WriteAt(s.header(), 0); err != nil {
 		return errors.Join(err, file.Close(), os.Remove(path))
 	}
 	l.pending, l.pendingFile = s, file
@@ -257,6 +229,9 @@ func (l *Log) Finish() error {
 	return l.finish()
 }
 
+// finish makes the pending segment the last one. It fails before that or not at all:
+// should the head not be written, the next Append tells, and until then a Load finds the
+// segment to be of another epoch, or newer than the head.
 func (l *Log) finish() error {
 	s := l.pending
 	if s == nil {
@@ -272,13 +247,19 @@ func (l *Log) finish() error {
 		before.file = l.file
 		l.former = append(l.former, before)
 	}
+	if l.replaces {
+		l.doomed = append(l.doomed, l.segments...)
+		l.segments = nil
+	}
 	l.file, l.segments = l.pendingFile, append(l.segments, s)
-	l.pending, l.pendingFile = nil, nil
+	l.pending, l.pendingFile, l.replaces = nil, nil, false
 	l.dirty, l.dirDirty = true, true
 	s.begin = s.size
+	l.state.epoch, l.state.last = s.epoch, max(l.state.last, s.next-1)
 	l.prune()
-	if l.free() < l.limit {
+	_ = l.writeHead()
+	if len(l.doomed) > maxDoomed || len(l.doomed) > 0 && l.free() < l.limit {
 		l.removeNow()
 	}
-	return l.writeHead()
+	return nil
 }

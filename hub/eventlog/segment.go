@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -18,10 +19,12 @@ const (
 	segmentSuffix = ".seg"
 	pendingSuffix = ".tmp"
 	segmentMagic  = "osctlev1"
-	segmentHeader = 16 // magic, index
+	segmentHeader = 64 // magic, index, epoch, 12 bytes of nothing, checksum
 	recordHeader  = 20 // length of the data, checksum, first, count
 	// maxRecord is far above what the hub appends at once, in bytes.
 	maxRecord = 64 << 20
+	// maxIndex is far above what there ever is.
+	maxIndex = 1 << 62
 )
 
 // Errors of reading a segment.
@@ -29,11 +32,13 @@ var (
 	errFormat  = errors.New("not a segment of this version")
 	errTorn    = errors.New("a record is not whole")
 	errDamaged = errors.New("a record is damaged")
+	errRefused = errors.New("a record has no damage and means nothing")
 )
 
 // segment is one file of the log.
 type segment struct {
 	index uint64
+	epoch string
 	size  int64    // of what is whole, in bytes
 	begin int64    // where what counts for its size begins: after its snapshot
 	first uint64   // number of its first event, or the next one
@@ -45,9 +50,34 @@ func (s *segment) path(dir, suffix string) string {
 	return filepath.Join(dir, fmt.Sprintf("%016x", s.index)+suffix)
 }
 
-// appendHeader appends the header of a segment.
-func (s *segment) appendHeader(b []byte) []byte {
-	return binary.LittleEndian.AppendUint64(append(b, segmentMagic...), s.index)
+// header returns the header of a segment.
+func (s *segment) header() []byte {
+	b := make([]byte, segmentHeader)
+	copy(b, segmentMagic)
+	binary.LittleEndian.PutUint64(b[8:], s.index)
+	copy(b[16:48], s.epoch)
+	binary.LittleEndian.PutUint32(b[60:], crc32.Checksum(b[:60], castagnoli))
+	return b
+}
+
+// readHeader takes over what the header of a segment says.
+func (s *segment) readHeader(b []byte) error {
+	if len(b) < segmentHeader || string(b[:8]) != segmentMagic || binary.LittleEndian.Uint64(b[8:]) != s.index ||
+		binary.LittleEndian.Uint32(b[60:]) != crc32.Checksum(b[:60], castagnoli) {
+		return errFormat
+	}
+	s.epoch = string(b[16:48])
+	s.size, s.begin = segmentHeader, segmentHeader
+	return nil
+}
+
+// take counts a record that was appended.
+func (s *segment) take(r *hub.Record, size int64) {
+	if s.size == segmentHeader {
+		s.first = r.First
+	}
+	s.size += size
+	s.next = r.First + uint64(r.Count)
 }
 
 // appendRecord appends the stored form of a record. The checksum is over all but itself.
@@ -70,13 +100,12 @@ func checksum(record []byte) uint32 {
 // scan replays a segment from its bytes. Its size, first and next are then those of what
 // is whole. The error says why it ends before its end.
 func (s *segment) scan(content []byte, replay func(hub.Record) error) error {
-	if len(content) < segmentHeader || string(content[:8]) != segmentMagic || binary.LittleEndian.Uint64(content[8:]) != s.index {
-		return errFormat
+	if err := s.readHeader(content); err != nil {
+		return err
 	}
-	s.size = segmentHeader
-	for started := false; s.size < int64(len(content)); {
+	for s.size < int64(len(content)) {
 		record, size, err := cutRecord(content[s.size:])
-		if err == nil && started && record.First != s.next {
+		if err == nil && s.size > segmentHeader && record.First != s.next {
 			err = fmt.Errorf("%w: event %d follows %d", errDamaged, record.First, s.next-1)
 		}
 		if err == nil {
@@ -85,11 +114,10 @@ func (s *segment) scan(content []byte, replay func(hub.Record) error) error {
 		if err != nil {
 			return fmt.Errorf("at byte %d: %w", s.size, err)
 		}
-		if !started {
-			s.first, started = record.First, true
+		if s.begin == s.size && record.Count == 0 {
+			s.begin += size // of the snapshot, about
 		}
-		s.next = record.First + uint64(record.Count)
-		s.size += size
+		s.take(&record, size)
 	}
 	return nil
 }
@@ -117,7 +145,7 @@ func cutRecord(b []byte) (r hub.Record, size int64, err error) {
 }
 
 // listSegments returns the segments in a directory by their index, and removes what
-// was begun and not finished.
+// was begun and not finished. Files of other names are none of ours.
 func listSegments(dir string) ([]*segment, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -125,22 +153,17 @@ func listSegments(dir string) ([]*segment, error) {
 	}
 	var segments []*segment
 	for _, entry := range entries {
-		name := entry.Name()
-		if strings.HasSuffix(name, pendingSuffix) {
-			_ = os.Remove(filepath.Join(dir, name)) // else begin writes over it
-		}
-		digits, ok := strings.CutSuffix(name, segmentSuffix)
+		digits, suffix, _ := strings.Cut(entry.Name(), ".")
 		index, err := strconv.ParseUint(digits, 16, 64)
-		if !ok || err != nil || len(digits) != 16 {
-			continue
+		s := &segment{index: index}
+		switch {
+		case err != nil || index == 0 || index > maxIndex || filepath.Base(s.path("", "."+suffix)) != entry.Name():
+		case "."+suffix == segmentSuffix:
+			segments = append(segments, s)
+		case "."+suffix == pendingSuffix:
+			_ = os.Remove(filepath.Join(dir, entry.Name())) // else begin writes over it
 		}
-		segments = append(segments, &segment{index: index})
 	}
-	slices.SortFunc(segments, func(a, b *segment) int {
-		if a.index < b.index {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(segments, func(a, b *segment) int { return cmp.Compare(a.index, b.index) })
 	return segments, nil
 }

@@ -9,23 +9,10 @@ import (
 
 // Sync implements [hub.Log].
 func (l *Log) Sync() error {
-	l.mu.Lock()
-	former, current := l.takeFormer(), l.file
-	if !l.dirty {
-		current = nil
-	}
-	dirDirty := l.dirDirty
-	doomed := l.doomed
-	l.dirty, l.dirDirty, l.doomed = false, false, nil
-	there := l.there()
-	l.mu.Unlock()
-
-	var errs []error
-	for _, file := range former {
+	files, dirDirty, there, err := l.takeUnsynced()
+	errs := []error{err}
+	for _, file := range files {
 		errs = append(errs, datasync(file), file.Close())
-	}
-	if current != nil {
-		errs = append(errs, datasync(current))
 	}
 	if dirDirty {
 		errs = append(errs, syncDir(l.config.Dir))
@@ -36,8 +23,44 @@ func (l *Log) Sync() error {
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("sync the log: %w", err)
 	}
-	l.remove(doomed)
+	l.mu.Lock()
+	doomed := l.doomed
+	l.doomed = nil
+	l.mu.Unlock()
+	left := l.remove(doomed) // without the lock, as it takes time
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.doomed = append(l.doomed, left...)
 	return nil
+}
+
+// takeUnsynced returns the files that have what is not on the disk, for the caller to
+// close: of the current segment it is another descriptor, as that one may be closed
+// meanwhile. It also says whether the directory was changed, and whether the files are
+// where the next Load looks for them.
+func (l *Log) takeUnsynced() (files []*os.File, dirDirty, there bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	files, dirDirty = l.takeFormer(), l.dirDirty
+	if l.dirty && l.file != nil {
+		var fd int
+		if fd, err = duplicate(l.file); err == nil {
+			files = append(files, os.NewFile(uintptr(fd), l.file.Name()))
+		}
+	}
+	l.dirty, l.dirDirty = false, false
+	there = l.file == nil || !replaced(l.file, l.segments[len(l.segments)-1].path(l.config.Dir, segmentSuffix)) &&
+		l.head != nil && !replaced(l.head, l.headPath())
+	return files, dirDirty, there, err
+}
+
+// duplicate returns another descriptor of a file.
+func duplicate(file *os.File) (int, error) {
+	fd, _, errno := syscall.Syscall(syscall.SYS_FCNTL, file.Fd(), syscall.F_DUPFD_CLOEXEC, 0)
+	if errno != 0 {
+		return 0, os.NewSyscallError("fcntl", errno)
+	}
+	return int(fd), nil
 }
 
 // takeFormer returns the files of former segments, which are the caller's then.
@@ -49,15 +72,6 @@ func (l *Log) takeFormer() []*os.File {
 	}
 	l.former = nil
 	return files
-}
-
-// there reports whether what is written is where the next Load looks for it.
-func (l *Log) there() bool {
-	if l.file == nil {
-		return true // and nothing is written
-	}
-	last := l.segments[len(l.segments)-1]
-	return sameFile(l.file, last.path(l.config.Dir, segmentSuffix)) && l.head != nil && sameFile(l.head, l.headPath())
 }
 
 // datasync is fdatasync(2).
@@ -93,18 +107,18 @@ func (l *Log) Close(clean bool) error {
 	for _, file := range files {
 		errs = append(errs, datasync(file), file.Close())
 	}
-	clean = clean && l.file != nil && errors.Join(errs...) == nil
-	l.file = nil
-	l.removeNow()
-	if l.head == nil {
-		return errors.Join(errs...)
-	}
-	if clean {
+	if clean && l.file != nil && errors.Join(errs...) == nil {
 		errs = append(errs, syncDir(l.config.Dir))
 		l.state.clean = errors.Join(errs...) == nil
 		errs = append(errs, l.writeHead(), datasync(l.head))
 	}
-	errs = append(errs, l.head.Close())
-	l.head = nil
+	l.file = nil
+	l.removeNow()
+	for _, file := range []*os.File{l.head, l.dir} {
+		if file != nil {
+			errs = append(errs, file.Close())
+		}
+	}
+	l.head, l.dir = nil, nil
 	return errors.Join(errs...)
 }
