@@ -20,7 +20,8 @@ const clientMaxBody = 32 << 20
 //
 // Errors that the service or the bus replied with are [Error] values.
 type Client struct {
-	conn *conn
+	conn  *conn
+	flags byte // of calls
 }
 
 // Dial connects to the bus at an address, see [ResolveAddress]. Whether the service
@@ -39,11 +40,14 @@ func (c *Client) Done() <-chan struct{} { return c.conn.done }
 // Close ends the connection. Calls under way return an error.
 func (c *Client) Close() { c.conn.close() }
 
+// asItIs returns a client of the same connection whose calls do not start the service.
+func (c *Client) asItIs() *Client { return &Client{conn: c.conn, flags: wire.FlagNoAutoStart} }
+
 // call makes one call of the service and returns a decoder for the reply, whose
 // body must be of type out.
 func (c *Client) call(ctx context.Context, iface, member, in, out string, body func(e *wire.Encoder)) (*wire.Decoder, error) {
 	m, err := c.conn.call(ctx, &wire.Header{
-		Destination: Name, Path: Path, Interface: iface, Member: member, Signature: in,
+		Flags: c.flags, Destination: Name, Path: Path, Interface: iface, Member: member, Signature: in,
 	}, body)
 	if err != nil {
 		return nil, fmt.Errorf("call %s: %w", member, err)
@@ -188,9 +192,10 @@ func (c *Client) Containers(ctx context.Context, filter hub.Filter) ([]hub.Conta
 // maxReplyNesting is how deep a reply of the service may nest.
 const maxReplyNesting = 32
 
-// Properties returns the properties of the service.
+// Properties returns the properties of the service. It asks how the service is, so it does
+// not start one that does not run.
 func (c *Client) Properties(ctx context.Context) (hub.Options, error) {
-	d, err := c.call(ctx, "org.freedesktop.DBus.Properties", "GetAll", "s", "a{sv}", func(e *wire.Encoder) { e.String(Interface) })
+	d, err := c.asItIs().call(ctx, "org.freedesktop.DBus.Properties", "GetAll", "s", "a{sv}", func(e *wire.Encoder) { e.String(Interface) })
 	if err != nil {
 		return nil, err
 	}

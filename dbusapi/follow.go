@@ -48,8 +48,9 @@ const answerTime = 10 * time.Second
 // Follow hands all events that pass the filter to handle, in order and each once,
 // until ctx is done or handle returns an error, which it returns. It survives
 // restarts of the service and of the bus, and a service that hangs: with the same epoch
-// it goes on where it was, with another one it says Gone. If the first call fails, or one
-// is refused for a reason that does not pass, it returns that error.
+// it goes on where it was, with another one it says Gone. Its first call starts a service that does not run;
+// one that is stopped later stays so. If the first call fails, or one is refused for a
+// reason that does not pass, it returns that error.
 func Follow(ctx context.Context, f Follower, handle func(Update) error) error {
 	return (&follow{Follower: f, handle: handle, patience: answerTime}).run(ctx)
 }
@@ -112,6 +113,9 @@ func (f *follow) session(ctx context.Context) error {
 		return err
 	}
 	defer c.Close()
+	if f.started {
+		c = c.asItIs()
+	}
 	wait := time.Duration(0) // the first call fixes the position
 	f.pending = nil
 	if f.list != nil {
@@ -136,7 +140,7 @@ func (f *follow) session(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		wait = followWait
+		wait, c = followWait, c.asItIs()
 	}
 }
 

@@ -14,8 +14,11 @@ const (
 	TypeSignal = 4
 )
 
-// FlagNoReply marks a call whose sender wants no reply.
-const FlagNoReply = 1
+// Flags of a message.
+const (
+	FlagNoReply     = 1 // the sender of the call wants no reply
+	FlagNoAutoStart = 2 // the bus does not start the destination for the call
+)
 
 // FixedSize is the size of the part of a header that has a fixed size, with the
 // length of the fields.

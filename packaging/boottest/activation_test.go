@@ -36,7 +36,22 @@ func TestActivation(t *testing.T) {
 			t.Errorf("a call without the right: %v", err)
 		}
 
+		// Neither who follows nor who asks how it is starts it.
+		s.follow()
+		s.until("somebody follows", func() bool { _, err := s.Exec("test", "-s", "/var/lib/cursor"); return err == nil })
+		s.run("systemctl", "stop", unit)
+		s.until("the follower notices", func() bool { return s.journalHas("follow", "osctl-eventd went away") })
+		for range 5 {
+			if out, err := s.Exec("osctl-eventctl", "status"); err == nil {
+				t.Errorf("the status of a stopped service is\n%s", out)
+			}
+		}
+		if got := s.show("ActiveState"); got != "inactive" {
+			t.Errorf("after it was stopped the service is %s", got)
+		}
+
 		s.run("systemctl", "start", unit)
+		s.until("the follower is back", func() bool { return s.journalHas("follow", "osctl-eventd is back") })
 		pid := s.show("MainPID")
 		s.run("systemctl", "restart", "dbus")
 		s.until("the service is back on the new bus", func() bool {
@@ -47,6 +62,12 @@ func TestActivation(t *testing.T) {
 			t.Errorf("the restart of the bus made process %s of %s", now, pid)
 		}
 	})
+}
+
+// journalHas reports whether a unit printed a text.
+func (s *system) journalHas(unit, text string) bool {
+	s.t.Helper()
+	return strings.Contains(s.run("journalctl", "--no-pager", "-u", unit), text)
 }
 
 // TestShutdown wants the service to stop in order, while the bus is still there.
