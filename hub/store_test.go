@@ -231,7 +231,7 @@ func TestLappedWhileWriting(t *testing.T) {
 	fill(t, h, 3*catchUpStep)
 	log.fails = nil
 	begun := 0
-	log.onAppend = func(r Record) {
+	log.onAppend = func(Record) {
 		if begun++; begun == 1 {
 			log.mu.Unlock() // as the hub notes while the log takes what it lacks
 			fill(t, h, 2*catchUpStep)

@@ -208,7 +208,7 @@ func TestPermissionLost(t *testing.T) {
 	c := config(dir)
 	c.MaxEvents = 1024
 	o := open(t, c)
-	must(t, os.Chmod(dir, 0o700)) //nolint:gosec // a directory
+	must(t, os.Chmod(dir, 0o700))
 	asNobody(t, func() { o.fill(t, 255) })
 	if !o.Status().Durable {
 		t.Fatalf("status is %+v", o.Status())

@@ -16,7 +16,7 @@ func (l *Log) prune() {
 	for len(l.segments) > 1 {
 		last := l.segments[len(l.segments)-1]
 		rest := last.next - l.segments[1].first
-		if rest == 0 || total <= l.limit && rest < uint64(l.config.MaxEvents) {
+		if rest == 0 || total <= l.limit && rest < uint64(l.config.MaxEvents) { //nolint:gosec // positive
 			return
 		}
 		total -= l.segments[0].size
