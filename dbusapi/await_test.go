@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -153,6 +154,62 @@ func TestAwaitLink(t *testing.T) {
 	s.untilPending(t, 1)
 	cancel()
 	if err := await(t, "AwaitLink ends", ended); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// TestAwaitLinkRace waits 2,000 times for an interface that goes up or down before, during
+// or after the wait begins.
+func TestAwaitLinkRace(t *testing.T) {
+	t.Parallel()
+	const waits, workers = 2_000, 8
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	h := newHub(t, hub.Config{})
+	serve(t, bus, h)
+	ctx := bounded(t)
+	var next atomic.Uint32
+	var group sync.WaitGroup
+	for range workers {
+		group.Go(func() {
+			for i := next.Add(1); i <= waits && ctx.Err() == nil; i = next.Add(1) {
+				awaitLinkOnce(ctx, t, h, bus.Address(), i)
+			}
+		})
+	}
+	group.Wait()
+}
+
+// awaitLinkOnce waits for an interface of its own, which another goroutine sets up, or down
+// if it was up before.
+func awaitLinkOnce(ctx context.Context, t *testing.T, h *hub.Hub, address string, i uint32) {
+	row := hub.Interface{Ifindex: i, Veth: fmt.Sprint("v", i), Name: "eth0", Pool: "tank", ID: fmt.Sprint(i), State: hub.LinkUp}
+	up := i%2 == 0
+	if !up {
+		netif(t, h, "up", "eth0", "", row, false)
+	}
+	var changed sync.WaitGroup
+	changed.Go(func() {
+		timer := time.NewTimer(time.Duration(i%97) * 20 * time.Microsecond)
+		defer timer.Stop()
+		<-timer.C
+		if up {
+			netif(t, h, "up", "eth0", "", row, false)
+			return
+		}
+		down := row
+		down.State = hub.LinkDown
+		netif(t, h, "down", "eth0", "", down, false)
+	})
+	if err := AwaitLink(ctx, address, row.Pool, row.ID, "eth0", up); err != nil {
+		t.Errorf("wait %d, up %v: %v", i, up, err)
+	}
+	changed.Wait()
+	rows, _ := h.Interfaces()
+	if at := slices.IndexFunc(rows, func(r hub.Interface) bool { return r.Ifindex == i }); at < 0 || (rows[at].State == hub.LinkUp) != up {
+		t.Errorf("wait %d ended, up %v, rows has it at %d", i, up, at)
+	}
+	_, err := h.Commit(hub.Batch{Interfaces: []hub.InterfaceChange{{Interface: row, Removed: true}}})
+	if err != nil {
 		t.Error(err)
 	}
 }

@@ -8,6 +8,8 @@ test)
 	wanted="ca-certificates dbus dbus-broker dbus-tests gcc iproute2 libc6-dev libglib2.0-bin mandoc systemd"
 	# Real containers.
 	wanted="$wanted busybox-static conmon crun findutils iptables lxc mmdebstrap mount netavark podman systemd-container tar util-linux"
+	# Shells that complete.
+	wanted="$wanted fish zsh"
 	# Packages, and what is said against them.
 	wanted="$wanted gzip lintian"
 	;;
