@@ -24,6 +24,13 @@ func benchService(b *testing.B, kind bustest.Kind) (*bustest.Bus, *hub.Hub) {
 // benchServiceOf is benchService with a log, nil for none.
 func benchServiceOf(b *testing.B, kind bustest.Kind, log hub.Log) (*bustest.Bus, *hub.Hub) {
 	b.Helper()
+	bus, service := benchServing(b, kind, log)
+	return bus, service.hub
+}
+
+// benchServing is benchServiceOf for who looks into the service.
+func benchServing(b *testing.B, kind bustest.Kind, log hub.Log) (*bustest.Bus, *Service) {
+	b.Helper()
 	bus := bustest.Start(b, kind, bustest.PolicyOpen, benchEchoPolicy)
 	h, err := hub.New(hub.Config{Log: log})
 	if err != nil {
@@ -51,7 +58,7 @@ func benchServiceOf(b *testing.B, kind bustest.Kind, log hub.Log) (*bustest.Bus,
 	case err := <-ended:
 		b.Fatal(err)
 	}
-	return bus, h
+	return bus, service
 }
 
 const benchEchoPolicy = `

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -41,12 +43,13 @@ type caller struct {
 	source string // the event's source: the systemd unit, or uid:N
 }
 
-// callers finds out who calls, and remembers it. It belongs to the reader of the
-// service's connection, and asks over a connection of its own: the reply to a
-// question asked on the service's connection would stand behind all the calls that
-// wait there, so that they would have to be kept in memory meanwhile.
+// callers finds out who calls, and remembers it. It asks over a connection of its own:
+// the reply to a question asked on the service's connection would stand behind all the
+// calls that wait there.
 type callers struct {
-	conn  *conn
+	conn *conn
+
+	mu    sync.Mutex
 	known map[string]*list.Element // values are *caller
 	byUse *list.List               // the last used in front
 }
@@ -66,30 +69,48 @@ func refuse(c *conn, m *message) {
 	}
 }
 
-// get returns who has that unique name.
+// get returns who has that unique name. Only one goroutine at a time may ask for the
+// same name.
 func (k *callers) get(ctx context.Context, name string) (*caller, error) {
-	if at, ok := k.known[name]; ok {
-		k.byUse.MoveToFront(at)
-		who, _ := at.Value.(*caller)
+	if who := k.recall(name); who != nil {
 		return who, nil
 	}
 	who, err := k.ask(ctx, name)
 	if err != nil {
 		return nil, err
 	}
+	k.remember(who)
+	return who, nil
+}
+
+// recall returns who is known to have that name, nil if that is not known.
+func (k *callers) recall(name string) *caller {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	at, ok := k.known[name]
+	if !ok {
+		return nil
+	}
+	k.byUse.MoveToFront(at)
+	who, _ := at.Value.(*caller)
+	return who
+}
+
+func (k *callers) remember(who *caller) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if k.byUse.Len() >= maxCallers {
 		if old, ok := k.byUse.Remove(k.byUse.Back()).(*caller); ok {
 			delete(k.known, old.name)
 		}
 	}
-	k.known[name] = k.byUse.PushFront(who)
-	return who, nil
+	k.known[who.name] = k.byUse.PushFront(who)
 }
 
 func (k *callers) ask(ctx context.Context, name string) (*caller, error) {
 	ctx, cancel := context.WithTimeout(ctx, callerTimeout)
 	defer cancel()
-	credentials, err := k.credentials(ctx, name)
+	who, err := identify(name, func() (map[string]dbus.Variant, error) { return k.credentials(ctx, name) }, look)
 	if err != nil {
 		var gone dbus.Error
 		if errors.As(err, &gone) && gone.Name == errNameHasNoOwner {
@@ -97,25 +118,64 @@ func (k *callers) ask(ctx context.Context, name string) (*caller, error) {
 		}
 		return nil, errorf(errTimeout, "the bus did not say who is calling: %v", err)
 	}
+	return who, nil
+}
+
+// identify finds out who has a name. The bus says which process connected, as which user;
+// look says what that process is now.
+func identify(name string, credentials func() (map[string]dbus.Variant, error), look func(pid uint32) *process) (*caller, error) {
+	said, err := credentials()
+	if err != nil {
+		return nil, err
+	}
 	who := &caller{name: name, source: sourceUnknown}
-	who.uid, who.known = credentials["UnixUserID"].Value().(uint32)
+	who.uid, who.known = said["UnixUserID"].Value().(uint32)
 	if who.known {
 		who.source = fmt.Sprintf("uid:%d", who.uid)
 	}
-	pid, ok := credentials["ProcessID"].Value().(uint32)
-	if !ok {
+	pid, ok := said["ProcessID"].Value().(uint32)
+	if !ok || !who.known {
 		return who, nil
 	}
-	unit := unitOf(pid)
-	if unit == "" {
+	// The number of a process may be given to another one. Mostly it was not if the
+	// connection is still there after we looked; but that may have been handed on, by a
+	// process that then ended in order to have its number used again. So nobody is
+	// believed to be the unit of a process of another user.
+	p := look(pid)
+	if p == nil || p.unit == "" || !slices.Contains(p.uids, who.uid) {
 		return who, nil
 	}
-	// The number of a process may be given to another one at any time. It was not
-	// if its connection is still there after we looked.
-	if _, err := k.credentials(ctx, name); err == nil {
-		who.source = unit
+	if _, err := credentials(); err == nil {
+		who.source = p.unit
 	}
 	return who, nil
+}
+
+// process is what the kernel says of a process.
+type process struct {
+	unit string   // systemd's, "" if none
+	uids []uint32 // real, effective, saved, and of the file system
+}
+
+// look returns what a process is, nil if it is gone.
+func look(pid uint32) *process {
+	status, err := os.ReadFile("/proc/" + strconv.FormatUint(uint64(pid), 10) + "/status")
+	if err != nil {
+		return nil
+	}
+	p := &process{unit: unitOf(pid)}
+	for line := range strings.Lines(string(status)) {
+		uids, ok := strings.CutPrefix(line, "Uid:")
+		if !ok {
+			continue
+		}
+		for uid := range strings.FieldsSeq(uids) {
+			if n, err := strconv.ParseUint(uid, 10, 32); err == nil {
+				p.uids = append(p.uids, uint32(n))
+			}
+		}
+	}
+	return p
 }
 
 func (k *callers) credentials(ctx context.Context, name string) (map[string]dbus.Variant, error) {

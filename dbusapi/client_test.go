@@ -139,7 +139,7 @@ func TestClientOfStoppedBus(t *testing.T) {
 		eventually(t, "the outbox is full", func() bool {
 			c.conn.out.mu.Lock()
 			defer c.conn.out.mu.Unlock()
-			return len(c.conn.out.buf) >= outboxHigh
+			return len(c.conn.out.replies) >= outboxHigh
 		})
 		cancel()
 		wg.Wait()

@@ -42,8 +42,10 @@ const (
 // message is a message from somebody other than the bus itself.
 type message struct {
 	*wire.Header
-	body   string // not read if tooLarge
-	tooBig bool   // the body is over the limit of the connection
+	body    string // not read if tooBig or refused
+	tooBig  bool   // the body is over the limit of the connection
+	refused error  // why the connection does not want the message
+	size    int    // of what was read, in bytes
 }
 
 // decoder returns a decoder for the body.
@@ -52,8 +54,10 @@ func (m *message) decoder() *wire.Decoder { return wire.NewDecoder(m.body, m.Big
 // connConfig says how a connection treats what arrives.
 type connConfig struct {
 	maxBody int                   // larger bodies are passed over unread
+	admit   func(*message) error  // asked before the body is read; may be nil
 	handle  func(*conn, *message) // called in order by the reader; may be nil
 	timeout time.Duration         // writeTimeout if 0
+	paced   bool                  // see outbox
 }
 
 // conn is one connection to a bus. It owns the byte stream: what the bus itself
@@ -105,6 +109,7 @@ func dialConn(ctx context.Context, address string, config connConfig) (*conn, er
 		connConfig: config, sock: sock, in: bufio.NewReaderSize(sock, readBuffer), out: newOutbox(sock, config.timeout),
 		calls: map[uint32]chan *message{}, done: make(chan struct{}), writer: make(chan struct{}),
 	}
+	c.out.paced = config.paced
 	go func() {
 		defer close(c.writer)
 		c.fail(c.out.run())
@@ -181,6 +186,12 @@ func (c *conn) close() {
 // send sends one message with the next serial; body may be nil.
 func (c *conn) send(h *wire.Header, body func(e *wire.Encoder)) error {
 	return c.out.add(func(e *wire.Encoder) { c.append(e, h, body) })
+}
+
+// sendFairly is send that waits while others go first: much is on its way to the
+// receiver already.
+func (c *conn) sendFairly(h *wire.Header, body func(e *wire.Encoder)) error {
+	return c.out.addReply(h.Destination, func(e *wire.Encoder) { c.append(e, h, body) })
 }
 
 // append appends one message to the outbox, from within add.
@@ -274,17 +285,21 @@ func (c *conn) readFrame() (*message, error) {
 	if _, err := io.ReadFull(c.in, c.frame); err != nil {
 		return nil, err
 	}
-	m := &message{}
-	m.Header, err = wire.ParseHeader(c.frame)
-	if err != nil || body > c.maxBody {
-		if _, err := c.in.Discard(body); err != nil {
-			return nil, err
-		}
-		m.tooBig = true
-		if m.Header == nil {
-			return nil, nil
-		}
-		return m, nil
+	m := &message{size: header}
+	if m.Header, err = wire.ParseHeader(c.frame); err != nil {
+		_, err = c.in.Discard(body)
+		return nil, err
+	}
+	m.tooBig = body > c.maxBody
+	if !m.tooBig {
+		m.size += body
+	}
+	if c.admit != nil {
+		m.refused = c.admit(m)
+	}
+	if m.tooBig || m.refused != nil {
+		_, err = c.in.Discard(body)
+		return m, err
 	}
 	total := header + body
 	if cap(c.frame) < total {

@@ -83,6 +83,61 @@ func TestMessagesOverLimits(t *testing.T) {
 	}
 }
 
+// Only the bus itself is heard by godbus: what others send as a reply is not.
+func TestRepliesOfStrangers(t *testing.T) {
+	handled := make(chan *message, 10)
+	c, bus := bareConn(t, func(_ *conn, m *message) { handled <- m })
+	stranger, failure, nobody := fromBus(1), fromBus(2), fromBus(3)
+	stranger.Sender = ":1.5"
+	failure.Sender, failure.Type, failure.ErrorName = ":1.5", bustest.TypeError, "a.b.C"
+	nobody.Sender = ""
+	go func() {
+		for _, m := range []*bustest.Message{stranger, failure, nobody, fromBus(77)} {
+			if _, err := bus.Write(m.Marshal()); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	m, err := bustest.ReadMessage((*transport)(c))
+	if err != nil || m.Serial != 77 || m.Sender != busName {
+		t.Fatalf("godbus reads %+v, %v", m, err)
+	}
+	for _, want := range []uint32{1, 2, 3} {
+		if m := await(t, "a message", handled); m.Serial != want {
+			t.Errorf("handled was %d, want %d", m.Serial, want)
+		}
+	}
+}
+
+// A message that the connection does not want is passed over, and the next one is whole.
+func TestRefusedUnread(t *testing.T) {
+	handled := make(chan *message, 10)
+	c, bus := bareConn(t, func(_ *conn, m *message) { handled <- m })
+	c.admit = func(m *message) error {
+		if m.Serial == 2 {
+			return errEnough
+		}
+		return nil
+	}
+	go func() {
+		for i := range uint32(3) {
+			m := reportCall("x", "a", strings.Repeat("y", 500))
+			m.Serial, m.Sender = i+1, ":1.1"
+			_, _ = bus.Write(m.Marshal())
+		}
+		_, _ = bus.Write(fromBus(77).Marshal())
+	}()
+	if m, err := bustest.ReadMessage((*transport)(c)); err != nil || m.Serial != 77 {
+		t.Fatalf("godbus reads %+v, %v", m, err)
+	}
+	for i := range uint32(3) {
+		m := await(t, "a message", handled)
+		if refused := m.Serial == 2; m.Serial != i+1 || (m.refused != nil) != refused || (m.body == "") != refused || m.size < len(m.body) {
+			t.Errorf("handled was %d, refused %v, with %d bytes", m.Serial, m.refused, len(m.body))
+		}
+	}
+}
+
 // A reader may take a message in as small parts as it likes.
 func TestReadInParts(t *testing.T) {
 	c, bus := bareConn(t, nil)

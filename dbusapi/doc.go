@@ -12,12 +12,17 @@
 //     socket of the bus; when the bus is too slow for the history to hold what waits,
 //     the signal Lapped says what was not announced. After the loss of the bus the
 //     emitter goes on with the first signal that did not go out whole.
-//   - Bounds: one call is handled at a time, and nothing is read from the bus
-//     meanwhile, so that calls wait there and not here. Replies and signals wait in
-//     one buffer of bounded size; while it is full nothing more is read. Pending
-//     WaitEvents calls are bounded for each connection, each user, and in all.
-//   - Shutdown: when the context of Run ends, calls are refused, pending ones
-//     answered, and all signals written before the name is given up.
+//   - Fairness: senders take turns, a call each, so that whoever floods waits for
+//     itself. The bus has one queue for all that is sent to us, so reading does not
+//     stop for one of them. Replies go out before signals, to each receiver a share
+//     at a time.
+//   - Bounds: a sender may have as much waiting as is left of 64 MiB for all others;
+//     a call beyond that is refused with LimitsExceeded, counted (calls_over_limit)
+//     and logged, as a caller that wants no reply does not hear of it. Replies and
+//     signals wait in buffers of bounded size; while they are full, calls wait.
+//     Pending WaitEvents calls are bounded for each connection, each user, and in all.
+//   - Shutdown: when the context of Run ends, further calls are refused, those that
+//     were taken are handled, waiting ones answered, and all signals written before the name is given up.
 //
 // # Why not simply godbus
 //
@@ -27,7 +32,7 @@
 // end the connection, a received body of a few megabytes costs a hundred times its
 // size, and each call runs in a goroutine of its own, so that the order is lost.
 // Here the bytes are checked before they are decoded ([wire.Decoder]), calls are
-// handled by the one goroutine that reads, and events are encoded once.
+// handled by a few goroutines in the order sent, and events are encoded once.
 //
 // There are two connections. The second one asks the bus who a caller is: the
 // answer on the first would stand behind all the calls that wait there.

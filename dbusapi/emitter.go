@@ -37,7 +37,7 @@ func (s *Service) emit(ctx context.Context, c *conn) error {
 
 func (s *Service) emitEvents(c *conn, events []*hub.Event) error {
 	h := wire.Header{Type: wire.TypeSignal, Path: Path, Interface: Interface, Member: "Event", Signature: wire.EventType}
-	return c.out.add(func(e *wire.Encoder) {
+	return c.out.addSignals(func(e *wire.Encoder) {
 		for _, event := range events {
 			h.Serial = 0
 			c.append(e, &h, func(e *wire.Encoder) {
@@ -50,7 +50,7 @@ func (s *Service) emitEvents(c *conn, events []*hub.Event) error {
 
 func (s *Service) emitLapped(c *conn, lapped *hub.LappedError) error {
 	h := wire.Header{Type: wire.TypeSignal, Path: Path, Interface: Interface, Member: "Lapped", Signature: "tt"}
-	return c.out.add(func(e *wire.Encoder) {
+	return c.out.addSignals(func(e *wire.Encoder) {
 		c.append(e, &h, func(e *wire.Encoder) {
 			e.Uint64(lapped.First)
 			e.Uint64(lapped.Last)

@@ -199,7 +199,7 @@ func commit(tb testing.TB, h *hub.Hub, n int, typ string, pairs ...string) (last
 
 // sourceOf is the source of events that this process reports as a user.
 func sourceOf(uid int) string {
-	if unit := unitOf(uint32(os.Getpid())); unit != "" {
+	if unit := unitOf(uint32(os.Getpid())); unit != "" && uid == os.Getuid() {
 		return unit
 	}
 	return "uid:" + strconv.Itoa(uid)

@@ -20,13 +20,13 @@ func (c *call) reply(sig string, body func(e *wire.Encoder)) {
 	h := &wire.Header{Type: wire.TypeReply, ReplySerial: c.Serial, Destination: c.Sender, Signature: sig}
 	// A connection that is lost takes its callers with it, so there is nobody to
 	// tell of an error here.
-	_ = c.session.conn.send(h, body)
+	_ = c.session.conn.sendFairly(h, body)
 }
 
 // fail sends an error reply.
 func (c *call) fail(err error) {
 	if c.Flags&wire.FlagNoReply == 0 {
-		_ = c.session.conn.send(errorReply(c.message, toError(err)))
+		_ = c.session.conn.sendFairly(errorReply(c.message, toError(err)))
 	}
 }
 
@@ -122,7 +122,7 @@ func (c *call) report() error {
 	d := c.decoder()
 	event, err := readEvent(d, who.source)
 	if err = args(d, err); err != nil {
-		return c.refused(err)
+		return c.reportRefused(err)
 	}
 	seq, err := c.service.hub.Commit(hub.Batch{Events: []*hub.Event{event}})
 	if err != nil {
@@ -135,7 +135,7 @@ func (c *call) report() error {
 // reportBatch handles ReportBatch: all or none.
 func (c *call) reportBatch() error {
 	if c.BodySize > MaxBatchBytes {
-		return c.refused(&hub.TooLargeError{What: "bytes of one batch", Got: c.BodySize, Limit: MaxBatchBytes})
+		return c.reportRefused(&hub.TooLargeError{What: "bytes of one batch", Got: c.BodySize, Limit: MaxBatchBytes})
 	}
 	who, err := c.caller()
 	if err != nil {
@@ -157,7 +157,7 @@ func (c *call) reportBatch() error {
 		return true
 	})
 	if err = args(d, err); err != nil {
-		return c.refused(err)
+		return c.reportRefused(err)
 	}
 	first, err := c.service.hub.Commit(hub.Batch{Events: events})
 	if err != nil {
@@ -211,8 +211,8 @@ const redactedGrowth = 8
 // event, its number and its time take, in bytes.
 const eventOverhead = 5*(4+1+3) + 2*8 + 8
 
-// refused counts refused calls and passes the error on.
-func (c *call) refused(err error) error {
+// reportRefused counts refused reports and passes the error on.
+func (c *call) reportRefused(err error) error {
 	c.service.hub.Count(hub.CounterRefused, 1)
 	return err
 }
@@ -233,15 +233,11 @@ func (c *call) waitEvents() error {
 	if err := args(d, nil); err != nil {
 		return err
 	}
-	sub, err := c.service.hub.Subscribe(filter, cursor)
-	if err != nil {
-		return err
-	}
 	if limit == 0 || limit > MaxEvents {
 		limit = MaxEvents
 	}
-	w := &wait{call: c, sub: sub, limit: int(limit)}
-	n, err := w.poll()
+	w := &wait{call: c, limit: int(limit)}
+	n, err := w.begin(filter, cursor)
 	switch {
 	case err != nil:
 		return err

@@ -10,9 +10,29 @@ import (
 	"github.com/osctl/eventd/dbusapi/wire"
 )
 
-// outboxHigh is how many bytes may wait for the socket before those who write
-// more have to wait, too. One message may go over it by its own size.
-const outboxHigh = 256 << 10
+const (
+	// outboxHigh is how many bytes of replies, and how many of signals, may wait for the
+	// socket before those who write more have to wait, too. One message may go over it
+	// by its own size.
+	outboxHigh = 256 << 10
+
+	// outboxShare is how many bytes of replies to one receiver go out together: who
+	// would add more waits for the next round.
+	outboxShare = 4 << 10
+
+	// outboxSignals is how many bytes of signals go out together with replies, or soon
+	// after one. One signal goes in any case.
+	outboxSignals = 4 << 10
+
+	// outboxRounds is how many rounds without a reply are soon after one.
+	outboxRounds = 64
+
+	// nearBuffer and farBuffer are how many bytes the kernel is to keep for the bus: few
+	// while replies go out, so that they do not stand behind what the bus has not read;
+	// about what is usual while there are only signals, so that they go out fast.
+	nearBuffer = 4 << 10
+	farBuffer  = 104 << 10
+)
 
 // errOutboxClosed is returned for messages that come after the end.
 var errOutboxClosed = errors.New("dbusapi: the connection is closed")
@@ -20,17 +40,27 @@ var errOutboxClosed = errors.New("dbusapi: the connection is closed")
 // outbox gathers whole messages and writes them with one goroutine, as many at a
 // time as have come together. Writers wait while it is full, so that a bus that
 // does not read slows them down and no memory grows.
+//
+// What is written goes out in rounds: replies, to each receiver a share, and some of the
+// signals that wait. So a reply does not stand behind all the signals, and the replies to
+// others, that there are. Signals keep their order, and so do the replies to one receiver.
 type outbox struct {
 	sock    net.Conn
 	timeout time.Duration // for one write to make it to the socket
+	paced   bool          // the kernel is to keep little while replies go out
 
-	mu     sync.Mutex
-	change sync.Cond // something was added, written, or closed
-	buf    []byte
-	marks  []mark
-	busy   bool // the writer has bytes in hand
-	err    error
-	sent   uint64 // the last mark that is on the socket
+	mu      sync.Mutex
+	change  sync.Cond // something was added, written, or closed
+	replies []byte    // and all else that is no signal
+	shares  map[string]int
+	signals []byte
+	marks   []mark // of signals
+	head    int    // of signals, how much is written
+	busy    bool   // the writer has bytes in hand
+	spare   []byte // what the writer had in hand, to be used again
+	near    int    // rounds that are still soon after a reply
+	err     error
+	sent    uint64 // the last mark that is on the socket
 }
 
 // mark says which event's signal ends at an offset of the buffer.
@@ -40,14 +70,14 @@ type mark struct {
 }
 
 func newOutbox(sock net.Conn, timeout time.Duration) *outbox {
-	o := &outbox{sock: sock, timeout: timeout}
+	o := &outbox{sock: sock, timeout: timeout, shares: map[string]int{}}
 	o.change.L = &o.mu
 	return o
 }
 
-// add appends whole messages. The error is that of the connection.
+// add appends whole messages that are no signals. The error is that of the connection.
 func (o *outbox) add(message func(e *wire.Encoder)) error {
-	return o.addUnless(func() error { return nil }, message)
+	return o.addTo("", func() error { return nil }, message)
 }
 
 // addWithin is add for who does not wait any longer than ctx.
@@ -58,14 +88,19 @@ func (o *outbox) addWithin(ctx context.Context, message func(e *wire.Encoder)) e
 		o.change.Broadcast()
 	})
 	defer stop()
-	return o.addUnless(ctx.Err, message)
+	return o.addTo("", ctx.Err, message)
 }
 
-// addUnless waits for room until given up.
-func (o *outbox) addUnless(givenUp func() error, message func(e *wire.Encoder)) error {
+// addReply is add for a reply, which waits until the receiver has a share left.
+func (o *outbox) addReply(receiver string, message func(e *wire.Encoder)) error {
+	return o.addTo(receiver, func() error { return nil }, message)
+}
+
+// addTo waits for room until given up.
+func (o *outbox) addTo(receiver string, givenUp func() error, message func(e *wire.Encoder)) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for len(o.buf) >= outboxHigh && o.err == nil {
+	for (len(o.replies) >= outboxHigh || o.shares[receiver] >= outboxShare) && o.err == nil {
 		if err := givenUp(); err != nil {
 			return err
 		}
@@ -74,14 +109,46 @@ func (o *outbox) addUnless(givenUp func() error, message func(e *wire.Encoder)) 
 	if o.err != nil {
 		return o.err
 	}
-	e := wire.NewEncoder(o.buf)
+	e := wire.NewEncoder(o.replies)
 	message(e)
-	o.buf = e.Bytes
+	if receiver != "" {
+		o.shares[receiver] += len(e.Bytes) - len(o.replies)
+	}
+	o.replies = e.Bytes
 	o.change.Broadcast()
 	return nil
 }
 
-// mark notes that the signal of event seq ends here. Called from within add.
+// addSignals appends whole signals. Each is to be followed by a mark.
+func (o *outbox) addSignals(message func(e *wire.Encoder)) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for len(o.signals)-o.head >= outboxHigh && o.err == nil {
+		o.change.Wait()
+	}
+	if o.err != nil {
+		return o.err
+	}
+	if o.head > 0 {
+		o.shift()
+	}
+	e := wire.NewEncoder(o.signals)
+	message(e)
+	o.signals = e.Bytes
+	o.change.Broadcast()
+	return nil
+}
+
+// shift moves the signals that wait to the front.
+func (o *outbox) shift() {
+	o.signals = o.signals[:copy(o.signals, o.signals[o.head:])]
+	for i := range o.marks {
+		o.marks[i].end -= o.head
+	}
+	o.head = 0
+}
+
+// mark notes that the signal of event seq ends here. Called from within addSignals.
 func (o *outbox) mark(e *wire.Encoder, seq uint64) {
 	o.marks = append(o.marks, mark{end: len(e.Bytes), seq: seq})
 }
@@ -90,7 +157,7 @@ func (o *outbox) mark(e *wire.Encoder, seq uint64) {
 func (o *outbox) flush() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for (len(o.buf) > 0 || o.busy) && o.err == nil {
+	for (o.waiting() || o.busy) && o.err == nil {
 		o.change.Wait()
 	}
 	return o.err
@@ -116,22 +183,28 @@ func (o *outbox) close(err error) {
 
 // run writes until the outbox is closed or the socket fails, and returns why.
 func (o *outbox) run() error {
-	var spare []byte
-	var spareMarks []mark
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var marks []mark
 	for {
-		o.mu.Lock()
-		for len(o.buf) == 0 && o.err == nil {
+		for !o.waiting() && o.err == nil {
 			o.change.Wait()
 		}
 		if o.err != nil {
-			defer o.mu.Unlock()
 			return o.err
 		}
-		buf, marks := o.buf, o.marks
-		o.buf, o.marks, o.busy = spare[:0], spareMarks[:0], true
+		var buf []byte
+		near := o.near > 0
+		buf, marks = o.take(marks[:0])
+		changed := near != (o.near > 0)
+		near = o.near > 0
+		o.busy = true
 		o.change.Broadcast()
 		o.mu.Unlock()
 
+		if changed {
+			o.resize(near)
+		}
 		n, err := o.write(buf)
 
 		o.mu.Lock()
@@ -144,13 +217,61 @@ func (o *outbox) run() error {
 		if err != nil && o.err == nil {
 			o.err = err
 		}
+		if o.spare = buf[:0]; cap(buf) > 4*outboxHigh {
+			o.spare = nil // one large reply need not be paid for ever after
+		}
 		o.change.Broadcast()
-		o.mu.Unlock()
-		spare, spareMarks = buf, marks
-		if cap(spare) > 4*outboxHigh {
-			spare = nil // one large reply need not be paid for ever after
+	}
+}
+
+func (o *outbox) waiting() bool { return len(o.replies) > 0 || len(o.signals) > o.head }
+
+// resize changes how much the kernel keeps for the bus. Where that is not possible it is
+// no harm.
+func (o *outbox) resize(near bool) {
+	sock, ok := o.sock.(*net.UnixConn)
+	switch {
+	case !ok || !o.paced:
+	case near:
+		_ = sock.SetWriteBuffer(nearBuffer)
+	default:
+		_ = sock.SetWriteBuffer(farBuffer)
+	}
+}
+
+// take returns what goes out next, and the marks in it.
+func (o *outbox) take(marks []mark) ([]byte, []mark) {
+	buf, limit := o.replies, outboxSignals
+	switch {
+	case len(buf) > 0:
+		o.near = outboxRounds
+	case o.near > 0:
+		o.near--
+	default:
+		limit = outboxHigh
+	}
+	o.replies = o.spare
+	o.spare = nil
+	clear(o.shares)
+	start, n := len(buf), 0
+	for _, m := range o.marks {
+		if n > 0 && m.end-o.head > limit {
+			break
+		}
+		marks = append(marks, mark{end: start + m.end - o.head, seq: m.seq})
+		n++
+	}
+	if n > 0 {
+		end := o.marks[n-1].end
+		buf = append(buf, o.signals[o.head:end]...)
+		o.head, o.marks = end, o.marks[:copy(o.marks, o.marks[n:])]
+		if len(o.marks) == 0 {
+			if o.signals, o.head = o.signals[:0], 0; cap(o.signals) > 4*outboxHigh {
+				o.signals = nil
+			}
 		}
 	}
+	return buf, marks
 }
 
 func (o *outbox) write(buf []byte) (int, error) {

@@ -16,11 +16,12 @@ import (
 
 // addText adds a message that is text, as the signal of event seq if that is not 0.
 func addText(o *outbox, text string, seq uint64) error {
-	return o.add(func(e *wire.Encoder) {
+	if seq == 0 {
+		return o.add(func(e *wire.Encoder) { e.Bytes = append(e.Bytes, text...) })
+	}
+	return o.addSignals(func(e *wire.Encoder) {
 		e.Bytes = append(e.Bytes, text...)
-		if seq != 0 {
-			o.mark(e, seq)
-		}
+		o.mark(e, seq)
 	})
 }
 
@@ -72,7 +73,7 @@ func TestOutboxPartialWrites(t *testing.T) {
 	}{{0, 0}, {9, 0}, {10, 7}, {11, 7}, {24, 7}, {25, 9}, {29, 9}} {
 		o, there, ended := startOutbox(t, 100*time.Millisecond)
 		o.mu.Lock() // so that all goes out with one write
-		o.buf = append(o.buf, strings.Repeat("x", 30)...)
+		o.signals = append(o.signals, strings.Repeat("x", 30)...)
 		o.marks = []mark{{10, 7}, {25, 9}, {30, 10}}
 		o.change.Broadcast()
 		o.mu.Unlock()
@@ -99,10 +100,14 @@ func fillUp(t *testing.T, o *outbox) {
 	t.Helper()
 	eventually(t, "it is full", func() bool {
 		o.mu.Lock()
-		full := o.busy && len(o.buf) >= outboxHigh
+		replies, signals := len(o.replies), len(o.signals)-o.head
+		full := o.busy && replies >= outboxHigh && signals >= outboxHigh
 		o.mu.Unlock()
-		if !full {
+		if replies < outboxHigh {
 			_ = addText(o, strings.Repeat("x", outboxHigh), 0)
+		}
+		if signals < outboxHigh {
+			_ = addText(o, strings.Repeat("x", outboxHigh), 1)
 		}
 		return full
 	})
@@ -124,8 +129,8 @@ func TestOutboxFull(t *testing.T) {
 	default:
 	}
 	o.mu.Lock()
-	if size := len(o.buf); size >= 2*outboxHigh {
-		t.Errorf("%d bytes wait", size)
+	if len(o.replies) >= 2*outboxHigh || len(o.signals)-o.head >= 2*outboxHigh {
+		t.Errorf("%d and %d bytes wait", len(o.replies), len(o.signals)-o.head)
 	}
 	o.mu.Unlock()
 	read := make(chan struct{})
@@ -188,4 +193,72 @@ func TestOutboxWriteAfterClose(t *testing.T) {
 	if err := await(t, "write returns", result); !errors.Is(err, errOutboxClosed) {
 		t.Error("write:", err)
 	}
+}
+
+// Replies to one receiver go out a share at a time, and signals beside them, so that a
+// reply to another stands behind little; all keep their order.
+func TestOutboxShares(t *testing.T) {
+	o, there, _ := startOutbox(t, time.Hour)
+	text := strings.Repeat("f", 1000)
+	flooding := make(chan error, 1)
+	for i := range 100 {
+		if err := addText(o, strings.Repeat("s", 1000), uint64(i+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	go func() {
+		for range 100 {
+			if err := o.addReply("flood", func(e *wire.Encoder) { e.Bytes = append(e.Bytes, text...) }); err != nil {
+				flooding <- err
+				return
+			}
+		}
+		flooding <- nil
+	}()
+	eventually(t, "the flood waits for its share", func() bool {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return o.busy && o.shares["flood"] >= outboxShare
+	})
+	if err := o.addReply("other", func(e *wire.Encoder) { e.Bytes = append(e.Bytes, 'o') }); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 200_001)
+	if _, err := io.ReadFull(there, got); err != nil {
+		t.Fatal(err)
+	}
+	if err := await(t, "the flood ends", flooding); err != nil {
+		t.Fatal(err)
+	}
+	// What was in hand when the other came: all signals, if no reply had been sent yet.
+	at, first := strings.IndexByte(string(got), 'o'), strings.IndexByte(string(got), 'f')
+	if ahead := at - first; ahead < 0 || ahead > 2*(outboxShare+outboxSignals)+2000 {
+		t.Errorf("%d bytes went out from the first reply to a flood to that to another", ahead)
+	}
+	if err := o.flush(); err != nil || o.lastSent() != 100 {
+		t.Errorf("the last sent is %d, %v", o.lastSent(), err)
+	}
+}
+
+// A large reply, and many large signals, do not keep their memory.
+func TestOutboxGivesBack(t *testing.T) {
+	o, there, _ := startOutbox(t, time.Hour)
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		_, _ = io.Copy(io.Discard, there)
+	}()
+	large := strings.Repeat("x", 16*outboxHigh)
+	for round := range 3 {
+		if err := errors.Join(addText(o, large, 0), addText(o, large, uint64(round+1)), o.flush(), addText(o, "x", 0), o.flush()); err != nil {
+			t.Fatal(err)
+		}
+		o.mu.Lock()
+		if kept := cap(o.replies) + cap(o.signals) + cap(o.spare); kept > 12*outboxHigh {
+			t.Errorf("%d bytes are kept", kept)
+		}
+		o.mu.Unlock()
+	}
+	_ = there.Close()
+	await(t, "the reader ends", read)
 }

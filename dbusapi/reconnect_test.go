@@ -105,7 +105,7 @@ func TestBusDiesDuringWrite(t *testing.T) {
 		eventually(t, "the writer rests", func() bool {
 			conn.out.mu.Lock()
 			defer conn.out.mu.Unlock()
-			if conn.out.busy || len(conn.out.buf) > 0 {
+			if conn.out.busy || conn.out.waiting() {
 				return false
 			}
 			conn.out.sock = &held{conn.out.sock, letGo}
@@ -142,7 +142,7 @@ func (s *served) fill(t *testing.T, h *hub.Hub) {
 		commit(t, h, 100, "load", "id", "101", "text", strings.Repeat("x", 100))
 		out.mu.Lock()
 		defer out.mu.Unlock()
-		return len(out.buf) >= outboxHigh && out.busy
+		return len(out.signals)-out.head >= outboxHigh && out.busy
 	})
 }
 

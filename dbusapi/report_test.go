@@ -74,9 +74,9 @@ func TestNoReply(t *testing.T) {
 			Type: wire.TypeCall, Flags: test.flags, Serial: 7, Sender: ":1.1", Path: Path, Interface: Interface, Member: "Report",
 			Signature: call.Signature, BodySize: len(call.Body),
 		}
-		service.receive(&session{ctx: t.Context(), conn: c, callers: who}, &message{Header: h, body: string(call.Body)})
+		service.handle(&session{ctx: t.Context(), conn: c, callers: who}, &message{Header: h, body: string(call.Body)})
 		c.out.mu.Lock()
-		if answered := c.out.busy || len(c.out.buf) > 0; answered != test.want {
+		if answered := c.out.busy || c.out.waiting(); answered != test.want {
 			t.Errorf("type %s, flags %d: answered %v", test.typ, test.flags, answered)
 		}
 		c.out.mu.Unlock()

@@ -121,8 +121,9 @@ type session struct {
 	conn    *conn
 	callers *callers
 	waits   *waits
+	work    *dispatcher
 	lost    chan struct{} // the name was taken from us
-	stop    atomic.Bool   // calls are refused
+	stop    atomic.Bool   // calls are refused, and the name is about to be given up
 }
 
 // fail ends both connections, so that a reader that asks who is calling does not
@@ -136,21 +137,25 @@ func (ss *session) fail(err error) {
 func (s *Service) serve(ctx context.Context, connected func()) error {
 	live, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	ss := &session{ctx: live, waits: newWaits(live), lost: make(chan struct{}, 1)}
+	ss := &session{ctx: live, waits: newWaits(live), work: newDispatcher(maxBacklog), lost: make(chan struct{}, 1)}
 	var err error
 	if ss.callers, err = dialCallers(ctx, s.Address); err != nil {
 		return err
 	}
 	defer ss.callers.conn.close()
 	ss.conn, err = dialConn(ctx, s.Address, connConfig{
-		maxBody: maxCallBody, timeout: s.WriteTimeout,
-		handle: func(_ *conn, m *message) { s.receive(ss, m) },
+		maxBody: maxCallBody, timeout: s.WriteTimeout, paced: true, admit: ss.admit,
+		handle: func(c *conn, m *message) { s.receive(ss, c, m) },
 	})
 	if err != nil {
 		return err
 	}
 	defer ss.conn.close()
 	defer ss.waits.close()
+	// Only from here on calls are handled: somebody may have made one, to our unique name,
+	// before the connection was known to be there.
+	ss.work.start(func(m *message) { s.handle(ss, m) }, s.overLimit)
+	defer ss.work.close()
 	if err := own(ctx, ss.conn); err != nil {
 		return err
 	}
@@ -187,6 +192,7 @@ func (s *Service) emitUntil(ctx context.Context, ss *session) error {
 		<-ended //nolint:errcheck // the emitter failed for the same reason
 	} else {
 		timer := time.AfterFunc(stopTimeout, func() {
+			ss.work.abandon()
 			ss.fail(fmt.Errorf("the bus took nothing for %v while stopping", stopTimeout))
 		})
 		defer timer.Stop()
@@ -207,17 +213,12 @@ func (s *Service) emitUntil(ctx context.Context, ss *session) error {
 // connection when it takes too long.
 func (s *Service) finish(ss *session) error {
 	ss.stop.Store(true)
-	bus := ss.conn.bus.BusObject()
-	// The reply is read after the call that was being handled when stop was set, so
-	// from then on nothing is committed.
-	if err := bus.CallWithContext(ss.ctx, busInterface+".GetId", 0).Err; err != nil {
-		return err
-	}
+	ss.work.stop() // from then on nothing is committed
 	ss.waits.close()
 	if err := s.drain(ss.conn); err != nil {
 		return err
 	}
-	if err := bus.CallWithContext(ss.ctx, busInterface+".ReleaseName", 0, Name).Err; err != nil {
+	if err := ss.conn.bus.BusObject().CallWithContext(ss.ctx, busInterface+".ReleaseName", 0, Name).Err; err != nil {
 		return err
 	}
 	return ss.conn.out.flush()
@@ -244,31 +245,61 @@ func own(ctx context.Context, c *conn) error {
 	return nil
 }
 
-// receive handles a message that came in, called in order by the reader.
-func (s *Service) receive(ss *session, m *message) {
+// admit says whether the reader is to take a message.
+func (ss *session) admit(m *message) error {
+	if m.Type != wire.TypeCall {
+		return nil
+	}
+	return ss.work.admit(m)
+}
+
+// receive takes a message that came in, called in order by the reader, which must not
+// wait for anything but the bus.
+func (s *Service) receive(ss *session, c *conn, m *message) {
 	switch {
 	case m.Sender == busName && m.Type == wire.TypeSignal:
 		s.busSignal(ss, m)
 	case m.Type != wire.TypeCall:
 		s.hub.Count("messages_ignored", 1) // a signal, or a reply to nothing
 	default:
-		c := &call{message: m, service: s, session: ss}
-		if ss.stop.Load() {
-			c.fail(hub.ErrClosed)
-			return
+		if m.refused == nil {
+			m.refused = ss.work.push(m)
 		}
-		found, err := s.find(m)
-		switch {
-		case err == nil:
-			err = found.handle(c)
-		case m.isReport():
-			err = c.refused(err)
-		}
-		if err != nil {
-			c.fail(err)
+		if m.refused != nil && m.Flags&wire.FlagNoReply == 0 {
+			_ = c.send(errorReply(m, toError(m.refused))) // see call.reply
 		}
 	}
 }
+
+// handle handles a message that has its turn: a call, or the signal that says that its
+// sender has left.
+func (s *Service) handle(ss *session, m *message) {
+	if m.Type == wire.TypeSignal {
+		ss.waits.gone(m.body)
+		return
+	}
+	c := &call{message: m, service: s, session: ss}
+	found, err := s.find(m)
+	switch {
+	case err == nil:
+		err = found.handle(c)
+	case m.isReport():
+		err = c.reportRefused(err)
+	}
+	if err != nil {
+		c.fail(err)
+	}
+}
+
+// overLimit says that calls were refused as too many of their sender waited. Those that
+// wanted no reply heard nothing of it.
+func (s *Service) overLimit(sender string, refused uint64) {
+	s.log.Warn("calls were refused: their sender makes more than can be handled", slog.String("sender", sender), slog.Uint64("refused", refused))
+	s.hub.Count(counterOverLimit, refused)
+}
+
+// counterOverLimit counts calls that were refused as too many of their sender waited.
+const counterOverLimit = "calls_over_limit"
 
 // busSignal handles a signal of the bus itself.
 func (s *Service) busSignal(ss *session, m *message) {
@@ -279,7 +310,11 @@ func (s *Service) busSignal(ss *session, m *message) {
 	}
 	switch m.Member {
 	case "NameOwnerChanged":
-		ss.waits.gone(name)
+		// What it sent before it left is handled first: it may be to report something.
+		left := &message{Header: &wire.Header{Type: wire.TypeSignal}, body: name}
+		if !ss.work.follow(name, left) {
+			ss.waits.gone(name)
+		}
 	case "NameLost":
 		if name == Name && !ss.stop.Load() {
 			select {
@@ -293,12 +328,15 @@ func (s *Service) busSignal(ss *session, m *message) {
 // Check is what a watchdog asks. It is no error that the bus is away, or hangs: a
 // connection on which the bus does not answer before the deadline of ctx is thrown away
 // here, and Run makes a new one, as after any loss of the bus. To restart the service
-// would do no more. The error says that Run itself stands still: it neither serves nor
-// tries to.
+// would do no more. The error says that Run itself stands still, it neither serves nor
+// tries to, or that the handling of a call does.
 func (s *Service) Check(ctx context.Context) error {
 	ss := s.current.Load()
 	if ss == nil {
 		return s.progress.check(s.stepTimeout)
+	}
+	if busy := ss.work.longest(); busy > s.stepTimeout {
+		return fmt.Errorf("a call is being handled for %v", busy.Round(time.Second))
 	}
 	// The policy of Debian denies Peer.Ping. Not through godbus: it would wait for room
 	// in the outbox for longer than ctx.

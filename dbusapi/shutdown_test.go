@@ -102,7 +102,7 @@ func TestCallWhileStopping(t *testing.T) {
 	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		h := newHub(t, hub.Config{})
 		s := serve(t, bus, h)
-		s.current.Load().stop.Store(true)
+		s.current.Load().work.stop()
 		c := dial(t, bus)
 		_, err := c.Report(bounded(t), "x", nil)
 		wantError(t, err, ErrShuttingDown)

@@ -18,6 +18,24 @@ type wait struct {
 	events []*hub.Event
 }
 
+// begin subscribes and polls. What was the oldest event may be kept no longer just then:
+// who asked for the oldest gets that of now.
+func (w *wait) begin(filter hub.Filter, cursor string) (n int, err error) {
+	var lapped *hub.LappedError
+	for range oldestTries {
+		if w.sub, err = w.call.service.hub.Subscribe(filter, cursor); err != nil {
+			return 0, err
+		}
+		if n, err = w.poll(); cursor != hub.CursorOldest || !errors.As(err, &lapped) {
+			break
+		}
+	}
+	return n, err
+}
+
+// oldestTries is how often the oldest event may be gone before its reader could look.
+const oldestTries = 100
+
 // poll collects what is there by now and returns how much. What goes wrong after
 // something was collected is left for the next call to find.
 func (w *wait) poll() (int, error) {

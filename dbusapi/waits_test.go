@@ -3,6 +3,7 @@ package dbusapi
 import (
 	"testing"
 
+	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -41,5 +42,37 @@ func TestPollKeepsWhatItHas(t *testing.T) {
 	}
 	if _, err := h.Subscribe(hub.Filter{}, sub.Cursor()); toError(err).Name != ErrGone {
 		t.Errorf("the next call: %v", err)
+	}
+}
+
+// Who asks for the oldest event gets what is the oldest by then, also while events come
+// and go all the time.
+func TestOldestUnderLoad(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Start(t, bustest.Broker, bustest.PolicyOpen)
+	h := newHub(t, hub.Config{History: 2})
+	serve(t, bus, h)
+	c := dial(t, bus)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				commit(t, h, 1, "x")
+			}
+		}
+	}()
+	defer func() {
+		close(stop)
+		<-stopped
+	}()
+	eventually(t, "events are forgotten", func() bool { return h.Status().Oldest > 10 })
+	for range 2000 {
+		if _, _, err := c.WaitEvents(bounded(t), hub.CursorOldest, hub.Filter{}, 0, 0); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

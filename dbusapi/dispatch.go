@@ -1,0 +1,259 @@
+package dbusapi
+
+import (
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/osctl/eventd/hub"
+)
+
+const (
+	// workers is how many calls are handled at a time, each of another sender. It is
+	// more than there are processors, as a call may wait: for the bus to say who
+	// makes it, or for room for its reply.
+	workers = 8
+
+	// maxBacklog is how much may have been read and not yet handled, in bytes of
+	// memory, of all senders together.
+	maxBacklog = 64 << 20
+
+	// messageOverhead is about what a message takes beside its bytes.
+	messageOverhead = 256
+)
+
+// dispatcher keeps the calls that were read and are not yet handled, and has them
+// handled by a few workers. Those of one sender are handled in the order sent, one at a
+// time; senders take turns, a call each. So whoever makes many, or large ones, waits for
+// itself, and others wait for one call of it at most.
+//
+// The bus has one queue for all that is sent to us: what is not read of one sender is not
+// read of all that come after. So reading never stops. A sender whose backlog is full is
+// refused, and it is full when it takes more than what is left for everybody else: of n
+// senders that flood each gets one of n+1 shares, and one is left for who comes next.
+type dispatcher struct {
+	limit  int // of bytes
+	handle func(*message)
+	over   func(sender string, refused uint64) // see start
+	wg     sync.WaitGroup
+
+	mu      sync.Mutex
+	work    sync.Cond // there is a call to handle, or there will be no more
+	empty   sync.Cond // all are handled
+	senders map[string]*backlog
+	turns   fifo[*backlog]
+	bytes   int
+	others  backlog            // empty; counts what is refused of senders without one
+	stopped bool               // no more is taken
+	since   [workers]time.Time // when each worker began what it does; zero while it waits
+}
+
+// backlog are the calls of one sender that wait for their turn. It exists while there
+// are some, or one is being handled.
+type backlog struct {
+	sender  string
+	calls   fifo[*message]
+	bytes   int    // of these and of the one that is being handled
+	refused uint64 // since it exists
+}
+
+// fifo is a queue that lets go of its memory. The zero fifo is empty.
+type fifo[T any] struct{ first, last *node[T] }
+
+type node[T any] struct {
+	value T
+	next  *node[T]
+}
+
+func (l *fifo[T]) empty() bool { return l.first == nil }
+
+func (l *fifo[T]) push(value T) {
+	n := &node[T]{value: value}
+	if l.first == nil {
+		l.first = n
+	} else {
+		l.last.next = n
+	}
+	l.last = n
+}
+
+// pop takes the first, which must be there.
+func (l *fifo[T]) pop() T {
+	n := l.first
+	l.first = n.next
+	return n.value
+}
+
+func newDispatcher(limit int) *dispatcher {
+	d := &dispatcher{limit: limit, senders: map[string]*backlog{}}
+	d.work.L, d.empty.L = &d.mu, &d.mu
+	return d
+}
+
+// start begins to handle what was taken, and will be. over is told how many calls of a
+// sender were refused because too many waited, once none does any more; the sender is
+// empty for those of whom none did.
+func (d *dispatcher) start(handle func(*message), over func(sender string, refused uint64)) {
+	d.handle, d.over = handle, over
+	for i := range workers {
+		d.wg.Go(func() { d.run(i) })
+	}
+}
+
+// cost is about what a message takes in memory, in bytes.
+func (m *message) cost() int { return m.size + messageOverhead }
+
+// admit returns an error where a call must be refused. It is asked before the body is
+// read, by the one goroutine that then pushes the call.
+func (d *dispatcher) admit(m *message) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopped {
+		return hub.ErrClosed
+	}
+	own, b := 0, d.senders[m.Sender]
+	if b != nil {
+		own = b.bytes
+	}
+	if cost, left := m.cost(), d.limit-d.bytes; cost > left || own > 0 && own+cost > left {
+		if b == nil {
+			b = &d.others
+		}
+		b.refused++
+		return errorf(ErrLimitsExceeded, "%d bytes of calls of this connection wait for their turn, no more are taken", own)
+	}
+	return nil
+}
+
+// push takes a call that was admitted.
+func (d *dispatcher) push(m *message) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopped {
+		return hub.ErrClosed
+	}
+	b := d.senders[m.Sender]
+	if b == nil {
+		b = &backlog{sender: m.Sender}
+		d.senders[m.Sender] = b
+		d.turns.push(b)
+		d.work.Signal()
+	}
+	d.append(b, m)
+	return nil
+}
+
+// follow has a message about a sender handled after all that waits of it. It does
+// nothing and returns false where nothing does.
+func (d *dispatcher) follow(sender string, m *message) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	b := d.senders[sender]
+	if b != nil {
+		d.append(b, m)
+	}
+	return b != nil
+}
+
+func (d *dispatcher) append(b *backlog, m *message) {
+	b.calls.push(m)
+	b.bytes += m.cost()
+	d.bytes += m.cost()
+}
+
+// run handles messages until there will be no more.
+func (d *dispatcher) run(worker int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for {
+		for d.turns.empty() {
+			if d.stopped && len(d.senders) == 0 {
+				return
+			}
+			d.work.Wait()
+		}
+		b := d.turns.pop()
+		m := b.calls.pop()
+		d.since[worker] = time.Now()
+		d.mu.Unlock()
+		d.handle(m)
+		d.mu.Lock()
+		d.since[worker] = time.Time{}
+		b.bytes -= m.cost()
+		d.bytes -= m.cost()
+		d.next(b)
+	}
+}
+
+// next gives a sender another turn, after the others, or forgets it.
+func (d *dispatcher) next(b *backlog) {
+	if !b.calls.empty() {
+		d.turns.push(b)
+		return // this worker takes it, or another one that was free already
+	}
+	delete(d.senders, b.sender)
+	if len(d.senders) == 0 {
+		d.empty.Broadcast()
+		if d.stopped {
+			d.work.Broadcast()
+		}
+	}
+	for _, b := range []*backlog{b, &d.others} {
+		if refused := b.refused; refused > 0 {
+			b.refused = 0
+			d.mu.Unlock()
+			d.over(b.sender, refused)
+			d.mu.Lock()
+		}
+	}
+}
+
+// stop lets no more calls in and returns when all that were taken are handled.
+func (d *dispatcher) stop() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stopped = true
+	d.work.Broadcast()
+	for len(d.senders) > 0 {
+		d.empty.Wait()
+	}
+}
+
+// abandon lets go of all calls that wait. Those that are being handled go on.
+func (d *dispatcher) abandon() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stopped = true
+	for _, b := range d.senders {
+		for !b.calls.empty() {
+			cost := b.calls.pop().cost()
+			b.bytes -= cost
+			d.bytes -= cost
+		}
+	}
+	d.turns = fifo[*backlog]{}
+	maps.DeleteFunc(d.senders, func(_ string, b *backlog) bool { return b.bytes == 0 })
+	if len(d.senders) == 0 {
+		d.empty.Broadcast()
+	}
+	d.work.Broadcast()
+}
+
+// close is stop, and ends the workers.
+func (d *dispatcher) close() {
+	d.stop()
+	d.wg.Wait()
+}
+
+// longest returns for how long the call that takes longest is being handled.
+func (d *dispatcher) longest() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var longest time.Duration
+	for _, since := range d.since {
+		if !since.IsZero() {
+			longest = max(longest, time.Since(since))
+		}
+	}
+	return longest
+}

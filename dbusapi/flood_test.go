@@ -1,0 +1,187 @@
+package dbusapi
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/osctl/eventd/dbusapi/bustest"
+)
+
+// floodEnv names the flood that a process is to make, see [startFlood].
+const floodEnv = "DBUSAPI_TEST_FLOOD"
+
+// floodKind is what a process sends without end.
+type floodKind struct {
+	name    string
+	window  int // calls that are under way at most, 0 for as many as the bus takes
+	message func() *bustest.Message
+}
+
+func floods() []floodKind {
+	report := func(flags byte) func() *bustest.Message {
+		return func() *bustest.Message {
+			m := reportCall("load", "pool", "tank", "id", "101", "text", strings.Repeat("x", 40))
+			m.Flags = flags
+			return m
+		}
+	}
+	return []floodKind{
+		{"one at a time", 1, report(0)},
+		{"100 under way", 100, report(0)},
+		{"all at once", 0, report(0)},
+		{"no replies", 0, report(bustest.FlagNoReply)},
+		{"batches of 1,000", 8, func() *bustest.Message { return hostileBatch(1000, 40) }},
+	}
+}
+
+// flood is a process that floods the service, when it is told to.
+type flood struct {
+	cmd      *exec.Cmd
+	commands io.WriteCloser
+	answers  *bufio.Reader
+}
+
+// startFlood starts a process that makes a flood of that name as a user. It is off.
+func startFlood(tb testing.TB, bus *bustest.Bus, uid uint32, name string) *flood {
+	tb.Helper()
+	s := openStream(tb, bus, uid)
+	defer s.Close()
+	file, err := s.File()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer file.Close()
+	f := &flood{cmd: exec.Command(os.Args[0])}
+	f.cmd.Env = append(os.Environ(), floodEnv+"="+name)
+	f.cmd.ExtraFiles = []*os.File{file}
+	f.cmd.Stderr = os.Stderr
+	if f.commands, err = f.cmd.StdinPipe(); err != nil {
+		tb.Fatal(err)
+	}
+	out, err := f.cmd.StdoutPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	f.answers = bufio.NewReader(out)
+	if err := f.cmd.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		_ = f.commands.Close() // it ends
+		if err := f.cmd.Wait(); err != nil {
+			tb.Error("the flood:", err)
+		}
+	})
+	return f
+}
+
+// on lets the flood begin.
+func (f *flood) on(tb testing.TB) { f.tell(tb, "on\n") }
+
+// off returns once nothing more is sent.
+func (f *flood) off(tb testing.TB) { f.tell(tb, "off\n") }
+
+func (f *flood) tell(tb testing.TB, command string) {
+	tb.Helper()
+	if _, err := io.WriteString(f.commands, command); err != nil {
+		tb.Fatal(err)
+	}
+	if answer, err := f.answers.ReadString('\n'); err != nil || answer != command {
+		tb.Fatalf("the flood answered %q, %v", answer, err)
+	}
+}
+
+// floodMain is the process of a flood: it connects through file 3, and obeys its
+// standard input until that ends.
+func floodMain(name string) error {
+	var kind floodKind
+	for _, k := range floods() {
+		if k.name == name {
+			kind = k
+		}
+	}
+	sock, err := net.FileConn(os.NewFile(3, "bus"))
+	if err != nil {
+		return err
+	}
+	m := kind.message()
+	m.Serial = 1
+	sender := &floodSender{sock: sock, raw: m.Marshal(), window: int64(kind.window), room: make(chan struct{}, 1)}
+	go sender.read()
+	in := bufio.NewReader(os.Stdin)
+	var wg sync.WaitGroup
+	for {
+		command, err := in.ReadString('\n')
+		sender.stop.Store(true)
+		wg.Wait()
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		if command == "on\n" {
+			sender.stop.Store(false)
+			wg.Go(sender.write)
+		}
+		fmt.Print(command)
+	}
+}
+
+type floodSender struct {
+	sock           net.Conn
+	raw            []byte
+	window         int64
+	sent, answered atomic.Int64
+	room           chan struct{}
+	stop           atomic.Bool
+}
+
+func (s *floodSender) read() {
+	in := bufio.NewReaderSize(s.sock, 64<<10)
+	for {
+		m, err := bustest.ReadMessage(in)
+		if err != nil {
+			return
+		}
+		if m.Type != bustest.TypeSignal {
+			s.answered.Add(1)
+			select {
+			case s.room <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+func (s *floodSender) write() {
+	var chunk []byte
+	for !s.stop.Load() {
+		n := max(1, (32<<10)/len(s.raw))
+		if s.window > 0 {
+			for s.sent.Load()-s.answered.Load() >= s.window {
+				<-s.room
+			}
+			n = min(n, int(s.window-(s.sent.Load()-s.answered.Load())))
+		}
+		chunk = chunk[:0]
+		for range n {
+			serial := uint32(s.sent.Add(1))
+			binary.LittleEndian.PutUint32(s.raw[8:], serial)
+			chunk = append(chunk, s.raw...)
+		}
+		if _, err := s.sock.Write(chunk); err != nil {
+			return
+		}
+	}
+}
