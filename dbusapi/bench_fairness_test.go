@@ -112,3 +112,45 @@ func median(d []time.Duration) time.Duration {
 }
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+
+// BenchmarkHostileCampaign measures what the campaign of [TestHostileCampaign] costs
+// another client: the median time of its call during it and before. An op is a message.
+func BenchmarkHostileCampaign(b *testing.B) {
+	for _, kind := range bustest.Kinds() {
+		for name, uid := range campaignUsers() {
+			b.Run(kind.String()+"/"+name, func(b *testing.B) {
+				h := hostileServe(b, kind, bustest.PolicyRootOnly, campaignPolicy)
+				victim := dial(b, h.bus)
+				report := func() error {
+					_, err := victim.Report(context.Background(), hub.TypeNetif, benchOptions())
+					return err
+				}
+				timed(b, 300, report) // until all is warm
+				quiet := timed(b, 1000, report)
+				stop, during := make(chan struct{}), make(chan []time.Duration, 1)
+				go func() {
+					var took []time.Duration
+					for {
+						select {
+						case <-stop:
+							during <- took
+							return
+						default:
+						}
+						start := time.Now()
+						if err := report(); err != nil {
+							b.Error("another client:", err)
+						}
+						took = append(took, time.Since(start))
+					}
+				}()
+				b.ResetTimer()
+				sent, _ := h.campaign(b, uid, max(b.N, 1000))
+				b.StopTimer()
+				close(stop)
+				b.ReportMetric(float64(median(<-during))/float64(median(quiet)), "during/quiet")
+				b.ReportMetric(float64(sent), "messages")
+			})
+		}
+	}
+}

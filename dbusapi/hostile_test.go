@@ -48,9 +48,20 @@ type hostileTarget struct {
 
 // hostileStart starts a bus of that kind, a service on it, and another client that
 // goes on calling it until the test ends.
-func hostileStart(t *testing.T, kind bustest.Kind) *hostileTarget {
+func hostileStart(t testing.TB, kind bustest.Kind, policies ...string) *hostileTarget {
 	t.Helper()
-	h := &hostileTarget{bus: bustest.Start(t, kind, bustest.PolicyOpen), kind: kind}
+	h := hostileServe(t, kind, policies...)
+	h.witness(t)
+	return h
+}
+
+// hostileServe is hostileStart without the other client's calls.
+func hostileServe(t testing.TB, kind bustest.Kind, policies ...string) *hostileTarget {
+	t.Helper()
+	if len(policies) == 0 {
+		policies = []string{bustest.PolicyOpen}
+	}
+	h := &hostileTarget{bus: bustest.Start(t, kind, policies...), kind: kind}
 	var err error
 	if h.hub, err = hub.New(hub.Config{History: 64}); err != nil {
 		t.Fatal(err)
@@ -75,12 +86,11 @@ func hostileStart(t *testing.T, kind bustest.Kind) *hostileTarget {
 	}
 	h.root = h.bus.ClientAs(t, 0)
 	h.look(t)
-	h.witness(t)
 	return h
 }
 
 // look notes the session that serves now.
-func (h *hostileTarget) look(t *testing.T) {
+func (h *hostileTarget) look(t testing.TB) {
 	t.Helper()
 	hostileUntil(t, "there is a session", func() bool {
 		h.session = h.service.current.Load()
@@ -91,7 +101,7 @@ func (h *hostileTarget) look(t *testing.T) {
 
 // witness makes calls of the service as root for as long as the test runs: all of
 // them must be answered, whatever else goes on.
-func (h *hostileTarget) witness(t *testing.T) {
+func (h *hostileTarget) witness(t testing.TB) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -119,7 +129,7 @@ func (h *hostileTarget) witness(t *testing.T) {
 }
 
 // before notes what there is before an attack.
-func (h *hostileTarget) before(t *testing.T) {
+func (h *hostileTarget) before(t testing.TB) {
 	t.Helper()
 	h.goroutines, h.fds, h.heap = runtime.NumGoroutine(), hostileFDs(t), hostileHeapInUse()
 }
@@ -141,7 +151,7 @@ func (h *hostileTarget) during(t *testing.T, n int, attack func()) {
 }
 
 // unharmed checks what must hold after any attack.
-func (h *hostileTarget) unharmed(t *testing.T) {
+func (h *hostileTarget) unharmed(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), hostilePatience)
 	defer cancel()
@@ -164,7 +174,7 @@ func (h *hostileTarget) unharmed(t *testing.T) {
 }
 
 // hostileUntil asks until ok says so.
-func hostileUntil(t *testing.T, what string, ok func() bool) {
+func hostileUntil(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -179,7 +189,7 @@ func hostileUntil(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-func hostileFDs(t *testing.T) int {
+func hostileFDs(t testing.TB) int {
 	t.Helper()
 	fds, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -206,8 +216,15 @@ type hostileConn struct {
 // dial connects an attacker.
 func (h *hostileTarget) dial(t *testing.T, options ...bustest.DialOption) *hostileConn {
 	t.Helper()
-	c := &hostileConn{sock: h.bus.DialAs(t, bustest.NobodyUID, options...)}
+	c := h.dialAs(t, bustest.NobodyUID, options...)
 	t.Cleanup(c.close) // where the test fails; else it is closed by then
+	return c
+}
+
+// dialAs is dial as any user, for who closes the connection in any case.
+func (h *hostileTarget) dialAs(t testing.TB, uid uint32, options ...bustest.DialOption) *hostileConn {
+	t.Helper()
+	c := &hostileConn{sock: h.bus.DialAs(t, uid, options...)}
 	if err := c.sock.SetDeadline(time.Now().Add(hostilePatience)); err != nil {
 		t.Fatal(err)
 	}
