@@ -34,10 +34,10 @@ type fences struct {
 }
 
 type waiter struct {
-	seq      uint32
-	settle   bool // waits for the table to be in sync too
-	done     chan struct{}
-	delivery *delivery // what is taken when it is over; nil for a call
+	seq        uint32
+	settle     bool // waits for the table to be in sync too
+	done       chan struct{}
+	deliveries []*delivery // what is taken when it is over; nil for a call
 }
 
 // take returns a new number, never 0.
@@ -81,13 +81,13 @@ func (f *fences) add(settle bool) (*waiter, error) {
 
 // addDelivery adds what is taken when a fence is passed. There is one at a time for
 // each namespace, and one of reports.
-func (f *fences) addDelivery(d *delivery) (*waiter, error) {
+func (f *fences) addDelivery(all []*delivery) (*waiter, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.stopped {
 		return nil, ErrStopped
 	}
-	w := &waiter{seq: f.next(), done: make(chan struct{}), delivery: d}
+	w := &waiter{seq: f.next(), done: make(chan struct{}), deliveries: all}
 	f.waiters = append(f.waiters, w)
 	return w, nil
 }
@@ -97,9 +97,9 @@ func (f *fences) delivered() (all []*delivery) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.waiters = slices.DeleteFunc(f.waiters, func(w *waiter) bool {
-		over := w.delivery != nil && f.passed(w.seq)
+		over := w.deliveries != nil && f.passed(w.seq)
 		if over {
-			all = append(all, w.delivery)
+			all = append(all, w.deliveries...)
 			close(w.done)
 		}
 		return over
@@ -121,7 +121,7 @@ func (f *fences) release(synced bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.waiters = slices.DeleteFunc(f.waiters, func(w *waiter) bool {
-		over := w.delivery == nil && f.passed(w.seq) && (synced || !w.settle)
+		over := w.deliveries == nil && f.passed(w.seq) && (synced || !w.settle)
 		if over {
 			close(w.done)
 			f.calls--

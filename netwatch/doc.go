@@ -16,7 +16,9 @@
 //   - A lone change is committed at once; changes that come together are committed
 //     together. Only the up of an interface whose owner or name inside is not known
 //     yet waits, and what follows of the same interface: for at most half a second.
-//     Others are not delayed. When nothing happens nothing wakes up.
+//     Others are not delayed. When nothing happens nothing wakes up. While
+//     more and more containers start, messages gather for 5 ms before they are read:
+//     see pauses.
 //   - Nothing that the kernel sends ends the watcher, short of an error of the
 //     socket that has no remedy.
 //
@@ -85,7 +87,7 @@
 //
 // [Watcher.Run] is one goroutine, and all but [Watcher.Check], [Watcher.Settle],
 // [Watcher.Missing] and [Watcher.Ready] belongs to it. It waits for nothing but the
-// socket. It starts three others and waits for their end: one asks the kernel for
+// socket, and for messages to gather. It starts three others and waits for their end: one asks the kernel for
 // names, as that may wait for RTNL; one calls the [Owners]; one follows the hub for
 // reports. They touch nothing of the table.
 package netwatch

@@ -95,12 +95,18 @@ func (w *Watcher) help(ctx context.Context, fail context.CancelCauseFunc) *sync.
 }
 
 // askLinks sends questions to the kernel, which answers them under a lock that may
-// be taken for long (RTNL).
+// be taken for long (RTNL). Those that came together are sent together, and answered
+// one by one.
 func (w *Watcher) askLinks(ctx context.Context) error {
 	for {
 		request, ok := w.asks.next(ctx)
 		if !ok {
 			return nil
+		}
+		for more := true; more; {
+			var next []byte
+			next, more = w.asks.poll()
+			request = append(request, next...)
 		}
 		if err := w.transmit(ctx, request); err != nil {
 			return err
@@ -123,6 +129,13 @@ func (w *Watcher) transmit(ctx context.Context, request []byte) error {
 	}
 }
 
+// deliverAfter is how long answers wait for those to other questions, and maxDeliveries
+// how many are delivered together.
+const (
+	deliverAfter  = 5 * time.Millisecond
+	maxDeliveries = 64
+)
+
 // findOwners has the owners of namespaces found.
 func (w *Watcher) findOwners(ctx context.Context) error {
 	for {
@@ -130,10 +143,20 @@ func (w *Watcher) findOwners(ctx context.Context) error {
 		if !ok {
 			return nil
 		}
-		if d := w.consult(ctx, q); d != nil {
-			if _, err := w.deliver(ctx, d); err != nil {
-				return err
+		var answers []*delivery
+		for start := time.Now(); ok; q, ok = w.questions.poll() {
+			if d := w.consult(ctx, q); d != nil {
+				answers = append(answers, d)
 			}
+			if len(answers) == maxDeliveries || time.Since(start) > deliverAfter {
+				break
+			}
+		}
+		if len(answers) == 0 {
+			continue
+		}
+		if _, err := w.deliver(ctx, answers...); err != nil {
+			return err
 		}
 	}
 }
@@ -158,8 +181,8 @@ func (w *Watcher) consult(ctx context.Context, q question) *delivery {
 }
 
 // deliver gives something to the goroutine in Run.
-func (w *Watcher) deliver(ctx context.Context, d *delivery) (*waiter, error) {
-	waiter, err := w.fences.addDelivery(d)
+func (w *Watcher) deliver(ctx context.Context, all ...*delivery) (*waiter, error) {
+	waiter, err := w.fences.addDelivery(all)
 	if errors.Is(err, ErrStopped) {
 		return nil, nil
 	}

@@ -44,9 +44,10 @@ type origin struct {
 // socket is a raw rtnetlink socket that listens to RTNLGRP_LINK of the network
 // namespace of the thread that opened it.
 type socket struct {
-	file *os.File
-	conn syscall.RawConn
-	pid  uint32
+	file  *os.File // not in the runtime's poller: see readiness
+	conn  syscall.RawConn
+	ready *readiness
+	pid   uint32
 
 	cramped int // size of the receive buffer in bytes, if that is less than was asked for; else 0
 
@@ -56,20 +57,18 @@ type socket struct {
 	from origin
 
 	// Of the receive that runs; there is one at a time.
-	read func(fd uintptr) bool // made once, as it is called once a datagram
+	read func(fd uintptr) // made once, as it is called once a datagram
 	into []byte
-	wait bool
 	n    int
 	err  error
 }
 
 // openSocket opens the socket. The buffer size is in bytes, and the kernel doubles it.
 func openSocket(receiveBuffer int, logger *slog.Logger) (*socket, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("netlink socket: %w", err)
 	}
-	// Nonblocking, so the file goes to the runtime's poller and has deadlines.
 	file := os.NewFile(uintptr(fd), "rtnetlink")
 	s := &socket{file: file}
 	if err := s.setUp(fd, receiveBuffer, logger); err != nil {
@@ -106,7 +105,8 @@ func (s *socket) setUp(fd, receiveBuffer int, logger *slog.Logger) error {
 	if s.conn, err = s.file.SyscallConn(); err != nil {
 		return fmt.Errorf("netlink socket: %w", err)
 	}
-	return nil
+	s.ready, err = openReadiness(fd)
+	return err
 }
 
 // setBuffer sets the size of the receive buffer, as far as that is allowed.
@@ -128,22 +128,27 @@ func (s *socket) setBuffer(fd, size int) error {
 func (s *socket) port() uint32 { return s.pid }
 
 func (s *socket) receive(b []byte, wait bool) (int, error) {
-	s.into, s.wait = b, wait
-	if err := s.conn.Read(s.read); err != nil {
-		return 0, fmt.Errorf("netlink receive: %w", err)
+	s.into = b
+	for {
+		if err := s.conn.Control(s.read); err != nil {
+			return 0, fmt.Errorf("netlink receive: %w", err)
+		}
+		if !wait || !errors.Is(s.err, unix.EAGAIN) {
+			return s.n, s.err
+		}
+		if err := s.ready.wait(); err != nil {
+			return 0, fmt.Errorf("netlink receive: %w", err)
+		}
 	}
-	return s.n, s.err
 }
 
-// readOnce reads one datagram. To return false is to wait for the poller.
-func (s *socket) readOnce(fd uintptr) bool {
+// readOnce reads one datagram, if there is one.
+func (s *socket) readOnce(fd uintptr) {
 	for {
-		n, oobn, flags, from, err := unix.Recvmsg(int(fd), s.into, s.oob[:], 0)
+		n, oobn, flags, from, err := unix.Recvmsg(int(fd), s.into, s.oob[:], unix.MSG_DONTWAIT)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
-		case errors.Is(err, unix.EAGAIN) && s.wait:
-			return false
 		case err == nil && !fromKernel(from):
 			continue // any process may send to any netlink socket
 		case err == nil && flags&unix.MSG_TRUNC != 0:
@@ -151,7 +156,7 @@ func (s *socket) readOnce(fd uintptr) bool {
 		}
 		s.n, s.err = n, err
 		s.from = origin{nsid: senderNSID(s.oob[:oobn]), answer: err == nil && toUsAlone(from)}
-		return true
+		return
 	}
 }
 
@@ -170,8 +175,8 @@ func toUsAlone(from unix.Sockaddr) bool {
 	return ok && address.Groups == 0
 }
 
-// send goes past the runtime's write lock: a dump request may wait for the
-// kernel's RTNL, and a check beside it must not.
+// send takes no lock of ours: a dump request may wait for the kernel's RTNL, and a
+// check beside it must not.
 func (s *socket) send(b []byte) error {
 	var sent error
 	err := s.conn.Control(func(fd uintptr) {
@@ -192,7 +197,7 @@ func (s *socket) send(b []byte) error {
 }
 
 func (s *socket) setDeadline(at time.Time) error {
-	if err := s.file.SetReadDeadline(at); err != nil {
+	if err := s.ready.setDeadline(at); err != nil {
 		return fmt.Errorf("netlink deadline: %w", err)
 	}
 	return nil
@@ -203,7 +208,7 @@ func (s *socket) close() error {
 		_ = s.self.Close()
 		_ = unix.Close(s.asks)
 	}
-	if err := s.file.Close(); err != nil {
+	if err := errors.Join(s.ready.close(), s.file.Close()); err != nil {
 		return fmt.Errorf("close netlink socket: %w", err)
 	}
 	return nil

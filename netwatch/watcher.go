@@ -54,9 +54,10 @@ type Watcher struct {
 	missing   missing
 	asks      *queue[[]byte]   // at most as many as the window
 	questions *queue[question] // bounded by forgetAll, see takeQuestions
-	alarm     time.Time        // when to wake up; the zero time is never
-	armed     time.Time        // when the deadline is
-	firstDump bool             // a dump was finished
+	pauses    pauses
+	alarm     time.Time // when to wake up; the zero time is never
+	armed     time.Time // when the deadline is
+	firstDump bool      // a dump was finished
 	started   atomic.Bool
 	ready     chan struct{}
 	stopped   chan struct{}
@@ -184,6 +185,9 @@ func (w *Watcher) loop(ctx context.Context) error {
 		empty, err := w.turn(wait)
 		if err != nil {
 			return err
+		}
+		if empty && w.window == maxAsked && w.resync.synced() {
+			w.pauses.take(ctx, w.now(), len(w.table.spaces))
 		}
 		wait = empty
 	}

@@ -16,7 +16,8 @@ import (
 )
 
 // BenchmarkBurst starts 1,000 containers in a row, as far as the watcher looks at them: a
-// process in a cgroup and a network namespace, with a veth that is up on both ends. It
+// process in a cgroup, the first of a pid namespace as the init of a container is, and in
+// a network namespace with a veth that is up on both ends. It
 // tells the processor time that the daemon takes until all have been announced, and
 // that of `ip monitor link` until it printed them. An op is the whole burst.
 func BenchmarkBurst(b *testing.B) {
@@ -58,7 +59,7 @@ func burst(b *testing.B, containers int, cgroup func(id string) string) (daemon,
 	for range 8 {
 		wg.Go(func() {
 			for id := range ids {
-				startProcess(b, h, cgroup(id), syscall.CLONE_NEWNET, "sleep", "infinity").plug(b, h.NS(), "v"+id)
+				startProcess(b, h, cgroup(id), syscall.CLONE_NEWNET|syscall.CLONE_NEWPID, "sleep", "infinity").plug(b, h.NS(), "v"+id)
 			}
 		})
 	}

@@ -75,8 +75,10 @@ type Finder struct {
 	now         time.Time // when this walk began
 	lastFault   string
 	held        *regexp.Regexp
-	queue       []*node // that this walk looks at, of those that were seen before
-	fresh       []*node // and that were not
+	queue       []*node  // that this walk looks at, of those that were seen before
+	fresh       []*node  // and that were not
+	open        []*group // that may be without an answer that counts
+	openSince   uint64   // the epoch that they are listed since
 	pidBuf      []int
 	procs       int    // cgroup.procs of
 	procsOf     string // this cgroup; "" if it is not open
@@ -240,6 +242,7 @@ func (f *Finder) note(nsid int32, c Container, from source, epoch uint64) (stamp
 	if !found && len(f.known) >= maxKnown {
 		for other := range f.known {
 			delete(f.known, other)
+			f.epoch++ // it is forgotten
 			break
 		}
 	}

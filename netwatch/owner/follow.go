@@ -25,6 +25,7 @@ func (f *Finder) hear(e news) {
 	if g := n.group; g != nil { // whose cgroup stays when the container stops
 		if g.stirred = (time.Time{}); e.made {
 			g.due, g.stirred = true, f.now
+			f.reopen(g)
 		}
 		return
 	}

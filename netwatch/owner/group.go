@@ -25,9 +25,11 @@ type group struct {
 
 	stirred time.Time // when something new was last seen of it
 	gone    bool      // the cgroup is
+	open    bool      // listed in Finder.open
 	turn    uint64    // the walk that asked last
 	due     bool      // there is no answer yet that counts
 	pid     int       // who was asked; 0 if it was empty
+	init    candidate // the init that was found; pid 0 is none
 	nsid    int32     // what was said; none
 	stamp   uint64    // that of the entry in the map it led to
 }
@@ -62,8 +64,15 @@ const (
 func (f *Finder) ask(g *group) {
 	ran := g.pid != 0
 	g.turn, g.due, g.pid, g.nsid = f.turn, false, 0, none
+	f.reopen(g)
 	defer f.kernel.release()
 	defer f.closeProcs()
+	if c := g.init; c.pid != 0 {
+		if f.askOne(g, c) {
+			return
+		}
+		g.init, g.due = candidate{}, false // another one, or none by now
+	}
 	candidates := f.candidates(g)
 	if len(candidates) == 0 && g.rule.lasting && g.node.watch == 0 {
 		// The next run is to be heard of. That of a container that runs is not wanted.
@@ -74,23 +83,34 @@ func (f *Finder) ask(g *group) {
 		g.stirred = time.Time{} // it ended, rather than that it is about to begin
 	}
 	for _, c := range candidates {
-		nsid, stamp, err := f.query(g.Container, fromCgroup, c.pid, func() bool {
-			return slices.Contains(f.pids(c.dir), c.pid)
-		})
-		if err != nil {
-			// The process died or left. Who comes after it, the next walk sees.
-			g.due = true
-			f.fault(err)
-			continue
-		}
-		if g.pid == 0 || nsid != none {
-			g.pid, g.nsid, g.stamp = c.pid, nsid, stamp
-		}
-		if c.rank == rankInit || nsid != none {
-			g.due = false
+		if f.askOne(g, c) {
 			return
 		}
 	}
+}
+
+// askOne asks a process of a container, and reports whether its answer counts.
+func (f *Finder) askOne(g *group, c candidate) bool {
+	nsid, stamp, err := f.query(g.Container, fromCgroup, c.pid, func() bool {
+		return slices.Contains(f.pids(c.dir), c.pid)
+	})
+	if err != nil {
+		// The process died or left. Who comes after it, the next walk sees.
+		g.due = true
+		f.fault(err)
+		return false
+	}
+	if g.pid == 0 || nsid != none {
+		g.pid, g.nsid, g.stamp = c.pid, nsid, stamp
+	}
+	if c.rank == rankInit {
+		g.init = c
+	}
+	if c.rank == rankInit || nsid != none {
+		g.due = false
+		return true
+	}
+	return false
 }
 
 // recheck asks a container whose last answer may still hold, if it seems not to.

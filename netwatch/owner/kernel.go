@@ -54,6 +54,7 @@ type kernel interface {
 type rtnetlink struct {
 	fd       int
 	own      *os.File // the namespace that counts, which the socket holds as well
+	fdinfo   *os.File // the directory in proc about our own descriptors; nil if it is not to be had
 	seq      uint32
 	buf      [1024]byte
 	pidfdOff atomic.Bool // the system has no pidfd_open for us
@@ -75,11 +76,15 @@ func openKernel() (*rtnetlink, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("own network namespace: %w", err), unix.Close(fd))
 	}
-	return &rtnetlink{fd: fd, own: own}, nil
+	fdinfo, _ := os.Open("/proc/self/fdinfo")
+	return &rtnetlink{fd: fd, own: own, fdinfo: fdinfo}, nil
 }
 
 func (k *rtnetlink) close() error {
 	k.release()
+	if k.fdinfo != nil {
+		_ = k.fdinfo.Close()
+	}
 	if err := errors.Join(unix.Close(k.fd), k.own.Close()); err != nil {
 		return fmt.Errorf("close netlink query socket: %w", err)
 	}
@@ -131,10 +136,10 @@ func (k *rtnetlink) pidsOf(pid int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if pidfd < 0 {
+	if pidfd < 0 || k.fdinfo == nil {
 		return nil, errors.ErrUnsupported
 	}
-	fd, err := unix.Open("/proc/self/fdinfo/"+strconv.Itoa(pidfd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(int(k.fdinfo.Fd()), strconv.Itoa(pidfd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("about the pidfd of %d: %w", pid, err)
 	}

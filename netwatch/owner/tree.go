@@ -109,6 +109,9 @@ func (f *Finder) settleGroups(h *hierarchy, added []*group) {
 		return
 	}
 	h.stale = false
+	for _, g := range added {
+		f.reopen(g)
+	}
 	groups := append(h.groups, added...)
 	h.setGroups(slices.DeleteFunc(groups, func(g *group) bool { return g.gone }), len(f.hierarchies) > 1)
 }

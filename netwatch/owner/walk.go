@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -115,27 +116,49 @@ func (f *Finder) waited(wanted int32) bool {
 // askKnown asks the containers whose init is known and had no namespace that counts so
 // far: they are about to get one, and might be gone after all else that there is to do.
 func (f *Finder) askKnown(ctx context.Context) {
-	for _, h := range f.hierarchies {
-		for _, g := range h.groups {
-			if ctx.Err() != nil {
-				return
-			}
-			if g.pid != 0 && g.nsid == none {
-				f.askDue(h, g)
-			}
+	for _, g := range f.unsettled() {
+		if ctx.Err() != nil {
+			return
+		}
+		if g.pid != 0 && g.nsid == none {
+			f.askDue(g.in, g)
 		}
 	}
 }
 
 // askUnsettled asks the containers that walks saw and without an answer that counts.
 func (f *Finder) askUnsettled(ctx context.Context) {
-	for _, h := range f.hierarchies {
-		for _, g := range h.groups {
-			if ctx.Err() != nil {
-				return
-			}
-			f.askDue(h, g)
+	for _, g := range f.unsettled() {
+		if ctx.Err() != nil {
+			return
 		}
+		f.askDue(g.in, g)
+	}
+}
+
+// unsettled returns the containers without an answer that counts. Mostly that is few
+// of many, so those are listed; all are gone over only after something was forgotten.
+func (f *Finder) unsettled() []*group {
+	if epoch := f.currentEpoch(); epoch != f.openSince {
+		f.openSince = epoch
+		for _, h := range f.hierarchies {
+			for _, g := range h.groups {
+				f.reopen(g)
+			}
+		}
+	}
+	f.open = slices.DeleteFunc(f.open, func(g *group) bool {
+		g.open = !g.gone && !f.settled(g)
+		return !g.open
+	})
+	return f.open
+}
+
+// reopen lists a container that may be without an answer that counts.
+func (f *Finder) reopen(g *group) {
+	if !g.open {
+		g.open = true
+		f.open = append(f.open, g)
 	}
 }
 
