@@ -36,7 +36,7 @@ test: ## all tests, as root: unit, race, kernel, bus, end to end
 
 soak: ## the long form of the tests that kill and stall, for as long as they take
 	@packaging/dev/setup.sh test
-	OSCTL_EVENTD_TEST_KILLS=500 CGO_ENABLED=1 $(GO) test -race -count=1 -v -timeout 60m -run 'KilledAtAnyInstant|Soak' ./cmd/osctl-eventd ./dbusapi
+	OSCTL_EVENTD_TEST_KILLS=500 OSCTL_EVENTD_TEST_STALL=60s CGO_ENABLED=1 $(GO) test -race -count=1 -v -timeout 60m -run 'KilledAtAnyInstant|Soak' ./cmd/osctl-eventd ./dbusapi
 
 lint: ## vet, format and the linters
 	$(GO) mod verify

@@ -81,12 +81,17 @@ func (w *wait) answer() {
 	})
 }
 
-// run waits until there is something, or until ctx is done, and answers.
-func (w *wait) run(ctx context.Context) {
+// run waits until there is something, or until ctx is done.
+func (w *wait) run(ctx context.Context) error {
 	_, err := w.collect(func(buf []*hub.Event) (int, error) { return w.sub.Next(ctx, buf) })
 	if err == nil {
 		_, err = w.poll()
 	}
+	return err
+}
+
+// finish answers after run.
+func (w *wait) finish(err error) {
 	switch {
 	case err == nil, errors.Is(err, context.DeadlineExceeded):
 		w.answer()
@@ -128,10 +133,11 @@ func (ws *waits) start(w *wait, who *caller, timeoutMsec uint32) error {
 	}
 	go func() {
 		defer ws.wg.Done()
-		defer ws.release(who)
 		ctx, cancel := context.WithTimeout(ctx, time.Duration(timeoutMsec)*time.Millisecond)
-		defer cancel()
-		w.run(ctx)
+		err := w.run(ctx)
+		cancel()
+		ws.release(who) // before the answer, upon which the next call may come
+		w.finish(err)
 	}()
 	return nil
 }

@@ -1,7 +1,10 @@
 package dbusapi
 
 import (
+	"context"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/hub"
@@ -75,4 +78,37 @@ func TestOldestUnderLoad(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// As many calls as one connection may have pending, each made again as soon as it is
+// answered, are never one too many.
+func TestWaitAgainAtOnce(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Start(t, bustest.Broker, bustest.PolicyOpen)
+	h := newHub(t, hub.Config{})
+	s := serve(t, bus, h)
+	client := dial(t, bus)
+	ctx, cancel := context.WithCancel(bounded(t))
+	defer cancel()
+	const rounds = 30
+	var group sync.WaitGroup
+	for range MaxWaits {
+		group.Go(func() {
+			for cursor := ""; ctx.Err() == nil; {
+				next, events, err := client.WaitEvents(ctx, cursor, hub.Filter{}, 0, time.Minute)
+				if err != nil {
+					t.Errorf("WaitEvents: %v", err)
+					return
+				}
+				if cursor = next; len(events) > 0 && events[len(events)-1].Seq == rounds {
+					return
+				}
+			}
+		})
+	}
+	for range rounds {
+		s.untilPending(t, MaxWaits)
+		commit(t, h, 1, "x")
+	}
+	group.Wait()
 }

@@ -394,8 +394,8 @@ func (h *Hub) rewriteFrom(keep bool, room int64) (uint64, error) {
 		return h.store.behind, nil
 	}
 	from := h.newest(room)
-	if kept := h.next - h.first; kept == uint64(len(h.ring)) {
-		from = max(from, h.first+kept/lapMargin)
+	if h.first > 1 {
+		from = max(from, h.first+(h.next-h.first)/lapMargin)
 	}
 	return from, nil
 }
@@ -424,10 +424,15 @@ func (h *Hub) caughtUp(epoch string, from uint64, events []*Event) error {
 	if err := h.finishSegment(); err != nil {
 		return err
 	}
+	if h.note(h.last()); s.unnoted {
+		s.behind = h.next // so that no commit is announced before it can be noted
+		return errUnnoted
+	}
 	s.behind, s.anew, s.problem = 0, false, nil
-	h.note(h.last()) // if that fails, so will the next commit
 	return nil
 }
+
+var errUnnoted = errors.New("hub: the log cannot note what is announced")
 
 var errEpochChanged = errors.New("hub: the log can note nothing")
 

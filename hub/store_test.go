@@ -387,3 +387,34 @@ func TestRunTendsTheLog(t *testing.T) {
 		}
 	})
 }
+
+// Once the log has all, but cannot note it, nothing is announced as if it could.
+func TestCaughtUpAndUnnoted(t *testing.T) {
+	log := &memoryLog{room: 1 << 20}
+	h := newHub(t, Config{Log: log})
+	log.fails, log.noteFails = syscall.EIO, syscall.EIO
+	fill(t, h, 2)
+	log.fails = nil
+	if err := h.tend(); err == nil || h.Status().Durable {
+		t.Errorf("tend: %v, status is %+v", err, h.Status())
+	}
+	fill(t, h, 2)
+	log.noteFails = nil
+	if err := h.tend(); err != nil {
+		t.Fatal(err)
+	}
+	noted := h.Status()
+	fill(t, h, 1)
+	log.fails, log.noteFails = syscall.EIO, syscall.EIO
+	fill(t, h, 3)
+	unnoted := h.Status()
+	if !noted.Durable || unnoted.Epoch == noted.Epoch {
+		t.Errorf("status was %+v, is %+v", noted, unnoted)
+	}
+	log.fails, log.noteFails = nil, nil
+	again := reopened(t, log)
+	fill(t, again, 10)
+	if _, err := again.Subscribe(Filter{}, unnoted.Cursor()); !errors.As(err, new(*GoneError)) {
+		t.Errorf("Subscribe with a cursor that was noted nowhere: %v", err)
+	}
+}

@@ -29,9 +29,11 @@ func (l *Log) setAside(segments ...*segment) error {
 	}
 	for _, s := range segments {
 		if err := os.Rename(s.path(l.config.Dir, segmentSuffix), s.path(dir, segmentSuffix)); err != nil {
+			_ = os.Remove(dir) // if nothing is in it
 			return err
 		}
 	}
+	l.pruneAside()
 	l.log.Warn("a part of the log was set aside", slog.String("directory", dir), slog.Int("segments", len(segments)))
 	return nil
 }
@@ -46,6 +48,7 @@ func (l *Log) copyAside(s *segment, content []byte) {
 	if err != nil {
 		l.log.Warn("what is cut off the log cannot be kept", slog.Any("error", err))
 	}
+	l.pruneAside()
 }
 
 // removeAside removes the oldest of what was set aside, and reports whether there was any.
@@ -86,6 +89,7 @@ func (l *Log) setAsideHead() error {
 	if err != nil {
 		return err
 	}
+	l.pruneAside()
 	return errors.Join(
 		os.WriteFile(filepath.Join(dir, headName), content[:n], 0o600),
 		l.head.Truncate(0),
@@ -102,16 +106,18 @@ func (l *Log) newAside() (string, error) {
 	if len(there) > 0 {
 		next = there[len(there)-1] + 1
 	}
-	for len(there) >= maxAside {
-		oldest := filepath.Join(l.config.Dir, asidePrefix+strconv.Itoa(there[0]))
-		if err := os.RemoveAll(oldest); err != nil {
-			return "", err
-		}
-		l.log.Warn("an old part of the log that was set aside is removed", slog.String("directory", oldest))
-		there = there[1:]
-	}
 	dir := filepath.Join(l.config.Dir, fmt.Sprint(asidePrefix, next))
 	return dir, os.Mkdir(dir, 0o700)
+}
+
+// pruneAside removes the oldest of what was set aside where there is too much.
+func (l *Log) pruneAside() {
+	there, err := asides(l.config.Dir)
+	for ; err == nil && len(there) > maxAside; there = there[1:] {
+		oldest := filepath.Join(l.config.Dir, asidePrefix+strconv.Itoa(there[0]))
+		err = os.RemoveAll(oldest)
+		l.log.Warn("an old part of the log that was set aside is removed", slog.String("directory", oldest), slog.Any("error", err))
+	}
 }
 
 // asides returns the numbers of the directories of what was set aside, in order.

@@ -83,7 +83,7 @@ func TestHeadFails(t *testing.T) {
 	c.Dir = copied
 	killed := open(t, c)
 	killed.fill(t, 20)
-	if got := killed.Status(); got.Epoch != noted.Epoch || got.Last != 25 {
+	if got := killed.Status(); got.Epoch == noted.Epoch || got.Epoch == unnoted.Epoch || got.Last != 25 {
 		t.Errorf("killed with events that were noted nowhere: status is %+v", got)
 	}
 }
@@ -105,8 +105,8 @@ func TestSegmentFails(t *testing.T) {
 	want, status := o.texts(t), o.Status()
 	o.kill()
 	o = open(t, c)
-	if got := o.texts(t); !slices.Equal(got, want) || o.Status() != status {
-		t.Errorf("restored %d events, want %d; status is %+v; said %s", len(got), len(want), o.Status(), o.said)
+	if got := o.texts(t); !slices.Equal(got, want) || o.Status().Epoch != status.Epoch {
+		t.Errorf("restored %d events, want %d; status is %+v, was %+v; said %s", len(got), len(want), o.Status(), status, o.said)
 	}
 }
 
@@ -256,7 +256,7 @@ func TestOrphansDoNotCount(t *testing.T) {
 	}
 	o = open(t, c)
 	if got := o.texts(t); !slices.Equal(got, want) || o.Status() != status {
-		t.Errorf("restored %d events, want %d; status is %+v; said %s", len(got), len(want), o.Status(), o.said)
+		t.Errorf("restored %d events, want %d; status is %+v, was %+v; said %s", len(got), len(want), o.Status(), status, o.said)
 	}
 	must(t, o.log.Sync())
 	for path := range kept {
@@ -284,5 +284,38 @@ func TestNamesOfOthers(t *testing.T) {
 	}
 	if !o.Status().Durable {
 		t.Errorf("status is %+v", o.Status())
+	}
+}
+
+// A directory that is a link is as good as another.
+func TestLinkedDirectory(t *testing.T) {
+	c := config(t.TempDir())
+	c.MaxEvents = 1024
+	link := filepath.Join(t.TempDir(), "link")
+	must(t, os.Symlink(c.Dir, link))
+	c.Dir = link
+	o := open(t, c)
+	o.fill(t, 1000)
+	if !o.Status().Durable {
+		t.Errorf("status is %+v", o.Status())
+	}
+}
+
+// To write all anew on a disk that is nearly full costs no history that has room.
+func TestAnewOnFullDisk(t *testing.T) {
+	c := config(disk(t))
+	o := open(t, c)
+	o.run()
+	o.fill(t, 5000)
+	ballast := fillDisk(t, c.Dir)
+	must(t, os.Remove(filepath.Join(c.Dir, "head")))
+	o.fill(t, 1)
+	eventually(t, "the log is lost", func() bool { return strings.Contains(o.said.String(), "removed or replaced") })
+	must(t, os.Remove(ballast))
+	eventually(t, "the log is back", func() bool { return o.Status().Durable })
+	o.kill()
+	o = open(t, c)
+	if got := o.Status(); got.Last != 5001 || got.Last-got.Oldest < 500 {
+		t.Errorf("status is %+v", got)
 	}
 }

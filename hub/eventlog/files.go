@@ -19,7 +19,7 @@ func (l *Log) open() error {
 	if err := os.MkdirAll(l.config.Dir, 0o700); err != nil {
 		return err
 	}
-	if l.dir == nil || replaced(l.dir, l.config.Dir) {
+	if l.dir == nil || replaced(l.dir, l.config.Dir, os.Stat) { // which may be a link
 		dir, err := lockDir(l.config.Dir)
 		if err != nil {
 			return err
@@ -29,7 +29,7 @@ func (l *Log) open() error {
 		}
 		l.dir = dir
 	}
-	if l.head != nil && l.writable && !replaced(l.head, l.headPath()) {
+	if l.head != nil && l.writable && !replaced(l.head, l.headPath(), os.Lstat) {
 		return nil
 	}
 	head, err := openHead(l.headPath())
@@ -81,12 +81,12 @@ func openHead(path string) (*os.File, error) {
 func (l *Log) headPath() string { return filepath.Join(l.config.Dir, headName) }
 
 // replaced reports whether a file that is open is for certain not the one at path.
-func replaced(f *os.File, path string) bool {
+func replaced(f *os.File, path string, stat func(string) (os.FileInfo, error)) bool {
 	open, err := f.Stat()
 	if err != nil {
 		return true
 	}
-	there, err := os.Lstat(path)
+	there, err := stat(path)
 	if err != nil {
 		return errors.Is(err, fs.ErrNotExist)
 	}

@@ -101,5 +101,9 @@ func (l *Log) fitDisk() {
 func (l *Log) Room() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return min(l.limit, l.free()/4*3)
+	free := l.free()
+	if l.replaces {
+		free += l.total() // MakeRoom gives it up, if it must be
+	}
+	return min(l.limit, free/4*3)
 }

@@ -162,7 +162,12 @@ func (l *Log) Announce(epoch string, last uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.state.epoch, l.state.last = epoch, last
-	return l.writeHead()
+	err := l.writeHead()
+	if err != nil && l.head != nil {
+		// No head is better than one that is not true: then Load begins an epoch.
+		_ = errors.Join(l.head.Truncate(0), os.Remove(l.headPath()))
+	}
+	return err
 }
 
 // Full implements [hub.Log].

@@ -9,7 +9,7 @@ import (
 
 // Sync implements [hub.Log].
 func (l *Log) Sync() error {
-	files, dirDirty, there, err := l.takeUnsynced()
+	files, doomed, dirDirty, there, err := l.takeUnsynced()
 	errs := []error{err}
 	for _, file := range files {
 		errs = append(errs, datasync(file), file.Close())
@@ -20,28 +20,28 @@ func (l *Log) Sync() error {
 	if !there {
 		errs = append(errs, errVanished)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("sync the log: %w", err)
+	err = errors.Join(errs...)
+	if err == nil {
+		doomed = l.remove(doomed) // without the lock, as it takes time
 	}
 	l.mu.Lock()
-	doomed := l.doomed
-	l.doomed = nil
-	l.mu.Unlock()
-	left := l.remove(doomed) // without the lock, as it takes time
-	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.doomed = append(l.doomed, left...)
+	l.doomed = append(doomed, l.doomed...)
+	if err != nil {
+		return fmt.Errorf("sync the log: %w", err)
+	}
 	return nil
 }
 
 // takeUnsynced returns the files that have what is not on the disk, for the caller to
 // close: of the current segment it is another descriptor, as that one may be closed
-// meanwhile. It also says whether the directory was changed, and whether the files are
+// meanwhile. The doomed segments may be removed once these files are synced. It also says whether the directory was changed, and whether the files are
 // where the next Load looks for them.
-func (l *Log) takeUnsynced() (files []*os.File, dirDirty, there bool, err error) {
+func (l *Log) takeUnsynced() (files []*os.File, doomed []*segment, dirDirty, there bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	files, dirDirty = l.takeFormer(), l.dirDirty
+	files, doomed, dirDirty = l.takeFormer(), l.doomed, l.dirDirty
+	l.doomed = nil
 	if l.dirty && l.file != nil {
 		var fd int
 		if fd, err = duplicate(l.file); err == nil {
@@ -49,9 +49,9 @@ func (l *Log) takeUnsynced() (files []*os.File, dirDirty, there bool, err error)
 		}
 	}
 	l.dirty, l.dirDirty = false, false
-	there = l.file == nil || !replaced(l.file, l.segments[len(l.segments)-1].path(l.config.Dir, segmentSuffix)) &&
-		l.head != nil && !replaced(l.head, l.headPath())
-	return files, dirDirty, there, err
+	there = l.file == nil || !replaced(l.file, l.segments[len(l.segments)-1].path(l.config.Dir, segmentSuffix), os.Lstat) &&
+		l.head != nil && !replaced(l.head, l.headPath(), os.Lstat)
+	return files, doomed, dirDirty, there, err
 }
 
 // duplicate returns another descriptor of a file.

@@ -1,0 +1,117 @@
+package dbusapi
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/hub"
+)
+
+// stallVariable says for how long TestSoakStalledClient stalls a client; `make soak` sets
+// it to a minute.
+const stallVariable = "OSCTL_EVENTD_TEST_STALL"
+
+const (
+	stallBatch = 1000                  // events
+	stallBeat  = 50 * time.Millisecond // between batches: 20,000 events a second at most
+	// stallAhead is how far the events may get ahead of the client that reads, as it is
+	// not the speed of the machine that is tested: less than are kept.
+	stallAhead = hub.DefaultHistory / 2
+	// stallGrowth is more than the heap of service and clients may grow, in bytes.
+	stallGrowth = 24 << 20
+)
+
+// TestSoakStalledClient has one client stop reading while another goes on: it is told
+// exactly how many events it lost, the other gets them all, and memory stays as it is.
+func TestSoakStalledClient(t *testing.T) {
+	stall := 2 * time.Second
+	if text := os.Getenv(stallVariable); text != "" {
+		var err error
+		if stall, err = time.ParseDuration(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bus := bustest.Start(t, bustest.Broker, bustest.PolicyOpen)
+	h := newHub(t, hub.Config{})
+	serve(t, bus, h)
+	ctx, cancel := context.WithCancel(t.Context())
+	start := h.Status()
+	from := Follower{Address: bus.Address(), Cursor: start.Cursor()}
+
+	var clients sync.WaitGroup
+	var read, total atomic.Uint64
+	clients.Go(func() {
+		err := Follow(ctx, from, func(u Update) error {
+			if u.Gone != nil {
+				t.Errorf("the one that reads lost %d: %v", u.Lost, u.Gone)
+			}
+			read.Add(uint64(len(u.Events)))
+			return nil
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+	stalled, goOn := make(chan struct{}), make(chan struct{})
+	var got, lost atomic.Uint64
+	clients.Go(func() {
+		once := sync.OnceFunc(func() { close(stalled); <-goOn })
+		_ = Follow(ctx, from, func(u Update) error {
+			got.Add(uint64(len(u.Events)))
+			lost.Add(u.Lost)
+			if len(u.Events) > 0 {
+				once()
+			}
+			return nil
+		})
+	})
+
+	commitBatch := func() {
+		total.Add(stallBatch)
+		commitMany(t, h, stallBatch)
+		eventually(t, "the one that reads comes near", func() bool { return total.Load()-read.Load() < stallAhead })
+	}
+	commitBatch()
+	<-stalled
+	for range 2 * hub.DefaultHistory / stallBatch {
+		commitBatch()
+	}
+	before := heap()
+	beat := time.NewTicker(stallBeat)
+	defer beat.Stop()
+	for end := time.Now().Add(stall); time.Now().Before(end); <-beat.C {
+		commitBatch()
+	}
+	if after := heap(); after > before+stallGrowth {
+		t.Errorf("the heap grew from %d to %d bytes", before, after)
+	}
+	close(goOn)
+	eventually(t, "both have all", func() bool { return read.Load() == total.Load() && got.Load()+lost.Load() == total.Load() })
+	if lost.Load() < total.Load()-got.Load() || lost.Load() == 0 {
+		t.Errorf("got %d, lost %d of %d", got.Load(), lost.Load(), total.Load())
+	}
+	cancel()
+	clients.Wait()
+	t.Logf("%d events, the one that stalled was told that it lost %d", total.Load(), lost.Load())
+}
+
+func commitMany(tb testing.TB, h *hub.Hub, n int) {
+	tb.Helper()
+	events := make([]*hub.Event, n)
+	for i := range events {
+		e, err := hub.NewEvent("flood", options("id", "1"), "test")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		events[i] = e
+	}
+	if _, err := h.Commit(hub.Batch{Events: events}); err != nil {
+		tb.Fatal(err)
+	}
+}
