@@ -26,7 +26,9 @@ type memoryLog struct {
 
 	noteFails  error // of Announce
 	begunEpoch string
-	replaces   bool
+	// newestEpoch is that of the newest segment, as epoch is what was noted.
+	newestEpoch string
+	replaces    bool
 }
 
 var errNone = errors.New("no segment")
@@ -43,11 +45,11 @@ func (l *memoryLog) Load(replay func(Record) error) Stored {
 		}
 	}
 	stored := Stored{Epoch: l.epoch, Next: last + 1, Problem: l.fails}
-	if l.epoch == "" || last < l.last || l.fails != nil {
+	if l.epoch == "" || last < l.last || l.fails != nil || l.newestEpoch != l.epoch {
 		stored.Epoch = NewEpoch()
 	}
 	if l.fails == nil {
-		l.epoch, l.last = stored.Epoch, last
+		l.epoch, l.newestEpoch, l.last = stored.Epoch, stored.Epoch, last
 	}
 	if len(l.segments) == 0 && l.fails == nil {
 		l.segments = [][]Record{nil}
@@ -123,6 +125,7 @@ func (l *memoryLog) Finish() error {
 		l.segments = nil
 	}
 	l.segments = append(l.segments, l.pending)
+	l.newestEpoch = l.begunEpoch
 	if l.noteFails == nil {
 		l.epoch = l.begunEpoch
 	}
