@@ -1,0 +1,103 @@
+package hub
+
+import (
+	"fmt"
+	"log/slog"
+)
+
+// load takes over what the log holds.
+func (h *Hub) load() {
+	s := &h.store
+	if s.log == nil {
+		return
+	}
+	r := replayer{hub: h}
+	stored := s.log.Load(r.record)
+	h.epoch = stored.Epoch
+	h.startAt(stored.Next)
+	if stored.Problem != nil {
+		s.fail(h.first, stored.Problem)
+		s.anew, s.unnoted = true, true
+		return
+	}
+	if r.whole() {
+		return
+	}
+	// Events are there, but not the views that belong to them.
+	s.logger.Warn("cursors of before are no longer valid: a new epoch begins", slog.String("because", "a snapshot of the state is damaged"))
+	h.epoch = NewEpoch()
+	err := s.log.Begin(h.epoch, true)
+	if err == nil {
+		err = h.finishSegment()
+	}
+	if err != nil {
+		s.fail(h.next, err)
+		s.unnoted = true
+	}
+}
+
+// replayer takes stored records.
+type replayer struct {
+	hub    *Hub
+	batch  Batch
+	parts  []*snapshot // of a snapshot that is not whole yet
+	began  bool        // there was a record
+	viewed bool        // the views are those of the last record
+}
+
+// whole reports whether the views are those after the last record.
+func (r *replayer) whole() bool { return !r.began || r.viewed && r.parts == nil }
+
+func (r *replayer) record(record Record) error {
+	if !r.began {
+		r.began, r.viewed = true, record.First == 1
+	}
+	stored := storedReader{rest: string(record.Data)}
+	switch kind := stored.byte(); kind {
+	case recordBatch:
+		stored.batch(&r.batch, record.First)
+		if err := stored.end(record); err != nil {
+			return err
+		}
+		if len(r.batch.Events) != int(record.Count) {
+			return fmt.Errorf("%w: %d events, %d were expected", errStored, len(r.batch.Events), record.Count)
+		}
+		r.viewed = r.viewed && record.First == r.hub.next
+		r.hub.replay(record.First, &r.batch)
+	case recordSnapshot:
+		part, which := stored.snapshot()
+		if err := stored.end(record); err != nil {
+			return err
+		}
+		if which&firstPart != 0 {
+			r.parts = nil
+		}
+		if r.parts = append(r.parts, part); which&lastPart != 0 {
+			r.hub.views.restore(r.parts)
+			r.hub.startAt(record.First)
+			r.parts, r.viewed = nil, true
+		}
+	default:
+		return fmt.Errorf("%w: of kind %q", errStored, kind)
+	}
+	return nil
+}
+
+// startAt has the ring go on with the event that has the given number: those before
+// are dropped where others are missing in between.
+func (h *Hub) startAt(first uint64) {
+	if first == h.next {
+		return
+	}
+	clear(h.ring)
+	h.bytes, h.first, h.next = 0, max(first, 1), max(first, 1)
+}
+
+// replay is Commit for what was committed before.
+func (h *Hub) replay(first uint64, batch *Batch) {
+	h.startAt(first)
+	h.views.apply(batch)
+	for _, e := range batch.Events {
+		h.push(e)
+	}
+}
