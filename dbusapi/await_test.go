@@ -92,12 +92,11 @@ func netif(t *testing.T, h *hub.Hub, action, name, renamed string, row hub.Inter
 		opts = append(opts, options("new_name", renamed)...)
 	}
 	e, err := hub.NewEvent(hub.TypeNetif, opts, hub.SourceNetlink)
-	if err != nil {
-		t.Fatal(err)
+	if err == nil {
+		_, err = h.Commit(hub.Batch{Events: []*hub.Event{e}, Interfaces: []hub.InterfaceChange{{Interface: row, Removed: removed}}})
 	}
-	_, err = h.Commit(hub.Batch{Events: []*hub.Event{e}, Interfaces: []hub.InterfaceChange{{Interface: row, Removed: removed}}})
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err) // not Fatal: it is called in other goroutines, too
 	}
 }
 

@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// syncAfter is how long the oldest commit waits at most before it is brought to
-	// the disk; so a loss of power costs less than a second.
+	// syncAfter is how long after a commit the log begins to be brought to the disk, or
+	// once the last time is done. A loss of power costs what came since then.
 	syncAfter = 500 * time.Millisecond
 	// retryAfter is how long a log that cannot be written is left alone.
 	retryAfter = time.Second
@@ -151,9 +151,9 @@ func (h *Hub) finishSegment() error {
 	return h.store.log.Finish()
 }
 
-// Run looks after the log until ctx is done: it brings it to the disk within a
-// second, and while it cannot be written tries again each second. Without a log
-// it only waits.
+// Run looks after the log until ctx is done: it begins to bring it to the disk half a
+// second after a commit, and while it cannot be written tries again each second. Without
+// a log it only waits.
 func (h *Hub) Run(ctx context.Context) error {
 	s := &h.store
 	said := false // that the log cannot be written

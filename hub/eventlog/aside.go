@@ -2,7 +2,6 @@ package eventlog
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -51,16 +50,24 @@ func (l *Log) copyAside(s *segment, content []byte) {
 	l.pruneAside()
 }
 
-// removeAside removes the oldest of what was set aside, and reports whether there was any.
-func (l *Log) removeAside() bool {
+// removeAside removes the oldest directory of what was set aside if there are more than
+// keep, and reports whether it did.
+func (l *Log) removeAside(keep int) bool {
 	there, err := asides(l.config.Dir)
-	if err != nil || len(there) == 0 {
+	if err != nil || len(there) <= keep {
 		return false
 	}
-	oldest := filepath.Join(l.config.Dir, asidePrefix+strconv.Itoa(there[0]))
-	err = os.RemoveAll(oldest)
-	l.log.Warn("the disk is full: a part of the log that was set aside is removed", slog.String("directory", oldest), slog.Any("error", err))
-	return err == nil
+	oldest := slog.String("directory", l.asidePath(there[0]))
+	if err := os.RemoveAll(l.asidePath(there[0])); err != nil {
+		l.log.Warn("a part of the log that was set aside cannot be removed", oldest, slog.Any("error", err))
+		return false
+	}
+	l.log.Warn("a part of the log that was set aside is removed to make room", oldest)
+	return true
+}
+
+func (l *Log) asidePath(n int) string {
+	return filepath.Join(l.config.Dir, asidePrefix+strconv.Itoa(n))
 }
 
 // setAsideUnread moves segments out of the way that Load could not read and that can
@@ -106,17 +113,14 @@ func (l *Log) newAside() (string, error) {
 	if len(there) > 0 {
 		next = there[len(there)-1] + 1
 	}
-	dir := filepath.Join(l.config.Dir, fmt.Sprint(asidePrefix, next))
+	dir := l.asidePath(next)
 	return dir, os.Mkdir(dir, 0o700)
 }
 
 // pruneAside removes the oldest of what was set aside where there is too much.
 func (l *Log) pruneAside() {
-	there, err := asides(l.config.Dir)
-	for ; err == nil && len(there) > maxAside; there = there[1:] {
-		oldest := filepath.Join(l.config.Dir, asidePrefix+strconv.Itoa(there[0]))
-		err = os.RemoveAll(oldest)
-		l.log.Warn("an old part of the log that was set aside is removed", slog.String("directory", oldest), slog.Any("error", err))
+	for l.removeAside(maxAside) {
+		continue
 	}
 }
 

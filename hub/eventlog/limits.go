@@ -41,7 +41,7 @@ func (l *Log) MakeRoom() bool {
 	defer l.mu.Unlock()
 	switch {
 	case len(l.doomed) > 0:
-	case l.removeAside():
+	case l.removeAside(0):
 		return true
 	case len(l.segments) == 0:
 		return false

@@ -35,8 +35,9 @@ func (l *Log) Sync() error {
 
 // takeUnsynced returns the files that have what is not on the disk, for the caller to
 // close: of the current segment it is another descriptor, as that one may be closed
-// meanwhile. The doomed segments may be removed once these files are synced. It also says whether the directory was changed, and whether the files are
-// where the next Load looks for them.
+// meanwhile. The doomed segments may be removed once these files are synced. It also says
+// whether the directory was changed, and whether the files are where the next Load looks
+// for them.
 func (l *Log) takeUnsynced() (files []*os.File, doomed []*segment, dirDirty, there bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
