@@ -22,17 +22,16 @@ func TestAwaitRace(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	h := newHub(t, hub.Config{})
 	serve(t, bus, h)
-	ctx := bounded(t)
 	var next atomic.Int64
 	var group sync.WaitGroup
 	for range workers {
 		group.Go(func() {
 			for {
 				i := next.Add(1)
-				if i > waits || ctx.Err() != nil {
+				if i > waits {
 					return
 				}
-				if err := awaitOnce(ctx, h, bus.Address(), int(i)); err != nil {
+				if err := awaitOnce(t.Context(), h, bus.Address(), int(i)); err != nil {
 					t.Errorf("wait %d: %v", i, err)
 					return
 				}
@@ -45,6 +44,8 @@ func TestAwaitRace(t *testing.T) {
 // awaitOnce waits for a container of its own, half of the times for states that it
 // runs through at once, while another goroutine changes it.
 func awaitOnce(ctx context.Context, h *hub.Hub, address string, i int) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	id := fmt.Sprint(i)
 	take := func(typ string, opts hub.Options) error {
 		e, err := hub.NewEvent(typ, opts, "test")
@@ -165,13 +166,12 @@ func TestAwaitLinkRace(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	h := newHub(t, hub.Config{})
 	serve(t, bus, h)
-	ctx := bounded(t)
 	var next atomic.Uint32
 	var group sync.WaitGroup
 	for range workers {
 		group.Go(func() {
-			for i := next.Add(1); i <= waits && ctx.Err() == nil; i = next.Add(1) {
-				awaitLinkOnce(ctx, t, h, bus.Address(), i)
+			for i := next.Add(1); i <= waits; i = next.Add(1) {
+				awaitLinkOnce(t, h, bus.Address(), i)
 			}
 		})
 	}
@@ -180,7 +180,9 @@ func TestAwaitLinkRace(t *testing.T) {
 
 // awaitLinkOnce waits for an interface of its own, which another goroutine sets up, or down
 // if it was up before.
-func awaitLinkOnce(ctx context.Context, t *testing.T, h *hub.Hub, address string, i uint32) {
+func awaitLinkOnce(t *testing.T, h *hub.Hub, address string, i uint32) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	row := hub.Interface{Ifindex: i, Veth: fmt.Sprint("v", i), Name: "eth0", Pool: "tank", ID: fmt.Sprint(i), State: hub.LinkUp}
 	up := i%2 == 0
 	if !up {

@@ -115,7 +115,7 @@ func TestSenderThatLeaves(t *testing.T) {
 			t.Fatal("another client, meanwhile:", err)
 		}
 		eventually(t, "all that it reported is taken", func() bool { return h.Counters()["events_left"] == 27 })
-		early := time.After(patience / 2) // they would end by themselves, after a minute
+		early := time.After(soon)
 		for pending := true; pending; {
 			select {
 			case <-early:

@@ -19,7 +19,11 @@ import (
 )
 
 // patience is how long a test waits for what must happen. Nothing takes that long.
-const patience = 60 * time.Second
+const patience = 4 * time.Minute
+
+// soon is how long waits of somebody who left may stay: they end by themselves after
+// twice that.
+const soon = MaxTimeout * time.Millisecond / 2
 
 // eachBus runs a test on both buses.
 func eachBus(t *testing.T, test func(t *testing.T, bus *bustest.Bus)) {

@@ -240,7 +240,7 @@ func TestWaitsOfOneThatLeaves(t *testing.T) {
 		}
 		s.untilPending(t, 11)
 		_ = stream.Close()
-		s.untilPending(t, 1)
+		hostileWithin(t, soon, "its waits end", func() bool { all, _, _ := s.pending(); return all == 1 })
 		commit(t, h, 1, "x")
 		if w := await(t, "the event", stays); w.err != nil {
 			t.Fatal(w.err)

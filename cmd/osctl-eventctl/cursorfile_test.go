@@ -137,9 +137,18 @@ func TestCursorFileKilled(t *testing.T) {
 	last := uint64(0)
 	for i := range 10 {
 		m := start(t, bus, "monitor", "--json", "--since", "oldest", "--cursor-file", file)
-		timer := time.AfterFunc(time.Duration(10+5*i)*time.Millisecond, func() { _ = m.cmd.Process.Kill() })
+		kill := func() { _ = m.cmd.Process.Kill() }
+		delay := time.Duration(10+5*i) * time.Millisecond
+		if i == 5 { // however slow its start is, here, one run gets to write
+			kill = func() {}
+		}
+		timer := time.AfterFunc(delay, kill)
 		for range 20 {
 			report(t, client, 50, "x")
+		}
+		if i == 5 {
+			m.line(t, &m.stdout, `"seq":`, nil)
+			_ = m.cmd.Process.Kill()
 		}
 		m.wait(t)
 		timer.Stop()

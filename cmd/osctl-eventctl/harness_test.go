@@ -122,6 +122,16 @@ func (r *running) line(t testing.TB, out *daemontest.Output, text string, do fun
 	return ""
 }
 
+// until waits until something is so.
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not so in time: %s", what)
+		}
+	}
+}
+
 // wait waits until the program has ended, and returns its exit status, -1 for a signal.
 func (r *running) wait(t testing.TB) int {
 	t.Helper()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"maps"
 	"regexp"
 	"strings"
 	"testing"
@@ -49,9 +50,22 @@ func TestList(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if r := ctl(t, bus.Env(), "wait", "tank:101/eth0", "up", "--timeout", "20s"); r.code != 0 {
+	if r := ctl(t, bus.Env(), "wait", "tank:101/eth0", "up"); r.code != 0 {
 		t.Fatalf("%+v", r)
 	}
+	until(t, "all is listed as it is", func() bool {
+		rows, _, err := client.Interfaces(t.Context(), hub.Filter{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		state := map[string]hub.LinkState{}
+		for _, row := range rows {
+			if row.Pool != "" && row.Name != "" {
+				state[row.Veth] = row.State
+			}
+		}
+		return maps.Equal(state, map[string]hub.LinkState{"va": hub.LinkUp, "vb": hub.LinkDown, "vc": hub.LinkNoCarrier})
+	})
 	if r := ctl(t, bus.Env(), "list", "--pool", "tank", "--pool", "dozer"); r.code != 0 ||
 		!regexp.MustCompile(`^CONTAINER  NAME  STATE +VETH  IFINDEX\ndozer:9    eth0  no-carrier  vc    \d+\ntank:101   eth0  up          va    \d+\ntank:101   eth1  down        vb    \d+\n$`).MatchString(r.stdout) {
 		t.Errorf("the table is\n%s%s", r.stdout, r.stderr)

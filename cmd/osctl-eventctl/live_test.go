@@ -79,10 +79,10 @@ func TestLiveView(t *testing.T) {
 			s.until(t, "all are back", has(2, `^. tank:\d+ +stopped`))
 			s.keys(t, "G")
 			s.until(t, "the last one", has(size.height-2, `^. tank:\d+ +error`))
+			s.term.Resize(30, 10) // before the program draws for it
 			if err := pty.Setsize(s.tty, &pty.Winsize{Rows: 10, Cols: 30}); err != nil {
 				t.Fatal(err)
 			}
-			s.term.Resize(30, 10)
 			s.until(t, "a small terminal", has(9, `^↑↓ move`))
 			d.Kill()
 			s.until(t, "the service is away", has(9, `^osctl-eventd went away`))

@@ -21,6 +21,7 @@ type screen struct {
 	tty     *os.File // our side of the pseudo-terminal
 	term    vt10x.Terminal
 	written *counter
+	drained chan struct{} // closed when all that the program wrote is drawn
 }
 
 // counter counts bytes.
@@ -40,25 +41,33 @@ func onScreen(t testing.TB, bus *bustest.Bus, width, height int, args ...string)
 // onScreenWith is onScreen with one more variable in the environment.
 func onScreenWith(t testing.TB, bus *bustest.Bus, variable string, width, height int, args ...string) *screen {
 	t.Helper()
-	s := &screen{running: &running{cmd: exec.Command(program(), args...)}, term: vt10x.New(vt10x.WithSize(width, height)), written: &counter{}}
+	s := &screen{running: &running{cmd: exec.Command(program(), args...)}, term: vt10x.New(vt10x.WithSize(width, height)), written: &counter{}, drained: make(chan struct{})}
 	s.cmd.Env = append(bus.Env(), "TERM=xterm-256color", "COLORTERM=", "LANG=C.UTF-8", "LC_ALL=C.UTF-8", "TZ=UTC", variable)
 	var err error
 	s.tty, err = pty.StartWithSize(s.cmd, &pty.Winsize{Rows: uint16(height), Cols: uint16(width)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	drained := make(chan struct{})
 	go func() {
-		defer close(drained)
-		_, _ = io.Copy(io.MultiWriter(s.term, &s.stdout, s.written), s.tty) // ends with the program
+		defer close(s.drained)
+		// What is drawn has been counted and kept. It ends with the program.
+		_, _ = io.Copy(io.MultiWriter(s.written, &s.stdout, s.term), s.tty)
 	}()
 	t.Cleanup(func() {
 		_ = s.cmd.Process.Kill()
 		_ = s.cmd.Wait()
-		<-drained
+		<-s.drained
 		_ = s.tty.Close()
 	})
 	return s
+}
+
+// wait is that of running, and returns when all that the program wrote is drawn, too.
+func (s *screen) wait(t testing.TB) int {
+	t.Helper()
+	code := s.running.wait(t)
+	<-s.drained
+	return code
 }
 
 // lines returns what is on the screen, without the spaces at the ends.

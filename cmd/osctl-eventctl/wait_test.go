@@ -28,7 +28,7 @@ func TestWait(t *testing.T) {
 	}{
 		{"tank:101 running", 0, "running\n", ""},
 		{"tank:101 frozen running", 0, "running\n", ""},
-		{"tank:101 running --timeout 10s", 0, "running\n", ""},
+		{"tank:101 running --timeout 10m", 0, "running\n", ""},
 		{"tank:101 stopped --timeout 20ms", exitTimeout, "", "tank:101 was not stopped within 20ms"},
 		{"tank:999 stopped error --timeout 20ms", exitTimeout, "", "tank:999 was not stopped or error within 20ms"},
 		{"tank:101/eth0 down", 0, "down\n", ""},

@@ -15,7 +15,7 @@ import (
 )
 
 // deadline is how long a bus may take to start, to answer or to die.
-const deadline = 20 * time.Second
+const deadline = 2 * time.Minute
 
 // Kind is an implementation of the message bus.
 type Kind int

@@ -22,7 +22,7 @@ import (
 )
 
 // Patience is how long a test waits for what must come. It is no measure of speed.
-const Patience = 30 * time.Second
+const Patience = 2 * time.Minute
 
 // Main is the TestMain of a package that runs the programs: it builds them once, into
 // a directory that it stores in dir, runs the tests, and looks for leaked goroutines.
