@@ -27,10 +27,10 @@ func addText(o *outbox, text string, seq uint64) error {
 
 // startOutbox runs an outbox on one end of a pipe and returns the other end. What
 // run returned comes through the channel.
-func startOutbox(t *testing.T, timeout time.Duration) (*outbox, net.Conn, <-chan error) {
+func startOutbox(t *testing.T) (*outbox, net.Conn, <-chan error) {
 	t.Helper()
 	here, there := net.Pipe()
-	o := newOutbox(here, timeout)
+	o := newOutbox(here, time.Hour)
 	ended := make(chan error, 1)
 	gone := make(chan struct{})
 	go func() {
@@ -47,7 +47,7 @@ func startOutbox(t *testing.T, timeout time.Duration) (*outbox, net.Conn, <-chan
 }
 
 func TestOutboxOrder(t *testing.T) {
-	o, there, _ := startOutbox(t, time.Hour)
+	o, there, _ := startOutbox(t)
 	var want strings.Builder
 	for i := range 100 {
 		text := strings.Repeat(string(rune('a'+i%26)), i)
@@ -71,7 +71,7 @@ func TestOutboxPartialWrites(t *testing.T) {
 		take int
 		want uint64
 	}{{0, 0}, {9, 0}, {10, 7}, {11, 7}, {24, 7}, {25, 9}, {29, 9}} {
-		o, there, ended := startOutbox(t, time.Hour)
+		o, there, ended := startOutbox(t)
 		o.mu.Lock() // so that all goes out with one write
 		o.signals = append(o.signals, strings.Repeat("x", 30)...)
 		o.marks = []mark{{10, 7}, {25, 9}, {30, 10}}
@@ -124,7 +124,7 @@ func fillUp(t *testing.T, o *outbox) {
 }
 
 func TestOutboxFull(t *testing.T) {
-	o, there, _ := startOutbox(t, time.Hour)
+	o, there, _ := startOutbox(t)
 	fillUp(t, o)
 	added := make(chan error, 1)
 	go func() { added <- addText(o, "late", 5) }()
@@ -159,7 +159,7 @@ func TestOutboxFull(t *testing.T) {
 }
 
 func TestOutboxClose(t *testing.T) {
-	o, there, ended := startOutbox(t, time.Hour)
+	o, there, ended := startOutbox(t)
 	fillUp(t, o)
 	stop := errors.New("stop")
 	var wg sync.WaitGroup
@@ -208,7 +208,7 @@ func TestOutboxWriteAfterClose(t *testing.T) {
 // Replies to one receiver go out a share at a time, and signals beside them, so that a
 // reply to another stands behind little; all keep their order.
 func TestOutboxShares(t *testing.T) {
-	o, there, _ := startOutbox(t, time.Hour)
+	o, there, _ := startOutbox(t)
 	text := strings.Repeat("f", 1000)
 	flooding := make(chan error, 1)
 	for i := range 100 {
@@ -252,7 +252,7 @@ func TestOutboxShares(t *testing.T) {
 
 // A large reply, and many large signals, do not keep their memory.
 func TestOutboxGivesBack(t *testing.T) {
-	o, there, _ := startOutbox(t, time.Hour)
+	o, there, _ := startOutbox(t)
 	read := make(chan struct{})
 	go func() {
 		defer close(read)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -15,6 +16,9 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience is how long a test waits for what must come. It is no measure of speed.
+const patience = 2 * time.Minute
 
 // must ends a test whose step failed.
 func must(t testing.TB, err error) {

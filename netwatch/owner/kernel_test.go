@@ -112,7 +112,7 @@ func TestNotHeld(t *testing.T) {
 
 func gone(t testing.TB, ns *nstest.NS, name string) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; {
+	for end := time.Now().Add(2 * time.Minute); ; {
 		if _, err := ns.Index(name); err != nil {
 			return
 		}
