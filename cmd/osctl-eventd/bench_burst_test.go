@@ -49,7 +49,7 @@ func burst(b *testing.B, containers int, cgroup func(id string) string) (daemon,
 	b.StopTimer()
 	defer b.StartTimer()
 	h := cttest.NewHost(b)
-	d := daemonOn(b, h)
+	d := daemonBy(b, h)
 	monitor := monitorLinks(b, h)
 	daemon, ip = -processorTime(b, d.cmd.Process.Pid), -processorTime(b, monitor.cmd.Process.Pid)
 

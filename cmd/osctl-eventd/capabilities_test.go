@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/osctl/eventd/netwatch"
 	"github.com/osctl/eventd/netwatch/cttest"
 )
@@ -36,6 +38,7 @@ func TestWithoutCapabilities(t *testing.T) {
 				return ct, iface{pool: "tank", id: id, name: "eth0", veth: "ct-" + id}.at(t, h.NS())
 			}
 			ct, eth0 := start("1", false)
+			waitOperState(t, h.NS(), netlink.OperUp, eth0.ifindex)
 			eth0.name = c.inside
 			d := daemonBy(t, h, "setpriv", "--bounding-set="+c.without, "--inh-caps="+c.without)
 			a := follow(t, d, h.Exec)

@@ -56,10 +56,11 @@ func runDaemon(t testing.TB, cmd *exec.Cmd, path func(string) string, signal fun
 	return d
 }
 
-// daemonOn starts a daemon on a host of containers.
+// daemonOn starts a daemon on a host of containers. It goes before others, as it must find
+// whose an interface is while an event waits for that: how busy the machine is is not tested.
 func daemonOn(t testing.TB, h *cttest.Host) *daemonProcess {
 	t.Helper()
-	return daemonBy(t, h)
+	return daemonBy(t, h, "nice", "--adjustment=-20")
 }
 
 // daemonBy starts a daemon on a host of containers, by a command that gets the daemon's

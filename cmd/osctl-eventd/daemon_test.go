@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -164,12 +165,7 @@ func TestStopUnderLoad(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	d := startDaemon(t, nstest.New(t), bus.Address(), nil)
 
-	announced := map[uint64]bool{}
-	receiver := bus.ClientAs(t, 0)
-	rule := (&bustest.Body{}).String("type='signal',sender='org.osctl.Eventd',member='Event'")
-	_, err := receiver.CallDriver(t.Context(), "AddMatch", "s", rule)
-	must(t, err)
-
+	receiver := receiveSignals(t, bus)
 	var mu sync.Mutex
 	var answered []uint64
 	var wg sync.WaitGroup
@@ -189,13 +185,58 @@ func TestStopUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	// The receiver's own buffer is bounded, so it is emptied all the time.
-	left := make(chan struct{})
+	until(t, "2,000 are answered", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(answered) > 2000
+	})
+	must(t, d.cmd.Process.Signal(syscall.SIGTERM))
+	if code := d.wait(t); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+	wg.Wait()
+	announced := receiver()
+	for _, seq := range answered {
+		if !announced[seq] {
+			t.Errorf("report %d was answered and not announced; %d of %d were", seq, len(announced), len(answered))
+			break
+		}
+	}
+}
+
+// receiveSignals takes the signals of the service from then on until it leaves the bus. The
+// function that it returns waits for that, and returns the numbers of the events. The bus
+// keeps for us what we do not read in time.
+func receiveSignals(t *testing.T, bus *bustest.Bus) func() map[uint64]bool {
+	t.Helper()
+	conn := bus.DialAs(t, 0)
+	in := bufio.NewReader(conn)
+	call := func(serial uint32, member, rule string) {
+		t.Helper()
+		m := bustest.MethodCall(bustest.DriverName, bustest.DriverPath, bustest.DriverName, member)
+		m.Serial = serial
+		if rule != "" {
+			m.Signature, m.Body = "s", (&bustest.Body{}).String(rule).Bytes()
+		}
+		_, err := conn.Write(m.Marshal())
+		must(t, err)
+		for m.ReplySerial != serial {
+			m, err = bustest.ReadMessage(in)
+			must(t, err)
+		}
+		if m.Type != bustest.TypeReturn {
+			t.Fatalf("%s: %+v", member, m)
+		}
+	}
+	call(1, "Hello", "")
+	call(2, "AddMatch", "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg0='org.osctl.Eventd'")
+	call(3, "AddMatch", "type='signal',sender='org.osctl.Eventd',member='Event'")
+	announced, left := map[uint64]bool{}, make(chan error, 1)
 	go func() {
-		defer close(left)
 		for {
-			m, err := receiver.Receive(t.Context())
+			m, err := bustest.ReadMessage(in)
 			if err != nil || m.Member == "NameOwnerChanged" {
+				left <- err
 				return
 			}
 			if m.Member == "Event" {
@@ -203,25 +244,12 @@ func TestStopUnderLoad(t *testing.T) {
 			}
 		}
 	}()
-	rule = (&bustest.Body{}).String("type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg0='org.osctl.Eventd'")
-	_, err = receiver.CallDriver(t.Context(), "AddMatch", "s", rule)
-	must(t, err)
-	for enough := false; !enough; time.Sleep(time.Millisecond) {
-		mu.Lock()
-		enough = len(answered) > 2000
-		mu.Unlock()
-	}
-	must(t, d.cmd.Process.Signal(syscall.SIGTERM))
-	if code := d.wait(t); code != 0 {
-		t.Errorf("exit status %d", code)
-	}
-	wg.Wait()
-	<-left
-	for _, seq := range answered {
-		if !announced[seq] {
-			t.Errorf("report %d was answered and not announced; %d of %d were, %d dropped by the test", seq, len(announced), len(answered), receiver.Dropped())
-			break
-		}
+	t.Cleanup(func() { _ = conn.Close() })
+	return func() map[uint64]bool {
+		t.Helper()
+		must(t, conn.SetReadDeadline(time.Now().Add(patience)))
+		must(t, <-left)
+		return announced
 	}
 }
 

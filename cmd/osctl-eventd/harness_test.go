@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/osctl/eventd/cmd/internal/daemontest"
 	"github.com/osctl/eventd/dbusapi"
@@ -66,6 +67,16 @@ func (d *daemonProcess) client(t testing.TB) *dbusapi.Client {
 func (d *daemonProcess) wait(t testing.TB) int {
 	t.Helper()
 	return d.process().Wait(t)
+}
+
+// until waits until something is so.
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not so in time: %s", what)
+		}
+	}
 }
 
 // collect pulls events that pass the filter, from the oldest on, until there are n.

@@ -105,11 +105,12 @@ func TestJournalEntries(t *testing.T) {
 // TestJournalBlocked wants a journald that takes nothing to hold up nobody but the
 // journal, and to be told how many entries there are not.
 func TestJournalBlocked(t *testing.T) {
-	const history, more = 50, 1000
+	// The queue of a socket is far shorter than that: 10 entries, or 512 where systemd set it.
+	const history, more = 50, 4000
 	journald := newFakeJournald(t)
 	r := runJournal(t, journald.path, history)
 	last := uint64(0)
-	for range history + more { // does not wait for anybody: the queue of the socket is far shorter
+	for range history + more { // does not wait for anybody
 		last = r.commit(t, "eth0")
 	}
 	r.commit(t, "end")
@@ -139,10 +140,11 @@ func TestJournalBlocked(t *testing.T) {
 // next start to go on from there.
 func TestJournalStopsBlocked(t *testing.T) {
 	journald, dir := newFakeJournald(t), t.TempDir()
-	events, err := hub.New(hub.Config{History: 1000})
+	const all = 4000 // more than the queue of a socket takes, see TestJournalBlocked
+	events, err := hub.New(hub.Config{History: all})
 	must(t, err)
 	r := runJournalOf(t, events, dir, journald.path)
-	for range 500 {
+	for range all {
 		r.commit(t, "eth0")
 	}
 	r.end(t)()
@@ -150,7 +152,7 @@ func TestJournalStopsBlocked(t *testing.T) {
 		t.Errorf("it said %q", r.log)
 	}
 	runJournalOf(t, events, dir, journald.path)
-	for seen := map[string]bool{}; len(seen) < 500; { // those of the first time are still in the queue
+	for seen := map[string]bool{}; len(seen) < all; { // those of the first time are still in the queue
 		seen[journald.next()["OSCTL_SEQ"]] = true
 	}
 }
@@ -176,12 +178,7 @@ func TestJournalAway(t *testing.T) {
 	journald.next()
 	must(t, errors.Join(journald.sock.Close(), os.Remove(journald.path)))
 	r.commit(t, "eth1")
-	for !strings.Contains(r.log.String(), "journald takes no entries") {
-		select {
-		case <-t.Context().Done():
-		case <-time.After(time.Millisecond):
-		}
-	}
+	until(t, "it is missed", func() bool { return strings.Contains(r.log.String(), "journald takes no entries") })
 	journald.listen()
 	if got := journald.next()["OSCTL_NAME"]; got != "eth1" {
 		t.Errorf("after it came back: %q", got)
@@ -206,12 +203,8 @@ func TestJournalPosition(t *testing.T) {
 	for range last {
 		journald.next()
 	}
-	for position() != cursor(last) { // a crash from here on would leave this
-		select {
-		case <-t.Context().Done():
-		case <-time.After(time.Millisecond):
-		}
-	}
+	// A crash from here on would leave this.
+	until(t, "the position is kept", func() bool { return position() == cursor(last) })
 	r.end(t)()
 	if got := position(); got != "" {
 		t.Errorf("an orderly end leaves the position %q", got)

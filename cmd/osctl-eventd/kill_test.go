@@ -239,8 +239,8 @@ func (k *killing) settle(d *daemonProcess, seen *history) {
 	client := d.client(k.t)
 	for end := time.Now().Add(patience); ; {
 		seen.readOn(k.t, client)
-		want := k.inKernel() // each time: carrier comes and goes up to a second later
-		if maps.Equal(seen.up, want) {
+		want, settled := k.inKernel() // each time: carrier comes and goes up to a second later
+		if settled && maps.Equal(seen.up, want) {
 			return
 		}
 		if time.Now().After(end) {
@@ -249,8 +249,10 @@ func (k *killing) settle(d *daemonProcess, seen *history) {
 	}
 }
 
-// inKernel returns the veths that are usable, by ifindex.
-func (k *killing) inKernel() map[uint32]string {
+// inKernel returns the veths that are usable, by ifindex, and whether the kernel has said
+// so of all: it changes the carrier (IFF_LOWER_UP) first, and what follows from it
+// (IFF_RUNNING) when it tells.
+func (k *killing) inKernel() (up map[uint32]string, settled bool) {
 	k.t.Helper()
 	links, err := k.host.Handle().LinkList()
 	for errors.Is(err, netlink.ErrDumpInterrupted) {
@@ -258,13 +260,17 @@ func (k *killing) inKernel() map[uint32]string {
 	}
 	must(k.t, err)
 	const usable = syscall.IFF_UP | syscall.IFF_RUNNING | 0x10000 // IFF_LOWER_UP
-	up := map[uint32]string{}
+	up, settled = map[uint32]string{}, true
 	for _, l := range links {
-		if l.Type() == "veth" && l.Attrs().RawFlags&usable == usable {
+		switch flags := l.Attrs().RawFlags & usable; {
+		case l.Type() != "veth":
+		case flags == usable:
 			up[uint32(l.Attrs().Index)] = l.Attrs().Name
+		case flags&syscall.IFF_UP != 0 && flags != syscall.IFF_UP:
+			settled = false
 		}
 	}
-	return up
+	return up, settled
 }
 
 // history is all that was read, in one go over all restarts.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -189,8 +190,30 @@ func (c *LXC) Start() error {
 
 // Stop lets the container power off, and returns when it is stopped.
 func (c *LXC) Stop() error {
+	if err := c.awaitHandlers(); err != nil {
+		return err
+	}
 	_, err := run(c.command("lxc-stop", "--timeout=60"))
 	return err
+}
+
+// awaitHandlers waits until the container's process 1 takes the signals of initScript. One
+// that comes before that is lost, as the kernel keeps it from a process 1 that has no
+// handler.
+func (c *LXC) awaitHandlers() error {
+	return eventually("process 1 of "+c.conf.ID+" takes signals", func() (bool, error) {
+		pid, err := c.InitPID()
+		if err != nil {
+			return false, err
+		}
+		text, err := statusOf(pid, "SigCgt")
+		if err != nil {
+			return false, err
+		}
+		caught, err := strconv.ParseUint(text, 16, 64)
+		const both = 1<<(unix.SIGUSR1-1) | 1<<(unix.SIGTERM-1)
+		return caught&both == both, err
+	})
 }
 
 // Kill kills the container (lxc-stop -k), and returns when it is stopped.
@@ -202,6 +225,9 @@ func (c *LXC) Kill() error {
 // Reboot lets the container reboot (lxc-stop -r), and returns when it runs again:
 // with the same monitor, another process 1 and other interfaces.
 func (c *LXC) Reboot() error {
+	if err := c.awaitHandlers(); err != nil {
+		return err
+	}
 	_, err := run(c.command("lxc-stop", "--reboot", "--timeout=60"))
 	return err
 }

@@ -15,7 +15,7 @@ import (
 
 // deadline is how long a thing may take that has to happen: starts and ends of
 // containers, on a machine that does much else.
-const deadline = 60 * time.Second
+const deadline = 2 * time.Minute
 
 // requireTools fails the test when it is not root or a program is missing. It gets
 // programs and the Debian packages that have them, in turns.

@@ -30,7 +30,7 @@ func TestKilled(t *testing.T) {
 func TestWatchdog(t *testing.T) {
 	eachBus(t, func(t *testing.T, s *system) {
 		s.shell(`mkdir -p /run/systemd/system/osctl-eventd.service.d
-			printf '[Service]\nWatchdogSec=2s\n' >/run/systemd/system/osctl-eventd.service.d/watchdog.conf
+			printf '[Service]\nWatchdogSec=8s\n' >/run/systemd/system/osctl-eventd.service.d/watchdog.conf
 			ip link add try0 type veth peer name try1; ip link set try0 up
 			systemctl daemon-reload; systemctl restart osctl-eventd`)
 		pid := s.show("MainPID")
