@@ -6,12 +6,16 @@ import (
 )
 
 const (
-	// gatherFor is how long a pause lasts. It is short beside what the start of a
-	// container takes.
-	gatherFor = 5 * time.Millisecond
-	// burstOf is how many namespaces more than there were within burstIn are a burst.
+	// burstOf is how many namespaces more than there were a moment ago are a burst.
 	burstOf = 8
+	// burstIn is how long the moment is, at least; at most it is twice that.
 	burstIn = time.Second
+	// gatherFor is how long a pause lasts for each of them, within bounds. It is short
+	// beside what the start of a container takes: of many that start together each
+	// takes the longer, as they share the machine.
+	gatherFor   = 100 * time.Microsecond
+	gatherLeast = 5 * time.Millisecond
+	gatherMost  = 30 * time.Millisecond
 )
 
 // pauses let messages gather while more and more containers start. Each of their
@@ -20,20 +24,25 @@ const (
 // come and go at the same pace are no burst: of those that live for milliseconds it has
 // to be asked at once whose they are.
 type pauses struct {
-	least int       // fewest namespaces
-	since time.Time // in the time from here on
+	before int       // fewest namespaces in the burstIn before since
+	least  int       // fewest namespaces from then on
+	since  time.Time // zero at first
 }
 
 // take takes a pause after a turn, if there is a burst: with that many namespaces known.
 func (p *pauses) take(ctx context.Context, now time.Time, namespaces int) {
-	if now.Sub(p.since) > burstIn {
-		p.least, p.since = namespaces, now
+	if age := now.Sub(p.since); age >= burstIn {
+		p.before, p.least, p.since = p.least, namespaces, now
+		if age >= 2*burstIn {
+			p.before = namespaces // nothing is known of the burstIn before
+		}
 	}
 	p.least = min(p.least, namespaces)
-	if namespaces < p.least+burstOf {
+	more := namespaces - min(p.before, p.least)
+	if more < burstOf {
 		return
 	}
-	timer := time.NewTimer(gatherFor)
+	timer := time.NewTimer(min(max(time.Duration(more)*gatherFor, gatherLeast), gatherMost))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -7,39 +7,36 @@ import (
 	"time"
 )
 
-// TestPauses wants messages to gather while there are more and more namespaces, and
-// only then.
+// TestPauses wants messages to gather while there are more and more namespaces, the
+// longer the more there are, and only then.
 func TestPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p pauses
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		after := func(namespaces ...int) time.Duration {
+		want := func(want time.Duration, when string, namespaces ...int) {
+			t.Helper()
 			start := time.Now()
 			for _, n := range namespaces {
 				p.take(ctx, time.Now(), n)
 			}
-			return time.Since(start)
+			if got := time.Since(start); got != want {
+				t.Errorf("paused for %v %s, want %v", got, when, want)
+			}
 		}
-		if d := after(500, 501, 500, 501, 507); d != 0 {
-			t.Errorf("paused for %v with few containers that start", d)
-		}
-		if d := after(508, 508, 600); d != 3*gatherFor {
-			t.Errorf("paused for %v in 3 turns of a burst", d)
-		}
+		want(0, "with few containers that start", 500, 501, 500, 501, 507)
+		want(2*gatherLeast, "in 2 turns of a small burst", 508, 508)
+		want(100*gatherFor, "with 100 more", 600)
+		want(2*gatherMost, "with many more", 1000, 10_000)
+		time.Sleep(burstIn - time.Since(p.since))
+		want(gatherMost, "in the second after that", 10_000)
 		time.Sleep(burstIn)
-		if d := after(600, 600, 607); d != 0 {
-			t.Errorf("paused for %v after a burst", d)
-		}
-		if d := after(100, 107); d != 0 {
-			t.Errorf("paused for %v when containers ended", d)
-		}
-		if d := after(108); d != gatherFor {
-			t.Errorf("paused for %v when others start", d)
-		}
+		want(0, "after a burst", 10_000, 10_007)
+		time.Sleep(10 * burstIn)
+		want(0, "long after it", 20_000, 20_007)
+		want(0, "when containers ended", 100, 107)
+		want(gatherLeast, "when others start", 108)
 		cancel()
-		if d := after(200, 300); d != 0 {
-			t.Errorf("paused for %v at the end", d)
-		}
+		want(0, "at the end", 200, 300)
 	})
 }

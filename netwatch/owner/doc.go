@@ -70,6 +70,10 @@
 // 8 at a time and killed as soon as they ran, on two processors with twice as much else
 // to do, that were 1 to 4 at ordinary priority, at most 1 at nice -10, and none at chrt --rr.
 //
+// A walk that comes by 64 new cgroups or more has others help with asking, one on each
+// further processor, three at most. That halves the first walk over a host with
+// many containers, where nothing is known yet. The processor time of all of them counts.
+//
 // # Limits
 //
 // A container in the host's network namespace has no nsid and no owner. LXC appends

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -19,6 +20,7 @@ type fakeHost struct {
 
 	cgroups []string // paths of hierarchies in the directory of cgroups; "" is that itself
 	own     int32
+	mu      sync.Mutex       // of what is asked for by several at a time
 	nsids   map[int]int32    // of processes
 	files   map[string]int32 // of named namespaces
 	asked   map[int]int      // how often a process was asked about in earnest
@@ -151,7 +153,11 @@ func (h *fakeHost) name(name string, nsid int32) {
 
 // The kernel.
 
+func (h *fakeHost) another() kernel { return h }
+
 func (h *fakeHost) byPid(pid int) (int32, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.probed++
 	if nsid, ok := h.nsids[pid]; ok {
 		return nsid, nil
@@ -160,18 +166,24 @@ func (h *fakeHost) byPid(pid int) (int32, error) {
 }
 
 func (h *fakeHost) byProcess(pid int, still func() bool) (int32, error) {
+	h.mu.Lock()
 	h.asked[pid]++
-	if h.err != nil {
-		return none, h.err
-	}
+	err := h.err
 	nsid, ok := h.nsids[pid]
+	h.mu.Unlock()
+	if err != nil {
+		return none, err
+	}
 	if !ok {
 		return none, errGone
 	}
 	if h.during != nil {
 		h.during(pid)
 	}
-	if _, alive := h.nsids[pid]; !still() || !alive {
+	h.mu.Lock()
+	_, alive := h.nsids[pid]
+	h.mu.Unlock()
+	if !still() || !alive {
 		return none, errGone
 	}
 	return nsid, nil

@@ -52,9 +52,7 @@ type entry struct {
 type Finder struct {
 	log    *slog.Logger
 	config Config
-	proc   string
 	rules  []matcher
-	kernel kernel
 
 	mu     sync.Mutex
 	known  map[int32]entry
@@ -65,25 +63,23 @@ type Finder struct {
 	walks  pace                // over cgroups and names
 	scans  pace                // over all processes
 	lacks  [lackKinds]string
+	said   string // the last error that nobody else hears of
 
 	// What follows belongs to Find.
 	hierarchies []*hierarchy
 	own         int32 // nsid of the namespace that counts, as of this walk
 	watches     *watches
-	turn        uint64    // number of this walk
-	pass        uint64    // number of the pass over nodes
-	now         time.Time // when this walk began
-	lastFault   string
+	turn        uint64        // number of this walk
+	pass        uint64        // number of the pass over nodes
+	now         time.Time     // when this walk began
+	crowd       *crowd        // asks for it; nil if it asks by itself
+	helped      time.Duration // processor time of others in this walk
 	held        *regexp.Regexp
 	queue       []*node  // that this walk looks at, of those that were seen before
 	fresh       []*node  // and that were not
 	open        []*group // that may be without an answer that counts
 	openSince   uint64   // the epoch that they are listed since
-	pidBuf      []int
-	procs       int    // cgroup.procs of
-	procsOf     string // this cgroup; "" if it is not open
-	dents       [32 << 10]byte
-	file        [4 << 10]byte
+	reader
 }
 
 // New opens a socket for queries in the network namespace of the calling thread, and
@@ -117,11 +113,12 @@ func newFinder(config Config, k kernel) (*Finder, error) {
 		return nil, err
 	}
 	f := &Finder{
-		log: config.Log, config: config, proc: config.Proc, rules: matchers, kernel: k,
+		log: config.Log, config: config, rules: matchers,
 		known: map[int32]entry{}, missed: map[int32]time.Time{},
 		looks: lookPace(), walks: cgroupPace(), scans: processPace(),
 		watches: openWatches(), own: none, held: regexp.MustCompile(runtimeNames),
 	}
+	f.reader = reader{proc: config.Proc, kernel: k, fault: f.fault}
 	f.probe()
 	return f, nil
 }
@@ -202,10 +199,10 @@ const maxTries = 4
 
 // query asks what nsid a process's namespace has and notes the owner. The error
 // is errGone if the process is no longer what still says.
-func (f *Finder) query(c Container, from source, pid int, still func() bool) (int32, uint64, error) {
+func (f *Finder) query(r *reader, c Container, from source, pid int, still func() bool) (int32, uint64, error) {
 	for range maxTries {
 		epoch := f.currentEpoch()
-		nsid, err := f.kernel.byProcess(pid, still)
+		nsid, err := r.kernel.byProcess(pid, still)
 		if err != nil {
 			return none, 0, err
 		}

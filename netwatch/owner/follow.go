@@ -10,12 +10,12 @@ func (f *Finder) follow(ctx context.Context) {
 	f.pass++
 	lost := f.watches.read(f.hear)
 	for _, h := range f.hierarchies {
-		if lost {
-			h.followed = false
-		}
 		f.queue, f.fresh = f.queue[:0], append(f.fresh[:0], h.made...)
 		h.made = h.made[:0]
 		f.settleGroups(h, f.drain(ctx, h, nil))
+		if lost || ctx.Err() != nil { // then not all that is new was looked at
+			h.followed = false
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -38,13 +39,16 @@ type kernel interface {
 	byFile(path string) (int32, error)
 	// self asks about the namespace that counts.
 	self() (int32, error)
+	// another returns one that shares what can be shared, for another goroutine to ask at
+	// the same time. It needs not be closed, only released.
+	another() kernel
 	// guarded is false if byProcess turned out to be no better than byPid.
 	guarded() bool
 	close() error
 }
 
 // rtnetlink asks by RTM_GETNSID, which needs no capability and takes no lock of the
-// network. It is for one goroutine, apart from guarded.
+// network. It is for one goroutine, apart from guarded and another.
 //
 // Processes are asked about by pid, under a pidfd: if the process that the pidfd
 // holds is alive afterwards, the pid was its own all the time. This is as safe as
@@ -52,14 +56,21 @@ type kernel interface {
 // but needs neither CAP_SYS_PTRACE nor Linux 6.11, is quicker, and never holds
 // a foreign namespace, not even for a moment.
 type rtnetlink struct {
-	fd       int
-	own      *os.File // the namespace that counts, which the socket holds as well
-	fdinfo   *os.File // the directory in proc about our own descriptors; nil if it is not to be had
-	seq      uint32
-	buf      [1024]byte
+	*socket
+
+	buf     [1024]byte
+	held    int // pidfd of
+	heldPid int // this process; 0 if none is held
+}
+
+// socket is what those who ask share.
+type socket struct {
+	own      *os.File    // the namespace that counts, which the socket holds as well
+	fdinfo   *os.File    // the directory in proc about our own descriptors; nil if it is not to be had
 	pidfdOff atomic.Bool // the system has no pidfd_open for us
-	held     int         // pidfd of
-	heldPid  int         // this process; 0 if none is held
+	fd       int
+	mu       sync.Mutex // held from a question to its answer
+	seq      uint32     // of the last question
 }
 
 // openKernel opens a socket in the network namespace of the calling thread.
@@ -77,8 +88,10 @@ func openKernel() (*rtnetlink, error) {
 		return nil, errors.Join(fmt.Errorf("own network namespace: %w", err), unix.Close(fd))
 	}
 	fdinfo, _ := os.Open("/proc/self/fdinfo")
-	return &rtnetlink{fd: fd, own: own, fdinfo: fdinfo}, nil
+	return &rtnetlink{socket: &socket{fd: fd, own: own, fdinfo: fdinfo}}, nil
 }
+
+func (k *rtnetlink) another() kernel { return &rtnetlink{socket: k.socket} }
 
 func (k *rtnetlink) close() error {
 	k.release()
@@ -208,6 +221,8 @@ func (k *rtnetlink) byFile(path string) (int32, error) {
 // request is sent, so nothing waits.
 func (k *rtnetlink) ask(attribute uint16, value uint32) (int32, error) {
 	const size = unix.NLMSG_HDRLEN + 4 + 8 // header, struct rtgenmsg, one attribute
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.seq++
 	b := k.buf[:0]
 	b = binary.NativeEndian.AppendUint32(b, size)

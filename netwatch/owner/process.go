@@ -64,7 +64,7 @@ func (f *Finder) scan(pid int, asked map[int32]int) {
 	if !ok {
 		return
 	}
-	_, _, err = f.query(c, fromProcess, pid, func() bool {
+	_, _, err = f.query(&f.reader, c, fromProcess, pid, func() bool {
 		now, ok := f.containerOf(pid)
 		return ok && now == c
 	})

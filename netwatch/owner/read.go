@@ -8,9 +8,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// reader reads what proc and cgroups say. It is for one goroutine.
+type reader struct {
+	proc   string
+	kernel kernel
+	fault  func(error) // is told of errors that nobody else hears of
+
+	pidBuf  []int
+	procs   int    // cgroup.procs of
+	procsOf string // this cgroup; "" if it is not open
+	dents   [32 << 10]byte
+	file    [4 << 10]byte
+}
+
+// release closes what was kept for the next question about the same container.
+func (r *reader) release() {
+	r.kernel.release()
+	r.closeProcs()
+}
+
 // readDir calls fn for each directory in one, until it returns false. It returns what the
 // directory was when it was opened.
-func (f *Finder) readDir(dir string, fn func(name []byte, ino uint64) bool) (stat unix.Stat_t, err error) {
+func (r *reader) readDir(dir string, fn func(name []byte, ino uint64) bool) (stat unix.Stat_t, err error) {
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return stat, &pathError{"open", dir, err}
@@ -23,12 +42,12 @@ func (f *Finder) readDir(dir string, fn func(name []byte, ino uint64) bool) (sta
 		return stat, nil // where links are counted, two are those of an empty one
 	}
 	for {
-		n, err := retry(func() (int, error) { return unix.Getdents(fd, f.dents[:]) })
+		n, err := retry(func() (int, error) { return unix.Getdents(fd, r.dents[:]) })
 		if err != nil {
 			return stat, &pathError{"list", dir, err}
 		}
 		// The kernel fills the buffer as far as it can: if there is room left, this was all.
-		if n == 0 || !directories(f.dents[:n], fn) || n < len(f.dents)-2*unix.NAME_MAX {
+		if n == 0 || !directories(r.dents[:n], fn) || n < len(r.dents)-2*unix.NAME_MAX {
 			return stat, nil
 		}
 	}
@@ -54,17 +73,17 @@ func directories(b []byte, fn func(name []byte, ino uint64) bool) bool {
 }
 
 // readFile returns the beginning of a file, good until the next call.
-func (f *Finder) readFile(path string) ([]byte, error) {
+func (r *reader) readFile(path string) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, &pathError{"open", path, err}
 	}
 	defer closeFD(fd)
-	n, err := retry(func() (int, error) { return unix.Read(fd, f.file[:]) })
+	n, err := retry(func() (int, error) { return unix.Read(fd, r.file[:]) })
 	if err != nil {
 		return nil, &pathError{"read", path, err}
 	}
-	return f.file[:n], nil
+	return r.file[:n], nil
 }
 
 // pathError is an error of a system call with a path.

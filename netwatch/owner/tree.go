@@ -62,7 +62,7 @@ func (f *Finder) refresh(ctx context.Context, h *hierarchy, wanted int32) bool {
 		return (h.unwatched || f.watches.fd < 0) && len(h.groups) <= 2*h.whole+fewKids && f.has(wanted)
 	}
 	added := f.drain(ctx, h, enough)
-	whole := len(f.queue) == 0
+	whole := len(f.queue) == 0 && ctx.Err() == nil
 	f.settleGroups(h, added)
 	if whole {
 		h.whole = len(h.groups)
@@ -77,7 +77,11 @@ func (f *Finder) refresh(ctx context.Context, h *hierarchy, wanted int32) bool {
 func (f *Finder) drain(ctx context.Context, h *hierarchy, enough func() bool) (added []*group) {
 	fresh, old := 0, 0
 	defer func() { f.queue, f.fresh = f.queue[old:], f.fresh[:0] }()
+	defer f.disperse()
 	for ctx.Err() == nil {
+		if f.crowd == nil && len(f.fresh)-fresh >= crowdFor {
+			f.gather()
+		}
 		var n *node
 		switch {
 		case fresh < len(f.fresh):

@@ -65,8 +65,9 @@ func (f *Finder) stage(p *pace, do func()) {
 		return
 	}
 	start := threadTime()
+	f.helped = 0
 	do()
-	cost := threadTime() - start
+	cost := threadTime() - start + f.helped
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p.done(time.Now(), cost, int(f.stamp-stamp)) //nolint:gosec // as many as there are containers
@@ -178,6 +179,10 @@ func (f *Finder) askDue(h *hierarchy, g *group) {
 			return
 		}
 	}
+	if f.crowd != nil {
+		f.crowd.ask(g)
+		return
+	}
 	f.ask(g)
 }
 
@@ -207,8 +212,12 @@ func (f *Finder) fault(err error) {
 			return
 		}
 	}
-	if text := err.Error(); text != f.lastFault {
-		f.lastFault = text
+	text := err.Error()
+	f.mu.Lock()
+	again := text == f.said
+	f.said = text
+	f.mu.Unlock()
+	if !again {
 		f.log.Warn("owner of a network namespace may stay unknown", slog.Any("error", err))
 	}
 }

@@ -1,0 +1,85 @@
+package owner
+
+import (
+	"runtime"
+	"sync"
+	"time"
+)
+
+const (
+	// crowdFor is how many cgroups have to be new for others to help with asking.
+	crowdFor = 64
+	// maxHelpers is how many help at most, one for each further processor. They share one
+	// socket and the kernel's locks, so that more would be of little use.
+	maxHelpers = 3
+)
+
+// crowd asks containers, several at a time, while a walk goes on and finds more. It is
+// for the first walk over a host with many of them: to ask takes more than to find them.
+type crowd struct {
+	f          *Finder
+	containers chan *group
+	helpers    sync.WaitGroup
+
+	mu    sync.Mutex
+	empty []*group      // no process was in
+	cost  time.Duration // processor time
+}
+
+// gather has others ask for this walk until disperse, if there are processors for them.
+func (f *Finder) gather() {
+	helpers := min(runtime.GOMAXPROCS(0)-1, maxHelpers)
+	if helpers < 1 {
+		return
+	}
+	f.crowd = &crowd{f: f, containers: make(chan *group, crowdFor)}
+	for range helpers {
+		f.crowd.helpers.Go(f.crowd.help)
+	}
+}
+
+// disperse ends what gather began: all are asked then.
+func (f *Finder) disperse() {
+	c := f.crowd
+	if c == nil {
+		return
+	}
+	f.crowd = nil
+	close(c.containers)
+	for g := range c.containers {
+		f.ask(g)
+	}
+	c.helpers.Wait()
+	f.helped += c.cost
+	for _, g := range c.empty {
+		f.end(g, false)
+	}
+}
+
+// ask has a container asked by who has time: this goroutine if nobody else does.
+func (c *crowd) ask(g *group) {
+	c.f.begin(g)
+	select {
+	case c.containers <- g:
+	default:
+		c.f.end(g, c.f.inquire(&c.f.reader, g))
+	}
+}
+
+// help asks until there will be no more.
+func (c *crowd) help() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	start := threadTime()
+	r := &reader{proc: c.f.proc, kernel: c.f.kernel.another(), fault: c.f.fault}
+	var empty []*group
+	for g := range c.containers {
+		if !c.f.inquire(r, g) {
+			empty = append(empty, g)
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.empty = append(c.empty, empty...)
+	c.cost += threadTime() - start
+}
