@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"math"
@@ -48,7 +49,8 @@ func (o Options) AppendJSON(b []byte) []byte {
 
 // AppendJSON appends a value as JSON: integers stay integers of all 64 bits, ay
 // becomes base64, structs become arrays, variants their content, dicts objects
-// with their keys as text. A double that JSON has no number for becomes a string.
+// with their keys as text. A double has a point or an exponent, as 1.0 has, so that it
+// is told from an integer; one that JSON has no number for becomes a string.
 func (v Value) AppendJSON(b []byte) []byte {
 	switch v.kind {
 	case KindBool:
@@ -105,7 +107,12 @@ func appendDouble(b []byte, f float64) []byte {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return appendString(b, strconv.FormatFloat(f, 'g', -1, 64))
 	}
-	return strconv.AppendFloat(b, f, 'g', -1, 64)
+	from := len(b)
+	b = strconv.AppendFloat(b, f, 'g', -1, 64)
+	if !bytes.ContainsAny(b[from:], ".e") {
+		b = append(b, ".0"...)
+	}
+	return b
 }
 
 func appendString(b []byte, s string) []byte {

@@ -11,7 +11,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/osctl/eventd/dbusapi"
 	"github.com/osctl/eventd/hub"
@@ -151,30 +150,49 @@ func (b *batchRun) refused(err error) error {
 const batchForm = `expected {"type": "TYPE", "opts": {...}}`
 
 // parseReport reads one line of a batch.
-func parseReport(text []byte) (dbusapi.Report, error) {
-	var line struct {
-		Type *string
-		Opts map[string]any
+func parseReport(text []byte) (report dbusapi.Report, err error) {
+	v, err := decodeJSON(text)
+	if err != nil {
+		return report, fmt.Errorf("%w, "+batchForm, err)
 	}
-	err := decodeJSON(text, &line)
-	wrong, mismatched := errors.AsType[*json.UnmarshalTypeError](err)
-	switch {
-	case mismatched && wrong.Field == "":
-		return dbusapi.Report{}, fmt.Errorf("got a JSON %s, "+batchForm, wrong.Value)
-	case mismatched:
-		return dbusapi.Report{}, fmt.Errorf("%s is a JSON %s, "+batchForm, strings.ToLower(wrong.Field), wrong.Value)
-	case err != nil:
-		return dbusapi.Report{}, fmt.Errorf("%w, "+batchForm, err)
-	case line.Type == nil:
-		return dbusapi.Report{}, errors.New("there is no type, " + batchForm)
+	line, ok := v.(map[string]any)
+	if !ok {
+		return report, fmt.Errorf("got a JSON %s, "+batchForm, kindOf(v))
 	}
-	report := dbusapi.Report{Type: *line.Type}
-	for _, name := range slices.Sorted(maps.Keys(line.Opts)) {
-		value, err := toValue(line.Opts[name])
+	typ, ok := line["type"]
+	if !ok {
+		return report, errors.New("there is no type, " + batchForm)
+	}
+	if report.Type, ok = typ.(string); !ok {
+		return report, fmt.Errorf("type is a JSON %s, "+batchForm, kindOf(typ))
+	}
+	options, ok := line["opts"].(map[string]any)
+	if given := line["opts"]; !ok && given != nil {
+		return report, fmt.Errorf("opts is a JSON %s, "+batchForm, kindOf(given))
+	}
+	for _, name := range slices.Sorted(maps.Keys(options)) {
+		value, err := toValue(options[name])
 		if err != nil {
 			return report, fmt.Errorf("option %q: %w", name, err)
 		}
 		report.Options = append(report.Options, hub.Option{Name: name, Value: value})
 	}
 	return report, nil
+}
+
+// kindOf names what a decoded value is in JSON.
+func kindOf(v any) string {
+	switch v.(type) {
+	case string:
+		return "string"
+	case bool:
+		return "boolean"
+	case json.Number:
+		return "number"
+	case []any:
+		return "array"
+	case map[string]any:
+		return "object"
+	}
+	return "null"
 }

@@ -28,6 +28,22 @@ func TestReportAndStatus(t *testing.T) {
 	}
 }
 
+// TestReportTypes has numbers come back as what they were, also through a batch.
+func TestReportTypes(t *testing.T) {
+	bus, _ := served(t)
+	if r := ctl(t, bus.Env(), "report", "x", "a:=1.0", "b:=1", "c=1"); r != (result{"1\n", "", 0}) {
+		t.Fatalf("report: %+v", r)
+	}
+	shown := ctl(t, bus.Env(), "monitor", "--json", "--no-follow").stdout
+	if r := ctlWith(t, bus.Env(), strings.NewReader(shown), "report", "--batch", "-"); r != (result{"2\n", "", 0}) {
+		t.Fatalf("report --batch: %+v", r)
+	}
+	const want = `{"type":"x","opts":{"a":1.0,"b":1,"c":"1"},`
+	if r := ctl(t, bus.Env(), "monitor", "--json", "--no-follow"); strings.Count(r.stdout, want) != 2 {
+		t.Errorf("%+v, want twice %s", r, want)
+	}
+}
+
 func TestTroubles(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyRootOnly)
 	tests := []struct {
@@ -41,6 +57,7 @@ func TestTroubles(t *testing.T) {
 		{"bad bus", []string{"--bus", "nowhere", "status"}, `bus "nowhere": expected system, session`},
 		{"bad argument", []string{"report", "state", "pool"}, `argument "pool": expected KEY=TEXT`},
 		{"no type", []string{"report"}, "which event?"},
+		{"an option twice", []string{"report", "x", "a=b", "c=d", "a=b"}, `option "a": got it twice, expected each option once`},
 		{"unknown command", []string{"monitr"}, "unknown command \"monitr\" for \"osctl-eventctl\"\n\nDid you mean this?\n  monitor\n"},
 		{"argument of status", []string{"status", "x"}, `argument "x": status takes flags alone`},
 	}

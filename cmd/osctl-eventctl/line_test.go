@@ -82,16 +82,19 @@ func TestParseAssignments(t *testing.T) {
 
 func TestTypedAssignments(t *testing.T) {
 	for text, want := range map[string]struct{ typ, json string }{
-		"5":                    {"x", "5"},
-		"-5":                   {"x", "-5"},
-		"18446744073709551615": {"t", "18446744073709551615"},
-		"1.5":                  {"d", "1.5"},
-		"true":                 {"b", "true"},
-		`"a b"`:                {"s", `"a b"`},
-		`["a","b"]`:            {"as", `["a","b"]`},
-		`[]`:                   {"as", "[]"},
-		`["a",1]`:              {"av", `["a",1]`},
-		`{"b":1,"a":{}}`:       {"a{sv}", `{"a":{},"b":1}`},
+		"5":                                     {"x", "5"},
+		"-5":                                    {"x", "-5"},
+		"18446744073709551615":                  {"t", "18446744073709551615"},
+		"1.5":                                   {"d", "1.5"},
+		"1.0":                                   {"d", "1.0"},
+		"1e2":                                   {"d", "100.0"},
+		"true":                                  {"b", "true"},
+		`"a b"`:                                 {"s", `"a b"`},
+		`["a","b"]`:                             {"as", `["a","b"]`},
+		`[]`:                                    {"as", "[]"},
+		`["a",1]`:                               {"av", `["a",1]`},
+		`{"b":1,"a":{}}`:                        {"a{sv}", `{"a":{},"b":1}`},
+		`[{"a":"a"},{"a":{"a":"a"}},["a","a"]]`: {"av", `[{"a":"a"},{"a":{"a":"a"}},["a","a"]]`},
 	} {
 		options, err := parseAssignments([]string{"key:=" + text})
 		if err != nil {
@@ -102,7 +105,7 @@ func TestTypedAssignments(t *testing.T) {
 			t.Errorf("%s: %s of type %s", text, v.AppendJSON(nil), v.Type())
 		}
 	}
-	for _, bad := range []string{"", "x", "null", "[null]", "1 2", "1e999", "{", "1]", "{}}"} {
+	for _, bad := range []string{"", "x", "null", "[null]", "1 2", "1e999", "{", "1]", "{}}", "\"\xff\"", `{"a":1,"a":1}`, `[{"a":{"b":1,"b":{}}}]`} {
 		if _, err := parseAssignments([]string{"key:=" + bad}); err == nil || !strings.Contains(err.Error(), "key:=") {
 			t.Errorf("%q: %v", bad, err)
 		}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/osctl/eventd/hub"
+)
+
+// fromJSON turns JSON into a value: whole numbers become x (or t), others d, a list of
+// strings as, any other list av, an object a{sv}.
+func fromJSON(text string) (hub.Value, error) {
+	v, err := decodeJSON([]byte(text))
+	if err != nil {
+		return hub.Value{}, err
+	}
+	return toValue(v)
+}
+
+// decodeJSON decodes text that is one JSON value, and nothing after it. What
+// encoding/json would pass over, it refuses: keys that come twice, of which the last would
+// count, and what is not UTF-8, which would become U+FFFD.
+func decodeJSON(text []byte) (v any, err error) {
+	if !utf8.Valid(text) {
+		return nil, errors.New("not JSON: it is not UTF-8")
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	if err := d.Decode(&v); err != nil {
+		return nil, fmt.Errorf("not JSON: %w", err)
+	}
+	end := d.InputOffset()
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("not JSON: there is more after the end of it: %.20q", text[end:])
+	}
+	if key, found := keyTwice(text); found {
+		return nil, fmt.Errorf("key %.64q comes twice in one object", key)
+	}
+	return v, nil
+}
+
+// keyTwice finds a key that comes twice in one object of a text that is JSON.
+func keyTwice(text []byte) (key string, found bool) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	var open []map[string]bool // the keys of each object that has not ended; nil for an array
+	next := false              // what comes next is a key, or the end of an object
+	for {
+		token, err := d.Token()
+		if err != nil {
+			return "", false // the end
+		}
+		switch name, text := token.(string); {
+		case token == json.Delim('{'):
+			open, next = append(open, map[string]bool{}), true
+			continue
+		case token == json.Delim('['):
+			open, next = append(open, nil), false
+			continue
+		case token == json.Delim('}'), token == json.Delim(']'):
+			open = open[:len(open)-1]
+		case next && text:
+			keys := open[len(open)-1]
+			if keys[name] {
+				return name, true
+			}
+			keys[name], next = true, false
+			continue
+		}
+		next = len(open) > 0 && open[len(open)-1] != nil
+	}
+}
+
+func toValue(v any) (hub.Value, error) {
+	switch v := v.(type) {
+	case string:
+		return hub.String(v), nil
+	case bool:
+		return hub.Bool(v), nil
+	case json.Number:
+		return toNumber(v)
+	case []any:
+		return toArray(v)
+	case map[string]any:
+		var items []hub.Value
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			value, err := toValue(v[key])
+			if err != nil {
+				return value, err
+			}
+			items = append(items, hub.String(key), hub.Variant(value))
+		}
+		return hub.Dict("s", "v", items), nil
+	}
+	return hub.Value{}, errors.New("D-Bus has no null")
+}
+
+func toNumber(n json.Number) (hub.Value, error) {
+	if i, err := n.Int64(); err == nil {
+		return hub.Int64(i), nil
+	}
+	if u, err := strconv.ParseUint(n.String(), 10, 64); err == nil {
+		return hub.Uint64(u), nil
+	}
+	f, err := n.Float64()
+	if err != nil {
+		return hub.Value{}, fmt.Errorf("number %s is beyond what a double can hold", n)
+	}
+	return hub.Number(hub.KindDouble, math.Float64bits(f)), nil
+}
+
+func toArray(list []any) (hub.Value, error) {
+	items, texts := make([]hub.Value, len(list)), true
+	for i, v := range list {
+		var err error
+		if items[i], err = toValue(v); err != nil {
+			return hub.Value{}, err
+		}
+		texts = texts && items[i].Kind() == hub.KindString
+	}
+	if texts {
+		return hub.Array("s", items), nil
+	}
+	for i := range items {
+		items[i] = hub.Variant(items[i])
+	}
+	return hub.Array("v", items), nil
+}
