@@ -49,23 +49,25 @@ func (a *app) ask(cmd *cobra.Command) (k known) {
 func (k *known) targets(word string) []string {
 	offered := map[string]string{}
 	for _, c := range k.containers {
-		if c.Pool != "" && c.ID != "" {
-			offered[c.Pool+":"+c.ID] = c.State
+		if t := (target{c.Pool, c.ID, ""}); t.parses() {
+			offered[t.String()] = c.State
 		}
 	}
 	for _, i := range k.links {
-		if i.Pool == "" || i.ID == "" {
-			continue
+		if t := (target{i.Pool, i.ID, ""}); t.parses() && offered[t.String()] == "" {
+			offered[t.String()] = "has interfaces"
 		}
-		name := i.Pool + ":" + i.ID
-		if _, ok := offered[name]; !ok {
-			offered[name] = "has interfaces"
-		}
-		if strings.Contains(word, "/") && i.Name != "" {
-			offered[name+"/"+i.Name] = string(i.State)
+		if t := (target{i.Pool, i.ID, i.Name}); strings.Contains(word, "/") && i.Name != "" && t.parses() {
+			offered[t.String()] = string(i.State)
 		}
 	}
 	return offer(offered, word)
+}
+
+// parses reports whether a target means the same when it is an argument.
+func (t target) parses() bool {
+	parsed, err := parseTarget(t.String())
+	return err == nil && parsed == t
 }
 
 // offer returns the names that begin with word, in order, with their descriptions.
@@ -110,13 +112,18 @@ func states() []string {
 
 // completeWait completes what to wait for, and then the states that it can be in.
 func (a *app) completeWait(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	link := cmd.Flags().Changed("name")
+	if !link && !cmd.Flags().Changed("pool") && !cmd.Flags().Changed("id") {
+		if len(args) == 0 {
+			return a.completeTargets(cmd, args, word)
+		}
+		link, args = strings.Contains(args[0], "/"), args[1:]
+	}
 	switch {
-	case len(args) == 0:
-		return a.completeTargets(cmd, args, word)
-	case !strings.Contains(args[0], "/"):
-		left := slices.DeleteFunc(states(), func(s string) bool { return slices.Contains(args[1:], s) })
+	case !link:
+		left := slices.DeleteFunc(states(), func(s string) bool { return slices.Contains(args, s) })
 		return beginning(left, word), cobra.ShellCompDirectiveNoFileComp
-	case len(args) == 1:
+	case len(args) == 0:
 		return beginning([]string{"up", "down"}, word), cobra.ShellCompDirectiveNoFileComp
 	}
 	return nil, cobra.ShellCompDirectiveNoFileComp

@@ -48,6 +48,9 @@ func TestComplete(t *testing.T) {
 	bind(t, host, client, "vb", "tank", "101", "lan0")
 	bind(t, host, client, "vc", "net", "7", "eth0")
 	report(t, client, 1, "state", "pool", "tank", "id", "102", "state", "running")
+	report(t, client, 1, "state", "pool", "tank", "id", "a/b", "state", "running") // which tank:a/b does not mean
+	report(t, client, 1, "state", "pool", "x:y", "id", "1", "state", "running")
+	bind(t, host, client, "vd", "tank", "a/b", "eth0")
 	report(t, client, 1, "state", "pool", "evil", "id", "a b\x1b", "state", "running")
 	// A completion gives up after half a second, and the watcher takes in what was
 	// reported a moment later, so each is asked for until it is right.
@@ -56,6 +59,13 @@ func TestComplete(t *testing.T) {
 		"monitor tank:1":            "tank:101 tank:102",
 		"list tank:101/":            "tank:101/eth0 tank:101/lan0",
 		"list tank:101/l":           "tank:101/lan0",
+		"list tank:a":               "",
+		"list tank:a/":              "tank:a/b/eth0",
+		"list --id a":               "a/b",
+		"wait --id a/b --pool t":    "tank",
+		"wait --id a/b st":          "staged starting stopped stopping",
+		"wait --id a/b stopped st":  "staged starting stopping",
+		"wait --id a/b --name x ":   "down up",
 		"containers net":            "net:7",
 		"containers tank:101/":      "",
 		"wait tank:102":             "tank:102",
@@ -67,8 +77,9 @@ func TestComplete(t *testing.T) {
 		"monitor --id 10":           "101 102",
 		"monitor --type ct_n":       "ct_netif",
 		"monitor --since o":         "oldest",
-		"list --veth v":             "va vap vb vbp vc vcp",
-		"list --name ":              "eth0 lan0 va vb vc",
+		"list --pool x":             "x:y",
+		"list --veth v":             "va vap vb vbp vc vcp vd vdp",
+		"list --name ":              "eth0 lan0 va vb vc vd",
 		"list --state n":            "no-carrier",
 		"report ct_i":               "ct_init_pid",
 		"report state po":           "pool=",

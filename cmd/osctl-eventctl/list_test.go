@@ -114,7 +114,7 @@ func TestContainers(t *testing.T) {
 			t.Errorf("containers %s: %d rows, %s, want %d", args, got, r.stderr, want)
 		}
 	}
-	if r := ctl(t, bus.Env(), "containers", "tank:9/eth0"); r.code != 1 || !strings.Contains(r.stderr, "interfaces are listed by the command list") {
+	if r := ctl(t, bus.Env(), "containers", "tank:9/eth0"); r.code != 1 || !strings.Contains(r.stderr, "interfaces are listed by the command list; if the id has a slash") {
 		t.Errorf("an interface: %+v", r)
 	}
 	s := onScreen(t, bus, 80, 24, "containers")

@@ -36,7 +36,12 @@ func (a *app) root() *cobra.Command {
 		Long: `osctl-eventctl shows what osctl-eventd knows of the containers on this host and of
 their network interfaces, as it happens. It talks to the service over D-Bus. Reading
 needs root or the group osctl-eventd, reporting needs root, unless the policy of the bus
-says otherwise.`,
+says otherwise.
+
+A container is named by POOL:ID, like tank:101, and an interface of it, as named inside,
+by POOL:ID/INTERFACE, like tank:101/eth0. The pool ends at the first colon, and the
+interface begins after the last slash: a container with a slash in its id, or a colon in
+its pool, is named by the flags --pool and --id instead.`,
 		Example: `  osctl-eventctl monitor tank:101
   osctl-eventctl list --watch
   osctl-eventctl wait tank:101 running --timeout 30s`,

@@ -33,7 +33,7 @@ func (f *rowFilter) parse(args []string, links bool) (err error) {
 	}
 	for _, t := range f.targets {
 		if t.name != "" && !links {
-			return fmt.Errorf("%q: expected a container as POOL:ID, like tank:101; interfaces are listed by the command list", t)
+			return fmt.Errorf("%q: expected a container as POOL:ID, like tank:101; interfaces are listed by the command list; "+slashHint, t)
 		}
 	}
 	return nil

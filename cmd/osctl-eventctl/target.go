@@ -12,6 +12,10 @@ type target struct {
 	pool, id, name string // name inside; "" for the container itself
 }
 
+// slashHint ends an error that may come of a slash that was not meant to begin the name
+// of an interface.
+const slashHint = "if the id has a slash, name the container by --pool and --id"
+
 // parseTarget reads POOL:ID or POOL:ID/INTERFACE.
 func parseTarget(arg string) (target, error) {
 	pool, rest, ok := strings.Cut(arg, ":")
@@ -20,7 +24,7 @@ func parseTarget(arg string) (target, error) {
 		id, name, slash = rest[:i], rest[i+1:], true
 	}
 	if !ok || pool == "" || id == "" || slash && name == "" {
-		return target{}, fmt.Errorf("%q: expected a container as POOL:ID, like tank:101, or its interface as POOL:ID/INTERFACE, like tank:101/eth0", arg)
+		return target{}, fmt.Errorf("%q: expected a container as POOL:ID, like tank:101, or its interface as POOL:ID/INTERFACE, like tank:101/eth0; "+slashHint, arg)
 	}
 	return target{pool, id, name}, nil
 }

@@ -21,52 +21,81 @@ can be used: it is set up, and so is its other end; otherwise it is down, also i
 not exist. A state that lasts only for a moment counts, too. It goes on over restarts of
 the service and of the bus.
 
+With --pool and --id in place of the first argument, and --name for an interface, any
+container can be named, also one with a slash in its id.
+
 States are those that the container's manager reports; those of osctld are staged,
 starting, running, stopping, stopped, aborting, freezing, frozen, thawed and error.
 
 Exit status: 0 if it was reached; 3 if not within --timeout; 1 on an error; 130 when
 interrupted.`
 
+// waitFlags are the flags of wait, as given.
+type waitFlags struct {
+	target
+	byFlags bool // the target is given by flags
+	timeout time.Duration
+}
+
 func (a *app) wait() *cobra.Command {
-	var timeout time.Duration
+	var flags waitFlags
 	cmd := &cobra.Command{
 		Use:   "wait POOL:ID STATE... | POOL:ID/INTERFACE up|down",
 		Short: "Wait for a state of a container or an interface",
 		Long:  waitLong,
 		Example: `  osctl-eventctl wait tank:101 running --timeout 30s
   osctl-eventctl wait tank:101 stopped error
-  osctl-eventctl wait tank:101/eth0 up && ssh root@ct101`,
+  osctl-eventctl wait tank:101/eth0 up && ssh root@ct101
+  osctl-eventctl wait --pool tank --id a/b --name eth0 up`,
 		ValidArgsFunction: a.completeWait,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			t, err := waitArgs(args)
+			f := cmd.Flags()
+			flags.byFlags = f.Changed("pool") || f.Changed("id") || f.Changed("name")
+			if flags.byFlags && (flags.pool == "" || flags.id == "" || f.Changed("name") && flags.name == "") {
+				return errors.New("--pool and --id name a container together, and --name is an interface of it")
+			}
+			t, states, err := flags.parse(args)
 			if err != nil {
 				return err
 			}
-			if timeout < 0 {
-				return fmt.Errorf("--timeout %v: expected a duration like 30s or 5m", timeout)
+			if flags.timeout < 0 {
+				return fmt.Errorf("--timeout %v: expected a duration like 30s or 5m", flags.timeout)
 			}
-			return a.await(cmd.Context(), t, args[1:], timeout)
+			return a.await(cmd.Context(), t, states, flags.timeout)
 		},
 	}
-	cmd.Flags().DurationVar(&timeout, "timeout", 0, "give up after `DURATION`, like 30s or 5m; 0 waits for ever")
+	f := cmd.Flags()
+	f.DurationVar(&flags.timeout, "timeout", 0, "give up after `DURATION`, like 30s or 5m; 0 waits for ever")
+	f.StringVar(&flags.pool, "pool", "", "wait for a container of this `POOL`; needs --id, and takes the place of\nthe argument POOL:ID")
+	f.StringVar(&flags.id, "id", "", "wait for the container with this `ID`; needs --pool")
+	f.StringVar(&flags.name, "name", "", "wait for the interface with this `NAME` inside; needs --pool and --id")
+	a.completeFlags(cmd)
 	return cmd
 }
 
-// waitArgs checks the arguments of wait.
-func waitArgs(args []string) (target, error) {
-	if len(args) == 0 {
-		return target{}, errors.New("wait for what? Expected POOL:ID and a state, like tank:101 running, or POOL:ID/INTERFACE and up or down")
+// parse returns what to wait for: a target, and its states.
+func (f *waitFlags) parse(args []string) (t target, states []string, err error) {
+	t, states = f.target, args
+	if !f.byFlags {
+		if len(args) == 0 {
+			return t, nil, errors.New("wait for what? Expected POOL:ID and a state, like tank:101 running, or POOL:ID/INTERFACE and up or down")
+		}
+		if t, err = parseTarget(args[0]); err != nil {
+			return t, nil, err
+		}
+		states = args[1:]
 	}
-	t, err := parseTarget(args[0])
 	switch {
-	case err != nil:
-		return t, err
-	case t.name == "" && len(args) == 1:
-		return t, fmt.Errorf("which state of %s? Expected one or more, like running", t)
-	case t.name != "" && (len(args) != 2 || args[1] != "up" && args[1] != "down"):
-		return t, fmt.Errorf("which state of %s? Expected up or down", t)
+	case t.name == "" && len(states) == 0:
+		return t, nil, fmt.Errorf("which state of %s? Expected one or more, like running", t)
+	case t.name != "" && (len(states) != 1 || states[0] != "up" && states[0] != "down"):
+		err = fmt.Errorf("which state of the interface %s? Expected up or down", t)
+		if !f.byFlags {
+			err = fmt.Errorf("%w; %s", err, slashHint)
+		}
+		return t, nil, err
 	}
-	return t, nil
+	return t, states, nil
 }
 
 func (a *app) await(ctx context.Context, t target, states []string, timeout time.Duration) error {

@@ -20,6 +20,7 @@ import (
 func TestWait(t *testing.T) {
 	bus, d := served(t)
 	report(t, d.Client(t), 1, "state", "pool", "tank", "id", "101", "state", "running")
+	report(t, d.Client(t), 1, "state", "pool", "tank", "id", "a/b", "state", "running")
 	for _, test := range []struct {
 		args   string
 		code   int
@@ -35,7 +36,15 @@ func TestWait(t *testing.T) {
 		{"tank:101/eth0 up --timeout 20ms", exitTimeout, "", "tank:101/eth0 was not up within 20ms"},
 		{"tank:101/eth0 running", 1, "", "Expected up or down"},
 		{"tank:101/eth0", 1, "", "Expected up or down"},
-		{"tank:101", 1, "", "which state of tank:101?"},
+		{"tank:101", 1, "", "which state of tank:101? Expected one or more"},
+		{"tank:a/b running", 1, "", "which state of the interface tank:a/b? Expected up or down; if the id has a slash, name the container by --pool and --id"},
+		{"--pool tank --id a/b running", 0, "running\n", ""},
+		{"--pool tank --id a/b --name eth0 down", 0, "down\n", ""},
+		{"--pool tank --id a/b --name eth0 running", 1, "", "which state of the interface tank:a/b/eth0? Expected up or down\n"},
+		{"--pool tank --id a/b", 1, "", "which state of tank:a/b? Expected one or more"},
+		{"--pool tank running", 1, "", "--pool and --id name a container together"},
+		{"--id a/b running", 1, "", "--pool and --id name a container together"},
+		{"--name eth0 tank:101 up", 1, "", "--pool and --id name a container together"},
 		{"101 running", 1, "", "expected a container as POOL:ID"},
 		{"", 1, "", "wait for what?"},
 		{"tank:101 running --timeout -1s", 1, "", "--timeout -1s: expected"},
