@@ -1,0 +1,238 @@
+package main
+
+import (
+	"bufio"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/nstest"
+)
+
+// TestStopUnderLoad ends the daemon with SIGTERM while four clients report: every
+// answered report was announced before, and the exit status is 0.
+func TestStopUnderLoad(t *testing.T) {
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	d := startDaemon(t, nstest.New(t), bus.Address(), nil)
+
+	receiver := receiveSignals(t, bus)
+	var mu sync.Mutex
+	var answered []uint64
+	var wg sync.WaitGroup
+	for range 4 {
+		client := d.client(t)
+		wg.Go(func() {
+			for {
+				seq, err := client.Report(t.Context(), hub.TypeState, hub.Options{
+					{Name: "pool", Value: hub.String("tank")}, {Name: "id", Value: hub.String("1")}, {Name: "state", Value: hub.String("running")},
+				})
+				if err != nil {
+					return
+				}
+				mu.Lock()
+				answered = append(answered, seq)
+				mu.Unlock()
+			}
+		})
+	}
+	until(t, "2,000 are answered", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(answered) > 2000
+	})
+	must(t, d.cmd.Process.Signal(syscall.SIGTERM))
+	if code := d.wait(t); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+	wg.Wait()
+	announced := receiver()
+	for _, seq := range answered {
+		if !announced[seq] {
+			t.Errorf("report %d was answered and not announced; %d of %d were", seq, len(announced), len(answered))
+			break
+		}
+	}
+}
+
+// receiveSignals takes the signals of the service from then on until it leaves the bus. The
+// function that it returns waits for that, and returns the numbers of the events. The bus
+// keeps for us what we do not read in time.
+func receiveSignals(t *testing.T, bus *bustest.Bus) func() map[uint64]bool {
+	t.Helper()
+	conn := bus.DialAs(t, 0)
+	in := bufio.NewReader(conn)
+	call := func(serial uint32, member, rule string) {
+		t.Helper()
+		m := bustest.MethodCall(bustest.DriverName, bustest.DriverPath, bustest.DriverName, member)
+		m.Serial = serial
+		if rule != "" {
+			m.Signature, m.Body = "s", (&bustest.Body{}).String(rule).Bytes()
+		}
+		_, err := conn.Write(m.Marshal())
+		must(t, err)
+		for m.ReplySerial != serial {
+			m, err = bustest.ReadMessage(in)
+			must(t, err)
+		}
+		if m.Type != bustest.TypeReturn {
+			t.Fatalf("%s: %+v", member, m)
+		}
+	}
+	call(1, "Hello", "")
+	call(2, "AddMatch", "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg0='org.osctl.Eventd'")
+	call(3, "AddMatch", "type='signal',sender='org.osctl.Eventd',member='Event'")
+	announced, left := map[uint64]bool{}, make(chan error, 1)
+	go func() {
+		for {
+			m, err := bustest.ReadMessage(in)
+			if err != nil || m.Member == "NameOwnerChanged" {
+				left <- err
+				return
+			}
+			if m.Member == "Event" {
+				announced[seqOf(m)] = true
+			}
+		}
+	}()
+	t.Cleanup(func() { _ = conn.Close() })
+	return func() map[uint64]bool {
+		t.Helper()
+		must(t, conn.SetReadDeadline(time.Now().Add(patience)))
+		must(t, <-left)
+		return announced
+	}
+}
+
+// seqOf reads the number of an event out of the body of its signal.
+func seqOf(m *bustest.Message) uint64 {
+	pos := 0
+	number := func(size int) (v uint64) {
+		pos = (pos + size - 1) &^ (size - 1)
+		for i := range size {
+			v |= uint64(m.Body[pos+i]) << (8 * i)
+		}
+		pos += size
+		return v
+	}
+	for range 5 {
+		pos += int(number(4)) + 1
+	}
+	return number(8)
+}
+
+// notifySocket stands in for systemd's and returns what is sent to it.
+func notifySocket(t *testing.T) (string, <-chan string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "notify")
+	sock, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	must(t, err)
+	messages := make(chan string, 1024)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer close(messages)
+		buf := make([]byte, 4096)
+		for {
+			n, err := sock.Read(buf)
+			if err != nil {
+				return
+			}
+			messages <- string(buf[:n])
+		}
+	}()
+	t.Cleanup(func() {
+		_ = sock.Close()
+		<-done
+	})
+	return path, messages
+}
+
+// next returns the next message that contains a text.
+func next(t *testing.T, messages <-chan string, text string) string {
+	t.Helper()
+	timeout := time.After(patience)
+	for {
+		select {
+		case m := <-messages:
+			if strings.Contains(m, text) {
+				return m
+			}
+		case <-timeout:
+			t.Fatalf("no message with %q", text)
+		}
+	}
+}
+
+// TestNotify plays systemd: READY and STATUS at the start, WATCHDOG while all is
+// well, STOPPING at the end. A bus that hangs is no reason to be restarted: it is left,
+// and found again.
+func TestNotify(t *testing.T) {
+	path, messages := notifySocket(t)
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	d := startDaemon(t, nstest.New(t), bus.Address(), []string{"NOTIFY_SOCKET=" + path, "WATCHDOG_USEC=400000"})
+	ready := next(t, messages, "READY=1")
+	if !strings.Contains(ready, "STATUS=Watching the veths") {
+		t.Errorf("with READY came %q", ready)
+	}
+	next(t, messages, "WATCHDOG=1")
+	next(t, messages, "WATCHDOG=1")
+
+	bus.Stop()
+	for deadline := time.Now().Add(patience); !strings.Contains(d.stderr.String(), "the bus does not answer"); {
+		if time.Now().After(deadline) {
+			t.Fatalf("the daemon does not notice that the bus hangs:\n%s", d.stderr)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	for len(messages) > 0 {
+		<-messages
+	}
+	next(t, messages, "WATCHDOG=1")
+	next(t, messages, "WATCHDOG=1")
+	bus.Cont()
+	d.waitForService(t)
+	next(t, messages, "WATCHDOG=1")
+
+	must(t, d.cmd.Process.Signal(syscall.SIGTERM))
+	next(t, messages, "STOPPING=1")
+	if code := d.wait(t); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+}
+
+// TestSecondSignalKills ends a daemon that is stuck in its orderly stop.
+func TestSecondSignalKills(t *testing.T) {
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	d := startDaemon(t, nstest.New(t), bus.Address(), nil)
+	bus.Stop()
+	must(t, d.cmd.Process.Signal(syscall.SIGTERM))
+	// It takes a moment until the first one was taken in.
+	for ended := false; !ended; {
+		select {
+		case <-d.ended:
+			ended = true
+		case <-time.After(10 * time.Millisecond):
+			_ = d.cmd.Process.Signal(syscall.SIGTERM)
+		}
+	}
+	if code := d.wait(t); code != -1 {
+		t.Errorf("exit status %d, want an end by signal", code)
+	}
+}
+
+// TestBusHangsWhileStopping ends the daemon all the same, in its time.
+func TestBusHangsWhileStopping(t *testing.T) {
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	d := startDaemon(t, nstest.New(t), bus.Address(), nil)
+	bus.Stop()
+	must(t, d.cmd.Process.Signal(syscall.SIGTERM))
+	if code := d.wait(t); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+}
