@@ -2,64 +2,121 @@ package dbusapi
 
 import (
 	"context"
+	"errors"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/dbusapi/wire"
 	"github.com/osctl/eventd/hub"
 )
 
 // BenchmarkFairness measures what a reporter that floods costs another one: the median
 // time of a call of Report by the other one, in turns without and with the flood. The
-// flood comes from a process of its own. For comparison the same of a call that the
-// bus itself answers: what the flood costs in the bus, before anything reaches us.
+// flood comes from a process of its own. For comparison the same of two calls that we
+// have no part in, see [benchCompared].
 func BenchmarkFairness(b *testing.B) {
 	for _, kind := range bustest.Kinds() {
 		for _, f := range floods() {
 			b.Run(kind.String()+"/"+f.name, func(b *testing.B) {
 				bus, service := benchServing(b, kind, nil)
 				h := service.hub
-				victim := dial(b, bus)
+				calls := benchCompared(b, bus, dial(b, bus))
 				flood := startFlood(b, bus, bustest.NobodyUID, f.name)
-				ctx := context.Background()
-				report := func() error {
-					_, err := victim.Report(ctx, hub.TypeNetif, benchOptions())
-					return err
-				}
-				own := func() error {
-					return victim.conn.bus.BusObject().CallWithContext(ctx, busInterface+".GetId", 0).Err
-				}
 				const turns = 10
 				n := max(b.N/turns, 20)
-				var quiet, flooded, busQuiet, busFlooded []time.Duration
+				var quiet, flooded compared
 				var taken uint64
+				var during time.Duration
 				b.ResetTimer()
 				for range turns {
-					quiet = append(quiet, timed(b, n, report)...)
-					busQuiet = append(busQuiet, timed(b, n, own)...)
+					quiet.timed(b, n, calls)
 					before := h.Status().Last
 					flood.on(b)
 					eventually(b, "the flood arrives", func() bool { return h.Status().Last > before+100 })
-					flooded = append(flooded, timed(b, n, report)...)
-					busFlooded = append(busFlooded, timed(b, n, own)...)
+					from, begin := h.Status().Last, time.Now()
+					flooded.timed(b, n, calls)
+					taken += h.Status().Last - from
+					during += time.Since(begin)
 					flood.off(b)
-					taken += h.Status().Last - before
 					// Or the next quiet turn would be none, and the ratio too good.
-					calm(b, service, own)
+					calm(b, service, calls[1])
 				}
-				b.ReportMetric(micros(median(quiet)), "quiet-µs")
-				b.ReportMetric(micros(median(flooded)), "flooded-µs")
-				b.ReportMetric(float64(median(flooded))/float64(median(quiet)), "flooded/quiet")
-				b.ReportMetric(float64(median(busFlooded))/float64(median(busQuiet)), "bus-flooded/quiet")
-				b.ReportMetric(float64(taken)/turns, "flood-events/turn")
+				b.ReportMetric(micros(median(quiet[0])), "quiet-µs")
+				b.ReportMetric(micros(median(flooded[0])), "flooded-µs")
+				for i, name := range comparedNames {
+					b.ReportMetric(float64(median(flooded[i]))/float64(median(quiet[i])), name+"flooded/quiet")
+				}
+				b.ReportMetric(float64(taken)/during.Seconds(), "flood-events/s")
 				for name, c := range h.Counters() {
-					if name == "calls_refused" {
+					if name == counterOverLimit {
 						b.ReportMetric(float64(c), name)
 					}
 				}
 			})
 		}
+	}
+}
+
+// compared are the times of Report, and of calls to compare it with.
+type compared [3][]time.Duration
+
+var comparedNames = [3]string{"", "bus-", "peer-"}
+
+// benchCompared returns Report, and two calls that we have no part in: one that the bus
+// itself answers, which passes it once; and one like Report, to a service in another
+// process that does nothing but reply, which passes it twice. What a flood costs these is
+// the bus's, and the machine's, own share: no service could do better.
+func benchCompared(b *testing.B, bus *bustest.Bus, c *Client) [3]func() error {
+	b.Helper()
+	ctx := context.Background()
+	peer := benchPeer(b, bus)
+	return [3]func() error{
+		func() error {
+			_, err := c.Report(ctx, hub.TypeNetif, benchOptions())
+			return err
+		},
+		func() error { return c.conn.bus.BusObject().CallWithContext(ctx, busInterface+".GetId", 0).Err },
+		func() error { return peer(ctx, c.conn) },
+	}
+}
+
+// timed makes each call n times, one after the other, in any order, so that none keeps in
+// step with what happens meanwhile.
+func (t *compared) timed(b *testing.B, n int, calls [3]func() error) {
+	b.Helper()
+	for range n {
+		for _, i := range rand.Perm(len(calls)) {
+			t.one(b, i, calls[i])
+		}
+	}
+}
+
+func (t *compared) one(b *testing.B, i int, call func() error) {
+	start := time.Now()
+	if err := call(); err != nil {
+		b.Error(err)
+	}
+	t[i] = append(t[i], time.Since(start))
+}
+
+// benchPeer starts a service that does nothing but reply, and returns the same call to it
+// as Report is: no service can be better than that.
+func benchPeer(tb testing.TB, bus *bustest.Bus) func(context.Context, *conn) error {
+	tb.Helper()
+	benchEcho(tb, bus)
+	return func(ctx context.Context, c *conn) error {
+		h := &wire.Header{Destination: "org.example.Peer", Path: Path, Interface: Interface, Member: "Report", Signature: "sa{sv}"}
+		m, err := c.call(ctx, h, func(e *wire.Encoder) {
+			e.String(hub.TypeNetif)
+			e.Options(benchOptions())
+		})
+		if err == nil && m.Type != wire.TypeReply {
+			err = errors.New(m.ErrorName)
+		}
+		return err
 	}
 }
 
@@ -92,20 +149,6 @@ func calm(b *testing.B, service *Service, own func() error) {
 	})
 }
 
-// timed makes n calls one after the other and returns how long each took.
-func timed(b *testing.B, n int, call func() error) []time.Duration {
-	b.Helper()
-	took := make([]time.Duration, n)
-	for i := range took {
-		start := time.Now()
-		if err := call(); err != nil {
-			b.Fatal(err)
-		}
-		took[i] = time.Since(start)
-	}
-	return took
-}
-
 func median(d []time.Duration) time.Duration {
 	d = slices.Sorted(slices.Values(d))
 	return d[len(d)/2]
@@ -132,43 +175,38 @@ func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsec
 
 // BenchmarkHostileCampaign measures what the campaign of [TestHostileCampaign] costs
 // another client: the median time of its call during it and before, of all
-// calls and at any moment. An op is a message.
+// calls and at any moment; and the same of two calls that we have no part in. An op is a
+// message of the campaign.
 func BenchmarkHostileCampaign(b *testing.B) {
 	for _, kind := range bustest.Kinds() {
 		for name, uid := range campaignUsers() {
 			b.Run(kind.String()+"/"+name, func(b *testing.B) {
-				h := hostileServe(b, kind, bustest.PolicyRootOnly, campaignPolicy)
-				victim := dial(b, h.bus)
-				report := func() error {
-					_, err := victim.Report(context.Background(), hub.TypeNetif, benchOptions())
-					return err
-				}
-				timed(b, 300, report) // until all is warm
-				quiet := timed(b, 1000, report)
-				stop, during := make(chan struct{}), make(chan []time.Duration, 1)
+				h := hostileServe(b, kind, bustest.PolicyRootOnly, campaignPolicy, benchEchoPolicy)
+				calls := benchCompared(b, h.bus, dial(b, h.bus))
+				var warm, quiet, during compared
+				warm.timed(b, 300, calls)
+				quiet.timed(b, 1000, calls)
+				stop, stopped := make(chan struct{}), make(chan struct{})
 				go func() {
-					var took []time.Duration
+					defer close(stopped)
 					for {
 						select {
 						case <-stop:
-							during <- took
 							return
 						default:
+							during.timed(b, 1, calls)
 						}
-						start := time.Now()
-						if err := report(); err != nil {
-							b.Error("another client:", err)
-						}
-						took = append(took, time.Since(start))
 					}
 				}()
 				b.ResetTimer()
 				sent, _ := h.campaign(b, uid, max(b.N, 1000))
 				b.StopTimer()
 				close(stop)
-				took := <-during
-				b.ReportMetric(float64(median(took))/float64(median(quiet)), "calls-during/quiet")
-				b.ReportMetric(float64(atAnyTime(took))/float64(atAnyTime(quiet)), "time-during/quiet")
+				<-stopped
+				for i, name := range comparedNames {
+					b.ReportMetric(float64(median(during[i]))/float64(median(quiet[i])), name+"calls-during/quiet")
+					b.ReportMetric(float64(atAnyTime(during[i]))/float64(atAnyTime(quiet[i])), name+"time-during/quiet")
+				}
 				b.ReportMetric(float64(sent), "messages")
 			})
 		}

@@ -69,7 +69,7 @@ const benchEchoPolicy = `
   </policy>`
 
 // benchConn connects, and counts the messages of that type which arrive.
-func benchConn(b *testing.B, bus *bustest.Bus, typ byte) (*conn, *benchCount) {
+func benchConn(b testing.TB, bus *bustest.Bus, typ byte) (*conn, *benchCount) {
 	b.Helper()
 	count := &benchCount{wake: make(chan struct{}, 1)}
 	c, err := dialConn(context.Background(), bus.Address(), connConfig{maxBody: clientMaxBody, handle: func(_ *conn, m *message) {
@@ -239,7 +239,7 @@ func benchCalls(b *testing.B, client *conn, count *benchCount, destination strin
 }
 
 // benchEcho starts dbus-test-tool echo and returns when it answers.
-func benchEcho(b *testing.B, bus *bustest.Bus) {
+func benchEcho(b testing.TB, bus *bustest.Bus) {
 	b.Helper()
 	cmd := exec.Command("dbus-test-tool", "echo", "--system", "--name=org.example.Peer")
 	cmd.Env = bus.Env()

@@ -1,6 +1,7 @@
 package dbusapi
 
 import (
+	"context"
 	"maps"
 	"sync"
 	"time"
@@ -25,7 +26,8 @@ const (
 // dispatcher keeps the calls that were read and are not yet handled, and has them
 // handled by a few workers. Those of one sender are handled in the order sent, one at a
 // time; senders take turns, a call each. So whoever makes many, or large ones, waits for
-// itself, and others wait for one call of it at most.
+// itself, and others wait for one call of it at most. What such a one costs others in the
+// bus is for pace to bound.
 //
 // The bus has one queue for all that is sent to us: what is not read of one sender is not
 // read of all that come after. So reading never stops. A sender whose backlog is full is
@@ -35,6 +37,7 @@ type dispatcher struct {
 	limit  int // of bytes
 	handle func(*message)
 	over   func(sender string, refused uint64) // see start
+	settle func(context.Context)               // see start
 	wg     sync.WaitGroup
 
 	mu      sync.Mutex
@@ -42,6 +45,9 @@ type dispatcher struct {
 	empty   sync.Cond // all are handled
 	senders map[string]*backlog
 	turns   fifo[*backlog]
+	pace    pace
+	held    fifo[*backlog] // senders that wait for the end of a rest
+	wake    func()         // ends the rest
 	bytes   int
 	others  backlog            // empty; counts what is refused of senders without one
 	stopped bool               // no more is taken
@@ -53,7 +59,8 @@ type dispatcher struct {
 type backlog struct {
 	sender  string
 	calls   fifo[*message]
-	bytes   int    // of these and of the one that is being handled
+	waiting int    // calls, with the one that is being handled
+	bytes   int    // of these
 	refused uint64 // since it exists
 }
 
@@ -85,16 +92,18 @@ func (l *fifo[T]) pop() T {
 }
 
 func newDispatcher(limit int) *dispatcher {
-	d := &dispatcher{limit: limit, senders: map[string]*backlog{}}
+	d := &dispatcher{limit: limit, senders: map[string]*backlog{}, wake: func() {}}
+	d.pace.crowding = map[string]time.Time{}
 	d.work.L, d.empty.L = &d.mu, &d.mu
 	return d
 }
 
 // start begins to handle what was taken, and will be. over is told how many calls of a
 // sender were refused because too many waited, once none does any more; the sender is
-// empty for those of whom none did.
-func (d *dispatcher) start(handle func(*message), over func(sender string, refused uint64)) {
-	d.handle, d.over = handle, over
+// empty for those of whom none did. settle returns once the bus has done what the calls
+// that were handled gave it to do, or ctx is done.
+func (d *dispatcher) start(handle func(*message), over func(sender string, refused uint64), settle func(ctx context.Context)) {
+	d.handle, d.over, d.settle = handle, over, settle
 	for i := range workers {
 		d.wg.Go(func() { d.run(i) })
 	}
@@ -132,14 +141,25 @@ func (d *dispatcher) push(m *message) error {
 	if d.stopped {
 		return hub.ErrClosed
 	}
-	b := d.senders[m.Sender]
-	if b == nil {
+	now := time.Now()
+	b, known := d.senders[m.Sender]
+	if !known {
 		b = &backlog{sender: m.Sender}
 		d.senders[m.Sender] = b
-		d.turns.push(b)
-		d.work.Signal()
 	}
 	d.append(b, m)
+	if b.crowds() {
+		d.pace.crowd(b.sender, now)
+	} else {
+		d.pace.note(m, now)
+	}
+	if !known {
+		d.enqueue(b, now)
+		d.work.Signal()
+	}
+	if d.bytes >= d.limit/restRoom {
+		d.release()
+	}
 	return nil
 }
 
@@ -157,6 +177,7 @@ func (d *dispatcher) follow(sender string, m *message) bool {
 
 func (d *dispatcher) append(b *backlog, m *message) {
 	b.calls.push(m)
+	b.waiting++
 	b.bytes += m.cost()
 	d.bytes += m.cost()
 }
@@ -174,21 +195,30 @@ func (d *dispatcher) run(worker int) {
 		}
 		b := d.turns.pop()
 		m := b.calls.pop()
-		d.since[worker] = time.Now()
+		from := time.Now()
+		d.since[worker] = from
 		d.mu.Unlock()
 		d.handle(m)
 		d.mu.Lock()
 		d.since[worker] = time.Time{}
+		b.waiting--
 		b.bytes -= m.cost()
 		d.bytes -= m.cost()
-		d.next(b)
+		d.next(b, from, time.Now())
 	}
 }
 
-// next gives a sender another turn, after the others, or forgets it.
-func (d *dispatcher) next(b *backlog) {
+// next gives a sender another turn, after the others, or forgets it. The last one
+// began at from.
+func (d *dispatcher) next(b *backlog, from, now time.Time) {
+	if b.crowds() {
+		d.pace.crowd(b.sender, now)
+	}
+	if d.pace.spend(b.sender, from, now) && !d.stopped {
+		d.rest()
+	}
 	if !b.calls.empty() {
-		d.turns.push(b)
+		d.enqueue(b, now)
 		return // this worker takes it, or another one that was free already
 	}
 	delete(d.senders, b.sender)
@@ -213,6 +243,8 @@ func (d *dispatcher) stop() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.stopped = true
+	d.wake()
+	d.release()
 	d.work.Broadcast()
 	for len(d.senders) > 0 {
 		d.empty.Wait()
@@ -224,6 +256,7 @@ func (d *dispatcher) abandon() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.stopped = true
+	d.wake()
 	for _, b := range d.senders {
 		for !b.calls.empty() {
 			cost := b.calls.pop().cost()
@@ -231,7 +264,7 @@ func (d *dispatcher) abandon() {
 			d.bytes -= cost
 		}
 	}
-	d.turns = fifo[*backlog]{}
+	d.turns, d.held = fifo[*backlog]{}, fifo[*backlog]{}
 	maps.DeleteFunc(d.senders, func(_ string, b *backlog) bool { return b.bytes == 0 })
 	if len(d.senders) == 0 {
 		d.empty.Broadcast()

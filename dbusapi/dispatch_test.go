@@ -1,6 +1,7 @@
 package dbusapi
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -84,7 +85,7 @@ func TestDispatcherTurns(t *testing.T) {
 func TestDispatcherOrder(t *testing.T) {
 	d, h := newDispatcher(64<<20), newHandled()
 	close(h.gate)
-	d.start(h.handle, h.refused)
+	d.start(h.handle, h.refused, func(context.Context) {})
 	for i := range uint32(5000) {
 		for s := range 10 {
 			if err := d.offer(queued(string(rune('a'+s)), i, 300)); err != nil {
@@ -132,7 +133,7 @@ func TestDispatcherShares(t *testing.T) {
 	if d.bytes > d.limit {
 		t.Errorf("%d bytes wait, the limit is %d", d.bytes, d.limit)
 	}
-	d.start(h.handle, h.refused)
+	d.start(h.handle, h.refused, func(context.Context) {})
 	close(h.gate)
 	d.close()
 	if got, want := len(h.got), 500+250+125+63+30; got != want || h.over["a"] != 1 || h.over["d"] != 1 || len(h.over) != 5 || h.over[""] != 1 {
@@ -155,7 +156,7 @@ func TestDispatcherFollow(t *testing.T) {
 		t.Error("does not follow")
 	}
 	close(h.gate)
-	d.start(h.handle, h.refused)
+	d.start(h.handle, h.refused, func(context.Context) {})
 	d.close()
 	if got := strings.Join(h.got, " "); got != "a0 a1 a2 gone3" {
 		t.Error("handled were", got)
@@ -166,7 +167,7 @@ func TestDispatcherFollow(t *testing.T) {
 func TestDispatcherEnd(t *testing.T) {
 	for _, abandon := range []bool{false, true} {
 		d, h := newDispatcher(1<<20), newHandled()
-		d.start(h.handle, h.refused)
+		d.start(h.handle, h.refused, func(context.Context) {})
 		for i := range uint32(100) {
 			if err := d.offer(queued("a", i, 300)); err != nil {
 				t.Fatal(err)

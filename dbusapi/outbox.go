@@ -24,7 +24,13 @@ const (
 	// after one. One signal goes in any case.
 	outboxSignals = 4 << 10
 
-	// outboxRounds is how many rounds without a reply are soon after one.
+	// outboxMixed is by how much these two are smaller while replies go to more than
+	// one receiver: what goes out stands before the next reply, and the bus takes its
+	// time for it.
+	outboxMixed = 4
+
+	// outboxRounds is how many rounds without a reply are soon after one, and how many
+	// without another receiver soon after another one.
 	outboxRounds = 64
 
 	// nearBuffer and farBuffer are how many bytes the kernel is to keep for the bus: few
@@ -59,6 +65,8 @@ type outbox struct {
 	busy    bool   // the writer has bytes in hand
 	spare   []byte // what the writer had in hand, to be used again
 	near    int    // rounds that are still soon after a reply
+	last    string // who got the last reply
+	mixed   int    // rounds that are still soon after a reply to somebody else
 	err     error
 	sent    uint64 // the last mark that is on the socket
 }
@@ -100,7 +108,7 @@ func (o *outbox) addReply(receiver string, message func(e *wire.Encoder)) error 
 func (o *outbox) addTo(receiver string, givenUp func() error, message func(e *wire.Encoder)) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for (len(o.replies) >= outboxHigh || o.shares[receiver] >= outboxShare) && o.err == nil {
+	for (len(o.replies) >= outboxHigh || o.shares[receiver] >= outboxShare/o.parts()) && o.err == nil {
 		if err := givenUp(); err != nil {
 			return err
 		}
@@ -113,10 +121,22 @@ func (o *outbox) addTo(receiver string, givenUp func() error, message func(e *wi
 	message(e)
 	if receiver != "" {
 		o.shares[receiver] += len(e.Bytes) - len(o.replies)
+		if o.last != "" && o.last != receiver {
+			o.mixed = outboxRounds
+		}
+		o.last = receiver
 	}
 	o.replies = e.Bytes
 	o.change.Broadcast()
 	return nil
+}
+
+// parts is into how many parts a share is cut, one for each round.
+func (o *outbox) parts() int {
+	if o.mixed > 0 {
+		return outboxMixed
+	}
+	return 1
 }
 
 // addSignals appends whole signals. Each is to be followed by a mark.
@@ -241,7 +261,7 @@ func (o *outbox) resize(near bool) {
 
 // take returns what goes out next, and the marks in it.
 func (o *outbox) take(marks []mark) ([]byte, []mark) {
-	buf, limit := o.replies, outboxSignals
+	buf, limit := o.replies, outboxSignals/o.parts()
 	switch {
 	case len(buf) > 0:
 		o.near = outboxRounds
@@ -250,6 +270,7 @@ func (o *outbox) take(marks []mark) ([]byte, []mark) {
 	default:
 		limit = outboxHigh
 	}
+	o.mixed = max(0, o.mixed-1)
 	o.replies = o.spare
 	o.spare = nil
 	clear(o.shares)

@@ -154,7 +154,7 @@ func (s *Service) serve(ctx context.Context, connected func()) error {
 	defer ss.waits.close()
 	// Only from here on calls are handled: somebody may have made one, to our unique name,
 	// before the connection was known to be there.
-	ss.work.start(func(m *message) { s.handle(ss, m) }, s.overLimit)
+	ss.work.start(func(m *message) { s.handle(ss, m) }, s.overLimit, ss.settle) //nolint:contextcheck // a rest ends with the dispatcher
 	defer ss.work.close()
 	if err := own(ctx, ss.conn); err != nil {
 		return err
@@ -168,6 +168,13 @@ func (s *Service) serve(ctx context.Context, connected func()) error {
 	connected()
 	s.once.Do(func() { close(s.ready) })
 	return s.emitUntil(ctx, ss)
+}
+
+// settle waits until the bus has done with what it was sent, signals that wait in our
+// outbox aside.
+func (ss *session) settle(ctx context.Context) {
+	// The error is that of ctx, or of the connection.
+	_, _ = ss.conn.call(ctx, &wire.Header{Destination: busName, Path: busPath, Interface: busInterface, Member: "GetId"}, nil)
 }
 
 // emitUntil runs the emitter until the bus is lost or ctx is done.

@@ -1,0 +1,150 @@
+package dbusapi
+
+import (
+	"context"
+	"maps"
+	"time"
+)
+
+const (
+	// fewCalls and fewBytes are how much may wait of a sender that does not crowd: more
+	// than one has that waits for each answer, and less than one that floods.
+	fewCalls = 4
+	fewBytes = 64 << 10
+
+	// paceMemory is for how long a sender counts as one that crowds, or as company, after
+	// it last did something to be so.
+	paceMemory = 100 * time.Millisecond
+
+	// maxCrowding is how many senders are remembered to crowd.
+	maxCrowding = 256
+
+	// busTime is about what a call takes in the bus, with its reply and its signal:
+	// dbus-daemon and dbus-broker were seen to pass 35,000 to 50,000 a second.
+	busTime = 20 * time.Microsecond
+
+	// slice is how much time senders that crowd have together before they rest; who
+	// takes less than a quarter of the time need not.
+	slice = 2 * time.Millisecond
+
+	// restShare is how many times as long as the slice, with what it gave the bus to do,
+	// its rest is.
+	restShare = 2
+
+	// maxRest bounds a rest, so that a bus that is slow for other reasons does not stop
+	// anybody.
+	maxRest = 20 * time.Millisecond
+
+	// restRoom is which part of the room for calls may be taken while somebody rests.
+	restRoom = 8
+)
+
+// pace slows senders down that crowd while others are at work. To take turns is not enough
+// for these: a call and its reply go through the bus, and whoever keeps 100 calls under
+// way keeps it busy all the time, as each answer makes him send the next call. But as he
+// waits for answers, those that come later leave the bus idle in between.
+//
+// A sender crowds that had more than a few calls waiting lately. Company is any
+// other that made a call lately. With company those that crowd have turns for a slice of
+// time, all together, then rest until the bus has done what came of that, and for twice as
+// long as all that took. Alone, or among themselves, they never rest, and nobody else ever does.
+//
+// A flood that waits for no answers cannot be slowed down so. But as long as an eighth of the
+// room for calls holds what waits of it, it is handled in the same slices; beyond
+// that as fast as can be, as to rest is not worth a call that is refused.
+type pace struct {
+	crowding map[string]time.Time // when a sender last had more than a few waiting
+	company  string               // who last made a call and does not crowd
+	seen     time.Time            // when
+	began    time.Time            // the slice
+	used     time.Duration        // of it
+	resting  bool
+}
+
+// note is told that a call of a sender was taken, which does not have more than a few
+// waiting.
+func (p *pace) note(m *message, now time.Time) {
+	// Who pulls is made to wait, and mostly for what those make that crowd.
+	if m.Member != "WaitEvents" && !p.crowds(m.Sender, now) {
+		p.company, p.seen = m.Sender, now
+	}
+}
+
+// crowd is told that a sender has more than a few calls waiting.
+func (p *pace) crowd(sender string, now time.Time) {
+	if len(p.crowding) >= maxCrowding {
+		maps.DeleteFunc(p.crowding, func(_ string, at time.Time) bool { return now.Sub(at) >= paceMemory })
+		if len(p.crowding) >= maxCrowding {
+			clear(p.crowding) // they come again with their next calls
+		}
+	}
+	p.crowding[sender] = now
+	if p.company == sender {
+		p.company, p.seen = "", time.Time{} // nobody is company to himself
+	}
+}
+
+func (p *pace) crowds(sender string, now time.Time) bool {
+	return now.Sub(p.crowding[sender]) < paceMemory
+}
+
+// slows reports whether a sender has to keep to slices.
+func (p *pace) slows(sender string, now time.Time) bool {
+	return now.Sub(p.seen) < paceMemory && p.crowds(sender, now)
+}
+
+// spend is told how long a call took, and reports whether a rest is due.
+func (p *pace) spend(sender string, from, now time.Time) bool {
+	if p.resting || !p.slows(sender, now) {
+		return false
+	}
+	if from.Sub(p.began) > 4*slice {
+		p.began, p.used = from, 0
+	}
+	p.used += now.Sub(from) + busTime
+	return p.used >= slice
+}
+
+// crowds reports whether more than a few calls of a sender wait.
+func (b *backlog) crowds() bool { return b.waiting > fewCalls || b.bytes > fewBytes }
+
+// holds reports whether a sender has to wait until the rest is over.
+func (d *dispatcher) holds(b *backlog, now time.Time) bool {
+	return d.pace.resting && !d.stopped && d.bytes < d.limit/restRoom && d.pace.slows(b.sender, now)
+}
+
+// enqueue lines a sender up for its next turn.
+func (d *dispatcher) enqueue(b *backlog, now time.Time) {
+	if d.holds(b, now) {
+		d.held.push(b)
+	} else {
+		d.turns.push(b)
+	}
+}
+
+// rest begins a rest.
+func (d *dispatcher) rest() {
+	ctx, cancel := context.WithTimeout(context.Background(), maxRest)
+	d.pace.resting, d.wake = true, cancel
+	began := d.pace.began
+	d.wg.Go(func() {
+		defer cancel()
+		d.settle(ctx)
+		select {
+		case <-time.After(restShare * time.Since(began)):
+		case <-ctx.Done():
+		}
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.pace.resting, d.pace.began = false, time.Time{}
+		d.release()
+	})
+}
+
+// release gives those their turns who were held.
+func (d *dispatcher) release() {
+	for !d.held.empty() {
+		d.turns.push(d.held.pop())
+		d.work.Signal()
+	}
+}

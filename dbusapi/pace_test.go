@@ -1,0 +1,223 @@
+package dbusapi
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// paced is a dispatcher whose calls take a millisecond each, in a bubble.
+type paced struct {
+	*dispatcher
+	t       *testing.T
+	handled map[string][]uint32
+	serial  uint32
+}
+
+func newPaced(t *testing.T, limit int, settle func(context.Context)) *paced {
+	t.Helper()
+	p := &paced{dispatcher: newDispatcher(limit), t: t, handled: map[string][]uint32{}}
+	p.start(func(m *message) {
+		time.Sleep(time.Millisecond)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.handled[m.Sender] = append(p.handled[m.Sender], m.Serial)
+	}, func(string, uint64) {}, settle)
+	return p
+}
+
+// calls has a sender make n calls.
+func (p *paced) calls(sender, member string, n int) {
+	p.t.Helper()
+	for range n {
+		p.serial++
+		m := queued(sender, p.serial, 300)
+		m.Member = member
+		if err := p.offer(m); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+}
+
+// count returns how many calls of a sender were handled.
+func (p *paced) count(sender string) int {
+	synctest.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.handled[sender])
+}
+
+// run lets time go by, a call of the others each 5 ms.
+func (p *paced) run(d time.Duration, member string, others ...string) {
+	for range d / (5 * time.Millisecond) {
+		for _, other := range others {
+			p.calls(other, member, 1)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	synctest.Wait()
+}
+
+// Who crowds gets a share of the time while others are at work, all that crowd together,
+// and all of it otherwise. Each sender's calls stay in order.
+func TestPaceShares(t *testing.T) {
+	for name, test := range map[string]struct {
+		member   string
+		crowds   []string
+		others   []string
+		min, max int // calls of the first that crowds, of 1,000 that there is time for
+	}{
+		"alone":                {"Report", []string{"flood"}, nil, 1000, 1000},
+		"in company":           {"Report", []string{"flood"}, []string{"other"}, 200, 400},
+		"in company of two":    {"Report", []string{"flood"}, []string{"one", "two"}, 200, 400},
+		"two that crowd":       {"Report", []string{"flood", "two"}, nil, 1000, 1000},
+		"two and company":      {"Report", []string{"flood", "two"}, []string{"other"}, 100, 600},
+		"others pull":          {"WaitEvents", []string{"flood"}, []string{"other"}, 1000, 1000},
+		"a slow bus, bounded":  {"slow bus", []string{"flood"}, []string{"other"}, 50, 100},
+		"company that crowded": {"Report", []string{"flood", "other"}, []string{"other"}, 200, 400},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				settle := func(context.Context) {}
+				if test.member == "slow bus" {
+					settle = func(ctx context.Context) { <-ctx.Done() }
+				}
+				p := newPaced(t, 64<<20, settle)
+				defer p.close()
+				if name == "company that crowded" {
+					p.calls("other", "Report", 10)
+					time.Sleep(time.Second)
+				}
+				for _, sender := range test.crowds {
+					if sender != "other" {
+						p.calls(sender, "Report", 2000)
+					}
+				}
+				from := p.count("flood")
+				p.run(time.Second, test.member, test.others...)
+				got := p.count("flood") - from
+				if got < test.min || got > test.max {
+					t.Errorf("%d calls were handled, want %d to %d", got, test.min, test.max)
+				}
+				if name == "two and company" && p.count("two") < test.min {
+					t.Errorf("of the second one %d calls were handled", p.count("two"))
+				}
+				for _, other := range test.others {
+					if n := p.count(other); n < 199 {
+						t.Errorf("of %s only %d calls were handled", other, n)
+					}
+				}
+				for sender, serials := range p.handled {
+					if !slices.IsSorted(serials) {
+						t.Errorf("the calls of %s are out of order", sender)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Once nobody else is at work, who crowds goes on at full speed.
+func TestPaceEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPaced(t, 64<<20, func(context.Context) {})
+		defer p.close()
+		p.calls("flood", "Report", 2000)
+		p.run(time.Second, "Report", "other")
+		time.Sleep(paceMemory + maxRest)
+		before := p.count("flood")
+		time.Sleep(time.Second)
+
+		if got := p.count("flood") - before; got < 999 {
+			t.Errorf("%d calls were handled in a second alone", got)
+		}
+	})
+}
+
+// The end does not wait for a rest: all that was taken is handled without a pause.
+func TestPaceStop(t *testing.T) {
+	for _, abandon := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPaced(t, 64<<20, func(ctx context.Context) { <-ctx.Done() })
+			for !p.resting() {
+				p.calls("flood", "Report", 10)
+				p.calls("other", "Report", 1)
+				time.Sleep(time.Millisecond)
+			}
+			p.calls("flood", "Report", 100)
+			if p.longest() != 0 {
+				time.Sleep(2 * time.Millisecond)
+			}
+			waiting := 0
+			for _, b := range p.senders {
+				waiting += b.waiting
+			}
+			if waiting < 100 {
+				t.Fatalf("%d calls wait", waiting)
+			}
+			begin := time.Now()
+			want := time.Duration(waiting) * time.Millisecond
+			if abandon {
+				p.abandon()
+				want = 0
+			}
+			p.close()
+			if took := time.Since(begin); took != want {
+				t.Errorf("%d calls took %v, want %v", waiting, took, want)
+			}
+			if p.bytes != 0 || len(p.senders) != 0 || !p.held.empty() {
+				t.Error("something is left")
+			}
+		})
+	}
+}
+
+func (p *paced) resting() bool {
+	synctest.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pace.resting
+}
+
+// Nobody rests who fills the room for calls with it.
+func TestPaceRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 8 * 100 * 300 // at rest there is room for 100 calls
+		p := newPaced(t, limit, func(ctx context.Context) { <-ctx.Done() })
+		defer p.close()
+		for !p.resting() {
+			p.calls("flood", "Report", 10)
+			p.calls("other", "Report", 1)
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(2 * time.Millisecond)
+		before := p.count("flood")
+		time.Sleep(2 * time.Millisecond)
+		if got := p.count("flood"); got != before || !p.resting() {
+			t.Fatalf("%d calls were handled at rest", got-before)
+		}
+		p.calls("flood", "Report", 110)
+		time.Sleep(5 * time.Millisecond)
+		if got := p.count("flood") - before; got < 4 || !p.resting() {
+			t.Errorf("%d calls were handled beyond the room that there is for a rest", got)
+		}
+	})
+}
+
+// What is remembered of senders is bounded.
+func TestPaceMemory(t *testing.T) {
+	p := pace{crowding: map[string]time.Time{}}
+	now := time.Now()
+	for i := range 10 * maxCrowding {
+		p.crowd(fmt.Sprint("s", i), now)
+		if len(p.crowding) > maxCrowding {
+			t.Fatalf("%d senders are remembered", len(p.crowding))
+		}
+	}
+	if !p.crowds(fmt.Sprint("s", 10*maxCrowding-1), now) {
+		t.Error("the last one is forgotten")
+	}
+}
