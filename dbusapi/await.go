@@ -9,20 +9,40 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// awaitRefresh is how often [AwaitLink] looks at the list though no event came: an
+// awaitRefresh is how often [Await.Link] looks at the list though no event came: an
 // interface may be found to be a container's only after it came up.
 const awaitRefresh = 5 * time.Second
 
 // errReached ends a watch whose aim is reached.
 var errReached = errors.New("reached")
 
-// AwaitState waits until a container is in one of the states, and returns which one.
+// Await says whose state is waited for, and how.
+type Await struct {
+	Address  string        // of the bus, as [ResolveAddress] gives it
+	Pool, ID string        // of the container
+	Pulse    time.Duration // see [Follower]
+	// Notice is told when the service or the bus goes away (Down) and comes back (Up);
+	// nil for nobody.
+	Notice func(Update)
+}
+
+// AwaitState is [Await.State] that tells nobody what happens meanwhile.
+func AwaitState(ctx context.Context, address, pool, id string, states ...string) (string, error) {
+	return Await{Address: address, Pool: pool, ID: id}.State(ctx, states...)
+}
+
+// AwaitLink is [Await.Link] that tells nobody what happens meanwhile.
+func AwaitLink(ctx context.Context, address, pool, id, name string, up bool) error {
+	return Await{Address: address, Pool: pool, ID: id}.Link(ctx, name, up)
+}
+
+// State waits until the container is in one of the states, and returns which one.
 // Its present state counts; the container need not exist yet. A state that it is in
 // for a moment only counts as well, as long as its event is kept. It lasts over
 // restarts of the service and of the bus, until ctx is done; else it fails as [Follow]
 // does.
-func AwaitState(ctx context.Context, address, pool, id string, states ...string) (string, error) {
-	rows, err := containerFilter(pool, id)
+func (a Await) State(ctx context.Context, states ...string) (string, error) {
+	rows, err := containerFilter(a.Pool, a.ID)
 	if err != nil {
 		return "", err
 	}
@@ -35,8 +55,9 @@ func AwaitState(ctx context.Context, address, pool, id string, states ...string)
 	}
 	reached := ""
 	err = Watch(ctx, Watcher[hub.Container]{
-		Address: address, List: (*Client).Containers, Rows: rows, Events: events,
+		Address: a.Address, List: (*Client).Containers, Rows: rows, Events: events, Pulse: a.Pulse,
 	}, func(w Watched[hub.Container]) error {
+		a.tell(w.Update)
 		for _, row := range w.Rows {
 			if slices.Contains(states, row.State) {
 				reached = row.State
@@ -52,11 +73,11 @@ func AwaitState(ctx context.Context, address, pool, id string, states ...string)
 	return reached, unlessReached(err)
 }
 
-// AwaitLink waits until an interface of a container, named as inside it, is up
+// Link waits until an interface of the container, named as inside it, is up
 // (usable: administratively up, with carrier), or no longer is. One that does not
-// exist is not up. Otherwise it is as [AwaitState].
-func AwaitLink(ctx context.Context, address, pool, id, name string, up bool) error {
-	rows, err := containerFilter(pool, id)
+// exist is not up. Otherwise it is as [Await.State].
+func (a Await) Link(ctx context.Context, name string, up bool) error {
+	rows, err := containerFilter(a.Pool, a.ID)
 	if err != nil {
 		return err
 	}
@@ -66,8 +87,9 @@ func AwaitLink(ctx context.Context, address, pool, id, name string, up bool) err
 	}
 	var links upLinks
 	return unlessReached(Watch(ctx, Watcher[hub.Interface]{
-		Address: address, List: (*Client).Interfaces, Rows: rows, Events: events, Refresh: awaitRefresh,
+		Address: a.Address, List: (*Client).Interfaces, Rows: rows, Events: events, Refresh: awaitRefresh, Pulse: a.Pulse,
 	}, func(w Watched[hub.Interface]) error {
+		a.tell(w.Update)
 		if w.Listed {
 			links = upLinks{}
 			for _, row := range w.Rows {
@@ -86,6 +108,13 @@ func AwaitLink(ctx context.Context, address, pool, id, name string, up bool) err
 		}
 		return nil
 	}))
+}
+
+// tell tells of an update that is about the service.
+func (a Await) tell(u Update) {
+	if a.Notice != nil && (u.Down != nil || u.Up) {
+		a.Notice(u)
+	}
 }
 
 // upLinks are the names inside of a container's interfaces that are up, by ifindex.

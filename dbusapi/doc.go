@@ -44,6 +44,6 @@
 // [Client] makes calls. [Follow] is the loop that misses no event: it survives
 // restarts of the service and of the bus, goes on from a cursor that its caller kept,
 // and says how many events were lost if any were. [Watch] is the loop "list, follow, on
-// Gone list again", for who wants to know the present state at any time; [AwaitState]
-// and [AwaitLink] wait for one state of it. [Explain] says in words what an error means.
+// Gone list again", for who wants to know the present state at any time; [Await]
+// waits for one state of it. [Explain] says in words what an error means.
 package dbusapi

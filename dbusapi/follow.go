@@ -13,6 +13,10 @@ type Follower struct {
 	Address string     // of the bus, as [ResolveAddress] gives it
 	Filter  hub.Filter // which events
 	Cursor  string     // where to begin: "" for now, [hub.CursorOldest], or a cursor
+	// Pulse is how often to ask whether the service is still there while no event
+	// comes, and how long it may take to answer that. 0 for never: one that hangs then
+	// counts as down after 70 s.
+	Pulse time.Duration
 }
 
 // Update is what [Follow] hands on: events, a moved cursor, or a word on what happened.
@@ -148,7 +152,15 @@ func (f *follow) session(ctx context.Context) error {
 func (f *follow) pull(ctx context.Context, c *Client, wait time.Duration) (string, []*hub.Event, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait+f.patience)
 	defer cancel()
-	return c.WaitEvents(ctx, f.Cursor, f.Filter, 0, wait)
+	if f.Pulse <= 0 || wait == 0 {
+		return c.WaitEvents(ctx, f.Cursor, f.Filter, 0, wait)
+	}
+	felt, stop := c.feelPulse(ctx, f.Pulse)
+	next, events, err := c.WaitEvents(felt, f.Cursor, f.Filter, 0, wait)
+	if silent := stop(); err != nil && silent != nil && ctx.Err() == nil {
+		err = silent
+	}
+	return next, events, err
 }
 
 // answered notes that the service answered, and says so after it was away.

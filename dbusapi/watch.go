@@ -21,6 +21,7 @@ type Watcher[Row any] struct {
 	// Refresh is how often to list again though nothing was lost. States of an interface
 	// other than up are not announced: who wants those asks for them. 0 for never.
 	Refresh time.Duration
+	Pulse   time.Duration // see [Follower]
 }
 
 // Watched is what [Watch] hands on: a list, or one of the updates of [Follow].
@@ -40,7 +41,7 @@ type Watched[Row any] struct {
 // It lasts and fails as [Follow] does.
 func Watch[Row any](ctx context.Context, w Watcher[Row], handle func(Watched[Row]) error) error {
 	f := &follow{
-		Follower: Follower{Address: w.Address, Filter: w.Events, Cursor: w.Cursor},
+		Follower: Follower{Address: w.Address, Filter: w.Events, Cursor: w.Cursor, Pulse: w.Pulse},
 		handle:   func(u Update) error { return handle(Watched[Row]{Update: u}) },
 		refresh:  w.Refresh,
 		patience: answerTime,

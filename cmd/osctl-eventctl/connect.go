@@ -13,6 +13,10 @@ import (
 // callTimeout bounds a call that should be answered at once.
 const callTimeout = 10 * time.Second
 
+// pulse is how often who waits asks whether the service is still there: when it hangs,
+// that is said within twice that time.
+const pulse = 5 * time.Second
+
 // address returns the address of the bus.
 func (a *app) address() (string, error) { return dbusapi.ResolveAddress(a.bus) }
 
@@ -58,7 +62,7 @@ func (a *app) whatIsDown(err error) string {
 		return "osctl-eventd went away"
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return "osctl-eventd does not answer"
+		return fmt.Sprintf("osctl-eventd, or the bus %s, does not answer", a.bus)
 	}
 	return fmt.Sprintf("the bus %s went away (%v)", a.bus, err)
 }

@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/osctl/eventd/dbusapi/bustest"
 )
@@ -36,5 +38,60 @@ func TestMonitorRestart(t *testing.T) {
 	r := ctl(t, bus.Env(), "monitor", "--json", "--no-follow", "--since", events[each-3].Cursor)
 	if got := parseEvents(t, r.stdout); r.code != 0 || len(got) != (restarts-1)*each+3 || got[0].Seq != each-1 {
 		t.Errorf("from a cursor of the first run: %d events, status %d, %s", len(got), r.code, r.stderr)
+	}
+}
+
+// TestHang stops the daemon under those who follow it: they say that it does not answer,
+// and go on when it does.
+func TestHang(t *testing.T) {
+	bus, d := served(t)
+	client := d.Client(t)
+	report(t, client, 1, "state", "pool", "tank", "id", "1", "state", "starting")
+	m := start(t, bus, "monitor", "--since", "oldest")
+	m.line(t, &m.stdout, "starting", nil)
+	screen := onScreen(t, bus, 100, 10, "containers", "--watch")
+	screen.untilText(t, "starting")
+	if err := d.Cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	const silent = "osctl-eventd, or the bus system, does not answer; waiting for it to come back"
+	m.line(t, &m.stderr, silent, nil)
+	screen.untilText(t, silent)
+	if err := d.Cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	m.line(t, &m.stderr, "osctl-eventd is back", nil)
+	screen.untilText(t, "q quit")
+	report(t, client, 1, "state", "pool", "tank", "id", "1", "state", "running")
+	m.line(t, &m.stdout, "running", nil)
+	screen.untilText(t, "running")
+}
+
+// TestWaitRestart restarts the daemon under a wait, which says so and goes on.
+func TestWaitRestart(t *testing.T) {
+	bus, d := served(t)
+	for delay := 50 * time.Millisecond; ; delay *= 2 { // until it waits before the daemon goes
+		w := start(t, bus, "wait", "tank:1", "running")
+		ended := make(chan struct{})
+		time.AfterFunc(delay, func() {
+			defer close(ended)
+			d.Kill()
+		})
+		away := false
+		until(t, "the wait ends, or says what it sees", func() bool {
+			away = strings.Contains(w.stderr.String(), "osctl-eventd went away; waiting for it to come back\n")
+			return away || strings.Contains(w.stderr.String(), "is not running") || strings.Contains(w.stderr.String(), "try again")
+		})
+		<-ended
+		d = startDaemon(t, bus)
+		if !away {
+			continue
+		}
+		w.line(t, &w.stderr, "osctl-eventd is back", nil)
+		report(t, d.Client(t), 1, "state", "pool", "tank", "id", "1", "state", "running")
+		if code := w.wait(t); code != 0 || w.stdout.String() != "running\n" {
+			t.Errorf("status %d, %s%s", code, &w.stdout, &w.stderr)
+		}
+		return
 	}
 }

@@ -77,7 +77,7 @@ func (s *stream) follow(ctx context.Context) error {
 	if err := s.setEnd(ctx); err != nil {
 		return err
 	}
-	return dbusapi.Follow(ctx, dbusapi.Follower{Address: address, Filter: s.filter, Cursor: s.cursor}, func(u dbusapi.Update) error {
+	return dbusapi.Follow(ctx, dbusapi.Follower{Address: address, Filter: s.filter, Cursor: s.cursor, Pulse: pulse}, func(u dbusapi.Update) error {
 		return s.take(ctx, u)
 	})
 }

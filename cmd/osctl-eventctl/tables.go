@@ -129,7 +129,7 @@ func watchList[Row any](ctx context.Context, a *app, t *tableOf[Row], filter hub
 	feed := &feed[Row]{app: a, table: t, view: view, answered: answered}
 	go func() {
 		ended <- dbusapi.Watch(ctx, dbusapi.Watcher[Row]{
-			Address: address, List: t.list, Rows: filter, Events: events, Refresh: t.refresh,
+			Address: address, List: t.list, Rows: filter, Events: events, Refresh: t.refresh, Pulse: pulse,
 		}, feed.take)
 		cancel()
 	}()

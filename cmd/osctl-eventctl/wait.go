@@ -19,7 +19,7 @@ The present state counts, so that there is no race: if it is reached already, wa
 at once. The container need not exist yet, nor the interface. An interface is up when it
 can be used: it is set up, and so is its other end; otherwise it is down, also if it does
 not exist. A state that lasts only for a moment counts, too. It goes on over restarts of
-the service and of the bus.
+the service and of the bus, and says so on stderr.
 
 With --pool and --id in place of the first argument, and --name for an interface, any
 container can be named, also one with a slash in its id.
@@ -109,11 +109,12 @@ func (a *app) await(ctx context.Context, t target, states []string, timeout time
 		bounded, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
+	await := dbusapi.Await{Address: address, Pool: t.pool, ID: t.id, Pulse: pulse, Notice: func(u dbusapi.Update) { a.sayDown(u) }}
 	reached := states[0]
 	if t.name == "" {
-		reached, err = dbusapi.AwaitState(bounded, address, t.pool, t.id, states...)
+		reached, err = await.State(bounded, states...)
 	} else {
-		err = dbusapi.AwaitLink(bounded, address, t.pool, t.id, t.name, reached == "up")
+		err = await.Link(bounded, t.name, reached == "up")
 	}
 	switch {
 	case err == nil:

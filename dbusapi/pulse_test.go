@@ -1,0 +1,114 @@
+package dbusapi
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/hub"
+)
+
+// answering owns the name of the service, and answers calls as reply says: with its
+// message, or, for nil, not at all.
+func answering(t *testing.T, bus *bustest.Bus, reply func(call *bustest.Message) *bustest.Message) {
+	t.Helper()
+	service := bus.ClientAs(t, 0)
+	if _, err := service.CallDriver(bounded(t), "RequestName", "su", new(bustest.Body).String(Name).Uint32(0)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(bounded(t))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			call, err := service.Receive(ctx)
+			if err != nil {
+				return
+			}
+			if call.Type != bustest.TypeCall {
+				continue
+			}
+			if m := reply(call); m != nil {
+				m.Serial, m.ReplySerial, m.Destination = service.NextSerial(), call.Serial, call.Sender
+				if err := service.Send(ctx, m.Marshal()); err != nil {
+					return // the test is over
+				}
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
+}
+
+// TestPulse takes any answer for a sign of life, and silence for none.
+func TestPulse(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	pings := make(chan int, 1) // since the last look
+	pings <- 0
+	answering(t, bus, func(call *bustest.Message) *bustest.Message {
+		n := <-pings + 1
+		pings <- n
+		switch {
+		case call.Member != "Ping":
+			t.Errorf("%s was called", call.Member)
+		case n == 1:
+			return &bustest.Message{Type: bustest.TypeReturn}
+		case n == 2:
+			return &bustest.Message{Type: bustest.TypeError, ErrorName: errAccessDenied}
+		}
+		return nil
+	})
+	// On a busy machine an answer may come too late. It gets another try, with more time.
+	for every := 50 * time.Millisecond; ; every *= 2 {
+		client, err := Dial(bounded(t), bus.Address())
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = client.untilSilent(bounded(t), every)
+		client.Close()
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal("it ended with", err)
+		}
+		n := <-pings
+		pings <- 0
+		if n == 3 {
+			break
+		}
+		if every > 10*time.Second {
+			t.Fatalf("it ended with ping %d", n)
+		}
+	}
+}
+
+// TestFollowPulse is about a service that answers at first, and hangs when a call waits.
+func TestFollowPulse(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	answering(t, bus, func(call *bustest.Message) *bustest.Message {
+		if call.Member != "WaitEvents" || binary.LittleEndian.Uint32(call.Body[len(call.Body)-4:]) > 0 {
+			return nil
+		}
+		b := new(bustest.Body).String(hub.FormatCursor("e", 1)).Array(8, func(*bustest.Body) {})
+		return &bustest.Message{Type: bustest.TypeReturn, Signature: "sa(ssssstta{sv})", Body: b.Bytes()}
+	})
+	g := &following{ended: make(chan error, 1)}
+	ctx, cancel := context.WithCancel(bounded(t))
+	f := &follow{Follower: Follower{Address: bus.Address(), Pulse: 10 * time.Millisecond}, handle: g.take, patience: time.Hour}
+	go func() { g.ended <- f.run(ctx) }()
+	eventually(t, "it is down, and up, and down again", func() bool {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return strings.HasPrefix(strings.Join(g.steps, " "), "events down up down")
+	})
+	cancel()
+	if err := await(t, "Follow ends", g.ended); !errors.Is(err, context.Canceled) {
+		t.Error("Follow ended with", err)
+	}
+}
