@@ -157,7 +157,7 @@ func (d *dispatcher) push(m *message) error {
 		d.enqueue(b, now)
 		d.work.Signal()
 	}
-	if d.bytes >= d.limit/restRoom {
+	if !d.roomToRest(b) {
 		d.release()
 	}
 	return nil

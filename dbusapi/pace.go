@@ -35,6 +35,12 @@ const (
 	// anybody.
 	maxRest = 20 * time.Millisecond
 
+	// A dbus-daemon refuses further calls of one that has 128 without an answer. Who is
+	// at that limit, or close to it, does not rest: it made the bus spend its time on
+	// refusing, and others wait twice as long. More there are only on a dbus-broker.
+	nearBusLimit = 112
+	busLimit     = 128
+
 	// restRoom is which part of the room for calls may be taken while somebody rests.
 	restRoom = 8
 )
@@ -49,9 +55,9 @@ const (
 // time, all together, then rest until the bus has done what came of that, and for twice as
 // long as all that took. Alone, or among themselves, they never rest, and nobody else ever does.
 //
-// A flood that waits for no answers cannot be slowed down so. But as long as an eighth of the
-// room for calls holds what waits of it, it is handled in the same slices; beyond
-// that as fast as can be, as to rest is not worth a call that is refused.
+// A flood that waits for no answers cannot be slowed down so, only put off: as long as what
+// waits takes less than an eighth of the room for calls. Beyond that it is handled as fast as
+// can be: to rest is not worth a call that is refused.
 type pace struct {
 	crowding map[string]time.Time // when a sender last had more than a few waiting
 	company  string               // who last made a call and does not crowd
@@ -108,9 +114,15 @@ func (p *pace) spend(sender string, from, now time.Time) bool {
 // crowds reports whether more than a few calls of a sender wait.
 func (b *backlog) crowds() bool { return b.waiting > fewCalls || b.bytes > fewBytes }
 
+// roomToRest reports whether what waits, of a sender and of all, leaves room to rest.
+func (d *dispatcher) roomToRest(b *backlog) bool {
+	refused := b.waiting >= nearBusLimit && b.waiting <= busLimit
+	return !refused && d.bytes < d.limit/restRoom
+}
+
 // holds reports whether a sender has to wait until the rest is over.
 func (d *dispatcher) holds(b *backlog, now time.Time) bool {
-	return d.pace.resting && !d.stopped && d.bytes < d.limit/restRoom && d.pace.slows(b.sender, now)
+	return d.pace.resting && !d.stopped && d.roomToRest(b) && d.pace.slows(b.sender, now)
 }
 
 // enqueue lines a sender up for its next turn.

@@ -50,15 +50,30 @@ func (p *paced) count(sender string) int {
 	return len(p.handled[sender])
 }
 
-// run lets time go by, a call of the others each 5 ms.
-func (p *paced) run(d time.Duration, member string, others ...string) {
+// run lets time go by, a call of the others each 5 ms. Those that crowd keep as many
+// waiting as window says.
+func (p *paced) run(d time.Duration, window int, crowds []string, member string, others ...string) {
 	for range d / (5 * time.Millisecond) {
 		for _, other := range others {
 			p.calls(other, member, 1)
 		}
+		for _, sender := range crowds {
+			p.calls(sender, "Report", window-p.waitingOf(sender))
+		}
 		time.Sleep(5 * time.Millisecond)
 	}
 	synctest.Wait()
+}
+
+// waitingOf returns how many calls of a sender wait.
+func (p *paced) waitingOf(sender string) int {
+	synctest.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if b := p.senders[sender]; b != nil {
+		return b.waiting
+	}
+	return 0
 }
 
 // Who crowds gets a share of the time while others are at work, all that crowd together,
@@ -77,7 +92,8 @@ func TestPaceShares(t *testing.T) {
 		"two and company":      {"Report", []string{"flood", "two"}, []string{"other"}, 100, 600},
 		"others pull":          {"WaitEvents", []string{"flood"}, []string{"other"}, 1000, 1000},
 		"a slow bus, bounded":  {"slow bus", []string{"flood"}, []string{"other"}, 50, 100},
-		"company that crowded": {"Report", []string{"flood", "other"}, []string{"other"}, 200, 400},
+		"at the bus's limit":   {"all at once", []string{"flood"}, []string{"other"}, 1000, 1000},
+		"company that crowded": {"Report", []string{"flood"}, []string{"other"}, 200, 400},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -91,13 +107,12 @@ func TestPaceShares(t *testing.T) {
 					p.calls("other", "Report", 10)
 					time.Sleep(time.Second)
 				}
-				for _, sender := range test.crowds {
-					if sender != "other" {
-						p.calls(sender, "Report", 2000)
-					}
+				window := 100
+				if test.member == "all at once" {
+					window = (nearBusLimit + busLimit) / 2
 				}
 				from := p.count("flood")
-				p.run(time.Second, test.member, test.others...)
+				p.run(time.Second, window, test.crowds, test.member, test.others...)
 				got := p.count("flood") - from
 				if got < test.min || got > test.max {
 					t.Errorf("%d calls were handled, want %d to %d", got, test.min, test.max)
@@ -125,11 +140,11 @@ func TestPaceEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPaced(t, 64<<20, func(context.Context) {})
 		defer p.close()
-		p.calls("flood", "Report", 2000)
-		p.run(time.Second, "Report", "other")
-		time.Sleep(paceMemory + maxRest)
+		flood := []string{"flood"}
+		p.run(time.Second, 100, flood, "Report", "other")
+		p.run(paceMemory+maxRest, 100, flood, "")
 		before := p.count("flood")
-		time.Sleep(time.Second)
+		p.run(time.Second, 100, flood, "")
 
 		if got := p.count("flood") - before; got < 999 {
 			t.Errorf("%d calls were handled in a second alone", got)
@@ -147,7 +162,7 @@ func TestPaceStop(t *testing.T) {
 				p.calls("other", "Report", 1)
 				time.Sleep(time.Millisecond)
 			}
-			p.calls("flood", "Report", 100)
+			p.calls("flood", "Report", 50)
 			if p.longest() != 0 {
 				time.Sleep(2 * time.Millisecond)
 			}
@@ -155,7 +170,7 @@ func TestPaceStop(t *testing.T) {
 			for _, b := range p.senders {
 				waiting += b.waiting
 			}
-			if waiting < 100 {
+			if waiting < 50 {
 				t.Fatalf("%d calls wait", waiting)
 			}
 			begin := time.Now()
@@ -185,7 +200,7 @@ func (p *paced) resting() bool {
 // Nobody rests who fills the room for calls with it.
 func TestPaceRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const limit = 8 * 100 * 300 // at rest there is room for 100 calls
+		const limit = 8 * 50 * 300 // at rest there is room for 50 calls
 		p := newPaced(t, limit, func(ctx context.Context) { <-ctx.Done() })
 		defer p.close()
 		for !p.resting() {
@@ -199,7 +214,7 @@ func TestPaceRoom(t *testing.T) {
 		if got := p.count("flood"); got != before || !p.resting() {
 			t.Fatalf("%d calls were handled at rest", got-before)
 		}
-		p.calls("flood", "Report", 110)
+		p.calls("flood", "Report", 50)
 		time.Sleep(5 * time.Millisecond)
 		if got := p.count("flood") - before; got < 4 || !p.resting() {
 			t.Errorf("%d calls were handled beyond the room that there is for a rest", got)
