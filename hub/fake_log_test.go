@@ -22,6 +22,7 @@ type memoryLog struct {
 	clean    bool
 	closed   bool
 	synced   int
+	begins   int
 	onAppend func(Record) // called first
 
 	noteFails  error // of Announce
@@ -98,6 +99,7 @@ func (l *memoryLog) Full() bool {
 func (l *memoryLog) Begin(epoch string, keep bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.begins++
 	l.pending, l.begunEpoch, l.replaces = nil, epoch, !keep
 	l.begun = l.fails == nil
 	return l.fails

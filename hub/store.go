@@ -39,7 +39,7 @@ type store struct {
 	buffer  []byte
 	behind  uint64 // number of the first event that the log does not have; 0: it has all
 	anew    bool   // nothing that the log has can be relied on
-	unnoted bool   // the log could not note what was announced, nor the epoch
+	unnoted bool   // the log could not note what was announced, nor the epoch; then it is behind
 	problem error  // why it is behind
 	written bool   // since the last Sync
 }
@@ -228,7 +228,7 @@ func (h *Hub) closeLog() {
 			s.logger.Error("events are lost with the end of the service: the log cannot be written", slog.Any("error", err))
 		}
 	}
-	if err := s.log.Close(s.behind == 0 && !s.unnoted); err != nil {
+	if err := s.log.Close(s.behind == 0); err != nil {
 		s.logger.Error("the log cannot be closed", slog.Any("error", err))
 	}
 }
