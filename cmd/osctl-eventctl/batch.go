@@ -11,6 +11,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/osctl/eventd/dbusapi"
 	"github.com/osctl/eventd/hub"
@@ -22,6 +23,7 @@ const maxLine = 1 << 20
 // batchRun is one run of report --batch.
 type batchRun struct {
 	client *dbusapi.Client
+	bus    string // as given
 	in     *bufio.Reader
 	out    *bufio.Writer
 	eager  bool // reading may wait: what is read is sent before
@@ -30,6 +32,8 @@ type batchRun struct {
 	line   int   // that was read last
 	done   int   // events that were reported
 	upTo   int   // the last line of these
+
+	doubtful []int // lines of events of which no answer tells whether they were reported
 }
 
 // reportBatch reports the events of a file, "-" for standard input.
@@ -51,19 +55,27 @@ func (a *app) reportBatch(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	b := &batchRun{client: client, eager: !info.Mode().IsRegular(), in: bufio.NewReaderSize(file, maxLine), out: bufio.NewWriter(a.out)}
-	if err := b.run(ctx); err != nil {
-		return &exitError{exitFailure, fmt.Sprintf("%s; %s", dbusapi.Explain(err, a.bus), b.progress())}
+	b := &batchRun{client: client, bus: a.bus, eager: !info.Mode().IsRegular(), in: bufio.NewReaderSize(file, maxLine), out: bufio.NewWriter(a.out)}
+	err = b.run(ctx)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return &exitError{exitInterrupted, b.progress()}
 	}
-	return nil
+	return &exitError{exitFailure, fmt.Sprintf("%s; %s", dbusapi.Explain(err, a.bus), b.progress())}
 }
 
 // progress says what was reported.
 func (b *batchRun) progress() string {
-	if b.done == 0 {
-		return "nothing was reported"
+	known := ", and none after"
+	if len(b.doubtful) > 0 {
+		known = fmt.Sprintf("; whether lines %d to %d were is not known", b.doubtful[0], b.doubtful[len(b.doubtful)-1])
 	}
-	return fmt.Sprintf("%d events, up to line %d, were reported, and none after", b.done, b.upTo)
+	if b.done == 0 {
+		return "nothing was reported" + strings.TrimPrefix(known, ", and none after")
+	}
+	return fmt.Sprintf("%s reported, up to line %d%s", eventCount(b.done), b.upTo, known)
 }
 
 func (b *batchRun) run(ctx context.Context) error {
@@ -122,15 +134,16 @@ func (b *batchRun) send(ctx context.Context) error {
 		return b.refused(err)
 	}
 	for i := range b.lines {
-		if _, err := fmt.Fprintln(b.out, first+uint64(i)); err != nil {
-			return err
-		}
+		_, _ = fmt.Fprintln(b.out, first+uint64(i)) // Flush tells of an error
 	}
 	b.done += len(b.lines)
 	b.upTo = b.lines[len(b.lines)-1]
 	b.lines = b.lines[:0]
 	return b.out.Flush()
 }
+
+// noReply is the error of a call whose receiver went away: it may have taken the call.
+const noReply = "org.freedesktop.DBus.Error.NoReply"
 
 // refused says which line is to blame for a batch that failed.
 func (b *batchRun) refused(err error) error {
@@ -141,9 +154,12 @@ func (b *batchRun) refused(err error) error {
 			message := reply.Message[len(fmt.Sprintf(form, at)):]
 			return fmt.Errorf("line %d: %s", b.lines[at], message)
 		}
-		return fmt.Errorf("lines %d to %d: %w", b.lines[0], b.line, err)
+		if !dbusapi.HasName(err, noReply) {
+			return fmt.Errorf("lines %d to %d: %s", b.lines[0], b.lines[len(b.lines)-1], dbusapi.Explain(err, b.bus))
+		}
 	}
-	return fmt.Errorf("lines %d to %d: whether they were taken is not known: %w", b.lines[0], b.line, err)
+	b.doubtful = b.lines
+	return err
 }
 
 // batchForm says how a line of a batch is to be.

@@ -1,12 +1,18 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/bustest"
 )
 
 // batchLines makes n lines of a batch.
@@ -68,7 +74,7 @@ func TestReportBatch(t *testing.T) {
 		}
 	}
 	r = ctl(t, bus.Env(), "report", "--batch", write(batchLines(1500)+`{"type":"X"}`))
-	if r.code != 1 || !strings.Contains(r.stderr, `line 1501: event type "X"`) || !strings.HasSuffix(r.stderr, "; 1024 events, up to line 1024, were reported, and none after\n") ||
+	if r.code != 1 || !strings.Contains(r.stderr, `line 1501: event type "X"`) || !strings.HasSuffix(r.stderr, "; 1024 events reported, up to line 1024, and none after\n") ||
 		strings.Count(r.stdout, "\n") != 1024 {
 		t.Errorf("a bad event in the second batch: %s, %d numbers", r.stderr, strings.Count(r.stdout, "\n"))
 	}
@@ -78,6 +84,48 @@ func TestReportBatch(t *testing.T) {
 		if r := ctl(t, bus.Env(), strings.Fields(args)...); r.code != 1 || !strings.Contains(r.stderr, want) {
 			t.Errorf("%s: %+v", args, r)
 		}
+	}
+}
+
+// TestReportBatchDoubt says what is not known when the service goes before it answers.
+func TestReportBatchDoubt(t *testing.T) {
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	service := bus.ClientAs(t, 0)
+	if _, err := service.CallDriver(t.Context(), "RequestName", "su", new(bustest.Body).String(dbusapi.Name).Uint32(0)); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan error, 1)
+	go func() {
+		for {
+			call, err := service.Receive(t.Context())
+			if err != nil || call.Member == "ReportBatch" {
+				asked <- errors.Join(err, service.Close())
+				return
+			}
+		}
+	}()
+	r := ctlWith(t, bus.Env(), strings.NewReader(batchLines(2)), "report", "--batch", "-")
+	const want = "osctl-eventctl: osctl-eventd went away before it answered; try again; nothing was reported; whether lines 1 to 2 were is not known\n"
+	if err := <-asked; err != nil || r != (result{"", want, 1}) {
+		t.Errorf("%v: %+v, want %s", err, r, want)
+	}
+}
+
+// TestReportFull reports, and cannot print the numbers, which are more than a buffer holds.
+func TestReportFull(t *testing.T) {
+	bus, d := served(t)
+	report(t, d.Client(t), 10_000, "x")
+	for script, want := range map[string]string{
+		`"$0" report x`:         `^osctl-eventctl: the event was reported, with number \d{5}: write /dev/stdout: no space left on device\n$`,
+		`"$0" report --batch -`: `^osctl-eventctl: write /dev/stdout: no space left on device; 1024 events reported, up to line 1024, and none after\n$`,
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		cmd := exec.CommandContext(ctx, "sh", "-c", script+" >/dev/full", program())
+		cmd.Env, cmd.Stdin = bus.Env(), strings.NewReader(batchLines(1024))
+		if out, err := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != 1 || !regexp.MustCompile(want).Match(out) {
+			t.Errorf("%s: %v: %s", script, err, out)
+		}
+		cancel()
 	}
 }
 

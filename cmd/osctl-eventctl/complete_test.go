@@ -86,6 +86,8 @@ func TestComplete(t *testing.T) {
 		"report state pool=t":       "pool=tank",
 		"status --bus s":            "session system",
 		"status ":                   "",
+		"completion ":               "bash fish zsh",
+		"completion zsh ":           "",
 		"wai":                       "wait",
 		"--bus nowhere:x monitor t": "",
 	} {

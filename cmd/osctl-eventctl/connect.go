@@ -47,7 +47,7 @@ func (a *app) call(ctx context.Context, do func(context.Context, *dbusapi.Client
 func (a *app) sayDown(u dbusapi.Update) bool {
 	switch {
 	case u.Down != nil:
-		a.say("%s; waiting for it to come back", a.whatIsDown(u.Down))
+		a.say("%s", a.whatIsDown(u.Down))
 	case u.Up:
 		a.say("osctl-eventd is back")
 	default:
@@ -56,15 +56,16 @@ func (a *app) sayDown(u dbusapi.Update) bool {
 	return true
 }
 
-// whatIsDown says what went away.
+// whatIsDown says what went away, and then why: a line may be cut at the end.
 func (a *app) whatIsDown(err error) string {
+	const waiting = "; waiting for it to come back"
 	if _, replied := errors.AsType[*dbusapi.Error](err); replied {
-		return "osctl-eventd went away"
+		return "osctl-eventd went away" + waiting
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Sprintf("osctl-eventd, or the bus %s, does not answer", a.bus)
+		return fmt.Sprintf("osctl-eventd, or the bus %s, does not answer", a.bus) + waiting
 	}
-	return fmt.Sprintf("the bus %s went away (%v)", a.bus, err)
+	return fmt.Sprintf("the bus %s went away%s (%v)", a.bus, waiting, err)
 }
 
 // say tells the person at the terminal something that is not the answer. Lines stay

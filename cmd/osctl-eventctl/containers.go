@@ -22,7 +22,7 @@ func (a *app) containers() *cobra.Command {
 		table = tableOf[hub.Container]{
 			list: (*dbusapi.Client).Containers, title: "containers",
 			columns: []string{"CONTAINER", "STATE", "SINCE"}, state: 1,
-			row: containerRow, json: containerJSON, fold: foldContainer,
+			row: containerRow, json: containerJSON, events: []string{hub.TypeState, hub.TypeDB}, fold: foldContainer,
 		}
 	)
 	cmd := &cobra.Command{

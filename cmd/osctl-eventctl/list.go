@@ -30,7 +30,7 @@ func (a *app) list() *cobra.Command {
 		table = tableOf[hub.Interface]{
 			list: (*dbusapi.Client).Interfaces, title: "interfaces",
 			columns: []string{"CONTAINER", "NAME", "STATE", "VETH", "IFINDEX"}, state: 2,
-			event: hub.TypeNetif, refresh: linkRefresh, fold: foldLink,
+			events: []string{hub.TypeNetif}, others: true, refresh: linkRefresh, fold: foldLink,
 		}
 	)
 	cmd := &cobra.Command{
@@ -46,6 +46,9 @@ func (a *app) list() *cobra.Command {
 		ValidArgsFunction: a.completeTargets,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := want.parse(args, true); err != nil {
+				return err
+			}
+			if err := oneOf("state", want.states, string(hub.LinkUp), string(hub.LinkNoCarrier), string(hub.LinkDown)); err != nil {
 				return err
 			}
 			table.row, table.json = linkRow, linkJSON

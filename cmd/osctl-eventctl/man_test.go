@@ -30,7 +30,7 @@ func manualPage() *man.Page {
 	p.Text(root.Long)
 	p.Section("COMMANDS")
 	for _, c := range root.Commands() {
-		if c.Hidden || c.Name() == "help" || c.Name() == "completion" {
+		if c.Hidden || c.Name() == "help" {
 			continue
 		}
 		p.Subsection(c.Use)
@@ -39,8 +39,6 @@ func manualPage() *man.Page {
 		p.Text("Examples:")
 		p.Example(c.Example)
 	}
-	p.Subsection("completion bash|zsh|fish")
-	p.Text("Print a script for a shell that completes commands, flags, and what the service knows: pools, ids, and names of interfaces. The packages install them.")
 	p.Section("OPTIONS")
 	root.PersistentFlags().VisitAll(func(f *pflag.Flag) { manualFlag(p, f) })
 	p.Item("-h, --help", "tell about a command, with examples")
@@ -88,6 +86,11 @@ func TestHelp(t *testing.T) {
 	for _, c := range append([]*cobra.Command{root}, root.Commands()...) {
 		if c.Short == "" || c.Long == "" || !strings.HasPrefix(c.Example, "  osctl-eventctl ") && !strings.HasPrefix(c.Example, "  echo ") {
 			t.Errorf("%s: short %q, long %q, example %q", c.Name(), c.Short, c.Long, c.Example)
+		}
+		for line := range strings.Lines(c.Long) {
+			if len(line) > 91 {
+				t.Errorf("%s: a line of %d characters: %s", c.Name(), len(line), line)
+			}
 		}
 		if c == root {
 			continue

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,9 +18,10 @@ are shown. Flags that are given several times mean any of their values; differen
 must all match.
 
 It pulls the events, so none is missed: it survives restarts of the service and of the
-bus, and says so on stderr; also, within ten seconds, that they do not answer. If events are lost all the same, because the service no
-longer keeps them, it says how many on stderr ("lost 12 events: ..."), goes on with the
-oldest that is kept, and ends with status 4.
+bus, and says so on stderr; also, within ten seconds, that they do not answer. If events
+are lost all the same, because the service no longer keeps them, it says how many on
+stderr ("lost 12 events: ..."), goes on with the oldest that is kept, and ends with
+status 4.
 
 With --cursor-file it goes on where the last run stopped, or with --since where there is
 no such file yet, or an empty one. The file is written after the events were written to
@@ -42,7 +44,7 @@ type monitorFlags struct {
 	selection
 	since, until, cursorFile string
 	noFollow, json           bool
-	count                    int
+	count                    countFlag
 }
 
 func (a *app) monitor() *cobra.Command {
@@ -54,9 +56,6 @@ func (a *app) monitor() *cobra.Command {
 		Example:           monitorExample,
 		ValidArgsFunction: a.completeTargets,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if cmd.Flags().Changed("lines") && flags.count == 0 {
-				return fmt.Errorf("-n 0: expected 1 to %d events", hub.MaxHistory)
-			}
 			s, err := a.newStream(&flags, args, time.Now())
 			if err != nil {
 				return err
@@ -72,12 +71,18 @@ func (a *app) monitor() *cobra.Command {
 	f.StringVar(&flags.since, "since", "", "begin `THERE`: at a cursor, the oldest event kept (oldest), so long ago\n(90s, 10m, 2h, 1d), or at a time (15:04, 2006-01-02 15:04:05)")
 	f.StringVar(&flags.until, "until", "", "end `THERE`: as for --since; +10m is so long from now")
 	f.BoolVar(&flags.noFollow, "no-follow", false, "end with the newest event there is; without --since begin with the\noldest")
-	f.IntVarP(&flags.count, "lines", "n", 0, "end after `COUNT` events; with --no-follow show the newest COUNT")
+	f.VarP(&flags.count, "lines", "n", "end after `COUNT` events; with --no-follow show the newest COUNT")
 	f.StringVar(&flags.cursorFile, "cursor-file", "", "go on where `FILE` says that the last run stopped, and keep it up to date")
 	f.BoolVar(&flags.json, "json", false, "print one JSON object a line")
 	a.completeFlags(cmd)
 	return cmd
 }
+
+// typePattern is what the types of events match, see package hub: with another one
+// nothing would ever be shown.
+const typePattern = "[a-z][a-z0-9_]{0,63}"
+
+var typeForm = regexp.MustCompile("^" + typePattern + "$") //nolint:gochecknoglobals // it does not change
 
 // newStream checks the flags and makes a stream of them.
 func (a *app) newStream(flags *monitorFlags, args []string, now time.Time) (*stream, error) {
@@ -85,13 +90,15 @@ func (a *app) newStream(flags *monitorFlags, args []string, now time.Time) (*str
 	if flags.targets, err = parseTargets(args); err != nil {
 		return nil, err
 	}
-	s := &stream{app: a, selection: flags.selection, finite: flags.noFollow, count: flags.count}
+	s := &stream{app: a, selection: flags.selection, finite: flags.noFollow, count: int(flags.count)}
 	s.printer = newPrinter(a.out, flags.json, now)
 	if s.filter, err = flags.filter(); err != nil {
 		return nil, err
 	}
-	if flags.count < 0 || flags.count > hub.MaxHistory {
-		return nil, fmt.Errorf("-n %d: expected 1 to %d events", flags.count, hub.MaxHistory)
+	for _, typ := range flags.types {
+		if !typeForm.MatchString(typ) {
+			return nil, fmt.Errorf("--type %q: expected a type that matches %s, like %s", typ, typePattern, hub.TypeNetif)
+		}
 	}
 	if err := s.endAt(flags.until, now); err != nil {
 		return nil, err

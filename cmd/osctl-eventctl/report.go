@@ -49,10 +49,13 @@ func (a *app) report() *cobra.Command {
 			}
 			return a.call(cmd.Context(), func(ctx context.Context, client *dbusapi.Client) error {
 				seq, err := client.Report(ctx, args[0], options)
-				if err == nil {
-					_, err = fmt.Fprintln(a.out, seq)
+				if err != nil {
+					return err
 				}
-				return err
+				if _, err = fmt.Fprintln(a.out, seq); err != nil {
+					return fmt.Errorf("the event was reported, with number %d: %w", seq, err)
+				}
+				return nil
 			})
 		},
 	}

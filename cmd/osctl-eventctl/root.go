@@ -51,9 +51,10 @@ its pool, is named by the flags --pool and --id instead.`,
 	}
 	cmd.SetOut(a.out)
 	cmd.SetErr(a.err)
+	cmd.SetFlagErrorFunc(flagError)
 	cmd.PersistentFlags().StringVar(&a.bus, "bus", dbusapi.BusSystem,
 		"`BUS` on which osctl-eventd is: system, session, or an address")
 	a.completeFlags(cmd)
-	cmd.AddCommand(a.monitor(), a.list(), a.containers(), a.wait(), a.report(), a.status())
+	cmd.AddCommand(a.monitor(), a.list(), a.containers(), a.wait(), a.report(), a.status(), a.completion())
 	return cmd
 }

@@ -37,7 +37,7 @@ func (a *app) status() *cobra.Command {
 		Long:  statusLong,
 		Example: `  osctl-eventctl status
   osctl-eventctl status --json | jq .counters
-  osctl-eventctl status --metrics > /var/lib/prometheus/node-exporter/osctl-eventd.prom`,
+  osctl-eventctl status --metrics | sponge /var/lib/prometheus/node-exporter/osctl-eventd.prom`,
 		Args:              noArguments,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -63,7 +63,7 @@ func (a *app) status() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	cmd.Flags().BoolVar(&asMetrics, "metrics", false, "print the text format of Prometheus")
-	cmd.MarkFlagsMutuallyExclusive("json", "metrics")
+	either(cmd, "json", "metrics")
 	return cmd
 }
 

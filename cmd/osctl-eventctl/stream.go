@@ -155,9 +155,9 @@ func (s *stream) gone(ctx context.Context, u dbusapi.Update) error {
 	case u.Lost == 0:
 		s.app.say("lost events, how many is not known: %s; going on with the oldest that is kept", why)
 	case s.filter.Empty():
-		s.app.say("lost %d events: %s; going on with the oldest that is kept", u.Lost, why)
+		s.app.say("lost %s: %s; going on with the oldest that is kept", eventCount(u.Lost), why)
 	default:
-		s.app.say("lost at most %d events: %s; going on with the oldest that is kept", u.Lost, why)
+		s.app.say("lost at most %s: %s; going on with the oldest that is kept", eventCount(u.Lost), why)
 	}
 	s.cursor = u.Cursor
 	return s.setEnd(ctx)

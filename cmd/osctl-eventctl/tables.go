@@ -25,7 +25,7 @@ type listFlags struct{ json, watch bool }
 func (f *listFlags) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.json, "json", false, "print one JSON object a line")
 	cmd.Flags().BoolVarP(&f.watch, "watch", "w", false, "stay, and show what happens")
-	cmd.MarkFlagsMutuallyExclusive("json", "watch")
+	either(cmd, "json", "watch")
 }
 
 // tableOf says how rows are fetched, followed and shown.
@@ -38,7 +38,8 @@ type tableOf[Row any] struct {
 	json    func(*Row) any
 	wanted  func(*Row) bool
 
-	event   string                        // type of the events that change rows, "" for any
+	events  []string                      // types of those that change rows
+	others  bool                          // those of other containers, too
 	fold    func([]Row, *hub.Event) []Row // takes an event into the rows
 	refresh time.Duration                 // see [dbusapi.Watcher]
 }
@@ -112,11 +113,11 @@ func watchList[Row any](ctx context.Context, a *app, t *tableOf[Row], filter hub
 		return err
 	}
 	events := filter
-	if t.event != "" {
+	if t.others {
 		events = hub.Filter{}
-		if events, err = events.With("type", t.event); err != nil {
-			return err
-		}
+	}
+	if events, err = events.With("type", t.events...); err != nil {
+		return err
 	}
 	a.endless.Store(true)
 	view := live.New(live.Config{
@@ -159,7 +160,7 @@ type feed[Row any] struct {
 func (f *feed[Row]) take(w dbusapi.Watched[Row]) error {
 	switch {
 	case w.Down != nil:
-		f.view.Trouble(printable(f.app.whatIsDown(w.Down)) + "; waiting for it to come back")
+		f.view.Trouble(printable(f.app.whatIsDown(w.Down)))
 	case w.Up:
 		f.view.Trouble("")
 	case w.Listed:

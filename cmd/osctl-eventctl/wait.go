@@ -34,7 +34,7 @@ interrupted.`
 type waitFlags struct {
 	target
 	byFlags bool // the target is given by flags
-	timeout time.Duration
+	timeout durationFlag
 }
 
 func (a *app) wait() *cobra.Command {
@@ -52,20 +52,17 @@ func (a *app) wait() *cobra.Command {
 			f := cmd.Flags()
 			flags.byFlags = f.Changed("pool") || f.Changed("id") || f.Changed("name")
 			if flags.byFlags && (flags.pool == "" || flags.id == "" || f.Changed("name") && flags.name == "") {
-				return errors.New("--pool and --id name a container together, and --name is an interface of it")
+				return errors.New("--pool and --id name a container together, and none of them may be empty; --name is an interface of it")
 			}
 			t, states, err := flags.parse(args)
 			if err != nil {
 				return err
 			}
-			if flags.timeout < 0 {
-				return fmt.Errorf("--timeout %v: expected a duration like 30s or 5m", flags.timeout)
-			}
-			return a.await(cmd.Context(), t, states, flags.timeout)
+			return a.await(cmd.Context(), t, states, time.Duration(flags.timeout))
 		},
 	}
 	f := cmd.Flags()
-	f.DurationVar(&flags.timeout, "timeout", 0, "give up after `DURATION`, like 30s or 5m; 0 waits for ever")
+	f.Var(&flags.timeout, "timeout", "give up after `DURATION`, like 30s, 5m or 1d; 0 waits for ever")
 	f.StringVar(&flags.pool, "pool", "", "wait for a container of this `POOL`; needs --id, and takes the place of\nthe argument POOL:ID")
 	f.StringVar(&flags.id, "id", "", "wait for the container with this `ID`; needs --pool")
 	f.StringVar(&flags.name, "name", "", "wait for the interface with this `NAME` inside; needs --pool and --id")

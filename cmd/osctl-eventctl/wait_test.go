@@ -47,7 +47,7 @@ func TestWait(t *testing.T) {
 		{"--name eth0 tank:101 up", 1, "", "--pool and --id name a container together"},
 		{"101 running", 1, "", "expected a container as POOL:ID"},
 		{"", 1, "", "wait for what?"},
-		{"tank:101 running --timeout -1s", 1, "", "--timeout -1s: expected"},
+		{"tank:101 running --timeout 1d", 0, "running\n", ""},
 		{"tank:101 running --bus unix:path=/nonexistent", 1, "", "is the bus running"},
 	} {
 		r := ctl(t, bus.Env(), append([]string{"wait"}, strings.Fields(test.args)...)...)

@@ -2,8 +2,10 @@ package live
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/gdamore/tcell/v2"
+	"github.com/rivo/uniseg"
 )
 
 // Tone is how a cell is coloured.
@@ -35,11 +37,12 @@ func (v *View) draw(s tcell.Screen) {
 	rows := max(height-firstRow-below, 0)
 	v.scroll(rows)
 	visible := v.table.shown[v.top:min(v.top+rows, len(v.table.shown))]
-	w := widths(v.Columns, v.table.shown, width-2)
+	w := widths(v.Columns, v.table.sortBy, v.table.shown, width-2)
 	x := 2
 	for i, title := range v.Columns {
 		if i == v.table.sortBy {
-			title += map[bool]string{false: " ↑", true: " ↓"}[v.table.reversed]
+			title = strings.TrimRight(fit(title, max(min(w[i]-arrow, uniseg.StringWidth(title)), 0)), " ") +
+				map[bool]string{false: " ↑", true: " ↓"}[v.table.reversed]
 		}
 		v.canvas.put(x, 1, fit(title, w[i]), plain.Bold(true))
 		x += w[i] + gap

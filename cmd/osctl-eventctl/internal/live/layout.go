@@ -9,21 +9,36 @@ import (
 // gap is how many cells of the screen lie between two columns.
 const gap = 2
 
-// widths returns how wide each column is to be: as its widest cell, and where all
-// together are too wide, the widest ones give way.
-func widths(columns []string, rows []*entry, room int) []int {
-	w := make([]int, len(columns))
+// arrow is how many cells of the screen the mark of the column takes that the table is
+// sorted by.
+const arrow = 2
+
+// widths returns how wide each column is to be: as its widest cell, and with room for the
+// arrow. Where all together are too wide, the room for arrows goes first that are not
+// there, and then the widest ones give way.
+func widths(columns []string, sortBy int, rows []*entry, room int) []int {
+	need := make([]int, len(columns)) // with one arrow
 	for i, title := range columns {
-		w[i] = uniseg.StringWidth(title) + 2 // and the arrow of the sorted one
+		need[i] = uniseg.StringWidth(title)
+		if i == sortBy {
+			need[i] += arrow
+		}
 	}
 	for _, row := range rows {
 		for i, cell := range row.Cells {
-			w[i] = max(w[i], uniseg.StringWidth(cell))
+			need[i] = max(need[i], uniseg.StringWidth(cell))
 		}
 	}
-	total := gap * (len(w) - 1)
-	for _, n := range w {
-		total += n
+	w, total := make([]int, len(columns)), gap*(len(columns)-1)
+	for i, title := range columns {
+		w[i] = max(need[i], uniseg.StringWidth(title)+arrow)
+		total += w[i]
+	}
+	if total > room {
+		w, total = need, gap*(len(columns)-1)
+		for _, n := range w {
+			total += n
+		}
 	}
 	for total > room {
 		widest := 0

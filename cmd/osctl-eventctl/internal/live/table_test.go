@@ -1,6 +1,7 @@
 package live
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -111,10 +112,18 @@ func TestFit(t *testing.T) {
 	}
 	table := NewTable([]string{"A", "B"})
 	table.Set(rows("x", strings.Repeat("y", 50)), time.Time{})
-	if w := widths(table.columns, table.shown, 30); !slices.Equal(w, []int{3, 25}) {
+	if w := widths(table.columns, 0, table.shown, 30); !slices.Equal(w, []int{3, 25}) {
 		t.Errorf("widths %v", w)
 	}
-	if w := widths(table.columns, table.shown, 0); !slices.Equal(w, []int{1, 1}) {
+	for _, test := range []struct {
+		sortBy, room int
+		want         string
+	}{{0, 57, "[3 50]"}, {1, 56, "[3 50]"}, {1, 53, "[1 50]"}, {1, 52, "[1 49]"}} {
+		if w := fmt.Sprint(widths(table.columns, test.sortBy, table.shown, test.room)); w != test.want {
+			t.Errorf("widths in %d, sorted by %d, are %s, want %s", test.room, test.sortBy, w, test.want)
+		}
+	}
+	if w := widths(table.columns, 0, table.shown, 0); !slices.Equal(w, []int{1, 1}) {
 		t.Errorf("widths without room %v", w)
 	}
 }

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/osctl/eventd/hub"
+)
+
+// durationFlag is a flag's value that [parseDuration] reads.
+type durationFlag time.Duration
+
+func (d *durationFlag) Type() string { return "duration" }
+
+func (d *durationFlag) String() string {
+	if *d == 0 {
+		return ""
+	}
+	return time.Duration(*d).String()
+}
+
+// Set takes what is given.
+func (d *durationFlag) Set(text string) error {
+	parsed, err := parseDuration(text)
+	if err != nil {
+		return errors.New("expected a duration like 30s, 5m or 1d")
+	}
+	*d = durationFlag(parsed)
+	return nil
+}
+
+// countFlag is a flag's value that says how many events; 0 if it is not given.
+type countFlag int
+
+func (c *countFlag) Type() string { return "count" }
+
+func (c *countFlag) String() string {
+	if *c == 0 {
+		return ""
+	}
+	return strconv.Itoa(int(*c))
+}
+
+// Set takes what is given.
+func (c *countFlag) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > hub.MaxHistory {
+		return fmt.Errorf("expected 1 to %d events", hub.MaxHistory)
+	}
+	*c = countFlag(n)
+	return nil
+}
+
+// flagError says where to read about the flags of a command.
+func flagError(cmd *cobra.Command, err error) error {
+	return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
+}
+
+// either has a command refuse two flags together. Cobra would, too, in words of its own,
+// and knows from it which flag is of no more use while the other is completed.
+func either(cmd *cobra.Command, one, other string) {
+	cmd.MarkFlagsMutuallyExclusive(one, other)
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		if cmd.Flags().Changed(one) && cmd.Flags().Changed(other) {
+			return fmt.Errorf("--%s and --%s: expected one of them alone", one, other)
+		}
+		return nil
+	}
+}
+
+// oneOf checks the values of a flag against a closed list.
+func oneOf(flag string, values []string, known ...string) error {
+	for _, value := range values {
+		if !slices.Contains(known, value) {
+			return fmt.Errorf("--%s %q: expected %s", flag, value, strings.Join(known, ", "))
+		}
+	}
+	return nil
+}
+
+// eventCount says how many events.
+func eventCount[N int | uint64](n N) string {
+	if n == 1 {
+		return "1 event"
+	}
+	return fmt.Sprintf("%d events", n)
+}
