@@ -84,7 +84,7 @@ func TestLiveView(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.until(t, "a small terminal", has(9, `^↑↓ move`))
-			s.until(t, "which column it is sorted by", has(1, `^  CONTAINER  STATE ↓ +SINCE$`))
+			s.until(t, "which column it is sorted by", has(1, `^  CONTAIN…  STATE ↓ +SINCE$`))
 			d.Kill()
 			s.until(t, "the service is away", has(9, `^osctl-eventd went away`))
 			d = startDaemon(t, bus)
