@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/osctl/eventd/dbusapi"
@@ -90,6 +91,38 @@ func TestReportBatch(t *testing.T) {
 // TestReportBatchDoubt says what is not known when the service goes before it answers.
 func TestReportBatchDoubt(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	asked := silentService(t, bus, (*bustest.Client).Close)
+	r := ctlWith(t, bus.Env(), strings.NewReader(batchLines(2)), "report", "--batch", "-")
+	const want = "osctl-eventctl: osctl-eventd went away before it answered; try again; nothing was reported; whether lines 1 to 2 were is not known\n"
+	if err := <-asked; err != nil || r != (result{"", want, 1}) {
+		t.Errorf("%v: %+v, want %s", err, r, want)
+	}
+}
+
+// TestReportBatchInterrupted is interrupted while it waits for an answer.
+func TestReportBatchInterrupted(t *testing.T) {
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	asked := silentService(t, bus, func(*bustest.Client) error { return nil })
+	r := &running{cmd: exec.Command(program(), "report", "--batch", "-")}
+	r.cmd.Env, r.cmd.Stdin, r.cmd.Stdout, r.cmd.Stderr = bus.Env(), strings.NewReader(batchLines(2)), &r.stdout, &r.stderr
+	if err := r.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-asked; err != nil {
+		t.Error(err)
+	}
+	if err := r.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if code := r.wait(t); code != exitInterrupted {
+		t.Errorf("status %d, %s", code, &r.stderr)
+	}
+}
+
+// silentService owns the name of the service, and answers nothing. Once it was asked to
+// take a batch it does one thing, and what comes of that is what it returns.
+func silentService(t *testing.T, bus *bustest.Bus, do func(*bustest.Client) error) <-chan error {
+	t.Helper()
 	service := bus.ClientAs(t, 0)
 	if _, err := service.CallDriver(t.Context(), "RequestName", "su", new(bustest.Body).String(dbusapi.Name).Uint32(0)); err != nil {
 		t.Fatal(err)
@@ -99,16 +132,12 @@ func TestReportBatchDoubt(t *testing.T) {
 		for {
 			call, err := service.Receive(t.Context())
 			if err != nil || call.Member == "ReportBatch" {
-				asked <- errors.Join(err, service.Close())
+				asked <- errors.Join(err, do(service))
 				return
 			}
 		}
 	}()
-	r := ctlWith(t, bus.Env(), strings.NewReader(batchLines(2)), "report", "--batch", "-")
-	const want = "osctl-eventctl: osctl-eventd went away before it answered; try again; nothing was reported; whether lines 1 to 2 were is not known\n"
-	if err := <-asked; err != nil || r != (result{"", want, 1}) {
-		t.Errorf("%v: %+v, want %s", err, r, want)
-	}
+	return asked
 }
 
 // TestReportFull reports, and cannot print the numbers, which are more than a buffer holds.

@@ -30,7 +30,7 @@ func (a *app) list() *cobra.Command {
 		table = tableOf[hub.Interface]{
 			list: (*dbusapi.Client).Interfaces, title: "interfaces",
 			columns: []string{"CONTAINER", "NAME", "STATE", "VETH", "IFINDEX"}, state: 2,
-			events: []string{hub.TypeNetif}, others: true, refresh: linkRefresh, fold: foldLink,
+			events: []string{hub.TypeNetif}, refresh: linkRefresh, fold: foldLink,
 		}
 	)
 	cmd := &cobra.Command{

@@ -39,7 +39,6 @@ type tableOf[Row any] struct {
 	wanted  func(*Row) bool
 
 	events  []string                      // types of those that change rows
-	others  bool                          // those of other containers, too
 	fold    func([]Row, *hub.Event) []Row // takes an event into the rows
 	refresh time.Duration                 // see [dbusapi.Watcher]
 }
@@ -112,11 +111,8 @@ func watchList[Row any](ctx context.Context, a *app, t *tableOf[Row], filter hub
 	if err != nil {
 		return err
 	}
-	events := filter
-	if t.others {
-		events = hub.Filter{}
-	}
-	if events, err = events.With("type", t.events...); err != nil {
+	events, err := filter.With("type", t.events...)
+	if err != nil {
 		return err
 	}
 	a.endless.Store(true)
