@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/osctl/eventd/dbusapi"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -72,6 +74,43 @@ func TestCursorFile(t *testing.T) {
 	}
 	if info, err := os.Lstat(path("link")); err != nil || info.Mode()&os.ModeSymlink == 0 {
 		t.Error("the link is now", info.Mode(), err)
+	}
+}
+
+// TestCursorFileTail keeps the cursor of a tail back until its events were shown: a run
+// that is interrupted before shows them the next time.
+func TestCursorFileTail(t *testing.T) {
+	dir := t.TempDir()
+	out, err := os.Create(filepath.Join(dir, "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = out.Close() }()
+	file, err := openCursorFile(filepath.Join(dir, "cursor"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.file.Close() }()
+	s := &stream{app: &app{out: out, err: out}, file: file, finite: true, tail: true, count: 2, end: 4, printer: newPrinter(out, true, time.Now())}
+	take := func(from, to uint64) error {
+		var events []*hub.Event
+		for seq := from; seq <= to; seq++ {
+			events = append(events, &hub.Event{Type: "x", Seq: seq})
+		}
+		return s.take(t.Context(), dbusapi.Update{Events: events, Cursor: hub.FormatCursor("e", to)})
+	}
+	shown := func() string {
+		text, err := os.ReadFile(out.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return numbers(parseEvents(t, string(text)))
+	}
+	if err := take(1, 3); err != nil || file.kept != "" || shown() != "" {
+		t.Errorf("before the end: %v, cursor %q, shown %q", err, file.kept, shown())
+	}
+	if err := take(4, 6); !errors.Is(err, errDone) || file.kept != "e:4" || shown() != "3 4" {
+		t.Errorf("at the end: %v, cursor %q, shown %q", err, file.kept, shown())
 	}
 }
 

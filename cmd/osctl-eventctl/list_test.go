@@ -123,6 +123,11 @@ func TestContainers(t *testing.T) {
 	if all := s.stdout.String(); !strings.Contains(all, "\x1b[32mrunning\x1b[0m") || strings.Contains(all, "\x1b[2J") || strings.Contains(all, "\u009b") {
 		t.Errorf("on a terminal: %q", all)
 	}
+	s = onScreen(t, bus, 80, 24, "monitor", "--json", "--no-follow", "--pool", "evil")
+	s.wait(t)
+	if all := s.stdout.String(); !strings.Contains(all, `"id":"\u001b[2J","state":"\u009b31m"`) {
+		t.Errorf("as JSON on a terminal: %q", all)
+	}
 	for _, variable := range []string{"NO_COLOR=1", "TERM=dumb"} {
 		s := onScreenWith(t, bus, variable, 80, 24, "containers")
 		s.untilText(t, "tank:10")

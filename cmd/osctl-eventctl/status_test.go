@@ -54,6 +54,20 @@ func TestStatusDegraded(t *testing.T) {
 	}
 }
 
+// TestStatusExit ends with a status of its own where the service cannot keep its log.
+func TestStatusExit(t *testing.T) {
+	bus, _ := served(t, "--state-dir", "/dev/null/none")
+	for _, form := range []string{"", "--json", "--metrics"} {
+		want := map[string]string{
+			"": "Durable: +no: mkdir", "--json": `"healthy":false.*"durable":false,"log_problem":"mkdir`, "--metrics": "\nosctl_eventd_healthy 0\n",
+		}[form]
+		r := ctl(t, bus.Env(), strings.Fields("status "+form)...)
+		if r.code != exitDegraded || r.stderr != "" || !regexp.MustCompile(want).MatchString(r.stdout) {
+			t.Errorf("status %s: %+v, want %s", form, r, want)
+		}
+	}
+}
+
 // TestMetrics holds the metrics against the grammar of the text format: each family is
 // described once, before its samples, which follow each other.
 func TestMetrics(t *testing.T) {

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/osctl/eventd/hub"
+)
+
+// TestFoldLink takes events into a list of interfaces, each after the one before.
+func TestFoldLink(t *testing.T) {
+	link := func(action, source string, ifindex uint32, pairs ...string) *hub.Event {
+		options := hub.Options{opt("pool", "tank"), opt("id", "1"), opt("action", action)}
+		for i := 0; i < len(pairs); i += 2 {
+			options = append(options, opt(pairs[i], pairs[i+1]))
+		}
+		if ifindex > 0 {
+			options = append(options, hub.Option{Name: "ifindex", Value: hub.Uint32(ifindex)})
+		}
+		return event(t, hub.TypeNetif, source, options...)
+	}
+	row := func(ifindex uint32, name, veth string, state hub.LinkState) hub.Interface {
+		return hub.Interface{Ifindex: ifindex, Name: name, Veth: veth, Pool: "tank", ID: "1", State: state}
+	}
+	const watcher = hub.SourceNetlink
+	rows := []hub.Interface{row(3, "eth0", "v", hub.LinkUp)}
+	for _, step := range []struct {
+		what  string
+		event *hub.Event
+		want  []hub.Interface
+	}{
+		{"one goes down", link("down", watcher, 3, "name", "eth0", "veth", "v"), []hub.Interface{row(3, "eth0", "v", hub.LinkDown)}},
+		{"what others report", link("up", "uid:0", 3, "name", "eth0", "veth", "v"), []hub.Interface{row(3, "eth0", "v", hub.LinkDown)}},
+		{"without an ifindex", link("up", watcher, 0, "name", "eth0", "veth", "v"), []hub.Interface{row(3, "eth0", "v", hub.LinkDown)}},
+		{"an unknown one goes down", link("down", watcher, 4, "name", "eth1", "veth", "w"), []hub.Interface{row(3, "eth0", "v", hub.LinkDown)}},
+		{"a new one", link("up", watcher, 4, "name", "eth1", "veth", "w"), []hub.Interface{row(3, "eth0", "v", hub.LinkDown), row(4, "eth1", "w", hub.LinkUp)}},
+		{"it is renamed inside", link("rename", watcher, 4, "name", "eth1", "new_name", "lan1", "veth", "w"), []hub.Interface{row(3, "eth0", "v", hub.LinkDown), row(4, "lan1", "w", hub.LinkUp)}},
+		{"and on the host", link("rename", watcher, 4, "name", "lan1", "new_name", "lan1", "veth", "x", "old_veth", "w"), []hub.Interface{row(3, "eth0", "v", hub.LinkDown), row(4, "lan1", "x", hub.LinkUp)}},
+		{"up again", link("up", watcher, 3, "name", "eth0", "veth", "v"), []hub.Interface{row(3, "eth0", "v", hub.LinkUp), row(4, "lan1", "x", hub.LinkUp)}},
+	} {
+		if rows = foldLink(rows, step.event); !slices.Equal(rows, step.want) {
+			t.Fatalf("%s: %+v, want %+v", step.what, rows, step.want)
+		}
+	}
+}
