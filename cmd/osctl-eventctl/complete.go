@@ -110,6 +110,11 @@ func states() []string {
 	return []string{"staged", "starting", "running", "stopping", "stopped", "aborting", "freezing", "frozen", "thawed", "error"}
 }
 
+// linkStates are those of an interface.
+func linkStates() []string {
+	return []string{string(hub.LinkUp), string(hub.LinkNoCarrier), string(hub.LinkDown)}
+}
+
 // completeWait completes what to wait for, and then the states that it can be in.
 func (a *app) completeWait(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	link := cmd.Flags().Changed("name")
@@ -159,10 +164,14 @@ func (a *app) completeFlags(cmd *cobra.Command) {
 			return beginning(words, word), cobra.ShellCompDirectiveNoFileComp
 		}
 	}
+	inState := states()
+	if cmd.Flags().Lookup("veth") != nil {
+		inState = linkStates()
+	}
 	for flag, complete := range map[string]completer{
 		"type": fixed(types()...), "since": fixed(hub.CursorOldest), "until": fixed(),
-		"action": fixed("up", "down", "rename", "add", "remove", "run", "done", "failed"),
-		"state":  fixed(append([]string{"up", "no-carrier", "down"}, states()...)...),
+		"action": fixed(append([]string{"up", "down", "rename", "add", "remove", "run", "done", "failed"}, states()...)...),
+		"state":  fixed(inState...),
 		"pool": a.completeFrom(func(k *known, offered map[string]string) {
 			for _, c := range k.containers {
 				offered[c.Pool] = ""

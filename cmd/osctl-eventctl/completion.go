@@ -7,7 +7,8 @@ import (
 )
 
 const completionLong = `Print a script for a shell that completes commands, flags, and what the service knows:
-pools, ids, and names of interfaces. The packages install them.`
+pools, ids, and names of interfaces. The packages install them. That for bash needs
+bash-completion.`
 
 // completion takes the place of cobra's command of that name.
 func (a *app) completion() *cobra.Command {

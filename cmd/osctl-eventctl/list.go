@@ -48,7 +48,7 @@ func (a *app) list() *cobra.Command {
 			if err := want.parse(args, true); err != nil {
 				return err
 			}
-			if err := oneOf("state", want.states, string(hub.LinkUp), string(hub.LinkNoCarrier), string(hub.LinkDown)); err != nil {
+			if err := oneOf("state", want.states, linkStates()...); err != nil {
 				return err
 			}
 			table.row, table.json = linkRow, linkJSON
