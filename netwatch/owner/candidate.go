@@ -76,15 +76,18 @@ func (r *reader) processes(dir string) []candidate {
 			}
 			found = append(found, c)
 		}
-		if !more {
+		if !more && len(pids) <= most {
 			break
 		}
 	}
 	return found
 }
 
-// isIn reports whether a process is among the first of a cgroup.
+// isIn reports whether a process is among the first of a cgroup, now.
 func (r *reader) isIn(pid int, dir string) bool {
+	if r.procsListed {
+		r.closeProcs()
+	}
 	first, more := r.pids(dir, 1)
 	if more && !slices.Contains(first, pid) {
 		first, _ = r.pids(dir, maxPerDir)
@@ -172,9 +175,11 @@ func (r *reader) pids(dir string, least int) (found []int, more bool) {
 	return found, more
 }
 
-// readProcs reads that many bytes from the beginning of a cgroup.procs, and keeps the file until another is
-// read: mostly the next to be read is the same. It is nil if the cgroup is gone, or of
-// threads only.
+// readProcs reads that many bytes from the beginning of a cgroup.procs, and keeps the file
+// until another is read: mostly the next to be read is the same. It is nil if the cgroup is
+// gone, or of threads only. A hierarchy of v1 makes a list when the file is opened, and
+// reads from that later on (cgroup_pidlist_start in the kernel's
+// kernel/cgroup/cgroup-v1.c), so there only the first text after that tells what is now.
 func (r *reader) readProcs(dir string, size int) []byte {
 	if r.procsOf != dir {
 		r.closeProcs()
@@ -182,7 +187,9 @@ func (r *reader) readProcs(dir string, size int) []byte {
 		if err != nil {
 			return nil
 		}
-		r.procs, r.procsOf = fd, dir
+		var fs unix.Statfs_t
+		listed := unix.Fstatfs(fd, &fs) != nil || fs.Type == unix.CGROUP_SUPER_MAGIC
+		r.procs, r.procsOf, r.procsListed = fd, dir, listed
 	}
 	n, err := retry(func() (int, error) { return unix.Pread(r.procs, r.file[:size], 0) })
 	if err != nil {

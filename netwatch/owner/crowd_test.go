@@ -94,3 +94,23 @@ func TestCrowdCosts(t *testing.T) {
 		t.Errorf("a walk that was helped for an hour cost %v", spent)
 	}
 }
+
+// TestCrowdReplaced has a stopped container's cgroup be replaced by one of the same name
+// before the walk is at its end: the one that is gone takes no watch from that.
+func TestCrowdReplaced(t *testing.T) {
+	h := newHost(t)
+	const path = "/osctl/pool.tank/group.default/user.1/ct.1/user-owned"
+	h.cgroup(path)
+	f := h.finder()
+	wants(t, f, 1, "")
+	old := f.hierarchies[0].groups[0]
+	h.remove("/osctl/pool.tank/group.default/user.1")
+	h.cgroup(path)
+	wants(t, f, 2, "")
+	f.end(old, false) // as disperse does
+	if now := f.hierarchies[0].groups[0]; now == old || !old.gone || f.watches.nodes[now.node.watch].n != now.node || old.node.watch != 0 {
+		t.Errorf("watch %d of the old, %d of the new, which is told to %v", old.node.watch, now.node.watch, f.watches.nodes[now.node.watch].n)
+	}
+	h.init(100, path+"/lxc.payload.1", 3)
+	wants(t, f, 3, "tank:1")
+}

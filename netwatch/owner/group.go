@@ -43,6 +43,9 @@ func (f *Finder) begin(g *group) {
 
 // end is what comes after inquire, which says whether there is a process in the container.
 func (f *Finder) end(g *group, populated bool) {
+	if g.gone {
+		return // by now; a watch would be on what has its name today, and keep from it what is told
+	}
 	if !populated && g.rule.lasting && g.node.watch == 0 {
 		// The next run is to be heard of. That of a container that runs is not wanted.
 		f.watches.add(g.in, g.node)

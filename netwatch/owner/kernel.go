@@ -220,19 +220,10 @@ func (k *rtnetlink) byFile(path string) (int32, error) {
 // ask sends a request and reads the answer. The kernel has it ready when the
 // request is sent, so nothing waits.
 func (k *rtnetlink) ask(attribute uint16, value uint32) (int32, error) {
-	const size = unix.NLMSG_HDRLEN + 4 + 8 // header, struct rtgenmsg, one attribute
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.seq++
-	b := k.buf[:0]
-	b = binary.NativeEndian.AppendUint32(b, size)
-	b = binary.NativeEndian.AppendUint16(b, unix.RTM_GETNSID)
-	b = binary.NativeEndian.AppendUint16(b, unix.NLM_F_REQUEST)
-	b = binary.NativeEndian.AppendUint32(b, k.seq)
-	b = append(b, 0, 0, 0, 0, unix.AF_UNSPEC, 0, 0, 0)
-	b = binary.NativeEndian.AppendUint16(b, 8)
-	b = binary.NativeEndian.AppendUint16(b, attribute)
-	b = binary.NativeEndian.AppendUint32(b, value)
+	b := question(k.buf[:0], k.seq, attribute, value)
 	if _, err := retry(func() (int, error) { return unix.Write(k.fd, b) }); err != nil {
 		return none, fmt.Errorf("ask for an nsid: %w", err)
 	}
@@ -246,6 +237,19 @@ func (k *rtnetlink) ask(attribute uint16, value uint32) (int32, error) {
 			return nsid, err
 		}
 	}
+}
+
+// question appends a RTM_GETNSID.
+func question(b []byte, seq uint32, attribute uint16, value uint32) []byte {
+	const size = unix.NLMSG_HDRLEN + 4 + 8 // header, struct rtgenmsg, one attribute
+	b = binary.NativeEndian.AppendUint32(b, size)
+	b = binary.NativeEndian.AppendUint16(b, unix.RTM_GETNSID)
+	b = binary.NativeEndian.AppendUint16(b, unix.NLM_F_REQUEST)
+	b = binary.NativeEndian.AppendUint32(b, seq)
+	b = append(b, 0, 0, 0, 0, unix.AF_UNSPEC, 0, 0, 0)
+	b = binary.NativeEndian.AppendUint16(b, 8)
+	b = binary.NativeEndian.AppendUint16(b, attribute)
+	return binary.NativeEndian.AppendUint32(b, value)
 }
 
 // decodeNSID reads one message: an RTM_NEWNSID or an error, and its sequence number.

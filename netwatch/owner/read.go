@@ -14,11 +14,12 @@ type reader struct {
 	kernel kernel
 	fault  func(error) // is told of errors that nobody else hears of
 
-	pidBuf  []int
-	procs   int    // cgroup.procs of
-	procsOf string // this cgroup; "" if it is not open
-	dents   [32 << 10]byte
-	file    [4 << 10]byte
+	pidBuf      []int
+	procs       int    // cgroup.procs of
+	procsOf     string // this cgroup; "" if it is not open
+	procsListed bool   // to read it again tells what was when it was opened
+	dents       [32 << 10]byte
+	file        [4 << 10]byte
 }
 
 // release closes what was kept for the next question about the same container.
