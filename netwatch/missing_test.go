@@ -1,7 +1,6 @@
 package netwatch
 
 import (
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +11,17 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
+// dropCapabilities takes capabilities, those up to 31, from the calling thread.
+func dropCapabilities(which uint32) error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return err
+	}
+	data[0].Effective &^= which
+	return unix.Capset(&header, &data[0])
+}
+
 // TestWithoutBroadcast wants the watcher to do without CAP_NET_BROADCAST what it can,
 // and to say so.
 func TestWithoutBroadcast(t *testing.T) {
@@ -21,14 +31,7 @@ func TestWithoutBroadcast(t *testing.T) {
 	h.host, h.owners.host = deaf, deaf
 	h.bare = openBare(t, deaf)
 	var err error
-	deaf.Do(func() {
-		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-		var data [2]unix.CapUserData
-		err = errors.Join(unix.Capget(&header, &data[0]), func() error {
-			data[0].Effective &^= 1 << unix.CAP_NET_BROADCAST
-			return unix.Capset(&header, &data[0])
-		}())
-	})
+	deaf.Do(func() { err = dropCapabilities(1 << unix.CAP_NET_BROADCAST) })
 	must(t, err)
 	h.w = newWatcherIn(t, deaf, &Config{Hub: h.hub, Owners: h.owners})
 	run(t, h.w)

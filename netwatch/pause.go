@@ -8,14 +8,14 @@ import (
 const (
 	// burstOf is how many namespaces more than there were a moment ago are a burst.
 	burstOf = 8
-	// burstIn is how long the moment is, at least; at most it is twice that.
+	// burstIn is how long the moment is, at least; it is less than three times that.
 	burstIn = time.Second
 	// gatherFor is how long a pause lasts for each of them, within bounds. It is short
 	// beside what the start of a container takes: of many that start together each
 	// takes the longer, as they share the machine.
 	gatherFor   = 100 * time.Microsecond
 	gatherLeast = 5 * time.Millisecond
-	gatherMost  = 30 * time.Millisecond
+	gatherMost  = 30 * time.Millisecond // with the default receive buffer
 )
 
 // pauses let messages gather while more and more containers start. Each of their
@@ -24,13 +24,22 @@ const (
 // come and go at the same pace are no burst: of those that live for milliseconds it has
 // to be asked at once whose they are.
 type pauses struct {
-	before int       // fewest namespaces in the burstIn before since
-	least  int       // fewest namespaces from then on
-	since  time.Time // zero at first
+	most   time.Duration // the longest
+	before int           // fewest namespaces in the burstIn before since
+	least  int           // fewest namespaces from then on
+	since  time.Time     // zero at first
+}
+
+// newPauses returns pauses that are the shorter the smaller a receive buffer is, in
+// bytes: it fills meanwhile, and what has no room in it is lost.
+func newPauses(receiveBuffer int) pauses {
+	most := gatherMost * time.Duration(receiveBuffer) / DefaultReceiveBuffer
+	return pauses{most: min(max(most, gatherLeast), gatherMost)}
 }
 
 // take takes a pause after a turn, if there is a burst: with that many namespaces known.
-func (p *pauses) take(ctx context.Context, now time.Time, namespaces int) {
+// It ends at an instant at the latest, when an event may wait no longer; the zero time is never.
+func (p *pauses) take(ctx context.Context, now time.Time, namespaces int, until time.Time) {
 	if age := now.Sub(p.since); age >= burstIn {
 		p.before, p.least, p.since = p.least, namespaces, now
 		if age >= 2*burstIn {
@@ -42,7 +51,11 @@ func (p *pauses) take(ctx context.Context, now time.Time, namespaces int) {
 	if more < burstOf {
 		return
 	}
-	timer := time.NewTimer(min(max(time.Duration(more)*gatherFor, gatherLeast), gatherMost))
+	pause := min(max(time.Duration(more)*gatherFor, gatherLeast), p.most)
+	if !until.IsZero() {
+		pause = min(pause, until.Sub(now))
+	}
+	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -1,6 +1,7 @@
 package netwatch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,6 +56,7 @@ type Watcher struct {
 	asks      *queue[[]byte]   // at most as many as the window
 	questions *queue[question] // bounded by forgetAll, see takeQuestions
 	pauses    pauses
+	expires   time.Time // when an event was held back for long enough; the zero time is never
 	alarm     time.Time // when to wake up; the zero time is never
 	armed     time.Time // when the deadline is
 	firstDump bool      // a dump was finished
@@ -89,6 +91,7 @@ func New(config Config) (*Watcher, error) {
 		return nil, errors.Join(fmt.Errorf("netwatch: %w", err), s.close())
 	}
 	w.place += "/" + cookie
+	w.pauses = newPauses(cmp.Or(s.cramped, size))
 	if s.cramped != 0 {
 		w.missing.buffer = fmt.Sprintf(missingBuffer, s.cramped>>10, size>>10)
 	}
@@ -109,8 +112,8 @@ func newWatcher(config *Config, k kernel, hears bool) (*Watcher, error) {
 	w := &Watcher{
 		hub: config.Hub, log: config.Logger, kernel: k, owners: config.Owners, reports: reports, now: time.Now,
 		place: config.Boot, self: NSIDLocal, window: maxAsked, asks: newQueue[[]byte](), questions: newQueue[question](),
-		resync: resync{wanted: becauseStart, backoff: backoff}, buffer: make([]byte, datagramSize),
-		ready: make(chan struct{}), stopped: make(chan struct{}),
+		resync: resync{wanted: becauseStart, backoff: backoff}, pauses: newPauses(DefaultReceiveBuffer),
+		buffer: make([]byte, datagramSize), ready: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	w.table = newTable(func() time.Time { return w.now() }, config.Owners != nil, hears)
 	w.missing.deaf = !hears
@@ -186,13 +189,20 @@ func (w *Watcher) loop(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if empty && w.window == maxAsked && w.resync.synced() {
-			w.pauses.take(ctx, w.now(), len(w.table.spaces))
+		if empty {
+			w.gather(ctx)
 		}
 		wait = empty
 	}
 	w.table.releaseAll()
 	return w.commit()
+}
+
+// gather lets messages come together in a burst, unless some were lost just now.
+func (w *Watcher) gather(ctx context.Context) {
+	if w.window == maxAsked && w.resync.synced() {
+		w.pauses.take(ctx, w.now(), len(w.table.spaces), w.expires)
+	}
 }
 
 // turn reads datagrams and commits what comes of them. It reports whether the
@@ -246,9 +256,11 @@ func (w *Watcher) pause() error {
 
 // publish commits what was read and tells those who wait for it.
 func (w *Watcher) publish(empty bool) error {
+	w.expires = time.Time{}
 	if w.table.waits() { // a look at the clock costs
 		now := w.now()
-		w.wakeAt(w.table.expire(now))
+		w.expires = w.table.expire(now)
+		w.wakeAt(w.expires)
 		w.wakeAt(w.table.retry(now))
 	}
 	w.handOut()
