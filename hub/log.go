@@ -35,7 +35,7 @@ type Log interface {
 	// reports false if there is nothing left to give up.
 	MakeRoom() bool
 	// Sync brings to the disk what was appended before. An error means that nothing
-	// stored so far can be relied on.
+	// stored so far can be relied on, until all is written anew.
 	Sync() error
 	// Close syncs and closes. If clean, all that was announced is in the log, and the
 	// next Load need not fear for it even if the machine was restarted in between.
@@ -59,4 +59,7 @@ type Stored struct {
 	// Problem says why nothing can be appended, nil if all is well. Then Epoch is a
 	// new one that is noted nowhere.
 	Problem error
+	// Unsynced says why all that is stored is to be written anew, nil if it is not: it is
+	// whole, but a loss of power might cost it, as a process before could not sync it.
+	Unsynced error
 }

@@ -20,6 +20,10 @@ func (h *Hub) load() {
 		s.anew, s.unnoted = true, true
 		return
 	}
+	if stored.Unsynced != nil {
+		s.anew = true
+		s.fail(h.first, stored.Unsynced)
+	}
 	if r.whole() {
 		return
 	}

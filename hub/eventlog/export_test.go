@@ -1,6 +1,10 @@
 package eventlog
 
-import "os"
+import (
+	"os"
+	"path/filepath"
+	"strings"
+)
 
 // Kill closes what the process has open and writes nothing, as the end of the process
 // does.
@@ -43,4 +47,30 @@ func (l *Log) BreakSegment() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	_ = l.file.Close()
+}
+
+// FreezeSegment has the file of the current segment take nothing more; it can be synced.
+func (l *Log) FreezeSegment() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_ = l.file.Close()
+	l.file, _ = os.Open(l.segments[len(l.segments)-1].path(l.config.Dir, segmentSuffix))
+}
+
+// OnSync has a function be asked before each sync of a file ("head", or a segment's name
+// without its suffix) or of the directory ("."). An error of it is that of the sync.
+func (l *Log) OnSync(before func(f *os.File, name string) error) {
+	l.syncFile = func(f *os.File) error {
+		name, _, _ := strings.Cut(filepath.Base(f.Name()), ".")
+		if err := before(f, name); err != nil {
+			return err
+		}
+		return datasync(f)
+	}
+	l.syncDir = func(path string) error {
+		if err := before(nil, "."); err != nil {
+			return err
+		}
+		return syncDir(path)
+	}
 }

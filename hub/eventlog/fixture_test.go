@@ -55,11 +55,20 @@ func config(dir string) eventlog.Config {
 // open opens a hub on a log.
 func open(tb testing.TB, c eventlog.Config) *opened {
 	tb.Helper()
+	return openSyncing(tb, c, nil)
+}
+
+// openSyncing opens a hub on a log that asks before it syncs, see [eventlog.Log.OnSync].
+func openSyncing(tb testing.TB, c eventlog.Config, before func(*os.File, string) error) *opened {
+	tb.Helper()
 	o := &opened{said: &said{}, stop: func() {}}
 	c.Logger = slog.New(slog.NewTextHandler(o.said, nil))
 	var err error
 	if o.log, err = eventlog.Open(tb.Context(), c); err != nil {
 		tb.Fatal(err)
+	}
+	if before != nil {
+		o.log.OnSync(before)
 	}
 	if o.Hub, err = hub.New(hub.Config{Log: o.log, Logger: c.Logger, History: c.MaxEvents}); err != nil {
 		tb.Fatal(err)

@@ -28,6 +28,8 @@ type head struct {
 	newest uint64   // index of the newest one
 	size   int64    // of that, in bytes; it may be larger by now
 	clean  bool     // nothing came after that, and all of it is on the disk
+	lost   bool     // a sync failed, and all was not written anew since
+	synced uint64   // index of the newest segment that was synced; all before it are whole on the disk
 }
 
 var errHead = errors.New("the head is damaged")
@@ -52,6 +54,10 @@ func (h *head) encode(b []byte) {
 	if h.clean {
 		b[88] = 1
 	}
+	if h.lost {
+		b[89] = 1
+	}
+	binary.LittleEndian.PutUint64(b[96:], h.synced)
 	binary.LittleEndian.PutUint32(b[headSize-4:], crc32.Checksum(b[:headSize-4], castagnoli))
 }
 
@@ -70,6 +76,8 @@ func decodeHead(b []byte) (h head, err error) {
 	h.newest = binary.LittleEndian.Uint64(b[72:])
 	h.size = int64(binary.LittleEndian.Uint64(b[80:])) //nolint:gosec // compared only
 	h.clean = b[88] == 1
+	h.lost = b[89] == 1
+	h.synced = binary.LittleEndian.Uint64(b[96:])
 	return h, nil
 }
 

@@ -51,25 +51,37 @@ func (l *Log) MakeRoom() bool {
 			_ = l.file.Close() // nothing in it counts any more
 			l.file = nil
 		}
-		_ = l.writeHead() // else Load finds a part to be gone, and tells
 	}
-	return l.removeNow()
+	return l.removeNow(func(*segment) bool { return true })
 }
 
-// removeNow removes what is to be removed without waiting for the next Sync. It reports
-// whether anything was.
-func (l *Log) removeNow() bool {
+// removeNow removes those of what is to be removed for which that need not wait for the next
+// Sync. It reports whether anything was.
+func (l *Log) removeNow(now func(*segment) bool) bool {
+	l.closeDoomed()
+	before := len(l.doomed)
+	var doomed, later []*segment
+	for _, s := range l.doomed {
+		if now(s) {
+			doomed = append(doomed, s)
+		} else {
+			later = append(later, s)
+		}
+	}
+	l.doomed = append(l.remove(doomed), later...)
+	return len(l.doomed) < before
+}
+
+// closeDoomed closes what is to be removed: a disk that cannot take it is no matter.
+func (l *Log) closeDoomed() {
 	l.former = slices.DeleteFunc(l.former, func(s *segment) bool {
 		if !slices.Contains(l.doomed, s) {
 			return false
 		}
-		_ = s.file.Close() // nothing in it counts any more
+		_ = s.file.Close()
 		s.file = nil
 		return true
 	})
-	before := len(l.doomed)
-	l.doomed = l.remove(l.doomed)
-	return len(l.doomed) < before
 }
 
 // remove removes the files of dropped segments and returns those that are still there.

@@ -2,17 +2,12 @@ package eventlog
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"syscall"
 
 	"github.com/osctl/eventd/hub"
 )
-
-// maxSegment is how large a segment may be to be read, in bytes.
-const maxSegment = 1 << 30
 
 // Load implements [hub.Log].
 func (l *Log) Load(replay func(hub.Record) error) hub.Stored {
@@ -23,6 +18,7 @@ func (l *Log) Load(replay func(hub.Record) error) hub.Stored {
 	l.unread = true
 	if l.head != nil {
 		r.old, r.found, r.headErr = readHead(l.head)
+		r.down = r.found && r.headErr == nil && r.old.boot != bootHash(l.config.Boot) && !r.old.clean
 		err := r.segments()
 		l.unread = err != nil
 		problem = errors.Join(problem, err)
@@ -34,162 +30,21 @@ func (l *Log) Load(replay func(hub.Record) error) hub.Stored {
 			l.log.Warn("cursors of before are no longer valid: a new epoch begins", slog.String("because", why), slog.Uint64("last_event", r.last()))
 		}
 	}
-	l.state = head{epoch: stored.Epoch, boot: bootHash(l.config.Boot), last: r.last()}
+	boot := bootHash(l.config.Boot)
+	l.state = head{
+		epoch: stored.Epoch, boot: boot, last: r.last(), synced: r.old.synced,
+		lost: r.old.lost && r.old.boot == boot, // after a boot, what was read is on the disk
+	}
 	if stored.Problem == nil {
 		stored.Problem = l.start(r.headErr)
 	}
 	if stored.Problem != nil && stored.Epoch == r.old.epoch {
 		stored.Epoch = hub.NewEpoch() // what is announced from now on is nowhere noted
 	}
+	if l.state.lost {
+		stored.Unsynced = errUnsynced
+	}
 	return stored
-}
-
-// reading is the replay of all segments.
-type reading struct {
-	log     *Log
-	replay  func(hub.Record) error
-	old     head
-	found   bool   // the head was there
-	headErr error  // it cannot be read
-	next    uint64 // number after the last event; 0 if there was no record yet
-	gap     bool   // something that was stored is gone
-}
-
-// last returns the number of the last event that was read.
-func (r *reading) last() uint64 { return max(r.next, 1) - 1 }
-
-// doubt says why something may be missing that was announced, "" if nothing is.
-func (r *reading) doubt() string {
-	newest := &segment{}
-	if n := len(r.log.segments); n > 0 {
-		newest = r.log.segments[n-1]
-	}
-	switch {
-	case !r.found && r.next == 0:
-		return "there is no log yet"
-	case !r.found:
-		return "the head is missing"
-	case r.headErr != nil:
-		return r.headErr.Error()
-	case r.gap:
-		return "a part of the log is gone"
-	case r.last() < r.old.last:
-		return fmt.Sprintf("event %d was announced and is not in the log", r.old.last)
-	case newest.index < r.old.newest || newest.index == r.old.newest && newest.size < r.old.size:
-		return "the end of the log is gone"
-	case newest.epoch != r.old.epoch:
-		return "the head is of another epoch than the log"
-	case r.old.boot != bootHash(r.log.config.Boot) && !r.old.clean:
-		return "the machine was restarted while the service ran"
-	}
-	return ""
-}
-
-// segments replays all segments.
-func (r *reading) segments() error {
-	l := r.log
-	all, err := listSegments(l.config.Dir)
-	if err != nil {
-		return err
-	}
-	for i, s := range all {
-		l.index = s.index
-		if r.headErr == nil && s.index < r.old.oldest {
-			l.doomed = append(l.doomed, s) // no longer counts, and was not removed yet
-			continue
-		}
-		content, err := readSegment(s.path(l.config.Dir, segmentSuffix))
-		if err != nil && !errors.Is(err, errFormat) {
-			return err
-		}
-		if err := r.scan(s, content, i == len(all)-1); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// scan replays one segment. What is damaged in the last one is cut off by start; if it
-// is in another one, what is newer counts.
-func (r *reading) scan(s *segment, content []byte, newest bool) error {
-	l := r.log
-	var failed error // of what is no fault of the segment
-	err := s.scan(content, func(record hub.Record) error {
-		if failed = r.follow(&record); failed != nil {
-			return failed
-		}
-		if err := r.replay(record); err != nil {
-			return fmt.Errorf("%w: %w", errRefused, err)
-		}
-		r.next = record.First + uint64(record.Count)
-		return nil
-	})
-	if failed != nil {
-		return failed
-	}
-	where := slog.String("file", s.path(l.config.Dir, segmentSuffix))
-	if errors.Is(err, errFormat) || err != nil && s.size == segmentHeader {
-		r.gap = true
-		l.log.Warn("a segment of the log cannot be read", where, slog.Any("error", err))
-		return l.setAside(s)
-	}
-	if s.size == segmentHeader {
-		s.first, s.next = r.last()+1, r.last()+1
-	}
-	l.segments = append(l.segments, s)
-	if err == nil {
-		return nil
-	}
-	l.log.Warn("the log is damaged: what follows is cut off", where, slog.Any("error", err), slog.Int64("bytes_cut", int64(len(content))-s.size))
-	if newest && !errors.Is(err, errTorn) {
-		l.copyAside(s, content)
-	}
-	return nil
-}
-
-// follow looks at how a record follows those before. At the begin of a segment it may not:
-// where a part is missing in between, what is before is of no use, and where it begins
-// anew, it takes the place of what is before.
-func (r *reading) follow(record *hub.Record) error {
-	l := r.log
-	switch {
-	case r.next == 0 || record.First == r.next:
-		return nil
-	case record.First < r.next:
-		l.doomed = append(l.doomed, l.segments...)
-	default:
-		r.gap = true
-		if err := l.setAside(l.segments...); err != nil {
-			return err
-		}
-	}
-	l.segments = nil
-	return nil
-}
-
-// readSegment reads a whole segment. The error is errFormat if it can be none.
-func readSegment(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) //nolint:gosec // in the configured directory
-	if errors.Is(err, syscall.ELOOP) {
-		return nil, errFormat
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxSegment {
-		return nil, errFormat
-	}
-	content := make([]byte, info.Size())
-	n, err := io.ReadFull(f, content)
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return content[:n], err
 }
 
 // start makes the log ready for what is appended after what was read. The head says
@@ -212,7 +67,7 @@ func (l *Log) start(headErr error) error {
 	if err := l.writeHead(); err != nil {
 		return err
 	}
-	return datasync(l.head)
+	return l.syncFile(l.head)
 }
 
 // first makes the first segment of all.
@@ -224,7 +79,9 @@ func (l *Log) first() error {
 	return l.finish()
 }
 
-// reopen opens the last segment, cuts off what is not whole, and notes the epoch in it.
+// reopen opens the last segment, cuts off what is not whole, and notes the epoch in it. The
+// process before may have synced neither that one, nor those since the newest one of which
+// the head says so.
 func (l *Log) reopen() error {
 	s := l.segments[len(l.segments)-1]
 	file, err := os.OpenFile(s.path(l.config.Dir, segmentSuffix), os.O_RDWR|syscall.O_NOFOLLOW, 0)
@@ -238,6 +95,16 @@ func (l *Log) reopen() error {
 	if err != nil {
 		return errors.Join(err, file.Close())
 	}
-	l.file, l.dirty = file, true
+	l.file, l.dirty, l.dirDirty = file, true, true
+	for _, s := range l.segments[:len(l.segments)-1] {
+		if s.index < l.state.synced {
+			s.synced = true
+			continue
+		}
+		if s.file, err = os.OpenFile(s.path(l.config.Dir, segmentSuffix), os.O_RDONLY|syscall.O_NOFOLLOW, 0); err != nil {
+			return err
+		}
+		l.former = append(l.former, s)
+	}
 	return nil
 }

@@ -26,8 +26,6 @@ const (
 	minSegmentEvents = 256
 	// patience is how long Open waits for another process.
 	patience = 3 * time.Second
-	// maxDoomed is how many segments wait to be removed by the next Sync.
-	maxDoomed = 8
 )
 
 // Config configures a [Log].
@@ -64,18 +62,23 @@ type Log struct {
 	replaces    bool       // the pending one takes the place of all others
 	index       uint64     // of the segment that was begun last
 	former      []*segment // that are not synced, with their files
-	doomed      []*segment // to be removed
+	doomed      []*segment // to be removed once what takes their place is synced
 	dirty       bool       // the current segment has what was not synced
 	dirDirty    bool       // the directory has
 	limit       int64      // in bytes
 	buffer      []byte
 	headBuffer  [headSize]byte
+
+	// What brings files and names to the disk; tests have it fail.
+	syncFile func(*os.File) error
+	syncDir  func(path string) error
 }
 
 var (
 	errNoSegment = errors.New("no segment could be opened")
 	errVanished  = errors.New("the files of the log were removed or replaced")
 	errRecord    = errors.New("record of a size that cannot be")
+	errUnsynced  = errors.New("a part of the log may be missing on the disk: it is to be written anew")
 )
 
 // Open opens the log in a directory. It waits for a few seconds for another process
@@ -96,7 +99,7 @@ func Open(ctx context.Context, config Config) (*Log, error) {
 		return nil, fmt.Errorf("log of %d bytes, %d events in %q: expected a directory and %d to %d bytes",
 			config.MaxBytes, config.MaxEvents, config.Dir, MinMaxBytes, int64(MaxMaxBytes))
 	}
-	l := &Log{config: config, log: config.Logger, limit: config.MaxBytes}
+	l := &Log{config: config, log: config.Logger, limit: config.MaxBytes, syncFile: datasync, syncDir: syncDir}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	again := time.NewTicker(patience / 50)
@@ -152,7 +155,7 @@ func (l *Log) Append(r hub.Record) error {
 	}
 	if err != nil {
 		*s, l.state = before, state
-		_ = file.Truncate(s.size) // else Load finds it not to belong there, or it is written over
+		_ = file.Truncate(s.size) // else the next segment says that it ends here
 	}
 	return err
 }
@@ -205,6 +208,9 @@ func (l *Log) Begin(epoch string, keep bool) error {
 func (l *Log) begin(epoch string) error {
 	l.index++
 	s := &segment{index: l.index, epoch: epoch, size: segmentHeader, begin: segmentHeader}
+	if n := len(l.segments); n > 0 && !l.replaces {
+		s.after, s.afterSize = l.segments[n-1].index, l.segments[n-1].size
+	}
 	path := s.path(l.config.Dir, pendingSuffix)
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600) //nolint:gosec // in the configured directory
 	if err != nil {
@@ -242,7 +248,11 @@ func (l *Log) finish() error {
 	if s == nil {
 		return errNoSegment
 	}
-	err := os.Rename(s.path(l.config.Dir, pendingSuffix), s.path(l.config.Dir, segmentSuffix))
+	s.begin = s.size
+	_, err := l.pendingFile.WriteAt(s.header(), 0)
+	if err == nil {
+		err = os.Rename(s.path(l.config.Dir, pendingSuffix), s.path(l.config.Dir, segmentSuffix))
+	}
 	if err != nil {
 		l.abandon()
 		return err
@@ -255,16 +265,15 @@ func (l *Log) finish() error {
 	if l.replaces {
 		l.doomed = append(l.doomed, l.segments...)
 		l.segments = nil
+		l.state.lost = false
 	}
 	l.file, l.segments = l.pendingFile, append(l.segments, s)
 	l.pending, l.pendingFile, l.replaces = nil, nil, false
 	l.dirty, l.dirDirty = true, true
-	s.begin = s.size
-	l.state.epoch, l.state.last = s.epoch, max(l.state.last, s.next-1)
+	l.state.epoch = s.epoch
 	l.prune()
 	_ = l.writeHead()
-	if len(l.doomed) > maxDoomed || len(l.doomed) > 0 && l.free() < l.limit {
-		l.removeNow()
-	}
+	low := len(l.doomed) > 0 && l.free() < l.limit
+	l.removeNow(func(s *segment) bool { return low || !s.synced }) // of which a loss of power leaves nothing to rely on
 	return nil
 }

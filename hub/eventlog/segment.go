@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,7 +20,7 @@ const (
 	segmentSuffix = ".seg"
 	pendingSuffix = ".tmp"
 	segmentMagic  = "osctlev1"
-	segmentHeader = 64 // magic, index, epoch, 12 bytes of nothing, checksum
+	segmentHeader = 64 // magic, index, epoch, 3 sizes (see header), checksum
 	recordHeader  = 20 // length of the data, checksum, first, count
 	// maxRecord is far above what the hub appends at once, in bytes.
 	maxRecord = 64 << 20
@@ -40,22 +41,34 @@ type segment struct {
 	index uint64
 	epoch string
 	size  int64    // of what is whole, in bytes
-	begin int64    // where what counts for its size begins: after its snapshot
+	begin int64    // where its first part ends, which it had when it was finished: with a snapshot
 	first uint64   // number of its first event, or the next one
 	next  uint64   // number after its last event
 	file  *os.File // if it is open beside being the last one
+	// synced says that a part of it is on the disk.
+	synced bool
+	// after is the index of the segment that it followed when it was begun, and afterSize
+	// where that one ended then; 0 if it takes the place of all others.
+	after     uint64
+	afterSize int64
 }
 
 func (s *segment) path(dir, suffix string) string {
 	return filepath.Join(dir, fmt.Sprintf("%016x", s.index)+suffix)
 }
 
-// header returns the header of a segment.
+// header returns the header of a segment. What it says of the former one is left out
+// where it does not fit, which is far above what there ever is.
 func (s *segment) header() []byte {
 	b := make([]byte, segmentHeader)
 	copy(b, segmentMagic)
 	binary.LittleEndian.PutUint64(b[8:], s.index)
 	copy(b[16:48], s.epoch)
+	if back := s.index - s.after; s.after != 0 && back <= math.MaxUint32 && s.afterSize <= math.MaxUint32 {
+		binary.LittleEndian.PutUint32(b[48:], uint32(back))        //nolint:gosec // checked
+		binary.LittleEndian.PutUint32(b[52:], uint32(s.afterSize)) //nolint:gosec // checked
+	}
+	binary.LittleEndian.PutUint32(b[56:], uint32(min(s.begin, maxSegment))) //nolint:gosec // at most that
 	binary.LittleEndian.PutUint32(b[60:], crc32.Checksum(b[:60], castagnoli))
 	return b
 }
@@ -67,7 +80,10 @@ func (s *segment) readHeader(b []byte) error {
 		return errFormat
 	}
 	s.epoch = string(b[16:48])
-	s.size, s.begin = segmentHeader, segmentHeader
+	if back := uint64(binary.LittleEndian.Uint32(b[48:])); back != 0 && back < s.index {
+		s.after, s.afterSize = s.index-back, max(segmentHeader, int64(binary.LittleEndian.Uint32(b[52:])))
+	}
+	s.size, s.begin = segmentHeader, max(segmentHeader, int64(binary.LittleEndian.Uint32(b[56:])))
 	return nil
 }
 
@@ -113,9 +129,6 @@ func (s *segment) scan(content []byte, replay func(hub.Record) error) error {
 		}
 		if err != nil {
 			return fmt.Errorf("at byte %d: %w", s.size, err)
-		}
-		if s.begin == s.size && record.Count == 0 {
-			s.begin += size // of the snapshot, about
 		}
 		s.take(&record, size)
 	}

@@ -4,55 +4,87 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 )
 
-// Sync implements [hub.Log].
+// unsynced is what is not on the disk, taken over to be brought there without the lock.
+type unsynced struct {
+	// files are for the taker to close: of the current segment it is another descriptor, as
+	// that one may be closed meanwhile.
+	files    []*os.File
+	segments []*segment // whose files these are, and which are on the disk then
+	newest   uint64     // index of the current segment
+	doomed   []*segment // may be removed then
+	dirDirty bool       // the directory was changed
+	there    bool       // the files are where the next Load looks for them
+}
+
+// Sync implements [hub.Log]. After an error the kernel may take for written what is not, so
+// that no second try could tell: then only what is written anew counts, see [hub.Log].
 func (l *Log) Sync() error {
-	files, doomed, dirDirty, there, err := l.takeUnsynced()
+	u, err := l.takeUnsynced()
+	if errors.Is(err, errUnsynced) {
+		return err
+	}
 	errs := []error{err}
-	for _, file := range files {
-		errs = append(errs, datasync(file), file.Close())
+	for _, file := range u.files {
+		errs = append(errs, l.syncFile(file), file.Close())
 	}
-	if dirDirty {
-		errs = append(errs, syncDir(l.config.Dir))
+	if u.dirDirty {
+		errs = append(errs, l.syncDir(l.config.Dir))
 	}
-	if !there {
+	if !u.there {
 		errs = append(errs, errVanished)
 	}
 	err = errors.Join(errs...)
 	if err == nil {
-		doomed = l.remove(doomed) // without the lock, as it takes time
+		u.doomed = l.remove(u.doomed) // without the lock, as it takes time
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.doomed = append(doomed, l.doomed...)
+	l.doomed = append(u.doomed, l.doomed...)
 	if err != nil {
+		l.state.lost = true
+		_ = l.writeHead() // for a process that comes before all was written anew
 		return fmt.Errorf("sync the log: %w", err)
+	}
+	for _, s := range u.segments {
+		s.synced = true
+	}
+	if l.state.synced < u.newest {
+		l.state.synced = u.newest
+		_ = l.writeHead() // else the next Append does; until then less counts as synced
 	}
 	return nil
 }
 
-// takeUnsynced returns the files that have what is not on the disk, for the caller to
-// close: of the current segment it is another descriptor, as that one may be closed
-// meanwhile. The doomed segments may be removed once these files are synced. It also says
-// whether the directory was changed, and whether the files are where the next Load looks
-// for them.
-func (l *Log) takeUnsynced() (files []*os.File, doomed []*segment, dirDirty, there bool, err error) {
+// takeUnsynced takes what is not on the disk.
+func (l *Log) takeUnsynced() (u unsynced, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	files, doomed, dirDirty = l.takeFormer(), l.doomed, l.dirDirty
+	if l.state.lost {
+		return u, errUnsynced
+	}
+	l.closeDoomed()
+	u.segments = slices.Clone(l.former)
+	u.files, u.doomed, u.dirDirty = l.takeFormer(), l.doomed, l.dirDirty
 	l.doomed = nil
-	if l.dirty && l.file != nil {
-		var fd int
-		if fd, err = duplicate(l.file); err == nil {
-			files = append(files, os.NewFile(uintptr(fd), l.file.Name()))
+	if l.file != nil {
+		current := l.segments[len(l.segments)-1]
+		u.newest = current.index
+		if l.dirty {
+			var fd int
+			if fd, err = duplicate(l.file); err == nil {
+				u.files = append(u.files, os.NewFile(uintptr(fd), l.file.Name()))
+				u.segments = append(u.segments, current)
+			}
 		}
 	}
 	l.dirty, l.dirDirty = false, false
-	there = l.file == nil || !replaced(l.file, l.segments[len(l.segments)-1].path(l.config.Dir, segmentSuffix), os.Lstat) &&
+	u.there = l.file == nil || !replaced(l.file, l.segments[len(l.segments)-1].path(l.config.Dir, segmentSuffix), os.Lstat) &&
 		l.head != nil && !replaced(l.head, l.headPath(), os.Lstat)
-	return files, doomed, dirDirty, there, err
+	return u, err
 }
 
 // duplicate returns another descriptor of a file.
@@ -100,21 +132,22 @@ func (l *Log) Close(clean bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.abandon()
-	var errs []error
+	l.closeDoomed()
 	files := l.takeFormer()
 	if l.file != nil {
 		files = append(files, l.file)
 	}
+	var errs []error
 	for _, file := range files {
-		errs = append(errs, datasync(file), file.Close())
+		errs = append(errs, l.syncFile(file), file.Close())
 	}
-	if clean && l.file != nil && errors.Join(errs...) == nil {
-		errs = append(errs, syncDir(l.config.Dir))
-		l.state.clean = errors.Join(errs...) == nil
-		errs = append(errs, l.writeHead(), datasync(l.head))
+	if l.file != nil {
+		errs = append(errs, l.syncDir(l.config.Dir))
+		errs = append(errs, l.closeHead(clean, errors.Join(errs...) != nil))
 	}
+	synced := errors.Join(errs...) == nil && !l.state.lost
 	l.file = nil
-	l.removeNow()
+	l.removeNow(func(s *segment) bool { return synced || !s.synced })
 	for _, file := range []*os.File{l.head, l.dir} {
 		if file != nil {
 			errs = append(errs, file.Close())
@@ -122,4 +155,18 @@ func (l *Log) Close(clean bool) error {
 	}
 	l.head, l.dir = nil, nil
 	return errors.Join(errs...)
+}
+
+// closeHead notes in the head whether the end is clean, and whether the segments were
+// synced.
+func (l *Log) closeHead(clean, failed bool) error {
+	l.state.lost = l.state.lost || failed
+	l.state.clean = clean && !l.state.lost
+	if !l.state.lost {
+		l.state.synced = l.segments[len(l.segments)-1].index
+	}
+	if err := l.writeHead(); err != nil || !l.state.clean {
+		return err
+	}
+	return l.syncFile(l.head)
 }

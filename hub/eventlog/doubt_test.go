@@ -1,0 +1,129 @@
+package eventlog_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/osctl/eventd/hub"
+)
+
+// addLink commits a change of the view that is no event.
+func (o *opened) addLink(tb testing.TB, ifindex uint32) {
+	tb.Helper()
+	row := hub.Interface{Ifindex: ifindex, Veth: "veth", State: hub.LinkUp}
+	_, err := o.Commit(hub.Batch{Interfaces: []hub.InterfaceChange{{Interface: row}}})
+	must(tb, err)
+}
+
+// What is gone without an event is a change of the views: it is missed all the same.
+func TestChangesWithoutEventsAreMissed(t *testing.T) {
+	for name, spoil := range map[string]func(t *testing.T, newest string, size int64){
+		"the end of the newest segment": func(t *testing.T, newest string, size int64) { must(t, os.Truncate(newest, size)) },
+		"the newest segment":            func(t *testing.T, newest string, _ int64) { must(t, os.Remove(newest)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := config(t.TempDir())
+			c.MaxEvents = 1024
+			o := open(t, c)
+			o.fill(t, 256) // a segment, and the snapshot of the next one
+			newest := segments(t, c.Dir)[1]
+			info, err := os.Stat(newest)
+			must(t, err)
+			o.addLink(t, 3)
+			epoch := o.Status().Epoch
+			o.kill()
+			spoil(t, newest, info.Size())
+			o = open(t, c)
+			if got := o.Status(); got.Epoch == epoch || got.Last != 256 || got.Interfaces != 0 || !got.Durable {
+				t.Errorf("status is %+v, the epoch was %s", got, epoch)
+			}
+			if !strings.Contains(o.said.String(), "the end of the log is gone") {
+				t.Errorf("said %s", o.said)
+			}
+		})
+	}
+}
+
+// A segment with less than what was announced before does not make it forgotten.
+func TestFinishForgetsNothingAnnounced(t *testing.T) {
+	dir := t.TempDir()
+	o := open(t, config(dir))
+	o.fill(t, 5)
+	epoch := o.Status().Epoch
+	must(t, o.log.Announce(epoch, 10))
+	must(t, o.log.Begin(epoch, true))
+	must(t, o.log.Finish())
+	o.kill()
+	o = open(t, config(dir))
+	if got := o.Status(); got.Epoch == epoch || !strings.Contains(o.said.String(), "event 10 was announced") {
+		t.Errorf("status is %+v; said %s", got, o.said)
+	}
+}
+
+// Segments that no longer count are removed by a log that could be read, not set aside.
+func TestOrphansAreNotSetAside(t *testing.T) {
+	c := config(t.TempDir())
+	c.MaxEvents = 512
+	o := open(t, c)
+	orphan := segments(t, c.Dir)[0]
+	content, err := os.ReadFile(orphan)
+	must(t, err)
+	o.fill(t, 2000)
+	must(t, o.log.Sync())
+	o.kill()
+	must(t, os.WriteFile(orphan, content, 0o600))
+	o = open(t, c)
+	o.fill(t, 256) // begins a segment
+	must(t, o.log.Sync())
+	asides, err := filepath.Glob(filepath.Join(c.Dir, "aside-*"))
+	must(t, err)
+	if len(asides) != 0 || slices.Contains(segments(t, c.Dir), orphan) {
+		t.Errorf("there are %q, %q", asides, segments(t, c.Dir))
+	}
+}
+
+// Segments that could not be read for a while are set aside, not written over: also where
+// older ones could be read.
+func TestSegmentsWithoutPermissionAreSetAside(t *testing.T) {
+	c := config(t.TempDir())
+	c.MaxEvents = 1024
+	o := open(t, c)
+	o.fill(t, 600)
+	o.kill()
+	paths := segments(t, c.Dir)
+	kept := map[string][]byte{}
+	for _, path := range paths[1:] {
+		content, err := os.ReadFile(path)
+		must(t, err)
+		kept[filepath.Base(path)] = content
+	}
+	const nobody = 65534
+	for _, path := range []string{c.Dir, filepath.Join(c.Dir, "head"), paths[0]} {
+		must(t, os.Chown(path, nobody, nobody))
+	}
+	for dir := c.Dir; dir != "/" && dir != os.TempDir(); dir = filepath.Dir(dir) {
+		must(t, os.Chmod(dir, 0o711))
+	}
+	asNobody(t, func() { o = open(t, c) })
+	if got := o.Status(); got.Durable || got.Last != 256 || !strings.Contains(got.LogProblem, "permission denied") {
+		t.Fatalf("status is %+v", got)
+	}
+	o.fill(t, 5)
+	o.run()
+	eventually(t, "the log is written", func() bool { return o.Status().Durable })
+	for name, want := range kept {
+		got, err := os.ReadFile(filepath.Join(c.Dir, "aside-1", name))
+		must(t, err)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s has %d bytes, had %d", name, len(got), len(want))
+		}
+	}
+	want, status := o.texts(t), o.Status()
+	o.kill()
+	if o = open(t, c); !slices.Equal(o.texts(t), want) || o.Status() != status {
+		t.Errorf("status is %+v, was %+v", o.Status(), status)
+	}
+}
