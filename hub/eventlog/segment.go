@@ -65,7 +65,7 @@ func (s *segment) header() []byte {
 	binary.LittleEndian.PutUint64(b[8:], s.index)
 	copy(b[16:48], s.epoch)
 	if back := s.index - s.after; s.after != 0 && back <= math.MaxUint32 && s.afterSize <= math.MaxUint32 {
-		binary.LittleEndian.PutUint32(b[48:], uint32(back))        //nolint:gosec // checked
+		binary.LittleEndian.PutUint32(b[48:], uint32(back))
 		binary.LittleEndian.PutUint32(b[52:], uint32(s.afterSize)) //nolint:gosec // checked
 	}
 	binary.LittleEndian.PutUint32(b[56:], uint32(min(s.begin, maxSegment))) //nolint:gosec // at most that
