@@ -157,7 +157,7 @@ func (f *follow) pull(ctx context.Context, c *Client, wait time.Duration) (strin
 	}
 	felt, stop := c.feelPulse(ctx, f.Pulse)
 	next, events, err := c.WaitEvents(felt, f.Cursor, f.Filter, 0, wait)
-	if silent := stop(); err != nil && silent != nil && ctx.Err() == nil {
+	if silent := stop(); err != nil && silent != nil { // or err would only say that felt ended
 		err = silent
 	}
 	return next, events, err

@@ -272,28 +272,3 @@ func TestOutboxGivesBack(t *testing.T) {
 	_ = there.Close()
 	await(t, "the reader ends", read)
 }
-
-// Less goes out together while replies go to more than one receiver.
-func TestOutboxMixed(t *testing.T) {
-	o := newOutbox(nil, time.Hour)
-	reply := func(receiver string) {
-		if err := o.addReply(receiver, func(e *wire.Encoder) { e.Bytes = append(e.Bytes, 'r') }); err != nil {
-			t.Fatal(err)
-		}
-		o.take(nil)
-	}
-	for _, receiver := range []string{"a", "a", "a"} {
-		if reply(receiver); o.parts() != 1 {
-			t.Error("one receiver is held short")
-		}
-	}
-	if reply("b"); o.parts() != outboxMixed {
-		t.Error("one of two receivers may have as much as if it were alone")
-	}
-	for range outboxRounds {
-		reply("b")
-	}
-	if o.parts() != 1 {
-		t.Error("the last receiver is held short for ever")
-	}
-}

@@ -100,7 +100,13 @@ func TestFollowPulse(t *testing.T) {
 	})
 	g := &following{ended: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(bounded(t))
-	f := &follow{Follower: Follower{Address: bus.Address(), Pulse: 10 * time.Millisecond}, handle: g.take, patience: time.Hour}
+	f := &follow{Follower: Follower{Address: bus.Address(), Pulse: 10 * time.Millisecond}, patience: time.Hour}
+	f.handle = func(u Update) error {
+		if u.Down != nil && !errors.Is(u.Down, context.DeadlineExceeded) {
+			t.Error("it is down for", u.Down)
+		}
+		return g.take(u)
+	}
 	go func() { g.ended <- f.run(ctx) }()
 	eventually(t, "it is down, and up, and down again", func() bool {
 		g.mu.Lock()
@@ -110,5 +116,62 @@ func TestFollowPulse(t *testing.T) {
 	cancel()
 	if err := await(t, "Follow ends", g.ended); !errors.Is(err, context.Canceled) {
 		t.Error("Follow ended with", err)
+	}
+}
+
+// TestAwaitPulse is the same for who waits for a state.
+func TestAwaitPulse(t *testing.T) {
+	t.Parallel()
+	for name, wait := range map[string]func(context.Context, Await) error{
+		"state": func(ctx context.Context, a Await) error {
+			_, err := a.State(ctx, "running")
+			return err
+		},
+		"link": func(ctx context.Context, a Await) error { return a.Link(ctx, "eth0", true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+			pinged, hangs := make(chan struct{}), true // at the first ping
+			types := map[string]string{"ListContainers": "sa" + containerType, "ListInterfaces": "sa" + interfaceType, "WaitEvents": "sa(ssssstta{sv})"}
+			answering(t, bus, func(call *bustest.Message) *bustest.Message {
+				switch call.Member {
+				case "Ping":
+					if !hangs {
+						return &bustest.Message{Type: bustest.TypeReturn}
+					}
+					hangs = false
+					close(pinged)
+					return nil
+				case "WaitEvents":
+					if binary.LittleEndian.Uint32(call.Body[len(call.Body)-4:]) > 0 {
+						return nil
+					}
+				}
+				b := new(bustest.Body).String(hub.FormatCursor("e", 1)).Array(8, func(*bustest.Body) {})
+				return &bustest.Message{Type: bustest.TypeReturn, Signature: types[call.Member], Body: b.Bytes()}
+			})
+			ctx, cancel := context.WithCancel(bounded(t))
+			notices, ended := make(chan Update, 100), make(chan error, 1)
+			go func() {
+				ended <- wait(ctx, Await{Address: bus.Address(), Pool: "tank", ID: "1", Pulse: 50 * time.Millisecond, Notice: func(u Update) {
+					select {
+					case notices <- u:
+					default: // more than are looked at
+					}
+				}})
+			}()
+			await(t, "a ping", pinged)
+			if u := await(t, "a notice", notices); !errors.Is(u.Down, context.DeadlineExceeded) {
+				t.Errorf("first of all came %+v", u)
+			}
+			if u := await(t, "another notice", notices); !u.Up || u.Down != nil {
+				t.Errorf("then came %+v", u)
+			}
+			cancel()
+			if err := await(t, "the end", ended); !errors.Is(err, context.Canceled) {
+				t.Error("it ended with", err)
+			}
+		})
 	}
 }

@@ -1,0 +1,63 @@
+package dbusapi
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/osctl/eventd/dbusapi/wire"
+)
+
+// Less goes out together while replies go to more than one receiver.
+func TestOutboxMixed(t *testing.T) {
+	o := newOutbox(nil, time.Hour)
+	reply := func(receiver string) {
+		if err := o.addReply(receiver, func(e *wire.Encoder) { e.Bytes = append(e.Bytes, 'r') }); err != nil {
+			t.Fatal(err)
+		}
+		o.take(nil)
+	}
+	for _, receiver := range []string{"a", "a", "a"} {
+		if reply(receiver); o.parts() != 1 {
+			t.Error("one receiver is held short")
+		}
+	}
+	if reply("b"); o.parts() != outboxMixed {
+		t.Error("one of two receivers may have as much as if it were alone")
+	}
+	fill(t, o)
+	for range outboxRounds {
+		reply("b")
+	}
+	if o.parts() != 1 {
+		t.Error("the last receiver is held short for ever")
+	}
+}
+
+// fill checks how much goes out in a round while replies go to two receivers.
+func fill(t *testing.T, o *outbox) {
+	t.Helper()
+	const size = 100
+	full := errors.New("full")
+	add := func(e *wire.Encoder) { e.Bytes = append(e.Bytes, make([]byte, size)...) }
+	replies := 0
+	for o.addTo("b", func() error { return full }, add) == nil {
+		replies += size
+	}
+	for seq := range uint64(100) {
+		if err := o.addSignals(func(e *wire.Encoder) {
+			add(e)
+			o.mark(e, seq)
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	round, _ := o.take(nil)
+	signals := len(round) - replies
+	if want := outboxShare / outboxMixed; replies < want || replies >= want+size {
+		t.Errorf("%d bytes of replies to one receiver go out together, want %d", replies, want)
+	}
+	if want := outboxSignals / outboxMixed; signals > want || signals <= want-size {
+		t.Errorf("%d bytes of signals go out together, want %d", signals, want)
+	}
+}
