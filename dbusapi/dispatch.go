@@ -93,7 +93,7 @@ func (l *fifo[T]) pop() T {
 
 func newDispatcher(limit int) *dispatcher {
 	d := &dispatcher{limit: limit, senders: map[string]*backlog{}, wake: func() {}}
-	d.pace.crowding = map[string]time.Time{}
+	d.pace.crowding = map[string]crowding{}
 	d.work.L, d.empty.L = &d.mu, &d.mu
 	return d
 }
@@ -149,7 +149,7 @@ func (d *dispatcher) push(m *message) error {
 	}
 	d.append(b, m)
 	if b.crowds() {
-		d.pace.crowd(b.sender, now)
+		d.pace.crowd(b.sender, b.waiting, now)
 	} else {
 		d.pace.note(m, now)
 	}
@@ -157,7 +157,7 @@ func (d *dispatcher) push(m *message) error {
 		d.enqueue(b, now)
 		d.work.Signal()
 	}
-	if !d.roomToRest(b) {
+	if !d.roomToRest(b, now) {
 		d.release()
 	}
 	return nil
@@ -212,7 +212,7 @@ func (d *dispatcher) run(worker int) {
 // began at from.
 func (d *dispatcher) next(b *backlog, from, now time.Time) {
 	if b.crowds() {
-		d.pace.crowd(b.sender, now)
+		d.pace.crowd(b.sender, b.waiting, now)
 	}
 	if d.pace.spend(b.sender, from, now) && !d.stopped {
 		d.rest()

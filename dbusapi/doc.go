@@ -17,7 +17,8 @@
 //     stop for one of them. Replies go out before signals, to each receiver a share
 //     at a time. Whoever keeps calls waiting while others make some is also slowed
 //     down, as far as it waits for answers, so that the bus has time for the others:
-//     it gets about a third of the time. Alone it gets all of it.
+//     it gets about a third of the time. Alone, or beside who only pulls or pings, it
+//     gets all of it.
 //   - Bounds: a sender may have as much waiting as is left of 64 MiB for all others;
 //     a call beyond that is refused with LimitsExceeded, counted (calls_over_limit)
 //     and logged, as a caller that wants no reply does not hear of it. Replies and

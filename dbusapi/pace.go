@@ -35,11 +35,10 @@ const (
 	// anybody.
 	maxRest = 20 * time.Millisecond
 
-	// A dbus-daemon refuses further calls of one that has 128 without an answer. Who is
-	// at that limit, or close to it, does not rest: it made the bus spend its time on
-	// refusing, and others wait twice as long. More there are only on a dbus-broker.
-	nearBusLimit = 112
-	busLimit     = 128
+	// A dbus-daemon refuses further calls of one that has 128 without an answer. Who has
+	// come to that limit does not rest: it made the bus spend its time on refusing, and
+	// others wait twice as long. More there are only on a dbus-broker.
+	busLimit = 128
 
 	// restRoom is which part of the room for calls may be taken while somebody rests.
 	restRoom = 8
@@ -51,47 +50,66 @@ const (
 // waits for answers, those that come later leave the bus idle in between.
 //
 // A sender crowds that had more than a few calls waiting lately. Company is any
-// other that made a call lately. With company those that crowd have turns for a slice of
+// other that made a call lately, but for pulls and pings. With company those that crowd have turns for a slice of
 // time, all together, then rest until the bus has done what came of that, and for twice as
 // long as all that took. Alone, or among themselves, they never rest, and nobody else ever does.
 //
 // A flood that waits for no answers cannot be slowed down so, only put off: as long as what
-// waits takes less than an eighth of the room for calls. Beyond that it is handled as fast as
-// can be: to rest is not worth a call that is refused.
+// waits takes less than an eighth of the room for calls, and has not come to the bus's limit.
+// Beyond that it is handled as fast as can be: to rest is not worth a call that is refused.
 type pace struct {
-	crowding map[string]time.Time // when a sender last had more than a few waiting
-	company  string               // who last made a call and does not crowd
-	seen     time.Time            // when
-	began    time.Time            // the slice
-	used     time.Duration        // of it
+	crowding map[string]crowding
+	company  string        // who last made a call and does not crowd
+	seen     time.Time     // when
+	began    time.Time     // the slice
+	used     time.Duration // of it
 	resting  bool
+}
+
+// crowding is when a sender last did what makes it one that crowds.
+type crowding struct {
+	many  time.Time // had more than a few waiting
+	limit time.Time // had as many waiting as a dbus-daemon lets it have
 }
 
 // note is told that a call of a sender was taken, which does not have more than a few
 // waiting.
 func (p *pace) note(m *message, now time.Time) {
-	// Who pulls is made to wait, and mostly for what those make that crowd.
-	if m.Member != "WaitEvents" && !p.crowds(m.Sender, now) {
+	// Who pulls is made to wait, and mostly for what those make that crowd. Who follows
+	// sends a ping now and then, see [Follower]: many of them would be company all the time.
+	if m.Member != "WaitEvents" && m.Member != "Ping" && !p.crowds(m.Sender, now) {
 		p.company, p.seen = m.Sender, now
 	}
 }
 
-// crowd is told that a sender has more than a few calls waiting.
-func (p *pace) crowd(sender string, now time.Time) {
-	if len(p.crowding) >= maxCrowding {
-		maps.DeleteFunc(p.crowding, func(_ string, at time.Time) bool { return now.Sub(at) >= paceMemory })
+// crowd is told that a sender has more than a few calls, or bytes of them, waiting.
+func (p *pace) crowd(sender string, waiting int, now time.Time) {
+	c, known := p.crowding[sender]
+	if !known && len(p.crowding) >= maxCrowding {
+		maps.DeleteFunc(p.crowding, func(_ string, c crowding) bool { return now.Sub(c.many) >= paceMemory })
 		if len(p.crowding) >= maxCrowding {
 			clear(p.crowding) // they come again with their next calls
 		}
 	}
-	p.crowding[sender] = now
+	c.many = now
+	if waiting == busLimit {
+		c.limit = now
+	} else if waiting > busLimit {
+		c.limit = time.Time{}
+	}
+	p.crowding[sender] = c
 	if p.company == sender {
 		p.company, p.seen = "", time.Time{} // nobody is company to himself
 	}
 }
 
 func (p *pace) crowds(sender string, now time.Time) bool {
-	return now.Sub(p.crowding[sender]) < paceMemory
+	return now.Sub(p.crowding[sender].many) < paceMemory
+}
+
+// refused reports whether the bus lately refused calls of a sender, as far as can be told.
+func (p *pace) refused(sender string, now time.Time) bool {
+	return now.Sub(p.crowding[sender].limit) < paceMemory
 }
 
 // slows reports whether a sender has to keep to slices.
@@ -115,14 +133,13 @@ func (p *pace) spend(sender string, from, now time.Time) bool {
 func (b *backlog) crowds() bool { return b.waiting > fewCalls || b.bytes > fewBytes }
 
 // roomToRest reports whether what waits, of a sender and of all, leaves room to rest.
-func (d *dispatcher) roomToRest(b *backlog) bool {
-	refused := b.waiting >= nearBusLimit && b.waiting <= busLimit
-	return !refused && d.bytes < d.limit/restRoom
+func (d *dispatcher) roomToRest(b *backlog, now time.Time) bool {
+	return d.bytes < d.limit/restRoom && !d.pace.refused(b.sender, now)
 }
 
 // holds reports whether a sender has to wait until the rest is over.
 func (d *dispatcher) holds(b *backlog, now time.Time) bool {
-	return d.pace.resting && !d.stopped && d.roomToRest(b) && d.pace.slows(b.sender, now)
+	return d.pace.resting && !d.stopped && d.roomToRest(b, now) && d.pace.slows(b.sender, now)
 }
 
 // enqueue lines a sender up for its next turn.

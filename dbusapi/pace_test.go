@@ -9,19 +9,20 @@ import (
 	"time"
 )
 
-// paced is a dispatcher whose calls take a millisecond each, in a bubble.
+// paced is a dispatcher in a bubble, whose calls take a millisecond each.
 type paced struct {
 	*dispatcher
 	t       *testing.T
 	handled map[string][]uint32
 	serial  uint32
+	takes   time.Duration // each call
 }
 
 func newPaced(t *testing.T, limit int, settle func(context.Context)) *paced {
 	t.Helper()
-	p := &paced{dispatcher: newDispatcher(limit), t: t, handled: map[string][]uint32{}}
+	p := &paced{dispatcher: newDispatcher(limit), t: t, handled: map[string][]uint32{}, takes: time.Millisecond}
 	p.start(func(m *message) {
-		time.Sleep(time.Millisecond)
+		time.Sleep(p.takes)
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.handled[m.Sender] = append(p.handled[m.Sender], m.Serial)
@@ -91,8 +92,11 @@ func TestPaceShares(t *testing.T) {
 		"two that crowd":       {"Report", []string{"flood", "two"}, nil, 1000, 1000},
 		"two and company":      {"Report", []string{"flood", "two"}, []string{"other"}, 100, 600},
 		"others pull":          {"WaitEvents", []string{"flood"}, []string{"other"}, 1000, 1000},
+		"others ping":          {"Ping", []string{"flood"}, []string{"other"}, 1000, 1000},
 		"a slow bus, bounded":  {"slow bus", []string{"flood"}, []string{"other"}, 50, 100},
 		"at the bus's limit":   {"all at once", []string{"flood"}, []string{"other"}, 1000, 1000},
+		"close to that limit":  {"close to it", []string{"flood"}, []string{"other"}, 200, 400},
+		"beyond that limit":    {"beyond", []string{"flood"}, []string{"other"}, 200, 400},
 		"company that crowded": {"Report", []string{"flood"}, []string{"other"}, 200, 400},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -108,8 +112,13 @@ func TestPaceShares(t *testing.T) {
 					time.Sleep(time.Second)
 				}
 				window := 100
-				if test.member == "all at once" {
-					window = (nearBusLimit + busLimit) / 2
+				switch test.member {
+				case "all at once":
+					window = busLimit
+				case "close to it":
+					window = busLimit - 1
+				case "beyond":
+					window = 2 * busLimit
 				}
 				from := p.count("flood")
 				p.run(time.Second, window, test.crowds, test.member, test.others...)
@@ -158,11 +167,10 @@ func TestPaceStop(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p := newPaced(t, 64<<20, func(ctx context.Context) { <-ctx.Done() })
 			for !p.resting() {
-				p.calls("flood", "Report", 10)
+				p.calls("flood", "Report", 10-p.waitingOf("flood"))
 				p.calls("other", "Report", 1)
 				time.Sleep(time.Millisecond)
 			}
-			p.calls("flood", "Report", 50)
 			if p.longest() != 0 {
 				time.Sleep(2 * time.Millisecond)
 			}
@@ -170,8 +178,8 @@ func TestPaceStop(t *testing.T) {
 			for _, b := range p.senders {
 				waiting += b.waiting
 			}
-			if waiting < 50 {
-				t.Fatalf("%d calls wait", waiting)
+			if most := int(maxRest/time.Millisecond) - 5; waiting < 5 || waiting > most {
+				t.Fatalf("%d calls wait", waiting) // more would take as long as the rest
 			}
 			begin := time.Now()
 			want := time.Duration(waiting) * time.Millisecond
@@ -224,10 +232,10 @@ func TestPaceRoom(t *testing.T) {
 
 // What is remembered of senders is bounded.
 func TestPaceMemory(t *testing.T) {
-	p := pace{crowding: map[string]time.Time{}}
+	p := pace{crowding: map[string]crowding{}}
 	now := time.Now()
 	for i := range 10 * maxCrowding {
-		p.crowd(fmt.Sprint("s", i), now)
+		p.crowd(fmt.Sprint("s", i), 10, now)
 		if len(p.crowding) > maxCrowding {
 			t.Fatalf("%d senders are remembered", len(p.crowding))
 		}

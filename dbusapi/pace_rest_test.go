@@ -1,0 +1,128 @@
+package dbusapi
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// countRests returns a settle that counts the rests, and fails if one begins in another.
+func countRests(t *testing.T) (settle func(context.Context), rests func() int32) {
+	t.Helper()
+	var count, now atomic.Int32
+	return func(context.Context) {
+		if count.Add(1); now.Add(1) > 1 {
+			t.Error("a rest begins in a rest")
+		}
+		time.Sleep(slice)
+		now.Add(-1)
+	}, count.Load
+}
+
+// Calls that are being handled when a rest begins end in it, and begin no other one.
+func TestPaceOneRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		settle, rests := countRests(t)
+		p := newPaced(t, 64<<20, settle)
+		defer p.close()
+		p.run(time.Second, 100, []string{"a", "b", "c", "d", "e"}, "Report", "other")
+		if n := rests(); n < 10 {
+			t.Errorf("there were %d rests in a second", n)
+		}
+	})
+}
+
+// What makes a sender rest is the time that it takes, here or in the bus. Large calls
+// crowd, too.
+func TestPaceLarge(t *testing.T) {
+	for name, test := range map[string]struct {
+		every, takes time.Duration
+		burst        int
+		rests        bool
+	}{
+		"one after the other":          {2 * time.Millisecond, time.Millisecond, 1, true},
+		"a twentieth of the time":      {20 * time.Millisecond, time.Millisecond, 1, false},
+		"handled in no time":           {2 * time.Millisecond, 0, 1, false},
+		"many of them, in no time":     {2 * time.Millisecond, 0, 50, true},
+		"as many, once in a long time": {20 * time.Millisecond, 0, 50, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				settle, rests := countRests(t)
+				p := newPaced(t, 64<<20, settle)
+				defer p.close()
+				p.takes = test.takes
+				for range 100 {
+					p.calls("other", "Report", 1)
+					for range test.burst {
+						p.serial++
+						if err := p.offer(queued("large", p.serial, 2*fewBytes)); err != nil {
+							t.Fatal(err)
+						}
+					}
+					time.Sleep(test.every)
+				}
+				if n := rests(); n > 0 != test.rests {
+					t.Errorf("there were %d rests", n)
+				}
+			})
+		})
+	}
+}
+
+// Who has exactly as many waiting as a dbus-daemon allows counts as refused by it, for a while.
+func TestPaceRefused(t *testing.T) {
+	p := pace{crowding: map[string]crowding{}}
+	now := time.Now()
+	for _, test := range []struct {
+		waiting int
+		refused bool
+	}{{fewCalls + 1, false}, {busLimit - 1, false}, {busLimit, true}, {busLimit - 1, true}, {busLimit + 1, false}, {busLimit - 1, false}, {busLimit, true}} {
+		if p.crowd("a", test.waiting, now); p.refused("a", now) != test.refused {
+			t.Errorf("with %d waiting, refused is %v", test.waiting, !test.refused)
+		}
+	}
+	if p.refused("a", now.Add(paceMemory)) {
+		t.Error("it is for ever")
+	}
+}
+
+// Who crowds does so for as long as many of its calls wait, whether it makes more or not.
+func TestPaceRemainder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPaced(t, 64<<20, func(context.Context) {})
+		defer p.close()
+		p.calls("flood", "Report", 1000)
+		p.run(time.Second, 0, nil, "Report", "other")
+		if got := p.count("flood"); got < 200 || got > 400 {
+			t.Errorf("%d calls were handled", got)
+		}
+	})
+}
+
+// Who crowded a moment ago and comes back in a rest waits for its end, too.
+func TestPaceReturn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPaced(t, 64<<20, func(ctx context.Context) { <-ctx.Done() })
+		defer p.close()
+		p.calls("back", "Report", 2*fewCalls)
+		time.Sleep(2 * fewCalls * time.Millisecond)
+		for !p.resting() {
+			p.calls("flood", "Report", 10)
+			p.calls("other", "Report", 1)
+			time.Sleep(time.Millisecond)
+		}
+		before := p.count("back")
+		p.calls("back", "Report", 1)
+		time.Sleep(2 * time.Millisecond)
+		if before != 2*fewCalls || p.count("back") != before || !p.resting() {
+			t.Errorf("%d calls were handled before, %d then", before, p.count("back"))
+		}
+		time.Sleep(maxRest)
+		if p.count("back") != before+1 {
+			t.Error("it is forgotten")
+		}
+	})
+}
