@@ -42,6 +42,9 @@ func TestCrowd(t *testing.T) {
 	if f.crowd != nil || f.helped == 0 {
 		t.Errorf("helped for %v, at the end: %v", f.helped, f.crowd)
 	}
+	if h.others == 0 || h.others%maxHelpers != 0 {
+		t.Errorf("%d asked beside, want %d at a time", h.others, maxHelpers)
+	}
 	watched := 0
 	for _, w := range f.watches.nodes {
 		if w.n.group != nil {
@@ -93,6 +96,11 @@ func TestCrowdCosts(t *testing.T) {
 	if spent := f.walks.spent; spent < time.Hour {
 		t.Errorf("a walk that was helped for an hour cost %v", spent)
 	}
+	rested(f)
+	f.stage(&f.walks, func() {})
+	if spent := f.walks.spent; spent > time.Hour+time.Minute {
+		t.Errorf("with one that was not helped: %v", spent)
+	}
 }
 
 // TestCrowdReplaced has a stopped container's cgroup be replaced by one of the same name
@@ -113,4 +121,29 @@ func TestCrowdReplaced(t *testing.T) {
 	}
 	h.init(100, path+"/lxc.payload.1", 3)
 	wants(t, f, 3, "tank:1")
+}
+
+// TestEndsEarly has the context end while the first of several new containers is asked, in
+// a walk and in a look: the others are found by the next.
+func TestEndsEarly(t *testing.T) {
+	eachWay(t, func(t *testing.T, h *fakeHost) {
+		f := h.finder()
+		for round := range 2 {
+			var nsids []int32
+			for i := range 5 {
+				n := 10*round + i
+				h.init(1000+n, fmt.Sprintf("/lxc.payload.%d", n), int32(n))
+				nsids = append(nsids, int32(n))
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			h.during = func(int) { cancel() }
+			rested(f)
+			f.Find(ctx, 5000)
+			h.during = nil
+			cancel()
+			for _, nsid := range nsids {
+				wants(t, f, nsid, fmt.Sprintf("lxc:%d", nsid))
+			}
+		}
+	})
 }

@@ -24,6 +24,7 @@ type fakeHost struct {
 	nsids   map[int]int32    // of processes
 	files   map[string]int32 // of named namespaces
 	asked   map[int]int      // how often a process was asked about in earnest
+	others  int              // askers beside the first
 	probed  int              // how often one was asked about quickly
 	during  func(pid int)    // while a process is asked about
 	err     error
@@ -153,7 +154,12 @@ func (h *fakeHost) name(name string, nsid int32) {
 
 // The kernel.
 
-func (h *fakeHost) another() kernel { return h }
+func (h *fakeHost) another() kernel {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.others++
+	return h
+}
 
 func (h *fakeHost) byPid(pid int) (int32, error) {
 	h.mu.Lock()
