@@ -85,6 +85,30 @@ func TestOrphansAreNotSetAside(t *testing.T) {
 	}
 }
 
+// A segment that cannot be removed is told of once, however often it is tried again.
+func TestSegmentThatCannotBeRemoved(t *testing.T) {
+	c := config(t.TempDir())
+	c.MaxEvents = 512
+	o := open(t, c)
+	stuck := segments(t, c.Dir)[0]
+	must(t, os.Remove(stuck))
+	must(t, os.MkdirAll(filepath.Join(stuck, "full"), 0o700))
+	o.fill(t, 1000)
+	for range 3 {
+		must(t, o.log.Sync())
+	}
+	if n := strings.Count(o.said.String(), "cannot be removed"); n != 1 {
+		t.Errorf("told %d times: %s", n, o.said)
+	}
+	must(t, os.RemoveAll(stuck))
+	must(t, os.WriteFile(stuck, nil, 0o600))
+	o.fill(t, 1)
+	must(t, o.log.Sync())
+	if slices.Contains(segments(t, c.Dir), stuck) {
+		t.Error("it is not tried again")
+	}
+}
+
 // Segments that could not be read for a while are set aside, not written over: also where
 // older ones could be read.
 func TestSegmentsWithoutPermissionAreSetAside(t *testing.T) {

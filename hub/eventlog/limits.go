@@ -84,11 +84,15 @@ func (l *Log) closeDoomed() {
 	})
 }
 
-// remove removes the files of dropped segments and returns those that are still there.
+// remove removes the files of dropped segments and returns those that are still there. They
+// are tried again at each Sync, and told of once.
 func (l *Log) remove(segments []*segment) (left []*segment) {
 	for _, s := range segments {
 		if err := os.Remove(s.path(l.config.Dir, segmentSuffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			l.log.Warn("an old segment of the log cannot be removed", slog.Any("error", err))
+			if !s.stuck {
+				l.log.Warn("an old segment of the log cannot be removed", slog.Any("error", err))
+			}
+			s.stuck = true
 			left = append(left, s)
 		}
 	}

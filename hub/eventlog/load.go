@@ -32,7 +32,7 @@ func (l *Log) Load(replay func(hub.Record) error) hub.Stored {
 	}
 	boot := bootHash(l.config.Boot)
 	l.state = head{
-		epoch: stored.Epoch, boot: boot, last: r.last(), synced: r.old.synced,
+		epoch: stored.Epoch, boot: boot, last: r.last(), synced: min(r.old.synced, r.newest().index),
 		lost: r.old.lost && r.old.boot == boot, // after a boot, what was read is on the disk
 	}
 	if stored.Problem == nil {

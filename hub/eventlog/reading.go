@@ -29,12 +29,17 @@ type reading struct {
 // last returns the number of the last event that was read.
 func (r *reading) last() uint64 { return max(r.next, 1) - 1 }
 
+// newest returns the newest segment that was read, an empty one if none was.
+func (r *reading) newest() *segment {
+	if n := len(r.log.segments); n > 0 {
+		return r.log.segments[n-1]
+	}
+	return &segment{}
+}
+
 // doubt says why something may be missing that was announced, "" if nothing is.
 func (r *reading) doubt() string {
-	newest := &segment{}
-	if n := len(r.log.segments); n > 0 {
-		newest = r.log.segments[n-1]
-	}
+	newest := r.newest()
 	switch {
 	case !r.found && r.next == 0:
 		return "there is no log yet"

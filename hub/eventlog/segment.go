@@ -47,6 +47,8 @@ type segment struct {
 	file  *os.File // if it is open beside being the last one
 	// synced says that a part of it is on the disk.
 	synced bool
+	// stuck says that it was to be removed and could not be; see remove, whose own it is.
+	stuck bool
 	// after is the index of the segment that it followed when it was begun, and afterSize
 	// where that one ended then; 0 if it takes the place of all others.
 	after     uint64

@@ -181,3 +181,25 @@ func TestHeadCannotBeSynced(t *testing.T) {
 	_, err := os.Stat(c.Dir)
 	must(t, err)
 }
+
+// What the head says was synced is no word for segments that came later and have the numbers
+// of some that are gone.
+func TestSyncedSegmentsAreGone(t *testing.T) {
+	c := config(t.TempDir())
+	c.MaxEvents = 1024
+	o := open(t, c)
+	o.fill(t, 1000) // four segments
+	o.Close()
+	for _, path := range segments(t, c.Dir) {
+		must(t, os.Remove(path))
+	}
+	o = open(t, c)
+	o.fill(t, 600)
+	o.kill()
+
+	s := &syncs{}
+	o = openSyncing(t, c, s.before)
+	s.want(t, "start", "head")
+	must(t, o.log.Sync())
+	s.want(t, "what a killed process left", "1", "2", "3", ".")
+}
