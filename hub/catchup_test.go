@@ -1,9 +1,15 @@
 package hub
 
 import (
+	"bytes"
+	"context"
 	"errors"
+	"log/slog"
+	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // Commits that come a little faster than a full ring can be written cost no second attempt,
@@ -67,4 +73,59 @@ func TestEpochChangesWhileCatchingUp(t *testing.T) {
 	if got := reopened(t, log).Status(); got != status || status.Epoch == before || !status.Durable {
 		t.Errorf("after a restart status is %+v, was %+v; the epoch was %s", got, status, before)
 	}
+}
+
+// A disk that takes all and can sync nothing is not written anew each second for ever; one
+// that works again is written soon, and one that cannot be written is tried each second.
+func TestSyncThatAlwaysFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said bytes.Buffer
+		log := &memoryLog{room: 1 << 20, syncs: syscall.EIO}
+		h := newHub(t, Config{Log: log, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error)
+		go func() { done <- h.Run(ctx) }()
+		begins := func(d time.Duration) int {
+			before := log.beginCount()
+			<-time.After(d)
+			synctest.Wait()
+			return log.beginCount() - before
+		}
+		set := func(fails, syncs error) {
+			log.mu.Lock()
+			defer log.mu.Unlock()
+			log.fails, log.syncs = fails, syncs
+		}
+		fill(t, h, 3)
+		if n := begins(10 * time.Second); n < 3 {
+			t.Errorf("%d attempts at first", n)
+		}
+		if n := begins(time.Hour); n < 50 || n > 70 {
+			t.Errorf("%d attempts in an hour", n)
+		}
+		set(syscall.EROFS, syscall.EIO)
+		begins(retryAfter << maxDoublings)
+		if n := begins(time.Minute); n != 60 {
+			t.Errorf("%d attempts to write in a minute", n)
+		}
+		set(nil, syscall.EIO)
+		begins(time.Hour)
+		set(nil, nil)
+		begins(retryAfter << maxDoublings)
+		if got := h.Status(); !got.Durable || got.Last != 3 {
+			t.Errorf("status is %+v", got)
+		}
+		set(nil, syscall.EIO)
+		fill(t, h, 1)
+		if n := begins(10 * time.Second); n < 3 {
+			t.Errorf("%d attempts after it worked again", n)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if n := strings.Count(said.String(), "level=ERROR"); n != 2 || strings.Count(said.String(), "\n") != 3 {
+			t.Errorf("the hub said: %s", said.String())
+		}
+	})
 }

@@ -28,9 +28,10 @@
 // [New] goes on from what the [Log] holds: numbers, views, the newest events, and the
 // epoch, unless something may be missing that was announced. A log that cannot be
 // written stops nothing. Events go on in memory, [Status] says so, and [Hub.Run] tries
-// again each second. Then what the log lacks is written from the ring, so that the epoch
-// stays: what the ring no longer has is Gone by its number alone. If there is no room, the
-// log gives up its oldest events before its newest ones.
+// again each second (more seldom where it can be written, but not synced). Then what the
+// log lacks is written from the ring, so that the epoch stays: what the ring no longer has
+// is Gone by its number alone. If there is no room, the log gives up its oldest events
+// before its newest ones.
 //
 // # Waiting
 //

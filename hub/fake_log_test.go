@@ -148,6 +148,12 @@ func (l *memoryLog) syncCount() int {
 	return l.synced
 }
 
+func (l *memoryLog) beginCount() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.begins
+}
+
 func (l *memoryLog) Close(clean bool) error {
 	l.closed, l.clean = true, clean
 	return nil

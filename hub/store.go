@@ -12,6 +12,9 @@ const (
 	syncAfter = 500 * time.Millisecond
 	// retryAfter is how long a log that cannot be written is left alone.
 	retryAfter = time.Second
+	// maxDoublings is how often that is doubled while all that is written anew cannot be
+	// synced: to write a whole history each second would wear a disk out.
+	maxDoublings = 6
 	// catchUpStep is how many events are appended to the log at once while commits go
 	// on; the last ones hold them up.
 	catchUpStep = 256
@@ -42,6 +45,10 @@ type store struct {
 	unnoted bool   // the log could not note what was announced, nor the epoch; then it is behind
 	problem error  // why it is behind
 	written bool   // since the last Sync
+
+	// wasted is how often in a row all was written anew and could not be synced. It is
+	// tend's alone.
+	wasted int
 }
 
 func newStore(log Log, logger *slog.Logger) store {
@@ -152,8 +159,8 @@ func (h *Hub) finishSegment() error {
 }
 
 // Run looks after the log until ctx is done: it begins to bring it to the disk half a
-// second after a commit, and while it cannot be written tries again each second. Without
-// a log it only waits.
+// second after a commit, and while it cannot be written tries again each second, or more
+// and more seldom where it can be written and not synced. Without a log it only waits.
 func (h *Hub) Run(ctx context.Context) error {
 	s := &h.store
 	said := false // that the log cannot be written
@@ -171,7 +178,7 @@ func (h *Hub) Run(ctx context.Context) error {
 				s.logger.Error("the log cannot be written: events are kept in memory only", slog.Any("error", problem))
 			}
 			said = true
-			wait = retryAfter
+			wait = retryAfter << min(s.wasted, maxDoublings)
 		}
 		timer.Reset(wait)
 		select {
@@ -201,6 +208,7 @@ func (h *Hub) tend() error {
 	h.mu.Unlock()
 	if behind {
 		if err := h.catchUp(); err != nil {
+			s.wasted = 0
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			s.fail(h.first, err)
@@ -208,12 +216,16 @@ func (h *Hub) tend() error {
 		}
 	}
 	if err := s.log.Sync(); err != nil {
+		if behind {
+			s.wasted++
+		}
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		s.anew = true
 		s.fail(h.first, err)
 		return err
 	}
+	s.wasted = 0
 	return nil
 }
 
