@@ -15,7 +15,8 @@
 //     announces no more in an epoch that a Load could go on with.
 //   - What cannot be synced is not relied on, whatever the next try says: it is written
 //     anew, by the next process if need be. What was synced stays until what takes its
-//     place is, and is gone back to if the power fails before that.
+//     place is, and the head that says so, and is gone back to if the power fails before
+//     that; only a disk that has not the room for both loses it at once.
 //   - What is damaged is found by checksums and cut off; all whole records before it
 //     are kept. Nothing that was not appended is ever replayed.
 //   - What cannot be read at all (another format, a file that is none of ours) is set

@@ -208,3 +208,61 @@ func wantSynced(t *testing.T, c eventlog.Config, what string, out outage, all []
 		t.Errorf("%s: after one more restart status is %+v, was %+v", what, got, after)
 	}
 }
+
+// What was synced after a time of trouble in which the ring lapped stays, although it does
+// not follow what was synced before, and that is not removed for certain.
+func TestPowerFailsAfterTrouble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := config(filepath.Join(inMemory(t), "state"))
+		c.MaxEvents = 1024
+		must(t, os.Mkdir(c.Dir, 0o700))
+		p := &platter{tb: t, dir: c.Dir, random: rand.New(rand.NewPCG(1, 1)), content: map[string][]byte{}}
+		o := openSyncing(t, c, p.before)
+		o.run()
+		var all []string
+		fill := func(n, fails int) {
+			after := o.Status().Last
+			p.mu.Lock()
+			p.fails = fails
+			p.mu.Unlock()
+			o.fill(t, n)
+			all = append(all, o.texts(t, after)...)
+			<-time.After(10 * time.Second)
+			synctest.Wait()
+		}
+		fill(600, 0)
+		fill(900, 1)
+		fill(900, 2)
+		if got := o.Status(); !got.Durable || got.Oldest < 700 {
+			t.Fatalf("status is %+v", got)
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.last = o.Status().Last
+		p.synced = p.last
+		p.fail(true)
+		c.Dir, c.Boot = p.outages[len(p.outages)-1].dir, "another"
+		wantSynced(t, c, "after trouble", p.outages[len(p.outages)-1], all, o.Status().Epoch)
+	})
+}
+
+// What was synced and is damaged all the same does not make useless what is newer and was
+// synced, too.
+func TestPowerFailsAndDamage(t *testing.T) {
+	c := config(t.TempDir())
+	c.MaxEvents = 1024
+	o := open(t, c)
+	o.fill(t, 1000) // four segments
+	must(t, o.log.Sync())
+	want := o.texts(t, 512)
+	o.kill()
+	damaged := segments(t, c.Dir)[1]
+	info, err := os.Stat(damaged)
+	must(t, err)
+	must(t, os.Truncate(damaged, info.Size()/2))
+	c.Boot = "another"
+	o = open(t, c)
+	if got := o.texts(t); !slices.Equal(got, want) || o.Status().Last != 1000 {
+		t.Errorf("restored %d events, want %d; status is %+v; said %s", len(got), len(want), o.Status(), o.said)
+	}
+}

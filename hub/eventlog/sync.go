@@ -37,7 +37,9 @@ func (l *Log) Sync() error {
 	if !u.there {
 		errs = append(errs, errVanished)
 	}
-	err = errors.Join(errs...)
+	if err = errors.Join(errs...); err == nil {
+		err = l.noteSynced(&u)
+	}
 	if err == nil {
 		u.doomed = l.remove(u.doomed) // without the lock, as it takes time
 	}
@@ -49,14 +51,37 @@ func (l *Log) Sync() error {
 		_ = l.writeHead() // for a process that comes before all was written anew
 		return fmt.Errorf("sync the log: %w", err)
 	}
+	return nil
+}
+
+// noteSynced notes what was synced. Before anything is removed that is on the disk as well:
+// should the power fail before the removal is there, Load could else take what was removed
+// for what counts.
+func (l *Log) noteSynced(u *unsynced) error {
+	head, err := l.markSynced(u)
+	if head == nil || err != nil {
+		return err
+	}
+	return errors.Join(l.syncFile(head), head.Close())
+}
+
+// markSynced writes what was synced to the head, and returns that if it is to be synced.
+func (l *Log) markSynced(u *unsynced) (*os.File, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, s := range u.segments {
 		s.synced = true
 	}
 	if l.state.synced < u.newest {
 		l.state.synced = u.newest
-		_ = l.writeHead() // else the next Append does; until then less counts as synced
+		if err := l.writeHead(); err != nil && len(u.doomed) > 0 {
+			return nil, err
+		} // else the next Append writes it; until then less counts as synced
 	}
-	return nil
+	if len(u.doomed) == 0 || l.head == nil {
+		return nil, nil //nolint:nilnil // nothing to sync is no fault
+	}
+	return duplicate(l.head)
 }
 
 // takeUnsynced takes what is not on the disk.
@@ -74,9 +99,9 @@ func (l *Log) takeUnsynced() (u unsynced, err error) {
 		current := l.segments[len(l.segments)-1]
 		u.newest = current.index
 		if l.dirty {
-			var fd int
-			if fd, err = duplicate(l.file); err == nil {
-				u.files = append(u.files, os.NewFile(uintptr(fd), l.file.Name()))
+			var file *os.File
+			if file, err = duplicate(l.file); err == nil {
+				u.files = append(u.files, file)
 				u.segments = append(u.segments, current)
 			}
 		}
@@ -88,12 +113,12 @@ func (l *Log) takeUnsynced() (u unsynced, err error) {
 }
 
 // duplicate returns another descriptor of a file.
-func duplicate(file *os.File) (int, error) {
+func duplicate(file *os.File) (*os.File, error) {
 	fd, _, errno := syscall.Syscall(syscall.SYS_FCNTL, file.Fd(), syscall.F_DUPFD_CLOEXEC, 0)
 	if errno != 0 {
-		return 0, os.NewSyscallError("fcntl", errno)
+		return nil, os.NewSyscallError("fcntl", errno)
 	}
-	return int(fd), nil
+	return os.NewFile(fd, file.Name()), nil
 }
 
 // takeFormer returns the files of former segments, which are the caller's then.

@@ -203,3 +203,25 @@ func TestSyncedSegmentsAreGone(t *testing.T) {
 	must(t, o.log.Sync())
 	s.want(t, "what a killed process left", "1", "2", "3", ".")
 }
+
+// Nothing is removed before the head says on the disk what takes its place.
+func TestHeadIsSyncedBeforeRemoval(t *testing.T) {
+	c := config(t.TempDir())
+	c.MaxEvents = 512
+	s := &syncs{}
+	o := openSyncing(t, c, s.before)
+	oldest := segments(t, c.Dir)[0]
+	must(t, o.log.Sync())
+	o.fill(t, 1000)
+	s.want(t, "before", "head", "1", ".")
+	s.fail("head")
+	if err := o.log.Sync(); err == nil || !slices.Contains(segments(t, c.Dir), oldest) {
+		t.Errorf("Sync: %v; there are %q", err, segments(t, c.Dir))
+	}
+	s.want(t, "with a head that fails", "2", "3", "4", ".")
+	s.fail("")
+	o.run()
+	o.fill(t, 1)
+	eventually(t, "all is written anew", func() bool { return o.Status().Durable && len(segments(t, c.Dir)) == 1 })
+	s.want(t, "anew", "5", ".", "head")
+}
