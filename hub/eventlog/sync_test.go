@@ -225,3 +225,24 @@ func TestHeadIsSyncedBeforeRemoval(t *testing.T) {
 	eventually(t, "all is written anew", func() bool { return o.Status().Durable && len(segments(t, c.Dir)) == 1 })
 	s.want(t, "anew", "5", ".", "head")
 }
+
+// An end at which something cannot be synced removes nothing that was; after a restart of the
+// machine, what can be read is on the disk.
+func TestCloseCannotSync(t *testing.T) {
+	c := config(t.TempDir())
+	c.MaxEvents = 512
+	s := &syncs{}
+	o := openSyncing(t, c, s.before)
+	oldest := segments(t, c.Dir)[0]
+	must(t, o.log.Sync())
+	o.fill(t, 1000)
+	s.fail("4")
+	o.Close()
+	if !slices.Contains(segments(t, c.Dir), oldest) {
+		t.Errorf("there are %q", segments(t, c.Dir))
+	}
+	c.Boot = "another"
+	if got := open(t, c).Status(); !got.Durable || got.Last != 1000 {
+		t.Errorf("status is %+v", got)
+	}
+}
