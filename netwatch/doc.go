@@ -17,7 +17,7 @@
 //     together. Only the up of an interface whose owner or name inside is not known
 //     yet waits, and what follows of the same interface: for at most half a second.
 //     Others are not delayed. When nothing happens nothing wakes up. While
-//     more and more containers start, messages gather for 5 to 40 ms before they are read,
+//     more and more containers start, messages gather for 5 to 50 ms before they are read,
 //     less if the receive buffer is small or an up has waited for long enough: see pauses.
 //   - Nothing that the kernel sends ends the watcher, short of an error of the
 //     socket that has no remedy.

@@ -13,9 +13,9 @@ const (
 	// gatherFor is how long a pause lasts for each of them, within bounds. It is short
 	// beside what the start of a container takes: of many that start together each
 	// takes the longer, as they share the machine.
-	gatherFor   = 150 * time.Microsecond
+	gatherFor   = 200 * time.Microsecond
 	gatherLeast = 5 * time.Millisecond
-	gatherMost  = 40 * time.Millisecond // with the default receive buffer
+	gatherMost  = 50 * time.Millisecond // with the default receive buffer
 )
 
 // pauses let messages gather while more and more containers start. Each of their

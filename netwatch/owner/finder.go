@@ -76,7 +76,8 @@ type Finder struct {
 	helped      time.Duration // processor time of others in this walk
 	held        *regexp.Regexp
 	queue       []*node  // that this walk looks at, of those that were seen before
-	fresh       []*node  // and that were not
+	fresh       []*node  // and that were not; a stack
+	queued      int      // in both, since the pass began
 	open        []*group // that may be without an answer that counts
 	openSince   uint64   // the epoch that they are listed since
 	reader

@@ -2,6 +2,7 @@ package owner
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -10,7 +11,8 @@ func (f *Finder) follow(ctx context.Context) {
 	f.pass++
 	lost := f.watches.read(f.hear)
 	for _, h := range f.hierarchies {
-		f.queue, f.fresh = f.queue[:0], append(f.fresh[:0], h.made...)
+		f.queue, f.fresh, f.queued = f.queue[:0], append(f.fresh[:0], h.made...), len(h.made)
+		slices.Reverse(f.fresh) // the last is looked at first: that is the one that waits longest
 		h.made = h.made[:0]
 		f.settleGroups(h, f.drain(ctx, h, nil))
 		if lost || ctx.Err() != nil { // then not all that is new was looked at

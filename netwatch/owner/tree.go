@@ -41,7 +41,7 @@ type node struct {
 }
 
 // refresh brings what is known of a hierarchy up to date, level by level, but what is
-// new first, and asks containers that are new. When there is nothing new left
+// new first and to its end, and asks containers that are new. When there is nothing new left
 // and what is wanted is known, it stops, unless that leaves too many containers that may
 // be gone. It returns false if it saw only a part.
 func (f *Finder) refresh(ctx context.Context, h *hierarchy, wanted int32) bool {
@@ -56,7 +56,7 @@ func (f *Finder) refresh(ctx context.Context, h *hierarchy, wanted int32) bool {
 	if f.watches.fd >= 0 {
 		f.watches.err = nil
 	}
-	f.queue, f.fresh = append(f.queue[:0], h.top), f.fresh[:0]
+	f.queue, f.fresh, f.queued = append(f.queue[:0], h.top), f.fresh[:0], 1
 	// Once all is watched a walk costs next to nothing, so the way there is gone to the end.
 	enough := func() bool {
 		return (h.unwatched || f.watches.fd < 0) && len(h.groups) <= 2*h.whole+fewKids && f.has(wanted)
@@ -75,18 +75,19 @@ func (f *Finder) refresh(ctx context.Context, h *hierarchy, wanted int32) bool {
 // drain looks at what is queued and what comes of that, until there is no more or it is
 // enough. It returns the containers that are new.
 func (f *Finder) drain(ctx context.Context, h *hierarchy, enough func() bool) (added []*group) {
-	fresh, old := 0, 0
+	old := 0
 	defer func() { f.queue, f.fresh = f.queue[old:], f.fresh[:0] }()
 	defer f.disperse()
 	for ctx.Err() == nil {
-		if f.crowd == nil && len(f.fresh)-fresh >= crowdFor {
+		if f.crowd == nil && len(f.fresh) >= crowdFor {
 			f.gather()
 		}
 		var n *node
 		switch {
-		case fresh < len(f.fresh):
-			n = f.fresh[fresh]
-			fresh++
+		case len(f.fresh) > 0:
+			// The last first: down to a container, which is asked while others are looked for.
+			last := len(f.fresh) - 1
+			n, f.fresh = f.fresh[last], f.fresh[:last]
 		case old == len(f.queue) || enough != nil && enough():
 			return added
 		default:
@@ -149,11 +150,12 @@ func (f *Finder) push(h *hierarchy, kids map[string]*node) {
 			f.fresh = append(f.fresh, kid)
 		}
 		kid.pass = f.pass
+		f.queued++
 	}
 }
 
 // room returns how many cgroups this walk may still queue.
-func (f *Finder) room() int { return maxDirs - len(f.queue) - len(f.fresh) }
+func (f *Finder) room() int { return maxDirs - f.queued }
 
 // setGroups takes the containers that are there now. Of twins in several hierarchies
 // one has to be asked; see Finder.twin.
