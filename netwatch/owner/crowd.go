@@ -47,7 +47,7 @@ func (f *Finder) disperse() {
 	f.crowd = nil
 	close(c.containers)
 	for g := range c.containers {
-		f.ask(g)
+		f.end(g, f.inquire(&f.reader, g)) // ask began it
 	}
 	c.helpers.Wait()
 	f.helped += c.cost
