@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 )
 
 // What cannot be read is set aside and not deleted, and a new epoch begins.
@@ -161,7 +162,10 @@ func TestLeftoversAndForeignFiles(t *testing.T) {
 }
 
 // A directory that cannot be used does not keep the hub from working in memory.
-func TestUnusableDirectory(t *testing.T) {
+func TestUnusableDirectory(t *testing.T) { synctest.Test(t, unusableDirectory) }
+
+func unusableDirectory(t *testing.T) {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "file")
 	must(t, os.WriteFile(file, nil, 0o600))
 	for _, dir := range []string{file, filepath.Join(file, "below"), "/proc/eventlog"} {
@@ -185,7 +189,10 @@ func TestUnusableDirectory(t *testing.T) {
 }
 
 // A log that cannot be read when the hub starts, and can be later, is not overwritten.
-func TestUnreadIsSetAside(t *testing.T) {
+func TestUnreadIsSetAside(t *testing.T) { synctest.Test(t, unreadIsSetAside) }
+
+func unreadIsSetAside(t *testing.T) {
+	t.Helper()
 	dir := t.TempDir()
 	state := filepath.Join(dir, "state")
 	o := open(t, config(state))

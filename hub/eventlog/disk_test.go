@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/osctl/eventd/hub"
 )
@@ -64,7 +66,10 @@ func TestSmallDisk(t *testing.T) {
 // A disk that fills up under load and is freed again: events go on, who follows sees
 // them all, and after a kill at any of these times a cursor gives all events after it, or
 // Gone.
-func TestDiskFillsUp(t *testing.T) {
+func TestDiskFillsUp(t *testing.T) { synctest.Test(t, diskFillsUp) }
+
+func diskFillsUp(t *testing.T) {
+	t.Helper()
 	dir := disk(t)
 	c := config(dir)
 	o := open(t, c)
@@ -89,6 +94,8 @@ func TestDiskFillsUp(t *testing.T) {
 			o.fill(t, 100)
 			follow()
 			problems[o.Status().LogProblem] = true
+			time.Sleep(50 * time.Millisecond) // of the bubble's clock: the log is tended meanwhile
+			synctest.Wait()
 		}
 		status := o.Status()
 		cursors = append(cursors, status.Cursor())
@@ -99,7 +106,7 @@ func TestDiskFillsUp(t *testing.T) {
 	if full := slices.Sorted(maps.Keys(problems)); len(full) < 2 || !strings.Contains(full[1], "no space left") {
 		t.Fatalf("problems were %q", full)
 	}
-	// Killed now, it must not go on as if nothing had happened. (It may have given up older
+	// Killed now, it must not go on as if nothing had happened. (It has given up older
 	// events by now, and thus made room for what is new.)
 	copied := t.TempDir()
 	copyDir(t, dir, copied)
@@ -162,12 +169,13 @@ func TestCommitsBesideRecovery(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "the disk is full", func() bool { return !o.Status().Durable })
+	rest := func() { time.Sleep(5 * time.Millisecond) } // of real time: that is what others run beside in
+	poll(t, "the disk is full", func() bool { return !o.Status().Durable }, rest)
 	must(t, os.Remove(ballast))
-	eventually(t, "the log is written again", func() bool { return o.Status().Durable })
+	poll(t, "the log is written again", func() bool { return o.Status().Durable }, rest)
 	close(stop)
 	load.Wait()
-	eventually(t, "the log has all", func() bool { return o.Status().Durable })
+	poll(t, "the log has all", func() bool { return o.Status().Durable }, rest)
 	want := o.Status()
 	o.kill()
 	o = open(t, config(dir))
@@ -178,7 +186,10 @@ func TestCommitsBesideRecovery(t *testing.T) {
 
 // A disk that cannot be written when the hub starts: what is on it is read, events go
 // on in memory in a new epoch, and all is written once it can be.
-func TestReadOnlyDisk(t *testing.T) {
+func TestReadOnlyDisk(t *testing.T) { synctest.Test(t, readOnlyDisk) }
+
+func readOnlyDisk(t *testing.T) {
+	t.Helper()
 	dir := disk(t)
 	o := open(t, config(dir))
 	o.fill(t, 5)
@@ -203,7 +214,10 @@ func TestReadOnlyDisk(t *testing.T) {
 }
 
 // A directory that can no longer be written costs nothing until the next segment.
-func TestPermissionLost(t *testing.T) {
+func TestPermissionLost(t *testing.T) { synctest.Test(t, permissionLost) }
+
+func permissionLost(t *testing.T) {
+	t.Helper()
 	dir := t.TempDir()
 	c := config(dir)
 	c.MaxEvents = 1024

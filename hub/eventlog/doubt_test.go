@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/osctl/eventd/hub"
 )
@@ -112,6 +113,11 @@ func TestSegmentThatCannotBeRemoved(t *testing.T) {
 // Segments that could not be read for a while are set aside, not written over: also where
 // older ones could be read.
 func TestSegmentsWithoutPermissionAreSetAside(t *testing.T) {
+	synctest.Test(t, segmentsWithoutPermissionAreSetAside)
+}
+
+func segmentsWithoutPermissionAreSetAside(t *testing.T) {
+	t.Helper()
 	c := config(t.TempDir())
 	c.MaxEvents = 1024
 	o := open(t, c)

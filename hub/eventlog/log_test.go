@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/osctl/eventd/hub/eventlog"
@@ -134,36 +135,54 @@ func TestBounds(t *testing.T) {
 func TestVanishedFilesAreMadeAnew(t *testing.T) {
 	for _, gone := range []string{"*", "head", "*.seg"} {
 		t.Run(gone, func(t *testing.T) {
-			dir := filepath.Join(t.TempDir(), "state")
-			o := open(t, config(dir))
-			o.fill(t, 5)
-			want := o.texts(t)
-			o.run()
-			paths, err := filepath.Glob(filepath.Join(dir, gone))
-			must(t, err)
-			for _, path := range paths {
-				must(t, os.Remove(path))
-			}
-			if gone == "*" {
-				must(t, os.Remove(dir))
-			}
-			o.fill(t, 1)
-			eventually(t, "the log is lost", func() bool { return !o.Status().Durable || strings.Contains(o.said.String(), "removed") })
-			eventually(t, "the log is back", func() bool { return o.Status().Durable })
-			epoch := o.Status().Epoch
-			o.kill()
-			o = open(t, config(dir))
-			if got := o.texts(t); !slices.Equal(got[:5], want) || len(got) != 6 || o.Status().Epoch != epoch {
-				t.Errorf("restored %d events, epoch %s, want %s", len(got), o.Status().Epoch, epoch)
-			}
+			synctest.Test(t, func(t *testing.T) { filesVanish(t, gone) })
 		})
 	}
 }
 
-// eventually polls until it holds.
+func filesVanish(t *testing.T, gone string) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "state")
+	o := open(t, config(dir))
+	o.fill(t, 5)
+	want := o.texts(t)
+	o.run()
+	paths, err := filepath.Glob(filepath.Join(dir, gone))
+	must(t, err)
+	for _, path := range paths {
+		must(t, os.Remove(path))
+	}
+	if gone == "*" {
+		must(t, os.Remove(dir))
+	}
+	o.fill(t, 1)
+	eventually(t, "the log is lost", func() bool { return !o.Status().Durable })
+	eventually(t, "the log is back", func() bool { return o.Status().Durable })
+	if !strings.Contains(o.said.String(), "removed or replaced") {
+		t.Errorf("said %s", o.said)
+	}
+	epoch := o.Status().Epoch
+	o.kill()
+	o = open(t, config(dir))
+	if got := o.texts(t); !slices.Equal(got[:5], want) || len(got) != 6 || o.Status().Epoch != epoch {
+		t.Errorf("restored %d events, epoch %s, want %s", len(got), o.Status().Epoch, epoch)
+	}
+}
+
+// eventually polls until it holds, in a bubble: there no time passes while Run does anything,
+// so that what it does is seen before or after, and not in between.
 func eventually(tb testing.TB, what string, holds func() bool) {
 	tb.Helper()
-	for end := time.Now().Add(2 * time.Minute); !holds(); time.Sleep(5 * time.Millisecond) {
+	poll(tb, what, holds, func() {
+		time.Sleep(5 * time.Millisecond)
+		synctest.Wait()
+	})
+}
+
+// poll polls until it holds, with a rest before each time but the first.
+func poll(tb testing.TB, what string, holds func() bool, rest func()) {
+	tb.Helper()
+	for end := time.Now().Add(2 * time.Minute); !holds(); rest() {
 		if time.Now().After(end) {
 			tb.Fatalf("never: %s", what)
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 )
 
 // appendTo appends to a file.
@@ -21,7 +22,10 @@ func appendTo(tb testing.TB, path string, content []byte) {
 
 // A record, or a part of one, that stays in a file after neither its write nor the cutting
 // off of it worked costs nothing, and is not there twice.
-func TestRecordThatStaysBehind(t *testing.T) {
+func TestRecordThatStaysBehind(t *testing.T) { synctest.Test(t, recordThatStaysBehind) }
+
+func recordThatStaysBehind(t *testing.T) {
+	t.Helper()
 	c := config(t.TempDir())
 	c.MaxEvents = 1024
 	o := open(t, c)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 )
 
 // syncs is what a log synced, and what fails.
@@ -90,38 +91,43 @@ func TestWhatIsSynced(t *testing.T) {
 func TestSyncFails(t *testing.T) {
 	for _, name := range []string{"1", "2", "3", "."} {
 		t.Run(name, func(t *testing.T) {
-			c := config(t.TempDir())
-			c.MaxEvents = 1024
-			s := &syncs{}
-			o := openSyncing(t, c, s.before)
-			must(t, o.log.Sync())
-			o.fill(t, 600)
-			epoch := o.Status().Epoch
-			before := segments(t, c.Dir)
-			s.fail(name)
-			o.run()
-			problem := "sync the log: input/output error"
-			eventually(t, "it is told", func() bool { return o.Status().LogProblem == problem })
-			if got := o.Status(); got.Durable || !strings.Contains(o.said.String(), problem) {
-				t.Errorf("status is %+v; said %s", got, o.said)
-			}
-			if name == "." {
-				eventually(t, "it was tried again", func() bool { return len(segments(t, c.Dir)) > 0 && !slices.Contains(segments(t, c.Dir), before[2]) })
-				if got := segments(t, c.Dir); !slices.Contains(got, before[0]) {
-					t.Errorf("there are %q: the one that was synced is removed, and nothing else was", got)
-				}
-				s.fail("")
-			}
-			eventually(t, "it is durable again, with the same file failing", func() bool { return o.Status().Durable })
-			eventually(t, "the former segments are removed", func() bool { return len(segments(t, c.Dir)) == 1 })
-			o.fill(t, 5)
-			want, status := o.texts(t), o.Status()
-			o.kill()
-			o = open(t, c)
-			if got := o.texts(t); !slices.Equal(got, want) || o.Status() != status || status.Epoch != epoch || len(got) != 605 {
-				t.Errorf("restored %d events, status is %+v, was %+v", len(got), o.Status(), status)
-			}
+			synctest.Test(t, func(t *testing.T) { syncFails(t, name) })
 		})
+	}
+}
+
+func syncFails(t *testing.T, name string) {
+	t.Helper()
+	c := config(t.TempDir())
+	c.MaxEvents = 1024
+	s := &syncs{}
+	o := openSyncing(t, c, s.before)
+	must(t, o.log.Sync())
+	o.fill(t, 600)
+	epoch := o.Status().Epoch
+	before := segments(t, c.Dir)
+	s.fail(name)
+	o.run()
+	problem := "sync the log: input/output error"
+	eventually(t, "it is told", func() bool { return o.Status().LogProblem == problem })
+	if got := o.Status(); got.Durable || !strings.Contains(o.said.String(), problem) {
+		t.Errorf("status is %+v; said %s", got, o.said)
+	}
+	if name == "." {
+		eventually(t, "it was tried again", func() bool { return len(segments(t, c.Dir)) > 0 && !slices.Contains(segments(t, c.Dir), before[2]) })
+		if got := segments(t, c.Dir); !slices.Contains(got, before[0]) {
+			t.Errorf("there are %q: the one that was synced is removed, and nothing else was", got)
+		}
+		s.fail("")
+	}
+	eventually(t, "it is durable again, with the same file failing", func() bool { return o.Status().Durable })
+	eventually(t, "the former segments are removed", func() bool { return len(segments(t, c.Dir)) == 1 })
+	o.fill(t, 5)
+	want, status := o.texts(t), o.Status()
+	o.kill()
+	o = open(t, c)
+	if got := o.texts(t); !slices.Equal(got, want) || o.Status() != status || status.Epoch != epoch || len(got) != 605 {
+		t.Errorf("restored %d events, status is %+v, was %+v", len(got), o.Status(), status)
 	}
 }
 
@@ -134,34 +140,39 @@ func TestFailedSyncIsNotForgotten(t *testing.T) {
 		"failed before": func(o *opened) { _ = o.log.Sync(); o.Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := config(t.TempDir())
-			s := &syncs{}
-			o := openSyncing(t, c, s.before)
-			o.fill(t, 5)
-			want, epoch := o.texts(t), o.Status().Epoch
-			s.fail("1")
-			end(o)
-			s.fail("")
-			if err := o.log.Sync(); name == "killed" && err == nil {
-				t.Error("a second try to sync worked")
-			}
-			o = openSyncing(t, c, s.before)
-			if got := o.Status(); got.Durable || !strings.Contains(got.LogProblem, "written anew") || got.Epoch != epoch {
-				t.Errorf("status is %+v", got)
-			}
-			o.run()
-			eventually(t, "it is written anew", func() bool {
-				return o.Status().Durable && slices.Equal(segments(t, c.Dir), []string{filepath.Join(c.Dir, "0000000000000002.seg")})
-			})
-			o.stop()
-			o.stop = func() {}
-			o.Close()
-			c.Boot = "another"
-			o = open(t, c)
-			if got := o.texts(t); !slices.Equal(got, want) || o.Status().Epoch != epoch || !o.Status().Durable {
-				t.Errorf("restored %d events, status is %+v", len(got), o.Status())
-			}
+			synctest.Test(t, func(t *testing.T) { failedSyncIsNotForgotten(t, name, end) })
 		})
+	}
+}
+
+func failedSyncIsNotForgotten(t *testing.T, name string, end func(*opened)) {
+	t.Helper()
+	c := config(t.TempDir())
+	s := &syncs{}
+	o := openSyncing(t, c, s.before)
+	o.fill(t, 5)
+	want, epoch := o.texts(t), o.Status().Epoch
+	s.fail("1")
+	end(o)
+	s.fail("")
+	if err := o.log.Sync(); name == "killed" && err == nil {
+		t.Error("a second try to sync worked")
+	}
+	o = openSyncing(t, c, s.before)
+	if got := o.Status(); got.Durable || !strings.Contains(got.LogProblem, "written anew") || got.Epoch != epoch {
+		t.Errorf("status is %+v", got)
+	}
+	o.run()
+	eventually(t, "it is written anew", func() bool {
+		return o.Status().Durable && slices.Equal(segments(t, c.Dir), []string{filepath.Join(c.Dir, "0000000000000002.seg")})
+	})
+	o.stop()
+	o.stop = func() {}
+	o.Close()
+	c.Boot = "another"
+	o = open(t, c)
+	if got := o.texts(t); !slices.Equal(got, want) || o.Status().Epoch != epoch || !o.Status().Durable {
+		t.Errorf("restored %d events, status is %+v", len(got), o.Status())
 	}
 }
 
@@ -205,7 +216,10 @@ func TestSyncedSegmentsAreGone(t *testing.T) {
 }
 
 // Nothing is removed before the head says on the disk what takes its place.
-func TestHeadIsSyncedBeforeRemoval(t *testing.T) {
+func TestHeadIsSyncedBeforeRemoval(t *testing.T) { synctest.Test(t, headIsSyncedBeforeRemoval) }
+
+func headIsSyncedBeforeRemoval(t *testing.T) {
+	t.Helper()
 	c := config(t.TempDir())
 	c.MaxEvents = 512
 	s := &syncs{}
