@@ -10,13 +10,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/osctl/eventd/dbusapi"
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// TestStopUnderLoad ends the daemon with SIGTERM while four clients report: every
-// answered report was announced before, and the exit status is 0.
+// TestStopUnderLoad ends the daemon with SIGTERM while four clients report, and just after a
+// batch that takes far longer to announce than to take: every answered report was announced
+// before the end, and the exit status is 0.
 func TestStopUnderLoad(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	d := startDaemon(t, nstest.New(t), bus.Address(), nil)
@@ -46,18 +48,36 @@ func TestStopUnderLoad(t *testing.T) {
 		defer mu.Unlock()
 		return len(answered) > 2000
 	})
+	backlog := reportBacklog(t, d.client(t))
 	must(t, d.cmd.Process.Signal(syscall.SIGTERM))
 	if code := d.wait(t); code != 0 {
 		t.Errorf("exit status %d", code)
 	}
 	wg.Wait()
 	announced := receiver()
-	for _, seq := range answered {
+	for _, seq := range append(answered, backlog...) {
 		if !announced[seq] {
-			t.Errorf("report %d was answered and not announced; %d of %d were", seq, len(announced), len(answered))
+			t.Errorf("report %d was answered and not announced; %d of %d were", seq, len(announced), len(answered)+len(backlog))
 			break
 		}
 	}
+}
+
+// reportBacklog reports so much at once that the bus needs a while to take the signals, which
+// the end of the daemon has to wait for. It returns the numbers of the events.
+func reportBacklog(t *testing.T, client *dbusapi.Client) []uint64 {
+	t.Helper()
+	batch := make([]dbusapi.Report, dbusapi.MaxEvents)
+	for i := range batch {
+		batch[i] = dbusapi.Report{Type: "backlog", Options: hub.Options{{Name: "text", Value: hub.String(strings.Repeat("x", 900))}}}
+	}
+	first, err := client.ReportBatch(t.Context(), batch)
+	must(t, err)
+	var numbers []uint64
+	for i := range batch {
+		numbers = append(numbers, first+uint64(i))
+	}
+	return numbers
 }
 
 // receiveSignals takes the signals of the service from then on until it leaves the bus. The
