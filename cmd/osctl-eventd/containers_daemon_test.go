@@ -72,13 +72,13 @@ func daemonBy(t testing.TB, h *cttest.Host, command ...string) *daemonProcess {
 	return runDaemon(t, cmd, func(socket string) string { return socket }, func(s syscall.Signal) error { return cmd.Process.Signal(s) })
 }
 
-// daemonIn starts a daemon in a booted system.
+// daemonIn starts a daemon in a booted system. It goes before others, as that of [daemonOn].
 func daemonIn(t testing.TB, m *cttest.Machine) *daemonProcess {
 	t.Helper()
 	program, err := m.CopyIn(filepath.Join(programs, "osctl-eventd"))
 	must(t, err)
 	shared := filepath.Dir(program)
-	cmd := m.Command(program, "--bus", busPrivate, "--state-dir", stateNone)
+	cmd := m.Command("nice", "--adjustment=-20", program, "--bus", busPrivate, "--state-dir", stateNone)
 	cmd.Env = append(cmd.Env, "TMPDIR="+shared)
 	path := func(socket string) string { return m.Shared() + strings.TrimPrefix(socket, shared) }
 	return runDaemon(t, cmd, path, func(s syscall.Signal) error {

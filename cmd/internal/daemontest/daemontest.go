@@ -147,15 +147,27 @@ func (d *Daemon) WaitForService(t testing.TB) {
 	}
 }
 
-// Client connects to the daemon's bus until the test ends.
+// Client connects to the daemon's bus until the test ends. A busy machine gets another try:
+// the library gives up after a few seconds, and a bus ends a connection that is not
+// authenticated by then.
 func (d *Daemon) Client(t testing.TB) *dbusapi.Client {
 	t.Helper()
-	client, err := dbusapi.Dial(t.Context(), d.Address)
-	if err != nil {
-		t.Fatal(err)
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
+	defer cancel()
+	for {
+		client, err := dbusapi.Dial(ctx, d.Address)
+		if err == nil {
+			t.Cleanup(client.Close)
+			return client
+		}
+		select {
+		case <-d.Ended:
+			t.Fatalf("%v; the daemon ended: %v\n%s", err, d.Cmd.ProcessState, d.Stderr)
+		case <-ctx.Done():
+			t.Fatal(err)
+		case <-time.After(10 * time.Millisecond):
+		}
 	}
-	t.Cleanup(client.Close)
-	return client
 }
 
 // Wait waits until the daemon has ended and returns its exit status, -1 for a signal.
