@@ -64,10 +64,18 @@ func TestActivation(t *testing.T) {
 	})
 }
 
+// journal returns what journalctl(1) prints once journald has taken all that was sent to it
+// before: it may be behind.
+func (s *system) journal(args ...string) string {
+	s.t.Helper()
+	s.run("journalctl", "--sync")
+	return s.run("journalctl", append([]string{"--no-pager"}, args...)...)
+}
+
 // journalHas reports whether a unit printed a text.
 func (s *system) journalHas(unit, text string) bool {
 	s.t.Helper()
-	return strings.Contains(s.run("journalctl", "--no-pager", "-u", unit), text)
+	return strings.Contains(s.journal("-u", unit), text)
 }
 
 // TestShutdown wants the service to stop in order, while the bus is still there.

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/osctl/eventd/dbusapi"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -67,8 +66,7 @@ func (s *system) awaitEvent(action, pool, id, name, veth string) {
 		want, err = want.With(key, value)
 		must(s.t, err)
 	}
-	client, err := dbusapi.Dial(s.t.Context(), s.bus.Address())
-	must(s.t, err)
+	client := s.dial()
 	defer client.Close()
 	for cursor := hub.CursorOldest; ; {
 		next, events, err := client.WaitEvents(bounded(s.t), cursor, want, 1, patience)

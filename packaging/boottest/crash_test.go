@@ -37,16 +37,14 @@ func TestWatchdog(t *testing.T) {
 		s.run("systemctl", "kill", "--signal=STOP", unit)
 		s.run("ip", "link", "set", "try1", "up")
 		s.awaitRestart(pid)
-		if out := s.run("journalctl", "--no-pager", "-u", unit); !strings.Contains(out, "Watchdog timeout") {
+		if out := s.journal("-u", unit); !strings.Contains(out, "Watchdog timeout") {
 			t.Errorf("it was not the watchdog:\n%s", out)
 		}
 		s.awaitEvent("up", "", "", "try1", "try0")
 
 		pid = s.show("MainPID")
 		s.run("kill", "-STOP", s.busPID)
-		s.until("the service leaves a bus that hangs", func() bool {
-			return strings.Contains(s.run("journalctl", "--no-pager", "-u", unit), "the bus does not answer")
-		})
+		s.until("the service leaves a bus that hangs", func() bool { return s.journalHas(unit, "the bus does not answer") })
 		for range 3 { // and systemd is told that all is well
 			const told = "WatchdogTimestampMonotonic"
 			before := s.show(told)

@@ -28,7 +28,7 @@ func TestJournal(t *testing.T) {
 		s.run("systemctl", "stop", unit) // which writes all
 
 		var entries []map[string]any
-		for line := range strings.Lines(s.run("journalctl", "--no-pager", "-o", "json", "--all", "OSCTL_POOL=tank", "+", "OSCTL_ID=102")) {
+		for line := range strings.Lines(s.journal("-o", "json", "--all", "OSCTL_POOL=tank", "+", "OSCTL_ID=102")) {
 			entry := map[string]any{}
 			must(t, json.Unmarshal([]byte(line), &entry))
 			entries = append(entries, entry)
@@ -48,7 +48,7 @@ func TestJournal(t *testing.T) {
 			t.Errorf("OSCTL_OPTS of the long event has %d bytes", len(opts))
 		}
 		id, _ := entries[0]["MESSAGE_ID"].(string)
-		if out := s.run("journalctl", "--no-pager", "-x", "MESSAGE_ID="+id, "OSCTL_POOL=tank"); !strings.Contains(out, "An event of type ct_netif") {
+		if out := s.journal("-x", "MESSAGE_ID="+id, "OSCTL_POOL=tank"); !strings.Contains(out, "An event of type ct_netif") {
 			t.Errorf("journalctl -x does not explain it:\n%s", out)
 		}
 	})
@@ -77,7 +77,7 @@ func TestJournalKilled(t *testing.T) {
 	l.end()
 	s.run("systemctl", "stop", unit)
 	inJournal := map[string]bool{}
-	for line := range strings.Lines(s.run("journalctl", "--no-pager", "-o", "cat", "--output-fields=OSCTL_SEQ", "OSCTL_TYPE=load")) {
+	for line := range strings.Lines(s.journal("-o", "cat", "--output-fields=OSCTL_SEQ", "OSCTL_TYPE=load")) {
 		inJournal[strings.TrimSpace(line)] = true
 	}
 	for n, seq := range l.answered {

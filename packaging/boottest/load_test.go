@@ -32,8 +32,7 @@ func (s *system) startLoad() *load {
 	l := &load{s: s, answered: map[uint64]uint64{}}
 	var ctx context.Context
 	ctx, l.stop = context.WithCancel(s.t.Context())
-	client, err := dbusapi.Dial(ctx, s.bus.Address())
-	must(s.t, err)
+	client := s.dial()
 	l.done.Go(func() {
 		defer client.Close()
 		for n := uint64(1); ctx.Err() == nil; n++ {
@@ -134,8 +133,7 @@ func (s *system) awaitMoreEvents() {
 	s.t.Helper()
 	var first uint64
 	s.until("the load goes on", func() bool {
-		client, err := dbusapi.Dial(s.t.Context(), s.bus.Address())
-		must(s.t, err)
+		client := s.dial()
 		defer client.Close()
 		ctx, cancel := context.WithTimeout(s.t.Context(), time.Second)
 		defer cancel()

@@ -44,7 +44,7 @@ func TestSecrets(t *testing.T) {
 		places := map[string]string{
 			"the signal":          string(signal.Body),
 			"the reply":           string(reply.Body),
-			"the journal":         s.run("journalctl", "--no-pager", "--all", "-o", "export"),
+			"the journal":         s.journal("--all", "-o", "export"),
 			"the state directory": s.run("find", "/var/lib/osctl-eventd", "-type", "f", "-exec", "cat", "{}", "+"),
 			"other log files":     s.run("find", "/var/log", "-type", "f", "-not", "-path", "*/journal/*", "-exec", "cat", "{}", "+"),
 		}

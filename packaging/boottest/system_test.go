@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/osctl/eventd/dbusapi"
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/netwatch/cttest"
 )
@@ -135,6 +136,19 @@ func (s *system) client(uid uint32) *bustest.Client {
 		groups = append(groups, s.members)
 	}
 	return s.bus.ClientAs(s.t, uid, bustest.WithGroups(uid, groups...))
+}
+
+// dial connects to the system bus by the library. Who calls it closes it. A busy machine gets
+// another try: the library gives up after a few seconds.
+func (s *system) dial() *dbusapi.Client {
+	s.t.Helper()
+	var client *dbusapi.Client
+	s.until("a client connects", func() bool {
+		var err error
+		client, err = dbusapi.Dial(s.t.Context(), s.bus.Address())
+		return err == nil
+	})
+	return client
 }
 
 // bounded is a context for one thing that must come.
