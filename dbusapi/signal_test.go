@@ -40,7 +40,7 @@ func TestSignalArguments(t *testing.T) {
 		var fields []string
 		for i, e := range events {
 			fields = append(fields, strings.Join([]string{e.Type, e.Action, e.Pool, e.ID}, " "))
-			if e.Source != sourceOf(0) || e.Time.IsZero() || i > 0 && e.Time.Before(events[i-1].Time) {
+			if e.Source != sourceOf(0) || e.Time.IsZero() { // times are of a clock that may be set back
 				t.Errorf("event %d is from %q, at %v", e.Seq, e.Source, e.Time)
 			}
 			if m := all.raw[i]; m.Signature != wire.EventType || m.Path != Path || m.Destination != "" || m.BigEndian {

@@ -158,7 +158,13 @@ func TestUnknownOwner(t *testing.T) {
 	must(t, h.host.Down(host))
 	must(t, h.host.Up(host))
 	h.until("n", hub.LinkUp)
-	h.want(t, "down n name=p", "up n name=p")
+	got := h.said(t)
+	for i := range got { // it is also looked for when nothing happens, and may be known by now
+		got[i] = strings.TrimSuffix(got[i], " of=tank/103")
+	}
+	if !slices.Equal(got, []string{"down n name=p", "up n name=p"}) {
+		t.Errorf("events:\n%s", strings.Join(got, "\n"))
+	}
 	for rows, _ := h.hub.Interfaces(); rows[0].ID != "103" && rows[1].ID != "103"; rows, _ = h.hub.Interfaces() {
 		must(t, h.w.Settle(t.Context()))
 	}
@@ -220,15 +226,16 @@ func TestReportedOwner(t *testing.T) {
 	}
 	row := func(want string) {
 		t.Helper()
-		for range 10000 {
+		for started := time.Now(); ; {
 			rows, _ := h.hub.Interfaces()
 			if len(rows) == 1 && rows[0].Pool+"/"+rows[0].ID+" "+rows[0].Name == want {
 				return
 			}
+			if time.Since(started) > patience {
+				t.Fatalf("view %v, want %s", rows, want)
+			}
 			must(t, h.w.Settle(t.Context()))
 		}
-		rows, _ := h.hub.Interfaces()
-		t.Fatalf("view %v, want %s", rows, want)
 	}
 	host, peer := h.running()
 	row("tank/101 p")
