@@ -79,13 +79,18 @@ const nobody = 1 << 20
 func benchmarkHost(b *testing.B, containers, processes int, path func(int) string) {
 	ns, root, nsids, _ := hostOf(b, containers, processes, path)
 	var f *Finder
-	fresh := func() { f = finderIn(b, ns, Config{Cgroup: root}) }
 	nothing := func() {}
 	b.Run("cold", func(b *testing.B) {
-		measure(b, fresh, func() { f.Find(b.Context(), nobody) }, func() {
+		names := b.TempDir()
+		measure(b, func() {
+			var err error
+			ns.Do(func() { f, err = New(Config{Cgroup: root, Netns: names}) })
+			must(b, err)
+		}, func() { f.Find(b.Context(), nobody) }, func() {
 			if len(f.known) != containers {
 				b.Fatalf("found %d of %d", len(f.known), containers)
 			}
+			must(b, f.Close()) // or the kernel has ever more watches of each cgroup to go over
 		})
 	})
 	f = finderIn(b, ns, Config{Cgroup: root})

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,7 +21,7 @@ const (
 // candidate is a process of a container that may be asked.
 type candidate struct {
 	pid  int
-	dir  string // its cgroup
+	dir  place // its cgroup
 	rank int
 }
 
@@ -38,9 +37,9 @@ const (
 // cgroup is empty, and init is in init.scope.
 func (r *reader) candidates(g *group) []candidate {
 	var found []candidate
-	dirs := []string{g.dir}
+	dirs := []place{g.dir}
 	if g.rule.payload != "" {
-		dirs = []string{g.dir + "/" + g.rule.payload + g.ID, g.dir}
+		dirs = []place{g.dir.in(g.rule.payload + g.ID), g.dir}
 	}
 	for i := 0; i < len(dirs) && i < maxInside; i++ {
 		dir := dirs[i]
@@ -64,7 +63,7 @@ func (r *reader) candidates(g *group) []candidate {
 
 // processes returns the first processes of a cgroup, or the very first alone if that is the
 // init, as it mostly is.
-func (r *reader) processes(dir string) []candidate {
+func (r *reader) processes(dir place) []candidate {
 	var found []candidate
 	for _, most := range []int{1, maxPerDir} {
 		pids, more := r.pids(dir, most)
@@ -84,7 +83,7 @@ func (r *reader) processes(dir string) []candidate {
 }
 
 // isIn reports whether a process is among the first of a cgroup, now.
-func (r *reader) isIn(pid int, dir string) bool {
+func (r *reader) isIn(pid int, dir place) bool {
 	if r.procsListed {
 		r.closeProcs()
 	}
@@ -96,9 +95,9 @@ func (r *reader) isIn(pid int, dir string) bool {
 }
 
 // inside returns the cgroups in one of a container's, the likely ones first.
-func (r *reader) inside(dir string, rule *matcher, top bool) []string {
+func (r *reader) inside(dir place, rule *matcher, top bool) []place {
 	var names []string
-	_, err := r.readDir(dir, func(name []byte, _ uint64) bool {
+	err := r.readDir(dir, func(int, *unix.Stat_t) {}, func(name []byte, _ uint64) bool {
 		if !top || !rule.spares(string(name)) {
 			names = append(names, string(name))
 		}
@@ -110,10 +109,11 @@ func (r *reader) inside(dir string, rule *matcher, top bool) []string {
 	slices.SortFunc(names, func(a, b string) int {
 		return cmp.Or(likely(a)-likely(b), strings.Compare(a, b))
 	})
+	places := make([]place, len(names))
 	for i, name := range names {
-		names[i] = filepath.Join(dir, name)
+		places[i] = dir.in(name)
 	}
-	return names
+	return places
 }
 
 // likely orders the cgroups in a container by how likely its init is in them.
@@ -154,7 +154,7 @@ func nspidOf(text []byte) (line []byte, found bool) {
 
 // pids returns the first processes of a cgroup: as many as asked for, at least, or all that
 // there are; more says that there may be more. The slice is good until the next call.
-func (r *reader) pids(dir string, least int) (found []int, more bool) {
+func (r *reader) pids(dir place, least int) (found []int, more bool) {
 	// No more than is used, as the kernel makes as much text as is asked for.
 	size := least * len("4194304\n")
 	text := r.readProcs(dir, size)
@@ -180,16 +180,16 @@ func (r *reader) pids(dir string, least int) (found []int, more bool) {
 // gone, or of threads only. A hierarchy of v1 makes a list when the file is opened, and
 // reads from that later on (cgroup_pidlist_start in the kernel's
 // kernel/cgroup/cgroup-v1.c), so there only the first text after that tells what is now.
-func (r *reader) readProcs(dir string, size int) []byte {
-	if r.procsOf != dir {
+func (r *reader) readProcs(dir place, size int) []byte {
+	if r.procsOf != dir.path {
 		r.closeProcs()
-		fd, err := unix.Open(dir+"/cgroup.procs", unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+		fd, err := dir.in("cgroup.procs").open(0)
 		if err != nil {
 			return nil
 		}
 		var fs unix.Statfs_t
 		listed := unix.Fstatfs(fd, &fs) != nil || fs.Type == unix.CGROUP_SUPER_MAGIC
-		r.procs, r.procsOf, r.procsListed = fd, dir, listed
+		r.procs, r.procsOf, r.procsListed = fd, dir.path, listed
 	}
 	n, err := retry(func() (int, error) { return unix.Pread(r.procs, r.file[:size], 0) })
 	if err != nil {
@@ -207,7 +207,7 @@ func (r *reader) closeProcs() {
 
 // unpopulated reports whether the kernel says that no process is in a cgroup or
 // below. Only v2 does.
-func (r *reader) unpopulated(dir string) bool {
-	text, err := r.readFile(dir + "/cgroup.events")
+func (r *reader) unpopulated(dir place) bool {
+	text, err := r.readFile(dir.path + "/cgroup.events")
 	return err == nil && bytes.HasPrefix(text, []byte("populated 0"))
 }

@@ -33,11 +33,11 @@ func TestLeft(t *testing.T) {
 		move(inside)
 		r := &reader{proc: "/proc", fault: func(err error) { t.Error(err) }}
 		defer r.closeProcs()
-		if pids, _ := r.pids(inside, 1); !slices.Equal(pids, []int{s.pid()}) || !r.isIn(s.pid(), inside) {
+		if pids, _ := r.pids(place{path: inside}, 1); !slices.Equal(pids, []int{s.pid()}) || !r.isIn(s.pid(), place{path: inside}) {
 			t.Errorf("%s: processes %v, want %d", option, pids, s.pid())
 		}
 		move(root)
-		if r.isIn(s.pid(), inside) {
+		if r.isIn(s.pid(), place{path: inside}) {
 			t.Errorf("%s: a process that left is still seen", option)
 		}
 	}
@@ -82,16 +82,16 @@ func TestFirstProcesses(t *testing.T) {
 		must(t, os.WriteFile(dir+"/cgroup.procs", []byte(test.text), 0o644))
 		r := &reader{proc: h.dir("proc"), kernel: h, fault: func(err error) { t.Error(err) }}
 		var got []int
-		for _, c := range r.processes(dir) {
+		for _, c := range r.processes(place{path: dir}) {
 			got = append(got, c.pid)
-			if !r.isIn(c.pid, dir) {
+			if !r.isIn(c.pid, place{path: dir}) {
 				t.Errorf("of %q, %d is not in", test.text, c.pid)
 			}
 		}
 		if !slices.Equal(got, test.want) {
 			t.Errorf("of %q, with init %d: %v, want %v", test.text, test.init, got, test.want)
 		}
-		if r.isIn(6000000, dir) {
+		if r.isIn(6000000, place{path: dir}) {
 			t.Errorf("of %q, another one is in", test.text)
 		}
 		r.release()

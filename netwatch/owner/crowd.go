@@ -9,8 +9,8 @@ import (
 const (
 	// crowdFor is how many cgroups have to be new for others to help with asking.
 	crowdFor = 64
-	// maxHelpers is how many help at most, one for each further processor. They share one
-	// socket and the kernel's locks, so that more would be of little use.
+	// maxHelpers is how many help at most, one for each further processor. They share the
+	// kernel's locks, so that more would be of little use.
 	maxHelpers = 3
 )
 
@@ -28,13 +28,13 @@ type crowd struct {
 
 // gather has others ask for this walk until disperse, if there are processors for them.
 func (f *Finder) gather() {
-	helpers := min(runtime.GOMAXPROCS(0)-1, maxHelpers)
-	if helpers < 1 {
+	if len(f.helpers) == 0 {
 		return
 	}
-	f.crowd = &crowd{f: f, containers: make(chan *group, crowdFor)}
-	for range helpers {
-		f.crowd.helpers.Go(f.crowd.help)
+	c := &crowd{f: f, containers: make(chan *group, crowdFor)}
+	f.crowd = c
+	for _, r := range f.helpers {
+		c.helpers.Go(func() { c.help(r) })
 	}
 }
 
@@ -67,11 +67,10 @@ func (c *crowd) ask(g *group) {
 }
 
 // help asks until there will be no more.
-func (c *crowd) help() {
+func (c *crowd) help(r *reader) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	start := threadTime()
-	r := &reader{proc: c.f.proc, kernel: c.f.kernel.another(), fault: c.f.fault}
 	var empty []*group
 	for g := range c.containers {
 		if !c.f.inquire(r, g) {

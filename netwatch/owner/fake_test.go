@@ -24,9 +24,9 @@ type fakeHost struct {
 	nsids   map[int]int32    // of processes
 	files   map[string]int32 // of named namespaces
 	asked   map[int]int      // how often a process was asked about in earnest
-	others  int              // askers beside the first
-	probed  int              // how often one was asked about quickly
-	during  func(pid int)    // while a process is asked about
+	helpers []kernel
+	probed  int           // how often one was asked about quickly
+	during  func(pid int) // while a process is asked about
 	err     error
 	weak    bool // no pidfd
 	closed  bool
@@ -51,7 +51,7 @@ func (h *fakeHost) dir(parts ...string) string {
 
 func (h *fakeHost) finder() *Finder {
 	h.t.Helper()
-	f, err := newFinder(Config{Cgroup: h.dir("cgroup"), Proc: h.dir("proc"), Netns: h.dir("netns")}, h)
+	f, err := newFinder(Config{Cgroup: h.dir("cgroup"), Proc: h.dir("proc"), Netns: h.dir("netns")}, append(h.helpers, h)...)
 	must(h.t, err)
 	h.t.Cleanup(f.watches.close)
 	if h.blind {
@@ -77,7 +77,7 @@ func (h *fakeHost) cgroup(path string) {
 	h.t.Helper()
 	for _, c := range h.cgroups {
 		dir := h.dir("cgroup", c)
-		for _, part := range append([]string{""}, split(path)...) {
+		for _, part := range append([]string{""}, strings.Split(strings.Trim(path, "/"), "/")...) {
 			dir = filepath.Join(dir, part)
 			must(h.t, os.MkdirAll(dir, 0o755))
 			if _, err := os.Stat(dir + "/cgroup.procs"); err != nil {
@@ -153,13 +153,6 @@ func (h *fakeHost) name(name string, nsid int32) {
 }
 
 // The kernel.
-
-func (h *fakeHost) another() kernel {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.others++
-	return h
-}
 
 func (h *fakeHost) byPid(pid int) (int32, error) {
 	h.mu.Lock()

@@ -2,8 +2,10 @@ package owner
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"regexp"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -75,11 +77,14 @@ type Finder struct {
 	crowd       *crowd        // asks for it; nil if it asks by itself
 	helped      time.Duration // processor time of others in this walk
 	held        *regexp.Regexp
-	queue       []*node  // that this walk looks at, of those that were seen before
-	fresh       []*node  // and that were not; a stack
-	queued      int      // in both, since the pass began
-	open        []*group // that may be without an answer that counts
-	openSince   uint64   // the epoch that they are listed since
+	queue       []*node     // that this walk looks at, of those that were seen before
+	fresh       []*node     // and that were not; a stack
+	queued      int         // in both, since the pass began
+	open        []*group    // that may be without an answer that counts
+	openSince   uint64      // the epoch that they are listed since
+	shortcuts   []*shortcut // that are open in this walk
+	kernels     []kernel
+	helpers     []*reader // of those who may help
 	reader
 }
 
@@ -87,19 +92,32 @@ type Finder struct {
 // counts as that namespace does. That a capability or a mount of cgroups is missing is no error: see
 // [Finder.Missing].
 func New(config Config) (*Finder, error) {
-	k, err := openKernel()
-	if err != nil {
-		return nil, err
+	var kernels []kernel
+	for range 1 + min(runtime.GOMAXPROCS(0)-1, maxHelpers) {
+		k, err := openKernel()
+		if err != nil {
+			return nil, errors.Join(err, closeAll(kernels))
+		}
+		kernels = append(kernels, k)
 	}
-	f, err := newFinder(config, k)
+	f, err := newFinder(config, kernels...)
 	if err != nil {
-		_ = k.close()
-		return nil, err
+		return nil, errors.Join(err, closeAll(kernels))
 	}
 	return f, nil
 }
 
-func newFinder(config Config, k kernel) (*Finder, error) {
+// closeAll closes sockets, whatever fails.
+func closeAll(kernels []kernel) error {
+	var errs []error
+	for _, k := range kernels {
+		errs = append(errs, k.close())
+	}
+	return errors.Join(errs...)
+}
+
+// newFinder takes a kernel to ask by, and one for each who may help.
+func newFinder(config Config, kernels ...kernel) (*Finder, error) {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
@@ -117,9 +135,12 @@ func newFinder(config Config, k kernel) (*Finder, error) {
 		log: config.Log, config: config, rules: matchers,
 		known: map[int32]entry{}, missed: map[int32]time.Time{},
 		looks: lookPace(), walks: cgroupPace(), scans: processPace(),
-		watches: openWatches(), own: none, held: regexp.MustCompile(runtimeNames),
+		kernels: kernels, watches: openWatches(), own: none, held: regexp.MustCompile(runtimeNames),
 	}
-	f.reader = reader{proc: config.Proc, kernel: k, fault: f.fault}
+	for _, k := range kernels[1:] {
+		f.helpers = append(f.helpers, &reader{proc: config.Proc, kernel: k, fault: f.fault})
+	}
+	f.reader = reader{proc: config.Proc, kernel: kernels[0], fault: f.fault}
 	f.probe()
 	return f, nil
 }
@@ -127,7 +148,7 @@ func newFinder(config Config, k kernel) (*Finder, error) {
 // Close closes the sockets.
 func (f *Finder) Close() error {
 	f.watches.close()
-	return f.kernel.close()
+	return closeAll(f.kernels)
 }
 
 // lookUp returns the owner of an nsid if the map has it.

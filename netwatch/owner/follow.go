@@ -36,7 +36,7 @@ func (f *Finder) hear(e news) {
 	}
 	old := n.kids[e.name]
 	kid := f.newNode(e.h, n, e.name, 0)
-	there := e.made && f.same(e.h, kid, nil)
+	there := e.made && f.same(kid, nil)
 	if there && old != nil && old.ino == kid.ino {
 		return // it was listed before this was heard
 	}
@@ -54,27 +54,4 @@ func (f *Finder) hear(e news) {
 		kid.sure, kid.pass = true, f.pass
 		e.h.made = append(e.h.made, kid)
 	}
-}
-
-// adopt adds a node to its parent.
-func (f *Finder) adopt(h *hierarchy, parent *node, name string, kid *node) {
-	if parent.kids == nil {
-		parent.kids = map[string]*node{}
-	}
-	parent.kids[name] = kid
-	h.size++
-}
-
-// drop forgets a node that was taken from its parent, and what is below it.
-func (f *Finder) drop(h *hierarchy, n *node) {
-	h.size--
-	f.watches.drop(n)
-	if n.group != nil {
-		n.group.gone, h.stale = true, true
-	}
-	n.gone = true
-	for _, kid := range n.kids {
-		f.drop(h, kid)
-	}
-	n.kids = nil
 }

@@ -10,7 +10,7 @@ type group struct {
 
 	rule *matcher
 	path string // in its hierarchy
-	dir  string // in the filesystem
+	dir  place  // in the filesystem
 	in   *hierarchy
 	node *node
 

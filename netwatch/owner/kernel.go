@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -39,16 +38,13 @@ type kernel interface {
 	byFile(path string) (int32, error)
 	// self asks about the namespace that counts.
 	self() (int32, error)
-	// another returns one that shares what can be shared, for another goroutine to ask at
-	// the same time. It needs not be closed, only released.
-	another() kernel
 	// guarded is false if byProcess turned out to be no better than byPid.
 	guarded() bool
 	close() error
 }
 
 // rtnetlink asks by RTM_GETNSID, which needs no capability and takes no lock of the
-// network. It is for one goroutine, apart from guarded and another.
+// network. It is for one goroutine, apart from guarded.
 //
 // Processes are asked about by pid, under a pidfd: if the process that the pidfd
 // holds is alive afterwards, the pid was its own all the time. This is as safe as
@@ -56,21 +52,16 @@ type kernel interface {
 // but needs neither CAP_SYS_PTRACE nor Linux 6.11, is quicker, and never holds
 // a foreign namespace, not even for a moment.
 type rtnetlink struct {
-	*socket
-
-	buf     [1024]byte
-	held    int // pidfd of
-	heldPid int // this process; 0 if none is held
-}
-
-// socket is what those who ask share.
-type socket struct {
+	fd       int
+	seq      uint32      // of the last question
 	own      *os.File    // the namespace that counts, which the socket holds as well
 	fdinfo   *os.File    // the directory in proc about our own descriptors; nil if it is not to be had
 	pidfdOff atomic.Bool // the system has no pidfd_open for us
-	fd       int
-	mu       sync.Mutex // held from a question to its answer
-	seq      uint32     // of the last question
+	held     int         // pidfd of
+	heldPid  int         // this process; 0 if none is held
+	slot     int         // what all pidfds are held as once about is open; 0: it is not
+	about    int         // what proc says of the slot
+	buf      [1024]byte
 }
 
 // openKernel opens a socket in the network namespace of the calling thread.
@@ -88,13 +79,15 @@ func openKernel() (*rtnetlink, error) {
 		return nil, errors.Join(fmt.Errorf("own network namespace: %w", err), unix.Close(fd))
 	}
 	fdinfo, _ := os.Open("/proc/self/fdinfo")
-	return &rtnetlink{socket: &socket{fd: fd, own: own, fdinfo: fdinfo}}, nil
+	return &rtnetlink{fd: fd, own: own, fdinfo: fdinfo}, nil
 }
-
-func (k *rtnetlink) another() kernel { return &rtnetlink{socket: k.socket} }
 
 func (k *rtnetlink) close() error {
 	k.release()
+	if k.slot != 0 {
+		closeFD(k.slot)
+		closeFD(k.about)
+	}
 	if k.fdinfo != nil {
 		_ = k.fdinfo.Close()
 	}
@@ -131,19 +124,34 @@ func (k *rtnetlink) hold(pid int) (int, error) {
 	case err != nil:
 		return -1, fmt.Errorf("pidfd of %d: %w", pid, err)
 	}
+	if k.slot != 0 {
+		err := unix.Dup3(fd, k.slot, unix.O_CLOEXEC)
+		closeFD(fd)
+		if err != nil {
+			return -1, fmt.Errorf("pidfd of %d: %w", pid, err)
+		}
+		fd = k.slot
+	}
 	k.held, k.heldPid = fd, pid
 	return fd, nil
 }
 
 func (k *rtnetlink) release() {
-	if k.heldPid != 0 {
+	switch {
+	case k.heldPid == 0:
+		return
+	case k.held != k.slot:
 		closeFD(k.held)
-		k.heldPid = 0
+	default: // it stays open, or the number would be another's
+		_ = unix.Dup3(int(k.fdinfo.Fd()), k.slot, unix.O_CLOEXEC)
 	}
+	k.heldPid = 0
 }
 
 // pidsOf reads what proc says of a pidfd (pidfd_show_fdinfo in the kernel's fs/pidfs.c),
-// which takes half the time of a status, and is not hidden from us as that may be.
+// which takes half the time of a status, and is not hidden from us as that may be. The file
+// tells of the descriptor as it is when that is read (seq_show in fs/proc/fd.c), so it stays
+// open for all pidfds.
 func (k *rtnetlink) pidsOf(pid int) ([]byte, error) {
 	pidfd, err := k.hold(pid)
 	if err != nil {
@@ -152,12 +160,14 @@ func (k *rtnetlink) pidsOf(pid int) ([]byte, error) {
 	if pidfd < 0 || k.fdinfo == nil {
 		return nil, errors.ErrUnsupported
 	}
-	fd, err := unix.Openat(int(k.fdinfo.Fd()), strconv.Itoa(pidfd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("about the pidfd of %d: %w", pid, err)
+	if k.slot == 0 {
+		k.about, err = unix.Openat(int(k.fdinfo.Fd()), strconv.Itoa(pidfd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil, fmt.Errorf("about the pidfd of %d: %w", pid, err)
+		}
+		k.slot = pidfd
 	}
-	defer closeFD(fd)
-	n, err := retry(func() (int, error) { return unix.Read(fd, k.buf[:]) })
+	n, err := retry(func() (int, error) { return unix.Pread(k.about, k.buf[:], 0) })
 	if err != nil {
 		return nil, fmt.Errorf("about the pidfd of %d: %w", pid, err)
 	}
@@ -220,8 +230,6 @@ func (k *rtnetlink) byFile(path string) (int32, error) {
 // ask sends a request and reads the answer. The kernel has it ready when the
 // request is sent, so nothing waits.
 func (k *rtnetlink) ask(attribute uint16, value uint32) (int32, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.seq++
 	b := question(k.buf[:0], k.seq, attribute, value)
 	if _, err := retry(func() (int, error) { return unix.Write(k.fd, b) }); err != nil {

@@ -231,7 +231,8 @@ func TestPidsOf(t *testing.T) {
 	s.SysProcAttr = &syscall.SysProcAttr{Cloneflags: newPid}
 	must(t, s.Start())
 	t.Cleanup(s.stop)
-	for _, pid := range []int{s.pid(), os.Getpid(), s.pid()} {
+	open := 0 // files, from the second on
+	for i, pid := range []int{s.pid(), os.Getpid(), s.pid(), os.Getpid()} {
 		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 		must(t, err)
 		want, _ := nspidOf(status)
@@ -239,6 +240,12 @@ func TestPidsOf(t *testing.T) {
 		if err != nil || string(got) != string(want) || len(want) == 0 {
 			t.Errorf("of %d: %q, %v, want %q", pid, got, err, want)
 		}
+		if i == 1 {
+			open = openFiles(t)
+		}
+	}
+	if now := openFiles(t); now > open {
+		t.Errorf("%d files are open, and were %d before", now, open)
 	}
 	s.stop()
 	if line, err := k.pidsOf(s.pid()); string(line) != "\t-1" && string(line) != "\t0" && err == nil {

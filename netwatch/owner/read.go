@@ -28,28 +28,30 @@ func (r *reader) release() {
 	r.closeProcs()
 }
 
-// readDir calls fn for each directory in one, until it returns false. It returns what the
-// directory was when it was opened.
-func (r *reader) readDir(dir string, fn func(name []byte, ino uint64) bool) (stat unix.Stat_t, err error) {
-	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+// readDir calls fn for each directory in one, until it returns false. It begins with what the
+// directory is, and its descriptor.
+func (r *reader) readDir(dir place, begin func(fd int, stat *unix.Stat_t), fn func(name []byte, ino uint64) bool) error {
+	fd, err := dir.open(unix.O_DIRECTORY)
 	if err != nil {
-		return stat, &pathError{"open", dir, err}
+		return err
 	}
 	defer closeFD(fd)
+	var stat unix.Stat_t
 	if err := unix.Fstat(fd, &stat); err != nil {
-		return stat, &pathError{"stat", dir, err}
+		return &pathError{"stat", dir.path, err}
 	}
+	begin(fd, &stat)
 	if stat.Nlink == 2 {
-		return stat, nil // where links are counted, two are those of an empty one
+		return nil // where links are counted, two are those of an empty one
 	}
 	for {
 		n, err := retry(func() (int, error) { return unix.Getdents(fd, r.dents[:]) })
 		if err != nil {
-			return stat, &pathError{"list", dir, err}
+			return &pathError{"list", dir.path, err}
 		}
 		// The kernel fills the buffer as far as it can: if there is room left, this was all.
 		if n == 0 || !directories(r.dents[:n], fn) || n < len(r.dents)-2*unix.NAME_MAX {
-			return stat, nil
+			return nil
 		}
 	}
 }
@@ -75,9 +77,9 @@ func directories(b []byte, fn func(name []byte, ino uint64) bool) bool {
 
 // readFile returns the beginning of a file, good until the next call.
 func (r *reader) readFile(path string) ([]byte, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	fd, err := place{path: path}.open(0)
 	if err != nil {
-		return nil, &pathError{"open", path, err}
+		return nil, err
 	}
 	defer closeFD(fd)
 	n, err := retry(func() (int, error) { return unix.Read(fd, r.file[:]) })

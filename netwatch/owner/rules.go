@@ -103,7 +103,7 @@ type matcher struct {
 type component struct {
 	any    bool // **
 	prefix string
-	re     *regexp.Regexp
+	re     *regexp.Regexp // nil: it is the prefix
 }
 
 func compile(rules []rule) ([]matcher, error) {
@@ -113,14 +113,9 @@ func compile(rules []rule) ([]matcher, error) {
 		pattern, anchored := strings.CutPrefix(r.pattern, "/")
 		m.anchored = anchored
 		for part := range strings.SplitSeq(pattern, "/") {
-			c := component{any: part == "**"}
-			if !c.any {
-				re, err := regexp.Compile(part)
-				if err != nil {
-					return nil, fmt.Errorf("rule for %s: %w", r.name, err)
-				}
-				c.prefix, _ = re.LiteralPrefix() // an anchor would hide it
-				c.re = regexp.MustCompile(`(?s)^(?:` + part + `)$`)
+			c, err := compileComponent(part)
+			if err != nil {
+				return nil, fmt.Errorf("rule for %s: %w", r.name, err)
 			}
 			m.parts = append(m.parts, c)
 			if m.last = ""; anchored && part == regexp.QuoteMeta(part) {
@@ -139,6 +134,21 @@ func compile(rules []rule) ([]matcher, error) {
 	return matchers, nil
 }
 
+func compileComponent(part string) (component, error) {
+	if part == "**" {
+		return component{any: true}, nil
+	}
+	re, err := regexp.Compile(part)
+	if err != nil {
+		return component{}, err //nolint:wrapcheck // the caller says in which rule
+	}
+	prefix, whole := re.LiteralPrefix() // an anchor would hide it
+	if whole {
+		return component{prefix: prefix}, nil
+	}
+	return component{prefix: prefix, re: regexp.MustCompile(`(?s)^(?:` + part + `)$`)}, nil
+}
+
 // spares reports whether a cgroup right inside the container's, by its name, holds
 // what is not in the container.
 func (m *matcher) spares(name string) bool {
@@ -147,13 +157,18 @@ func (m *matcher) spares(name string) bool {
 
 // matchPath returns the container that a process in a cgroup is in.
 func matchPath(matchers []matcher, path string) (Container, bool) {
-	parts := split(path)
-	for i := range parts {
-		c, m := matchEnd(matchers, parts[:i+1])
+	for rest := path; rest != ""; {
+		if next := strings.IndexByte(rest[1:], '/'); next >= 0 {
+			rest = rest[1+next:]
+		} else {
+			rest = ""
+		}
+		c, m := matchEnd(matchers, path[:len(path)-len(rest)])
 		if m == nil {
 			continue
 		}
-		if i+1 < len(parts) && m.spares(parts[i+1]) {
+		inside, _, _ := strings.Cut(strings.TrimPrefix(rest, "/"), "/")
+		if rest != "" && m.spares(inside) {
 			return Container{}, false
 		}
 		return c, true
@@ -163,11 +178,11 @@ func matchPath(matchers []matcher, path string) (Container, bool) {
 
 // matchEnd returns the container whose cgroup is the one at the end of a path, and
 // the rule that says so; nil if it is none.
-func matchEnd(matchers []matcher, parts []string) (Container, *matcher) {
+func matchEnd(matchers []matcher, path string) (Container, *matcher) {
 	for i := range matchers {
 		m := &matchers[i]
 		c := Container{Pool: m.pool}
-		if !m.match(len(m.parts)-1, parts, &c) {
+		if !m.match(len(m.parts)-1, path, &c) {
 			continue
 		}
 		if m.decode != nil {
@@ -183,10 +198,10 @@ func matchEnd(matchers []matcher, parts []string) (Container, *matcher) {
 
 // awaited returns the name of the only cgroup to look for in one; "" is any. A cgroup that
 // lacks just that to be a container's has the runtime's own beside it, and nothing else.
-func awaited(matchers []matcher, parts []string) string {
+func awaited(matchers []matcher, path string) string {
 	for i := range matchers {
 		m := &matchers[i]
-		if m.last != "" && m.match(len(m.parts)-2, parts, &Container{}) {
+		if m.last != "" && m.match(len(m.parts)-2, path, &Container{}) {
 			return m.last
 		}
 	}
@@ -195,44 +210,50 @@ func awaited(matchers []matcher, parts []string) string {
 
 // match reports whether the pattern up to a component of it matches the end of a
 // path, and takes the groups.
-func (m *matcher) match(last int, parts []string, c *Container) bool {
+func (m *matcher) match(last int, path string, c *Container) bool {
 	if last < 0 {
-		return !m.anchored || len(parts) == 0
+		return !m.anchored || path == ""
 	}
 	part := &m.parts[last]
 	if part.any {
-		for n := len(parts); n >= 0; n-- {
-			if m.match(last-1, parts[:n], c) {
+		for ; ; path, _ = cutLast(path) {
+			if m.match(last-1, path, c) {
 				return true
 			}
+			if path == "" {
+				return false
+			}
 		}
-		return false
 	}
-	if len(parts) == 0 {
-		return false
-	}
-	name := parts[len(parts)-1]
-	if !strings.HasPrefix(name, part.prefix) {
-		return false
+	above, name := cutLast(path)
+	// What is above is looked at before the whole name: it mostly says no, and sooner.
+	return name != "" && strings.HasPrefix(name, part.prefix) && m.match(last-1, above, c) && part.match(name, c)
+}
+
+// match reports whether a name of which the prefix matches does, and takes its groups.
+func (part *component) match(name string, c *Container) bool {
+	if part.re == nil {
+		return name == part.prefix
 	}
 	groups := part.re.FindStringSubmatch(name)
-	if groups == nil || !m.match(last-1, parts[:len(parts)-1], c) {
-		return false
-	}
-	for i, group := range part.re.SubexpNames() {
-		switch group {
+	for i := range groups {
+		switch part.re.SubexpNames()[i] {
 		case "pool":
 			c.Pool = groups[i]
 		case "id":
 			c.ID = groups[i]
 		}
 	}
-	return true
+	return groups != nil
 }
 
-// split returns the components of a path.
-func split(path string) []string {
-	return strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
+// cutLast takes the last component from a path, which begins with a slash or is empty.
+func cutLast(path string) (above, name string) {
+	i := strings.LastIndexByte(path, '/')
+	if i < 0 {
+		return "", ""
+	}
+	return path[:i], path[i+1:]
 }
 
 // dashes undoes what the kubelet does to a pod's uid in the name of a slice, where

@@ -18,37 +18,15 @@ const (
 // fewKids is how many cgroups in one are asked for one by one rather than listed.
 const fewKids = 16
 
-// node is a cgroup that was seen, as it was then. When all are watched only what the
-// watches tell is looked at. When not: most have not changed by the next
-// walk, and to see that takes one stat. A cgroup has two links more than it has
-// others in it, and its inode is never given to another; so if the number of links
-// is what it was and those in it are still the same, there is no new one.
-type node struct {
-	path   string // in the hierarchy; "" for its root
-	parent *node
-	depth  int
-	ino    uint64
-	links  uint64
-	kids   map[string]*node // by name
-	listed bool             // kids are known
-	sure   bool             // the inode was seen in a listing by this pass
-	pass   uint64           // the pass that queued it last
-	seen   bool             // a pass looked at it
-	gone   bool             // it is no longer in its parent
-	watch  int32            // 0 is none
-	only   string           // the only one to look for in it; "" is any
-	group  *group           // if it is a container's; what is inside is not walked then
-}
-
 // refresh brings what is known of a hierarchy up to date, level by level, but what is
 // new first and to its end, and asks containers that are new. When there is nothing new left
 // and what is wanted is known, it stops, unless that leaves too many containers that may
 // be gone. It returns false if it saw only a part.
 func (f *Finder) refresh(ctx context.Context, h *hierarchy, wanted int32) bool {
 	if h.top == nil {
-		h.top = &node{}
+		h.top = &node{place: place{path: h.dir}}
 	}
-	if h.followed && f.same(h, h.top, nil) {
+	if h.followed && f.same(h.top, nil) {
 		return true
 	}
 	f.pass++
@@ -127,7 +105,7 @@ func (f *Finder) step(h *hierarchy, n *node) *group {
 	switch {
 	case n.group == nil:
 		f.push(h, f.visit(h, n))
-	case n.sure || f.same(h, n, nil):
+	case n.sure || f.same(n, nil):
 		return n.group
 	default:
 		f.push(h, f.relist(h, n.parent))
@@ -183,10 +161,10 @@ func (f *Finder) visit(h *hierarchy, n *node) map[string]*node {
 		return f.list(h, n)
 	}
 	var links uint64
-	if !f.same(h, n, &links) {
+	if !f.same(n, &links) {
 		if n.parent == nil {
 			f.drop(h, n) // unmounted, or mounted anew: from the start next time
-			*n = node{}
+			*n = node{place: n.place}
 			h.size, h.unwatched = 0, true
 			return nil
 		}
@@ -216,10 +194,10 @@ func (f *Finder) visit(h *hierarchy, n *node) map[string]*node {
 // there: they go together, or else a walk finds what came of it by its path.
 func (f *Finder) lookup(h *hierarchy, n *node) map[string]*node {
 	old, kid := n.kids[n.only], f.newNode(h, n, n.only, 0)
-	there := f.same(h, kid, nil)
+	there := f.same(kid, nil)
 	if !there {
 		f.watches.add(h, n)
-		there = f.same(h, kid, nil)
+		there = f.same(kid, nil)
 		h.unwatched = h.unwatched || n.watch == 0
 	} else if n.watch != 0 {
 		f.watches.drop(n)
@@ -241,9 +219,10 @@ func (f *Finder) lookup(h *hierarchy, n *node) map[string]*node {
 }
 
 // same reports whether the cgroup is still there, and the one that it was.
-func (f *Finder) same(h *hierarchy, n *node, links *uint64) bool {
+func (f *Finder) same(n *node, links *uint64) bool {
 	var stat unix.Stat_t
-	if err := unix.Lstat(h.dir+n.path, &stat); err != nil || stat.Mode&unix.S_IFMT != unix.S_IFDIR {
+	dirfd, path := n.at()
+	if err := unix.Fstatat(dirfd, path, &stat, unix.AT_SYMLINK_NOFOLLOW); err != nil || stat.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return false
 	}
 	if n.ino == 0 { // the root, or one that a watch told of
@@ -271,7 +250,14 @@ func (f *Finder) list(h *hierarchy, n *node) map[string]*node {
 	kids := make(map[string]*node, len(old)+1)
 	limit := len(old) + max(f.room(), 0)
 	whole := true
-	stat, err := f.readDir(h.dir+n.path, func(name []byte, ino uint64) bool {
+	n.links, n.held = 0, nil
+	var ino uint64 // of what is listed
+	err := f.readDir(n.place, func(fd int, stat *unix.Stat_t) {
+		ino, n.links = stat.Ino, uint64(stat.Nlink) //nolint:unconvert,nolintlint // 32 bits on some architectures
+		if n.links > crowdFor {
+			n.held = f.shorten(n.place, fd)
+		}
+	}, func(name []byte, ino uint64) bool {
 		if whole = len(kids) < limit; !whole {
 			f.lack(lackLimit, h.dir)
 			return false
@@ -283,7 +269,7 @@ func (f *Finder) list(h *hierarchy, n *node) map[string]*node {
 		} else {
 			delete(old, string(name))
 		}
-		kid.sure = true
+		kid.sure, kid.via = true, n.inside()
 		kids[string(name)] = kid
 		return true
 	})
@@ -293,20 +279,7 @@ func (f *Finder) list(h *hierarchy, n *node) map[string]*node {
 	for _, gone := range old {
 		f.drop(h, gone)
 	}
-	n.kids, n.listed = kids, err == nil && whole && stat.Ino == n.ino // else another one by the next pass
-	n.links = uint64(stat.Nlink)                                      //nolint:unconvert,nolintlint // 32 bits on some architectures
+	n.kids, n.listed = kids, err == nil && whole && ino == n.ino // else another one by the next pass
 	h.unwatched = h.unwatched || !n.listed
 	return kids
-}
-
-func (f *Finder) newNode(h *hierarchy, parent *node, name string, ino uint64) *node {
-	path := parent.path + "/" + name
-	parts := split(path)
-	n := &node{path: path, parent: parent, depth: parent.depth + 1, ino: ino}
-	if c, m := matchEnd(f.rules, parts); m != nil {
-		n.group = &group{Container: c, rule: m, path: path, dir: h.dir + path, in: h, node: n, stirred: f.now, nsid: none, due: true}
-	} else {
-		n.only = awaited(f.rules, parts)
-	}
-	return n
 }

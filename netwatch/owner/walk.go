@@ -21,6 +21,7 @@ const maxMissed = 4096
 func (f *Finder) walk(ctx context.Context, wanted int32, now time.Time) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	defer f.closeShortcuts()
 	f.turn++
 	f.now = now
 	if own, err := f.kernel.self(); err != nil {

@@ -63,7 +63,7 @@ func (w *watches) add(h *hierarchy, n *node) {
 	if w.fd < 0 || n.watch != 0 {
 		return
 	}
-	wd, err := unix.InotifyAddWatch(w.fd, h.dir+n.path, watchMask)
+	wd, err := unix.InotifyAddWatch(w.fd, n.path, watchMask)
 	if err != nil {
 		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR) {
 			w.err = err
