@@ -33,6 +33,7 @@ const (
 // namespace: what was asked about one is never taken for another.
 type namespace struct {
 	nsid    int32
+	since   time.Time       // when it was first heard of
 	gone    bool            // the id was taken from it
 	lost    bool            // or that may have been said unheard; the next dump tells
 	rows    map[uint32]*row // whose peers are in it, by ifindex on the host
@@ -65,7 +66,7 @@ func forgetTogether(all []question) []question {
 func (t *table) namespace(nsid int32) *namespace {
 	s := t.spaces[nsid]
 	if s == nil {
-		s = &namespace{nsid: nsid, rows: map[uint32]*row{}}
+		s = &namespace{nsid: nsid, since: t.now(), rows: map[uint32]*row{}}
 		t.spaces[nsid] = s
 	}
 	return s
@@ -172,6 +173,9 @@ func (t *table) renumbered(nsid int32, deleted bool) {
 	}
 	delete(t.spaces, nsid)
 	s.gone = true
+	if now := t.now(); now.Sub(s.since) < brief {
+		t.endedEarly = now
+	}
 	s.eachRow(func(r *row) {
 		if r.hold != nil && !r.gone {
 			t.want(r, askHost)

@@ -16,13 +16,19 @@ const (
 	gatherFor   = 200 * time.Microsecond
 	gatherLeast = 5 * time.Millisecond
 	gatherMost  = 50 * time.Millisecond // with the default receive buffer
+	// brief is how long a namespace lives at most whose owner might be missed because of
+	// a pause. That is several times as long as one is, as to ask takes a processor, too.
+	brief = 4 * gatherMost
+	// alertFor is for how long there are no pauses when one was that brief.
+	alertFor = 10 * time.Second
 )
 
 // pauses let messages gather while more and more containers start. Each of their
 // messages would wake a thread, and each answer to a question that comes of it another:
-// to wake up takes several times as long as to deal with what came. Containers that
-// come and go at the same pace are no burst: of those that live for milliseconds it has
-// to be asked at once whose they are.
+// to wake up takes several times as long as to deal with what came. Of containers that
+// live for milliseconds it has to be asked at once whose they are: so those that come
+// and go at the same pace are no burst, and one that was brief ends the pauses for a while,
+// as where there is one there are more.
 type pauses struct {
 	most   time.Duration // the longest
 	before int           // fewest namespaces in the burstIn before since

@@ -103,6 +103,44 @@ func TestPausesOfWatchers(t *testing.T) {
 	}
 }
 
+// TestNoPauseForTheBrief wants no pauses for a while after a namespace ended so early that
+// a pause might have missed it.
+func TestNoPauseForTheBrief(t *testing.T) {
+	h := newHub(t)
+	synctest.Test(t, func(t *testing.T) {
+		w := newFakeWatcher(t, h, &fake{})
+		defer func() { must(t, w.Close()) }()
+		w.resync = resync{dumps: 1}
+		nsid := int32(0)
+		want := func(want bool, when string) {
+			t.Helper()
+			w.pauses = newPauses(DefaultReceiveBuffer)
+			w.gather(t.Context())
+			for range burstOf {
+				w.table.namespace(nsid)
+				nsid++
+			}
+			start := time.Now()
+			w.gather(t.Context())
+			if got := time.Since(start); (got > 0) != want {
+				t.Errorf("paused for %v %s", got, when)
+			}
+		}
+		want(true, "with none that ended")
+		time.Sleep(brief - gatherLeast)
+		w.table.renumbered(0, true)
+		w.table.renumbered(nsid, true)
+		want(true, "after the end of one that lived for longer, and of one without a veth")
+		time.Sleep(brief - gatherLeast - 1)
+		w.table.renumbered(nsid-1, true)
+		want(false, "after an early end")
+		time.Sleep(alertFor - 1)
+		want(false, "for a while")
+		time.Sleep(time.Nanosecond)
+		want(true, "after that")
+	})
+}
+
 // TestGather wants a watcher to pause in a burst, but no longer than an event may be held back,
 // and not after a loss.
 func TestGather(t *testing.T) {

@@ -57,6 +57,8 @@ type table struct {
 	searching []*namespace    // whose owner is looked for again later
 	promises  promises
 
+	endedEarly time.Time // when one of spaces last ended that was brief
+
 	generation uint64              // counts dumps; 0 before the first
 	deleted    map[uint32]struct{} // deleted live since the dump was asked for
 	freed      map[int32]struct{}  // ids of namespaces, likewise

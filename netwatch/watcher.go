@@ -198,10 +198,11 @@ func (w *Watcher) loop(ctx context.Context) error {
 	return w.commit()
 }
 
-// gather lets messages come together in a burst, unless some were lost just now.
+// gather lets messages come together in a burst, unless some were lost just now, or
+// namespaces end so early that there would be nobody left to ask.
 func (w *Watcher) gather(ctx context.Context) {
-	if w.window == maxAsked && w.resync.synced() {
-		w.pauses.take(ctx, w.now(), len(w.table.spaces), w.expires)
+	if now := w.now(); w.window == maxAsked && w.resync.synced() && now.Sub(w.table.endedEarly) >= alertFor {
+		w.pauses.take(ctx, now, len(w.table.spaces), w.expires)
 	}
 }
 

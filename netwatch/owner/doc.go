@@ -67,8 +67,9 @@
 //
 // So what has no owner in the end is a container whose init dies before this process
 // gets a processor after its veth was given to it. Of 200 LXC containers that were started
-// 8 at a time and killed as soon as they ran, on two processors with twice as much else
-// to do, that were 1 to 4 at ordinary priority, at most 1 at nice -10, and none at chrt --rr.
+// 8 at a time and killed as soon as they ran, on two processors with a load of 8 to 17,
+// that were 0 to 5 at ordinary priority, at most 1 at nice -10, and none at chrt --rr. Of
+// those that lived for 0.1 to 1 s it was none at ordinary priority.
 //
 // A walk that comes by 64 new cgroups or more has others help with asking, one on each
 // further processor, three at most. That makes the first walk over a host with many
