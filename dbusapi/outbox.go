@@ -21,10 +21,13 @@ const (
 	outboxShare = 4 << 10
 
 	// outboxSignals is how many bytes of signals go out together with replies, or soon
-	// after one. One signal goes in any case.
-	outboxSignals = 4 << 10
+	// after one. One signal goes in any case. It is less than the 2 KiB that a dbus-daemon
+	// reads of us at a time before it looks after others: a reply that comes just after
+	// them does not wait for the next time, nor do calls wait for all that the signals
+	// give it to do.
+	outboxSignals = 1 << 10
 
-	// outboxMixed is by how much these two are smaller while replies go to more than
+	// outboxMixed is by how much a share is smaller while replies go to more than
 	// one receiver: what goes out stands before the next reply, and the bus takes its
 	// time for it.
 	outboxMixed = 4
@@ -261,7 +264,7 @@ func (o *outbox) resize(near bool) {
 
 // take returns what goes out next, and the marks in it.
 func (o *outbox) take(marks []mark) ([]byte, []mark) {
-	buf, limit := o.replies, outboxSignals/o.parts()
+	buf, limit := o.replies, outboxSignals
 	switch {
 	case len(buf) > 0:
 		o.near = outboxRounds

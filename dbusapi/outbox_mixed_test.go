@@ -8,7 +8,7 @@ import (
 	"github.com/osctl/eventd/dbusapi/wire"
 )
 
-// Less goes out together while replies go to more than one receiver.
+// Fewer replies go out together while they go to more than one receiver.
 func TestOutboxMixed(t *testing.T) {
 	o := newOutbox(nil, time.Hour)
 	reply := func(receiver string) {
@@ -57,7 +57,34 @@ func fill(t *testing.T, o *outbox) {
 	if want := outboxShare / outboxMixed; replies < want || replies >= want+size {
 		t.Errorf("%d bytes of replies to one receiver go out together, want %d", replies, want)
 	}
-	if want := outboxSignals / outboxMixed; signals > want || signals <= want-size {
+	if want := outboxSignals; signals > want || signals <= want-size {
 		t.Errorf("%d bytes of signals go out together, want %d", signals, want)
+	}
+}
+
+// Few signals go out before the next reply, also while there is one receiver alone, and
+// all that wait once there were no replies for a while.
+func TestOutboxSignalsNearReply(t *testing.T) {
+	o := newOutbox(nil, time.Hour)
+	const size = 100
+	for seq := range uint64(outboxHigh / size) {
+		if err := o.addSignals(func(e *wire.Encoder) {
+			e.Bytes = append(e.Bytes, make([]byte, size)...)
+			o.mark(e, seq)
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := o.addReply("a", func(e *wire.Encoder) { e.Bytes = append(e.Bytes, 'r') }); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 1 + outboxRounds {
+		round, _ := o.take(nil)
+		if n := len(round); n > 1<<10+1 || n <= 1<<10-size {
+			t.Fatalf("%d bytes go out %d rounds after a reply, want 1 KiB", n, i)
+		}
+	}
+	if round, _ := o.take(nil); len(round) <= outboxSignals {
+		t.Errorf("%d bytes of signals go out long after a reply", len(round))
 	}
 }
