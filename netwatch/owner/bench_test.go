@@ -15,16 +15,15 @@ import (
 )
 
 // hostOf starts containers with processes in each, in a namespace of a host.
-func hostOf(b testing.TB, containers, processes int, path func(int) string) (ns *nstest.NS, root string, nsids []int32, inits []sleeper) {
+func hostOf(b testing.TB, containers, processes int, path func(int) string) (ns *nstest.NS, root string, nsids []int32) {
 	b.Helper()
 	ns, root = nstest.New(b), cgroupRoot(b)
 	script := strings.Repeat("sleep 300 & ", processes-1) + "exec sleep 300"
 	for i := range containers {
 		s := startIn(b, filepath.Join(root, path(i)), newNet|newPid, "sh", "-c", script)
-		inits = append(inits, s)
 		nsids = append(nsids, nsidOf(b, ns, s.pid()))
 	}
-	return ns, root, nsids, inits
+	return ns, root, nsids
 }
 
 var layouts = map[string]func(int) string{
@@ -77,7 +76,7 @@ func measure(b *testing.B, before, step, after func()) {
 const nobody = 1 << 20
 
 func benchmarkHost(b *testing.B, containers, processes int, path func(int) string) {
-	ns, root, nsids, _ := hostOf(b, containers, processes, path)
+	ns, root, nsids := hostOf(b, containers, processes, path)
 	var f *Finder
 	nothing := func() {}
 	b.Run("cold", func(b *testing.B) {

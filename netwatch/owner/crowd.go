@@ -28,12 +28,13 @@ type crowd struct {
 
 // gather has others ask for this walk until disperse, if there are processors for them.
 func (f *Finder) gather() {
-	if len(f.helpers) == 0 {
+	helpers := f.helpers[:min(len(f.helpers), runtime.GOMAXPROCS(0)-1)]
+	if len(helpers) == 0 {
 		return
 	}
 	c := &crowd{f: f, containers: make(chan *group, crowdFor)}
 	f.crowd = c
-	for _, r := range f.helpers {
+	for _, r := range helpers {
 		c.helpers.Go(func() { c.help(r) })
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"regexp"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 )
@@ -92,13 +93,17 @@ type Finder struct {
 // counts as that namespace does. That a capability or a mount of cgroups is missing is no error: see
 // [Finder.Missing].
 func New(config Config) (*Finder, error) {
-	var kernels []kernel
-	for range 1 + min(runtime.GOMAXPROCS(0)-1, maxHelpers) {
-		k, err := openKernel()
+	k, err := openKernel()
+	if err != nil {
+		return nil, err
+	}
+	kernels := []kernel{k}
+	for range min(runtime.GOMAXPROCS(0)-1, maxHelpers) {
+		helper, err := k.another()
 		if err != nil {
-			return nil, errors.Join(err, closeAll(kernels))
+			break // without it a first walk takes longer
 		}
-		kernels = append(kernels, k)
+		kernels = append(kernels, helper)
 	}
 	f, err := newFinder(config, kernels...)
 	if err != nil {
@@ -107,10 +112,10 @@ func New(config Config) (*Finder, error) {
 	return f, nil
 }
 
-// closeAll closes sockets, whatever fails.
+// closeAll closes sockets, the first of them last, whatever fails.
 func closeAll(kernels []kernel) error {
 	var errs []error
-	for _, k := range kernels {
+	for _, k := range slices.Backward(kernels) {
 		errs = append(errs, k.close())
 	}
 	return errors.Join(errs...)

@@ -8,6 +8,7 @@ import (
 
 // follow takes what the watches tell, and asks containers that are new.
 func (f *Finder) follow(ctx context.Context) {
+	defer f.closeShortcuts()
 	f.pass++
 	lost := f.watches.read(f.hear)
 	for _, h := range f.hierarchies {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -59,13 +58,40 @@ type rtnetlink struct {
 	pidfdOff atomic.Bool // the system has no pidfd_open for us
 	held     int         // pidfd of
 	heldPid  int         // this process; 0 if none is held
-	slot     int         // what all pidfds are held as once about is open; 0: it is not
+	slot     int         // what all pidfds are held as once about is open; noSlot: it is not
 	about    int         // what proc says of the slot
+	borrows  bool        // the files are another's
 	buf      [1024]byte
 }
 
-// openKernel opens a socket in the network namespace of the calling thread.
+// noSlot is instead of a descriptor.
+const noSlot = -1
+
+// openKernel opens a socket in the network namespace of the calling thread, and what there is
+// to know of that.
 func openKernel() (*rtnetlink, error) {
+	k, err := openSocket()
+	if err != nil {
+		return nil, err
+	}
+	if k.own, err = os.Open("/proc/thread-self/ns/net"); err != nil {
+		return nil, errors.Join(fmt.Errorf("own network namespace: %w", err), k.close())
+	}
+	k.fdinfo, _ = os.Open("/proc/self/fdinfo")
+	return k, nil
+}
+
+// another opens one for another goroutine, in the network namespace of the calling thread. It
+// is to be closed before the first, whose files it uses, and does not know self.
+func (k *rtnetlink) another() (*rtnetlink, error) {
+	a, err := openSocket()
+	if err == nil {
+		a.fdinfo, a.borrows = k.fdinfo, true
+	}
+	return a, err
+}
+
+func openSocket() (*rtnetlink, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("netlink socket: %w", err)
@@ -74,24 +100,16 @@ func openKernel() (*rtnetlink, error) {
 	if err := unix.Connect(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return nil, errors.Join(fmt.Errorf("connect netlink socket: %w", err), unix.Close(fd))
 	}
-	own, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("own network namespace: %w", err), unix.Close(fd))
-	}
-	fdinfo, _ := os.Open("/proc/self/fdinfo")
-	return &rtnetlink{fd: fd, own: own, fdinfo: fdinfo}, nil
+	return &rtnetlink{fd: fd, slot: noSlot}, nil
 }
 
 func (k *rtnetlink) close() error {
 	k.release()
-	if k.slot != 0 {
-		closeFD(k.slot)
-		closeFD(k.about)
+	k.giveUpSlot()
+	if !k.borrows {
+		_, _ = k.fdinfo.Close(), k.own.Close() // nil if they were not opened
 	}
-	if k.fdinfo != nil {
-		_ = k.fdinfo.Close()
-	}
-	if err := errors.Join(unix.Close(k.fd), k.own.Close()); err != nil {
+	if err := unix.Close(k.fd); err != nil {
 		return fmt.Errorf("close netlink query socket: %w", err)
 	}
 	return nil
@@ -105,77 +123,6 @@ func (k *rtnetlink) self() (int32, error) {
 
 func (k *rtnetlink) byPid(pid int) (int32, error) {
 	return k.ask(unix.NETNSA_PID, uint32(pid)) //nolint:gosec // from the kernel
-}
-
-// hold returns a pidfd, which is good until the next one is held or it is released; -1
-// where there are none.
-func (k *rtnetlink) hold(pid int) (int, error) {
-	if pid == k.heldPid {
-		return k.held, nil
-	}
-	k.release()
-	fd, err := unix.PidfdOpen(pid, 0)
-	switch {
-	case errors.Is(err, unix.ESRCH), errors.Is(err, unix.EINVAL): // EINVAL: a thread by now
-		return -1, errGone
-	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EPERM):
-		k.pidfdOff.Store(true)
-		return -1, nil
-	case err != nil:
-		return -1, fmt.Errorf("pidfd of %d: %w", pid, err)
-	}
-	if k.slot != 0 {
-		err := unix.Dup3(fd, k.slot, unix.O_CLOEXEC)
-		closeFD(fd)
-		if err != nil {
-			return -1, fmt.Errorf("pidfd of %d: %w", pid, err)
-		}
-		fd = k.slot
-	}
-	k.held, k.heldPid = fd, pid
-	return fd, nil
-}
-
-func (k *rtnetlink) release() {
-	switch {
-	case k.heldPid == 0:
-		return
-	case k.held != k.slot:
-		closeFD(k.held)
-	default: // it stays open, or the number would be another's
-		_ = unix.Dup3(int(k.fdinfo.Fd()), k.slot, unix.O_CLOEXEC)
-	}
-	k.heldPid = 0
-}
-
-// pidsOf reads what proc says of a pidfd (pidfd_show_fdinfo in the kernel's fs/pidfs.c),
-// which takes half the time of a status, and is not hidden from us as that may be. The file
-// tells of the descriptor as it is when that is read (seq_show in fs/proc/fd.c), so it stays
-// open for all pidfds.
-func (k *rtnetlink) pidsOf(pid int) ([]byte, error) {
-	pidfd, err := k.hold(pid)
-	if err != nil {
-		return nil, err
-	}
-	if pidfd < 0 || k.fdinfo == nil {
-		return nil, errors.ErrUnsupported
-	}
-	if k.slot == 0 {
-		k.about, err = unix.Openat(int(k.fdinfo.Fd()), strconv.Itoa(pidfd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return nil, fmt.Errorf("about the pidfd of %d: %w", pid, err)
-		}
-		k.slot = pidfd
-	}
-	n, err := retry(func() (int, error) { return unix.Pread(k.about, k.buf[:], 0) })
-	if err != nil {
-		return nil, fmt.Errorf("about the pidfd of %d: %w", pid, err)
-	}
-	line, found := nspidOf(k.buf[:n])
-	if !found {
-		return nil, errors.ErrUnsupported
-	}
-	return line, nil
 }
 
 func (k *rtnetlink) byProcess(pid int, still func() bool) (int32, error) {

@@ -222,41 +222,6 @@ func TestKernelAnswers(t *testing.T) {
 
 func second(_ int32, err error) error { return err }
 
-// TestPidsOf compares what a pidfd says with the status.
-func TestPidsOf(t *testing.T) {
-	k, err := openKernel()
-	must(t, err)
-	defer func() { must(t, k.close()) }()
-	s := sleeper{exec.Command("sleep", "300")}
-	s.SysProcAttr = &syscall.SysProcAttr{Cloneflags: newPid}
-	must(t, s.Start())
-	t.Cleanup(s.stop)
-	open := 0 // files, from the second on
-	for i, pid := range []int{s.pid(), os.Getpid(), s.pid(), os.Getpid()} {
-		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-		must(t, err)
-		want, _ := nspidOf(status)
-		got, err := k.pidsOf(pid)
-		if err != nil || string(got) != string(want) || len(want) == 0 {
-			t.Errorf("of %d: %q, %v, want %q", pid, got, err, want)
-		}
-		if i == 1 {
-			open = openFiles(t)
-		}
-	}
-	if now := openFiles(t); now > open {
-		t.Errorf("%d files are open, and were %d before", now, open)
-	}
-	s.stop()
-	if line, err := k.pidsOf(s.pid()); string(line) != "\t-1" && string(line) != "\t0" && err == nil {
-		t.Errorf("of a dead one that is held: %q, %v", line, err)
-	}
-	k.release()
-	if _, err := k.pidsOf(s.pid()); !errors.Is(err, errGone) {
-		t.Errorf("of a dead one: %v", err)
-	}
-}
-
 func FuzzDecodeNSID(f *testing.F) {
 	f.Add([]byte("\x1c\x00\x00\x00\x58\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x08\x00\x01\x00\xff\xff\xff\xff"))
 	f.Add([]byte("\x24\x00\x00\x00\x02\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\xfd\xff\xff\xff"))

@@ -12,15 +12,17 @@ type place struct {
 	via  *shortcut // nil: there is none
 }
 
-// shortcut is a cgroup that is held open while a walk goes on. Until it ends many may
+// shortcut is a cgroup that is held open while a walk over cgroups goes on. Until it ends many may
 // use it, but only the walk's goroutine may then close it.
 type shortcut struct {
 	path string
 	fd   int // -1: it is closed, and paths are looked up as a whole
 }
 
-// maxShortcuts is how many a walk holds open.
-const maxShortcuts = 8
+const (
+	maxShortcuts = 8  // that a walk holds open
+	spareFiles   = 64 // that may still be opened after one
+)
 
 // at returns the place as openat and the like take it.
 func (p place) at() (dirfd int, path string) {
@@ -36,17 +38,18 @@ func (p place) in(name string) place { return place{p.path + "/" + name, p.via} 
 // open opens what is there for reading.
 func (p place) open(flags int) (fd int, err error) {
 	dirfd, path := p.at()
-	fd, err = unix.Openat(dirfd, path, flags|unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return -1, &pathError{"open", p.path, err}
-	}
-	return fd, nil
+	return unix.Openat(dirfd, path, flags|unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) //nolint:wrapcheck // the caller says what for
 }
 
 // shorten returns a shortcut to a cgroup that is open, or nil if there are enough
 // already. It holds until the walk ends.
 func (f *Finder) shorten(p place, fd int) *shortcut {
 	if len(f.shortcuts) >= maxShortcuts {
+		return nil
+	}
+	// The number is the lowest that was free, so about as many are open.
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || uint64(fd)+spareFiles >= limit.Cur { //nolint:gosec // a file descriptor
 		return nil
 	}
 	held, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
@@ -58,7 +61,8 @@ func (f *Finder) shorten(p place, fd int) *shortcut {
 	return s
 }
 
-// closeShortcuts comes after all who use them.
+// closeShortcuts comes after all who use them, and that is soon: what is held open cannot be
+// unmounted.
 func (f *Finder) closeShortcuts() {
 	for _, s := range f.shortcuts {
 		closeFD(s.fd)

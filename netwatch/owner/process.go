@@ -24,6 +24,7 @@ func (f *Finder) walkProcesses(ctx context.Context, wanted int32) {
 		return
 	}
 	defer dir.Close() //nolint:errcheck // only read
+	defer f.release()
 	asked := map[int32]int{}
 	for seen := 0; seen < maxProcesses; {
 		names, err := dir.Readdirnames(1024)

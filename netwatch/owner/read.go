@@ -33,7 +33,7 @@ func (r *reader) release() {
 func (r *reader) readDir(dir place, begin func(fd int, stat *unix.Stat_t), fn func(name []byte, ino uint64) bool) error {
 	fd, err := dir.open(unix.O_DIRECTORY)
 	if err != nil {
-		return err
+		return &pathError{"open", dir.path, err}
 	}
 	defer closeFD(fd)
 	var stat unix.Stat_t
@@ -79,7 +79,7 @@ func directories(b []byte, fn func(name []byte, ino uint64) bool) bool {
 func (r *reader) readFile(path string) ([]byte, error) {
 	fd, err := place{path: path}.open(0)
 	if err != nil {
-		return nil, err
+		return nil, &pathError{"open", path, err}
 	}
 	defer closeFD(fd)
 	n, err := retry(func() (int, error) { return unix.Read(fd, r.file[:]) })

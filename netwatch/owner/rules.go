@@ -226,8 +226,13 @@ func (m *matcher) match(last int, path string, c *Container) bool {
 		}
 	}
 	above, name := cutLast(path)
-	// What is above is looked at before the whole name: it mostly says no, and sooner.
-	return name != "" && strings.HasPrefix(name, part.prefix) && m.match(last-1, above, c) && part.match(name, c)
+	if name == "" || !strings.HasPrefix(name, part.prefix) {
+		return false
+	}
+	if last > 0 && m.parts[last-1].any { // it takes long to look at all that may be above
+		return part.match(name, c) && m.match(last-1, above, c)
+	}
+	return m.match(last-1, above, c) && part.match(name, c) // it mostly says no, and is sooner done
 }
 
 // match reports whether a name of which the prefix matches does, and takes its groups.

@@ -21,7 +21,6 @@ const maxMissed = 4096
 func (f *Finder) walk(ctx context.Context, wanted int32, now time.Time) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	defer f.closeShortcuts()
 	f.turn++
 	f.now = now
 	if own, err := f.kernel.self(); err != nil {
@@ -78,6 +77,7 @@ func (f *Finder) stage(p *pace, do func()) {
 // containers are what they were. It stops when it has found what was wanted, if that
 // makes the next walk no dearer and nobody waits for another.
 func (f *Finder) walkGroups(ctx context.Context, wanted int32) {
+	defer f.closeShortcuts()
 	if len(f.hierarchies) == 0 {
 		f.mountHierarchies()
 	}
