@@ -173,7 +173,7 @@ func (t *table) renumbered(nsid int32, deleted bool) {
 	}
 	delete(t.spaces, nsid)
 	s.gone = true
-	if now := t.now(); now.Sub(s.since) < brief {
+	if now := t.now(); deleted && now.Sub(s.since) < brief {
 		t.endedEarly = now
 	}
 	s.eachRow(func(r *row) {

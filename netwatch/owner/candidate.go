@@ -186,7 +186,7 @@ func (r *reader) readProcs(dir place, size int) []byte {
 		r.closeProcs()
 		fd, err := dir.in("cgroup.procs").open(0)
 		if err != nil {
-			r.fault(fmt.Errorf("open a cgroup.procs: %w", err)) // without the path, to be said once
+			r.fault(fmt.Errorf("open a cgroup.procs: %w", err))
 			return nil
 		}
 		var fs unix.Statfs_t

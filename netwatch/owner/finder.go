@@ -66,7 +66,8 @@ type Finder struct {
 	walks  pace                // over cgroups and names
 	scans  pace                // over all processes
 	lacks  [lackKinds]string
-	said   string // the last error that nobody else hears of
+	said   map[string]struct{} // errors that nobody else hears of
+	since  time.Time           // when the first of them was said
 
 	// What follows belongs to Find.
 	hierarchies []*hierarchy

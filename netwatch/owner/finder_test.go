@@ -3,10 +3,14 @@ package owner
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestFindLearnsAllAtOnce(t *testing.T) {
@@ -250,5 +254,31 @@ func TestMissing(t *testing.T) {
 	}
 	if len(lines) != 5 {
 		t.Errorf("too many lines: %q", lines)
+	}
+}
+
+// TestFaultsSaidOnce says each error once, and of ever new ones only so many.
+func TestFaultsSaidOnce(t *testing.T) {
+	f := newHost(t).finder()
+	var said strings.Builder
+	f.log = slog.New(slog.NewTextHandler(&said, nil))
+	for range 3 {
+		f.fault(errors.New("one"))
+		f.fault(errors.New("another"))
+		f.fault(unix.ENOENT)
+	}
+	if n := strings.Count(said.String(), "\n"); n != 2 {
+		t.Errorf("%d lines, want 2: %s", n, said.String())
+	}
+	for i := range 100 {
+		f.fault(fmt.Errorf("number %d", i))
+	}
+	if n := strings.Count(said.String(), "\n"); n != maxSaid || strings.Count(said.String(), "hour=true") != 1 {
+		t.Errorf("%d lines, want %d: %s", n, maxSaid, said.String())
+	}
+	f.since = f.since.Add(-saidFor)
+	f.fault(errors.New("one"))
+	if n := strings.Count(said.String(), "\n"); n != maxSaid+1 {
+		t.Errorf("%d lines an hour later", n)
 	}
 }

@@ -21,7 +21,7 @@ type shortcut struct {
 
 const (
 	maxShortcuts = 8  // that a walk holds open
-	spareFiles   = 64 // that may still be opened after one
+	spareFiles   = 64 // that may still be opened after one, about
 )
 
 // at returns the place as openat and the like take it.

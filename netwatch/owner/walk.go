@@ -205,21 +205,34 @@ func (f *Finder) miss(nsid int32, since time.Time) {
 	f.missed[nsid] = since
 }
 
-// fault logs an error that nobody else hears of, and the same one only once in a row.
-// That a process or a cgroup is gone is none.
+// Of errors that nobody else hears of this many are said in that time, each once: who owns a
+// cgroup could make ever new ones.
+const (
+	maxSaid = 16
+	saidFor = time.Hour
+)
+
+// fault logs an error that nobody else hears of. That a process or a cgroup is gone is none.
 func (f *Finder) fault(err error) {
 	for _, usual := range []error{errGone, unix.ENOENT, unix.ESRCH, unix.ENODEV} {
 		if errors.Is(err, usual) {
 			return
 		}
 	}
-	text := err.Error()
+	text, now := err.Error(), time.Now()
 	f.mu.Lock()
-	again := text == f.said
-	f.said = text
+	if now.Sub(f.since) >= saidFor {
+		f.said, f.since = map[string]struct{}{}, now
+	}
+	_, again := f.said[text]
+	again = again || len(f.said) >= maxSaid
+	if !again {
+		f.said[text] = struct{}{}
+	}
+	last := !again && len(f.said) == maxSaid
 	f.mu.Unlock()
 	if !again {
-		f.log.Warn("owner of a network namespace may stay unknown", slog.Any("error", err))
+		f.log.Warn("owner of a network namespace may stay unknown", slog.Any("error", err), slog.Bool("others_unsaid_for_an_hour", last))
 	}
 }
 
