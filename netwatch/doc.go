@@ -19,7 +19,7 @@
 //     Others are not delayed. When nothing happens nothing wakes up. While
 //     more and more containers start, messages gather for 5 to 50 ms before they are read,
 //     less if the receive buffer is small or an up has waited for long enough, and not at
-//     all for 10 s after a namespace ended within 200 ms: see pauses.
+//     all for 10 s after a namespace ended within 200 ms of when it came: see pauses.
 //   - Nothing that the kernel sends ends the watcher, short of an error of the
 //     socket that has no remedy.
 //

@@ -33,7 +33,7 @@ const (
 // namespace: what was asked about one is never taken for another.
 type namespace struct {
 	nsid    int32
-	since   time.Time       // when it was first heard of
+	since   time.Time       // when it was first heard of; zero if a dump told
 	gone    bool            // the id was taken from it
 	lost    bool            // or that may have been said unheard; the next dump tells
 	rows    map[uint32]*row // whose peers are in it, by ifindex on the host
@@ -70,6 +70,13 @@ func (t *table) namespace(nsid int32) *namespace {
 		t.spaces[nsid] = s
 	}
 	return s
+}
+
+// ageSpaces takes all namespaces for old, after a dump: it does not tell since when they are.
+func (t *table) ageSpaces() {
+	for _, s := range t.spaces {
+		s.since = time.Time{}
+	}
 }
 
 // eachRow calls fn for the rows whose peers are in a namespace, by their ifindex. It

@@ -110,7 +110,7 @@ func TestNoPauseForTheBrief(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFakeWatcher(t, h, &fake{})
 		defer func() { must(t, w.Close()) }()
-		w.resync = resync{dumps: 1}
+		w.resync = resync{dumps: 1, backoff: backoff}
 		nsid := int32(0)
 		want := func(want bool, when string) {
 			t.Helper()
@@ -131,6 +131,12 @@ func TestNoPauseForTheBrief(t *testing.T) {
 		w.table.renumbered(0, true)
 		w.table.renumbered(nsid, true)
 		want(true, "after the end of one that lived for longer, and of one without a veth")
+		w.table.renumbered(nsid-1, false)
+		want(true, "after an id was said anew")
+		w.resync.seq = 1
+		w.finishDump(0)
+		w.table.renumbered(nsid-1, true)
+		want(true, "after the end of one that a dump told of")
 		time.Sleep(brief - gatherLeast - 1)
 		w.table.renumbered(nsid-1, true)
 		want(false, "after an early end")

@@ -172,6 +172,7 @@ func (w *Watcher) finishDump(failed unix.Errno) {
 	if !r.lossy {
 		w.table.prune()
 	}
+	w.table.ageSpaces()
 	r.done(w.now())
 	w.log.Debug("compared the links with a dump", slog.Int("links", r.records), slog.Bool("whole", !r.lossy), slog.String("again_because", r.wanted))
 	w.firstDump = true

@@ -54,7 +54,7 @@ func TestKilledAtAnyInstant(t *testing.T) {
 // TestKilledAtAnyInstantWithSmallLog is the same where the log goes from segment to
 // segment all the time, and drops old ones.
 func TestKilledAtAnyInstantWithSmallLog(t *testing.T) {
-	killAtAnyInstant(t, 25, "--history", "4000", "--log-size", "512K")
+	killAtAnyInstant(t, 25, "--history", "8000", "--log-size", "512K")
 }
 
 func killAtAnyInstant(t *testing.T, kills int, flags ...string) {

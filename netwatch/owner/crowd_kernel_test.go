@@ -42,11 +42,7 @@ func TestCrowdOfKernels(t *testing.T) {
 // TestStaleAnswer has an answer wait that nobody read: it is not taken for another's.
 func TestStaleAnswer(t *testing.T) {
 	ns := nstest.New(t)
-	var k *rtnetlink
-	var err error
-	ns.Do(func() { k, err = openKernel() })
-	must(t, err)
-	defer func() { must(t, k.close()) }()
+	k := kernelIn(t, ns)
 	s := sleepIn(t, cgroupRoot(t)+"/lxc.payload.a")
 	want := nsidOf(t, ns, s.pid())
 	// Those of two questions whose read failed.

@@ -177,13 +177,20 @@ func TestNsidReused(t *testing.T) {
 	}
 }
 
-func TestKernelAnswers(t *testing.T) {
-	ns := nstest.New(t)
+// kernelIn opens a kernel in a namespace until the test ends.
+func kernelIn(t *testing.T, ns *nstest.NS) *rtnetlink {
+	t.Helper()
 	var k *rtnetlink
 	var err error
 	ns.Do(func() { k, err = openKernel() })
 	must(t, err)
-	defer func() { must(t, k.close()) }()
+	t.Cleanup(func() { must(t, k.close()) })
+	return k
+}
+
+func TestKernelAnswers(t *testing.T) {
+	ns := nstest.New(t)
+	k := kernelIn(t, ns)
 	yes := func() bool { return true }
 	s := sleeper{exec.Command("sleep", "300")}
 	s.SysProcAttr = &syscall.SysProcAttr{Cloneflags: newNet}
@@ -203,7 +210,7 @@ func TestKernelAnswers(t *testing.T) {
 		t.Errorf("of another: %v", err)
 	}
 	// It dies between the answer and the check.
-	_, err = k.byProcess(s.pid(), func() bool { s.stop(); return true })
+	_, err := k.byProcess(s.pid(), func() bool { s.stop(); return true })
 	if !errors.Is(err, errGone) {
 		t.Errorf("died meanwhile: %v", err)
 	}
