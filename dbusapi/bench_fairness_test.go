@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -22,17 +23,21 @@ const fairTurn = 200
 // BenchmarkFairness measures what a reporter that floods costs another one: the median
 // time of a call of Report by the other one, in turns without and with the flood. Each
 // turn is compared with the one just before, as the machine is not as fast all the time;
-// the median of that is reported. There are ten turns at least, so the time of an op says nothing. The
-// flood comes from a process of its own. For comparison the same of two calls that we
-// have no part in, see [benchCompared]. A machine that has other work answers quiet calls
-// faster, as it never sleeps, and flooded ones slower: measure on one that is idle.
+// the median of that is reported. There are ten turns at least, so the time of an op says
+// nothing. The flood and the other reporter are processes of their own, as they are in
+// life. For comparison the same of two calls that we have no part in, see [benchCompared].
+// A machine that has other work answers quiet calls faster, as it never sleeps, and
+// flooded ones slower: measure on one that is idle.
+//
+// "All at once" is a flood of the bus: a dbus-daemon refuses what is beyond 128 calls
+// without an answer, each with an error of its own, and has little time for others.
 func BenchmarkFairness(b *testing.B) {
 	for _, kind := range bustest.Kinds() {
 		for _, f := range floods() {
 			b.Run(kind.String()+"/"+f.name, func(b *testing.B) {
 				bus, service := benchServing(b, kind, nil)
 				h := service.hub
-				calls := benchCompared(b, bus, dial(b, bus))
+				r := startReporter(b, bus)
 				flood := startFlood(b, bus, bustest.NobodyUID, f.name)
 				var quiets, floodeds []time.Duration // the medians
 				var ratios [3][]float64
@@ -40,13 +45,12 @@ func BenchmarkFairness(b *testing.B) {
 				var during time.Duration
 				b.ResetTimer()
 				for range max(b.N/fairTurn, 10) {
-					var quiet, flooded compared
-					quiet.timed(b, fairTurn, calls)
+					quiet := r.timed(b, fairTurn)
 					before := h.Status().Last
 					flood.on(b)
 					eventually(b, "the flood arrives", func() bool { return h.Status().Last > before+100 })
 					from, begin := h.Status().Last, time.Now()
-					flooded.timed(b, fairTurn, calls)
+					flooded := r.timed(b, fairTurn)
 					taken += h.Status().Last - from
 					during += time.Since(begin)
 					flood.off(b)
@@ -55,7 +59,7 @@ func BenchmarkFairness(b *testing.B) {
 						ratios[i] = append(ratios[i], float64(median(flooded[i]))/float64(median(quiet[i])))
 					}
 					// Or the next quiet turn would be none, and the ratio too good.
-					calm(b, service, calls[1])
+					calm(b, service)
 				}
 				b.ReportMetric(micros(median(quiets)), "quiet-µs")
 				b.ReportMetric(micros(median(floodeds)), "flooded-µs")
@@ -78,71 +82,99 @@ type compared [3][]time.Duration
 
 var comparedNames = [3]string{"", "bus-", "peer-"}
 
-// benchCompared returns Report, and two calls that we have no part in: one that the bus
-// itself answers, which passes it once; and one like Report, to a service in another
-// process that does nothing but reply, which passes it twice. What a flood costs these is
-// the bus's, and the machine's, own share: no service could do better.
+// benchCompared starts a peer, and returns Report and two calls that we have no part in:
+// one that the bus itself answers, which passes it once; and one like Report, to a service
+// in another process that does nothing but reply, which passes it twice. What a flood
+// costs these is the bus's, and the machine's, own share: no service could do better.
 func benchCompared(b *testing.B, bus *bustest.Bus, c *Client) [3]func() error {
 	b.Helper()
+	benchEcho(b, bus)
+	return comparedCalls(c)
+}
+
+func comparedCalls(c *Client) [3]func() error {
 	ctx := context.Background()
-	peer := benchPeer(b, bus)
 	return [3]func() error{
 		func() error {
 			_, err := c.Report(ctx, hub.TypeNetif, benchOptions())
 			return err
 		},
 		func() error { return c.conn.bus.BusObject().CallWithContext(ctx, busInterface+".GetId", 0).Err },
-		func() error { return peer(ctx, c.conn) },
+		func() error { return callPeer(ctx, c.conn) },
 	}
 }
 
 // timed makes each call n times, one after the other, in any order, so that none keeps in
 // step with what happens meanwhile.
-func (t *compared) timed(b *testing.B, n int, calls [3]func() error) {
-	b.Helper()
+func (t *compared) timed(n int, calls [3]func() error) error {
 	for range n {
 		for _, i := range rand.Perm(len(calls)) {
-			t.one(b, i, calls[i])
+			start := time.Now()
+			if err := calls[i](); err != nil {
+				return err
+			}
+			t[i] = append(t[i], time.Since(start))
 		}
 	}
+	return nil
 }
 
-func (t *compared) one(b *testing.B, i int, call func() error) {
-	start := time.Now()
-	if err := call(); err != nil {
-		b.Error(err)
-	}
-	t[i] = append(t[i], time.Since(start))
+// reporter is a process that makes calls when it is told to, and times them.
+type reporter struct{ *child }
+
+func startReporter(b *testing.B, bus *bustest.Bus) *reporter {
+	b.Helper()
+	benchEcho(b, bus)
+	return &reporter{startChild(b, "DBUSAPI_TEST_REPORTER", bus.Address())}
 }
 
-// benchPeer starts a service that does nothing but reply, and returns the same call to it
-// as Report is: no service can be better than that.
-func benchPeer(tb testing.TB, bus *bustest.Bus) func(context.Context, *conn) error {
-	tb.Helper()
-	benchEcho(tb, bus)
-	return func(ctx context.Context, c *conn) error {
-		h := &wire.Header{Destination: "org.example.Peer", Path: Path, Interface: Interface, Member: "Report", Signature: "sa{sv}"}
-		m, err := c.call(ctx, h, func(e *wire.Encoder) {
-			e.String(hub.TypeNetif)
-			e.Options(benchOptions())
-		})
-		if err == nil && m.Type != wire.TypeReply {
-			err = errors.New(m.ErrorName)
-		}
+// timed makes each call n times.
+func (r *reporter) timed(b *testing.B, n int) (t compared) {
+	b.Helper()
+	r.tell(b, n, &t)
+	return t
+}
+
+// reporterMain is the process of a reporter.
+func reporterMain(address string) error {
+	c, err := Dial(context.Background(), address)
+	if err != nil {
 		return err
 	}
+	defer c.Close()
+	calls := comparedCalls(c)
+	return obey(func(command string) (any, error) {
+		n, err := strconv.Atoi(command)
+		if err != nil {
+			return nil, err
+		}
+		var t compared
+		err = t.timed(n, calls)
+		return t, err
+	})
+}
+
+// callPeer makes the same call to the peer as Report is.
+func callPeer(ctx context.Context, c *conn) error {
+	h := &wire.Header{Destination: "org.example.Peer", Path: Path, Interface: Interface, Member: "Report", Signature: "sa{sv}"}
+	m, err := c.call(ctx, h, func(e *wire.Encoder) {
+		e.String(hub.TypeNetif)
+		e.Options(benchOptions())
+	})
+	if err == nil && m.Type != wire.TypeReply {
+		err = errors.New(m.ErrorName)
+	}
+	return err
 }
 
 // calm waits until nothing of a flood is left: in the bus, waiting for its turn, or
 // among the signals that wait.
-func calm(b *testing.B, service *Service, own func() error) {
+func calm(b *testing.B, service *Service) {
 	b.Helper()
 	ss := service.current.Load()
 	last, same := uint64(0), 0
 	eventually(b, "nothing is left of the flood", func() bool {
-		if err := own(); err != nil { // a round trip through the bus
-			b.Fatal(err)
-		}
+		ss.settle(b.Context()) // a round trip through the bus
 		ss.work.mu.Lock()
 		waiting := len(ss.work.senders)
 		ss.work.mu.Unlock()
@@ -197,8 +229,9 @@ func BenchmarkHostileCampaign(b *testing.B) {
 				h := hostileServe(b, kind, bustest.PolicyRootOnly, campaignPolicy, benchEchoPolicy)
 				calls := benchCompared(b, h.bus, dial(b, h.bus))
 				var warm, quiet, during compared
-				warm.timed(b, 300, calls)
-				quiet.timed(b, 1000, calls)
+				if err := cmp.Or(warm.timed(300, calls), quiet.timed(1000, calls)); err != nil {
+					b.Fatal(err)
+				}
 				stop, stopped := make(chan struct{}), make(chan struct{})
 				go func() {
 					defer close(stopped)
@@ -207,7 +240,10 @@ func BenchmarkHostileCampaign(b *testing.B) {
 						case <-stop:
 							return
 						default:
-							during.timed(b, 1, calls)
+							if err := during.timed(1, calls); err != nil {
+								b.Error(err)
+								return
+							}
 						}
 					}
 				}()

@@ -46,7 +46,8 @@ func newWaiters(b *testing.B, bus *bustest.Bus, h *hub.Hub, n int) *waiters {
 		if err != nil {
 			b.Fatal(err)
 		}
-		group.Go(func() { w.wait(ctx, client, filter, i, status.Cursor()) })
+		own := client // the next one is made while this goroutine begins
+		group.Go(func() { w.wait(ctx, own, filter, i, status.Cursor()) })
 	}
 	return w
 }

@@ -3,12 +3,8 @@ package dbusapi
 import (
 	"bufio"
 	"encoding/binary"
-	"errors"
-	"fmt"
-	"io"
 	"net"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,9 +12,6 @@ import (
 
 	"github.com/osctl/eventd/dbusapi/bustest"
 )
-
-// floodEnv names the flood that a process is to make, see [startFlood].
-const floodEnv = "DBUSAPI_TEST_FLOOD"
 
 // floodKind is what a process sends without end.
 type floodKind struct {
@@ -45,11 +38,7 @@ func floods() []floodKind {
 }
 
 // flood is a process that floods the service, when it is told to.
-type flood struct {
-	cmd      *exec.Cmd
-	commands io.WriteCloser
-	answers  *bufio.Reader
-}
+type flood struct{ *child }
 
 // startFlood starts a process that makes a flood of that name as a user. It is off.
 func startFlood(tb testing.TB, bus *bustest.Bus, uid uint32, name string) *flood {
@@ -61,48 +50,22 @@ func startFlood(tb testing.TB, bus *bustest.Bus, uid uint32, name string) *flood
 		tb.Fatal(err)
 	}
 	defer file.Close()
-	f := &flood{cmd: exec.Command(os.Args[0])}
-	f.cmd.Env = append(os.Environ(), floodEnv+"="+name)
-	f.cmd.ExtraFiles = []*os.File{file}
-	f.cmd.Stderr = os.Stderr
-	if f.commands, err = f.cmd.StdinPipe(); err != nil {
-		tb.Fatal(err)
-	}
-	out, err := f.cmd.StdoutPipe()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	f.answers = bufio.NewReader(out)
-	if err := f.cmd.Start(); err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		_ = f.commands.Close() // it ends
-		if err := f.cmd.Wait(); err != nil {
-			tb.Error("the flood:", err)
-		}
-	})
-	return f
+	return &flood{startChild(tb, "DBUSAPI_TEST_FLOOD", name, file)}
 }
 
 // on lets the flood begin.
-func (f *flood) on(tb testing.TB) { f.tell(tb, "on\n") }
-
-// off returns once nothing more is sent.
-func (f *flood) off(tb testing.TB) { f.tell(tb, "off\n") }
-
-func (f *flood) tell(tb testing.TB, command string) {
+func (f *flood) on(tb testing.TB) {
 	tb.Helper()
-	if _, err := io.WriteString(f.commands, command); err != nil {
-		tb.Fatal(err)
-	}
-	if answer, err := f.answers.ReadString('\n'); err != nil || answer != command {
-		tb.Fatalf("the flood answered %q, %v", answer, err)
-	}
+	f.tell(tb, "on", new(bool))
 }
 
-// floodMain is the process of a flood: it connects through file 3, and obeys its
-// standard input until that ends.
+// off returns once nothing more is sent.
+func (f *flood) off(tb testing.TB) {
+	tb.Helper()
+	f.tell(tb, "off", new(bool))
+}
+
+// floodMain is the process of a flood. It connects through file 3.
 func floodMain(name string) error {
 	var kind floodKind
 	for _, k := range floods() {
@@ -118,24 +81,21 @@ func floodMain(name string) error {
 	m.Serial = 1
 	sender := &floodSender{sock: sock, raw: m.Marshal(), window: int64(kind.window), room: make(chan struct{}, 1)}
 	go sender.read()
-	in := bufio.NewReader(os.Stdin)
 	var wg sync.WaitGroup
-	for {
-		command, err := in.ReadString('\n')
+	stop := func() {
 		sender.stop.Store(true)
 		wg.Wait()
-		if err != nil {
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			return err
-		}
-		if command == "on\n" {
+	}
+	defer stop()
+	return obey(func(command string) (any, error) {
+		stop()
+		on := command == "on"
+		if on {
 			sender.stop.Store(false)
 			wg.Go(sender.write)
 		}
-		fmt.Print(command)
-	}
+		return on, nil
+	})
 }
 
 type floodSender struct {

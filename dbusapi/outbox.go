@@ -21,11 +21,17 @@ const (
 	outboxShare = 4 << 10
 
 	// outboxSignals is how many bytes of signals go out together with replies, or soon
-	// after one. One signal goes in any case. It is less than the 2 KiB that a dbus-daemon
-	// reads of us at a time before it looks after others: a reply that comes just after
-	// them does not wait for the next time, nor do calls wait for all that the signals
-	// give it to do.
+	// after one; but see outboxEven. One signal goes in any case. It is less than the
+	// 2 KiB that a dbus-daemon reads of us at a time before it looks after others: a reply
+	// that comes just after them does not wait for the next time, nor do calls wait for
+	// all that the signals give it to do.
 	outboxSignals = 1 << 10
+
+	// outboxEven is how many signals may go out with each reply, as long as nobody has to
+	// be spared, see pace.uneven. A report makes one: so the signals keep up with the
+	// replies, or catch up, and who waits for replies does not report faster than the
+	// signals go out.
+	outboxEven = 2
 
 	// outboxMixed is by how much a share is smaller while replies go to more than
 	// one receiver: what goes out stands before the next reply, and the bus takes its
@@ -56,11 +62,12 @@ var errOutboxClosed = errors.New("dbusapi: the connection is closed")
 type outbox struct {
 	sock    net.Conn
 	timeout time.Duration // for one write to make it to the socket
-	paced   bool          // the kernel is to keep little while replies go out
+	uneven  func() bool   // see pace.uneven; nil where there are no signals
 
 	mu      sync.Mutex
 	change  sync.Cond // something was added, written, or closed
 	replies []byte    // and all else that is no signal
+	answers int       // how many of them are replies
 	shares  map[string]int
 	signals []byte
 	marks   []mark // of signals
@@ -123,6 +130,7 @@ func (o *outbox) addTo(receiver string, givenUp func() error, message func(e *wi
 	e := wire.NewEncoder(o.replies)
 	message(e)
 	if receiver != "" {
+		o.answers++
 		o.shares[receiver] += len(e.Bytes) - len(o.replies)
 		if o.last != "" && o.last != receiver {
 			o.mixed = outboxRounds
@@ -254,7 +262,7 @@ func (o *outbox) waiting() bool { return len(o.replies) > 0 || len(o.signals) > 
 func (o *outbox) resize(near bool) {
 	sock, ok := o.sock.(*net.UnixConn)
 	switch {
-	case !ok || !o.paced:
+	case !ok || o.uneven == nil:
 	case near:
 		_ = sock.SetWriteBuffer(nearBuffer)
 	default:
@@ -264,10 +272,13 @@ func (o *outbox) resize(near bool) {
 
 // take returns what goes out next, and the marks in it.
 func (o *outbox) take(marks []mark) ([]byte, []mark) {
-	buf, limit := o.replies, outboxSignals
+	buf, limit, least := o.replies, outboxSignals, 1
 	switch {
 	case len(buf) > 0:
 		o.near = outboxRounds
+		if o.uneven == nil || !o.uneven() {
+			least = max(least, outboxEven*o.answers)
+		}
 	case o.near > 0:
 		o.near--
 	default:
@@ -275,11 +286,11 @@ func (o *outbox) take(marks []mark) ([]byte, []mark) {
 	}
 	o.mixed = max(0, o.mixed-1)
 	o.replies = o.spare
-	o.spare = nil
+	o.spare, o.answers = nil, 0
 	clear(o.shares)
 	start, n := len(buf), 0
 	for _, m := range o.marks {
-		if n > 0 && m.end-o.head > limit {
+		if n >= least && m.end-o.head > limit {
 			break
 		}
 		marks = append(marks, mark{end: start + m.end - o.head, seq: m.seq})

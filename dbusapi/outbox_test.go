@@ -209,6 +209,9 @@ func TestOutboxWriteAfterClose(t *testing.T) {
 // reply to another stands behind little; all keep their order.
 func TestOutboxShares(t *testing.T) {
 	o, there, _ := startOutbox(t)
+	o.mu.Lock()
+	o.uneven = func() bool { return true }
+	o.mu.Unlock()
 	text := strings.Repeat("f", 1000)
 	flooding := make(chan error, 1)
 	for i := range 100 {

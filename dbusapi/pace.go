@@ -59,6 +59,7 @@ const (
 // Beyond that it is handled as fast as can be: to rest is not worth a call that is refused.
 type pace struct {
 	crowding map[string]crowding
+	crowded  time.Time     // when one of them last did what makes it so
 	company  string        // who last made a call and does not crowd
 	seen     time.Time     // when
 	began    time.Time     // the slice
@@ -91,7 +92,7 @@ func (p *pace) crowd(sender string, waiting int, now time.Time) {
 			clear(p.crowding) // they come again with their next calls
 		}
 	}
-	c.many = now
+	c.many, p.crowded = now, now
 	if waiting == busLimit {
 		c.limit = now
 	} else if waiting > busLimit {
@@ -117,6 +118,11 @@ func (p *pace) slows(sender string, now time.Time) bool {
 	return now.Sub(p.seen) < paceMemory && p.crowds(sender, now)
 }
 
+// uneven reports whether some crowd while others are at work.
+func (p *pace) uneven(now time.Time) bool {
+	return now.Sub(p.seen) < paceMemory && now.Sub(p.crowded) < paceMemory
+}
+
 // spend is told how long a call took, and reports whether a rest is due.
 func (p *pace) spend(sender string, from, now time.Time) bool {
 	if p.resting || !p.slows(sender, now) {
@@ -140,6 +146,13 @@ func (d *dispatcher) roomToRest(b *backlog, now time.Time) bool {
 // holds reports whether a sender has to wait until the rest is over.
 func (d *dispatcher) holds(b *backlog, now time.Time) bool {
 	return d.pace.resting && !d.stopped && d.roomToRest(b, now) && d.pace.slows(b.sender, now)
+}
+
+// uneven reports whether some senders crowd while others are at work.
+func (d *dispatcher) uneven() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.pace.uneven(time.Now())
 }
 
 // enqueue lines a sender up for its next turn.

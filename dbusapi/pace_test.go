@@ -161,6 +161,41 @@ func TestPaceEnds(t *testing.T) {
 	})
 }
 
+// Somebody has to be spared while some crowd and others are at work, and for a while after.
+func TestPaceUneven(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPaced(t, 64<<20, func(context.Context) {})
+		defer p.close()
+		flood := []string{"flood"}
+		for _, c := range []struct {
+			when   string
+			crowds []string
+			member string
+			others []string
+			want   bool
+		}{
+			{"there was nothing", nil, "", nil, false},
+			{"nobody crowds", nil, "Report", []string{"one", "two"}, false},
+			{"nobody else is at work", flood, "", nil, false},
+			{"the others pull", flood, "WaitEvents", []string{"other"}, false},
+			{"some crowd and others are at work", flood, "Report", []string{"other"}, true},
+		} {
+			time.Sleep(2 * time.Second) // what was before is over
+			p.run(time.Second, 100, c.crowds, c.member, c.others...)
+			if got := p.uneven(); got != c.want {
+				t.Errorf("after a time when %s: %v", c.when, got)
+			}
+		}
+		for p.waitingOf("flood") > 0 {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(paceMemory)
+		if p.uneven() {
+			t.Error("it is for ever")
+		}
+	})
+}
+
 // The end does not wait for a rest: all that was taken is handled without a pause.
 func TestPaceStop(t *testing.T) {
 	for _, abandon := range []bool{false, true} {

@@ -128,3 +128,20 @@ func TestSignalOrder(t *testing.T) {
 		}
 	})
 }
+
+// Who waits for answers does not report faster than the signals go out, however many
+// reports are under way: none are left out, though the hub keeps far fewer events.
+func TestSignalsKeepUp(t *testing.T) {
+	eachBus(t, func(t *testing.T, bus *bustest.Bus) {
+		h := newHub(t, hub.Config{History: 2048})
+		serve(t, bus, h)
+		s := startSubscriber(t, bus)
+		flood := startFlood(t, bus, 0, "100 under way")
+		flood.on(t)
+		eventually(t, "there were many reports", func() bool { return h.Status().Last > 20_000 })
+		flood.off(t)
+		if n := s.all(t, h); n.Lapped > 0 {
+			t.Errorf("of %d signals %d were left out", n.Events+n.Lapped, n.Lapped)
+		}
+	})
+}
