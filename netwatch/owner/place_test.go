@@ -3,14 +3,19 @@ package owner
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// users makes containers, each of a user of its own, in a group of osctl's.
-func (h *fakeHost) users(group string, first, count int) {
+// users makes containers, each of a user of its own, in one group of osctl's.
+func (h *fakeHost) users(first, count int) {
 	h.t.Helper()
 	for i := first; i < first+count; i++ {
-		h.init(1000+i, fmt.Sprintf("/osctl/pool.tank/%s/user.%d/ct.%[2]d/user-owned/lxc.payload.%[2]d", group, i), int32(i))
+		h.init(1000+i, fmt.Sprintf("/osctl/pool.tank/group.default/user.%d/ct.%[1]d/user-owned/lxc.payload.%[1]d", i), int32(i))
 	}
 }
 
@@ -43,6 +48,12 @@ func TestShortcuts(t *testing.T) {
 			t.Errorf("owner of nsid %d is %v, %v", nsid, c, ok)
 		}
 	}
+	wasHeld(t, f, maxShortcuts)
+}
+
+// wasHeld checks how many cgroups were held open, and that none is any more.
+func wasHeld(t *testing.T, f *Finder, want int) {
+	t.Helper()
 	held := 0
 	var look func(*node)
 	look = func(n *node) {
@@ -56,19 +67,87 @@ func TestShortcuts(t *testing.T) {
 		}
 	}
 	look(f.hierarchies[0].top)
-	if held != maxShortcuts || len(f.shortcuts) != 0 {
-		t.Errorf("%d were held open, want %d; %d listed as open", held, maxShortcuts, len(f.shortcuts))
+	if held != want || len(f.shortcuts) != 0 {
+		t.Errorf("%d were held open, want %d; %d listed as open", held, want, len(f.shortcuts))
+	}
+}
+
+// TestShortcutsOfNews has many cgroups come at once, after the walk.
+func TestShortcutsOfNews(t *testing.T) {
+	h := newHost(t)
+	h.init(100, "/lxc.payload.a", 5)
+	f := h.finder()
+	wants(t, f, 5, "lxc:a")
+	before := openFiles(t)
+	h.users(1000, crowdFor+1)
+	noticed(t, f, 1000, "tank:1000")
+	wasHeld(t, f, 1)
+	if now := openFiles(t); now > before {
+		t.Errorf("%d files are open, and were %d before", now, before)
+	}
+}
+
+// TestShortcutsLeaveFiles walks where few more files may be opened: none are held open.
+func TestShortcutsLeaveFiles(t *testing.T) {
+	for _, c := range []struct{ files, held int }{{spareFiles - 1, 0}, {spareFiles + 16, 1}} {
+		h := newHost(t)
+		h.users(0, crowdFor+1)
+		f := h.finder()
+		leaveFiles(t, c.files, func() { f.Find(t.Context(), 1<<20) })
+		wasHeld(t, f, c.held)
+		wants(t, f, crowdFor, fmt.Sprintf("tank:%d", crowdFor))
+	}
+}
+
+// leaveFiles lets do open so many more files at a time.
+func leaveFiles(t *testing.T, files int, do func()) {
+	t.Helper()
+	runtime.GC() // closes what nobody holds any more, rather than in between
+	var was unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &was))
+	low := was
+	low.Cur = 0
+	for ; files > 0; low.Cur++ {
+		if _, err := unix.FcntlInt(uintptr(low.Cur), unix.F_GETFD, 0); err != nil {
+			files--
+		}
+	}
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &low))
+	defer func() { must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &was)) }()
+	do()
+}
+
+// TestHelpersAsManyAsFit opens a finder where there are files for none or some of its
+// helpers, and where it may have all, one less than there are processors.
+func TestHelpersAsManyAsFit(t *testing.T) {
+	ns := nstest.New(t)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(3))
+	const own = 3 // files of the first: the socket, the namespace, fdinfo
+	for _, c := range []struct{ files, helpers int }{{own, 0}, {own + 1, 1}, {own + 2, 2}, {own + 100, 2}} {
+		ns.Do(func() {
+			leaveFiles(t, c.files, func() {
+				f, err := New(Config{})
+				if err != nil {
+					t.Errorf("%d files: %v", c.files, err)
+					return
+				}
+				if got := len(f.helpers); got != c.helpers {
+					t.Errorf("%d files: %d helpers, want %d", c.files, got, c.helpers)
+				}
+				must(t, f.Close())
+			})
+		})
 	}
 }
 
 // TestShortcutGone has a cgroup be replaced by one of the same name while it is held open.
 func TestShortcutGone(t *testing.T) {
 	eachWay(t, func(t *testing.T, h *fakeHost) {
-		h.users("group.default", 0, crowdFor+1)
+		h.users(0, crowdFor+1)
 		h.during = func(int) {
 			h.during = nil
 			h.remove("/osctl/pool.tank/group.default")
-			h.users("group.default", 1000, crowdFor+1)
+			h.users(1000, crowdFor+1)
 		}
 		f := h.finder()
 		f.Find(t.Context(), 1<<20)
