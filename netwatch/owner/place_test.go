@@ -11,10 +11,11 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// users makes containers, each of a user of its own, in one group of osctl's.
-func (h *fakeHost) users(first, count int) {
+// users makes so many containers in one group of osctl's that it is held open, each of a
+// user of its own. first is the number of the first.
+func (h *fakeHost) users(first int) {
 	h.t.Helper()
-	for i := first; i < first+count; i++ {
+	for i := first; i <= first+crowdFor; i++ {
 		h.init(1000+i, fmt.Sprintf("/osctl/pool.tank/group.default/user.%d/ct.%[1]d/user-owned/lxc.payload.%[1]d", i), int32(i))
 	}
 }
@@ -79,7 +80,7 @@ func TestShortcutsOfNews(t *testing.T) {
 	f := h.finder()
 	wants(t, f, 5, "lxc:a")
 	before := openFiles(t)
-	h.users(1000, crowdFor+1)
+	h.users(1000)
 	noticed(t, f, 1000, "tank:1000")
 	wasHeld(t, f, 1)
 	if now := openFiles(t); now > before {
@@ -91,7 +92,7 @@ func TestShortcutsOfNews(t *testing.T) {
 func TestShortcutsLeaveFiles(t *testing.T) {
 	for _, c := range []struct{ files, held int }{{spareFiles - 1, 0}, {spareFiles + 16, 1}} {
 		h := newHost(t)
-		h.users(0, crowdFor+1)
+		h.users(0)
 		f := h.finder()
 		leaveFiles(t, c.files, func() { f.Find(t.Context(), 1<<20) })
 		wasHeld(t, f, c.held)
@@ -143,11 +144,11 @@ func TestHelpersAsManyAsFit(t *testing.T) {
 // TestShortcutGone has a cgroup be replaced by one of the same name while it is held open.
 func TestShortcutGone(t *testing.T) {
 	eachWay(t, func(t *testing.T, h *fakeHost) {
-		h.users(0, crowdFor+1)
+		h.users(0)
 		h.during = func(int) {
 			h.during = nil
 			h.remove("/osctl/pool.tank/group.default")
-			h.users(1000, crowdFor+1)
+			h.users(1000)
 		}
 		f := h.finder()
 		f.Find(t.Context(), 1<<20)
