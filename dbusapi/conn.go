@@ -190,8 +190,8 @@ func (c *conn) send(h *wire.Header, body func(e *wire.Encoder)) error {
 
 // sendFairly is send that waits while others go first: much is on its way to the
 // receiver already.
-func (c *conn) sendFairly(h *wire.Header, body func(e *wire.Encoder)) error {
-	return c.out.addReply(h.Destination, func(e *wire.Encoder) { c.append(e, h, body) })
+func (c *conn) sendFairly(h *wire.Header, signals due, body func(e *wire.Encoder)) error {
+	return c.out.addReply(h.Destination, signals, func(e *wire.Encoder) { c.append(e, h, body) })
 }
 
 // append appends one message to the outbox, from within add.

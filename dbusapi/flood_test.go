@@ -21,18 +21,20 @@ type floodKind struct {
 }
 
 func floods() []floodKind {
-	report := func(flags byte) func() *bustest.Message {
+	report := func(size int, flags byte) func() *bustest.Message {
 		return func() *bustest.Message {
-			m := reportCall("load", "pool", "tank", "id", "101", "text", strings.Repeat("x", 40))
+			m := reportCall("load", "pool", "tank", "id", "101", "text", strings.Repeat("x", size))
 			m.Flags = flags
 			return m
 		}
 	}
 	return []floodKind{
-		{"one at a time", 1, report(0)},
-		{"100 under way", 100, report(0)},
-		{"all at once", 0, report(0)},
-		{"no replies", 0, report(bustest.FlagNoReply)},
+		{"one at a time", 1, report(40, 0)},
+		{"100 under way", 100, report(40, 0)},
+		{"100 large ones under way", 100, report(40_000, 0)},
+		{"100 batches of 30 under way", 100, func() *bustest.Message { return hostileBatch(30, 40) }},
+		{"all at once", 0, report(40, 0)},
+		{"no replies", 0, report(40, bustest.FlagNoReply)},
 		{"batches of 1,000", 8, func() *bustest.Message { return hostileBatch(1000, 40) }},
 	}
 }

@@ -10,6 +10,7 @@ type call struct {
 	*message
 	service *Service
 	session *session
+	due     due // what the events that it made are to bring
 }
 
 // reply sends the reply; body appends its arguments, which are of type sig.
@@ -20,13 +21,14 @@ func (c *call) reply(sig string, body func(e *wire.Encoder)) {
 	h := &wire.Header{Type: wire.TypeReply, ReplySerial: c.Serial, Destination: c.Sender, Signature: sig}
 	// A connection that is lost takes its callers with it, so there is nobody to
 	// tell of an error here.
-	_ = c.session.conn.sendFairly(h, body)
+	_ = c.session.conn.sendFairly(h, c.due, body)
 }
 
 // fail sends an error reply.
 func (c *call) fail(err error) {
 	if c.Flags&wire.FlagNoReply == 0 {
-		_ = c.session.conn.sendFairly(errorReply(c.message, toError(err)))
+		h, body := errorReply(c.message, toError(err))
+		_ = c.session.conn.sendFairly(h, due{}, body)
 	}
 }
 
@@ -128,6 +130,7 @@ func (c *call) report() error {
 	if err != nil {
 		return err
 	}
+	c.due = due{1, c.BodySize} // the signal has the same options
 	c.reply("t", func(e *wire.Encoder) { e.Uint64(seq) })
 	return nil
 }
@@ -162,6 +165,9 @@ func (c *call) reportBatch() error {
 	first, err := c.service.hub.Commit(hub.Batch{Events: events})
 	if err != nil {
 		return err
+	}
+	if c.BodySize <= maxDue {
+		c.due = due{len(events), c.BodySize}
 	}
 	c.reply("at", func(e *wire.Encoder) {
 		e.Array('t', func() {

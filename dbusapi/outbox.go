@@ -27,11 +27,22 @@ const (
 	// all that the signals give it to do.
 	outboxSignals = 1 << 10
 
-	// outboxEven is how many signals may go out with each reply, as long as nobody has to
-	// be spared, see pace.uneven. A report makes one: so the signals keep up with the
-	// replies, or catch up, and who waits for replies does not report faster than the
-	// signals go out.
+	// outboxEven is how many signals may go out for each that the replies are due, as long
+	// as nobody has to be spared, see pace.uneven: so the signals keep up with the replies,
+	// or catch up, and who waits for replies does not report faster than the signals go out.
 	outboxEven = 2
+
+	// outboxEvenBytes is how many bytes of signals these may be. Two shares of signals that
+	// are due fit; of larger events a round has one reply.
+	outboxEvenBytes = 64 << 10
+
+	// outboxDue is how many bytes of signals that are due take as much of a share as one
+	// of the reply itself.
+	outboxDue = 8
+
+	// maxDue is how many bytes of events a batch may have for its signals to be due: larger
+	// ones would be as slow as signals are, and are for who wants to be faster.
+	maxDue = outboxDue * outboxShare
 
 	// outboxMixed is by how much a share is smaller while replies go to more than
 	// one receiver: what goes out stands before the next reply, and the bus takes its
@@ -67,7 +78,7 @@ type outbox struct {
 	mu      sync.Mutex
 	change  sync.Cond // something was added, written, or closed
 	replies []byte    // and all else that is no signal
-	answers int       // how many of them are replies
+	due     int       // signals that are due with them
 	shares  map[string]int
 	signals []byte
 	marks   []mark // of signals
@@ -93,9 +104,12 @@ func newOutbox(sock net.Conn, timeout time.Duration) *outbox {
 	return o
 }
 
+// due is what the events of a call make go out: so many signals, of about so many bytes.
+type due struct{ signals, bytes int }
+
 // add appends whole messages that are no signals. The error is that of the connection.
 func (o *outbox) add(message func(e *wire.Encoder)) error {
-	return o.addTo("", func() error { return nil }, message)
+	return o.addTo("", due{}, func() error { return nil }, message)
 }
 
 // addWithin is add for who does not wait any longer than ctx.
@@ -106,16 +120,16 @@ func (o *outbox) addWithin(ctx context.Context, message func(e *wire.Encoder)) e
 		o.change.Broadcast()
 	})
 	defer stop()
-	return o.addTo("", ctx.Err, message)
+	return o.addTo("", due{}, ctx.Err, message)
 }
 
 // addReply is add for a reply, which waits until the receiver has a share left.
-func (o *outbox) addReply(receiver string, message func(e *wire.Encoder)) error {
-	return o.addTo(receiver, func() error { return nil }, message)
+func (o *outbox) addReply(receiver string, signals due, message func(e *wire.Encoder)) error {
+	return o.addTo(receiver, signals, func() error { return nil }, message)
 }
 
 // addTo waits for room until given up.
-func (o *outbox) addTo(receiver string, givenUp func() error, message func(e *wire.Encoder)) error {
+func (o *outbox) addTo(receiver string, signals due, givenUp func() error, message func(e *wire.Encoder)) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for (len(o.replies) >= outboxHigh || o.shares[receiver] >= outboxShare/o.parts()) && o.err == nil {
@@ -130,8 +144,8 @@ func (o *outbox) addTo(receiver string, givenUp func() error, message func(e *wi
 	e := wire.NewEncoder(o.replies)
 	message(e)
 	if receiver != "" {
-		o.answers++
-		o.shares[receiver] += len(e.Bytes) - len(o.replies)
+		o.due += signals.signals
+		o.shares[receiver] += len(e.Bytes) - len(o.replies) + signals.bytes/outboxDue
 		if o.last != "" && o.last != receiver {
 			o.mixed = outboxRounds
 		}
@@ -272,12 +286,12 @@ func (o *outbox) resize(near bool) {
 
 // take returns what goes out next, and the marks in it.
 func (o *outbox) take(marks []mark) ([]byte, []mark) {
-	buf, limit, least := o.replies, outboxSignals, 1
+	buf, limit, least := o.replies, outboxSignals, 0
 	switch {
 	case len(buf) > 0:
 		o.near = outboxRounds
 		if o.uneven == nil || !o.uneven() {
-			least = max(least, outboxEven*o.answers)
+			least = outboxEven * o.due
 		}
 	case o.near > 0:
 		o.near--
@@ -286,11 +300,11 @@ func (o *outbox) take(marks []mark) ([]byte, []mark) {
 	}
 	o.mixed = max(0, o.mixed-1)
 	o.replies = o.spare
-	o.spare, o.answers = nil, 0
+	o.spare, o.due = nil, 0
 	clear(o.shares)
 	start, n := len(buf), 0
 	for _, m := range o.marks {
-		if n >= least && m.end-o.head > limit {
+		if size := m.end - o.head; n > 0 && size > limit && (n >= least || size > outboxEvenBytes) {
 			break
 		}
 		marks = append(marks, mark{end: start + m.end - o.head, seq: m.seq})

@@ -13,7 +13,7 @@ func TestOutboxMixed(t *testing.T) {
 	o := newOutbox(nil, time.Hour)
 	o.uneven = func() bool { return true }
 	reply := func(receiver string) {
-		if err := o.addReply(receiver, func(e *wire.Encoder) { e.Bytes = append(e.Bytes, 'r') }); err != nil {
+		if err := o.addReply(receiver, due{}, func(e *wire.Encoder) { e.Bytes = append(e.Bytes, 'r') }); err != nil {
 			t.Fatal(err)
 		}
 		o.take(nil)
@@ -42,7 +42,7 @@ func fill(t *testing.T, o *outbox) {
 	full := errors.New("full")
 	add := func(e *wire.Encoder) { e.Bytes = append(e.Bytes, make([]byte, size)...) }
 	replies := 0
-	for o.addTo("b", func() error { return full }, add) == nil {
+	for o.addTo("b", due{}, func() error { return full }, add) == nil {
 		replies += size
 	}
 	for seq := range uint64(100) {
@@ -69,7 +69,7 @@ func TestOutboxSignalsNearReply(t *testing.T) {
 	const size = 100
 	o := outboxWithSignals(t, size)
 	o.uneven = func() bool { return true }
-	addReplies(t, o, 1)
+	addReplies(t, o, 1, due{})
 	for i := range 1 + outboxRounds {
 		round, _ := o.take(nil)
 		if n := len(round); n > 1<<10+1 || n <= 1<<10-size {
@@ -81,30 +81,59 @@ func TestOutboxSignalsNearReply(t *testing.T) {
 	}
 }
 
-// While nobody has to be spared the signals catch up with the replies, however large they are.
+// While nobody has to be spared the signals catch up with the replies, as far as they are not large.
 func TestOutboxSignalsKeepUp(t *testing.T) {
-	for _, size := range []int{100, 2000} {
-		o := outboxWithSignals(t, size)
-		uneven := false
-		o.uneven = func() bool { return uneven }
-		signals := func(replies int) int {
-			t.Helper()
-			addReplies(t, o, replies)
+	for _, test := range []struct {
+		size, replies int
+		due           due
+		want, spared  int // signals that go out
+	}{
+		{size: 100, replies: 1, due: due{1, 100}, want: 10, spared: 10},
+		{size: 100, replies: 30, due: due{1, 100}, want: 60, spared: 10},
+		{size: 100, replies: 30, due: due{0, 0}, want: 10, spared: 10},
+		{size: 100, replies: 1, due: due{300, 30000}, want: 600, spared: 10},
+		{size: 2000, replies: 0, want: 1, spared: 1},
+		{size: 2000, replies: 1, due: due{1, 2000}, want: 2, spared: 1},
+		{size: 2000, replies: 10, due: due{1, 2000}, want: 20, spared: 1},
+		{size: 2000, replies: 1, due: due{100, 30000}, want: outboxEvenBytes / 2000, spared: 1},
+		{size: 60000, replies: 1, due: due{1, 60000}, want: 1, spared: 1},
+	} {
+		for _, uneven := range []bool{false, true} {
+			o := outboxWithSignals(t, test.size)
+			o.uneven = func() bool { return uneven }
+			if err := o.add(func(e *wire.Encoder) { e.Bytes = append(e.Bytes, 'm') }); err != nil {
+				t.Fatal(err)
+			}
+			addReplies(t, o, test.replies, test.due)
 			round, marks := o.take(nil)
-			if got := len(round) - replies; got != len(marks)*size {
+			if got := len(round) - 1 - test.replies; got != len(marks)*test.size {
 				t.Errorf("%d bytes of signals, but %d marks", got, len(marks))
 			}
-			return len(marks)
-		}
-		few := max(1, outboxSignals/size)
-		for _, c := range []struct{ replies, want int }{{1, max(few, 2)}, {0, few}, {30, 60}, {0, few}} {
-			if got := signals(c.replies); got != c.want {
-				t.Errorf("%d signals of %d bytes go out with %d replies, want %d", got, size, c.replies, c.want)
+			want := test.want
+			if uneven {
+				want = test.spared
+			}
+			if len(marks) != want {
+				t.Errorf("%+v, uneven %v: %d signals go out, want %d", test, uneven, len(marks), want)
+			}
+			if _, marks = o.take(nil); len(marks) != max(1, outboxSignals/test.size) {
+				t.Errorf("%+v, uneven %v: %d signals go out after that", test, uneven, len(marks))
 			}
 		}
-		uneven = true
-		if got := signals(30); got != few {
-			t.Errorf("%d signals of %d bytes go out while somebody is to be spared, want %d", got, size, few)
+	}
+}
+
+// Replies that many bytes of signals are due with wait for the next round.
+func TestOutboxDue(t *testing.T) {
+	for bytes, want := range map[int]int{0: outboxShare, 1000 * outboxDue: 5, 60000: 1} {
+		o := newOutbox(nil, time.Hour)
+		full := errors.New("full")
+		replies := 0
+		for o.addTo("a", due{1, bytes}, func() error { return full }, func(e *wire.Encoder) { e.Bytes = append(e.Bytes, 'r') }) == nil {
+			replies++
+		}
+		if replies != want {
+			t.Errorf("%d replies with %d bytes each due go out together, want %d", replies, bytes, want)
 		}
 	}
 }
@@ -125,10 +154,10 @@ func outboxWithSignals(t *testing.T, size int) *outbox {
 }
 
 // addReplies adds replies of a byte each.
-func addReplies(t *testing.T, o *outbox, n int) {
+func addReplies(t *testing.T, o *outbox, n int, each due) {
 	t.Helper()
 	for range n {
-		if err := o.addReply("a", func(e *wire.Encoder) { e.Bytes = append(e.Bytes, 'r') }); err != nil {
+		if err := o.addReply("a", each, func(e *wire.Encoder) { e.Bytes = append(e.Bytes, 'r') }); err != nil {
 			t.Fatal(err)
 		}
 	}

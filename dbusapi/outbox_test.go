@@ -221,7 +221,7 @@ func TestOutboxShares(t *testing.T) {
 	}
 	go func() {
 		for range 100 {
-			if err := o.addReply("flood", func(e *wire.Encoder) { e.Bytes = append(e.Bytes, text...) }); err != nil {
+			if err := o.addReply("flood", due{}, func(e *wire.Encoder) { e.Bytes = append(e.Bytes, text...) }); err != nil {
 				flooding <- err
 				return
 			}
@@ -233,7 +233,7 @@ func TestOutboxShares(t *testing.T) {
 		defer o.mu.Unlock()
 		return o.busy && o.shares["flood"] >= outboxShare
 	})
-	if err := o.addReply("other", func(e *wire.Encoder) { e.Bytes = append(e.Bytes, 'o') }); err != nil {
+	if err := o.addReply("other", due{}, func(e *wire.Encoder) { e.Bytes = append(e.Bytes, 'o') }); err != nil {
 		t.Fatal(err)
 	}
 	got := make([]byte, 200_001)

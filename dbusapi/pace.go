@@ -50,9 +50,10 @@ const (
 // waits for answers, those that come later leave the bus idle in between.
 //
 // A sender crowds that had more than a few calls waiting lately. Company is any
-// other that made a call lately, but for pulls and pings. With company those that crowd have turns for a slice of
-// time, all together, then rest until the bus has done what came of that, and for twice as
-// long as all that took. Alone, or among themselves, they never rest, and nobody else ever does.
+// other that made a call lately, but for pulls, and for what every local user may call.
+// With company those that crowd have turns for a slice of time, all together, then rest
+// until the bus has done what came of that, and for twice as long as all that took. Alone,
+// or among themselves, they never rest, and nobody else ever does.
 //
 // A flood that waits for no answers cannot be slowed down so, only put off: as long as what
 // waits takes less than an eighth of the room for calls, and has not come to the bus's limit.
@@ -78,7 +79,12 @@ type crowding struct {
 func (p *pace) note(m *message, now time.Time) {
 	// Who pulls is made to wait, and mostly for what those make that crowd. Who follows
 	// sends a ping now and then, see [Follower]: many of them would be company all the time.
-	if m.Member != "WaitEvents" && m.Member != "Ping" && !p.crowds(m.Sender, now) {
+	// What every local user may call must not slow down those who may do more.
+	switch m.Member {
+	case "WaitEvents", "Ping", "GetMachineId", "Introspect":
+		return
+	}
+	if !p.crowds(m.Sender, now) {
 		p.company, p.seen = m.Sender, now
 	}
 }

@@ -93,6 +93,8 @@ func TestPaceShares(t *testing.T) {
 		"two and company":      {"Report", []string{"flood", "two"}, []string{"other"}, 100, 600},
 		"others pull":          {"WaitEvents", []string{"flood"}, []string{"other"}, 1000, 1000},
 		"others ping":          {"Ping", []string{"flood"}, []string{"other"}, 1000, 1000},
+		"others introspect":    {"Introspect", []string{"flood"}, []string{"other"}, 1000, 1000},
+		"others ask who":       {"GetMachineId", []string{"flood"}, []string{"other"}, 1000, 1000},
 		"a slow bus, bounded":  {"slow bus", []string{"flood"}, []string{"other"}, 50, 100},
 		"at the bus's limit":   {"all at once", []string{"flood"}, []string{"other"}, 1000, 1000},
 		"close to that limit":  {"close to it", []string{"flood"}, []string{"other"}, 200, 400},
@@ -161,12 +163,12 @@ func TestPaceEnds(t *testing.T) {
 	})
 }
 
-// Somebody has to be spared while some crowd and others are at work, and for a while after.
+// Somebody has to be spared while some crowd and others are at work, and for a moment after.
 func TestPaceUneven(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPaced(t, 64<<20, func(context.Context) {})
 		defer p.close()
-		flood := []string{"flood"}
+		flood, other := []string{"flood"}, []string{"other"}
 		for _, c := range []struct {
 			when   string
 			crowds []string
@@ -177,21 +179,17 @@ func TestPaceUneven(t *testing.T) {
 			{"there was nothing", nil, "", nil, false},
 			{"nobody crowds", nil, "Report", []string{"one", "two"}, false},
 			{"nobody else is at work", flood, "", nil, false},
-			{"the others pull", flood, "WaitEvents", []string{"other"}, false},
-			{"some crowd and others are at work", flood, "Report", []string{"other"}, true},
+			{"the others pull", flood, "WaitEvents", other, false},
+			{"the others may only introspect", flood, "Introspect", other, false},
+			{"some crowd and others are at work", flood, "Report", other, true},
+			{"those that crowded do so no more", nil, "Report", other, false},
+			{"some crowd again", flood, "Report", other, true},
+			{"the others are at work no more", flood, "", nil, false},
 		} {
-			time.Sleep(2 * time.Second) // what was before is over
 			p.run(time.Second, 100, c.crowds, c.member, c.others...)
 			if got := p.uneven(); got != c.want {
 				t.Errorf("after a time when %s: %v", c.when, got)
 			}
-		}
-		for p.waitingOf("flood") > 0 {
-			time.Sleep(time.Millisecond)
-		}
-		time.Sleep(paceMemory)
-		if p.uneven() {
-			t.Error("it is for ever")
 		}
 	})
 }

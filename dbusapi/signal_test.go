@@ -130,18 +130,43 @@ func TestSignalOrder(t *testing.T) {
 }
 
 // Who waits for answers does not report faster than the signals go out, however many
-// reports are under way: none are left out, though the hub keeps far fewer events.
+// reports, or small batches, are under way: none are left out, though the hub keeps far
+// fewer events.
 func TestSignalsKeepUp(t *testing.T) {
 	eachBus(t, func(t *testing.T, bus *bustest.Bus) {
-		h := newHub(t, hub.Config{History: 2048})
+		h := newHub(t, hub.Config{History: 4096})
 		serve(t, bus, h)
 		s := startSubscriber(t, bus)
+		for _, name := range []string{"100 under way", "100 batches of 30 under way"} {
+			flood := startFlood(t, bus, 0, name)
+			before := h.Status().Last
+			flood.on(t)
+			eventually(t, "there were many reports", func() bool { return h.Status().Last > before+20_000 })
+			flood.off(t)
+			if n := s.all(t, h); n.Lapped > 0 {
+				t.Fatalf("%s: of %d signals %d were left out", name, n.Events+n.Lapped, n.Lapped)
+			}
+		}
+	})
+}
+
+// While a reporter crowds and others call, the connection knows that somebody is to be spared.
+func TestSignalsSpare(t *testing.T) {
+	eachBus(t, func(t *testing.T, bus *bustest.Bus) {
+		service := serve(t, bus, newHub(t, hub.Config{})).Service
+		out := service.current.Load().conn.out
+		if out.uneven() {
+			t.Error("somebody is to be spared before anybody has called")
+		}
+		c := dial(t, bus)
 		flood := startFlood(t, bus, 0, "100 under way")
 		flood.on(t)
-		eventually(t, "there were many reports", func() bool { return h.Status().Last > 20_000 })
-		flood.off(t)
-		if n := s.all(t, h); n.Lapped > 0 {
-			t.Errorf("of %d signals %d were left out", n.Events+n.Lapped, n.Lapped)
-		}
+		defer flood.off(t)
+		eventually(t, "somebody is to be spared", func() bool {
+			if _, err := c.Report(bounded(t), "load", nil); err != nil {
+				t.Fatal(err)
+			}
+			return out.uneven()
+		})
 	})
 }
