@@ -11,8 +11,8 @@
 //   - Loss: what is answered was committed. Signals are best effort beyond the
 //     socket of the bus; when the bus is too slow for the history to hold what waits,
 //     the signal Lapped says what was not announced. Reports that wait for answers, and
-//     batches of up to 32 KiB, do not outrun the signals, which go out beside the
-//     replies; but those of events of tens of KiB from several senders at once may, and
+//     batches whose signals take up to 16 KiB, do not outrun the signals, which go out
+//     beside the replies; but those of events of tens of KiB from several senders at once may, and
 //     of many calls under way while others call (see pace). After the loss of the bus the
 //     emitter goes on with the first signal that did not go out whole.
 //   - Fairness: senders take turns, a call each, so that whoever floods waits for

@@ -130,7 +130,7 @@ func (c *call) report() error {
 	if err != nil {
 		return err
 	}
-	c.due = due{1, c.BodySize} // the signal has the same options
+	c.due = dueFor(1, c.BodySize)
 	c.reply("t", func(e *wire.Encoder) { e.Uint64(seq) })
 	return nil
 }
@@ -166,9 +166,7 @@ func (c *call) reportBatch() error {
 	if err != nil {
 		return err
 	}
-	if c.BodySize <= maxDue {
-		c.due = due{len(events), c.BodySize}
-	}
+	c.due = dueFor(len(events), c.BodySize)
 	c.reply("at", func(e *wire.Encoder) {
 		e.Array('t', func() {
 			for i := range events {

@@ -32,16 +32,17 @@ const (
 	// or catch up, and who waits for replies does not report faster than the signals go out.
 	outboxEven = 2
 
-	// outboxEvenBytes is how many bytes of signals these may be. Two shares of signals that
-	// are due fit; of larger events a round has one reply.
-	outboxEvenBytes = 64 << 10
+	// outboxEvenBytes is how many bytes of signals these may be: what is due with the share
+	// of one receiver. Of larger events a round has one reply, and its signal. With more, who
+	// calls now and then waited longer, and the reports were not faster.
+	outboxEvenBytes = 32 << 10
 
 	// outboxDue is how many bytes of signals that are due take as much of a share as one
 	// of the reply itself.
-	outboxDue = 8
+	outboxDue = 4
 
-	// maxDue is how many bytes of events a batch may have for its signals to be due: larger
-	// ones would be as slow as signals are, and are for who wants to be faster.
+	// maxDue is how many bytes the signals of a batch may have to be due: larger batches
+	// would be as slow as signals are, and are for who wants to be faster.
 	maxDue = outboxDue * outboxShare
 
 	// outboxMixed is by how much a share is smaller while replies go to more than
@@ -106,6 +107,18 @@ func newOutbox(sock net.Conn, timeout time.Duration) *outbox {
 
 // due is what the events of a call make go out: so many signals, of about so many bytes.
 type due struct{ signals, bytes int }
+
+// signalOverhead is about what a signal has beside the options of its event, in bytes.
+const signalOverhead = 256
+
+// dueFor returns what n events are due that came in a body of so many bytes.
+func dueFor(n, body int) due {
+	d := due{n, body + n*signalOverhead}
+	if n > 1 && d.bytes > maxDue {
+		return due{}
+	}
+	return d
+}
 
 // add appends whole messages that are no signals. The error is that of the connection.
 func (o *outbox) add(message func(e *wire.Encoder)) error {

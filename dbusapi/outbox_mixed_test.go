@@ -91,10 +91,10 @@ func TestOutboxSignalsKeepUp(t *testing.T) {
 		{size: 100, replies: 1, due: due{1, 100}, want: 10, spared: 10},
 		{size: 100, replies: 30, due: due{1, 100}, want: 60, spared: 10},
 		{size: 100, replies: 30, due: due{0, 0}, want: 10, spared: 10},
-		{size: 100, replies: 1, due: due{300, 30000}, want: 600, spared: 10},
+		{size: 100, replies: 1, due: due{300, 30000}, want: outboxEvenBytes / 100, spared: 10},
 		{size: 2000, replies: 0, want: 1, spared: 1},
 		{size: 2000, replies: 1, due: due{1, 2000}, want: 2, spared: 1},
-		{size: 2000, replies: 10, due: due{1, 2000}, want: 20, spared: 1},
+		{size: 2000, replies: 3, due: due{1, 2000}, want: 6, spared: 1},
 		{size: 2000, replies: 1, due: due{100, 30000}, want: outboxEvenBytes / 2000, spared: 1},
 		{size: 60000, replies: 1, due: due{1, 60000}, want: 1, spared: 1},
 	} {
@@ -119,6 +119,24 @@ func TestOutboxSignalsKeepUp(t *testing.T) {
 			if _, marks = o.take(nil); len(marks) != max(1, outboxSignals/test.size) {
 				t.Errorf("%+v, uneven %v: %d signals go out after that", test, uneven, len(marks))
 			}
+		}
+	}
+}
+
+// All reports are due, however large; of batches only small ones.
+func TestDueFor(t *testing.T) {
+	for _, test := range []struct{ n, body, signals int }{
+		{0, 8, 0},
+		{1, 100, 1},
+		{1, 64 << 10, 1},
+		{40, 40 * 100, 40},
+		{2, maxDue - 2*signalOverhead, 2},
+		{2, maxDue - 2*signalOverhead + 1, 0},
+		{1000, 1000 * 100, 0},
+	} {
+		got := dueFor(test.n, test.body)
+		if got.signals != test.signals || test.signals > 0 && got.bytes <= test.body {
+			t.Errorf("of %d events in %d bytes %+v is due, want %d signals", test.n, test.body, got, test.signals)
 		}
 	}
 }
