@@ -38,7 +38,7 @@ const (
 	outboxEvenBytes = 32 << 10
 
 	// outboxDue is how many bytes of signals that are due take as much of a share as one
-	// of the reply itself.
+	// of the reply itself, while they go out with it.
 	outboxDue = 4
 
 	// maxDue is how many bytes the signals of a batch may have to be due: larger batches
@@ -80,6 +80,7 @@ type outbox struct {
 	change  sync.Cond // something was added, written, or closed
 	replies []byte    // and all else that is no signal
 	due     int       // signals that are due with them
+	even    bool      // nobody had to be spared when replies went out last
 	shares  map[string]int
 	signals []byte
 	marks   []mark // of signals
@@ -158,7 +159,10 @@ func (o *outbox) addTo(receiver string, signals due, givenUp func() error, messa
 	message(e)
 	if receiver != "" {
 		o.due += signals.signals
-		o.shares[receiver] += len(e.Bytes) - len(o.replies) + signals.bytes/outboxDue
+		o.shares[receiver] += len(e.Bytes) - len(o.replies)
+		if o.even {
+			o.shares[receiver] += signals.bytes / outboxDue
+		}
 		if o.last != "" && o.last != receiver {
 			o.mixed = outboxRounds
 		}
@@ -303,7 +307,7 @@ func (o *outbox) take(marks []mark) ([]byte, []mark) {
 	switch {
 	case len(buf) > 0:
 		o.near = outboxRounds
-		if o.uneven == nil || !o.uneven() {
+		if o.even = o.uneven != nil && !o.uneven(); o.even {
 			least = outboxEven * o.due
 		}
 	case o.near > 0:

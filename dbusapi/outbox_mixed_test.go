@@ -143,15 +143,30 @@ func TestDueFor(t *testing.T) {
 
 // Replies that many bytes of signals are due with wait for the next round.
 func TestOutboxDue(t *testing.T) {
-	for bytes, want := range map[int]int{0: outboxShare, 1000 * outboxDue: 5, 60000: 1} {
-		o := newOutbox(nil, time.Hour)
-		full := errors.New("full")
+	o := newOutbox(nil, time.Hour)
+	uneven := false
+	o.uneven = func() bool { return uneven }
+	full := errors.New("full")
+	for _, test := range []struct {
+		bytes  int
+		uneven bool
+		want   int
+	}{
+		{0, false, outboxShare},
+		{1000 * outboxDue, false, 5},
+		{60000, false, 1},
+		{60000, true, outboxShare}, // the signals do not go out with them
+	} {
+		uneven = test.uneven
+		addReplies(t, o, 1, due{})
+		o.take(nil) // and learns whether somebody is to be spared
 		replies := 0
-		for o.addTo("a", due{1, bytes}, func() error { return full }, func(e *wire.Encoder) { e.Bytes = append(e.Bytes, 'r') }) == nil {
+		for o.addTo("a", due{1, test.bytes}, func() error { return full }, func(e *wire.Encoder) { e.Bytes = append(e.Bytes, 'r') }) == nil {
 			replies++
 		}
-		if replies != want {
-			t.Errorf("%d replies with %d bytes each due go out together, want %d", replies, bytes, want)
+		o.take(nil)
+		if replies != test.want {
+			t.Errorf("%+v: %d replies go out together", test, replies)
 		}
 	}
 }
