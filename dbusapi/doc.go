@@ -12,16 +12,16 @@
 //     socket of the bus; when the bus is too slow for the history to hold what waits,
 //     the signal Lapped says what was not announced. Reports that wait for answers, and
 //     batches whose signals take up to 16 KiB, do not outrun the signals, which go out
-//     beside the replies; but those of events of tens of KiB from several senders at once may, and
-//     of many calls under way while others call (see pace). After the loss of the bus the
+//     beside the replies; but reports of tens of KiB by several senders at once may, and
+//     many calls under way while others call (see pace). After the loss of the bus the
 //     emitter goes on with the first signal that did not go out whole.
 //   - Fairness: senders take turns, a call each, so that whoever floods waits for
 //     itself. The bus has one queue for all that is sent to us, so reading does not
 //     stop for one of them. Replies go out to each receiver a share at a time, and
-//     before all but a few signals. Whoever keeps calls waiting while others make some is also slowed
-//     down, as far as it waits for answers, so that the bus has time for the others:
-//     it gets about a third of the time. Alone, or beside who only pulls, pings or
-//     introspects, it gets all of it.
+//     before all but a few signals. Whoever keeps calls waiting while others make some
+//     is also slowed down, as far as it waits for answers, so that the bus has time for
+//     the others: it gets about a third of the time. Alone, or beside who only pulls,
+//     pings or introspects, it gets all of it.
 //   - Bounds: a sender may have as much waiting as is left of 64 MiB for all others;
 //     a call beyond that is refused with LimitsExceeded, counted (calls_over_limit)
 //     and logged, as a caller that wants no reply does not hear of it. Replies and

@@ -16,44 +16,6 @@ const (
 	// by its own size.
 	outboxHigh = 256 << 10
 
-	// outboxShare is how many bytes of replies to one receiver go out together: who
-	// would add more waits for the next round.
-	outboxShare = 4 << 10
-
-	// outboxSignals is how many bytes of signals go out together with replies, or soon
-	// after one; but see outboxEven. One signal goes in any case. It is less than the
-	// 2 KiB that a dbus-daemon reads of us at a time before it looks after others: a reply
-	// that comes just after them does not wait for the next time, nor do calls wait for
-	// all that the signals give it to do.
-	outboxSignals = 1 << 10
-
-	// outboxEven is how many signals may go out for each that the replies are due, as long
-	// as nobody has to be spared, see pace.uneven: so the signals keep up with the replies,
-	// or catch up, and who waits for replies does not report faster than the signals go out.
-	outboxEven = 2
-
-	// outboxEvenBytes is how many bytes of signals these may be: what is due with the share
-	// of one receiver. Of larger events a round has one reply, and its signal. With more, who
-	// calls now and then waited longer, and the reports were not faster.
-	outboxEvenBytes = 32 << 10
-
-	// outboxDue is how many bytes of signals that are due take as much of a share as one
-	// of the reply itself, while they go out with it.
-	outboxDue = 4
-
-	// maxDue is how many bytes the signals of a batch may have to be due: larger batches
-	// would be as slow as signals are, and are for who wants to be faster.
-	maxDue = outboxDue * outboxShare
-
-	// outboxMixed is by how much a share is smaller while replies go to more than
-	// one receiver: what goes out stands before the next reply, and the bus takes its
-	// time for it.
-	outboxMixed = 4
-
-	// outboxRounds is how many rounds without a reply are soon after one, and how many
-	// without another receiver soon after another one.
-	outboxRounds = 64
-
 	// nearBuffer and farBuffer are how many bytes the kernel is to keep for the bus: few
 	// while replies go out, so that they do not stand behind what the bus has not read;
 	// about what is usual while there are only signals, so that they go out fast.
@@ -106,21 +68,6 @@ func newOutbox(sock net.Conn, timeout time.Duration) *outbox {
 	return o
 }
 
-// due is what the events of a call make go out: so many signals, of about so many bytes.
-type due struct{ signals, bytes int }
-
-// signalOverhead is about what a signal has beside the options of its event, in bytes.
-const signalOverhead = 256
-
-// dueFor returns what n events are due that came in a body of so many bytes.
-func dueFor(n, body int) due {
-	d := due{n, body + n*signalOverhead}
-	if n > 1 && d.bytes > maxDue {
-		return due{}
-	}
-	return d
-}
-
 // add appends whole messages that are no signals. The error is that of the connection.
 func (o *outbox) add(message func(e *wire.Encoder)) error {
 	return o.addTo("", due{}, func() error { return nil }, message)
@@ -171,14 +118,6 @@ func (o *outbox) addTo(receiver string, signals due, givenUp func() error, messa
 	o.replies = e.Bytes
 	o.change.Broadcast()
 	return nil
-}
-
-// parts is into how many parts a share is cut, one for each round.
-func (o *outbox) parts() int {
-	if o.mixed > 0 {
-		return outboxMixed
-	}
-	return 1
 }
 
 // addSignals appends whole signals. Each is to be followed by a mark.
@@ -299,45 +238,6 @@ func (o *outbox) resize(near bool) {
 	default:
 		_ = sock.SetWriteBuffer(farBuffer)
 	}
-}
-
-// take returns what goes out next, and the marks in it.
-func (o *outbox) take(marks []mark) ([]byte, []mark) {
-	buf, limit, least := o.replies, outboxSignals, 0
-	switch {
-	case len(buf) > 0:
-		o.near = outboxRounds
-		if o.even = o.uneven != nil && !o.uneven(); o.even {
-			least = outboxEven * o.due
-		}
-	case o.near > 0:
-		o.near--
-	default:
-		limit = outboxHigh
-	}
-	o.mixed = max(0, o.mixed-1)
-	o.replies = o.spare
-	o.spare, o.due = nil, 0
-	clear(o.shares)
-	start, n := len(buf), 0
-	for _, m := range o.marks {
-		if size := m.end - o.head; n > 0 && size > limit && (n >= least || size > outboxEvenBytes) {
-			break
-		}
-		marks = append(marks, mark{end: start + m.end - o.head, seq: m.seq})
-		n++
-	}
-	if n > 0 {
-		end := o.marks[n-1].end
-		buf = append(buf, o.signals[o.head:end]...)
-		o.head, o.marks = end, o.marks[:copy(o.marks, o.marks[n:])]
-		if len(o.marks) == 0 {
-			if o.signals, o.head = o.signals[:0], 0; cap(o.signals) > 4*outboxHigh {
-				o.signals = nil
-			}
-		}
-	}
-	return buf, marks
 }
 
 func (o *outbox) write(buf []byte) (int, error) {
