@@ -15,20 +15,28 @@ import (
 
 // TestRunScript does what `make run` does, and what its output says to try.
 func TestRunScript(t *testing.T) {
-	for name, sig := range map[string]syscall.Signal{"interrupted": syscall.SIGINT, "terminal closed": syscall.SIGHUP} {
-		t.Run(name, func(t *testing.T) { runScript(t, sig) })
+	for name, test := range map[string]struct {
+		before string
+		sig    syscall.Signal
+	}{
+		"interrupted":     {"", syscall.SIGINT},
+		"terminal closed": {"", syscall.SIGHUP},
+		"without cgroups": {"mount -t tmpfs none /sys/fs/cgroup && ", syscall.SIGINT},
+	} {
+		t.Run(name, func(t *testing.T) { runScript(t, test.before, test.sig) })
 	}
 }
 
-// runScript runs it until a signal comes to its process group, as from a terminal.
-func runScript(t *testing.T, sig syscall.Signal) {
+// runScript runs it, after a command in a mount namespace of its own, until a signal comes
+// to its process group, as from a terminal.
+func runScript(t *testing.T, before string, sig syscall.Signal) {
 	// Under nohup SIGHUP is ignored, and what is ignored stays so in children.
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
 	ns := nstest.New(t)
 	out := &lockedBuffer{}
-	script := exec.Command("/bin/sh", "../../packaging/dev/run.sh")
+	script := exec.Command("unshare", "--mount", "/bin/sh", "-c", before+"exec /bin/sh ../../packaging/dev/run.sh")
 	script.Env = append(os.Environ(), "BIN="+programs)
 	script.Stdout, script.Stderr = out, out
 	script.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -31,7 +31,8 @@ if [ "$bus" = private ]; then
 	done
 	bus=$(cat "$address")
 fi
-until "$bin/osctl-eventctl" --bus "$bus" status >/dev/null 2>&1; do
+# Status 2: it runs with less than it should, as without cgroups. Its log says with what.
+until "$bin/osctl-eventctl" --bus "$bus" status >/dev/null 2>&1 || [ $? -eq 2 ]; do
 	kill -0 "$daemon" 2>/dev/null || exit 1
 	tries=$((tries + 1))
 	[ "$tries" -lt 100 ] || { "$bin/osctl-eventctl" --bus "$bus" status; exit 1; }
