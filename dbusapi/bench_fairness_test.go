@@ -30,7 +30,8 @@ const fairTurn = 200
 // flooded ones slower: measure on one that is idle.
 //
 // "All at once" is a flood of the bus: a dbus-daemon refuses what is beyond 128 calls
-// without an answer, each with an error of its own, and has little time for others.
+// without an answer, each with an error of its own, and has little time for others. The
+// same flood at the bus itself, or at a name that nobody has, costs them as much or more.
 func BenchmarkFairness(b *testing.B) {
 	for _, kind := range bustest.Kinds() {
 		for _, f := range floods() {

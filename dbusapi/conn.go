@@ -57,7 +57,7 @@ type connConfig struct {
 	admit   func(*message) error  // asked before the body is read; may be nil
 	handle  func(*conn, *message) // called in order by the reader; may be nil
 	timeout time.Duration         // writeTimeout if 0
-	uneven  func() bool           // see outbox; may be nil
+	strain  func() strain         // see outbox; may be nil
 }
 
 // conn is one connection to a bus. It owns the byte stream: what the bus itself
@@ -109,7 +109,7 @@ func dialConn(ctx context.Context, address string, config connConfig) (*conn, er
 		connConfig: config, sock: sock, in: bufio.NewReaderSize(sock, readBuffer), out: newOutbox(sock, config.timeout),
 		calls: map[uint32]chan *message{}, done: make(chan struct{}), writer: make(chan struct{}),
 	}
-	c.out.uneven = config.uneven
+	c.out.strain = config.strain
 	go func() {
 		defer close(c.writer)
 		c.fail(c.out.run())

@@ -150,6 +150,7 @@ func (d *dispatcher) push(m *message) error {
 	d.append(b, m)
 	if b.crowds() {
 		d.pace.crowd(b.sender, b.waiting, now)
+		d.pace.meet(m, b.waiting, now)
 	} else {
 		d.pace.note(m, now)
 	}

@@ -36,24 +36,26 @@ var errOutboxClosed = errors.New("dbusapi: the connection is closed")
 type outbox struct {
 	sock    net.Conn
 	timeout time.Duration // for one write to make it to the socket
-	uneven  func() bool   // see pace.uneven; nil where there are no signals
+	strain  func() strain // see pace.strain; nil where there are no signals
 
-	mu      sync.Mutex
-	change  sync.Cond // something was added, written, or closed
-	replies []byte    // and all else that is no signal
-	due     int       // signals that are due with them
-	even    bool      // nobody had to be spared when replies went out last
-	shares  map[string]int
-	signals []byte
-	marks   []mark // of signals
-	head    int    // of signals, how much is written
-	busy    bool   // the writer has bytes in hand
-	spare   []byte // what the writer had in hand, to be used again
-	near    int    // rounds that are still soon after a reply
-	last    string // who got the last reply
-	mixed   int    // rounds that are still soon after a reply to somebody else
-	err     error
-	sent    uint64 // the last mark that is on the socket
+	mu       sync.Mutex
+	change   sync.Cond // something was added, written, or closed
+	replies  []byte    // and all else that is no signal
+	due      int       // signals that are due with them
+	sparing  strain    // when replies went out last
+	shares   map[string]int
+	signals  []byte
+	marks    []mark      // of signals
+	head     int         // of signals, how much is written
+	busy     bool        // the writer has bytes in hand
+	spare    []byte      // what the writer had in hand, to be used again
+	near     int         // rounds that are still soon after a reply
+	last     string      // who got the last reply
+	mixed    int         // rounds that are still soon after a reply to somebody else
+	alarm    *time.Timer // ends the time for which signals wait; nil unless run runs
+	signaled time.Time   // when signals went out last
+	err      error
+	sent     uint64 // the last mark that is on the socket
 }
 
 // mark says which event's signal ends at an offset of the buffer.
@@ -107,7 +109,7 @@ func (o *outbox) addTo(receiver string, signals due, givenUp func() error, messa
 	if receiver != "" {
 		o.due += signals.signals
 		o.shares[receiver] += len(e.Bytes) - len(o.replies)
-		if o.even {
+		if o.sparing == unstrained {
 			o.shares[receiver] += signals.bytes / outboxDue
 		}
 		if o.last != "" && o.last != receiver {
@@ -186,9 +188,15 @@ func (o *outbox) close(err error) {
 func (o *outbox) run() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.alarm = time.AfterFunc(outboxSpace, func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.change.Broadcast()
+	})
+	defer o.alarm.Stop()
 	var marks []mark
 	for {
-		for !o.waiting() && o.err == nil {
+		for len(o.replies) == 0 && len(o.signalsDue()) == 0 && o.err == nil {
 			o.change.Wait()
 		}
 		if o.err != nil {
@@ -232,7 +240,7 @@ func (o *outbox) waiting() bool { return len(o.replies) > 0 || len(o.signals) > 
 func (o *outbox) resize(near bool) {
 	sock, ok := o.sock.(*net.UnixConn)
 	switch {
-	case !ok || o.uneven == nil:
+	case !ok || o.strain == nil:
 	case near:
 		_ = sock.SetWriteBuffer(nearBuffer)
 	default:

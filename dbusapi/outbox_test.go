@@ -210,7 +210,7 @@ func TestOutboxWriteAfterClose(t *testing.T) {
 func TestOutboxShares(t *testing.T) {
 	o, there, _ := startOutbox(t)
 	o.mu.Lock()
-	o.uneven = func() bool { return true }
+	o.strain = func() strain { return uneven }
 	o.mu.Unlock()
 	text := strings.Repeat("f", 1000)
 	flooding := make(chan error, 1)

@@ -61,6 +61,8 @@ const (
 type pace struct {
 	crowding map[string]crowding
 	crowded  time.Time     // when one of them last did what makes it so
+	limited  string        // who last came to the bus's limit, and did not go beyond
+	limit    time.Time     // when
 	company  string        // who last made a call and does not crowd
 	seen     time.Time     // when
 	began    time.Time     // the slice
@@ -80,8 +82,7 @@ func (p *pace) note(m *message, now time.Time) {
 	// Who pulls is made to wait, and mostly for what those make that crowd. Who follows
 	// sends a ping now and then, see [Follower]: many of them would be company all the time.
 	// What every local user may call must not slow down those who may do more.
-	switch m.Member {
-	case "WaitEvents", "Ping", "GetMachineId", "Introspect":
+	if m.Member == "WaitEvents" || forEverybody(m.Member) {
 		return
 	}
 	if !p.crowds(m.Sender, now) {
@@ -110,6 +111,26 @@ func (p *pace) crowd(sender string, waiting int, now time.Time) {
 	}
 }
 
+// meet is told how many calls of a sender wait, with one that came just now.
+func (p *pace) meet(m *message, waiting int, now time.Time) {
+	switch {
+	case forEverybody(m.Member): // or anybody could have fewer signals go out
+	case waiting == busLimit:
+		p.limited, p.limit = m.Sender, now
+	case waiting > busLimit && p.limited == m.Sender:
+		p.limited, p.limit = "", time.Time{}
+	}
+}
+
+// forEverybody reports whether every local user may make a call.
+func forEverybody(member string) bool {
+	switch member {
+	case "Ping", "GetMachineId", "Introspect":
+		return true
+	}
+	return false
+}
+
 func (p *pace) crowds(sender string, now time.Time) bool {
 	return now.Sub(p.crowding[sender].many) < paceMemory
 }
@@ -124,9 +145,24 @@ func (p *pace) slows(sender string, now time.Time) bool {
 	return now.Sub(p.seen) < paceMemory && p.crowds(sender, now)
 }
 
-// uneven reports whether some crowd while others are at work.
-func (p *pace) uneven(now time.Time) bool {
-	return now.Sub(p.seen) < paceMemory && now.Sub(p.crowded) < paceMemory
+// strain is what senders that crowd cost others that are at work.
+type strain int
+
+const (
+	unstrained strain = iota // nobody crowds, or nobody else is at work
+	uneven                   // somebody crowds
+	refusing                 // and the bus lately refused calls of one that does
+)
+
+// strain returns what there was lately.
+func (p *pace) strain(now time.Time) strain {
+	switch {
+	case now.Sub(p.seen) >= paceMemory || now.Sub(p.crowded) >= paceMemory:
+		return unstrained
+	case now.Sub(p.limit) < paceMemory:
+		return refusing
+	}
+	return uneven
 }
 
 // spend is told how long a call took, and reports whether a rest is due.
@@ -154,11 +190,11 @@ func (d *dispatcher) holds(b *backlog, now time.Time) bool {
 	return d.pace.resting && !d.stopped && d.roomToRest(b, now) && d.pace.slows(b.sender, now)
 }
 
-// uneven reports whether some senders crowd while others are at work.
-func (d *dispatcher) uneven() bool {
+// strain returns what senders that crowd cost others lately.
+func (d *dispatcher) strain() strain {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.pace.uneven(time.Now())
+	return d.pace.strain(time.Now())
 }
 
 // enqueue lines a sender up for its next turn.

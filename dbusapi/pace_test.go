@@ -16,11 +16,12 @@ type paced struct {
 	handled map[string][]uint32
 	serial  uint32
 	takes   time.Duration // each call
+	makes   string        // the calls that those make that crowd
 }
 
 func newPaced(t *testing.T, limit int, settle func(context.Context)) *paced {
 	t.Helper()
-	p := &paced{dispatcher: newDispatcher(limit), t: t, handled: map[string][]uint32{}, takes: time.Millisecond}
+	p := &paced{dispatcher: newDispatcher(limit), t: t, handled: map[string][]uint32{}, takes: time.Millisecond, makes: "Report"}
 	p.start(func(m *message) {
 		time.Sleep(p.takes)
 		p.mu.Lock()
@@ -59,7 +60,7 @@ func (p *paced) run(d time.Duration, window int, crowds []string, member string,
 			p.calls(other, member, 1)
 		}
 		for _, sender := range crowds {
-			p.calls(sender, "Report", window-p.waitingOf(sender))
+			p.calls(sender, p.makes, window-p.waitingOf(sender))
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -163,32 +164,43 @@ func TestPaceEnds(t *testing.T) {
 	})
 }
 
-// Somebody has to be spared while some crowd and others are at work, and for a moment after.
-func TestPaceUneven(t *testing.T) {
+// Somebody has to be spared while some crowd and others are at work, and for a moment after;
+// most of all while the bus refuses calls.
+func TestPaceStrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPaced(t, 64<<20, func(context.Context) {})
 		defer p.close()
 		flood, other := []string{"flood"}, []string{"other"}
 		for _, c := range []struct {
 			when   string
+			window int
 			crowds []string
 			member string
 			others []string
-			want   bool
+			want   strain
 		}{
-			{"there was nothing", nil, "", nil, false},
-			{"nobody crowds", nil, "Report", []string{"one", "two"}, false},
-			{"nobody else is at work", flood, "", nil, false},
-			{"the others pull", flood, "WaitEvents", other, false},
-			{"the others may only introspect", flood, "Introspect", other, false},
-			{"some crowd and others are at work", flood, "Report", other, true},
-			{"those that crowded do so no more", nil, "Report", other, false},
-			{"some crowd again", flood, "Report", other, true},
-			{"the others are at work no more", flood, "", nil, false},
+			{"there was nothing", 0, nil, "", nil, unstrained},
+			{"nobody crowds", 0, nil, "Report", []string{"one", "two"}, unstrained},
+			{"nobody else is at work", 100, flood, "", nil, unstrained},
+			{"the bus refuses calls, but nobody else is at work", busLimit, flood, "", nil, unstrained},
+			{"the others pull", 100, flood, "WaitEvents", other, unstrained},
+			{"the others may only introspect", 100, flood, "Introspect", other, unstrained},
+			{"some crowd and others are at work", 100, flood, "Report", other, uneven},
+			{"those that crowded do so no more", 0, nil, "Report", other, unstrained},
+			{"the bus refuses calls and others are at work", busLimit, flood, "Report", other, refusing},
+			{"the bus refuses calls no more", 100, flood, "Report", other, uneven},
+			{"one has more calls than a bus would refuse", 2 * busLimit, flood, "Report", other, uneven},
+			{"it has fewer again", busLimit, flood, "Report", other, refusing},
+			{"another one has more", 2 * busLimit, []string{"another"}, "Report", other, uneven},
+			{"the others are at work no more", 100, flood, "", nil, unstrained},
+			{"the bus refuses what anybody may call", busLimit, []string{"anybody"}, "Report", other, uneven},
 		} {
-			p.run(time.Second, 100, c.crowds, c.member, c.others...)
-			if got := p.uneven(); got != c.want {
-				t.Errorf("after a time when %s: %v", c.when, got)
+			if p.makes = "Report"; c.crowds != nil && c.crowds[0] == "anybody" {
+				p.makes = "Introspect"
+			}
+			p.run(time.Second, c.window, c.crowds, c.member, c.others...)
+			if got := p.strain(); got != c.want {
+				t.Errorf("after a time when %s: %v, want %v", c.when, got, c.want)
 			}
 		}
 	})

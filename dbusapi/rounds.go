@@ -1,5 +1,7 @@
 package dbusapi
 
+import "time"
+
 // What goes out in one round of an outbox.
 const (
 	// outboxShare is how many bytes of replies to one receiver go out together, with what
@@ -14,7 +16,7 @@ const (
 	outboxSignals = 1 << 10
 
 	// outboxEven is how many signals may go out for each that the replies are due, as long
-	// as nobody has to be spared, see pace.uneven: so the signals keep up with the replies,
+	// as nobody has to be spared, see strain: so the signals keep up with the replies,
 	// or catch up, and who waits for replies does not report faster than the signals go out.
 	outboxEven = 2
 
@@ -35,6 +37,12 @@ const (
 	// one receiver: what goes out stands before the next reply, and the bus takes its
 	// time for it.
 	outboxMixed = 4
+
+	// outboxSpace is how long signals wait after others while the bus refuses calls of one that
+	// crowds, and others are at work. Whatever is read of such a one, the bus is busy with it
+	// and with the replies all the time; with as many signals as go beside these, calls of
+	// others took 6.9 times as long as without the flood, and 5.0 with signals so far apart.
+	outboxSpace = 3 * time.Millisecond
 
 	// outboxRounds is how many rounds without a reply are soon after one, and how many
 	// without another receiver soon after another one.
@@ -70,7 +78,11 @@ func (o *outbox) take(marks []mark) ([]byte, []mark) {
 	switch {
 	case len(buf) > 0:
 		o.near = outboxRounds
-		if o.even = o.uneven != nil && !o.uneven(); o.even {
+		o.sparing = uneven
+		if o.strain != nil {
+			o.sparing = o.strain()
+		}
+		if o.sparing == unstrained {
 			least = outboxEven * o.due
 		}
 	case o.near > 0:
@@ -83,7 +95,7 @@ func (o *outbox) take(marks []mark) ([]byte, []mark) {
 	o.spare, o.due = nil, 0
 	clear(o.shares)
 	start, n := len(buf), 0
-	for _, m := range o.marks {
+	for _, m := range o.signalsDue() {
 		if size := m.end - o.head; n > 0 && size > limit && (n >= least || size > outboxEvenBytes) {
 			break
 		}
@@ -91,6 +103,7 @@ func (o *outbox) take(marks []mark) ([]byte, []mark) {
 		n++
 	}
 	if n > 0 {
+		o.signaled = time.Now()
 		end := o.marks[n-1].end
 		buf = append(buf, o.signals[o.head:end]...)
 		o.head, o.marks = end, o.marks[:copy(o.marks, o.marks[n:])]
@@ -101,4 +114,19 @@ func (o *outbox) take(marks []mark) ([]byte, []mark) {
 		}
 	}
 	return buf, marks
+}
+
+// signalsDue returns the signals that need not wait any more.
+func (o *outbox) signalsDue() []mark {
+	if o.near == 0 || o.sparing != refusing || len(o.marks) == 0 {
+		return o.marks
+	}
+	left := outboxSpace - time.Since(o.signaled)
+	if left <= 0 {
+		return o.marks
+	}
+	if o.alarm != nil {
+		o.alarm.Reset(left)
+	}
+	return nil
 }

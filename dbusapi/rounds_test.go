@@ -2,7 +2,9 @@ package dbusapi
 
 import (
 	"errors"
+	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/osctl/eventd/dbusapi/wire"
@@ -11,7 +13,7 @@ import (
 // Fewer replies go out together while they go to more than one receiver.
 func TestOutboxMixed(t *testing.T) {
 	o := newOutbox(nil, time.Hour)
-	o.uneven = func() bool { return true }
+	o.strain = func() strain { return uneven }
 	reply := func(receiver string) {
 		if err := o.addReply(receiver, due{}, func(e *wire.Encoder) { e.Bytes = append(e.Bytes, 'r') }); err != nil {
 			t.Fatal(err)
@@ -68,7 +70,7 @@ func fill(t *testing.T, o *outbox) {
 func TestOutboxSignalsNearReply(t *testing.T) {
 	const size = 100
 	o := outboxWithSignals(t, size)
-	o.uneven = func() bool { return true }
+	o.strain = func() strain { return uneven }
 	addReplies(t, o, 1, due{})
 	for i := range 1 + outboxRounds {
 		round, _ := o.take(nil)
@@ -98,9 +100,9 @@ func TestOutboxSignalsKeepUp(t *testing.T) {
 		{size: 2000, replies: 1, due: due{100, 30000}, want: outboxEvenBytes / 2000, spared: 1},
 		{size: 60000, replies: 1, due: due{1, 60000}, want: 1, spared: 1},
 	} {
-		for _, uneven := range []bool{false, true} {
+		for _, strained := range []strain{unstrained, uneven} {
 			o := outboxWithSignals(t, test.size)
-			o.uneven = func() bool { return uneven }
+			o.strain = func() strain { return strained }
 			if err := o.add(func(e *wire.Encoder) { e.Bytes = append(e.Bytes, 'm') }); err != nil {
 				t.Fatal(err)
 			}
@@ -110,17 +112,76 @@ func TestOutboxSignalsKeepUp(t *testing.T) {
 				t.Errorf("%d bytes of signals, but %d marks", got, len(marks))
 			}
 			want := test.want
-			if uneven {
+			if strained == uneven {
 				want = test.spared
 			}
 			if len(marks) != want {
-				t.Errorf("%+v, uneven %v: %d signals go out, want %d", test, uneven, len(marks), want)
+				t.Errorf("%+v, strain %d: %d signals go out, want %d", test, strained, len(marks), want)
 			}
 			if _, marks = o.take(nil); len(marks) != max(1, outboxSignals/test.size) {
-				t.Errorf("%+v, uneven %v: %d signals go out after that", test, uneven, len(marks))
+				t.Errorf("%+v, strain %d: %d signals go out after that", test, strained, len(marks))
 			}
 		}
 	}
+}
+
+// While the bus refuses calls of somebody signals wait some time after others, and replies
+// do not wait for them.
+func TestOutboxSpace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		strained := refusing
+		here, there := net.Pipe()
+		defer there.Close()
+		defer here.Close()
+		o := outboxWithSignals(t, 300)
+		o.sock, o.strain = here, func() strain { return strained }
+		addReplies(t, o, 1, due{})
+		ended := make(chan error, 1)
+		go func() { ended <- o.run() }()
+		got := make([]byte, outboxHigh)
+		read := func() (n int, waited time.Duration) {
+			start := time.Now()
+			n, err := there.Read(got)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n, time.Since(start)
+		}
+		const some = outboxSignals / 300 * 300
+		if n, waited := read(); n != 1+some || waited != 0 {
+			t.Errorf("%d bytes go out first, after %v", n, waited)
+		}
+		for range 3 {
+			if n, waited := read(); n != some || waited != outboxSpace {
+				t.Errorf("%d bytes of signals go out after %v", n, waited)
+			}
+			addReplies(t, o, 1, due{})
+			if n, waited := read(); n != 1 || waited != 0 {
+				t.Errorf("%d bytes go out with a reply, after %v", n, waited)
+			}
+		}
+		strained = uneven
+		addReplies(t, o, 1, due{})
+		if n, waited := read(); n != 1+some || waited != 0 {
+			t.Errorf("%d bytes go out after %v when the bus refuses no more", n, waited)
+		}
+		if n, waited := read(); n != some || waited != 0 {
+			t.Errorf("%d bytes of signals go out then, after %v", n, waited)
+		}
+		strained = refusing
+		addReplies(t, o, 1, due{})
+		read()
+		for range outboxRounds {
+			read()
+		}
+		if n, waited := read(); n <= some || waited != 0 {
+			t.Errorf("%d bytes of signals go out long after a reply, after %v", n, waited)
+		}
+		o.close(errOutboxClosed)
+		if err := <-ended; !errors.Is(err, errOutboxClosed) {
+			t.Error(err)
+		}
+	})
 }
 
 // All reports are due, however large; of batches only small ones.
@@ -144,20 +205,20 @@ func TestDueFor(t *testing.T) {
 // Replies that many bytes of signals are due with wait for the next round.
 func TestOutboxDue(t *testing.T) {
 	o := newOutbox(nil, time.Hour)
-	uneven := false
-	o.uneven = func() bool { return uneven }
+	strained := unstrained
+	o.strain = func() strain { return strained }
 	full := errors.New("full")
 	for _, test := range []struct {
 		bytes  int
-		uneven bool
+		strain strain
 		want   int
 	}{
-		{0, false, outboxShare},
-		{1000 * outboxDue, false, 5},
-		{60000, false, 1},
-		{60000, true, outboxShare}, // the signals do not go out with them
+		{0, unstrained, outboxShare},
+		{1000 * outboxDue, unstrained, 5},
+		{60000, unstrained, 1},
+		{60000, uneven, outboxShare}, // the signals do not go out with them
 	} {
-		uneven = test.uneven
+		strained = test.strain
 		addReplies(t, o, 1, due{})
 		o.take(nil) // and learns whether somebody is to be spared
 		replies := 0

@@ -144,7 +144,7 @@ func (s *Service) serve(ctx context.Context, connected func()) error {
 	}
 	defer ss.callers.conn.close()
 	ss.conn, err = dialConn(ctx, s.Address, connConfig{
-		maxBody: maxCallBody, timeout: s.WriteTimeout, uneven: ss.work.uneven, admit: ss.admit,
+		maxBody: maxCallBody, timeout: s.WriteTimeout, strain: ss.work.strain, admit: ss.admit,
 		handle: func(c *conn, m *message) { s.receive(ss, c, m) },
 	})
 	if err != nil {

@@ -155,7 +155,7 @@ func TestSignalsSpare(t *testing.T) {
 	eachBus(t, func(t *testing.T, bus *bustest.Bus) {
 		service := serve(t, bus, newHub(t, hub.Config{})).Service
 		out := service.current.Load().conn.out
-		if out.uneven() {
+		if out.strain() != unstrained {
 			t.Error("somebody is to be spared before anybody has called")
 		}
 		c := dial(t, bus)
@@ -166,7 +166,7 @@ func TestSignalsSpare(t *testing.T) {
 			if _, err := c.Report(bounded(t), "load", nil); err != nil {
 				t.Fatal(err)
 			}
-			return out.uneven()
+			return out.strain() == uneven
 		})
 	})
 }
