@@ -2,10 +2,14 @@ package dbusapi
 
 import (
 	"errors"
+	"io"
 	"net"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/osctl/eventd/dbusapi/wire"
 )
@@ -254,5 +258,49 @@ func addReplies(t *testing.T, o *outbox, n int, each due) {
 		if err := o.addReply("a", each, func(e *wire.Encoder) { e.Bytes = append(e.Bytes, 'r') }); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// The kernel keeps few bytes for the bus while replies go out, and more once there were
+// none for a while.
+func TestOutboxBuffer(t *testing.T) {
+	var pair [2]*net.UnixConn
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, fd := range fds {
+		f := os.NewFile(uintptr(fd), "pair")
+		c, err := net.FileConn(f)
+		_ = f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		pair[i] = c.(*net.UnixConn)
+	}
+	keeps := func() (size int) {
+		raw, err := pair[0].SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if raw.Control(func(fd uintptr) { size, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF) }) != nil || err != nil {
+			t.Fatal(err)
+		}
+		return size / 2 // the kernel doubles it, see socket(7)
+	}
+	o := outboxWithSignals(t, 1000)
+	o.sock, o.strain = pair[0], func() strain { return uneven }
+	addReplies(t, o, 1, due{})
+	ended := make(chan error, 1)
+	go func() { ended <- o.run() }()
+	eventually(t, "there is little room", func() bool { return keeps() == nearBuffer })
+	if _, err := io.CopyN(io.Discard, pair[1], 1+outboxHigh/1000*1000); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "there is more room", func() bool { return keeps() == farBuffer })
+	o.close(errOutboxClosed)
+	if err := <-ended; !errors.Is(err, errOutboxClosed) {
+		t.Error(err)
 	}
 }
