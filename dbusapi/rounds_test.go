@@ -172,9 +172,14 @@ func TestOutboxSpace(t *testing.T) {
 		if n, waited := read(); n != some || waited != 0 {
 			t.Errorf("%d bytes of signals go out then, after %v", n, waited)
 		}
+		synctest.Wait() // the next round has been taken
 		strained = refusing
 		addReplies(t, o, 1, due{})
-		read()
+		for _, want := range []int{some, 1} {
+			if n, waited := read(); n != want || waited != 0 {
+				t.Errorf("%d bytes go out when the bus refuses again, after %v, want %d", n, waited, want)
+			}
+		}
 		for range outboxRounds {
 			read()
 		}
