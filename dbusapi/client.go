@@ -16,7 +16,8 @@ import (
 const clientMaxBody = 32 << 20
 
 // Client is a connection to the bus through which org.osctl.Eventd is called. It is
-// safe for concurrent use. When the bus goes away it is of no more use, see Done.
+// safe for concurrent use. When the bus goes away it is of no more use, see Done. A call
+// whose context is done already is not made.
 //
 // Errors that the service or the bus replied with are [Error] values.
 type Client struct {

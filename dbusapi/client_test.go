@@ -55,6 +55,10 @@ func TestClient(t *testing.T) {
 		if _, err := c.Report(ctx, "x", nil); !errors.Is(err, context.Canceled) {
 			t.Error("a call with a context that ended:", err)
 		}
+		// The next one is answered after it, had it been made.
+		if seq, err := c.Report(bounded(t), "x", nil); err != nil || seq != 4 {
+			t.Errorf("the call after one with a context that ended = %d, %v", seq, err)
+		}
 	})
 }
 

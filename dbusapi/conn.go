@@ -217,8 +217,12 @@ func (c *conn) nextSerial() uint32 {
 }
 
 // call sends a method call and waits for its reply, which it returns also if it
-// is an error. The error is that of ctx or of the connection.
+// is an error. The error is that of ctx or of the connection. Where ctx is done already
+// nothing is sent.
 func (c *conn) call(ctx context.Context, h *wire.Header, body func(e *wire.Encoder)) (*message, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	reply := make(chan *message, 1)
 	h.Type, h.Serial = wire.TypeCall, c.nextSerial()
 	c.mu.Lock()
