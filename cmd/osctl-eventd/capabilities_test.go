@@ -39,6 +39,12 @@ func TestWithoutCapabilities(t *testing.T) {
 			}
 			ct, eth0 := start("1", false)
 			waitOperState(t, h.NS(), netlink.OperUp, eth0.ifindex)
+			// What the kernel says of the other end would tell its name.
+			until(t, "eth0 is up inside, too", func() bool {
+				state, err := ct.Exec("cat", "/sys/class/net/eth0/operstate")
+				must(t, err)
+				return strings.TrimSpace(state) == "up"
+			})
 			eth0.name = c.inside
 			d := daemonBy(t, h, "setpriv", "--bounding-set="+c.without, "--inh-caps="+c.without)
 			a := follow(t, d, h.Exec)
