@@ -22,7 +22,7 @@ func (s *Service) emit(ctx context.Context, c *conn) error {
 		var lapped *hub.LappedError
 		switch {
 		case errors.As(err, &lapped):
-			s.log.Warn("signals were not sent: the bus is too slow", slog.Uint64("first_seq", lapped.First), slog.Uint64("last_seq", lapped.Last))
+			s.log.Warn("signals were not sent: the bus is too slow, or calls of others went first", slog.Uint64("first_seq", lapped.First), slog.Uint64("last_seq", lapped.Last))
 			err = s.emitLapped(c, lapped)
 		case err == nil:
 			err = s.emitEvents(c, buf[:n])
@@ -62,6 +62,7 @@ func (s *Service) emitLapped(c *conn, lapped *hub.LappedError) error {
 // drain sends what is left, after everything that makes events has stopped, and
 // waits until it is on the socket.
 func (s *Service) drain(c *conn) error {
+	c.out.hurry()
 	var buf [emitBatch]*hub.Event
 	for {
 		n, err := s.sub.Poll(buf[:])
@@ -72,7 +73,7 @@ func (s *Service) drain(c *conn) error {
 		case n > 0:
 			err = s.emitEvents(c, buf[:n])
 		case err == nil, errors.Is(err, hub.ErrClosed):
-			return c.out.flush()
+			return c.out.flushSignals()
 		}
 		if err != nil {
 			return err

@@ -52,8 +52,11 @@ type outbox struct {
 	near     int         // rounds that are still soon after a reply
 	last     string      // who got the last reply
 	mixed    int         // rounds that are still soon after a reply to somebody else
-	alarm    *time.Timer // ends the time for which signals wait; nil unless run runs
+	alarm    *time.Timer // ends the time for which signals wait; nil until run begins
 	signaled time.Time   // when signals went out last
+	replied  time.Time   // when replies did
+	inHand   int         // signals that the writer has in hand
+	hurried  bool        // signals do not stand back any more
 	err      error
 	sent     uint64 // the last mark that is on the socket
 }
@@ -156,6 +159,25 @@ func (o *outbox) mark(e *wire.Encoder, seq uint64) {
 	o.marks = append(o.marks, mark{end: len(e.Bytes), seq: seq})
 }
 
+// hurry has signals stand back no more, for the end: replies may go on for as long as
+// somebody calls.
+func (o *outbox) hurry() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.hurried = true
+	o.change.Broadcast()
+}
+
+// flushSignals waits until all signals added so far are on the socket.
+func (o *outbox) flushSignals() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for (len(o.marks) > 0 || o.inHand > 0) && o.err == nil {
+		o.change.Wait()
+	}
+	return o.err
+}
+
 // flush waits until everything added so far is on the socket.
 func (o *outbox) flush() error {
 	o.mu.Lock()
@@ -207,7 +229,7 @@ func (o *outbox) run() error {
 		buf, marks = o.take(marks[:0])
 		changed := near != (o.near > 0)
 		near = o.near > 0
-		o.busy = true
+		o.busy, o.inHand = true, len(marks)
 		o.change.Broadcast()
 		o.mu.Unlock()
 
@@ -222,7 +244,7 @@ func (o *outbox) run() error {
 				o.sent = m.seq
 			}
 		}
-		o.busy = false
+		o.busy, o.inHand = false, 0
 		if err != nil && o.err == nil {
 			o.err = err
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"maps"
 	"time"
+
+	"github.com/osctl/eventd/dbusapi/wire"
 )
 
 const (
@@ -82,7 +84,8 @@ func (p *pace) note(m *message, now time.Time) {
 	// Who pulls is made to wait, and mostly for what those make that crowd. Who follows
 	// sends a ping now and then, see [Follower]: many of them would be company all the time.
 	// What every local user may call must not slow down those who may do more.
-	if m.Member == "WaitEvents" || forEverybody(m.Member) {
+	switch m.Member {
+	case "WaitEvents", "Ping", "GetMachineId", "Introspect":
 		return
 	}
 	if !p.crowds(m.Sender, now) {
@@ -111,24 +114,16 @@ func (p *pace) crowd(sender string, waiting int, now time.Time) {
 	}
 }
 
-// meet is told how many calls of a sender wait, with one that came just now.
+// meet is told how many calls of a sender wait, with one that came just now. It is for
+// reports alone: who may do no more than read must not have fewer signals go out.
 func (p *pace) meet(m *message, waiting int, now time.Time) {
 	switch {
-	case forEverybody(m.Member): // or anybody could have fewer signals go out
+	case !m.isReport() || m.Flags&wire.FlagNoReply != 0: // the bus takes any number that want no reply
 	case waiting == busLimit:
 		p.limited, p.limit = m.Sender, now
 	case waiting > busLimit && p.limited == m.Sender:
 		p.limited, p.limit = "", time.Time{}
 	}
-}
-
-// forEverybody reports whether every local user may make a call.
-func forEverybody(member string) bool {
-	switch member {
-	case "Ping", "GetMachineId", "Introspect":
-		return true
-	}
-	return false
 }
 
 func (p *pace) crowds(sender string, now time.Time) bool {

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/osctl/eventd/dbusapi/wire"
 )
 
 // countRests returns a settle that counts the rests, and fails if one begins in another.
@@ -85,6 +87,41 @@ func TestPaceRefused(t *testing.T) {
 		}
 	}
 	if p.refused("a", now.Add(paceMemory)) {
+		t.Error("it is for ever")
+	}
+}
+
+// The bus refuses reports of who comes to its limit, and does not go beyond.
+func TestPaceMeet(t *testing.T) {
+	now := time.Now()
+	p := pace{crowded: now, seen: now}
+	for _, test := range []struct {
+		sender, member string
+		flags          byte
+		waiting        int
+		want           strain
+	}{
+		{"a", "Report", 0, busLimit - 1, uneven},
+		{"a", "Report", wire.FlagNoReply, busLimit, uneven},
+		{"a", "WaitEvents", 0, busLimit, uneven},
+		{"a", "Ping", 0, busLimit, uneven},
+		{"a", "ReportBatch", 0, busLimit, refusing},
+		{"b", "Report", 0, busLimit + 1, refusing},
+		{"a", "Ping", 0, busLimit + 1, refusing},
+		{"a", "Report", 0, busLimit - 1, refusing},
+		{"a", "Report", 0, busLimit + 1, uneven},
+		{"b", "Report", 0, busLimit, refusing},
+	} {
+		m := &message{Header: &wire.Header{Type: wire.TypeCall, Flags: test.flags, Sender: test.sender, Interface: Interface, Member: test.member}}
+		if p.meet(m, test.waiting, now); p.strain(now) != test.want {
+			t.Errorf("%+v: %v", test, p.strain(now))
+		}
+	}
+	if got := p.strain(now.Add(paceMemory - 1)); got != refusing {
+		t.Errorf("a moment later: %v", got)
+	}
+	later := now.Add(paceMemory)
+	if p.crowded, p.seen = later, later; p.strain(later) != uneven {
 		t.Error("it is for ever")
 	}
 }

@@ -77,8 +77,10 @@ func (o *outbox) parts() int {
 func (o *outbox) take(marks []mark) ([]byte, []mark) {
 	buf, limit, least := o.replies, outboxSignals, 0
 	switch {
+	case o.hurried:
+		o.near, limit = 0, outboxHigh
 	case len(buf) > 0:
-		o.near = outboxRounds
+		o.near, o.replied = outboxRounds, time.Now()
 		o.sparing = uneven
 		if o.strain != nil {
 			o.sparing = o.strain()
@@ -122,8 +124,9 @@ func (o *outbox) signalsDue() []mark {
 	if o.near == 0 || o.sparing != refusing || len(o.marks) == 0 {
 		return o.marks
 	}
-	left := outboxSpace - time.Since(o.signaled)
-	if left <= 0 {
+	now := time.Now()
+	left := outboxSpace - now.Sub(o.signaled)
+	if left <= 0 || now.Sub(o.replied) >= paceMemory {
 		return o.marks
 	}
 	if o.alarm != nil {

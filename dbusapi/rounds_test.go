@@ -2,14 +2,8 @@ package dbusapi
 
 import (
 	"errors"
-	"io"
-	"net"
-	"os"
 	"testing"
-	"testing/synctest"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/osctl/eventd/dbusapi/wire"
 )
@@ -104,7 +98,7 @@ func TestOutboxSignalsKeepUp(t *testing.T) {
 		{size: 2000, replies: 1, due: due{100, 30000}, want: outboxEvenBytes / 2000, spared: 1},
 		{size: 60000, replies: 1, due: due{1, 60000}, want: 1, spared: 1},
 	} {
-		for _, strained := range []strain{unstrained, uneven} {
+		for _, strained := range []strain{unstrained, uneven, refusing} {
 			o := outboxWithSignals(t, test.size)
 			o.strain = func() strain { return strained }
 			if err := o.add(func(e *wire.Encoder) { e.Bytes = append(e.Bytes, 'm') }); err != nil {
@@ -116,81 +110,18 @@ func TestOutboxSignalsKeepUp(t *testing.T) {
 				t.Errorf("%d bytes of signals, but %d marks", got, len(marks))
 			}
 			want := test.want
-			if strained == uneven {
+			if strained != unstrained {
 				want = test.spared
 			}
 			if len(marks) != want {
 				t.Errorf("%+v, strain %d: %d signals go out, want %d", test, strained, len(marks), want)
 			}
+			o.sparing = min(o.sparing, uneven) // or they wait, see TestOutboxSpace
 			if _, marks = o.take(nil); len(marks) != max(1, outboxSignals/test.size) {
 				t.Errorf("%+v, strain %d: %d signals go out after that", test, strained, len(marks))
 			}
 		}
 	}
-}
-
-// While the bus refuses calls of somebody signals wait some time after others, and replies
-// do not wait for them.
-func TestOutboxSpace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		strained := refusing
-		here, there := net.Pipe()
-		defer there.Close()
-		defer here.Close()
-		o := outboxWithSignals(t, 300)
-		o.sock, o.strain = here, func() strain { return strained }
-		addReplies(t, o, 1, due{})
-		ended := make(chan error, 1)
-		go func() { ended <- o.run() }()
-		got := make([]byte, outboxHigh)
-		read := func() (n int, waited time.Duration) {
-			start := time.Now()
-			n, err := there.Read(got)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return n, time.Since(start)
-		}
-		const some = outboxSignals / 300 * 300
-		if n, waited := read(); n != 1+some || waited != 0 {
-			t.Errorf("%d bytes go out first, after %v", n, waited)
-		}
-		for range 3 {
-			if n, waited := read(); n != some || waited != outboxSpace {
-				t.Errorf("%d bytes of signals go out after %v", n, waited)
-			}
-			addReplies(t, o, 1, due{})
-			if n, waited := read(); n != 1 || waited != 0 {
-				t.Errorf("%d bytes go out with a reply, after %v", n, waited)
-			}
-		}
-		strained = uneven
-		addReplies(t, o, 1, due{})
-		if n, waited := read(); n != 1+some || waited != 0 {
-			t.Errorf("%d bytes go out after %v when the bus refuses no more", n, waited)
-		}
-		if n, waited := read(); n != some || waited != 0 {
-			t.Errorf("%d bytes of signals go out then, after %v", n, waited)
-		}
-		synctest.Wait() // the next round has been taken
-		strained = refusing
-		addReplies(t, o, 1, due{})
-		for _, want := range []int{some, 1} {
-			if n, waited := read(); n != want || waited != 0 {
-				t.Errorf("%d bytes go out when the bus refuses again, after %v, want %d", n, waited, want)
-			}
-		}
-		for range outboxRounds {
-			read()
-		}
-		if n, waited := read(); n <= some || waited != 0 {
-			t.Errorf("%d bytes of signals go out long after a reply, after %v", n, waited)
-		}
-		o.close(errOutboxClosed)
-		if err := <-ended; !errors.Is(err, errOutboxClosed) {
-			t.Error(err)
-		}
-	})
 }
 
 // All reports are due, however large; of batches only small ones.
@@ -225,6 +156,7 @@ func TestOutboxDue(t *testing.T) {
 		{0, unstrained, outboxShare},
 		{1000 * outboxDue, unstrained, 5},
 		{60000, unstrained, 1},
+		{60000, refusing, outboxShare},
 		{60000, uneven, outboxShare}, // the signals do not go out with them
 	} {
 		strained = test.strain
@@ -263,49 +195,5 @@ func addReplies(t *testing.T, o *outbox, n int, each due) {
 		if err := o.addReply("a", each, func(e *wire.Encoder) { e.Bytes = append(e.Bytes, 'r') }); err != nil {
 			t.Fatal(err)
 		}
-	}
-}
-
-// The kernel keeps few bytes for the bus while replies go out, and more once there were
-// none for a while.
-func TestOutboxBuffer(t *testing.T) {
-	var pair [2]*net.UnixConn
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, fd := range fds {
-		f := os.NewFile(uintptr(fd), "pair")
-		c, err := net.FileConn(f)
-		_ = f.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		pair[i] = c.(*net.UnixConn)
-	}
-	keeps := func() (size int) {
-		raw, err := pair[0].SyscallConn()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if raw.Control(func(fd uintptr) { size, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF) }) != nil || err != nil {
-			t.Fatal(err)
-		}
-		return size / 2 // the kernel doubles it, see socket(7)
-	}
-	o := outboxWithSignals(t, 1000)
-	o.sock, o.strain = pair[0], func() strain { return uneven }
-	addReplies(t, o, 1, due{})
-	ended := make(chan error, 1)
-	go func() { ended <- o.run() }()
-	eventually(t, "there is little room", func() bool { return keeps() == nearBuffer })
-	if _, err := io.CopyN(io.Discard, pair[1], 1+outboxHigh/1000*1000); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "there is more room", func() bool { return keeps() == farBuffer })
-	o.close(errOutboxClosed)
-	if err := <-ended; !errors.Is(err, errOutboxClosed) {
-		t.Error(err)
 	}
 }

@@ -150,6 +150,24 @@ func TestSignalsKeepUp(t *testing.T) {
 	})
 }
 
+// While a dbus-daemon refuses calls of a reporter and others call, the connection knows that
+// signals are to stand back.
+func TestSignalsStandBack(t *testing.T) {
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	service := serve(t, bus, newHub(t, hub.Config{})).Service
+	out := service.current.Load().conn.out
+	c := dial(t, bus)
+	flood := startFlood(t, bus, 0, "all at once")
+	flood.on(t)
+	defer flood.off(t)
+	eventually(t, "signals stand back", func() bool {
+		if _, err := c.Report(bounded(t), "load", nil); err != nil {
+			t.Fatal(err)
+		}
+		return out.strain() == refusing
+	})
+}
+
 // While a reporter crowds and others call, the connection knows that somebody is to be spared.
 func TestSignalsSpare(t *testing.T) {
 	eachBus(t, func(t *testing.T, bus *bustest.Bus) {
