@@ -282,11 +282,11 @@ func TestRestart(t *testing.T) {
 	must(t, p.host.Up(gone))
 	must(t, p.inside.Up(p.index(p.inside, "gone")))
 	p.until("gone", hub.LinkUp)
-	t.Run("first", func(t *testing.T) { run(t, newWatcherIn(t, p.host, &Config{Hub: h})) })
+	t.Run("first", func(t *testing.T) { run(t, patient(newWatcherIn(t, p.host, &Config{Hub: h}))) })
 	must(t, p.host.Rename(host, "h2"))
 	must(t, p.host.Delete(gone))
-	t.Run("second", func(t *testing.T) { run(t, newWatcherIn(t, p.host, &Config{Hub: h})) })
-	t.Run("third", func(t *testing.T) { run(t, newWatcherIn(t, p.host, &Config{Hub: h})) })
+	t.Run("second", func(t *testing.T) { run(t, patient(newWatcherIn(t, p.host, &Config{Hub: h}))) })
+	t.Run("third", func(t *testing.T) { run(t, patient(newWatcherIn(t, p.host, &Config{Hub: h}))) })
 	got := strings.Join(describeAll(events.read(t)), "\n")
 	want := "up h name=p resync\nup gone name=gone resync\nrename h2 name=p was=h resync\ndown gone name=gone resync"
 	if got != want {
@@ -305,7 +305,7 @@ func TestWithoutFilter(t *testing.T) {
 		_, err := unfiltered.hearNamespaces()
 		must(t, err)
 	})
-	w := newFakeWatcher(t, h, &unclosed{unfiltered})
+	w := patient(newFakeWatcher(t, h, &unclosed{unfiltered}))
 	run(t, w)
 	s := scenarios()[6]
 	s.do(p)

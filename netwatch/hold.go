@@ -56,7 +56,7 @@ func (t *table) holdBack(r *row) {
 	if waived && r.ask == nil && r.wants == askNothing {
 		return
 	}
-	r.hold = &hold{before: r.shown, announced: r.Announced, nameOnly: waived, until: t.now().Add(holdFor)}
+	r.hold = &hold{before: r.shown, announced: r.Announced, nameOnly: waived, until: t.now().Add(t.longestHold)}
 	t.held[r.Ifindex] = r
 	t.holds = append(t.holds, heldRow{r, r.hold})
 }

@@ -82,7 +82,7 @@ func newHome(t *testing.T) *home {
 	h.owners = newRegister(h.host)
 	h.owners.set("101", h.inside)
 	h.events = follow(t, h.hub)
-	h.w = newWatcherIn(t, h.host, &Config{Hub: h.hub, Owners: h.owners})
+	h.w = patient(newWatcherIn(t, h.host, &Config{Hub: h.hub, Owners: h.owners}))
 	return h
 }
 

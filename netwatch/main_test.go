@@ -49,6 +49,13 @@ func newWatcherIn(t testing.TB, ns *nstest.NS, config *Config) *Watcher {
 	return w
 }
 
+// patient has a watcher hold events back until it is known whose they are, however busy
+// the machine is. It is for tests of what is found, not of how long that may take.
+func patient(w *Watcher) *Watcher {
+	w.table.longestHold = patience
+	return w
+}
+
 // newFakeWatcher makes a watcher of a model of the kernel.
 func newFakeWatcher(t testing.TB, h *hub.Hub, k kernel) *Watcher {
 	t.Helper()

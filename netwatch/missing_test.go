@@ -33,7 +33,7 @@ func TestWithoutBroadcast(t *testing.T) {
 	var err error
 	deaf.Do(func() { err = dropCapabilities(1 << unix.CAP_NET_BROADCAST) })
 	must(t, err)
-	h.w = newWatcherIn(t, deaf, &Config{Hub: h.hub, Owners: h.owners})
+	h.w = patient(newWatcherIn(t, deaf, &Config{Hub: h.hub, Owners: h.owners}))
 	run(t, h.w)
 	if got, want := h.w.Missing(), []string{"nothing but a test", missingBroadcast}; !slices.Equal(got, want) {
 		t.Errorf("missing: %q", got)

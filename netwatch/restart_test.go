@@ -23,13 +23,13 @@ func TestAnotherPlace(t *testing.T) {
 			h := newHub(t)
 			events := follow(t, h)
 			p.running()
-			t.Run("first", func(t *testing.T) { run(t, newWatcherIn(t, p.host, &Config{Hub: h, Boot: "one"})) })
+			t.Run("first", func(t *testing.T) { run(t, patient(newWatcherIn(t, p.host, &Config{Hub: h, Boot: "one"}))) })
 			where := p.host
 			if test.name == "namespace" {
 				where = nstest.New(t)
 			}
-			t.Run("second", func(t *testing.T) { run(t, newWatcherIn(t, where, &Config{Hub: h, Boot: test.boot})) })
-			t.Run("third", func(t *testing.T) { run(t, newWatcherIn(t, where, &Config{Hub: h, Boot: test.boot})) })
+			t.Run("second", func(t *testing.T) { run(t, patient(newWatcherIn(t, where, &Config{Hub: h, Boot: test.boot}))) })
+			t.Run("third", func(t *testing.T) { run(t, patient(newWatcherIn(t, where, &Config{Hub: h, Boot: test.boot}))) })
 			if got := strings.Join(describeAll(events.read(t)), "\n"); got != test.want {
 				t.Errorf("events:\n%s\nwant:\n%s", got, test.want)
 			}

@@ -210,7 +210,7 @@ func TestScenarios(t *testing.T) {
 			p.bare = openBare(t, p.host)
 			h := newHub(t)
 			events := follow(t, h)
-			w := newWatcherIn(t, p.host, &Config{Hub: h})
+			w := patient(newWatcherIn(t, p.host, &Config{Hub: h}))
 			run(t, w)
 			s.do(p)
 			must(t, w.Settle(t.Context()))

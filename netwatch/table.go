@@ -57,6 +57,8 @@ type table struct {
 	searching []*namespace    // whose owner is looked for again later
 	promises  promises
 
+	longestHold time.Duration // holdFor, but for tests of what is found however late
+
 	endedEarly time.Time // when one of spaces last ended that was brief
 
 	generation uint64              // counts dumps; 0 before the first
@@ -67,7 +69,7 @@ type table struct {
 func newTable(now func() time.Time, finds, hears bool) *table {
 	return &table{
 		rows: map[uint32]*row{}, byPeer: map[Peer]uint32{}, byName: map[string]uint32{}, spaces: map[int32]*namespace{},
-		now: now, finds: finds, hears: hears, held: map[uint32]*row{}, asked: map[uint32]*ask{},
+		now: now, finds: finds, hears: hears, held: map[uint32]*row{}, longestHold: holdFor, asked: map[uint32]*ask{},
 		deleted: map[uint32]struct{}{}, freed: map[int32]struct{}{},
 	}
 }
