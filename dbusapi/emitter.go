@@ -3,7 +3,7 @@ package dbusapi
 import (
 	"context"
 	"errors"
-	"log/slog"
+	"time"
 
 	"github.com/osctl/eventd/dbusapi/wire"
 	"github.com/osctl/eventd/hub"
@@ -18,12 +18,18 @@ const emitBatch = 64
 func (s *Service) emit(ctx context.Context, c *conn) error {
 	var buf [emitBatch]*hub.Event
 	for ctx.Err() == nil {
-		n, err := s.sub.Next(ctx, buf[:])
+		s.lapses.tell(s.log, time.Now())
+		bound, cancel := s.lapses.bound(ctx)
+		n, err := s.sub.Next(bound, buf[:])
+		cancel()
 		var lapped *hub.LappedError
 		switch {
 		case errors.As(err, &lapped):
-			s.log.Warn("signals were not sent: the bus is too slow, or calls of others went first", slog.Uint64("first_seq", lapped.First), slog.Uint64("last_seq", lapped.Last))
+			s.lapses.add(lapped)
+			s.lapses.tell(s.log, time.Now()) // the bus may take it late
 			err = s.emitLapped(c, lapped)
+		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+			err = nil // the log is to be told
 		case err == nil:
 			err = s.emitEvents(c, buf[:n])
 		}
@@ -69,6 +75,7 @@ func (s *Service) drain(c *conn) error {
 		var lapped *hub.LappedError
 		switch {
 		case errors.As(err, &lapped):
+			s.lapses.add(lapped)
 			err = s.emitLapped(c, lapped)
 		case n > 0:
 			err = s.emitEvents(c, buf[:n])

@@ -53,6 +53,7 @@ type Service struct {
 	log     *slog.Logger
 	methods map[string]map[string]method
 	sub     *hub.Subscription // of the emitter, over all sessions
+	lapses  lapses            // of the emitter
 	started time.Time
 	ready   chan struct{}
 	once    sync.Once
@@ -82,6 +83,7 @@ func (s *Service) Ready() <-chan struct{} { return s.ready }
 // the bus is lost it goes on trying to get it back; only if there is none to begin
 // with, or the name belongs to somebody else then, it returns an error.
 func (s *Service) Run(ctx context.Context) error {
+	defer func() { s.lapses.flush(s.log, time.Now()) }()
 	pause := firstRetry
 	for {
 		served := false
