@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -103,6 +104,9 @@ func Launch(t testing.TB, dir string, ns *nstest.NS, address string, env []strin
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		if address == "" {
+			d.stop()
+		}
 		d.Kill()
 		if t.Failed() {
 			t.Logf("the daemon said:\n%s", d.Stderr)
@@ -179,6 +183,15 @@ func (d *Daemon) Wait(t testing.TB) int {
 		t.Fatalf("the daemon does not end\n%s", d.Stderr)
 	}
 	return d.Cmd.ProcessState.ExitCode()
+}
+
+// stop has the daemon end in order, so that it removes the files of its private bus.
+func (d *Daemon) stop() {
+	_ = d.Cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-d.Ended:
+	case <-time.After(Patience):
+	}
 }
 
 // Kill kills the daemon (SIGKILL) and waits until it is dead.
