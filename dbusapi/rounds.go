@@ -42,7 +42,8 @@ const (
 	// crowds, and others are at work. The bus is busy all the time then, whether the flood is
 	// answered at once or late; only fewer signals leave it time for the others. A call of
 	// another reporter took 6.9 times as long as without the flood with as many signals as go
-	// beside the replies, and 4.7 times with signals so far apart (BenchmarkFairness).
+	// beside the replies, and 4.3 to 6.0 times with signals so far apart, as does one that the
+	// bus itself answers (BenchmarkFairness).
 	outboxSpace = 3 * time.Millisecond
 
 	// outboxRounds is how many rounds without a reply are soon after one, and how many
