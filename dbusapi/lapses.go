@@ -14,17 +14,23 @@ const lapsesInterval = 10 * time.Second
 
 // lapses are the signals that were left out since the log was told of any.
 type lapses struct {
-	first, last, lost uint64
-	told              time.Time // when the log was told; zero: never
+	first, lost uint64
+	last        uint64    // of all that were ever left out
+	told        time.Time // when the log was told; zero: never
 }
 
-// add is told what was left out.
+// add is told what was left out. That may come again, when the bus was lost before it was
+// told: it counts once.
 func (l *lapses) add(lapped *hub.LappedError) {
+	first := max(lapped.First, l.last+1)
+	if first > lapped.Last {
+		return
+	}
 	if l.lost == 0 {
-		l.first = lapped.First
+		l.first = first
 	}
 	l.last = lapped.Last
-	l.lost += lapped.Lost()
+	l.lost += lapped.Last - first + 1
 }
 
 // tell tells the log, unless it was told lately.
@@ -41,7 +47,7 @@ func (l *lapses) flush(log *slog.Logger, now time.Time) {
 	}
 	log.Warn("signals were not sent: the bus is too slow, or calls of others went first",
 		slog.Uint64("lost", l.lost), slog.Uint64("first_seq", l.first), slog.Uint64("last_seq", l.last))
-	*l = lapses{told: now}
+	*l = lapses{last: l.last, told: now}
 }
 
 // bound returns a context that is done when the log is to be told, too.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -72,6 +73,23 @@ func TestLapses(t *testing.T) {
 	l.flush(said.logger(), start)
 	if lost, last := said.lost(); lost != 601*4+1 || last != 7001 || len(said.lines) != 8 {
 		t.Errorf("the log was told of %d to %d, %d times", lost, last, len(said.lines))
+	}
+}
+
+// TestLapsesOnce tells of signals again, and of more with them, as happens when the bus is
+// lost before it was told that they were left out: each counts once.
+func TestLapsesOnce(t *testing.T) {
+	t.Parallel()
+	var said lapseLog
+	var l lapses
+	for _, last := range []uint64{12, 12, 15, 15} {
+		l.add(&hub.LappedError{First: 1, Last: last})
+		l.add(&hub.LappedError{First: 1, Last: last})
+		l.flush(said.logger(), time.Now())
+	}
+	want := []lapseLine{{Lost: 12, First: 1, Last: 12}, {Lost: 3, First: 13, Last: 15}}
+	if !slices.Equal(said.lines, want) {
+		t.Errorf("the log was told of %v, want %v", said.lines, want)
 	}
 }
 
