@@ -13,9 +13,10 @@
 //     the signal Lapped says what was not announced. Reports that wait for answers, and
 //     batches whose signals take up to 16 KiB, do not outrun the signals, which go out
 //     beside the replies; but reports of tens of KiB by several senders at once may, and
-//     many calls under way while others call (see pace), most of all where the bus refuses
-//     some of them: then the signals stand back (see outboxSpace). After the loss of the bus the
-//     emitter goes on with the first signal that did not go out whole.
+//     many calls under way while others call (see pace), most of all as many as a dbus-daemon
+//     takes, which may mean that it refuses more: then the signals stand back, on any bus
+//     (see outboxSpace). After the loss of the bus the emitter goes on with the first
+//     signal that did not go out whole.
 //   - Fairness: senders take turns, a call each, so that whoever floods waits for
 //     itself. The bus has one queue for all that is sent to us, so reading does not
 //     stop for one of them. Replies go out to each receiver a share at a time, and

@@ -122,7 +122,7 @@ func (o *outbox) take(marks []mark) ([]byte, []mark) {
 
 // signalsDue returns the signals that need not wait any more.
 func (o *outbox) signalsDue() []mark {
-	if o.near == 0 || o.sparing != refusing || len(o.marks) == 0 {
+	if o.hurried || o.near == 0 || o.sparing != refusing || len(o.marks) == 0 {
 		return o.marks
 	}
 	now := time.Now()
