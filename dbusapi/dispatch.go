@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/osctl/eventd/dbusapi/wire"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -59,9 +60,12 @@ type dispatcher struct {
 type backlog struct {
 	sender  string
 	calls   fifo[*message]
-	waiting int    // calls, with the one that is being handled
-	bytes   int    // of these
-	refused uint64 // since it exists
+	waiting int       // calls, with the one that is being handled
+	wanting int       // of these, a reply
+	bytes   int       // of these
+	refused uint64    // since it exists
+	serial  uint32    // of the last one
+	missed  time.Time // when one was not there between two others
 }
 
 // fifo is a queue that lets go of its memory. The zero fifo is empty.
@@ -148,9 +152,10 @@ func (d *dispatcher) push(m *message) error {
 		d.senders[m.Sender] = b
 	}
 	d.append(b, m)
+	b.count(m, now)
 	if b.crowds() {
-		d.pace.crowd(b.sender, b.waiting, now)
-		d.pace.meet(m, b.waiting, now)
+		d.pace.crowd(b, now)
+		d.pace.meet(m, b, now)
 	} else {
 		d.pace.note(m, now)
 	}
@@ -178,9 +183,17 @@ func (d *dispatcher) follow(sender string, m *message) bool {
 
 func (d *dispatcher) append(b *backlog, m *message) {
 	b.calls.push(m)
-	b.waiting++
-	b.bytes += m.cost()
-	d.bytes += m.cost()
+	d.account(b, m, 1)
+}
+
+// account adds a message, or takes it away with n -1.
+func (d *dispatcher) account(b *backlog, m *message, n int) {
+	b.waiting += n
+	if m.Type == wire.TypeCall && m.Flags&wire.FlagNoReply == 0 {
+		b.wanting += n
+	}
+	b.bytes += n * m.cost()
+	d.bytes += n * m.cost()
 }
 
 // run handles messages until there will be no more.
@@ -202,9 +215,7 @@ func (d *dispatcher) run(worker int) {
 		d.handle(m)
 		d.mu.Lock()
 		d.since[worker] = time.Time{}
-		b.waiting--
-		b.bytes -= m.cost()
-		d.bytes -= m.cost()
+		d.account(b, m, -1)
 		d.next(b, from, time.Now())
 	}
 }
@@ -213,7 +224,7 @@ func (d *dispatcher) run(worker int) {
 // began at from.
 func (d *dispatcher) next(b *backlog, from, now time.Time) {
 	if b.crowds() {
-		d.pace.crowd(b.sender, b.waiting, now)
+		d.pace.crowd(b, now)
 	}
 	if d.pace.spend(b.sender, from, now) && !d.stopped {
 		d.rest()
@@ -252,17 +263,30 @@ func (d *dispatcher) stop() {
 	}
 }
 
-// abandon lets go of all calls that wait. Those that are being handled go on.
-func (d *dispatcher) abandon() {
+// stopWithin is stop that lets go of what still waits after so long, see abandon.
+func (d *dispatcher) stopWithin(limit time.Duration) []*message {
+	left := make(chan []*message, 1)
+	timer := time.AfterFunc(limit, func() { left <- d.abandon() })
+	d.stop()
+	if timer.Stop() {
+		return nil
+	}
+	return <-left
+}
+
+// abandon lets go of all calls that wait, and returns them, those of each sender in order.
+// Those that are being handled go on.
+func (d *dispatcher) abandon() []*message {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.stopped = true
 	d.wake()
+	var left []*message
 	for _, b := range d.senders {
 		for !b.calls.empty() {
-			cost := b.calls.pop().cost()
-			b.bytes -= cost
-			d.bytes -= cost
+			m := b.calls.pop()
+			d.account(b, m, -1)
+			left = append(left, m)
 		}
 	}
 	d.turns, d.held = fifo[*backlog]{}, fifo[*backlog]{}
@@ -271,6 +295,7 @@ func (d *dispatcher) abandon() {
 		d.empty.Broadcast()
 	}
 	d.work.Broadcast()
+	return left
 }
 
 // close is stop, and ends the workers.

@@ -37,9 +37,9 @@ const (
 	// anybody.
 	maxRest = 20 * time.Millisecond
 
-	// A dbus-daemon refuses further calls of one that has 128 without an answer. Who has
-	// come to that limit does not rest: it made the bus spend its time on refusing, and
-	// others wait twice as long. More there are only on a dbus-broker.
+	// busLimit is how many calls without an answer a dbus-daemon lets a connection have, by
+	// default: it refuses more. Whose calls it refuses does not rest: that would make the bus
+	// spend its time on refusing, and others wait twice as long. See backlog.refusing.
 	busLimit = 128
 
 	// restRoom is which part of the room for calls may be taken while somebody rests.
@@ -63,7 +63,7 @@ const (
 type pace struct {
 	crowding map[string]crowding
 	crowded  time.Time     // when one of them last did what makes it so
-	limited  string        // who last came to the bus's limit, and did not go beyond
+	limited  string        // whose calls the bus refused last
 	limit    time.Time     // when
 	company  string        // who last made a call and does not crowd
 	seen     time.Time     // when
@@ -75,7 +75,7 @@ type pace struct {
 // crowding is when a sender last did what makes it one that crowds.
 type crowding struct {
 	many  time.Time // had more than a few waiting
-	limit time.Time // had as many waiting as a dbus-daemon lets it have
+	limit time.Time // had calls refused by the bus
 }
 
 // note is told that a call of a sender was taken, which does not have more than a few
@@ -94,8 +94,8 @@ func (p *pace) note(m *message, now time.Time) {
 }
 
 // crowd is told that a sender has more than a few calls, or bytes of them, waiting.
-func (p *pace) crowd(sender string, waiting int, now time.Time) {
-	c, known := p.crowding[sender]
+func (p *pace) crowd(b *backlog, now time.Time) {
+	c, known := p.crowding[b.sender]
 	if !known && len(p.crowding) >= maxCrowding {
 		maps.DeleteFunc(p.crowding, func(_ string, c crowding) bool { return now.Sub(c.many) >= paceMemory })
 		if len(p.crowding) >= maxCrowding {
@@ -103,25 +103,25 @@ func (p *pace) crowd(sender string, waiting int, now time.Time) {
 		}
 	}
 	c.many, p.crowded = now, now
-	if waiting == busLimit {
+	if b.refusing(now) {
 		c.limit = now
-	} else if waiting > busLimit {
+	} else if b.wanting > busLimit {
 		c.limit = time.Time{}
 	}
-	p.crowding[sender] = c
-	if p.company == sender {
+	p.crowding[b.sender] = c
+	if p.company == b.sender {
 		p.company, p.seen = "", time.Time{} // nobody is company to himself
 	}
 }
 
-// meet is told how many calls of a sender wait, with one that came just now. It is for
-// reports alone: who may do no more than read must not have fewer signals go out.
-func (p *pace) meet(m *message, waiting int, now time.Time) {
+// meet is told of a call that came just now, of a sender that has more than a few waiting.
+// It is for reports alone: who may do no more than read must not have fewer signals go out.
+func (p *pace) meet(m *message, b *backlog, now time.Time) {
 	switch {
 	case !m.isReport() || m.Flags&wire.FlagNoReply != 0: // the bus takes any number that want no reply
-	case waiting == busLimit:
-		p.limited, p.limit = m.Sender, now
-	case waiting > busLimit && p.limited == m.Sender:
+	case b.refusing(now):
+		p.limited, p.limit = b.sender, now
+	case b.wanting > busLimit && p.limited == b.sender:
 		p.limited, p.limit = "", time.Time{}
 	}
 }
@@ -170,6 +170,22 @@ func (p *pace) spend(sender string, from, now time.Time) bool {
 	}
 	p.used += now.Sub(from) + busTime
 	return p.used >= slice
+}
+
+// count notes the serial of a call that was taken.
+func (b *backlog) count(m *message, now time.Time) {
+	if next := max(1, b.serial+1); b.serial != 0 && m.Serial != next { // no serial is 0
+		b.missed = now
+	}
+	b.serial = m.Serial
+}
+
+// refusing reports whether the bus refuses calls of a sender, as far as can be told: as many
+// wait as it may have, and lately some did not reach us, as their serials tell, which
+// libraries just count. One that has as many under way by its own choice, or on a bus without
+// such a limit, like dbus-broker, misses none; nor are there ever more on a bus that has it.
+func (b *backlog) refusing(now time.Time) bool {
+	return b.wanting == busLimit && now.Sub(b.missed) < paceMemory
 }
 
 // crowds reports whether more than a few calls of a sender wait.

@@ -59,8 +59,8 @@ func TestPaceLarge(t *testing.T) {
 				for range 100 {
 					p.calls("other", "Report", 1)
 					for range test.burst {
-						p.serial++
-						if err := p.offer(queued("large", p.serial, 2*fewBytes)); err != nil {
+						p.serials["large"]++
+						if err := p.offer(queued("large", p.serials["large"], 2*fewBytes)); err != nil {
 							t.Fatal(err)
 						}
 					}
@@ -74,20 +74,73 @@ func TestPaceLarge(t *testing.T) {
 	}
 }
 
-// Who has exactly as many waiting as a dbus-daemon allows counts as refused by it, for a while.
+// Who has exactly as many waiting as a dbus-daemon allows, while others do not reach us,
+// counts as refused by it, for a while.
 func TestPaceRefused(t *testing.T) {
 	p := pace{crowding: map[string]crowding{}}
 	now := time.Now()
 	for _, test := range []struct {
-		waiting int
+		wanting int
+		missed  time.Time
 		refused bool
-	}{{fewCalls + 1, false}, {busLimit - 1, false}, {busLimit, true}, {busLimit - 1, true}, {busLimit + 1, false}, {busLimit - 1, false}, {busLimit, true}} {
-		if p.crowd("a", test.waiting, now); p.refused("a", now) != test.refused {
-			t.Errorf("with %d waiting, refused is %v", test.waiting, !test.refused)
+	}{
+		{fewCalls + 1, now, false},
+		{busLimit - 1, now, false},
+		{busLimit, time.Time{}, false},
+		{busLimit, now.Add(-paceMemory), false},
+		{busLimit, now.Add(1 - paceMemory), true},
+		{busLimit - 1, now, true},
+		{busLimit + 1, now, false},
+		{busLimit - 1, now, false},
+		{busLimit, now, true},
+	} {
+		if p.crowd(&backlog{sender: "a", wanting: test.wanting, missed: test.missed}, now); p.refused("a", now) != test.refused {
+			t.Errorf("with %d waiting, refused is %v", test.wanting, !test.refused)
 		}
 	}
 	if p.refused("a", now.Add(paceMemory)) {
 		t.Error("it is for ever")
+	}
+}
+
+// A call that did not reach us is seen by the serials of those that did. It does not matter
+// where they begin, nor that they begin anew.
+func TestBacklogMissed(t *testing.T) {
+	d, now := newDispatcher(1<<20), time.Now()
+	for _, test := range []struct {
+		serials []uint32
+		missed  bool
+	}{
+		{[]uint32{7}, false},
+		{[]uint32{7, 8, 9}, false},
+		{[]uint32{7, 9}, true},
+		{[]uint32{7, 8, 10, 11}, true},
+		{[]uint32{9, 8}, true},
+		{[]uint32{7, 7}, true},
+		{[]uint32{1<<32 - 1, 1}, false},
+		{[]uint32{1<<32 - 2, 1<<32 - 1, 1, 2}, false},
+		{[]uint32{1<<32 - 1, 2}, true},
+	} {
+		b := &backlog{}
+		for i, serial := range test.serials {
+			b.count(queued("a", serial, 300), now.Add(time.Duration(i)))
+		}
+		if b.missed.IsZero() == test.missed {
+			t.Errorf("%v: missed is %v", test.serials, b.missed)
+		}
+	}
+	for i, m := range []*message{queued("a", 1, 300), queued("a", 2, 300), queued("a", 3, 300)} {
+		m.Flags = []byte{0, wire.FlagNoReply, 0}[i]
+		if err := d.offer(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.follow("a", &message{Header: &wire.Header{Type: wire.TypeSignal}})
+	if b := d.senders["a"]; b.waiting != 4 || b.wanting != 2 || !b.missed.IsZero() {
+		t.Errorf("%d wait, %d of them for a reply, missed is %v", b.waiting, b.wanting, b.missed)
+	}
+	if left := d.abandon(); len(left) != 4 || len(d.senders) != 0 {
+		t.Errorf("%d were let go", len(left))
 	}
 }
 
@@ -98,7 +151,7 @@ func TestPaceMeet(t *testing.T) {
 	for _, test := range []struct {
 		sender, member string
 		flags          byte
-		waiting        int
+		wanting        int
 		want           strain
 	}{
 		{"a", "Report", 0, busLimit - 1, uneven},
@@ -113,7 +166,8 @@ func TestPaceMeet(t *testing.T) {
 		{"b", "Report", 0, busLimit, refusing},
 	} {
 		m := &message{Header: &wire.Header{Type: wire.TypeCall, Flags: test.flags, Sender: test.sender, Interface: Interface, Member: test.member}}
-		if p.meet(m, test.waiting, now); p.strain(now) != test.want {
+		b := &backlog{sender: test.sender, wanting: test.wanting, missed: now}
+		if p.meet(m, b, now); p.strain(now) != test.want {
 			t.Errorf("%+v: %v", test, p.strain(now))
 		}
 	}

@@ -14,14 +14,15 @@ type paced struct {
 	*dispatcher
 	t       *testing.T
 	handled map[string][]uint32
-	serial  uint32
-	takes   time.Duration // each call
-	makes   string        // the calls that those make that crowd
+	serials map[string]uint32 // of the senders' last calls
+	missing bool              // the bus refuses a call before each that it takes
+	takes   time.Duration     // each call
+	makes   string            // the calls that those make that crowd
 }
 
 func newPaced(t *testing.T, limit int, settle func(context.Context)) *paced {
 	t.Helper()
-	p := &paced{dispatcher: newDispatcher(limit), t: t, handled: map[string][]uint32{}, takes: time.Millisecond, makes: "Report"}
+	p := &paced{dispatcher: newDispatcher(limit), t: t, handled: map[string][]uint32{}, serials: map[string]uint32{}, takes: time.Millisecond, makes: "Report"}
 	p.start(func(m *message) {
 		time.Sleep(p.takes)
 		p.mu.Lock()
@@ -35,8 +36,11 @@ func newPaced(t *testing.T, limit int, settle func(context.Context)) *paced {
 func (p *paced) calls(sender, member string, n int) {
 	p.t.Helper()
 	for range n {
-		p.serial++
-		m := queued(sender, p.serial, 300)
+		p.serials[sender]++
+		if p.missing {
+			p.serials[sender]++
+		}
+		m := queued(sender, p.serials[sender], 300)
 		m.Member = member
 		if err := p.offer(m); err != nil {
 			p.t.Fatal(err)
@@ -99,6 +103,7 @@ func TestPaceShares(t *testing.T) {
 		"a slow bus, bounded":  {"slow bus", []string{"flood"}, []string{"other"}, 50, 100},
 		"at the bus's limit":   {"all at once", []string{"flood"}, []string{"other"}, 1000, 1000},
 		"close to that limit":  {"close to it", []string{"flood"}, []string{"other"}, 200, 400},
+		"as many by choice":    {"just as many", []string{"flood"}, []string{"other"}, 200, 400},
 		"beyond that limit":    {"beyond", []string{"flood"}, []string{"other"}, 200, 400},
 		"company that crowded": {"Report", []string{"flood"}, []string{"other"}, 200, 400},
 	} {
@@ -115,8 +120,9 @@ func TestPaceShares(t *testing.T) {
 					time.Sleep(time.Second)
 				}
 				window := 100
+				p.missing = test.member == "all at once" || test.member == "close to it" || test.member == "beyond"
 				switch test.member {
-				case "all at once":
+				case "all at once", "just as many":
 					window = busLimit
 				case "close to it":
 					window = busLimit - 1
@@ -192,9 +198,11 @@ func TestPaceStrain(t *testing.T) {
 			{"one has more calls than a bus would refuse", 2 * busLimit, flood, "Report", other, uneven},
 			{"it has fewer again", busLimit, flood, "Report", other, refusing},
 			{"another one has more", 2 * busLimit, []string{"another"}, "Report", other, uneven},
+			{"one has as many by choice", busLimit, []string{"patient"}, "Report", other, uneven},
 			{"the others are at work no more", 100, flood, "", nil, unstrained},
 			{"the bus refuses what anybody may call", busLimit, []string{"anybody"}, "Report", other, uneven},
 		} {
+			p.missing = c.crowds != nil && c.crowds[0] != "patient"
 			if p.makes = "Report"; c.crowds != nil && c.crowds[0] == "anybody" {
 				p.makes = "Introspect"
 			}
@@ -243,6 +251,27 @@ func TestPaceStop(t *testing.T) {
 	}
 }
 
+// What there is no time for in the end is let go, each sender's in order.
+func TestStopWithin(t *testing.T) {
+	for limit, want := range map[time.Duration]int{0: 1, 19*time.Millisecond + 1: 20, time.Second: 50, time.Hour: 50} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPaced(t, 64<<20, func(context.Context) {})
+			p.calls("one", "Report", 50)
+			synctest.Wait()
+			left := p.stopWithin(limit)
+			p.close()
+			if n := p.count("one"); n != want || n+len(left) != 50 {
+				t.Errorf("within %v %d calls were handled, %d let go; want %d handled", limit, n, len(left), want)
+			}
+			for i, m := range left {
+				if m.Serial != uint32(want+i+1) {
+					t.Fatalf("within %v: let go is %d of %d: call %d", limit, i, len(left), m.Serial)
+				}
+			}
+		})
+	}
+}
+
 func (p *paced) resting() bool {
 	synctest.Wait()
 	p.mu.Lock()
@@ -280,7 +309,7 @@ func TestPaceMemory(t *testing.T) {
 	p := pace{crowding: map[string]crowding{}}
 	now := time.Now()
 	for i := range 10 * maxCrowding {
-		p.crowd(fmt.Sprint("s", i), 10, now)
+		p.crowd(&backlog{sender: fmt.Sprint("s", i)}, now)
 		if len(p.crowding) > maxCrowding {
 			t.Fatalf("%d senders are remembered", len(p.crowding))
 		}
