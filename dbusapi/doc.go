@@ -13,9 +13,8 @@
 //     the signal Lapped says what was not announced. Reports that wait for answers, and
 //     batches whose signals take up to 16 KiB, do not outrun the signals, which go out
 //     beside the replies; but reports of tens of KiB by several senders at once may, and
-//     many calls under way while others call (see pace), most of all as many as a dbus-daemon
-//     takes, which may mean that it refuses more: then the signals stand back, on any bus
-//     (see outboxSpace). After the loss of the bus the emitter goes on with the first
+//     many calls under way while others call (see pace), most of all more than a dbus-daemon
+//     takes: while it refuses some, the signals stand back (see outboxSpace). After the loss of the bus the emitter goes on with the first
 //     signal that did not go out whole.
 //   - Fairness: senders take turns, a call each, so that whoever floods waits for
 //     itself. The bus has one queue for all that is sent to us, so reading does not
@@ -30,7 +29,10 @@
 //     signals wait in buffers of bounded size; while they are full, calls wait.
 //     Pending WaitEvents calls are bounded for each connection, each user, and in all.
 //   - Shutdown: when the context of Run ends, further calls are refused, those that
-//     were taken are handled, waiting ones answered, and all signals written before the name is given up.
+//     were taken are handled, waiting ones answered, and all signals written before the
+//     name is given up, within 3 s. Calls that there is no time for are refused, too;
+//     signals, told with Lapped. Which were not sent after all, as the bus took nothing,
+//     the log says.
 //
 // # Why not simply godbus
 //

@@ -66,11 +66,11 @@ func (s *Service) emitLapped(c *conn, lapped *hub.LappedError) error {
 }
 
 // drain sends what is left, after everything that makes events has stopped, and
-// waits until it is on the socket.
-func (s *Service) drain(c *conn) error {
-	c.out.hurry()
+// waits until it is on the socket. What is not even in the outbox by then it tells with the
+// signal Lapped: who listens is not to miss in silence what there was no time for.
+func (s *Service) drain(c *conn, by time.Time) error {
 	var buf [emitBatch]*hub.Event
-	for {
+	for time.Now().Before(by) {
 		n, err := s.sub.Poll(buf[:])
 		var lapped *hub.LappedError
 		switch {
@@ -86,4 +86,11 @@ func (s *Service) drain(c *conn) error {
 			return err
 		}
 	}
+	if lapped := s.sub.Skip(); lapped != nil {
+		s.lapses.add(lapped)
+		if err := s.emitLapped(c, lapped); err != nil {
+			return err
+		}
+	}
+	return c.out.flushSignals()
 }

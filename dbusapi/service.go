@@ -17,9 +17,6 @@ import (
 
 // Times of a [Service].
 const (
-	// stopTimeout bounds the orderly end: answering, sending the last signals.
-	stopTimeout = 3 * time.Second
-
 	// firstRetry and lastRetry bound the pause before a lost bus is tried again. It
 	// doubles each time; a bus that restarts is found again well within a second.
 	firstRetry = 20 * time.Millisecond
@@ -92,7 +89,7 @@ func (s *Service) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			if err != nil {
-				s.log.Warn("stopped without the bus: the last signals may be lost", slog.Any("error", err))
+				s.logStopped(err)
 			}
 			return nil
 		default:
@@ -195,42 +192,20 @@ func (s *Service) emitUntil(ctx context.Context, ss *session) error {
 	case <-ss.lost:
 		err = errors.New("the name " + Name + " was taken away")
 	}
-	cancel()
-	if err != nil {
+	if err == nil {
+		err = s.finish(ss, cancel, ended)
+	} else {
+		cancel()
 		ss.fail(err)
 		<-ended //nolint:errcheck // the emitter failed for the same reason
-	} else {
-		timer := time.AfterFunc(stopTimeout, func() {
-			ss.work.abandon()
-			ss.fail(fmt.Errorf("the bus took nothing for %v while stopping", stopTimeout))
-		})
-		defer timer.Stop()
-		<-ended //nolint:errcheck // its end was asked for
-		if err = s.finish(ss); err != nil {
-			ss.fail(err)
-		}
 	}
 	if err != nil {
+		ss.fail(err)
 		<-ss.conn.writer // or what is written just now would not count as sent
 	}
 	// Signals that did not make it to the socket are sent over the next connection.
 	s.sub.Rewind(max(sent, ss.conn.out.lastSent()))
 	return err
-}
-
-// finish ends a session in order. It is bounded by its caller, who fails the
-// connection when it takes too long.
-func (s *Service) finish(ss *session) error {
-	ss.stop.Store(true)
-	ss.work.stop() // from then on nothing is committed
-	ss.waits.close()
-	if err := s.drain(ss.conn); err != nil {
-		return err
-	}
-	if err := ss.conn.bus.BusObject().CallWithContext(ss.ctx, busInterface+".ReleaseName", 0, Name).Err; err != nil {
-		return err
-	}
-	return ss.conn.out.flush()
 }
 
 // own asks for the name, and to be told when others leave the bus.

@@ -191,6 +191,19 @@ func (s *Subscription) Rewind(seq uint64) {
 	}
 }
 
+// Skip moves the subscription to the newest event: the reader has no time for what is
+// left. It returns what was passed over, nil if there was nothing.
+func (s *Subscription) Skip() *LappedError {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	if s.closed || s.pos == s.hub.next {
+		return nil
+	}
+	lapped := &LappedError{First: s.pos, Last: s.hub.next - 1}
+	s.pos = s.hub.next
+	return lapped
+}
+
 // Close ends the subscription. Next returns [ErrClosed], also one that waits.
 func (s *Subscription) Close() {
 	s.hub.mu.Lock()

@@ -95,6 +95,31 @@ func TestClosedSubscription(t *testing.T) {
 }
 
 // Without room Next can read nothing, and must neither wait nor spin.
+func TestSkip(t *testing.T) {
+	h := newHub(t, Config{History: 8})
+	s := subscribe(t, h, only(t, "type", "none"), "")
+	wantSkip := func(want *LappedError) {
+		t.Helper()
+		if got := s.Skip(); (got == nil) != (want == nil) || got != nil && *got != *want {
+			t.Errorf("Skip = %v, want %v", got, want)
+		}
+	}
+	wantSkip(nil)
+	fill(t, h, 5)
+	wantSkip(&LappedError{First: 1, Last: 5})
+	wantSkip(nil)
+	wantPosition(t, s, 5)
+	fill(t, h, 20) // more than are kept
+	wantSkip(&LappedError{First: 6, Last: 25})
+	h.Close()
+	wantSkip(nil)
+	s.Rewind(20)
+	wantSkip(&LappedError{First: 21, Last: 25})
+	s.Rewind(20)
+	s.Close()
+	wantSkip(nil)
+}
+
 func TestNextWithoutRoom(t *testing.T) {
 	h := newHub(t, Config{})
 	s := subscribe(t, h, Filter{}, "")

@@ -1,0 +1,71 @@
+package dbusapi
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/osctl/eventd/dbusapi/wire"
+	"github.com/osctl/eventd/hub"
+)
+
+// Times of the end of a [Service].
+const (
+	// stopTimeout bounds the orderly end: answering, sending the last signals.
+	stopTimeout = 3 * time.Second
+
+	// backlogTimeout and drainTimeout are how much of it may go by with handling the calls
+	// that were taken, and with putting signals into the outbox. What is left over then is
+	// refused, or told with the signal Lapped.
+	backlogTimeout = 1 * time.Second
+	drainTimeout   = 2 * time.Second
+)
+
+// finish ends a session in order, with its emitter, that ends some time after cancel. It
+// takes no longer than stopTimeout.
+func (s *Service) finish(ss *session, cancel func(), ended <-chan error) error {
+	begin := time.Now()
+	timer := time.AfterFunc(stopTimeout, func() {
+		ss.work.abandon()
+		ss.fail(fmt.Errorf("the bus did not take all within %v while stopping", stopTimeout))
+	})
+	defer timer.Stop()
+	ss.stop.Store(true)
+	ss.conn.out.hurry()
+	left := ss.work.stopWithin(backlogTimeout) // from then on nothing is committed
+	cancel()
+	<-ended //nolint:errcheck // its end was asked for
+	ss.waits.close()
+	if err := s.drain(ss.conn, begin.Add(drainTimeout)); err != nil {
+		return err
+	}
+	s.refuse(ss, left)
+	if err := ss.conn.bus.BusObject().CallWithContext(ss.ctx, busInterface+".ReleaseName", 0, Name).Err; err != nil {
+		return ss.conn.reason(err)
+	}
+	return ss.conn.out.flush()
+}
+
+// refuse refuses calls that were taken, as there is no time left for them.
+func (s *Service) refuse(ss *session, calls []*message) {
+	if len(calls) == 0 {
+		return
+	}
+	s.log.Warn("calls were refused: there was no time for them while stopping", slog.Int("calls", len(calls)))
+	for _, m := range calls {
+		if m.Type == wire.TypeCall && m.Flags&wire.FlagNoReply == 0 && ss.conn.send(errorReply(m, toError(hub.ErrClosed))) != nil {
+			return // the connection is lost, and the bus tells them
+		}
+	}
+}
+
+// logStopped tells the log of an end that was not in order.
+func (s *Service) logStopped(err error) {
+	_, sent := s.sub.Position()
+	if last := s.hub.Status().Last; sent < last {
+		s.log.Warn("stopped without the bus: the last signals were not sent", slog.Any("error", err),
+			slog.Uint64("first_seq", sent+1), slog.Uint64("last_seq", last))
+		return
+	}
+	s.log.Warn("stopped without taking leave of the bus: all signals were sent", slog.Any("error", err))
+}

@@ -1,0 +1,191 @@
+package dbusapi
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/hub"
+)
+
+// logText keeps what the log is told.
+type logText struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logText) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func (l *logText) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+// The end comes while a flood keeps the bus busy, and more waits than there is time for.
+// Whoever listens is told of each event that was taken, be it by Lapped.
+func TestStopInFlood(t *testing.T) {
+	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		enough := 0
+		if strings.Contains(t.Name(), bustest.Broker.String()) {
+			enough = 16 << 20 // a dbus-daemon lets no more than 128 calls through
+		}
+		h := newHub(t, hub.Config{})
+		s := serve(t, bus, h)
+		r := receive(t, bus, "")
+		c, flood := dial(t, bus), startFlood(t, bus, 0, "all at once")
+		ctx, cancel := context.WithCancel(bounded(t))
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				_, _ = c.Report(ctx, "other", nil) // refused, in the end
+			}
+		})
+		defer wg.Wait()
+		defer cancel()
+		flood.on(t)
+		work := s.current.Load().work
+		eventually(t, "the flood", func() bool {
+			work.mu.Lock()
+			defer work.mu.Unlock()
+			return h.Status().Last > 1000 && work.bytes > enough
+		})
+		if err := s.stop(t); err != nil {
+			t.Error("Run:", err)
+		}
+		flood.off(t)
+		r.wantAll(t, 1, h.Status().Last)
+	})
+}
+
+// Calls that were taken and that there is no time for in the end are refused: each call is
+// answered, and those whose answer is a number, and no others, were taken.
+func TestStopRefuses(t *testing.T) {
+	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		const calls = 100
+		h := newHub(t, hub.Config{})
+		var said logText
+		s := launch(t, Config{Hub: h, Address: bus.Address()}, func(s *Service) {
+			s.log = said.logger()
+			report := s.methods[Interface]["Report"]
+			slow := report
+			slow.handle = func(c *call) error {
+				time.Sleep(backlogTimeout / 10)
+				return report.handle(c)
+			}
+			s.methods[Interface]["Report"] = slow
+		})
+		await(t, "the name", s.Ready())
+		r := receive(t, bus, "")
+		from := openStream(t, bus, 0)
+		for i := range uint32(calls) {
+			m := reportCall("x")
+			m.Serial = i + 1
+			if i%2 == 1 {
+				m.Flags = bustest.FlagNoReply
+			}
+			from.send(t, m)
+		}
+		work := s.current.Load().work
+		eventually(t, "all have come", func() bool {
+			work.mu.Lock()
+			defer work.mu.Unlock()
+			b := work.senders[from.name]
+			return b != nil && b.serial == calls
+		})
+		if err := s.stop(t); err != nil {
+			t.Error("Run:", err)
+		}
+		taken, refused := uint64(0), 0
+		for i := range uint32(calls / 2) {
+			switch m := from.reply(t); {
+			case m.ReplySerial != 2*i+1:
+				t.Fatalf("reply %d is to call %d", i, m.ReplySerial)
+			case m.Type == bustest.TypeReturn && refused == 0:
+				if taken = body(m).Uint64(); taken != uint64(2*i+1) {
+					t.Errorf("call %d made event %d", m.ReplySerial, taken)
+				}
+			case m.ErrorName == ErrShuttingDown:
+				refused++
+			default:
+				t.Fatalf("call %d was answered with %v", m.ReplySerial, m)
+			}
+		}
+		last := h.Status().Last
+		if last != taken && last != taken+1 || refused == 0 { // the next one wanted no reply
+			t.Errorf("%d events, the last that was answered is %d, and %d were refused", last, taken, refused)
+		}
+		r.wantAll(t, 1, last)
+		if text := said.String(); !strings.Contains(text, "no time") || strings.Contains(text, "stopped without") {
+			t.Error("the log says", text)
+		}
+	})
+}
+
+// Signals that there is no time for in the end are told with Lapped, and in the log.
+func TestDrainLate(t *testing.T) {
+	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		h := newHub(t, hub.Config{})
+		var said lapseLog
+		s, err := New(Config{Hub: h, Log: said.logger()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := dialConn(bounded(t), bus.Address(), connConfig{maxBody: maxCallBody})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.close()
+		r := receive(t, bus, "")
+		for _, by := range []time.Time{time.Now().Add(time.Hour), {}, {}, time.Now().Add(time.Hour)} {
+			if err := s.drain(c, by); err != nil { // there is nothing
+				t.Fatal(err)
+			}
+			commit(t, h, 100, "x")
+			if err := s.drain(c, by); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if lost := r.wantAll(t, 1, 400); lost != 200 || r.lapped != 2 {
+			t.Errorf("%d were left out, in %d parts", lost, r.lapped)
+		}
+		s.lapses.flush(s.log, time.Now())
+		if lost, last := said.lost(); lost != 200 || last != 300 {
+			t.Errorf("the log was told of %d, to %d", lost, last)
+		}
+	})
+}
+
+// The log tells which signals were not sent.
+func TestLogStopped(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, hub.Config{})
+	var said logText
+	s, err := New(Config{Hub: h, Log: said.logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit(t, h, 10, "x")
+	s.sub.Skip()
+	s.logStopped(errors.New("why"))
+	if text := said.String(); !strings.Contains(text, "all signals were sent") || !strings.Contains(text, "error=why") {
+		t.Error("the log says", text)
+	}
+	s.sub.Rewind(4)
+	s.logStopped(errors.New("why else"))
+	if text := said.String(); !strings.Contains(text, `error="why else" first_seq=5 last_seq=10`) {
+		t.Error("the log says", text)
+	}
+}
