@@ -15,14 +15,21 @@ import (
 // system bus lets through by default.
 const clientMaxBody = 32 << 20
 
+// clientCalls is how many calls of a client are under way at a time, those of WaitEvents
+// aside. With as many of these as the service lets a connection have, [MaxWaits], they are
+// as many as a dbus-daemon lets it have, see busLimit.
+const clientCalls = busLimit - MaxWaits
+
 // Client is a connection to the bus through which org.osctl.Eventd is called. It is
-// safe for concurrent use. When the bus goes away it is of no more use, see Done. A call
+// safe for concurrent use: of many calls at a time some wait until others are answered, as
+// the bus refuses too many. When the bus goes away it is of no more use, see Done. A call
 // whose context is done already is not made.
 //
 // Errors that the service or the bus replied with are [Error] values.
 type Client struct {
 	conn  *conn
-	flags byte // of calls
+	slots chan struct{} // one for each call that may be under way
+	flags byte          // of calls
 }
 
 // Dial connects to the bus at an address, see [ResolveAddress]. Whether the service
@@ -32,7 +39,7 @@ func Dial(ctx context.Context, address string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{conn: c}, nil
+	return &Client{conn: c, slots: make(chan struct{}, clientCalls)}, nil
 }
 
 // Done is closed when the connection to the bus is lost.
@@ -42,12 +49,14 @@ func (c *Client) Done() <-chan struct{} { return c.conn.done }
 func (c *Client) Close() { c.conn.close() }
 
 // asItIs returns a client of the same connection whose calls do not start the service.
-func (c *Client) asItIs() *Client { return &Client{conn: c.conn, flags: wire.FlagNoAutoStart} }
+func (c *Client) asItIs() *Client {
+	return &Client{conn: c.conn, slots: c.slots, flags: wire.FlagNoAutoStart}
+}
 
 // call makes one call of the service and returns a decoder for the reply, whose
 // body must be of type out.
 func (c *Client) call(ctx context.Context, iface, member, in, out string, body func(e *wire.Encoder)) (*wire.Decoder, error) {
-	m, err := c.conn.call(ctx, &wire.Header{
+	m, err := c.send(ctx, &wire.Header{
 		Flags: c.flags, Destination: Name, Path: Path, Interface: iface, Member: member, Signature: in,
 	}, body)
 	if err != nil {
@@ -67,6 +76,21 @@ func (c *Client) call(ctx context.Context, iface, member, in, out string, body f
 		return nil, fmt.Errorf("call %s: the reply is of type %q, expected %q", member, m.Signature, out)
 	}
 	return d, nil
+}
+
+// send makes a call once it has a slot.
+func (c *Client) send(ctx context.Context, h *wire.Header, body func(e *wire.Encoder)) (*message, error) {
+	if h.Member != "WaitEvents" { // which may take long, and the service bounds them
+		select {
+		case c.slots <- struct{}{}:
+			defer func() { <-c.slots }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-c.conn.done:
+			return nil, c.conn.reason(errOutboxClosed)
+		}
+	}
+	return c.conn.call(ctx, h, body)
 }
 
 // check keeps from the bus what it would end the connection for: text that is not UTF-8.

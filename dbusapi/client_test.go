@@ -206,3 +206,53 @@ func TestErrorNames(t *testing.T) {
 		}
 	}
 }
+
+// Of as many calls as anybody makes at a time none is refused by the bus, and one that has
+// to wait for others can be given up, or ends with the connection.
+func TestClientManyCalls(t *testing.T) {
+	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		h := newHub(t, hub.Config{})
+		s := serve(t, bus, h)
+		c := dial(t, bus)
+		var waits []<-chan waited
+		for range MaxWaits {
+			waits = append(waits, pull(t, c, "", only(t, "type", "never"), time.Hour))
+		}
+		s.untilPending(t, MaxWaits)
+		const calls = 10 * busLimit
+		var wg sync.WaitGroup
+		for range calls {
+			wg.Go(func() {
+				if _, err := c.Report(bounded(t), "x", nil); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if last := h.Status().Last; last != calls {
+			t.Errorf("%d events were taken", last)
+		}
+		for range clientCalls {
+			c.slots <- struct{}{}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if _, err := c.Report(ctx, "x", nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error("a call that was given up:", err)
+		}
+		late := make(chan error, 1)
+		go func() {
+			_, err := c.Properties(bounded(t))
+			late <- err
+		}()
+		c.Close()
+		if err := await(t, "the call", late); !errors.Is(err, errOutboxClosed) {
+			t.Error("a call on a connection that is closed:", err)
+		}
+		for _, w := range waits {
+			if w := await(t, "the pull", w); w.err == nil {
+				t.Error("a pull on a connection that is closed ended without an error")
+			}
+		}
+	})
+}
