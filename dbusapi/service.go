@@ -122,7 +122,6 @@ type session struct {
 	waits   *waits
 	work    *dispatcher
 	lost    chan struct{} // the name was taken from us
-	stop    atomic.Bool   // calls are refused, and the name is about to be given up
 }
 
 // fail ends both connections, so that a reader that asks who is calling does not
@@ -300,10 +299,10 @@ func (s *Service) busSignal(ss *session, m *message) {
 			ss.waits.gone(name)
 		}
 	case "NameLost":
-		if name == Name && !ss.stop.Load() {
+		if name == Name {
 			select {
 			case ss.lost <- struct{}{}:
-			default: // it is known already
+			default: // it is known already, or was given up
 			}
 		}
 	}

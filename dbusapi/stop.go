@@ -26,11 +26,9 @@ const (
 func (s *Service) finish(ss *session, cancel func(), ended <-chan error) error {
 	begin := time.Now()
 	timer := time.AfterFunc(stopTimeout, func() {
-		ss.work.abandon()
 		ss.fail(fmt.Errorf("the bus did not take all within %v while stopping", stopTimeout))
 	})
 	defer timer.Stop()
-	ss.stop.Store(true)
 	ss.conn.out.hurry()
 	left := ss.work.stopWithin(backlogTimeout) // from then on nothing is committed
 	cancel()

@@ -168,6 +168,33 @@ func TestDrainLate(t *testing.T) {
 	})
 }
 
+// Signals that are still to be sent in the end are, while there is time, and go before
+// whatever holds them back.
+func TestFinish(t *testing.T) {
+	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		h := newHub(t, hub.Config{})
+		s, err := New(Config{Hub: h, Log: quiet()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ss := &session{ctx: bounded(t), waits: newWaits(bounded(t)), work: newDispatcher(maxBacklog)}
+		strained := func() strain { return refusing }
+		if ss.conn, err = dialConn(bounded(t), bus.Address(), connConfig{maxBody: maxCallBody, strain: strained}); err != nil {
+			t.Fatal(err)
+		}
+		defer ss.conn.close()
+		r := receive(t, bus, "")
+		commit(t, h, 1000, "x")
+		ended := make(chan error)
+		if err := s.finish(ss, func() { close(ended) }, ended); err != nil {
+			t.Error(err)
+		}
+		if lost := r.wantAll(t, 1, 1000); lost != 0 || !ss.conn.out.hurried {
+			t.Errorf("%d were left out; hurried is %v", lost, ss.conn.out.hurried)
+		}
+	})
+}
+
 // The log tells which signals were not sent.
 func TestLogStopped(t *testing.T) {
 	t.Parallel()
