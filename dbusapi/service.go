@@ -164,7 +164,6 @@ func (s *Service) serve(ctx context.Context, connected func()) error {
 		s.current.Store(nil)
 	}()
 	connected()
-	s.once.Do(func() { close(s.ready) })
 	return s.emitUntil(ctx, ss)
 }
 
@@ -181,6 +180,7 @@ func (s *Service) emitUntil(ctx context.Context, ss *session) error {
 	emitting, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- s.emit(emitting, ss.conn) }()
+	s.once.Do(func() { close(s.ready) })
 	var err error
 	select {
 	case <-ctx.Done():
