@@ -30,9 +30,9 @@
 //     Pending WaitEvents calls are bounded for each connection, each user, and in all.
 //   - Shutdown: when the context of Run ends, further calls are refused, those that
 //     were taken are handled, waiting ones answered, and all signals written before the
-//     name is given up, within 3 s. Calls that there is no time for are refused, too;
-//     signals, told with Lapped. Which were not sent after all, as the bus took nothing,
-//     the log says.
+//     name is given up, within 3 s. Calls that there is no time for are refused, too,
+//     and logged, as a caller that wants no reply does not hear of it; signals, told with
+//     Lapped. Which were not sent after all, as the bus took nothing, the log says.
 //
 // # Why not simply godbus
 //

@@ -107,6 +107,7 @@ func (s *Service) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
+			s.logStopped(err)
 			return nil
 		case <-time.After(pause):
 		}
@@ -177,7 +178,7 @@ func (ss *session) settle(ctx context.Context) {
 // emitUntil runs the emitter until the bus is lost or ctx is done.
 func (s *Service) emitUntil(ctx context.Context, ss *session) error {
 	_, sent := s.sub.Position()
-	emitting, cancel := context.WithCancel(ctx)
+	emitting, cancel := context.WithCancel(context.WithoutCancel(ctx)) // see finish
 	ended := make(chan error, 1)
 	go func() { ended <- s.emit(emitting, ss.conn) }()
 	s.once.Do(func() { close(s.ready) })

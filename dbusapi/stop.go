@@ -31,6 +31,7 @@ func (s *Service) finish(ss *session, cancel func(), ended <-chan error) error {
 	defer timer.Stop()
 	ss.conn.out.hurry()
 	left := ss.work.stopWithin(backlogTimeout) // from then on nothing is committed
+	s.logLeft(left)
 	cancel()
 	<-ended //nolint:errcheck // its end was asked for
 	ss.waits.close()
@@ -44,13 +45,29 @@ func (s *Service) finish(ss *session, cancel func(), ended <-chan error) error {
 	return ss.conn.out.flush()
 }
 
-// refuse refuses calls that were taken, as there is no time left for them.
-func (s *Service) refuse(ss *session, calls []*message) {
-	if len(calls) == 0 {
-		return
+// logLeft tells the log of calls that were taken, as there is no time left for them. Who
+// wanted no reply does not hear of it.
+func (s *Service) logLeft(left []*message) {
+	var calls, silent int
+	for _, m := range left {
+		switch {
+		case m.Type != wire.TypeCall: // says that its sender has left
+		case m.Flags&wire.FlagNoReply != 0:
+			silent++
+			fallthrough
+		default:
+			calls++
+		}
 	}
-	s.log.Warn("calls were refused: there was no time for them while stopping", slog.Int("calls", len(calls)))
-	for _, m := range calls {
+	if calls > 0 {
+		s.log.Warn("calls are not handled: there is no time for them while stopping",
+			slog.Int("calls", calls), slog.Int("without_reply", silent))
+	}
+}
+
+// refuse refuses calls that were taken, as there is no time left for them.
+func (s *Service) refuse(ss *session, left []*message) {
+	for _, m := range left {
 		if m.Type == wire.TypeCall && m.Flags&wire.FlagNoReply == 0 && ss.conn.send(errorReply(m, toError(hub.ErrClosed))) != nil {
 			return // the connection is lost, and the bus tells them
 		}
@@ -64,6 +81,11 @@ func (s *Service) logStopped(err error) {
 		s.log.Warn("stopped without the bus: the last signals were not sent", slog.Any("error", err),
 			slog.Uint64("first_seq", sent+1), slog.Uint64("last_seq", last))
 		return
+	}
+	select {
+	case <-s.ready:
+	default:
+		return // it was never there
 	}
 	s.log.Warn("stopped without taking leave of the bus: all signals were sent", slog.Any("error", err))
 }

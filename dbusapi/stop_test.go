@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -142,8 +143,67 @@ func TestStopRefuses(t *testing.T) {
 			t.Errorf("%d events, the last that was answered is %d, and %d were refused", last, taken, refused)
 		}
 		r.wantAll(t, 1, last)
+		if _, where, _ := strings.Cut(said.String(), "without_reply="); !strings.HasPrefix(where, fmt.Sprint(calls-int(last)-refused)+"\n") {
+			t.Errorf("of %d calls %d were taken and %d refused; the log says %s", calls, last, refused, said.String())
+		}
 		if text := said.String(); !strings.Contains(text, "no time") || strings.Contains(text, "stopped without") {
 			t.Error("the log says", text)
+		}
+	})
+}
+
+// While what was taken is handled in the end, signals go out: here each call waits for the
+// signal of the one before.
+func TestStopEmits(t *testing.T) {
+	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		const calls = 5
+		h := newHub(t, hub.Config{})
+		r := receive(t, bus, "")
+		var stopped, late atomic.Bool
+		s := launch(t, Config{Hub: h, Address: bus.Address()}, func(s *Service) {
+			report := s.methods[Interface]["Report"]
+			slow := report
+			slow.handle = func(c *call) error {
+				ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+				defer cancel()
+				for !stopped.Load() {
+					time.Sleep(time.Millisecond)
+				}
+				for uint64(len(r.seqs())) < h.Status().Last && ctx.Err() == nil {
+					time.Sleep(time.Millisecond)
+				}
+				if ctx.Err() != nil {
+					late.Store(true)
+				}
+				return report.handle(c)
+			}
+			s.methods[Interface]["Report"] = slow
+		})
+		await(t, "the name", s.Ready())
+		from := openStream(t, bus, 0)
+		for i := range uint32(calls) {
+			m := reportCall("x")
+			m.Serial = i + 1
+			from.send(t, m)
+		}
+		work := s.current.Load().work
+		locked := func(ok func() bool) func() bool {
+			return func() bool {
+				work.mu.Lock()
+				defer work.mu.Unlock()
+				return ok()
+			}
+		}
+		eventually(t, "all have come", locked(func() bool { b := work.senders[from.name]; return b != nil && b.waiting == calls }))
+		s.cancel()
+		eventually(t, "the end begins", locked(func() bool { return work.stopped }))
+		stopped.Store(true)
+		if err := s.stop(t); err != nil {
+			t.Error("Run:", err)
+		}
+		r.wantAll(t, 1, h.Status().Last)
+		if late.Load() {
+			t.Error("a signal did not go out while calls were handled")
 		}
 	})
 }
@@ -220,6 +280,10 @@ func TestLogStopped(t *testing.T) {
 	}
 	commit(t, h, 10, "x")
 	s.sub.Skip()
+	if s.logStopped(errors.New("never")); said.String() != "" {
+		t.Error("the log says", said.String())
+	}
+	close(s.ready)
 	s.logStopped(errors.New("why"))
 	if text := said.String(); !strings.Contains(text, "all signals were sent") || !strings.Contains(text, "error=why") {
 		t.Error("the log says", text)

@@ -201,6 +201,7 @@ func (s *Subscription) Skip() *LappedError {
 	}
 	lapped := &LappedError{First: s.pos, Last: s.hub.next - 1}
 	s.pos = s.hub.next
+	s.hub.counters.add(CounterLapped, 1)
 	return lapped
 }
 
