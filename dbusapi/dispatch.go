@@ -64,8 +64,11 @@ type backlog struct {
 	wanting int       // of these, a reply
 	bytes   int       // of these
 	refused uint64    // since it exists
-	serial  uint32    // of the last one
-	missed  time.Time // when one was not there between two others
+	serial  uint32    // the highest
+	since   time.Time // when the stretch began in which they are counted, see count
+	taken   int       // in it
+	missing int       // in it, by their serials
+	missed  time.Time // when many were missing last
 }
 
 // fifo is a queue that lets go of its memory. The zero fifo is empty.

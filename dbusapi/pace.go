@@ -42,6 +42,15 @@ const (
 	// spend its time on refusing, and others wait twice as long. See backlog.refusing.
 	busLimit = 128
 
+	// More than fewMissing calls, and more than one for missingShare that were taken, are
+	// missing of a sender whose calls the bus refuses. Fewer went elsewhere, or come late: as
+	// many as there are goroutines that make them.
+	fewMissing   = busLimit
+	missingShare = 8
+
+	// maxMissing bounds how many one call says are missing.
+	maxMissing = 1 << 16
+
 	// restRoom is which part of the room for calls may be taken while somebody rests.
 	restRoom = 8
 )
@@ -172,18 +181,33 @@ func (p *pace) spend(sender string, from, now time.Time) bool {
 	return p.used >= slice
 }
 
-// count notes the serial of a call that was taken.
+// count notes the serial of a call that was taken, to tell how many others are missing: in
+// each stretch of paceMemory. One that comes late, as of goroutines whose numbers are drawn
+// before they write, is missing no more.
 func (b *backlog) count(m *message, now time.Time) {
-	if next := max(1, b.serial+1); b.serial != 0 && m.Serial != next { // no serial is 0
+	ahead := int32(m.Serial - b.serial) //nolint:gosec // it wraps, as serials do
+	if b.taken == 0 || now.Sub(b.since) >= paceMemory {
+		b.since, b.taken, b.missing = now, 0, 0
+	}
+	switch b.taken++; {
+	case b.serial == 0: // the first one
+		b.serial = m.Serial
+	case ahead > 0:
+		b.missing += min(int(ahead)-1, maxMissing)
+		b.serial = m.Serial
+	default:
+		b.missing--
+	}
+	if b.missing > fewMissing && b.missing > b.taken/missingShare {
 		b.missed = now
 	}
-	b.serial = m.Serial
 }
 
 // refusing reports whether the bus refuses calls of a sender, as far as can be told: as many
-// wait as it may have, and lately some did not reach us, as their serials tell, which
-// libraries just count. One that has as many under way by its own choice, or on a bus without
-// such a limit, like dbus-broker, misses none; nor are there ever more on a bus that has it.
+// wait as it may have, and lately many did not reach us, as their serials tell, which
+// libraries just count. Of one that has as many under way by its own choice, or on a bus
+// without such a limit, like dbus-broker, none are missing but what it sent to others; nor
+// are there ever more on a bus that has it.
 func (b *backlog) refusing(now time.Time) bool {
 	return b.wanting == busLimit && now.Sub(b.missed) < paceMemory
 }

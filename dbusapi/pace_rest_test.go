@@ -103,31 +103,45 @@ func TestPaceRefused(t *testing.T) {
 	}
 }
 
-// A call that did not reach us is seen by the serials of those that did. It does not matter
-// where they begin, nor that they begin anew.
+// Calls that did not reach us are seen by the serials of those that did, if they are many.
+// It does not matter where serials begin, that they begin anew, or that some come late.
 func TestBacklogMissed(t *testing.T) {
 	d, now := newDispatcher(1<<20), time.Now()
-	for _, test := range []struct {
-		serials []uint32
-		missed  bool
+	for name, test := range map[string]struct {
+		first  uint32
+		serial func(i uint32) uint32
+		missed bool
 	}{
-		{[]uint32{7}, false},
-		{[]uint32{7, 8, 9}, false},
-		{[]uint32{7, 9}, true},
-		{[]uint32{7, 8, 10, 11}, true},
-		{[]uint32{9, 8}, true},
-		{[]uint32{7, 7}, true},
-		{[]uint32{1<<32 - 1, 1}, false},
-		{[]uint32{1<<32 - 2, 1<<32 - 1, 1, 2}, false},
-		{[]uint32{1<<32 - 1, 2}, true},
+		"all there":           {7, func(i uint32) uint32 { return i }, false},
+		"half there":          {7, func(i uint32) uint32 { return 2 * i }, true},
+		"a quarter missing":   {7, func(i uint32) uint32 { return i + i/3 }, true},
+		"some elsewhere":      {7, func(i uint32) uint32 { return i + i/20 }, false},
+		"a gap":               {7, func(i uint32) uint32 { return i + i/500*20 }, false},
+		"a large one":         {7, func(i uint32) uint32 { return i + i/500*1000 }, true},
+		"a huge one":          {7, func(i uint32) uint32 { return i + i/500<<30 }, true},
+		"pairs swapped":       {8, func(i uint32) uint32 { return i ^ 1 }, false},
+		"eights backwards":    {8, func(i uint32) uint32 { return i ^ 7 }, false},
+		"all in disorder":     {128, func(i uint32) uint32 { return i ^ 127 }, false},
+		"all the same":        {7, func(uint32) uint32 { return 0 }, false},
+		"beginning anew":      {1<<32 - 500, func(i uint32) uint32 { return i + i/500 }, false},
+		"refused at that":     {1<<32 - 500, func(i uint32) uint32 { return i * 2 }, true},
+		"backwards":           {1 << 20, func(i uint32) uint32 { return -i }, false},
+		"a few before a rest": {7, func(i uint32) uint32 { return i + min(i, fewMissing) }, false},
 	} {
 		b := &backlog{}
-		for i, serial := range test.serials {
-			b.count(queued("a", serial, 300), now.Add(time.Duration(i)))
+		for i := range uint32(1000) {
+			b.count(queued("a", test.first+test.serial(i), 300), now.Add(time.Duration(i)*paceMemory/2000))
 		}
 		if b.missed.IsZero() == test.missed {
-			t.Errorf("%v: missed is %v", test.serials, b.missed)
+			t.Errorf("%s: missed is %v", name, b.missed)
 		}
+	}
+	b := &backlog{}
+	for i := range uint32(1000) { // a few in each stretch
+		b.count(queued("a", 2*i+1, 300), now.Add(time.Duration(i)*paceMemory/fewMissing))
+	}
+	if !b.missed.IsZero() {
+		t.Error("of a few in a long time, many are missing")
 	}
 	for i, m := range []*message{queued("a", 1, 300), queued("a", 2, 300), queued("a", 3, 300)} {
 		m.Flags = []byte{0, wire.FlagNoReply, 0}[i]

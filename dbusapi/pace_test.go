@@ -15,7 +15,7 @@ type paced struct {
 	t       *testing.T
 	handled map[string][]uint32
 	serials map[string]uint32 // of the senders' last calls
-	missing bool              // the bus refuses a call before each that it takes
+	missing bool              // the bus refuses some calls before each that it takes
 	takes   time.Duration     // each call
 	makes   string            // the calls that those make that crowd
 }
@@ -38,7 +38,7 @@ func (p *paced) calls(sender, member string, n int) {
 	for range n {
 		p.serials[sender]++
 		if p.missing {
-			p.serials[sender]++
+			p.serials[sender] += 4
 		}
 		m := queued(sender, p.serials[sender], 300)
 		m.Member = member
