@@ -2,7 +2,6 @@ package dbusapi
 
 import (
 	"context"
-	"maps"
 	"sync"
 	"time"
 
@@ -243,7 +242,12 @@ func (d *dispatcher) next(b *backlog, from, now time.Time) {
 			d.work.Broadcast()
 		}
 	}
-	for _, b := range []*backlog{b, &d.others} {
+	d.tellOver(b, &d.others)
+}
+
+// tellOver tells how many calls were refused of senders. It lets go of the lock meanwhile.
+func (d *dispatcher) tellOver(senders ...*backlog) {
+	for _, b := range senders {
 		if refused := b.refused; refused > 0 {
 			b.refused = 0
 			d.mu.Unlock()
@@ -293,11 +297,18 @@ func (d *dispatcher) abandon() []*message {
 		}
 	}
 	d.turns, d.held = fifo[*backlog]{}, fifo[*backlog]{}
-	maps.DeleteFunc(d.senders, func(_ string, b *backlog) bool { return b.bytes == 0 })
+	gone := []*backlog{&d.others}
+	for sender, b := range d.senders {
+		if b.bytes == 0 { // none of its calls is being handled
+			delete(d.senders, sender)
+			gone = append(gone, b)
+		}
+	}
 	if len(d.senders) == 0 {
 		d.empty.Broadcast()
 	}
 	d.work.Broadcast()
+	d.tellOver(gone...)
 	return left
 }
 

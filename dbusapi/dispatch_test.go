@@ -3,6 +3,7 @@ package dbusapi
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -138,6 +139,25 @@ func TestDispatcherShares(t *testing.T) {
 	d.close()
 	if got, want := len(h.got), 500+250+125+63+30; got != want || h.over["a"] != 1 || h.over["d"] != 1 || len(h.over) != 5 || h.over[""] != 1 {
 		t.Errorf("%d were handled, want %d; refused were %v", got, want, h.over)
+	}
+}
+
+// How many calls of senders were refused is told also where their others are let go.
+func TestDispatcherAbandonTells(t *testing.T) {
+	d, h := newDispatcher(1<<20), newHandled()
+	d.over = h.refused
+	for _, sender := range []string{"a", "b"} {
+		var err error
+		for err == nil {
+			err = d.offer(queued(sender, 1, 1000))
+		}
+	}
+	if err := d.offer(queued("huge", 1, d.limit)); err == nil {
+		t.Error("more was taken than there is room for")
+	}
+	left := d.abandon()
+	if want := map[string]uint64{"a": 1, "b": 1, "": 1}; !maps.Equal(h.over, want) || len(left) == 0 || len(d.senders) != 0 {
+		t.Errorf("refused were %v, want %v; %d were let go, %d senders are left", h.over, want, len(left), len(d.senders))
 	}
 }
 
