@@ -81,16 +81,32 @@ func TestPodman(t *testing.T) {
 	a := follow(t, daemonOn(t, h), h.Exec)
 	c := h.Podman(t)
 	for _, end := range []func() error{c.Stop, c.Kill} {
-		must(t, c.Start())
-		veth, err := c.Veth("eth0")
-		must(t, err)
-		eth0 := iface{pool: "podman", id: c.ID(), name: "eth0", veth: veth}.at(t, h.NS())
+		eth0 := startPodman(t, a, h, c)
 		a.expect("start", eth0.says("up"))
 		a.flip(&eth0, c.Exec)
 		must(t, end())
 		a.expect("end", eth0.says("down"))
 	}
 	a.finish()
+}
+
+// startPodman starts the container. Podman sets the interface up before the container's cgroup
+// has a process: where the machine is so busy that an up did not wait long enough for that,
+// which the watcher cannot help, it is started again, up to three times in all.
+func startPodman(t *testing.T, a *account, h *cttest.Host, c *cttest.Podman) iface {
+	t.Helper()
+	for tries := 1; ; tries++ {
+		must(t, c.Start())
+		veth, err := c.Veth("eth0")
+		must(t, err)
+		eth0 := iface{pool: "podman", id: c.ID(), name: "eth0", veth: veth}.at(t, h.NS())
+		if !a.readUntil(func() bool { return len(a.events) > 0 }) || a.events[0].ID != "" || tries == 3 {
+			return eth0
+		}
+		t.Log("an up did not wait long enough for podman")
+		must(t, c.Kill())
+		a.upToNow()
+	}
 }
 
 func TestNamedNamespace(t *testing.T) {
