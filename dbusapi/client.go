@@ -16,19 +16,23 @@ import (
 const clientMaxBody = 32 << 20
 
 // clientCalls is how many calls of a client are under way at a time, those of WaitEvents
-// aside. With as many of these as the service lets a connection have, [MaxWaits], they are
-// as many as a dbus-daemon lets it have, see busLimit.
+// aside: they may take long, and no other call is to wait for them. Of these there are as
+// many as the service lets a connection have, [MaxWaits]. Together they are as many as a
+// dbus-daemon lets it have, see busLimit.
 const clientCalls = busLimit - MaxWaits
 
 // Client is a connection to the bus through which org.osctl.Eventd is called. It is
 // safe for concurrent use: of many calls at a time some wait until others are answered, as
 // the bus refuses too many. When the bus goes away it is of no more use, see Done. A call
-// whose context is done already is not made.
+// whose context is done already is not made. One whose context is done later is given up
+// here; with the service, and so with the bus, which counts it, it stays until it is
+// answered.
 //
 // Errors that the service or the bus replied with are [Error] values.
 type Client struct {
 	conn  *conn
 	slots chan struct{} // one for each call that may be under way
+	pulls chan struct{} // the same for WaitEvents
 	flags byte          // of calls
 }
 
@@ -39,7 +43,7 @@ func Dial(ctx context.Context, address string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{conn: c, slots: make(chan struct{}, clientCalls)}, nil
+	return &Client{conn: c, slots: make(chan struct{}, clientCalls), pulls: make(chan struct{}, MaxWaits)}, nil
 }
 
 // Done is closed when the connection to the bus is lost.
@@ -50,7 +54,7 @@ func (c *Client) Close() { c.conn.close() }
 
 // asItIs returns a client of the same connection whose calls do not start the service.
 func (c *Client) asItIs() *Client {
-	return &Client{conn: c.conn, slots: c.slots, flags: wire.FlagNoAutoStart}
+	return &Client{conn: c.conn, slots: c.slots, pulls: c.pulls, flags: wire.FlagNoAutoStart}
 }
 
 // call makes one call of the service and returns a decoder for the reply, whose
@@ -80,15 +84,17 @@ func (c *Client) call(ctx context.Context, iface, member, in, out string, body f
 
 // send makes a call once it has a slot.
 func (c *Client) send(ctx context.Context, h *wire.Header, body func(e *wire.Encoder)) (*message, error) {
-	if h.Member != "WaitEvents" { // which may take long, and the service bounds them
-		select {
-		case c.slots <- struct{}{}:
-			defer func() { <-c.slots }()
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-c.conn.done:
-			return nil, c.conn.reason(errOutboxClosed)
-		}
+	slots := c.slots
+	if h.Member == "WaitEvents" {
+		slots = c.pulls
+	}
+	select {
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-c.conn.done:
+		return nil, c.conn.reason(errOutboxClosed)
 	}
 	return c.conn.call(ctx, h, body)
 }
@@ -155,7 +161,8 @@ func (c *Client) ReportBatch(ctx context.Context, reports []Report) (uint64, err
 // (0 for as many as the service gives at a time), and the cursor to go on from. If
 // there is none yet it waits up to timeout, in steps of a millisecond, at most a
 // minute; 0 does not wait. The cursor is "" for from now on, [hub.CursorOldest], or
-// what an earlier call returned.
+// what an earlier call returned. At most [MaxWaits] such calls of a client are under way;
+// more wait until one of them is answered.
 //
 // The strings of all the events share memory: who keeps a few of them for long
 // better copies these.

@@ -214,19 +214,29 @@ func TestClientManyCalls(t *testing.T) {
 		h := newHub(t, hub.Config{})
 		s := serve(t, bus, h)
 		c := dial(t, bus)
+		const calls = 10 * busLimit
+		var wg sync.WaitGroup
+		report := func() {
+			if _, err := c.Report(bounded(t), "x", nil); err != nil {
+				t.Error("Report:", err)
+			}
+		}
+		for range calls / 2 {
+			wg.Go(report)
+			wg.Go(func() {
+				if _, _, err := c.WaitEvents(bounded(t), "", hub.Filter{}, 0, 0); err != nil {
+					t.Error("WaitEvents:", err)
+				}
+			})
+		}
+		wg.Wait()
 		var waits []<-chan waited
 		for range MaxWaits {
 			waits = append(waits, pull(t, c, "", only(t, "type", "never"), time.Hour))
 		}
 		s.untilPending(t, MaxWaits)
-		const calls = 10 * busLimit
-		var wg sync.WaitGroup
-		for range calls {
-			wg.Go(func() {
-				if _, err := c.Report(bounded(t), "x", nil); err != nil {
-					t.Error(err)
-				}
-			})
+		for range calls / 2 {
+			wg.Go(report)
 		}
 		wg.Wait()
 		if last := h.Status().Last; last != calls {

@@ -1,7 +1,10 @@
 package dbusapi
 
 import (
+	"cmp"
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -281,15 +284,17 @@ func (d *dispatcher) stopWithin(limit time.Duration) []*message {
 	return <-left
 }
 
-// abandon lets go of all calls that wait, and returns them, those of each sender in order.
-// Those that are being handled go on.
+// abandon lets go of all calls that wait, and returns them, those of each sender in order,
+// and those of who has the fewest first: to answer all may take longer than there is time.
+// Calls that are being handled go on.
 func (d *dispatcher) abandon() []*message {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.stopped = true
 	d.wake()
 	var left []*message
-	for _, b := range d.senders {
+	fewest := func(a, b *backlog) int { return cmp.Compare(a.waiting, b.waiting) }
+	for _, b := range slices.SortedFunc(maps.Values(d.senders), fewest) {
 		for !b.calls.empty() {
 			m := b.calls.pop()
 			d.account(b, m, -1)

@@ -123,6 +123,7 @@ type session struct {
 	waits   *waits
 	work    *dispatcher
 	lost    chan struct{} // the name was taken from us
+	late    atomic.Uint64 // calls without reply that came while stopping
 }
 
 // fail ends both connections, so that a reader that asks who is calling does not
@@ -249,8 +250,12 @@ func (s *Service) receive(ss *session, c *conn, m *message) {
 		if m.refused == nil {
 			m.refused = ss.work.push(m)
 		}
-		if m.refused != nil && m.Flags&wire.FlagNoReply == 0 {
+		switch {
+		case m.refused == nil:
+		case m.Flags&wire.FlagNoReply == 0:
 			_ = c.send(errorReply(m, toError(m.refused))) // see call.reply
+		case errors.Is(m.refused, hub.ErrClosed):
+			ss.late.Add(1)
 		}
 	}
 }

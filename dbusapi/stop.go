@@ -26,9 +26,10 @@ const (
 func (s *Service) finish(ss *session, cancel func(), ended <-chan error) error {
 	begin := time.Now()
 	timer := time.AfterFunc(stopTimeout, func() {
-		ss.fail(fmt.Errorf("the bus did not take all within %v while stopping", stopTimeout))
+		ss.fail(fmt.Errorf("stopping took more than %v", stopTimeout))
 	})
 	defer timer.Stop()
+	defer s.logLate(ss)
 	ss.conn.out.hurry()
 	left := ss.work.stopWithin(backlogTimeout) // from then on nothing is committed
 	s.logLeft(left)
@@ -62,6 +63,14 @@ func (s *Service) logLeft(left []*message) {
 	if calls > 0 {
 		s.log.Warn("calls are not handled: there is no time for them while stopping",
 			slog.Int("calls", calls), slog.Int("without_reply", silent))
+	}
+}
+
+// logLate tells the log of calls that came while stopping and wanted no reply: nobody else
+// hears that they were refused.
+func (s *Service) logLate(ss *session) {
+	if late := ss.late.Load(); late > 0 {
+		s.log.Warn("calls are not handled: they came while stopping, and want no reply", slog.Uint64("calls", late))
 	}
 }
 

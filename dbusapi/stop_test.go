@@ -89,7 +89,7 @@ func TestStopInFlood(t *testing.T) {
 // answered, and those whose answer is a number, and no others, were taken.
 func TestStopRefuses(t *testing.T) {
 	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
-		const calls = 100
+		const calls, late = 100, 7
 		h := newHub(t, hub.Config{})
 		var said logText
 		s := launch(t, Config{Hub: h, Address: bus.Address()}, func(s *Service) {
@@ -120,6 +120,17 @@ func TestStopRefuses(t *testing.T) {
 			b := work.senders[from.name]
 			return b != nil && b.serial == calls
 		})
+		s.cancel()
+		eventually(t, "the end begins", func() bool {
+			work.mu.Lock()
+			defer work.mu.Unlock()
+			return work.stopped
+		})
+		for i := range uint32(late) {
+			m := reportCall("late")
+			m.Serial, m.Flags = calls+1+i, bustest.FlagNoReply
+			from.send(t, m)
+		}
 		if err := s.stop(t); err != nil {
 			t.Error("Run:", err)
 		}
@@ -143,7 +154,8 @@ func TestStopRefuses(t *testing.T) {
 			t.Errorf("%d events, the last that was answered is %d, and %d were refused", last, taken, refused)
 		}
 		r.wantAll(t, 1, last)
-		if _, where, _ := strings.Cut(said.String(), "without_reply="); !strings.HasPrefix(where, fmt.Sprint(calls-int(last)-refused)+"\n") {
+		left := fmt.Sprintf("calls=%d without_reply=%d\n", calls-last, calls-int(last)-refused)
+		if text := said.String(); !strings.Contains(text, left) || !strings.Contains(text, fmt.Sprintf("want no reply\" calls=%d\n", late)) {
 			t.Errorf("of %d calls %d were taken and %d refused; the log says %s", calls, last, refused, said.String())
 		}
 		if text := said.String(); !strings.Contains(text, "no time") || strings.Contains(text, "stopped without") {

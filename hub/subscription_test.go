@@ -94,7 +94,7 @@ func TestClosedSubscription(t *testing.T) {
 	checkIndex(t, h)
 }
 
-// Without room Next can read nothing, and must neither wait nor spin.
+// Skip passes over what is left, also of what the filter leaves out, and says so.
 func TestSkip(t *testing.T) {
 	h := newHub(t, Config{History: 8})
 	s := subscribe(t, h, only(t, "type", "none"), "")
@@ -118,8 +118,12 @@ func TestSkip(t *testing.T) {
 	s.Rewind(20)
 	s.Close()
 	wantSkip(nil)
+	if n := h.Counters()[CounterLapped]; n != 3 {
+		t.Errorf("%d times something was passed over, as the counter has it", n)
+	}
 }
 
+// Without room Next can read nothing, and must neither wait nor spin.
 func TestNextWithoutRoom(t *testing.T) {
 	h := newHub(t, Config{})
 	s := subscribe(t, h, Filter{}, "")
