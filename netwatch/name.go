@@ -1,6 +1,6 @@
 package netwatch
 
-import "github.com/osctl/eventd/netwatch/plaintext"
+import "github.com/osctl/eventd/hub"
 
 // maxShownName is the most bytes that the name of an interface has as text: each of its
 // own may be shown as four.
@@ -9,8 +9,8 @@ const maxShownName = 4 * maxInterfaceName
 // showName returns an interface name as text: the kernel allows nearly any bytes
 // in one. old is returned without allocating if it is that text already.
 func showName(raw []byte, old string) string {
-	if string(raw) == old && plaintext.Is(raw) {
+	if string(raw) == old && hub.IsPlainText(raw) {
 		return old
 	}
-	return plaintext.Of(raw, maxShownName)
+	return hub.PlainText(raw, maxShownName)
 }

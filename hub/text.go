@@ -1,0 +1,54 @@
+package hub
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// IsPlainText reports whether [PlainText] leaves raw as it is: printable UTF-8 without a
+// backslash.
+func IsPlainText(raw []byte) bool {
+	for i := 0; i < len(raw); {
+		r, size := utf8.DecodeRune(raw[i:])
+		if !plainRune(r, size) {
+			return false
+		}
+		i += size
+	}
+	return true
+}
+
+// PlainText returns bytes from outside (the names of interfaces, cgroups, units and files)
+// as printable UTF-8. It is the one place where such bytes become text. Bytes that are not
+// UTF-8, characters that cannot be printed, and the backslash itself are written as \xNN,
+// so two names that differ never look the same. The text has at most limit bytes; the rest
+// is cut off, between characters.
+func PlainText(raw []byte, limit int) string {
+	if len(raw) <= limit && IsPlainText(raw) {
+		return string(raw)
+	}
+	const hex = "0123456789abcdef"
+	var b strings.Builder
+	for len(raw) > 0 {
+		r, size := utf8.DecodeRune(raw)
+		piece := raw[:size]
+		raw = raw[size:]
+		if !plainRune(r, size) {
+			escaped := make([]byte, 0, 4*utf8.UTFMax)
+			for _, c := range piece {
+				escaped = append(escaped, '\\', 'x', hex[c>>4], hex[c&15])
+			}
+			piece = escaped
+		}
+		if b.Len()+len(piece) > limit {
+			break
+		}
+		b.Write(piece)
+	}
+	return b.String()
+}
+
+func plainRune(r rune, size int) bool {
+	return r != '\\' && (r != utf8.RuneError || size > 1) && unicode.IsPrint(r)
+}
