@@ -67,8 +67,13 @@ func appendBatch(b []byte, batch *Batch) []byte {
 const (
 	storedRemoved = 1 << iota
 	storedAnnounced
-	storedBound
+	storedBound   // bound, without a word by whom: earlier versions wrote that
+	storedBoundBy // a text follows
+	storedSince   // a time follows, in microseconds
 )
+
+// unknownSource stands for the source of a binding in a log that did not say it.
+const unknownSource = "unknown"
 
 func appendInterface(b []byte, row *Interface, removed bool) []byte {
 	flags := byte(0)
@@ -78,8 +83,11 @@ func appendInterface(b []byte, row *Interface, removed bool) []byte {
 	if row.Announced {
 		flags |= storedAnnounced
 	}
-	if row.Bound {
-		flags |= storedBound
+	if row.BoundBy != "" {
+		flags |= storedBoundBy
+	}
+	if !row.Since.IsZero() {
+		flags |= storedSince
 	}
 	b = binary.AppendUvarint(append(b, flags), uint64(row.Ifindex))
 	if removed {
@@ -87,6 +95,12 @@ func appendInterface(b []byte, row *Interface, removed bool) []byte {
 	}
 	for _, text := range [...]string{row.Veth, row.Name, row.Pool, row.ID, string(row.State)} {
 		b = appendText(b, text)
+	}
+	if row.BoundBy != "" {
+		b = appendText(b, row.BoundBy)
+	}
+	if !row.Since.IsZero() {
+		b = binary.AppendVarint(b, row.Since.UnixMicro())
 	}
 	return b
 }
@@ -115,15 +129,16 @@ func appendValue(b []byte, v Value) []byte {
 	return b
 }
 
-// Which part of a snapshot it is.
+// Which part of a snapshot it is, and its form.
 const (
-	firstPart = 1 << iota
-	lastPart  // makes it count
+	firstPart   = 1 << iota
+	lastPart    // makes it count
+	withSources // its containers have one
 )
 
 // appendSnapshot appends one part of a snapshot.
 func appendSnapshot(b []byte, part *snapshot, which byte) []byte {
-	b = append(b, recordSnapshot, which)
+	b = append(b, recordSnapshot, which|withSources)
 	b = appendText(b, part.place)
 	b = binary.AppendUvarint(b, uint64(len(part.interfaces)))
 	for i := range part.interfaces {
@@ -133,6 +148,7 @@ func appendSnapshot(b []byte, part *snapshot, which byte) []byte {
 	for _, c := range part.containers {
 		b = appendText(appendText(appendText(b, c.Pool), c.ID), c.State)
 		b = binary.AppendVarint(b, c.Time.UnixMicro())
+		b = appendText(b, c.Source)
 	}
 	return b
 }
@@ -261,7 +277,7 @@ func (r *storedReader) iface() InterfaceChange {
 		r.fail()
 	}
 	c := InterfaceChange{Removed: flags&storedRemoved != 0, Interface: Interface{
-		Ifindex: uint32(ifindex), Announced: flags&storedAnnounced != 0, Bound: flags&storedBound != 0, //nolint:gosec // checked
+		Ifindex: uint32(ifindex), Announced: flags&storedAnnounced != 0, //nolint:gosec // checked
 	}}
 	if c.Removed {
 		return c
@@ -269,6 +285,15 @@ func (r *storedReader) iface() InterfaceChange {
 	row := &c.Interface
 	row.Veth, row.Name, row.Pool, row.ID = r.text(), r.text(), r.text(), r.text()
 	row.State = LinkState(r.text())
+	if flags&storedBound != 0 {
+		row.BoundBy = unknownSource
+	}
+	if flags&storedBoundBy != 0 {
+		row.BoundBy = r.text()
+	}
+	if flags&storedSince != 0 {
+		row.Since = time.UnixMicro(r.varint())
+	}
 	for _, known := range states {
 		if row.State == known {
 			row.State = known
@@ -314,6 +339,9 @@ func (r *storedReader) snapshot() (part *snapshot, which byte) {
 	part.containers = make([]*Container, r.count())
 	for i := range part.containers {
 		part.containers[i] = &Container{Pool: r.text(), ID: r.text(), State: r.text(), Time: time.UnixMicro(r.varint())}
+		if which&withSources != 0 {
+			part.containers[i].Source = r.text()
+		}
 	}
 	return part, which
 }

@@ -57,7 +57,7 @@ func TestRestartGoesOn(t *testing.T) {
 	h := newHub(t, Config{Log: log})
 	state := newEvent(t, "state", opt("pool", "p"), opt("id", "1"), opt("state", "running"), Option{"init_pid", Uint32(7)},
 		Option{"more", Dict("s", "v", []Value{String("a"), Variant(Struct([]Value{Bool(true), Int64(-5), Number(KindDouble, 1<<62), Bytes([]byte{0, 255})}))})})
-	row := Interface{Ifindex: 3, Veth: "veth1", Name: "eth0", Pool: "p", ID: "1", State: LinkNoCarrier, Announced: true, Bound: true}
+	row := Interface{Ifindex: 3, Veth: "veth1", Name: "eth0", Pool: "p", ID: "1", State: LinkNoCarrier, Announced: true, BoundBy: "osctld.service", Since: time.UnixMicro(1700000000000001)}
 	if _, err := h.Commit(Batch{Events: []*Event{state}, Interfaces: []InterfaceChange{{Interface: row}}, Place: "here"}); err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestRestartGoesOn(t *testing.T) {
 		t.Errorf("interfaces are %+v in %q", rows, again.Place())
 	}
 	containers, _ := again.Containers()
-	if len(containers) != 1 || containers[0] != (Container{Pool: "p", ID: "1", State: "running", Time: state.Time}) {
+	if len(containers) != 1 || containers[0] != (Container{Pool: "p", ID: "1", State: "running", Source: "uid:0", Time: state.Time}) {
 		t.Errorf("containers are %+v", containers)
 	}
 	buf := make([]*Event, 4)

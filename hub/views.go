@@ -11,7 +11,7 @@ import (
 // was reported longest ago leave.
 const (
 	MaxContainers     = 65536
-	maxContainerBytes = 16 << 20 // of pools, ids and states
+	maxContainerBytes = 16 << 20 // of pools, ids, states and sources
 )
 
 // LinkState is the state of a veth on the host.
@@ -31,9 +31,15 @@ type Interface struct {
 	Name     string // name of the peer, inside the container; "" if not known
 	Pool, ID string // the container; "" if not known
 	State    LinkState
-	// For who watches the links, to go on after a restart; lists do not show them.
-	Announced bool // an up of it was announced
-	Bound     bool // pool, id and name were reported explicitly
+	// Since is when State began, with microseconds; the zero Time if that is not known.
+	// The maker of the row sets it.
+	Since time.Time
+	// BoundBy is the source of the report that bound the veth to pool, id and name; "" if
+	// they were found, not reported.
+	BoundBy string
+	// Announced says that an up of it was announced. It lets a watcher go on after a
+	// restart; lists do not show it.
+	Announced bool
 }
 
 // InterfaceChange is one change of the view of interfaces.
@@ -46,6 +52,7 @@ type InterfaceChange struct {
 type Container struct {
 	Pool, ID string
 	State    string
+	Source   string    // of the event that gave the state; "" if not known
 	Time     time.Time // of the last change
 }
 
@@ -82,7 +89,7 @@ func (v *views) apply(batch *Batch) {
 		key := containerKey{e.Pool, e.ID}
 		switch {
 		case e.Type == TypeState:
-			v.putContainer(&Container{Pool: e.Pool, ID: e.ID, State: e.Action, Time: e.Time})
+			v.putContainer(&Container{Pool: e.Pool, ID: e.ID, State: e.Action, Source: e.Source, Time: e.Time})
 		case e.Type == TypeDB && e.Action == "remove" && e.Options.Text("object") == "container":
 			v.dropContainer(v.containers[key])
 		}
@@ -164,7 +171,7 @@ func (h *Hub) Place() string {
 	return h.views.place
 }
 
-func (c *Container) textSize() int { return len(c.Pool) + len(c.ID) + len(c.State) }
+func (c *Container) textSize() int { return len(c.Pool) + len(c.ID) + len(c.State) + len(c.Source) }
 
 // Interfaces returns all veths on the host by ifindex, and the cursor that
 // belongs to exactly this snapshot.

@@ -81,14 +81,14 @@ func TestContainersAreBoundedByBytes(t *testing.T) {
 	h := newHub(t, Config{HistoryBytes: 1})
 	ids := make([]string, 10)
 	for i := range ids {
-		ids[i] = strings.Repeat("x", 4<<20-9) + strconv.Itoa(i) // 4 MiB, with its pool and state
+		ids[i] = strings.Repeat("x", 4<<20-14) + strconv.Itoa(i) // 4 MiB, with its pool, state and source
 	}
 	for i := range ids {
 		commit(t, h, stateOf(t, "p", ids[i], "running"), stateOf(t, "p", ids[i], "stopped"))
 		size := 0
 		rows, _ := h.Containers()
 		for _, row := range rows {
-			size += len(row.Pool) + len(row.ID) + len(row.State)
+			size += len(row.Pool) + len(row.ID) + len(row.State) + len(row.Source)
 		}
 		if size != h.views.bytes || size > maxContainerBytes || len(rows) != h.views.byAge.Len() {
 			t.Fatalf("%d containers of %d bytes, counted as %d", len(rows), size, h.views.bytes)

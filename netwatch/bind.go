@@ -22,6 +22,7 @@ type binding struct {
 	name     string // inside
 	veth     string // on the host
 	ends     bool   // the interface is no longer the container's
+	source   string // of the report
 	promised bool   // counts for a veth that is not there yet, too
 }
 
@@ -29,7 +30,7 @@ type binding struct {
 // manager says of the end of being up may come when another veth has the name, so it
 // binds nothing.
 func bindingOf(e *hub.Event) (b *binding, ok bool) {
-	b = &binding{pool: e.Pool, id: e.ID, name: e.Options.Text("name"), veth: e.Options.Text("veth")}
+	b = &binding{pool: e.Pool, id: e.ID, name: e.Options.Text("name"), veth: e.Options.Text("veth"), source: e.Source}
 	if e.Source == hub.SourceNetlink || b.veth == "" || b.id == "" {
 		return nil, false
 	}
@@ -120,7 +121,7 @@ func (t *table) keepPromise(r *row) {
 }
 
 func (t *table) bindRow(r *row, b *binding) {
-	r.bound, r.Bound = b, true
+	r.bound, r.BoundBy = b, b.source
 	r.Pool, r.ID = b.pool, b.id
 	if r.hold != nil {
 		r.hold.rename(r.Name, b.name)
@@ -134,7 +135,7 @@ func (t *table) bindRow(r *row, b *binding) {
 
 // unbind goes back to what was found.
 func (t *table) unbind(r *row) {
-	r.bound, r.Bound = nil, false
+	r.bound, r.BoundBy = nil, ""
 	r.forget()
 	if other := t.rows[r.peerOnHost()]; other != nil {
 		r.facing(other)

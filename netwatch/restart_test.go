@@ -55,13 +55,13 @@ func TestBindingOutlivesRestart(t *testing.T) {
 		// Reports come to the watcher by another way than what the kernel says.
 		for started := time.Now(); ; {
 			must(t, w.Settle(t.Context()))
-			if rows, _ := h.Interfaces(); len(rows) == 1 && rows[0].Bound || time.Since(started) > patience {
+			if rows, _ := h.Interfaces(); len(rows) == 1 && rows[0].BoundBy == "osctld.service" || time.Since(started) > patience {
 				return
 			}
 		}
 	})
 	rows, _ := h.Interfaces()
-	if len(rows) != 1 || !rows[0].Bound || !rows[0].Announced || rows[0].Pool != "tank" {
+	if len(rows) != 1 || rows[0].BoundBy != "osctld.service" || !rows[0].Announced || rows[0].Pool != "tank" {
 		t.Fatalf("rows are %+v", rows)
 	}
 	events := follow(t, h)

@@ -79,8 +79,8 @@ func newTable(now func() time.Time, finds, hears bool) *table {
 func (t *table) seed(rows []hub.Interface) {
 	for _, known := range rows {
 		r := &row{Interface: known, shown: known, peer: Peer{NSID: NSIDUnknown}}
-		if known.Bound {
-			r.bound = &binding{pool: known.Pool, id: known.ID, name: known.Name, veth: known.Veth}
+		if known.BoundBy != "" {
+			r.bound = &binding{pool: known.Pool, id: known.ID, name: known.Name, veth: known.Veth, source: known.BoundBy}
 		}
 		t.rows[known.Ifindex] = r
 		t.byName[known.Veth] = known.Ifindex

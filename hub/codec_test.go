@@ -1,0 +1,31 @@
+package hub
+
+import (
+	"testing"
+	"time"
+)
+
+// A snapshot as earlier versions wrote it is read: its binding is by an unknown source, and
+// what it did not say is not known.
+func TestEarlierSnapshotIsRead(t *testing.T) {
+	stored := []byte{recordSnapshot, firstPart | lastPart, 1, 'x', 1, storedAnnounced | storedBound, 7}
+	for _, text := range []string{"veth1", "eth0", "p", "1", "up"} {
+		stored = appendText(stored, text)
+	}
+	stored = append(stored, 1)
+	for _, text := range []string{"p", "1", "running"} {
+		stored = appendText(stored, text)
+	}
+	stored = append(stored, 2) // a varint: one microsecond
+	h := newHub(t, Config{})
+	if err := (&replayer{hub: h}).record(Record{First: 1, Data: stored}); err != nil {
+		t.Fatal(err)
+	}
+	want := Interface{Ifindex: 7, Veth: "veth1", Name: "eth0", Pool: "p", ID: "1", State: LinkUp, BoundBy: unknownSource, Announced: true}
+	if rows, _ := h.Interfaces(); len(rows) != 1 || rows[0] != want {
+		t.Errorf("interfaces are %+v, want %+v", rows, want)
+	}
+	if rows, _ := h.Containers(); len(rows) != 1 || rows[0] != (Container{Pool: "p", ID: "1", State: "running", Time: time.UnixMicro(1)}) {
+		t.Errorf("containers are %+v", rows)
+	}
+}
