@@ -2,6 +2,7 @@ package hub
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -132,8 +133,8 @@ func validateOption(typ string, options Options, i int) error {
 	if o.Value.Depth(MaxNesting) > MaxNesting {
 		return bad("deeper nesting", fmt.Sprintf("at most %d nested containers", MaxNesting))
 	}
-	if problem := checkText(o.Value); problem != "" {
-		return bad(problem, "strings of valid UTF-8 without NUL")
+	if got, expected := checkValue(&o.Value); got != "" {
+		return bad(got, expected)
 	}
 	return nil
 }
@@ -194,23 +195,75 @@ func validName(s string, dash bool) bool {
 	return true
 }
 
-// checkText says what is wrong with the strings in v, "" if nothing.
-func checkText(v Value) string {
-	switch v.kind { //nolint:exhaustive // the rest is numbers, or checked through Items
+// checkValue says what is wrong with v or a value in it, and what is expected; "" if nothing.
+func checkValue(v *Value) (got, expected string) {
+	switch v.kind { //nolint:exhaustive // the rest is numbers, or checked through its items
 	case KindInvalid:
-		return "no value"
+		return "no value", "a value"
 	case KindString, KindPath, KindSignature:
+		const expected = "strings of valid UTF-8 without NUL"
 		if !utf8.ValidString(v.text) {
-			return "a string that is not UTF-8"
+			return "a string that is not UTF-8", expected
 		}
 		if strings.IndexByte(v.text, 0) >= 0 {
-			return "a string with a NUL byte"
+			return "a string with a NUL byte", expected
+		}
+	case KindDict:
+		if key, twice := repeatedKey(v.inner.items); twice {
+			return "the key " + clip(string(key.AppendJSON(nil))) + " twice", "each key of a dict once"
 		}
 	}
-	for _, item := range v.Items() {
-		if problem := checkText(item); problem != "" {
-			return problem
+	if v.inner == nil {
+		return "", ""
+	}
+	for i := range v.inner.items {
+		if got, expected := checkValue(&v.inner.items[i]); got != "" {
+			return got, expected
 		}
 	}
-	return ""
+	return "", ""
+}
+
+// dictKey is a key of a dict in a form in which keys that mean the same are equal.
+type dictKey struct {
+	bits uint64
+	text string
+}
+
+// dictKeyOf returns the dictKey of a value. All NaNs are one key, as they look the same. So are
+// 0.0 and -0.0: they are equal, and most languages keep only one of them in a dict.
+func dictKeyOf(v *Value) dictKey {
+	if v.kind == KindDouble {
+		switch f := math.Float64frombits(v.num); {
+		case math.IsNaN(f):
+			return dictKey{bits: math.Float64bits(math.NaN())}
+		case f == 0:
+			return dictKey{}
+		}
+	}
+	return dictKey{bits: v.num, text: v.text}
+}
+
+// repeatedKey returns a key that a dict has twice. Its cost grows with the number of keys,
+// whatever they are.
+func repeatedKey(items []Value) (key Value, twice bool) {
+	const few = 8
+	if len(items) > 2*few {
+		seen := make(map[dictKey]struct{}, len(items)/2)
+		for i := 0; i < len(items); i += 2 {
+			seen[dictKeyOf(&items[i])] = struct{}{}
+			if len(seen) <= i/2 {
+				return items[i], true
+			}
+		}
+		return Value{}, false
+	}
+	for i := 2; i < len(items); i += 2 {
+		for j := 0; j < i; j += 2 {
+			if dictKeyOf(&items[i]) == dictKeyOf(&items[j]) {
+				return items[i], true
+			}
+		}
+	}
+	return Value{}, false
 }
