@@ -22,9 +22,7 @@ func filterKeys() [numKeys]string {
 	return [numKeys]string{"type", "action", "pool", "id", "source", "name", "veth"}
 }
 
-// MaxFilterValues is how many values a filter may have over all of its keys. Each may
-// be filed in the index of waiters, so that a filter that waits takes up to about
-// 40 KiB.
+// MaxFilterValues is how many values a filter may have over all of its keys.
 const MaxFilterValues = 256
 
 // Filter says which events pass: for each key that it names, the event's value

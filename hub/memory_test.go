@@ -61,18 +61,20 @@ func commit(tb testing.TB, h *hub.Hub, batch hub.Batch) {
 func stateFrom(tb testing.TB, id string, secret int, more ...hub.Option) *hub.Event {
 	tb.Helper()
 	m := message(secret, "state", "pool", "tank", "id", id, "state", "running", "password", "uid:0")
-	e, err := hub.NewEvent(m[0], append(more, hub.Options{
-		{Name: m[1], Value: hub.String(m[2])}, {Name: m[3], Value: hub.String(m[4])},
-		{Name: m[5], Value: hub.String(m[6])}, {Name: m[7], Value: hub.String(m[9])},
-	}...), m[8])
+	options := append(more,
+		hub.Option{Name: m[1], Value: hub.String(m[2])}, hub.Option{Name: m[3], Value: hub.String(m[4])},
+		hub.Option{Name: m[5], Value: hub.String(m[6])}, hub.Option{Name: m[7], Value: hub.String(m[9])})
+	e, err := hub.NewEvent(m[0], options, m[8])
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return e
 }
 
-func wantGrowth(tb testing.TB, most int64, run func() any) {
+// wantLittleGrowth wants what runs to keep at most 1 MiB.
+func wantLittleGrowth(tb testing.TB, run func() any) {
 	tb.Helper()
+	const most = 1 << 20
 	if got := growth(run); got > most {
 		tb.Errorf("the live heap grew by %d bytes, want at most %d", got, most)
 	}
@@ -80,7 +82,7 @@ func wantGrowth(tb testing.TB, most int64, run func() any) {
 
 // A secret that was replaced is not held: neither by events, nor by the rows that they make.
 func TestRedactedIsNotHeld(t *testing.T) {
-	wantGrowth(t, 1<<20, func() any {
+	wantLittleGrowth(t, func() any {
 		h := newHub(t, hub.Config{History: 64})
 		for i := range 1200 {
 			commit(t, h, hub.Batch{Events: []*hub.Event{stateFrom(t, fmt.Sprint(i), 256<<10)}})
@@ -96,7 +98,7 @@ func TestRedactedIsNotHeld(t *testing.T) {
 // names of counters.
 func TestRowsHoldTheirTextsOnly(t *testing.T) {
 	const size = 64 << 10
-	wantGrowth(t, 1<<20, func() any {
+	wantLittleGrowth(t, func() any {
 		h := newHub(t, hub.Config{History: 1})
 		commit(t, h, hub.Batch{Place: message(4<<20, "here")[0]})
 		for i := range 1024 {
@@ -115,7 +117,7 @@ func TestRowsHoldTheirTextsOnly(t *testing.T) {
 }
 
 func TestFiltersHoldTheirValuesOnly(t *testing.T) {
-	wantGrowth(t, 1<<20, func() any {
+	wantLittleGrowth(t, func() any {
 		filters := make([]hub.Filter, 1024)
 		for i := range filters {
 			var err error
@@ -158,7 +160,7 @@ func TestRestoredHoldsItsTextsOnly(t *testing.T) {
 		commit(t, h, hub.Batch{Events: []*hub.Event{stateFrom(t, fmt.Sprint(i), 0)}})
 	}
 	h.Close()
-	wantGrowth(t, 1<<20, func() any {
+	wantLittleGrowth(t, func() any {
 		h := open()
 		if status := h.Status(); status.Containers != 256 || status.Interfaces != 256 || status.Oldest+63 != status.Last {
 			t.Errorf("status is %+v", status)

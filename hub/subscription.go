@@ -16,6 +16,8 @@ type Subscription struct {
 	pos     uint64 // number of the next event to look at
 	waiting bool   // filed in the index; then nothing from pos on matches
 	closed  bool
+	// Its neighbours among those that wait, see sweep.
+	before, after *Subscription
 }
 
 // Subscribe starts a subscription at a cursor: one that an earlier call
@@ -143,16 +145,16 @@ func (s *Subscription) file() (bool, error) {
 	return true, nil
 }
 
-// unfile takes the subscription out of the index and moves it to the newest
-// event: while it was filed, nothing that passed matched. It also takes back the
+// unfile takes the subscription out of the index and moves it past the events that it
+// was compared with while it was filed, as none matched. It also takes back the
 // token of a wake-up that crossed with the end of the wait.
 func (s *Subscription) unfile() {
 	h := s.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if s.waiting {
+		s.pos = h.waiters.compared(s, h.next)
 		h.waiters.remove(s)
-		s.pos = h.next
 	}
 	select {
 	case <-s.woken:
