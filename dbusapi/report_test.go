@@ -136,7 +136,7 @@ func TestRefusedReports(t *testing.T) {
 			parts []string // of the message
 		}{
 			{reportCall("Bad Type"), ErrInvalidEvent, []string{`"Bad Type"`, "expected a type that matches [a-z]"}},
-			{reportCall("state", "pool", "p", "id", "1"), ErrInvalidEvent, []string{`"state"`, `option "state"`, "got nothing", "expected a string"}},
+			{reportCall("state", "pool", "p", "id", "1"), ErrInvalidEvent, []string{`"state"`, `option "state"`, "missing; expected a string"}},
 			{methodCall("Report", "sa{sv}", number("pool")), ErrInvalidEvent, []string{`"state"`, `option "pool"`, `got a value of type "u"`, "expected a string (s)"}},
 			{reportCall("ct_netif", "pool", "p", "id", "1", "action", "dance", "name", "e"), ErrInvalidEvent, []string{`"ct_netif"`, `option "action"`, `got "dance"`, "expected one of add, remove"}},
 			{reportCall("x", "Bad", ""), ErrInvalidEvent, []string{`"x"`, `option "Bad"`, "expected an option name"}},

@@ -34,12 +34,15 @@ type rule struct {
 	text     bool     // a string is accepted
 	integer  bool     // an integer of any width is accepted
 	dict     bool     // a dict is accepted
+	filled   bool     // the text may not be empty
 	oneOf    []string // the closed list of texts, nil if any
 }
 
 func text(option string, oneOf ...string) rule {
 	return rule{option: option, text: true, oneOf: oneOf}
 }
+
+func filled(option string) rule { return rule{option: option, text: true, filled: true} }
 
 func integer(option string) rule { return rule{option: option, integer: true} }
 
@@ -50,21 +53,22 @@ func optional(r rule) rule {
 
 // schemas say which options each known type has. They follow the Eventd of
 // osctld, whose consumers must understand these events: an interface that is
-// added or renamed by the manager has no veth there, so veth is not required.
+// added or renamed by the manager has no veth there, so veth is not required. What osctld
+// sends is never refused: testdata/osctld.jsonl has what its classes produce.
 func schemaOf(typ string) []rule {
 	switch typ {
 	case TypeManagement:
 		return []rule{
 			{option: "id", text: true, integer: true},
 			text("cmd"),
-			{option: "opts", dict: true},
+			optional(rule{option: "opts", dict: true}),
 			text("state", "run", "done", "failed"),
 		}
 	case TypeState:
-		return []rule{text("pool"), text("id"), text("state"), optional(rule{option: "init_pid", text: true, integer: true})}
+		return []rule{filled("pool"), filled("id"), filled("state"), optional(rule{option: "init_pid", text: true, integer: true})}
 	case TypeDB:
 		return []rule{
-			text("object", "pool", "user", "group", "container"), text("pool"), text("id"),
+			text("object"), text("pool"), text("id"), // of objects there are more than are documented
 			text("action", "add", "remove"),
 		}
 	case TypeNetif:
@@ -149,11 +153,11 @@ func (r *rule) check(typ string, options Options) error {
 		if r.optional || r.onlyIf != "" && options.Text("action") != r.onlyIf {
 			return nil
 		}
-		return bad("nothing", r.expected())
+		return bad("", r.expected())
 	}
 	switch {
 	case r.text && v.kind == KindString:
-		if r.oneOf != nil && !slices.Contains(r.oneOf, v.text) {
+		if r.oneOf != nil && !slices.Contains(r.oneOf, v.text) || r.filled && v.text == "" {
 			return bad(strconv.Quote(clip(v.text)), r.expected())
 		}
 	case r.integer && v.Integer(), r.dict && v.kind == KindDict:
@@ -174,6 +178,8 @@ func (r *rule) expected() string {
 		return "an integer"
 	case r.dict:
 		return "a dict (a{sv})"
+	case r.filled:
+		return "a string (s) that is not empty"
 	default:
 		return "a string (s)"
 	}

@@ -21,7 +21,7 @@ type Subscription struct {
 }
 
 // Subscribe starts a subscription at a cursor: one that an earlier call
-// returned, "" for from now on, or [CursorOldest]. It costs nothing until it is
+// returned, "" for from now on, [CursorOldest], or [CursorNewest] and a number. It costs nothing until it is
 // read. The error is [InvalidCursorError], [GoneError] or [ErrClosed].
 func (h *Hub) Subscribe(filter Filter, cursor string) (*Subscription, error) {
 	h.mu.Lock()

@@ -63,7 +63,7 @@ func TestReportBatch(t *testing.T) {
 		"an option twice":   {`{"type":"x","opts":{"a":"b","c":["a","a"],"a":"b"}}`, `line 1: key "a" comes twice in one object`},
 		"a key below twice": {`{"type":"x","opts":{"a":[{"a":{"b":1}},{"a":1,"b":[],"\u0061":2}]}}`, `line 1: key "a" comes twice in one object`},
 		"not UTF-8":         {"{\"type\":\"x\",\"opts\":{\"a\":\"\xff\"}}", "line 1: not JSON: it is not UTF-8"},
-		"bad event":         {batchLines(3) + "\n" + `{"type":"state","opts":{"pool":"tank"}}` + "\n", `line 5: event of type "state", option "id": got nothing`},
+		"bad event":         {batchLines(3) + "\n" + `{"type":"state","opts":{"pool":"tank"}}` + "\n", `line 5: event of type "state", option "id": missing`},
 		"bad name":          {`{"type":"x","opts":{"A":"b"}}`, `line 1: event of type "x", option "A"`},
 		"too long":          {`{"type":"x","opts":{"a":"` + strings.Repeat("x", maxLine) + `"}}`, "line 1 is longer than"},
 		"too large":         {`{"type":"x","opts":{"a":"` + strings.Repeat("x", 70_000) + `"}}`, "line 1: too large"},
