@@ -15,8 +15,8 @@ const (
 	promiseFor = time.Minute
 )
 
-// binding is what a container manager reported of a veth. It wins over what is found
-// until the veth goes away.
+// binding is what a container manager reported of a veth. It counts until the veth goes
+// away, unless the container's cgroup or the kernel says otherwise: then that counts.
 type binding struct {
 	pool, id string
 	name     string // inside
@@ -121,12 +121,14 @@ func (t *table) keepPromise(r *row) {
 }
 
 func (t *table) bindRow(r *row, b *binding) {
-	r.bound, r.BoundBy = b, b.source
-	r.Pool, r.ID = b.pool, b.id
-	if r.hold != nil {
-		r.hold.rename(r.Name, b.name)
+	r.bound = b
+	t.fill(r)
+	if !r.innerKnown {
+		if r.hold != nil {
+			r.hold.rename(r.Name, b.name)
+		}
+		r.Name = b.name
 	}
-	r.Name = b.name
 	t.settleHold(r)
 	if r.shown.Ifindex != 0 { // else its first message is being taken
 		t.show(r)
@@ -135,7 +137,7 @@ func (t *table) bindRow(r *row, b *binding) {
 
 // unbind goes back to what was found.
 func (t *table) unbind(r *row) {
-	r.bound, r.BoundBy = nil, ""
+	r.bound = nil
 	r.forget()
 	if other := t.rows[r.peerOnHost()]; other != nil {
 		r.facing(other)

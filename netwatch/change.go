@@ -28,7 +28,7 @@ type change struct {
 
 // event returns the event of a change that has an action.
 func (c *change) event() (*hub.Event, error) {
-	options := make(hub.Options, 0, 9)
+	options := make(hub.Options, 0, 10)
 	add := func(name string, value hub.Value) { options = append(options, hub.Option{Name: name, Value: value}) }
 	add("pool", hub.String(c.row.Pool))
 	add("id", hub.String(c.row.ID))
@@ -46,6 +46,9 @@ func (c *change) event() (*hub.Event, error) {
 		add("old_veth", hub.String(c.oldVeth))
 	}
 	add("ifindex", hub.Uint32(c.row.Ifindex))
+	if c.row.BoundBy != "" {
+		add("bound_by", hub.String(c.row.BoundBy))
+	}
 	if c.resync {
 		add("resync", hub.Bool(true))
 	}

@@ -13,6 +13,9 @@
 //   - An event has the owner that the interface had, or none: never another's. The
 //     events of one interface keep their order, also those of the end inside among
 //     those of the end here.
+//   - What the cgroup says of the owner counts over a report. Where it names nobody, the
+//     report of a ct_netif with pool, id and veth counts until the veth goes, and the events
+//     name the reporter: bound_by. The name inside is what the kernel says, if it does.
 //   - A lone change is committed at once; changes that come together are committed
 //     together. Only the up of an interface whose owner or name inside is not known
 //     yet waits, and what follows of the same interface: for at most half a second.

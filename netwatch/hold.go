@@ -34,16 +34,19 @@ type heldRow struct {
 
 // pending reports whether something is outstanding that could tell whose a row is.
 func (t *table) pending(r *row) bool {
-	if r.bound != nil {
-		return false
-	}
 	if r.ask != nil || r.wants != askNothing || r.space != nil && r.space.lost && !r.gone {
 		return true
 	}
 	if r.hold != nil && r.hold.nameOnly {
 		return false
 	}
-	return t.finds && r.space != nil && !r.space.gone && r.space.state != ownerKnown
+	if !t.finds || r.space == nil || r.space.gone {
+		return false
+	}
+	if r.bound != nil { // the report counts as soon as no container was found
+		return r.space.state == ownerAsked
+	}
+	return r.space.state != ownerKnown
 }
 
 // holdBack has the changes of a row wait, if there is something to wait for.
@@ -77,14 +80,16 @@ func (t *table) release(r *row) {
 	r.hold = nil
 	delete(t.held, r.Ifindex)
 	if t.finds && !r.verified() {
-		r.Pool, r.ID = "", "" // from before: maybe no longer so
+		r.disown() // from before: maybe no longer so
 	}
-	if r.bound == nil && r.peer.foreign() && !r.innerKnown {
-		h.rename(r.Name, "")
-		r.Name = ""
+	if r.peer.foreign() && !r.innerKnown {
+		name := r.boundName()
+		h.rename(r.Name, name)
+		r.Name = name
 	}
 	for i := range h.changes {
-		h.changes[i].row.Pool, h.changes[i].row.ID = r.Pool, r.ID
+		row := &h.changes[i].row
+		row.Pool, row.ID, row.BoundBy = r.Pool, r.ID, r.BoundBy
 	}
 	t.changes = append(t.changes, h.changes...)
 	if r.gone {

@@ -106,8 +106,17 @@ func TestHoldEnds(t *testing.T) {
 	})
 	t.Run("by what a manager reports", func(t *testing.T) {
 		tab, _ := heldUp(t)
-		tab.bind(&binding{pool: "dozer", id: "7", name: "lan", veth: "h"})
-		if lines := lines(tab); lines[0] != `up 7 h up "lan" dozer/7` {
+		tab.bind(&binding{pool: "dozer", id: "7", name: "lan", veth: "h", source: "osctld"})
+		expect(t, tab) // a container may be found yet, and would count
+		found(tab, false)
+		if lines := lines(tab); lines[0] != `up 7 h up "eth0" dozer/7 by osctld` {
+			t.Error(lines)
+		}
+		tab.apply(say(7, "h", flagsNoCarrier, Peer{0, 2}), false)
+		tab.apply(say(7, "h", flagsUp, Peer{0, 2}), false)
+		expect(t, tab, `down 7 h no-carrier "eth0" dozer/7 by osctld`)
+		found(tab, true)
+		if lines := lines(tab); lines[0] != `up 7 h up "eth0" tank/101` {
 			t.Error(lines)
 		}
 	})

@@ -2,6 +2,7 @@ package netwatch
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -41,6 +42,13 @@ func (r *register) stop(id string) {
 	ns := r.known[id]
 	delete(r.known, id)
 	ns.Close()
+}
+
+// drop forgets a container, of which the namespace lives on.
+func (r *register) drop(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.known, id)
 }
 
 func (r *register) Find(_ context.Context, nsid int32) (owner.Container, bool) {
@@ -98,5 +106,20 @@ func (h *home) want(t *testing.T, want ...string) {
 	t.Helper()
 	if got := h.said(t); !slices.Equal(got, want) {
 		t.Errorf("events:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// row waits until the view has one row: owner, name inside, and who bound it.
+func (h *home) row(t *testing.T, want string) {
+	t.Helper()
+	for started := time.Now(); ; {
+		rows, _ := h.hub.Interfaces()
+		if len(rows) == 1 && fmt.Sprintf("%s/%s %s %s", rows[0].Pool, rows[0].ID, rows[0].Name, rows[0].BoundBy) == want {
+			return
+		}
+		if time.Since(started) > patience {
+			t.Fatalf("view %v, want %s", rows, want)
+		}
+		must(t, h.w.Settle(t.Context()))
 	}
 }

@@ -218,51 +218,40 @@ func report(t *testing.T, h *hub.Hub, source string, pairs ...string) {
 	must(t, err)
 }
 
-// TestReportedOwner wants what a manager reports to win, until the veth is gone.
+// TestReportedOwner wants what a manager reports to count where no container is found,
+// until the veth is gone, and to be marked.
 func TestReportedOwner(t *testing.T) {
 	h := newHome(t)
+	h.owners.drop("101") // its namespace is nobody's
 	h.w.table.longestHold = holdFor
 	run(t, h.w)
 	of := func(action, id, name, veth string) {
 		t.Helper()
 		report(t, h.hub, "osctld.service", "pool", "dozer", "id", id, "action", action, "name", name, "veth", veth, "new_name", name+"x")
 	}
-	row := func(want string) {
-		t.Helper()
-		for started := time.Now(); ; {
-			rows, _ := h.hub.Interfaces()
-			if len(rows) == 1 && rows[0].Pool+"/"+rows[0].ID+" "+rows[0].Name == want {
-				return
-			}
-			if time.Since(started) > patience {
-				t.Fatalf("view %v, want %s", rows, want)
-			}
-			must(t, h.w.Settle(t.Context()))
-		}
-	}
 	host, peer := h.running()
-	row("tank/101 p")
+	h.row(t, "/ p ")
 	of("up", "7", "lan", "h")
-	row("dozer/7 lan")
-	of("down", "8", "wan", "h") // too late to mean this one, for all that is known
+	h.row(t, "dozer/7 p osctld.service") // the name is what the kernel says
+	of("down", "8", "wan", "h")          // too late to mean this one, for all that is known
 	of("rename", "7", "lan", "h")
-	row("dozer/7 lanx")
+	h.row(t, "dozer/7 p osctld.service")
 	must(t, h.inside.Rename(peer, "eth1"))
-	row("dozer/7 eth1")
+	h.row(t, "dozer/7 eth1 osctld.service")
 	of("remove", "9", "lan", "h")
 	must(t, h.w.Settle(t.Context()))
-	row("dozer/7 eth1")
+	h.row(t, "dozer/7 eth1 osctld.service")
 	of("remove", "7", "lan", "h")
-	row("tank/101 eth1")
+	h.row(t, "/ eth1 ")
 	of("add", "10", "lan", "h")
-	row("dozer/10 lan")
+	h.row(t, "dozer/10 eth1 osctld.service")
 	must(t, h.host.Delete(host))
 	h.running()
-	row("tank/101 p")
+	h.row(t, "/ p ")
 
 	of("add", "11", "lan", "later")
 	of("add", "12", "lan", "h") // taken after the one before
-	row("dozer/12 lan")
+	h.row(t, "dozer/12 p osctld.service")
 	h.events.read(t)
 	held := true
 	for range 20 { // one that is not held back may be late all the same, on a busy machine
@@ -272,12 +261,12 @@ func TestReportedOwner(t *testing.T) {
 		started := time.Now()
 		must(t, nobody.Up(h.index(nobody, "p")))
 		h.until("later", hub.LinkUp)
-		h.want(t, "up later name=lan of=dozer/11")
+		h.want(t, "up later name=p of=dozer/11 by=osctld.service")
 		if held = time.Since(started) >= holdFor; !held {
 			break
 		}
 		must(t, h.host.Delete(later))
-		h.want(t, "down later name=lan of=dozer/11")
+		h.want(t, "down later name=p of=dozer/11 by=osctld.service")
 		of("add", "11", "lan", "later")
 		must(t, h.w.Settle(t.Context()))
 		h.events.read(t)
@@ -286,6 +275,39 @@ func TestReportedOwner(t *testing.T) {
 		t.Error("held back")
 	}
 	foldAll(t, slices.DeleteFunc(h.events.events, func(e *hub.Event) bool { return e.Source != hub.SourceNetlink }))
+}
+
+// TestReportAgainstCgroup wants a container that was found to keep its veth, whatever is
+// reported of that, before and after.
+func TestReportAgainstCgroup(t *testing.T) {
+	for _, first := range []string{"veth", "report"} {
+		h := newHome(t)
+		run(t, h.w)
+		lie := func() {
+			report(t, h.hub, "liar.service", "pool", "dozer", "id", "7", "action", "add", "name", "lan", "veth", "h")
+			must(t, h.w.Settle(t.Context()))
+		}
+		if first == "report" {
+			lie()
+		}
+		_, peer := h.running()
+		h.row(t, "tank/101 p ")
+		lie()
+		h.events.read(t)
+		must(t, h.inside.Down(peer))
+		h.until("h", hub.LinkNoCarrier)
+		h.want(t, "down h name=p of=tank/101")
+		lie()
+		h.events.read(t)
+		must(t, h.inside.Up(peer))
+		h.until("h", hub.LinkUp)
+		h.want(t, "up h name=p of=tank/101")
+		for _, e := range h.events.events {
+			if e.Source == hub.SourceNetlink && e.ID != "101" {
+				t.Errorf("first the %s: %s", first, describe(e))
+			}
+		}
+	}
 }
 
 // TestSelfReferringID gives the watched namespace an id in itself, with which all of

@@ -50,9 +50,6 @@ func (t *table) named(r *row, l *link) {
 		t.emit(change{action: actionDown}, r)
 	}
 	old := r.Name
-	if r.bound != nil {
-		r.bound.name = name
-	}
 	r.Name = name
 	if r.Announced && old != "" && old != name {
 		t.emit(change{action: actionRename, oldName: old}, r)
@@ -64,7 +61,7 @@ func (t *table) named(r *row, l *link) {
 // undecided reports whether what is known of a row is from before, and whether it is
 // still so is being asked.
 func (t *table) undecided(r *row) bool {
-	return r.bound == nil && r.space != nil && r.space.state == ownerAsked && !r.space.waived
+	return r.space != nil && r.space.state == ownerAsked && !r.space.waived
 }
 
 // learned brings a row in line with what answers said.
@@ -87,19 +84,37 @@ func (t *table) learned(r *row) {
 	}
 }
 
-// fill takes over the owner as far as it is known.
+// fill takes over the owner as far as it is known. The container whose cgroup has the
+// namespace counts first, then what was reported, then the name of the namespace.
 func (t *table) fill(r *row) {
+	known := r.space != nil && r.space.state == ownerKnown
 	switch {
-	case r.bound != nil:
-		r.Pool, r.ID = r.bound.pool, r.bound.id
-	case r.space != nil && r.space.state == ownerKnown:
-		r.Pool, r.ID = r.space.owner.Pool, r.space.owner.ID
+	case known && (r.bound == nil || r.space.owner.Pool != owner.PoolNetns):
+		r.Pool, r.ID, r.BoundBy = r.space.owner.Pool, r.space.owner.ID, ""
+	case r.bound != nil && !t.undecided(r):
+		r.disown()
 	}
+}
+
+// disown takes the owner that was found from a row, and leaves it the one that was reported.
+func (r *row) disown() {
+	r.Pool, r.ID, r.BoundBy = "", "", ""
+	if r.bound != nil {
+		r.Pool, r.ID, r.BoundBy = r.bound.pool, r.bound.id, r.bound.source
+	}
+}
+
+// boundName returns the name inside that was reported, "" for none.
+func (r *row) boundName() string {
+	if r.bound == nil {
+		return ""
+	}
+	return r.bound.name
 }
 
 // verified reports whether the owner of a row is known to be so now.
 func (r *row) verified() bool {
-	return r.bound != nil || r.space == nil || r.space.state == ownerKnown
+	return r.space == nil || r.space.state == ownerKnown
 }
 
 // renamedUnheard reports whether an interface that was announced has another name now.
@@ -108,7 +123,7 @@ func (t *table) renamedUnheard(r *row) bool {
 	if r.hold != nil {
 		announced = r.hold.announced
 	}
-	return announced && r.bound == nil && r.innerKnown && r.Name != "" && r.inner != "" && r.Name != r.inner
+	return announced && r.innerKnown && r.Name != "" && r.inner != "" && r.Name != r.inner
 }
 
 // announceRename announces a new name that was found by asking: before what is held
@@ -132,7 +147,7 @@ func (t *table) announceRename(r *row) {
 
 // nameAsLearned gives a row the name of its peer without a word.
 func (t *table) nameAsLearned(r *row) {
-	if r.bound != nil || !r.innerKnown || r.Name == r.inner {
+	if !r.innerKnown || r.Name == r.inner {
 		return
 	}
 	if r.hold != nil {

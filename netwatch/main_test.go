@@ -150,6 +150,9 @@ func describe(e *hub.Event) string {
 	if e.ID != "" {
 		line += " of=" + e.Pool + "/" + e.ID
 	}
+	if by := e.Options.Text("bound_by"); by != "" {
+		line += " by=" + by
+	}
 	if v, _ := e.Options.Get("resync"); v.Bool() {
 		line += " resync"
 	}

@@ -119,13 +119,11 @@ func (t *table) leave(r *row) {
 	}
 }
 
-// forget drops what was known of the peer, unless somebody else said it.
+// forget drops what was found of the peer, and leaves what was reported.
 func (r *row) forget() {
-	r.Pool, r.ID, r.Name = "", "", ""
+	r.disown()
+	r.Name = r.boundName()
 	r.outdated = false
-	if r.bound != nil {
-		r.Pool, r.ID, r.Name = r.bound.pool, r.bound.id, r.bound.name
-	}
 }
 
 // peerMoved says that the peer of a row went to another namespace. The kernel

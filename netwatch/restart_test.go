@@ -73,7 +73,7 @@ func TestBindingOutlivesRestart(t *testing.T) {
 		must(t, w.Settle(t.Context()))
 	})
 	all := events.read(t)
-	if len(all) != 1 || all[0].Pool != "tank" || all[0].ID != "101" || all[0].Options.Text("name") != "eth7" || all[0].Action != "down" {
+	if len(all) != 1 || all[0].Pool != "tank" || all[0].ID != "101" || all[0].Options.Text("bound_by") != "osctld.service" || all[0].Action != "down" {
 		t.Errorf("events are %q", describeAll(all))
 	}
 }

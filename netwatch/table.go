@@ -199,8 +199,8 @@ func (t *table) rise(r *row, resync bool) {
 		t.learn(r)
 		t.holdBack(r)
 	}
-	if r.bound == nil && (!r.peer.foreign() || r.hold == nil && t.finds && !r.verified()) {
-		r.Pool, r.ID = "", "" // from before, and maybe no longer so
+	if !r.peer.foreign() || r.hold == nil && t.finds && !r.verified() {
+		r.disown() // from before, and maybe no longer so
 	}
 	r.State, r.Announced = hub.LinkUp, true
 	t.emit(change{action: actionUp, resync: resync}, r)

@@ -24,6 +24,9 @@ func lines(t *table) []string {
 	out := []string{}
 	for _, c := range t.take() {
 		s := fmt.Sprintf("%s %d %s %s %q %s", c.action, c.row.Ifindex, c.row.Veth, c.row.State, c.row.Name, c.row.Pool+"/"+c.row.ID)
+		if c.row.BoundBy != "" {
+			s += " by " + c.row.BoundBy
+		}
 		if c.oldVeth+c.oldName != "" {
 			s += " was " + c.oldVeth + c.oldName
 		}
@@ -324,7 +327,7 @@ func fuzzStep(tab *table, now *time.Time, b []byte) {
 		tab.suspect()
 		return
 	case 12:
-		tab.bind(&binding{pool: "dozer", id: string('0' + b[1]%3), name: "veth", veth: string(l.name), ends: b[2]%3 == 0, promised: b[2]%3 == 1})
+		tab.bind(&binding{pool: "dozer", id: string('0' + b[1]%3), name: "veth", veth: string(l.name), source: "osctld", ends: b[2]%3 == 0, promised: b[2]%3 == 1})
 		return
 	}
 	tab.apply(l, b[0]%13 == 5)
