@@ -22,11 +22,12 @@ type register struct {
 
 	mu    sync.Mutex
 	known map[string]*nstest.NS // by container id
-	finds int
+	found map[int32]string      // what was found last
+	finds int                   // searches: what was found last did not do
 }
 
 func newRegister(host *nstest.NS) *register {
-	return &register{host: host, known: map[string]*nstest.NS{}}
+	return &register{host: host, known: map[string]*nstest.NS{}, found: map[int32]string{}}
 }
 
 func (r *register) set(id string, ns *nstest.NS) {
@@ -54,9 +55,17 @@ func (r *register) drop(id string) {
 func (r *register) Find(_ context.Context, nsid int32) (owner.Container, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	has := func(ns *nstest.NS) bool {
+		got, err := r.host.Handle().GetNetNsIdByFd(ns.FD())
+		return err == nil && int32(got) == nsid
+	}
+	if id := r.found[nsid]; r.known[id] != nil && has(r.known[id]) {
+		return owner.Container{Pool: "tank", ID: id}, true
+	}
 	r.finds++
 	for id, ns := range r.known {
-		if got, err := r.host.Handle().GetNetNsIdByFd(ns.FD()); err == nil && int32(got) == nsid {
+		if has(ns) {
+			r.found[nsid] = id
 			return owner.Container{Pool: "tank", ID: id}, true
 		}
 	}

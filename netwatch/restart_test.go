@@ -14,8 +14,8 @@ import (
 func TestAnotherPlace(t *testing.T) {
 	for _, test := range []struct{ name, boot, want string }{
 		{"restart", "one", "up h name=p resync"},
-		{"reboot", "two", "up h name=p resync\ndown h name=p resync\nup h name=p resync"},
-		{"namespace", "one", "up h name=p resync\ndown h name=p resync"},
+		{"reboot", "two", "up h name=p resync\ndown h name=p gone resync\nup h name=p resync"},
+		{"namespace", "one", "up h name=p resync\ndown h name=p gone resync"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := &place{TB: t, host: nstest.New(t), inside: nstest.New(t)}
