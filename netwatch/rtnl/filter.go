@@ -1,4 +1,4 @@
-package netwatch
+package rtnl
 
 import (
 	"encoding/binary"
@@ -66,9 +66,9 @@ func vethFilter() []unix.SockFilter {
 		{code: load32, k: ancillary(adNested)},
 		{code: equal, k: 0, yes: "drop"},
 		{code: copyAToX},
-		{code: load32x, k: attrHeaderLen},
+		{code: load32x, k: unix.SizeofRtAttr},
 		{code: equal, k: veth, no: "drop"},
-		{code: load8x, k: attrHeaderLen + 4},
+		{code: load8x, k: unix.SizeofRtAttr + 4},
 		{code: equal, k: 0, no: "drop"},
 		{labelled: "keep", code: ret, k: 0xffffffff},
 		{labelled: "drop", code: ret, k: 0},
