@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"time"
@@ -26,7 +27,9 @@ status 4.
 With --cursor-file it goes on where the last run stopped, or with --since where there is
 no such file yet, or an empty one. The file is written after the events were written to
 stdout, whole and to the disk: after a crash some events may come twice, none is left
-out. While one run uses the file, another one is refused.
+out. Each time another file takes its place, with the same owner and mode; a user who may
+not give a file that owner is refused. A link is followed if it is the user's own, or
+root's. While one run uses the file, another one is refused, too.
 
 Exit status: 0 if it ended as asked, also when interrupted; 1 on an error; 4 if events
 were lost. When nobody reads its output any more, it ends by SIGPIPE.`
@@ -145,6 +148,9 @@ func (s *stream) begin(flags *monitorFlags, now time.Time) error {
 	}
 	if flags.cursorFile == "" {
 		return nil
+	}
+	if outputClosed(s.app.out) {
+		return errors.New("standard output is closed: the cursor would move past events that nobody got; write to /dev/null to skip them")
 	}
 	var err error
 	if s.file, err = openCursorFile(flags.cursorFile); err != nil {
