@@ -107,5 +107,5 @@ func optionText(v hub.Value) string {
 	if text := v.Text(); v.Kind() == hub.KindString && text != "" && !strings.ContainsAny(text, " \t\"'") && printable(text) == text {
 		return text
 	}
-	return string(printableJSON(v.AppendJSON(nil)))
+	return string(escape(v.AppendJSON(nil)))
 }

@@ -67,7 +67,7 @@ func linkRow(i *hub.Interface) live.Row {
 	return live.Row{
 		Key: strconv.FormatUint(uint64(i.Ifindex), 10),
 		Cells: []string{
-			container(printable(i.Pool), printable(i.ID)), cmp.Or(printable(i.Name), "-"), string(i.State), printable(i.Veth),
+			container(printable(i.Pool), printable(i.ID)), cmp.Or(printable(i.Name), "-"), printable(string(i.State)), printable(i.Veth),
 			strconv.FormatUint(uint64(i.Ifindex), 10),
 		},
 	}

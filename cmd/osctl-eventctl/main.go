@@ -49,7 +49,7 @@ const orderly = time.Second
 func main() {
 	// NotifyContext is never stopped: to AfterFunc that would look like a signal.
 	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	app := &app{out: os.Stdout, err: os.Stderr}
+	app := &app{out: newOutput(os.Stdout), err: newOutput(os.Stderr)}
 	context.AfterFunc(ctx, func() {
 		wait := promptly
 		if app.live.Load() {

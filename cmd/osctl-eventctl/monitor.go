@@ -149,7 +149,7 @@ func (s *stream) begin(flags *monitorFlags, now time.Time) error {
 	if flags.cursorFile == "" {
 		return nil
 	}
-	if outputClosed(s.app.out) {
+	if outputClosed(s.app.out.file) {
 		return errors.New("standard output is closed: the cursor would move past events that nobody got; write to /dev/null to skip them")
 	}
 	var err error
