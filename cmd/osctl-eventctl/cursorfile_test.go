@@ -223,7 +223,7 @@ func TestCursorFileOwner(t *testing.T) {
 	client := d.Client(t)
 	dir := t.TempDir()
 	for at := dir; at != os.TempDir(); at = filepath.Dir(at) {
-		if err := os.Chmod(at, 0o755); err != nil { //nolint:gosec // the other user goes there
+		if err := os.Chmod(at, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -249,7 +249,7 @@ func TestCursorFileOwner(t *testing.T) {
 		}
 	}
 	// One of root that nobody may write, but not give back to root.
-	if err := errors.Join(os.Chown(file, 0, 0), os.Chmod(file, 0o666)); err != nil { //nolint:gosec // it is for anybody
+	if err := errors.Join(os.Chown(file, 0, 0), os.Chmod(file, 0o666)); err != nil {
 		t.Fatal(err)
 	}
 	before, _ := os.ReadFile(file)

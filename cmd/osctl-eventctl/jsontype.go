@@ -130,42 +130,14 @@ func commonList(lists []any) *jsonType {
 
 // of returns a value as one of the type, which it can have.
 func (t *jsonType) of(v any) (hub.Value, error) {
-	var items []hub.Value
-	add := func(item any, as *jsonType) error {
-		value, err := as.of(item)
-		items = append(items, value)
-		return err
-	}
 	switch t.code {
 	case 'v':
-		err := add(v, commonType([]any{v}))
-		if err != nil {
-			return hub.Value{}, err
-		}
-		return hub.Variant(items[0]), nil
+		inner, err := commonType([]any{v}).of(v)
+		return hub.Variant(inner), err
 	case 'a', '(':
-		for i, item := range v.([]any) {
-			as := t.inner[0]
-			if t.code == '(' {
-				as = t.inner[i]
-			}
-			if err := add(item, as); err != nil {
-				return hub.Value{}, err
-			}
-		}
-		if t.code == '(' {
-			return hub.Struct(items), nil
-		}
-		return hub.Array(t.inner[0].String(), items), nil
+		return t.ofList(v.([]any))
 	case '{':
-		dict := v.(map[string]any)
-		for _, key := range slices.Sorted(maps.Keys(dict)) {
-			items = append(items, hub.String(key))
-			if err := add(dict[key], t.inner[0]); err != nil {
-				return hub.Value{}, err
-			}
-		}
-		return hub.Dict("s", t.inner[0].String(), items), nil
+		return t.ofObject(v.(map[string]any))
 	case 'd':
 		if text, ok := v.(string); ok {
 			f, err := strconv.ParseFloat(text, 64)
@@ -178,6 +150,36 @@ func (t *jsonType) of(v any) (hub.Value, error) {
 		}
 	}
 	return toValue(v)
+}
+
+func (t *jsonType) ofList(list []any) (hub.Value, error) {
+	items := make([]hub.Value, len(list))
+	for i, item := range list {
+		as := t.inner[0]
+		if t.code == '(' {
+			as = t.inner[i]
+		}
+		var err error
+		if items[i], err = as.of(item); err != nil {
+			return hub.Value{}, err
+		}
+	}
+	if t.code == '(' {
+		return hub.Struct(items), nil
+	}
+	return hub.Array(t.inner[0].String(), items), nil
+}
+
+func (t *jsonType) ofObject(object map[string]any) (hub.Value, error) {
+	var items []hub.Value
+	for _, key := range slices.Sorted(maps.Keys(object)) {
+		value, err := t.inner[0].of(object[key])
+		if err != nil {
+			return hub.Value{}, err
+		}
+		items = append(items, hub.String(key), value)
+	}
+	return hub.Dict("s", t.inner[0].String(), items), nil
 }
 
 // jsonDepth returns how many lists and objects are nested in a value, itself included; it

@@ -70,7 +70,7 @@ func halfSurrogate(text []byte) string {
 			return 0
 		}
 		u, _ := strconv.ParseUint(string(text[at+2:at+6]), 16, 16)
-		return rune(u) //nolint:gosec // 16 bits
+		return rune(u)
 	}
 	for at := 0; at < len(text); at++ {
 		if text[at] != '\\' {

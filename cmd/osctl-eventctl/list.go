@@ -42,7 +42,7 @@ func (a *app) list() *cobra.Command {
   osctl-eventctl list tank:101
   osctl-eventctl list --state up --pool tank
   osctl-eventctl list --watch
-  osctl-eventctl list --json | jq -r 'select(.state != "up") | .veth'`,
+  osctl-eventctl list --json | jq -a 'select(.state != "up") | .veth'`,
 		ValidArgsFunction: a.completeTargets,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := want.parse(args, true); err != nil {

@@ -40,7 +40,7 @@ const monitorExample = `  osctl-eventctl monitor
   osctl-eventctl monitor --since 10m
   osctl-eventctl monitor --no-follow -n 20
   osctl-eventctl monitor --json --cursor-file /var/lib/backup/cursor --no-follow
-  osctl-eventctl monitor --json | jq -c 'select(.type == "state")'`
+  osctl-eventctl monitor --json | jq -ac 'select(.type == "state")'`
 
 // monitorFlags are the flags of monitor, as given.
 type monitorFlags struct {
