@@ -88,14 +88,33 @@ func openPlain(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A stranger's link would have root replace a file of the stranger's choice.
-	link, err := os.Lstat(path)
-	if err == nil && link.Mode()&fs.ModeSymlink != 0 {
-		if stat, ok := link.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 && int(stat.Uid) != os.Geteuid() {
-			return nil, errors.Join(fmt.Errorf("it is a link that user %d made; name the file itself", stat.Uid), file.Close())
-		}
+	if err := checkName(path, file); err != nil {
+		return nil, errors.Join(err, file.Close())
 	}
-	return file, err
+	return file, nil
+}
+
+// checkName refuses a file that was opened by a stranger's link, which would have root replace
+// a file of the stranger's choice.
+func checkName(path string, file *os.File) error {
+	opened, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	named, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	if named.Mode()&fs.ModeSymlink == 0 {
+		if !os.SameFile(named, opened) {
+			return errInUse
+		}
+		return nil
+	}
+	if stat, ok := named.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 && int(stat.Uid) != os.Geteuid() {
+		return fmt.Errorf("it is a link that user %d made; name the file itself", stat.Uid)
+	}
+	return nil
 }
 
 // errInUse is why a cursor file cannot be used that another run uses.

@@ -19,9 +19,10 @@ are shown. Flags that are given several times mean any of their values; differen
 must all match.
 
 It pulls the events, so none is missed: it survives restarts of the service and of the
-bus, and says so on stderr; also, within ten seconds, that they do not answer. If events
-are lost all the same, because the service no longer keeps them, it says how many on
-stderr ("lost 12 events: ..."), goes on with the oldest that is kept, and ends with
+bus, and says so on stderr; also, within ten seconds, that they do not answer. Where the
+service lets no more programs wait, it says that it is busy, and asks it once a second. If
+events are lost all the same, because the service no longer keeps them, it says on stderr
+how many ("lost 12 events: ..."), goes on with the oldest that is kept, and ends with
 status 4.
 
 With --cursor-file it goes on where the last run stopped, or with --since where there is
