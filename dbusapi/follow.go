@@ -36,9 +36,12 @@ type Update struct {
 	// known, as the epoch is another one.
 	Lost uint64
 	// Down says that the service or the bus went away, once for each time. Follow
-	// goes on when it is back.
+	// goes on when it is back. With [ErrLimitsExceeded] the service is there, but lets
+	// too many others wait already: Follow asks it again and again instead, once a second
+	// in the end, so that events still come, and later.
 	Down error
-	// Up is set once the service is back, before anything else that comes of it.
+	// Up is set once the service is back, before anything else that comes of it, or once
+	// it lets Follow wait.
 	Up bool
 }
 
@@ -68,6 +71,8 @@ type follow struct {
 	placed   bool          // a position was handed on
 	down     bool          // the last session failed
 	ended    error         // handle wants no more
+	refused  time.Time     // when the service last refused to let it wait
+	pause    time.Duration // before the next try
 
 	list    func(context.Context, *Client) (listing, error) // of Watch; nil for Follow
 	refresh time.Duration                                   // list again after so long; 0 for never
@@ -83,7 +88,6 @@ type listing struct {
 }
 
 func (f *follow) run(ctx context.Context) error {
-	pause := firstRetry
 	for {
 		err := f.session(ctx)
 		switch {
@@ -94,20 +98,37 @@ func (f *follow) run(ctx context.Context) error {
 		case !f.started || !passing(err):
 			return err
 		}
-		if !f.down {
-			f.down = true
-			pause = firstRetry
-			if err := f.hand(Update{Down: err, Cursor: f.Cursor}); err != nil {
-				return err
-			}
+		if err := f.backOff(ctx, err); err != nil {
+			return err
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
-		}
-		pause = min(2*pause, lastRetry)
 	}
+}
+
+// backOff says why the service cannot be followed now, once, and waits before the next try:
+// longer each time, until answered says that all is well.
+func (f *follow) backOff(ctx context.Context, why error) error {
+	f.pause = min(2*f.pause, lastRetry)
+	if HasName(why, ErrLimitsExceeded) {
+		f.refused = time.Now()
+	}
+	if !f.down {
+		f.down, f.pause = true, firstRetry
+		if err := f.hand(Update{Down: why, Cursor: f.Cursor}); err != nil {
+			return err
+		}
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(f.pause):
+		return nil
+	}
+}
+
+// limited reports whether the service refused of late to let the follower wait. A call that
+// finds events at once says nothing about that, as it does not wait.
+func (f *follow) limited() bool {
+	return !f.refused.IsZero() && time.Since(f.refused) < 5*lastRetry
 }
 
 // session follows over one connection until something fails.
@@ -136,6 +157,12 @@ func (f *follow) session(ctx context.Context) error {
 		}
 		next, events, err := f.pull(ctx, c, wait)
 		switch {
+		case f.started && HasName(err, ErrLimitsExceeded):
+			if err := f.backOff(ctx, err); err != nil {
+				return err
+			}
+			wait = 0
+			continue
 		case err == nil:
 			err = f.advance(next, events)
 		case f.noLongerKept(err):
@@ -145,6 +172,9 @@ func (f *follow) session(ctx context.Context) error {
 			return err
 		}
 		wait, c = followWait, c.asItIs()
+		if f.limited() {
+			wait = lastRetry
+		}
 	}
 }
 
@@ -166,7 +196,7 @@ func (f *follow) pull(ctx context.Context, c *Client, wait time.Duration) (strin
 // answered notes that the service answered, and says so after it was away.
 func (f *follow) answered() error {
 	f.started = true
-	if !f.down {
+	if !f.down || f.limited() {
 		return nil
 	}
 	f.down = false

@@ -187,7 +187,7 @@ func parseReport(text []byte) (report dbusapi.Report, err error) {
 		return report, fmt.Errorf("opts is a JSON %s, "+batchForm, kindOf(given))
 	}
 	for _, name := range slices.Sorted(maps.Keys(options)) {
-		value, err := toValue(options[name])
+		value, err := optionValue(options[name])
 		if err != nil {
 			return report, fmt.Errorf("option %q: %w", name, err)
 		}

@@ -59,7 +59,10 @@ func (a *app) sayDown(u dbusapi.Update) bool {
 // whatIsDown says what went away, and then why: a line may be cut at the end.
 func (a *app) whatIsDown(err error) string {
 	const waiting = "; waiting for it to come back"
-	if _, replied := errors.AsType[*dbusapi.Error](err); replied {
+	if reply, replied := errors.AsType[*dbusapi.Error](err); replied {
+		if reply.Name == dbusapi.ErrLimitsExceeded {
+			return fmt.Sprintf("osctl-eventd is busy: %s; asking it once a second", reply.Message)
+		}
 		return "osctl-eventd went away" + waiting
 	}
 	if errors.Is(err, context.DeadlineExceeded) {

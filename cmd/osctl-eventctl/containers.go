@@ -32,7 +32,7 @@ func (a *app) containers() *cobra.Command {
 		Example: `  osctl-eventctl containers
   osctl-eventctl containers --state running --pool tank
   osctl-eventctl containers --watch
-  osctl-eventctl containers --json | jq -r 'select(.state == "error") | .id'`,
+  osctl-eventctl containers --json | jq -a 'select(.state == "error") | .id'`,
 		ValidArgsFunction: a.completeContainers,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := want.parse(args, false); err != nil {

@@ -91,7 +91,13 @@ type running struct {
 
 func start(t testing.TB, bus *bustest.Bus, args ...string) *running {
 	t.Helper()
-	r := &running{cmd: exec.Command(program(), args...)}
+	return startCommand(t, bus, exec.Command(program(), args...))
+}
+
+// startCommand starts a command that is the program.
+func startCommand(t testing.TB, bus *bustest.Bus, cmd *exec.Cmd) *running {
+	t.Helper()
+	r := &running{cmd: cmd}
 	r.cmd.Env = bus.Env()
 	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, &r.stderr
 	if err := r.cmd.Start(); err != nil {

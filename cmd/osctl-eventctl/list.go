@@ -42,7 +42,7 @@ func (a *app) list() *cobra.Command {
   osctl-eventctl list tank:101
   osctl-eventctl list --state up --pool tank
   osctl-eventctl list --watch
-  osctl-eventctl list --json | jq -r 'select(.state != "up") | .veth'`,
+  osctl-eventctl list --json | jq -a 'select(.state != "up") | .veth'`,
 		ValidArgsFunction: a.completeTargets,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := want.parse(args, true); err != nil {
@@ -67,7 +67,7 @@ func linkRow(i *hub.Interface) live.Row {
 	return live.Row{
 		Key: strconv.FormatUint(uint64(i.Ifindex), 10),
 		Cells: []string{
-			container(printable(i.Pool), printable(i.ID)), cmp.Or(printable(i.Name), "-"), string(i.State), printable(i.Veth),
+			container(printable(i.Pool), printable(i.ID)), cmp.Or(printable(i.Name), "-"), printable(string(i.State)), printable(i.Veth),
 			strconv.FormatUint(uint64(i.Ifindex), 10),
 		},
 	}

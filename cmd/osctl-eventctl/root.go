@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
@@ -12,7 +11,7 @@ import (
 // app is what all commands share.
 type app struct {
 	bus      string // as given
-	out, err *os.File
+	out, err *output
 	endless  atomic.Bool // to interrupt it is how it ends
 	lost     atomic.Bool // events were lost on the way
 	live     atomic.Bool // the terminal is to be given back at the end

@@ -37,7 +37,7 @@ type stream struct {
 // run shows events until there is nothing more to show, or ctx is done.
 func (s *stream) run(ctx context.Context) error {
 	s.app.endless.Store(true)
-	defer watchHangup(s.app.out)()
+	defer watchHangup(s.app.out.file)()
 	if !s.until.IsZero() && !s.finite {
 		if err := s.followUntil(ctx); err != nil {
 			return s.result(err)

@@ -104,7 +104,7 @@ func printTable[Row any](a *app, t *tableOf[Row], rows []Row) error {
 
 // watchList shows rows as they change, until the user quits.
 func watchList[Row any](ctx context.Context, a *app, t *tableOf[Row], filter hub.Filter) error {
-	if !isTerminal(a.out) {
+	if !a.out.terminal {
 		return errors.New("--watch needs a terminal; in a pipe, use monitor --json")
 	}
 	address, err := a.address()
