@@ -12,8 +12,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/osctl/eventd/dbusapi"
 	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/dbusapi/wire"
 )
 
 // batchLines makes n lines of a batch.
@@ -126,7 +126,7 @@ func TestReportBatchInterrupted(t *testing.T) {
 func silentService(t *testing.T, bus *bustest.Bus, do func(*bustest.Client) error) <-chan error {
 	t.Helper()
 	service := bus.ClientAs(t, 0)
-	if _, err := service.CallDriver(t.Context(), "RequestName", "su", new(bustest.Body).String(dbusapi.Name).Uint32(0)); err != nil {
+	if _, err := service.CallDriver(t.Context(), "RequestName", "su", new(bustest.Body).String(wire.Name).Uint32(0)); err != nil {
 		t.Fatal(err)
 	}
 	asked := make(chan error, 1)

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -220,7 +220,7 @@ func (a *app) completeFlags(cmd *cobra.Command) {
 				offered[i.Veth] = string(i.State)
 			}
 		}),
-		"bus": fixed(dbusapi.BusSystem, dbusapi.BusSession),
+		"bus": fixed(client.BusSystem, client.BusSession),
 	} {
 		if cmd.Flags().Lookup(flag) != nil || cmd.PersistentFlags().Lookup(flag) != nil {
 			_ = cmd.RegisterFlagCompletionFunc(flag, complete) // fails for a flag that is not there

@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/live"
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -20,7 +20,7 @@ func (a *app) containers() *cobra.Command {
 		want  rowFilter
 		view  listFlags
 		table = tableOf[hub.Container]{
-			list: (*dbusapi.Client).Containers, title: "containers",
+			list: (*client.Client).Containers, title: "containers",
 			columns: []string{"CONTAINER", "STATE", "SINCE"}, state: 1,
 			row: containerRow, json: containerJSON, events: []string{hub.TypeState, hub.TypeDB}, fold: foldContainer,
 		}

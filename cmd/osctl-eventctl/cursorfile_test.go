@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/osctl/eventd/dbusapi"
 	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -101,7 +101,7 @@ func TestCursorFileTail(t *testing.T) {
 		for seq := from; seq <= to; seq++ {
 			events = append(events, &hub.Event{Type: "x", Seq: seq})
 		}
-		return s.take(t.Context(), dbusapi.Update{Events: events, Cursor: hub.FormatCursor("e", to)})
+		return s.take(t.Context(), client.Update{Events: events, Cursor: hub.FormatCursor("e", to)})
 	}
 	shown := func() string {
 		text, err := os.ReadFile(out.Name())

@@ -5,25 +5,26 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/osctl/eventd/dbusapi"
 	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/dbusapi/wire"
 )
 
 // TestMonitorLimited follows while other programs of the same user have all the waits that
 // the user may have: it says so once, still shows what comes, and goes on when they end.
 func TestMonitorLimited(t *testing.T) {
+	const maxWaitsOfUser = 1024
 	bus, d := served(t)
 	wait := func(serial, timeout uint32) *bustest.Message {
-		m := bustest.MethodCall(dbusapi.Name, dbusapi.Path, dbusapi.Interface, "WaitEvents")
+		m := bustest.MethodCall(wire.Name, wire.Path, wire.Interface, "WaitEvents")
 		m.Serial, m.Signature = serial, "sa{sv}uu"
 		m.Body = new(bustest.Body).String("").Dict().Uint32(0).Uint32(timeout).Bytes()
 		return m
 	}
 	var others []*bustest.Client
-	for range dbusapi.MaxWaitsPerUser / dbusapi.MaxWaits {
+	for range maxWaitsOfUser / wire.MaxWaits {
 		other := bus.ClientAs(t, bustest.NobodyUID)
 		others = append(others, other)
-		for range dbusapi.MaxWaits {
+		for range wire.MaxWaits {
 			if err := other.Send(t.Context(), wait(other.NextSerial(), 60_000).Marshal()); err != nil {
 				t.Fatal(err)
 			}

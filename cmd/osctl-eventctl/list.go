@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/live"
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -28,7 +28,7 @@ func (a *app) list() *cobra.Command {
 		want  rowFilter
 		view  listFlags
 		table = tableOf[hub.Interface]{
-			list: (*dbusapi.Client).Interfaces, title: "interfaces",
+			list: (*client.Client).Interfaces, title: "interfaces",
 			columns: []string{"CONTAINER", "NAME", "STATE", "VETH", "IFINDEX"}, state: 2,
 			events: []string{hub.TypeNetif}, refresh: linkRefresh, fold: foldLink,
 		}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/client"
 )
 
 // version is set by the linker, see the Makefile.
@@ -81,6 +81,6 @@ func run(ctx context.Context, app *app, args []string) int {
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		return app.interrupted()
 	}
-	app.say("%s", dbusapi.Explain(err, app.bus))
+	app.say("%s", client.Explain(err, app.bus))
 	return exitFailure
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -165,7 +165,7 @@ func (s *stream) begin(flags *monitorFlags, now time.Time) error {
 
 // newest asks for the cursor after the newest event there is.
 func (a *app) newest(ctx context.Context) (cursor string, err error) {
-	err = a.call(ctx, func(ctx context.Context, client *dbusapi.Client) error {
+	err = a.call(ctx, func(ctx context.Context, client *client.Client) error {
 		properties, err := client.Properties(ctx)
 		cursor = properties.Text("Cursor")
 		return err

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/client"
 )
 
 const reportLong = `Report an event and print the number that it was given. KEY=TEXT is a string; KEY:=JSON
@@ -48,7 +48,7 @@ func (a *app) report() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.call(cmd.Context(), func(ctx context.Context, client *dbusapi.Client) error {
+			return a.call(cmd.Context(), func(ctx context.Context, client *client.Client) error {
 				seq, err := client.Report(ctx, args[0], options)
 				if err != nil {
 					return err

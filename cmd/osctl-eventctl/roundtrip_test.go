@@ -10,7 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -151,7 +151,7 @@ func TestRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", printed, err)
 		}
-		if err := new(dbusapi.Batch).Add(read); err != nil {
+		if err := new(client.Batch).Add(read); err != nil {
 			t.Fatalf("%s: %v", printed, err)
 		}
 		if printed, again := decoded(t, printed), decoded(t, again.AppendJSON(nil, "e")); !reflect.DeepEqual(printed, again) {
