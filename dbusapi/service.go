@@ -225,6 +225,8 @@ func (s *Service) Check(ctx context.Context) error {
 	if err := now.bus.Alive(ctx); errors.Is(err, context.DeadlineExceeded) && s.current.Load() == now {
 		s.try()
 		now.bus.GiveUp(errors.New("the bus does not answer"))
+		return nil
 	}
+	_ = s.emitter.confirm(ctx, now.bus) // for logStopped; in a flood the answer may come late
 	return nil
 }
