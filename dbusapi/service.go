@@ -161,7 +161,7 @@ func (s *Service) emitUntil(ctx context.Context, b *bus.Bus, waits *waits) error
 	var err error
 	select {
 	case <-ctx.Done():
-		err = s.stop(b, waits, func() { cancel(); <-ended })
+		err = s.stop(b, waits, func() { cancel(); <-ended }) //nolint:contextcheck // ctx is done; stopping has its own time
 	case <-b.Done():
 		err = b.Err()
 	}
