@@ -90,8 +90,9 @@ func (h *Hub) Commit(batch Batch) (first uint64, err error) {
 
 // Submit is Commit for a caller that does not wait: it puts a batch into the queue. Batches are
 // committed in the order in which they were submitted. Unless Submit returns an error, done is
-// called exactly once, with the result of the commit; it may not block. The error is
-// [ErrClosed], a [TooLargeError], or [ErrBusy] if the queue is full.
+// called exactly once, with the result of the commit, by the committer: it may neither block nor
+// call Commit. Until then batch belongs to the hub. The error is [ErrClosed], a [TooLargeError],
+// or [ErrBusy] if the queue is full.
 func (h *Hub) Submit(batch Batch, done func(first uint64, err error)) error {
 	return h.enqueue(batch, false, done)
 }
@@ -209,7 +210,7 @@ func (h *Hub) publish(batch *Batch) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.views.apply(batch)
-	h.waiters.direct = maxDirect
+	h.waiters.direct = maxDirect + len(batch.Events)
 	for _, e := range batch.Events {
 		h.counters.addEvent(e.Type)
 		h.push(e)
@@ -225,8 +226,12 @@ func (c *committer) write(write func() error, instead func()) (ok bool, err erro
 	h, q := c.hub, &c.hub.queue
 	q.mu.Lock()
 	c.instead = instead
+	limit := writeLimit
+	if q.closed {
+		limit = closePatience
+	}
 	q.mu.Unlock()
-	timer := time.AfterFunc(writeLimit, func() { h.replace(c) })
+	timer := time.AfterFunc(limit, func() { h.replace(c) })
 	h.disk.begin(diskWrite)
 	err = write()
 	timer.Stop()
@@ -265,7 +270,7 @@ func (q *queue) drain(h *Hub) {
 	defer q.mu.Unlock()
 	q.closed = true
 	q.changed.Broadcast()
-	timer := time.AfterFunc(diskPatience, func() {
+	timer := time.AfterFunc(closePatience, func() {
 		q.mu.Lock()
 		c := q.committer
 		q.mu.Unlock()

@@ -17,9 +17,12 @@ const (
 	// maxRetryAfter.
 	retryAfter    = time.Second
 	maxRetryAfter = time.Minute
-	// diskPatience is how long the hub waits for the disk where it can do without: for the log
-	// to note that it is abandoned, and for each thing that Close does.
+	// diskPatience is how long the hub waits for the disk where it can do without, as for the
+	// log to note that it is abandoned.
 	diskPatience = time.Second
+	// closePatience is how long Close waits for a write that is under way, and for the log to
+	// be closed.
+	closePatience = 2 * time.Second
 	// slowAfter is how long a write or a sync takes before Status tells.
 	slowAfter = time.Second
 	// maxKeptBuffer is how large a buffer is kept for the next commit, in bytes.
@@ -92,11 +95,11 @@ func (d *durability) nudge() {
 	}
 }
 
-// tryDisk waits for what may hang, but not for long: then it is left alone.
-func tryDisk(do func() error) error {
+// tryDisk waits for what may hang, but no longer than limit: then it is left alone.
+func tryDisk(limit time.Duration, do func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- do() }()
-	timer := time.NewTimer(diskPatience)
+	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case err := <-done:
@@ -171,7 +174,7 @@ func (h *Hub) abandonLog(problem error) {
 	if w == nil {
 		return
 	}
-	err := tryDisk(w.Abandon)
+	err := tryDisk(diskPatience, w.Abandon)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.writer, h.finished, h.problem = nil, false, problem
@@ -234,7 +237,7 @@ func (h *Hub) tendUntil(ctx context.Context) (err error, ended bool) { //nolint:
 		return err, false
 	case <-ctx.Done():
 	}
-	_ = tryDisk(func() error { return <-done })
+	_ = tryDisk(diskPatience, func() error { return <-done })
 	return nil, true
 }
 

@@ -106,7 +106,7 @@ func (h *Hub) Close() {
 		return
 	}
 	if h.log != nil && h.logProblem() != nil {
-		if err := tryDisk(h.rewrite); err != nil {
+		if err := tryDisk(diskPatience, h.rewrite); err != nil {
 			h.logger.Error("events are lost with the end of the service: the log cannot be written", slog.Any("error", err))
 		}
 	}
@@ -117,7 +117,7 @@ func (h *Hub) Close() {
 	h.mu.Unlock()
 	h.sweeps.Wait()
 	if h.log != nil {
-		if err := tryDisk(h.closeLog); err != nil {
+		if err := tryDisk(closePatience, h.closeLog); err != nil {
 			h.logger.Error("the log cannot be closed", slog.Any("error", err))
 		}
 	}

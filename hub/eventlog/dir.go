@@ -129,7 +129,7 @@ func (l *Log) open() error {
 	if l.dir != nil {
 		_ = l.dir.Close()
 	}
-	l.dir = dir
+	l.dir, l.read = dir, false
 	return nil
 }
 
