@@ -207,6 +207,20 @@ func (s *Subscription) Skip() *LappedError {
 	return lapped
 }
 
+// SkipHalf moves a subscription that was lapped to the middle of what is kept, so that it is
+// not lapped again at once. It returns what was passed over, nil if there was nothing.
+func (s *Subscription) SkipHalf() *LappedError {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	middle := s.hub.first + (s.hub.next-s.hub.first)/2
+	if s.closed || s.pos >= middle {
+		return nil
+	}
+	lapped := &LappedError{First: s.pos, Last: middle - 1}
+	s.pos = middle
+	return lapped
+}
+
 // Close ends the subscription. Next returns [ErrClosed], also one that waits.
 func (s *Subscription) Close() {
 	s.hub.mu.Lock()

@@ -1,71 +1,47 @@
 package netwatch
 
 import (
-	"log/slog"
 	"strconv"
 	"testing"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/nstest"
+	"github.com/osctl/eventd/netwatch/rtnl"
 )
 
-// BenchmarkDecodeApply is one message of a real kernel, that says nothing new or
-// flips the link each time, without a hub.
-func BenchmarkDecodeApply(b *testing.B) {
-	d := readCapture(b, "host-end-flips.hex")
-	message := lastLocal(d)
-	for name, toggle := range map[string]uint32{"same": 0, "flip": unix.IFF_LOWER_UP} {
-		b.Run(name, func(b *testing.B) {
-			tab := newTable(time.Now, false, true)
+// BenchmarkFlipInTable is one flip of a link in the table, with the questions that it takes.
+func BenchmarkFlipInTable(b *testing.B) {
+	for _, owners := range []bool{false, true} {
+		b.Run(map[bool]string{false: "on the host", true: "in a container"}[owners], func(b *testing.B) {
+			f := &fake{links: map[uint32]*fakeLink{7: {name: "h"}}, inner: map[rtnl.Peer]*fakeLink{}}
+			l := f.links[7]
+			if l.peer = alone; owners {
+				l.peer = rtnl.Peer{NSID: 0, Ifindex: 2}
+				f.makeInner(7, l.peer)
+			}
+			w := newFakeWatcher(b, newHub(b), f)
 			b.ReportAllocs()
 			for b.Loop() {
-				m, _, err := splitMessage(message)
-				must(b, err)
-				l, ok, err := decodeLink(&m)
-				if err != nil || !ok {
-					b.Fatal(ok, err)
+				l.flags ^= flagsUp
+				f.tell(7)
+				for idle := false; !idle; {
+					var err error
+					idle, err = w.turn(b.Context(), false)
+					must(b, err)
 				}
-				m.body[8+2] ^= byte(toggle >> 16)
-				tab.apply(&l, false)
-				tab.take()
 			}
 		})
-	}
-}
-
-// BenchmarkKnown is a flip of a link whose peer is in a container: what is known is
-// not asked again, neither the kernel nor the Owners.
-func BenchmarkKnown(b *testing.B) {
-	tab, _ := newTestTable()
-	who := known{{0, 2}: {"tank", "101", "eth0"}}
-	down, up := say(7, "h", flagsNoCarrier, Peer{0, 2}), say(7, "h", flagsUp, Peer{0, 2})
-	tab.apply(down, false)
-	who.tell(tab)
-	tab.take()
-	b.ReportAllocs()
-	for b.Loop() {
-		tab.apply(up, false)
-		tab.apply(down, false)
-		if n := len(tab.take()); n != 2 {
-			b.Fatalf("%d changes", n)
-		}
-	}
-	if len(tab.wanted)+len(tab.questions) != 0 {
-		b.Errorf("asked: %d of the kernel, %d of the owners", len(tab.wanted), len(tab.questions))
 	}
 }
 
 // BenchmarkForeign is a message of a container about what is its own.
 func BenchmarkForeign(b *testing.B) {
 	w := newFakeWatcher(b, newHub(b), &fake{})
-	message := newLink(3, &fakeLink{name: "docker0", peer: Peer{1, 4}})
-	from := origin{nsid: 5}
+	m := newLink(3, &fakeLink{name: "docker0", peer: rtnl.Peer{NSID: 1, Ifindex: 4}})
+	m.From = 5
 	b.ReportAllocs()
 	for b.Loop() {
-		w.datagram(message, from)
+		w.message(&m)
 	}
 }
 
@@ -101,15 +77,6 @@ func BenchmarkNewContainer(b *testing.B) {
 				}
 			}
 		})
-	}
-}
-
-// lastLocal returns the last datagram of the watched namespace.
-func lastLocal(all []datagram) []byte {
-	for i := len(all) - 1; ; i-- {
-		if all[i].from == local {
-			return all[i].b
-		}
 	}
 }
 
@@ -150,24 +117,20 @@ func BenchmarkFlip(b *testing.B) {
 	b.Run("nobody", func(b *testing.B) { flips(b, func(*place) func() { return func() {} }) })
 	b.Run("bare", func(b *testing.B) {
 		flips(b, func(p *place) func() {
-			var s *socket
-			var err error
-			p.host.Do(func() { s, err = openSocket(DefaultReceiveBuffer, slog.New(slog.DiscardHandler)) })
-			must(b, err)
+			s := openBare(b, p.host)
 			ended := make(chan struct{})
 			go func() {
 				defer close(ended)
-				buf := make([]byte, datagramSize)
 				for {
-					if n, err := s.receive(buf, true); err != nil || n >= 6 && buf[4] == unix.NLMSG_ERROR {
+					messages, err := s.Receive(true)
+					if err != nil || len(messages) == 1 && messages[0].Request == 1 {
 						return
 					}
 				}
 			}()
 			return func() {
-				must(b, s.send(fenceRequest(1)))
+				must(b, s.Nudge(1))
 				<-ended
-				must(b, s.close())
 			}
 		})
 	})
@@ -211,7 +174,7 @@ func BenchmarkBacklog(b *testing.B) {
 			second := openBare(b, ns)
 			return func() {
 				for range messages {
-					if _, err := second.receive(second.buf, false); err != nil {
+					if _, err := second.Receive(false); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -224,8 +187,8 @@ func BenchmarkBacklog(b *testing.B) {
 			must(b, err)
 			w := newWatcherIn(b, ns, &Config{Hub: h})
 			return func() {
-				for empty := false; !empty; {
-					if empty, err = w.turn(false); err != nil {
+				for idle := false; !idle; {
+					if idle, err = w.turn(b.Context(), false); err != nil {
 						b.Fatal(err)
 					}
 				}

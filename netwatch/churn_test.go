@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -15,9 +14,11 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/links"
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
@@ -167,10 +168,10 @@ func agree(t testing.TB, w *Watcher, h *hub.Hub, ns *nstest.NS) map[uint32]strin
 // library sees them.
 func inKernel(t testing.TB, ns *nstest.NS) (up map[uint32]string, all int) {
 	t.Helper()
-	var links []netlink.Link
+	var found []netlink.Link
 	for {
 		var err error
-		if links, err = ns.Handle().LinkList(); err == nil {
+		if found, err = ns.Handle().LinkList(); err == nil {
 			break
 		}
 		if !errors.Is(err, netlink.ErrDumpInterrupted) {
@@ -178,7 +179,7 @@ func inKernel(t testing.TB, ns *nstest.NS) (up map[uint32]string, all int) {
 		}
 	}
 	up = map[uint32]string{}
-	for _, l := range links {
+	for _, l := range found {
 		if l.Type() != "veth" {
 			continue
 		}
@@ -198,7 +199,7 @@ func TestEachTransitionOnce(t *testing.T) {
 	events := follow(t, h)
 	w := newWatcherIn(t, host, &Config{Hub: h})
 	run(t, w)
-	second := openBare(t, host)
+	heard := subscribe(t, host)
 	c := &churner{host: host, inside: nstest.New(t), prefix: "x", random: rand.New(rand.NewPCG(1, 2))}
 	for i := range 60 {
 		must(t, c.life(i))
@@ -207,8 +208,7 @@ func TestEachTransitionOnce(t *testing.T) {
 	// The kernel may tell of a carrier even now, between one reading and the other.
 	for started := time.Now(); ; {
 		must(t, w.Settle(t.Context()))
-		second.drain(t)
-		want, got := transitions(t, second.all), toldTransitions(events.read(t))
+		want, got := transitions(heard()), toldTransitions(events.read(t))
 		slices.SortStableFunc(want, byIfindex)
 		slices.SortStableFunc(got, byIfindex)
 		if slices.Equal(got, want) && len(got) >= 100 { // of 60 lives; the kernel tells less where it is busy
@@ -236,37 +236,68 @@ func toldTransitions(events []*hub.Event) (lines []string) {
 }
 
 // transitions says what messages mean, the plain way.
-func transitions(t *testing.T, datagrams []datagram) []string {
-	t.Helper()
+func transitions(messages []netlink.LinkUpdate) []string {
 	type state struct {
 		up   bool
 		name string
 	}
 	last := map[int]state{}
 	var out []string
-	for _, d := range datagrams {
-		m, _, err := splitMessage(d.b)
-		must(t, err)
-		l, err := netlink.LinkDeserialize(nil, m.body)
-		must(t, err)
-		if m.body[0] != unix.AF_UNSPEC || l.Type() != "veth" {
+	for _, m := range messages {
+		if m.Family != unix.AF_UNSPEC || m.Type() != "veth" {
 			continue
 		}
-		a := l.Attrs()
+		a := m.Attrs()
 		old, known := last[a.Index]
-		now := state{a.RawFlags&flagsUp == flagsUp && m.typ == unix.RTM_NEWLINK, a.Name}
+		now := state{a.RawFlags&flagsUp == flagsUp && m.Header.Type == unix.RTM_NEWLINK, a.Name}
 		if known && old.name != now.name {
 			out = append(out, fmt.Sprintf("rename %d %s %s", a.Index, now.name, old.name))
 		}
 		if old.up != now.up {
-			out = append(out, fmt.Sprintf("%s %d %s ", map[bool]string{true: actionUp, false: actionDown}[now.up], a.Index, now.name))
+			out = append(out, fmt.Sprintf("%s %d %s ", map[bool]string{true: links.ActionUp, false: links.ActionDown}[now.up], a.Index, now.name))
 		}
 		last[a.Index] = now
-		if m.typ == unix.RTM_DELLINK {
+		if m.Header.Type == unix.RTM_DELLINK {
 			delete(last, a.Index)
 		}
 	}
 	return out
+}
+
+// subscribe has another library listen, and returns what it has heard so far.
+func subscribe(t *testing.T, ns *nstest.NS) (heard func() []netlink.LinkUpdate) {
+	t.Helper()
+	updates, done, ended := make(chan netlink.LinkUpdate), make(chan struct{}), make(chan struct{})
+	handle := netns.NsHandle(ns.FD())
+	must(t, netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{
+		Namespace: &handle, ReceiveBufferSize: 64 << 20, ReceiveBufferForceSize: true,
+		ErrorCallback: func(err error) {
+			select {
+			case <-done:
+			default:
+				t.Error(err)
+			}
+		},
+	}))
+	var mu sync.Mutex
+	var all []netlink.LinkUpdate
+	go func() {
+		defer close(ended)
+		for u := range updates {
+			mu.Lock()
+			all = append(all, u)
+			mu.Unlock()
+		}
+	}()
+	t.Cleanup(func() {
+		close(done)
+		<-ended
+	})
+	return func() []netlink.LinkUpdate {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(all)
+	}
 }
 
 // TestRestart wants what changed between two watchers to be announced once, as
@@ -288,68 +319,8 @@ func TestRestart(t *testing.T) {
 	t.Run("second", func(t *testing.T) { run(t, patient(newWatcherIn(t, p.host, &Config{Hub: h}))) })
 	t.Run("third", func(t *testing.T) { run(t, patient(newWatcherIn(t, p.host, &Config{Hub: h}))) })
 	got := strings.Join(describeAll(events.read(t)), "\n")
-	want := "up h name=p resync\nup gone name=gone resync\nrename h2 name=p was=h resync\ndown gone name=gone resync"
+	want := "up h name=p resync\nup gone name=gone resync\nrename h2 name=p was=h resync\ndown gone name=gone gone resync"
 	if got != want {
 		t.Errorf("events:\n%s\nwant:\n%s", got, want)
-	}
-}
-
-// TestWithoutFilter has the decoder cope with all that the filter drops.
-func TestWithoutFilter(t *testing.T) {
-	p := &place{TB: t, host: nstest.New(t), inside: nstest.New(t)}
-	p.bare = openBare(t, p.host)
-	h := newHub(t)
-	events := follow(t, h)
-	unfiltered := openBare(t, p.host).socket
-	p.host.Do(func() { // who only asks gets no name of a link that is deleted at once
-		_, err := unfiltered.hearNamespaces()
-		must(t, err)
-	})
-	w := patient(newFakeWatcher(t, h, &unclosed{unfiltered}))
-	run(t, w)
-	s := scenarios()[6]
-	s.do(p)
-	must(t, w.Settle(t.Context()))
-	s.compare(t, h, describeAll(events.read(t)))
-}
-
-// unclosed leaves the closing to the test.
-type unclosed struct{ kernel }
-
-func (*unclosed) close() error { return nil }
-
-// TestFilter wants the filter to drop in the kernel what is not wanted.
-func TestFilter(t *testing.T) {
-	p := &place{TB: t, host: nstest.New(t), inside: nstest.New(t)}
-	var s *socket
-	var err error
-	p.host.Do(func() { s, err = openSocket(DefaultReceiveBuffer, slog.New(slog.DiscardHandler)) })
-	must(t, err)
-	t.Cleanup(func() { must(t, s.close()) })
-	filtered := &bare{socket: s, buf: make([]byte, datagramSize)}
-	p.bare = openBare(t, p.host)
-	scenarios()[6].do(p) // bridges
-	must(t, s.send(fenceRequest(1)))
-	p.bare.drain(t)
-	filtered.drain(t)
-	var want, acks int
-	for _, d := range p.bare.all {
-		m, _, err := splitMessage(d.b)
-		must(t, err)
-		if _, ok, err := decodeLink(&m); ok && err == nil {
-			want++
-		}
-	}
-	for _, d := range filtered.all {
-		m, _, err := splitMessage(d.b)
-		must(t, err)
-		if m.typ == unix.NLMSG_ERROR {
-			acks++
-		} else if _, ok, err := decodeLink(&m); !ok || err != nil {
-			t.Errorf("came through: type %d, %v", m.typ, err)
-		}
-	}
-	if acks != 1 || len(filtered.all)-acks != want || want == 0 || want == len(p.bare.all) {
-		t.Errorf("%d of %d messages came through, %d acknowledgements, want %d", len(filtered.all), len(p.bare.all), acks, want)
 	}
 }

@@ -2,6 +2,7 @@ package netwatch
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -21,11 +22,12 @@ type register struct {
 
 	mu    sync.Mutex
 	known map[string]*nstest.NS // by container id
-	finds int
+	found map[int32]string      // what was found last
+	finds int                   // searches: what was found last did not do
 }
 
 func newRegister(host *nstest.NS) *register {
-	return &register{host: host, known: map[string]*nstest.NS{}}
+	return &register{host: host, known: map[string]*nstest.NS{}, found: map[int32]string{}}
 }
 
 func (r *register) set(id string, ns *nstest.NS) {
@@ -43,12 +45,27 @@ func (r *register) stop(id string) {
 	ns.Close()
 }
 
+// drop forgets a container, of which the namespace lives on.
+func (r *register) drop(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.known, id)
+}
+
 func (r *register) Find(_ context.Context, nsid int32) (owner.Container, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	has := func(ns *nstest.NS) bool {
+		got, err := r.host.Handle().GetNetNsIdByFd(ns.FD())
+		return err == nil && int32(got) == nsid
+	}
+	if id := r.found[nsid]; r.known[id] != nil && has(r.known[id]) {
+		return owner.Container{Pool: "tank", ID: id}, true
+	}
 	r.finds++
 	for id, ns := range r.known {
-		if got, err := r.host.Handle().GetNetNsIdByFd(ns.FD()); err == nil && int32(got) == nsid {
+		if has(ns) {
+			r.found[nsid] = id
 			return owner.Container{Pool: "tank", ID: id}, true
 		}
 	}
@@ -98,5 +115,20 @@ func (h *home) want(t *testing.T, want ...string) {
 	t.Helper()
 	if got := h.said(t); !slices.Equal(got, want) {
 		t.Errorf("events:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// row waits until the view has one row: owner, name inside, and who bound it.
+func (h *home) row(t *testing.T, want string) {
+	t.Helper()
+	for started := time.Now(); ; {
+		rows, _ := h.hub.Interfaces()
+		if len(rows) == 1 && fmt.Sprintf("%s/%s %s %s", rows[0].Pool, rows[0].ID, rows[0].Name, rows[0].BoundBy) == want {
+			return
+		}
+		if time.Since(started) > patience {
+			t.Fatalf("view %v, want %s", rows, want)
+		}
+		must(t, h.w.Settle(t.Context()))
 	}
 }

@@ -10,7 +10,11 @@ import (
 
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/nstest"
+	"github.com/osctl/eventd/netwatch/rtnl"
 )
+
+// holdFor is how long an up waits.
+const holdFor = 500 * time.Millisecond
 
 // TestInside lets a container do things to its interface, and wants the events in the
 // order in which they were done, although the kernel tells of the end here later.
@@ -62,7 +66,7 @@ func testInside(t *testing.T, rounds int, urgent bool) {
 	must(t, h.host.Rename(host, "h2"))
 	h.want(t, "rename h2 name=live was=h of=tank/101")
 	h.owners.stop("101")
-	h.hear(func(l *link) bool { return l.deleted })
+	h.hear(func(l *rtnl.Link) bool { return l.Deleted })
 	h.want(t, "down h2 name=live of=tank/101")
 	if rows, _ := h.hub.Interfaces(); len(rows) != 0 {
 		t.Errorf("view: %v", rows)
@@ -126,7 +130,7 @@ func TestIDsAreReused(t *testing.T) {
 		}
 		h.owners.stop(id)
 		if i%2 == 0 {
-			h.hear(func(l *link) bool { return l.deleted })
+			h.hear(func(l *rtnl.Link) bool { return l.Deleted })
 		}
 	}
 	for len(of) > 0 && h.hub.Status().Interfaces > 0 { // the kernel cleans up behind us
@@ -179,7 +183,7 @@ func unknownOwner(t *testing.T) (h *home, nobody *nstest.NS, host int) {
 	t.Helper()
 	for range 20 {
 		h, nobody = newHome(t), nstest.New(t)
-		h.w.table.longestHold = holdFor
+		h.w.table.HoldFor(holdFor)
 		run(t, h.w)
 		host = h.pair("n", "p", nobody)
 		must(t, h.host.Up(host))
@@ -218,51 +222,40 @@ func report(t *testing.T, h *hub.Hub, source string, pairs ...string) {
 	must(t, err)
 }
 
-// TestReportedOwner wants what a manager reports to win, until the veth is gone.
+// TestReportedOwner wants what a manager reports to count where no container is found,
+// until the veth is gone, and to be marked.
 func TestReportedOwner(t *testing.T) {
 	h := newHome(t)
-	h.w.table.longestHold = holdFor
+	h.owners.drop("101") // its namespace is nobody's
+	h.w.table.HoldFor(holdFor)
 	run(t, h.w)
 	of := func(action, id, name, veth string) {
 		t.Helper()
 		report(t, h.hub, "osctld.service", "pool", "dozer", "id", id, "action", action, "name", name, "veth", veth, "new_name", name+"x")
 	}
-	row := func(want string) {
-		t.Helper()
-		for started := time.Now(); ; {
-			rows, _ := h.hub.Interfaces()
-			if len(rows) == 1 && rows[0].Pool+"/"+rows[0].ID+" "+rows[0].Name == want {
-				return
-			}
-			if time.Since(started) > patience {
-				t.Fatalf("view %v, want %s", rows, want)
-			}
-			must(t, h.w.Settle(t.Context()))
-		}
-	}
 	host, peer := h.running()
-	row("tank/101 p")
+	h.row(t, "/ p ")
 	of("up", "7", "lan", "h")
-	row("dozer/7 lan")
-	of("down", "8", "wan", "h") // too late to mean this one, for all that is known
+	h.row(t, "dozer/7 p osctld.service") // the name is what the kernel says
+	of("down", "8", "wan", "h")          // too late to mean this one, for all that is known
 	of("rename", "7", "lan", "h")
-	row("dozer/7 lanx")
+	h.row(t, "dozer/7 p osctld.service")
 	must(t, h.inside.Rename(peer, "eth1"))
-	row("dozer/7 eth1")
+	h.row(t, "dozer/7 eth1 osctld.service")
 	of("remove", "9", "lan", "h")
 	must(t, h.w.Settle(t.Context()))
-	row("dozer/7 eth1")
+	h.row(t, "dozer/7 eth1 osctld.service")
 	of("remove", "7", "lan", "h")
-	row("tank/101 eth1")
+	h.row(t, "/ eth1 ")
 	of("add", "10", "lan", "h")
-	row("dozer/10 lan")
+	h.row(t, "dozer/10 eth1 osctld.service")
 	must(t, h.host.Delete(host))
 	h.running()
-	row("tank/101 p")
+	h.row(t, "/ p ")
 
 	of("add", "11", "lan", "later")
 	of("add", "12", "lan", "h") // taken after the one before
-	row("dozer/12 lan")
+	h.row(t, "dozer/12 p osctld.service")
 	h.events.read(t)
 	held := true
 	for range 20 { // one that is not held back may be late all the same, on a busy machine
@@ -272,12 +265,12 @@ func TestReportedOwner(t *testing.T) {
 		started := time.Now()
 		must(t, nobody.Up(h.index(nobody, "p")))
 		h.until("later", hub.LinkUp)
-		h.want(t, "up later name=lan of=dozer/11")
+		h.want(t, "up later name=p of=dozer/11 by=osctld.service")
 		if held = time.Since(started) >= holdFor; !held {
 			break
 		}
 		must(t, h.host.Delete(later))
-		h.want(t, "down later name=lan of=dozer/11")
+		h.want(t, "down later name=p of=dozer/11 by=osctld.service")
 		of("add", "11", "lan", "later")
 		must(t, h.w.Settle(t.Context()))
 		h.events.read(t)
@@ -286,6 +279,39 @@ func TestReportedOwner(t *testing.T) {
 		t.Error("held back")
 	}
 	foldAll(t, slices.DeleteFunc(h.events.events, func(e *hub.Event) bool { return e.Source != hub.SourceNetlink }))
+}
+
+// TestReportAgainstCgroup wants a container that was found to keep its veth, whatever is
+// reported of that, before and after.
+func TestReportAgainstCgroup(t *testing.T) {
+	for _, first := range []string{"veth", "report"} {
+		h := newHome(t)
+		run(t, h.w)
+		lie := func() {
+			report(t, h.hub, "liar.service", "pool", "dozer", "id", "7", "action", "add", "name", "lan", "veth", "h")
+			must(t, h.w.Settle(t.Context()))
+		}
+		if first == "report" {
+			lie()
+		}
+		_, peer := h.running()
+		h.row(t, "tank/101 p ")
+		lie()
+		h.events.read(t)
+		must(t, h.inside.Down(peer))
+		h.until("h", hub.LinkNoCarrier)
+		h.want(t, "down h name=p of=tank/101")
+		lie()
+		h.events.read(t)
+		must(t, h.inside.Up(peer))
+		h.until("h", hub.LinkUp)
+		h.want(t, "up h name=p of=tank/101")
+		for _, e := range h.events.events {
+			if e.Source == hub.SourceNetlink && e.ID != "101" {
+				t.Errorf("first the %s: %s", first, describe(e))
+			}
+		}
+	}
 }
 
 // TestSelfReferringID gives the watched namespace an id in itself, with which all of
@@ -297,9 +323,4 @@ func TestSelfReferringID(t *testing.T) {
 	_, peer := h.running()
 	must(t, h.inside.Rename(peer, "eth0"))
 	h.want(t, "up h name=p of=tank/101", "rename h name=p to=eth0 of=tank/101")
-	second := newWatcherIn(t, h.host, &Config{Hub: newHub(t)})
-	if second.self != 77 {
-		t.Errorf("own id %d", second.self)
-	}
-	must(t, second.Close())
 }

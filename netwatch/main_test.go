@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/links"
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
@@ -52,7 +53,7 @@ func newWatcherIn(t testing.TB, ns *nstest.NS, config *Config) *Watcher {
 // patient has a watcher hold events back until it is known whose they are, however busy
 // the machine is. It is for tests of what is found, not of how long that may take.
 func patient(w *Watcher) *Watcher {
-	w.table.longestHold = patience
+	w.table.HoldFor(patience)
 	return w
 }
 
@@ -62,29 +63,6 @@ func newFakeWatcher(t testing.TB, h *hub.Hub, k kernel) *Watcher {
 	w, err := newWatcher(&Config{Hub: h, Logger: slog.New(slog.DiscardHandler)}, k, true)
 	must(t, err)
 	return w
-}
-
-// help does by hand what the helpers of Run do by themselves, as far as there is
-// something to do.
-func help(t testing.TB, w *Watcher) {
-	t.Helper()
-	for {
-		request, ok := w.asks.poll()
-		if !ok {
-			break
-		}
-		must(t, w.kernel.send(request))
-	}
-	for {
-		q, ok := w.questions.poll()
-		if !ok {
-			return
-		}
-		if d := w.consult(t.Context(), q); d != nil {
-			_, err := w.deliver(t.Context(), d)
-			must(t, err)
-		}
-	}
 }
 
 // run runs a watcher until the test ends, and returns once it is in sync.
@@ -144,14 +122,19 @@ func describe(e *hub.Event) string {
 	line := fmt.Sprintf("%s %s name=%s", e.Action, e.Options.Text("veth"), e.Options.Text("name"))
 	if old := e.Options.Text("old_veth"); old != "" {
 		line += " was=" + old
-	} else if e.Action == actionRename {
+	} else if e.Action == links.ActionRename {
 		line += " to=" + e.Options.Text("new_name")
 	}
 	if e.ID != "" {
 		line += " of=" + e.Pool + "/" + e.ID
 	}
-	if v, _ := e.Options.Get("resync"); v.Bool() {
-		line += " resync"
+	if by := e.Options.Text("bound_by"); by != "" {
+		line += " by=" + by
+	}
+	for _, flag := range []string{"gone", "handover", "resync"} {
+		if v, _ := e.Options.Get(flag); v.Bool() {
+			line += " " + flag
+		}
 	}
 	return line
 }
@@ -186,25 +169,25 @@ func (f *fold) add(e *hub.Event) error {
 	want, known := f.last[ifindex]
 	f.last[ifindex] = veth
 	said := veth // the name that it had so far, by this event
-	renamed := e.Action == actionRename && e.Options.Text("old_veth") == ""
-	if e.Action == actionRename && !renamed {
+	renamed := e.Action == links.ActionRename && e.Options.Text("old_veth") == ""
+	if e.Action == links.ActionRename && !renamed {
 		said = e.Options.Text("old_veth")
 	}
 	if known && said != want {
 		return fmt.Errorf("event %d: ifindex %d changed its name unheard from %q: %s", e.Seq, ifindex, want, describe(e))
 	}
 	switch e.Action {
-	case actionUp:
-		if up {
+	case links.ActionUp:
+		if handover, _ := e.Options.Get("handover"); up && !handover.Bool() {
 			return fmt.Errorf("event %d: ifindex %d is up already: %s", e.Seq, ifindex, describe(e))
 		}
 		f.up[ifindex] = veth
-	case actionDown:
+	case links.ActionDown:
 		if !up {
 			return fmt.Errorf("event %d: ifindex %d is not up: %s", e.Seq, ifindex, describe(e))
 		}
 		delete(f.up, ifindex)
-	case actionRename:
+	case links.ActionRename:
 		if renamed {
 			was, is := inside{e.Pool, e.ID, e.Options.Text("name")}, e.Options.Text("new_name")
 			last := f.inner[ifindex]

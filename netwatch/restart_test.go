@@ -14,8 +14,8 @@ import (
 func TestAnotherPlace(t *testing.T) {
 	for _, test := range []struct{ name, boot, want string }{
 		{"restart", "one", "up h name=p resync"},
-		{"reboot", "two", "up h name=p resync\ndown h name=p resync\nup h name=p resync"},
-		{"namespace", "one", "up h name=p resync\ndown h name=p resync"},
+		{"reboot", "two", "up h name=p resync\ndown h name=p gone resync\nup h name=p resync"},
+		{"namespace", "one", "up h name=p resync\ndown h name=p gone resync"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := &place{TB: t, host: nstest.New(t), inside: nstest.New(t)}
@@ -73,7 +73,7 @@ func TestBindingOutlivesRestart(t *testing.T) {
 		must(t, w.Settle(t.Context()))
 	})
 	all := events.read(t)
-	if len(all) != 1 || all[0].Pool != "tank" || all[0].ID != "101" || all[0].Options.Text("name") != "eth7" || all[0].Action != "down" {
+	if len(all) != 1 || all[0].Pool != "tank" || all[0].ID != "101" || all[0].Options.Text("bound_by") != "osctld.service" || all[0].Action != "down" {
 		t.Errorf("events are %q", describeAll(all))
 	}
 }

@@ -1,7 +1,6 @@
 package netwatch
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,20 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/links"
+	"github.com/osctl/eventd/netwatch/owner"
+	"github.com/osctl/eventd/netwatch/rtnl"
 )
 
-// DefaultReceiveBuffer is the size of the socket's receive buffer in bytes. The
-// kernel doubles it; that holds about 7,000 messages.
+// DefaultReceiveBuffer is the size of the socket's receive buffer in bytes. The kernel
+// doubles it; that holds about 7,000 messages.
 const DefaultReceiveBuffer = 8 << 20
 
-const (
-	// datagramSize holds any datagram: the kernel makes parts of a dump of at most
-	// 32 KiB, and one link takes about 2 KiB.
-	datagramSize = 64 << 10
-	// maxUncommitted is how many datagrams are read before what came of them is
-	// committed, if the queue is not empty before.
-	maxUncommitted = 256
-)
+// maxUncommitted is how many datagrams are read before what came of them is committed, if the
+// queue is not empty before.
+const maxUncommitted = 256
 
 // Config configures a [Watcher].
 type Config struct {
@@ -37,32 +34,55 @@ type Config struct {
 	Boot          string       // names this boot of the machine; see Run
 }
 
+// kernel is the edge to rtnetlink: [rtnl.Socket], and in tests a model that injects faults.
+type kernel interface {
+	Receive(wait bool) ([]rtnl.Message, error)
+	RequestDump(number uint32) error
+	Nudge(number uint32) error
+	Link(at rtnl.Peer) (rtnl.Link, error)
+	SetDeadline(at time.Time) error
+	Close() error
+}
+
+// Owners says whose a namespace is. [owner.Finder] is one; tests have others. All calls but
+// Missing come from the goroutine in [Watcher.Run].
+type Owners interface {
+	// Find returns the container whose namespace has the id, false if none is found
+	// (yet). Strings are UTF-8 without NUL.
+	Find(ctx context.Context, nsid int32) (owner.Container, bool)
+	// NextWalk says from when on to ask again may help.
+	NextWalk() time.Time
+	// Forget drops what is known of an id: the kernel gives it to another namespace.
+	Forget(nsid int32)
+	// ForgetAll drops what is known of all: messages were lost, which may have said
+	// of any id that it was given away.
+	ForgetAll()
+	// Missing says what cannot be told, and why; for the log and the status.
+	Missing() []string
+}
+
 // Watcher turns the link changes of one network namespace into commits.
 type Watcher struct {
 	hub       *hub.Hub
 	log       *slog.Logger
 	kernel    kernel
-	table     *table
-	resync    resync
-	fences    fences
-	buffer    []byte
+	table     *links.Table
 	owners    Owners
 	reports   *hub.Subscription
 	now       func() time.Time
 	place     string // boot and network namespace, see hub.Batch
-	self      int32  // id of the watched namespace in itself, NSIDLocal for none
-	window    int    // how many questions to the kernel may be outstanding
+	queueSize uint64 // datagrams that the receive buffer holds at most
 	missing   missing
-	asks      *queue[[]byte]   // at most as many as the window
-	questions *queue[question] // bounded by forgetAll, see takeQuestions
-	pauses    pauses
-	expires   time.Time // when an event was held back for long enough; the zero time is never
-	alarm     time.Time // when to wake up; the zero time is never
-	armed     time.Time // when the deadline is
-	firstDump bool      // a dump was finished
-	started   atomic.Bool
+	inbox     inbox
 	ready     chan struct{}
+	started   atomic.Bool
 	stopped   chan struct{}
+
+	// Of the goroutine in Run.
+	resync    resync
+	datagrams uint64  // read so far
+	lost      bool    // messages were lost since the queue was last empty
+	learnt    *learnt // nil for nothing
 }
 
 // New returns a watcher of the network namespace of the calling thread, and opens
@@ -74,31 +94,30 @@ func New(config Config) (*Watcher, error) {
 	if size == 0 {
 		size = DefaultReceiveBuffer
 	}
-	s, err := openSocket(size, config.Logger)
+	s, err := rtnl.Open(size)
 	if err != nil {
 		return nil, fmt.Errorf("netwatch: %w", err)
 	}
-	hears, err := s.hearNamespaces()
+	namespace, err := s.Namespace()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("netwatch: %w", err), s.close())
+		return nil, errors.Join(fmt.Errorf("netwatch: %w", err), s.Close())
 	}
-	w, err := newWatcher(&config, s, hears)
+	w, err := newWatcher(&config, s, s.HearsNamespaces())
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("netwatch: %w", err), s.close())
+		return nil, errors.Join(fmt.Errorf("netwatch: %w", err), s.Close())
 	}
-	cookie, err := s.namespaceCookie()
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("netwatch: %w", err), s.close())
+	w.place += "/" + namespace
+	w.queueSize = maxQueued(s.ReceiveBuffer())
+	if s.ReceiveBuffer() < size {
+		w.missing.buffer = fmt.Sprintf(missingBuffer, s.ReceiveBuffer()>>10, size>>10)
 	}
-	w.place += "/" + cookie
-	w.pauses = newPauses(cmp.Or(s.cramped, size))
-	if s.cramped != 0 {
-		w.missing.buffer = fmt.Sprintf(missingBuffer, s.cramped>>10, size>>10)
-	}
-	w.askSelf()
 	w.sayMissing()
 	return w, nil
 }
+
+// maxQueued returns how many datagrams fit into a receive buffer that was asked for. The kernel
+// doubles the size, and counts at least 768 bytes for each (SKB_TRUESIZE).
+func maxQueued(buffer int) uint64 { return uint64(2*buffer/768) + 1 } //nolint:gosec // not negative
 
 func newWatcher(config *Config, k kernel, hears bool) (*Watcher, error) {
 	netif, err := hub.Filter{}.With("type", hub.TypeNetif)
@@ -111,11 +130,10 @@ func newWatcher(config *Config, k kernel, hears bool) (*Watcher, error) {
 	}
 	w := &Watcher{
 		hub: config.Hub, log: config.Logger, kernel: k, owners: config.Owners, reports: reports, now: time.Now,
-		place: config.Boot, self: NSIDLocal, window: maxAsked, asks: newQueue[[]byte](), questions: newQueue[question](),
-		resync: resync{wanted: becauseStart, backoff: backoff}, pauses: newPauses(DefaultReceiveBuffer),
-		buffer: make([]byte, datagramSize), ready: make(chan struct{}), stopped: make(chan struct{}),
+		place: config.Boot, queueSize: maxQueued(DefaultReceiveBuffer),
+		resync: resync{wanted: becauseStart, backoff: backoff}, ready: make(chan struct{}), stopped: make(chan struct{}),
 	}
-	w.table = newTable(func() time.Time { return w.now() }, config.Owners != nil, hears)
+	w.table = links.New(links.Config{Now: func() time.Time { return w.now() }, Owners: config.Owners != nil, Hears: hears})
 	w.missing.deaf = !hears
 	return w, nil
 }
@@ -129,173 +147,135 @@ func (w *Watcher) Close() error {
 	if w.started.Swap(true) {
 		return nil
 	}
-	w.fences.stop()
-	close(w.stopped)
-	return w.kernel.close()
+	return w.stop()
 }
 
-// Run watches until ctx is done, then commits what was read and returns nil. It
-// may be called once. What the hub's view holds when it is called is taken for
-// what was known before: the first dump is compared with it. If that was in another
-// boot of the machine or another network namespace, all of it is gone. Lost messages,
-// interrupted dumps and the like are mended and no errors; an error means that
-// watching cannot go on: the hub was closed ([hub.ErrClosed]), or the socket
-// failed in a way that has no remedy.
+func (w *Watcher) stop() error {
+	w.inbox.stop()
+	close(w.stopped)
+	w.reports.Close()
+	return w.kernel.Close()
+}
+
+// Run watches until ctx is done and returns nil. It may be called once. What the hub's view
+// holds when it is called is taken for what was known before: the first dump is compared with
+// it. If that was in another boot of the machine or another network namespace, all of it is
+// gone. Lost messages, interrupted dumps and the like are mended and no errors; an error means
+// that watching cannot go on: the hub was closed ([hub.ErrClosed]), or the socket failed in a
+// way that has no remedy.
 func (w *Watcher) Run(ctx context.Context) error {
 	if w.started.Swap(true) {
 		return fmt.Errorf("netwatch: run: %w", ErrStopped)
 	}
-	defer func() {
-		w.fences.stop()
-		close(w.stopped)
-		if err := w.kernel.close(); err != nil {
-			w.log.Warn("closing", slog.Any("error", err))
-		}
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		w.followReports(ctx)
 	}()
-	outer := ctx
-	ctx, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
-	interrupted := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(interrupted)
-		_ = w.kernel.setDeadline(time.Unix(1, 0)) // fails only once the file is closed
+	woken := make(chan struct{})
+	context.AfterFunc(ctx, func() {
+		defer close(woken)
+		w.wake(nil)
 	})
-	defer func() {
-		if !stop() {
-			<-interrupted
-		}
-	}()
-	if err := w.begin(); err != nil {
-		return fmt.Errorf("netwatch: %w", err)
+	err := w.begin()
+	if err == nil {
+		err = w.loop(ctx)
 	}
-	helpers := w.help(ctx, fail)
-	err := w.loop(ctx)
-	if err == nil && outer.Err() == nil {
-		err = context.Cause(ctx) // of a helper
+	cancel()
+	<-ended
+	<-woken
+	if closing := w.stop(); closing != nil {
+		w.log.Warn("closing", slog.Any("error", closing))
 	}
-	fail(nil)
-	helpers.Wait()
 	if err != nil {
 		return fmt.Errorf("netwatch: %w", err)
 	}
 	return nil
 }
 
-// loop reads the queue until it is empty, or until that has gone on for long,
-// commits, and waits for more only when there is none.
+// loop takes turns, and waits for the kernel when there is nothing else to do.
 func (w *Watcher) loop(ctx context.Context) error {
-	for wait := false; ctx.Err() == nil; {
-		empty, err := w.turn(wait)
+	wait := false
+	for ctx.Err() == nil {
+		idle, err := w.turn(ctx, wait)
 		if err != nil {
 			return err
 		}
-		if empty {
-			w.gather(ctx)
+		if wait, err = w.sleep(idle); err != nil {
+			return err
 		}
-		wait = empty
 	}
-	w.table.releaseAll()
-	return w.commit()
+	return nil
 }
 
-// gather lets messages come together in a burst, unless some were lost just now, or
-// namespaces end so early that there would be nobody left to ask.
-func (w *Watcher) gather(ctx context.Context) {
-	if now := w.now(); w.window == maxAsked && w.resync.synced() && now.Sub(w.table.endedEarly) >= alertFor {
-		w.pauses.take(ctx, now, len(w.table.spaces), w.expires)
+// turn reads what the kernel has queued, takes what was learnt before that, asks what is to be
+// asked, and commits what came of it. It reports whether there is nothing left to do.
+func (w *Watcher) turn(ctx context.Context, wait bool) (idle bool, err error) {
+	w.inbox.beginTurn()
+	empty, err := w.read(wait)
+	if err != nil {
+		return false, err
 	}
-}
-
-// turn reads datagrams and commits what comes of them. It reports whether the
-// queue was seen empty.
-func (w *Watcher) turn(wait bool) (empty bool, err error) {
-	for range maxUncommitted {
-		n, err := w.kernel.receive(w.buffer, wait)
-		wait = false
-		switch {
-		case err == nil:
-			w.datagram(w.buffer[:n], w.kernel.sender())
-			continue
-		case errors.Is(err, unix.EAGAIN):
-			return true, w.pause()
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			// Time for a dump, or the end, which the loop sees.
-			return false, w.awake()
-		}
-		if err := w.mend(err); err != nil {
+	if empty && w.lost {
+		w.suspect()
+	}
+	w.takeLearnt(empty)
+	w.table.Expire()
+	if empty {
+		if err := w.tendDump(); err != nil {
 			return false, err
 		}
 	}
-	return false, w.publish(false)
-}
-
-// mend deals with what receiving failed for. All of it says that messages are lost.
-func (w *Watcher) mend(err error) error {
-	switch {
-	case errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
-		w.hub.Count(hub.CounterOverruns, 1)
-		w.overrun(becauseOverrun)
-	case errors.Is(err, errTruncated):
-		w.overrun(becauseTruncated)
-	default:
-		return err
-	}
-	return nil
-}
-
-// pause is for the moment when the queue is empty.
-func (w *Watcher) pause() error {
-	w.alarm = time.Time{}
-	if err := w.idle(); err != nil {
-		return err
-	}
-	if err := w.publish(true); err != nil {
-		return err
-	}
-	return w.arm()
-}
-
-// publish commits what was read and tells those who wait for it.
-func (w *Watcher) publish(empty bool) error {
-	w.expires = time.Time{}
-	if w.table.waits() { // a look at the clock costs
-		now := w.now()
-		w.expires = w.table.expire(now)
-		w.wakeAt(w.expires)
-		w.wakeAt(w.table.retry(now))
-	}
-	w.handOut()
+	w.learn(ctx, empty)
 	if err := w.commit(); err != nil {
-		return err
+		return false, err
 	}
-	if w.firstDump {
-		select {
-		case <-w.ready:
-		default:
-			close(w.ready)
+	idle = empty && w.learnt == nil
+	w.finishWaiters(idle)
+	return idle, nil
+}
+
+// read applies what is queued, up to maxUncommitted datagrams, and reports whether the queue was
+// seen empty. With wait it waits for the first.
+func (w *Watcher) read(wait bool) (empty bool, err error) {
+	for range maxUncommitted {
+		messages, err := w.kernel.Receive(wait)
+		wait = false
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+			return true, nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			continue // time for something else, or the end
+		case isLoss(err):
+			w.noteLoss(err)
+		case err != nil:
+			return false, err
+		}
+		w.datagrams++
+		for i := range messages {
+			w.message(&messages[i])
 		}
 	}
-	w.fences.release(empty && w.resync.synced() && w.table.settled())
-	return nil
+	return false, nil
 }
 
-// wakeAt ends the next wait at an instant, if not before; the zero time is never.
-func (w *Watcher) wakeAt(at time.Time) { w.alarm = earlier(w.alarm, at) }
-
-// arm has the next wait end at the alarm.
-func (w *Watcher) arm() error {
-	if w.alarm.Equal(w.armed) {
-		return nil
+// message applies one message. Of what other namespaces say, only links count.
+func (w *Watcher) message(m *rtnl.Message) {
+	isLink := m.Type == unix.RTM_NEWLINK || m.Type == unix.RTM_DELLINK
+	switch {
+	case m.From != rtnl.NSIDLocal:
+		if isLink {
+			w.table.Inside(&m.Link, m.From)
+		}
+	case m.Request != 0:
+		w.answer(m)
+	case isLink:
+		w.table.Apply(&m.Link, false)
+	case m.Type == unix.RTM_NEWNSID || m.Type == unix.RTM_DELNSID:
+		w.table.Renumbered(m.NSID)
+		if w.owners != nil {
+			w.owners.Forget(m.NSID)
+		}
 	}
-	w.armed = w.alarm
-	return w.kernel.setDeadline(w.alarm)
-}
-
-// awake takes the deadline away again.
-func (w *Watcher) awake() error {
-	if w.armed.IsZero() {
-		return nil
-	}
-	w.armed = time.Time{}
-	return w.kernel.setDeadline(time.Time{})
 }

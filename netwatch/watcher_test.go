@@ -12,27 +12,29 @@ import (
 
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/nstest"
+	"github.com/osctl/eventd/netwatch/rtnl"
 )
 
-// counting counts receives, of which each wake-up takes at least one, and deadlines,
-// without which nothing but the kernel wakes the watcher.
+// counting counts receives, of which each wake-up takes at least one, and keeps the
+// deadline, without which nothing but the kernel wakes the watcher.
 type counting struct {
 	kernel
-	receives, deadlines atomic.Int64
+	receives atomic.Int64
+	deadline atomic.Pointer[time.Time]
 }
 
-func (c *counting) receive(b []byte, wait bool) (int, error) {
+func (c *counting) Receive(wait bool) ([]rtnl.Message, error) {
 	c.receives.Add(1)
-	return c.kernel.receive(b, wait)
+	return c.kernel.Receive(wait)
 }
 
-func (c *counting) setDeadline(at time.Time) error {
-	c.deadlines.Add(1)
-	return c.kernel.setDeadline(at)
+func (c *counting) SetDeadline(at time.Time) error {
+	c.deadline.Store(&at)
+	return c.kernel.SetDeadline(at)
 }
 
-// TestIdle wants a watcher that has nothing to do to do nothing: what is received
-// is what the test asks for, and no timer runs.
+// TestIdle wants a watcher that has nothing to do to do nothing: it waits once, and no
+// timer runs.
 func TestIdle(t *testing.T) {
 	w := newWatcherIn(t, nstest.New(t), &Config{Hub: newHub(t)})
 	k := &counting{kernel: w.kernel}
@@ -44,12 +46,12 @@ func TestIdle(t *testing.T) {
 	for range checks {
 		must(t, w.Check(t.Context()))
 	}
-	// For each: the answer, that there is no more, and the wait.
-	if n := k.receives.Load() - before; n < checks || n > 3*checks+3 {
+	// For each: the wait that the call ends, and twice that there is no more.
+	if n := k.receives.Load() - before; n < checks || n > 5*checks+5 {
 		t.Errorf("%d receives for %d checks", n, checks)
 	}
-	if n := k.deadlines.Load(); n != 0 {
-		t.Errorf("%d deadlines", n)
+	if at := k.deadline.Load(); at != nil && !at.IsZero() && at.After(time.Unix(1, 0)) {
+		t.Errorf("it will wake up at %v", at)
 	}
 }
 
@@ -88,31 +90,40 @@ func TestCheck(t *testing.T) {
 	if err := w.Run(t.Context()); !errors.Is(err, ErrStopped) {
 		t.Errorf("second Run: %v", err)
 	}
-	if len(w.fences.waiters) != 0 {
-		t.Errorf("%d waiters are left", len(w.fences.waiters))
+	if n := len(w.inbox.waiters); n != 0 {
+		t.Errorf("%d waiters are left", n)
 	}
+}
+
+// waiting adds a call of Check or Settle, and returns it.
+func waiting(w *Watcher, settle bool) *waiter {
+	x := &waiter{settle: settle, done: make(chan struct{})}
+	w.wake(func(b *inbox) {
+		x.came = b.turn
+		b.waiters = append(b.waiters, x)
+	})
+	return x
 }
 
 func TestCheckIsBounded(t *testing.T) {
 	w := newFakeWatcher(t, newHub(t), &fake{})
 	for range maxWaiters {
-		_, err := w.fences.add(false)
-		must(t, err)
+		waiting(w, false)
 	}
 	if err := w.Check(t.Context()); !errors.Is(err, ErrBusy) {
 		t.Error(err)
 	}
 }
 
-// TestCheckWaitsForItsAnswer wants neither what came before nor a lost answer to
-// end a check, and Settle to wait for the dump too.
-func TestCheckWaitsForItsAnswer(t *testing.T) {
+// TestCheckTakesATurn wants a check to end with the turn that began after it, and Settle to
+// wait for the dump too.
+func TestCheckTakesATurn(t *testing.T) {
 	f := &fake{links: map[uint32]*fakeLink{}}
 	w := newFakeWatcher(t, newHub(t), f)
 	w.resync.backoff = func(int) time.Duration { return 0 }
-	turns := func() {
-		for range 5 {
-			_, err := w.turn(false)
+	turns := func(n int) {
+		for range n {
+			_, err := w.turn(t.Context(), false)
 			must(t, err)
 		}
 	}
@@ -124,31 +135,26 @@ func TestCheckWaitsForItsAnswer(t *testing.T) {
 			return false
 		}
 	}
-	turns()
-	check, err := w.fences.add(false)
-	must(t, err)
-	f.broadcast(newLink(1, &fakeLink{name: "a"}))
-	turns()
+	turns(5)
+	w.inbox.beginTurn()
+	check := waiting(w, false)
+	w.finishWaiters(true) // of a turn that had begun before
 	if over(check) {
-		t.Error("over without an answer")
+		t.Error("over without a turn")
 	}
-	f.congested, f.pending = true, unix.ENOBUFS // the answer is dropped, and asked for again
-	must(t, w.sendFence(check.seq))
-	turns()
+	turns(1)
 	if !over(check) {
-		t.Error("a lost answer was not asked for again")
+		t.Error("not over after a turn")
 	}
-	settle, err := w.fences.add(true)
-	must(t, err)
-	must(t, w.sendFence(settle.seq))
-	w.resync.want(becauseOverrun)
+	settle := waiting(w, true)
+	w.resync.want(becauseLoss)
 	w.resync.notBefore = time.Now().Add(time.Hour)
-	turns()
+	turns(5)
 	if over(settle) {
 		t.Error("settled while a dump is wanted")
 	}
 	w.resync.notBefore = time.Time{}
-	turns()
+	turns(5)
 	if !over(settle) {
 		t.Error("not settled")
 	}
@@ -178,7 +184,7 @@ func TestRunEndsWithTheHub(t *testing.T) {
 // dying is a kernel whose socket fails for good.
 type dying struct{ fake }
 
-func (*dying) receive([]byte, bool) (int, error) { return 0, unix.EBADF }
+func (*dying) Receive(bool) ([]rtnl.Message, error) { return nil, unix.EBADF }
 
 func TestRunEndsWithTheSocket(t *testing.T) {
 	w := newFakeWatcher(t, newHub(t), &dying{})
@@ -198,34 +204,15 @@ func TestBackoff(t *testing.T) {
 		return time.Hour
 	}
 	for range 100 {
-		f.pending = unix.ENOBUFS
-		_, err := w.turn(false)
+		f.pending = rtnl.ErrLost
+		_, err := w.turn(t.Context(), false)
 		must(t, err)
 	}
-	if f.dumps != 2 || w.armed.IsZero() {
-		t.Errorf("%d dumps, waking %v", f.dumps, w.armed)
+	if f.dumps != 2 || w.resync.alarm().IsZero() {
+		t.Errorf("%d dumps, waking %v", f.dumps, w.resync.alarm())
 	}
 	if backoff(0) != 0 || backoff(1) != firstBackoff || backoff(1000) != lastBackoff {
 		t.Error(backoff(0), backoff(1), backoff(1000))
-	}
-}
-
-// TestForeignSender wants what other processes send to the socket to be ignored.
-func TestForeignSender(t *testing.T) {
-	ns := nstest.New(t)
-	h := newHub(t)
-	w := newWatcherIn(t, ns, &Config{Hub: h})
-	run(t, w)
-	other := openBare(t, ns)
-	forged := newLink(1000, &fakeLink{name: "forged", flags: flagsUp})
-	must(t, other.conn.Control(func(fd uintptr) {
-		if err := unix.Sendto(int(fd), forged, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: w.kernel.port()}); err != nil {
-			t.Error(err)
-		}
-	}))
-	must(t, w.Check(t.Context()))
-	if n := h.Status().Interfaces; n != 0 {
-		t.Error("a forged link was taken")
 	}
 }
 
@@ -235,7 +222,7 @@ func TestLargeBatches(t *testing.T) {
 	w := newFakeWatcher(t, h, &fake{})
 	const n = 3*hub.MaxBatch + 1
 	for i := range uint32(n) {
-		w.table.apply(say(i+1, "h", flagsUp, alone), false)
+		w.table.Apply(&rtnl.Link{Ifindex: i + 1, Name: "h", Flags: flagsUp, Peer: alone}, false)
 	}
 	must(t, w.commit())
 	if s := h.Status(); s.Interfaces != n || s.Last != n {

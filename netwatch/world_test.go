@@ -2,7 +2,6 @@ package netwatch
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/osctl/eventd/netwatch/owner"
+	"github.com/osctl/eventd/netwatch/rtnl"
 )
 
 // world is what is beside the links of the model: namespaces with ids that are given
@@ -25,7 +25,7 @@ type world struct {
 	calm    bool
 
 	memory map[int32]string // of the owners, right until something is forgotten too late
-	slow   *delivery        // found, but not delivered yet
+	missed map[int32]bool   // ids whose owner was not found once
 
 	owners map[uint32][]string        // of each link, in order
 	rises  map[uint32]map[string]bool // of each link at the times at which it came up
@@ -39,7 +39,7 @@ type fakeNS struct {
 
 func newWorld(m *model) *world {
 	return &world{
-		m: m, ns: map[int32]*fakeNS{}, clock: time.Unix(1000, 0), memory: map[int32]string{},
+		m: m, ns: map[int32]*fakeNS{}, clock: time.Unix(1000, 0), memory: map[int32]string{}, missed: map[int32]bool{},
 		owners: map[uint32][]string{}, rises: map[uint32]map[string]bool{}, names: map[uint32]map[string]bool{},
 	}
 }
@@ -55,6 +55,7 @@ func (w *world) Find(_ context.Context, nsid int32) (owner.Container, bool) {
 		}
 		id, ok = w.memory[nsid]
 	}
+	w.missed[nsid] = w.missed[nsid] || !ok
 	return owner.Container{Pool: "tank", ID: id}, ok
 }
 
@@ -67,30 +68,6 @@ func (w *world) NextWalk() time.Time {
 func (w *world) Forget(nsid int32) { delete(w.memory, nsid) }
 func (w *world) ForgetAll()        { clear(w.memory) }
 func (w *world) Missing() []string { return nil }
-
-// work lets one of the helpers take a step.
-func (w *world) work() {
-	m := w.m
-	if m.draw("who works", 2) == 0 {
-		if request, ok := m.w.asks.poll(); ok {
-			m.must(m.send(request))
-		}
-		return
-	}
-	if w.slow != nil {
-		_, err := m.w.deliver(context.Background(), w.slow)
-		m.must(err)
-		w.slow = nil
-		return
-	}
-	if q, ok := m.w.questions.poll(); ok {
-		w.slow = m.w.consult(context.Background(), q)
-	}
-}
-
-func nsidMessage(typ uint16, nsid int32) []byte {
-	return appendMessage(typ, 0, 0, appendAttribute(make([]byte, 4), unix.NETNSA_NSID, binary.NativeEndian.AppendUint32(nil, uint32(nsid))))
-}
 
 // any returns a namespace, and makes it if there is none with that id.
 func (w *world) any() int32 {
@@ -108,15 +85,15 @@ func (w *world) make(nsid int32) {
 		ns.id = fmt.Sprintf("c%d", w.made)
 	}
 	w.ns[nsid] = ns
-	w.m.broadcast(nsidMessage(unix.RTM_NEWNSID, nsid))
+	w.m.say(nsidMessage(unix.RTM_NEWNSID, nsid))
 }
 
 // enter puts the peer of a link into a namespace.
-func (w *world) enter(ifindex uint32, nsid int32, name string) Peer {
+func (w *world) enter(ifindex uint32, nsid int32, name string) rtnl.Peer {
 	ns := w.ns[nsid]
-	p := Peer{nsid, ns.next}
+	p := rtnl.Peer{NSID: nsid, Ifindex: ns.next}
 	ns.next++
-	w.m.inner[p] = &fakeLink{name: name, peer: Peer{0, ifindex}}
+	w.m.inner[p] = &fakeLink{name: name, peer: rtnl.Peer{NSID: 0, Ifindex: ifindex}}
 	w.owners[ifindex] = append(w.owners[ifindex], ns.id)
 	w.called(ifindex, name)
 	w.m.links[ifindex].peer = p
@@ -158,12 +135,12 @@ func (w *world) rose(ifindex uint32) {
 }
 
 // foreign returns a link whose peer is in a namespace, and the peer.
-func (w *world) foreign() (uint32, Peer, *fakeLink) {
-	peers := slices.SortedFunc(maps.Keys(w.m.inner), func(a, b Peer) int {
+func (w *world) foreign() (uint32, rtnl.Peer, *fakeLink) {
+	peers := slices.SortedFunc(maps.Keys(w.m.inner), func(a, b rtnl.Peer) int {
 		return int(a.NSID-b.NSID)*1000 + int(a.Ifindex) - int(b.Ifindex)
 	})
 	if len(peers) == 0 {
-		return 0, Peer{}, nil
+		return 0, rtnl.Peer{}, nil
 	}
 	p := peers[w.m.draw("peer", len(peers))]
 	return w.m.inner[p].peer.Ifindex, p, w.m.inner[p]
@@ -183,20 +160,20 @@ func (w *world) happen() {
 		m.pair()
 	case what <= 2:
 		inner.flags ^= unix.IFF_UP
-		m.say(newLink(p.Ifindex, inner), origin{nsid: p.NSID})
+		m.sayFrom(p.NSID, newLink(p.Ifindex, inner))
 		if w.carries(ifindex) {
 			w.carrier = append(w.carrier, ifindex)
 		}
 	case what <= 4:
 		inner.name = fmt.Sprintf("e%d", m.draw("inner name", 1000))
 		w.called(ifindex, inner.name)
-		m.say(newLink(p.Ifindex, inner), origin{nsid: p.NSID})
+		m.sayFrom(p.NSID, newLink(p.Ifindex, inner))
 	case what == 5:
 		w.die(p.NSID)
 	case what == 6:
 		w.moveOn(ifindex, p, inner)
 	default: // a veth that is the container's own
-		m.say(newLink(p.Ifindex+uint32(m.draw("own", 2)), &fakeLink{name: "own", peer: Peer{1, 1000}}), origin{nsid: p.NSID})
+		m.sayFrom(p.NSID, newLink(p.Ifindex+uint32(m.draw("own", 2)), &fakeLink{name: "own", peer: rtnl.Peer{NSID: 1, Ifindex: 1000}}))
 	}
 }
 
@@ -216,12 +193,12 @@ func (w *world) die(nsid int32) {
 	delete(w.ns, nsid)
 	for _, p := range slices.Collect(maps.Keys(m.inner)) {
 		if p.NSID == nsid {
-			m.links[m.inner[p].peer.Ifindex].peer.NSID = NSIDUnknown
+			m.links[m.inner[p].peer.Ifindex].peer.NSID = rtnl.NSIDUnknown
 			delete(m.inner, p)
 		}
 	}
 	for _, ifindex := range slices.Sorted(maps.Keys(m.links)) {
-		if m.links[ifindex].peer.NSID == NSIDUnknown && !slices.Contains(w.dying, ifindex) {
+		if m.links[ifindex].peer.NSID == rtnl.NSIDUnknown && !slices.Contains(w.dying, ifindex) {
 			w.dying = append(w.dying, ifindex)
 		}
 	}
@@ -236,7 +213,7 @@ func (w *world) die(nsid int32) {
 		w.carries(ifindex)
 		m.tell(ifindex)
 	}
-	m.broadcast(nsidMessage(unix.RTM_DELNSID, nsid))
+	m.say(nsidMessage(unix.RTM_DELNSID, nsid))
 }
 
 // cleanUp deletes the links whose namespace is dead.
@@ -251,20 +228,20 @@ func (w *world) cleanUp() {
 		m.tell(ifindex)
 		delete(m.links, ifindex)
 		m.changed++
-		m.broadcast(delLink(ifindex, l, nil))
+		m.say(delLink(ifindex, l, nil))
 	}
 	w.dying = nil
 }
 
 // moveOn moves a peer to another namespace, of which the link here says nothing.
-func (w *world) moveOn(ifindex uint32, p Peer, inner *fakeLink) {
+func (w *world) moveOn(ifindex uint32, p rtnl.Peer, inner *fakeLink) {
 	m := w.m
 	to := w.any()
 	delete(m.inner, p)
 	was := m.links[ifindex].flags
 	q := w.enter(ifindex, to, inner.name)
-	m.say(delLink(p.Ifindex, inner, &Peer{5, q.Ifindex}), origin{nsid: p.NSID})
-	m.say(newLink(q.Ifindex, m.inner[q]), origin{nsid: to})
+	m.sayFrom(p.NSID, delLink(p.Ifindex, inner, &rtnl.Peer{NSID: 5, Ifindex: q.Ifindex}))
+	m.sayFrom(to, newLink(q.Ifindex, m.inner[q]))
 	if was != m.links[ifindex].flags {
 		w.carrier = append(w.carrier, ifindex)
 	}
@@ -278,29 +255,8 @@ func (w *world) settle() {
 	w.linkWatch()
 	w.cleanUp()
 	for range 3000 {
-		m.turn()
-		if w.slow != nil {
-			_, err := m.w.deliver(context.Background(), w.slow)
-			m.must(err)
-			w.slow = nil
-		}
-		busy := false
-		for {
-			request, ok := m.w.asks.poll()
-			if !ok {
-				break
-			}
-			busy = true
-			m.must(m.send(request))
-		}
-		if q, ok := m.w.questions.poll(); ok {
-			busy = true
-			w.slow = m.w.consult(context.Background(), q)
-		}
-		if busy || len(m.queue) > 0 || m.pending != nil {
-			continue
-		}
-		if m.w.resync.synced() && m.w.table.settled() && len(m.w.table.searching) == 0 {
+		idle := m.turn()
+		if idle && len(m.queue) == 0 && m.pending == nil && m.w.resync.synced() && m.w.table.Settled() && m.w.table.Next().IsZero() {
 			return
 		}
 		w.clock = w.clock.Add(5 * time.Millisecond)

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/nstest"
 )
@@ -20,7 +20,7 @@ import (
 type account struct {
 	t      testing.TB
 	daemon *daemonProcess
-	client *dbusapi.Client
+	client *client.Client
 	filter hub.Filter
 	cursor string
 	events []*hub.Event // that no step has expected yet
@@ -125,6 +125,9 @@ func inFull(e *hub.Event) string {
 	if resync, ok := o.Get("resync"); ok {
 		line += " resync=" + strconv.FormatBool(resync.Bool())
 	}
+	if by := o.Text("bound_by"); by != "" {
+		line += " bound_by=" + by
+	}
 	if o.Text("pool") != e.Pool || o.Text("id") != e.ID {
 		line += fmt.Sprintf(" but it is of %s:%s", e.Pool, e.ID)
 	}
@@ -145,6 +148,7 @@ type iface struct {
 	pool, id   string
 	name, veth string
 	ifindex    int
+	boundBy    string
 }
 
 // at fills in the ifindex that the host end has now.
@@ -156,7 +160,13 @@ func (i iface) at(t testing.TB, ns *nstest.NS) iface {
 	return i
 }
 
-func (i iface) tail() string { return fmt.Sprintf(" %s:%s u #%d", i.pool, i.id, i.ifindex) }
+func (i iface) tail() string {
+	tail := fmt.Sprintf(" %s:%s u #%d", i.pool, i.id, i.ifindex)
+	if i.boundBy != "" {
+		tail += " bound_by=" + i.boundBy
+	}
+	return tail
+}
 
 // says is the line of an event: up or down.
 func (i iface) says(action string) string {

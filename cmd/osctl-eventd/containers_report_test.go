@@ -28,7 +28,7 @@ func TestReportedOwner(t *testing.T) {
 	a := follow(t, daemonOn(t, h), h.Exec)
 	for _, first := range []string{"veth", "report"} {
 		inside := nstest.New(t)
-		eth0 := iface{pool: "tank", id: "7", name: "eth0", veth: "bound0"}
+		eth0 := iface{pool: "tank", id: "7", name: "eth0", veth: "bound0", boundBy: "uid:0"}
 		if first == "report" {
 			a.report("add", eth0)
 		}
@@ -66,21 +66,22 @@ func TestReportedOwner(t *testing.T) {
 	a.finish()
 }
 
-// TestReportWins reports another owner than the one that was found, until the veth goes.
-func TestReportWins(t *testing.T) {
+// TestReportAgainstCgroup reports another owner than the one whose cgroup it is.
+func TestReportAgainstCgroup(t *testing.T) {
 	h := cttest.NewHost(t)
 	a := follow(t, daemonOn(t, h), h.Exec)
 	c := h.LXC(t, cttest.LXCConfig{Pool: "tank", ID: "8", Interfaces: []cttest.Interface{{Pair: "ct-8"}}})
 	must(t, c.Start())
 	found := iface{pool: "tank", id: "8", name: "eth0", veth: "ct-8"}.at(t, h.NS())
 	a.expect("start", found.says("up"))
-	bound := found
-	bound.pool, bound.id = "dozer", "nine"
-	a.report("up", bound)
-	a.flip(&bound, c.Exec)
+	lie := found
+	lie.pool, lie.id = "dozer", "nine"
+	a.report("up", lie)
+	a.flip(&found, c.Exec)
 	must(t, c.Reboot())
+	before := found
 	found = found.at(t, h.NS())
-	a.expect("reboot", bound.says("down"), found.says("up"))
+	a.expect("reboot", before.says("down"), found.says("up"))
 	must(t, c.Kill())
 	a.expect("kill", found.says("down"))
 	a.finish()

@@ -15,6 +15,9 @@ import (
 // the id is unique in that. Both are text without NUL of 1 to 255 bytes.
 type Container struct{ Pool, ID string }
 
+// PoolNetns is the pool of namespaces that have a name and no container.
+const PoolNetns = "netns"
+
 // Config is what a Finder needs.
 type Config struct {
 	Log *slog.Logger // nil: nothing is logged

@@ -257,6 +257,15 @@ func TestMissing(t *testing.T) {
 	}
 }
 
+// TestMissingIsText wants a path of any bytes to be shown as text.
+func TestMissingIsText(t *testing.T) {
+	f := newHost(t).finder()
+	f.lack(lackNetns, "open /run/a\xff\x1bb")
+	if lines := f.Missing(); len(lines) != 1 || !strings.HasSuffix(lines[0], `(open /run/a\xff\x1bb)`) {
+		t.Errorf("%q", lines)
+	}
+}
+
 // TestFaultsSaidOnce says each error once, and of ever new ones only so many.
 func TestFaultsSaidOnce(t *testing.T) {
 	f := newHost(t).finder()

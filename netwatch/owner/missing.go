@@ -55,8 +55,9 @@ func (f *Finder) Missing() []string {
 }
 
 // lack notes that something is missing, with what was seen; with "" that it is not.
-// It is logged when it is new.
+// It is logged when it is new. The detail may hold paths, and so any bytes.
 func (f *Finder) lack(kind int, detail string) {
+	detail = show(detail)
 	f.mu.Lock()
 	old := f.lacks[kind]
 	f.lacks[kind] = detail

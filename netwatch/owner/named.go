@@ -51,7 +51,7 @@ func (f *Finder) walkNames(ctx context.Context, wanted int32, asked time.Duratio
 }
 
 func (f *Finder) askName(name string) {
-	c := Container{Pool: "netns", ID: show(name)}
+	c := Container{Pool: PoolNetns, ID: show(name)}
 	for range maxTries {
 		epoch := f.currentEpoch()
 		nsid, err := f.kernel.byFile(filepath.Join(f.config.Netns, name))

@@ -1,0 +1,197 @@
+package netwatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/links"
+)
+
+// maxWaiters is how many calls of Check and Settle may wait at once.
+const maxWaiters = 64
+
+// Errors of [Watcher.Check] and [Watcher.Settle].
+var (
+	// ErrStopped says that Run has ended.
+	ErrStopped = errors.New("netwatch: stopped")
+	// ErrBusy says that too many calls wait already.
+	ErrBusy = errors.New("netwatch: too many checks at once")
+)
+
+// inbox is where other goroutines leave something for the one in Run.
+type inbox struct {
+	mu       sync.Mutex
+	waiters  []*waiter
+	turn     uint64 // of the loop
+	bindings []*links.Binding
+	taken    chan struct{} // closed when the bindings were taken
+	stopped  bool
+	full     bool      // something is in it
+	armed    time.Time // when the kernel's deadline is
+}
+
+// waiter is a call of Check or Settle.
+type waiter struct {
+	settle bool
+	came   uint64 // in this turn of the loop
+	done   chan struct{}
+}
+
+func (b *inbox) stop() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stopped = true
+}
+
+// wake leaves something in the inbox and has the loop look.
+func (w *Watcher) wake(leave func(b *inbox)) {
+	b := &w.inbox
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if leave != nil {
+		leave(b)
+	}
+	b.full = true
+	b.arm(w, time.Unix(1, 0))
+}
+
+// arm has the kernel's Receive return at an instant. A failure means that the socket is closed,
+// which Receive says too.
+func (b *inbox) arm(w *Watcher, at time.Time) {
+	if !b.armed.Equal(at) {
+		b.armed = at
+		_ = w.kernel.SetDeadline(at)
+	}
+}
+
+// sleep readies a wait for the kernel, until there is something else to do. It reports whether
+// to wait at all.
+func (w *Watcher) sleep(idle bool) (wait bool, err error) {
+	if !idle {
+		return false, nil
+	}
+	alarm := earlier(w.table.Next(), w.resync.alarm())
+	b := &w.inbox
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.full {
+		b.full = false
+		return false, nil
+	}
+	b.arm(w, alarm)
+	return true, nil
+}
+
+// earlier returns the earlier of two times; the zero Time is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// Check proves that the watcher makes progress, for a watchdog: it returns nil once Run took a
+// turn after Check was called. If the kernel's queue could be read to its end in that turn, all
+// that was in it is committed. The error is that of ctx, [ErrStopped], or [ErrBusy]
+// when 64 calls wait already. It is safe for concurrent use and wakes Run only once.
+func (w *Watcher) Check(ctx context.Context) error { return w.await(ctx, false) }
+
+// Settle is Check that also waits until the queue was read to its end, no dump is running or
+// wanted, nothing is held back, and nothing is to be asked: the view then is what the kernel
+// had when Settle was called, or newer. While links change so fast that messages get lost
+// again and again, that may take as long as they do.
+func (w *Watcher) Settle(ctx context.Context) error { return w.await(ctx, true) }
+
+func (w *Watcher) await(ctx context.Context, settle bool) error {
+	x := &waiter{settle: settle, done: make(chan struct{})}
+	var err error
+	w.wake(func(b *inbox) {
+		switch {
+		case b.stopped:
+			err = ErrStopped
+		case len(b.waiters) >= maxWaiters:
+			err = ErrBusy
+		default:
+			x.came = b.turn
+			b.waiters = append(b.waiters, x)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	defer w.inbox.remove(x)
+	select {
+	case <-x.done:
+		return nil
+	case <-w.stopped:
+		return ErrStopped
+	case <-ctx.Done():
+		return fmt.Errorf("netwatch: waiting for the watcher: %w", context.Cause(ctx))
+	}
+}
+
+func (b *inbox) remove(x *waiter) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.waiters = slices.DeleteFunc(b.waiters, func(other *waiter) bool { return other == x })
+}
+
+// beginTurn notes that a turn begins: it sees all that was queued for calls that came before.
+func (b *inbox) beginTurn() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.turn++
+}
+
+// finishWaiters ends the calls that are over after a turn.
+func (w *Watcher) finishWaiters(idle bool) {
+	settled := idle && w.resync.synced() && w.table.Settled()
+	b := &w.inbox
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.waiters = slices.DeleteFunc(b.waiters, func(x *waiter) bool {
+		over := x.came < b.turn && (settled || !x.settle)
+		if over {
+			close(x.done)
+		}
+		return over
+	})
+}
+
+// followReports hands what container managers report of their interfaces to the loop. It goes
+// on when the last lot was taken, so what waits is bounded.
+func (w *Watcher) followReports(ctx context.Context) {
+	var events [64]*hub.Event
+	for {
+		n, err := w.reports.Next(ctx, events[:])
+		if lapped := (*hub.LappedError)(nil); errors.As(err, &lapped) {
+			w.log.Warn("missed reports of interfaces, whose owners are found all the same", slog.Any("error", err))
+			continue
+		}
+		if err != nil {
+			return // the end, of which Run hears as well
+		}
+		var bindings []*links.Binding
+		for _, e := range events[:n] {
+			if b, ok := links.BindingOf(e); ok {
+				bindings = append(bindings, b)
+			}
+		}
+		if len(bindings) == 0 {
+			continue
+		}
+		taken := make(chan struct{})
+		w.wake(func(b *inbox) { b.bindings, b.taken = bindings, taken })
+		select {
+		case <-taken:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

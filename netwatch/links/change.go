@@ -1,0 +1,56 @@
+package links
+
+import "github.com/osctl/eventd/hub"
+
+// The actions that the Table announces. What a manager adds to or removes from a container's
+// configuration is not ours to say.
+const (
+	ActionUp     = "up"
+	ActionDown   = "down"
+	ActionRename = "rename"
+)
+
+// Change is one step of the Table: always a row of the view, maybe an event.
+type Change struct {
+	Action   string        // "" if it is no event
+	Row      hub.Interface // as it is after the change
+	OldVeth  string        // of a rename on the host
+	OldName  string        // of a rename inside
+	Removed  bool          // the row leaves the view
+	Resync   bool          // found by comparing, not seen live
+	Handover bool          // the owner changed, the interface worked all the time
+}
+
+// Event returns the event of a change that has an action.
+func (c *Change) Event() (*hub.Event, error) {
+	options := make(hub.Options, 0, 12)
+	text := func(name, value string) { options = append(options, hub.Option{Name: name, Value: hub.String(value)}) }
+	flag := func(name string, set bool) {
+		if set {
+			options = append(options, hub.Option{Name: name, Value: hub.Bool(true)})
+		}
+	}
+	text("pool", c.Row.Pool)
+	text("id", c.Row.ID)
+	text("action", c.Action)
+	if c.OldName != "" {
+		text("name", c.OldName)
+	} else {
+		text("name", c.Row.Name)
+	}
+	if c.Action == ActionRename {
+		text("new_name", c.Row.Name)
+	}
+	text("veth", c.Row.Veth)
+	if c.OldVeth != "" {
+		text("old_veth", c.OldVeth)
+	}
+	options = append(options, hub.Option{Name: "ifindex", Value: hub.Uint32(c.Row.Ifindex)})
+	if c.Row.BoundBy != "" {
+		text("bound_by", c.Row.BoundBy)
+	}
+	flag("gone", c.Removed)
+	flag("handover", c.Handover)
+	flag("resync", c.Resync)
+	return hub.NewEvent(hub.TypeNetif, options, hub.SourceNetlink)
+}

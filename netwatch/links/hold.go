@@ -1,0 +1,127 @@
+package links
+
+import (
+	"time"
+
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/rtnl"
+)
+
+const (
+	// holdFor is how long an up waits for its owner.
+	holdFor = 500 * time.Millisecond
+	// maxHeldChanges is how many changes of one row wait, and maxHeld how many rows. What is
+	// more is announced with what is known.
+	maxHeldChanges = 32
+	maxHeld        = 4096
+)
+
+// hold queues the changes of a row until its owner is known. The first is an up, and all are
+// of the same peer.
+type hold struct {
+	changes []Change
+	before  hub.Interface // the row as the view has it
+	until   time.Time
+}
+
+// heldRow is a hold in the order in which they end. It is over if the row has another.
+type heldRow struct {
+	row  *row
+	hold *hold
+}
+
+// HoldFor sets how long an up waits for its owner: half a second at first.
+func (t *Table) HoldFor(d time.Duration) { t.longest = d }
+
+// holdBack has the changes of a row wait.
+func (t *Table) holdBack(r *row) {
+	if r.hold != nil || t.held >= maxHeld {
+		return
+	}
+	r.hold = &hold{before: r.shown, until: t.Now().Add(t.longest)}
+	t.held++
+	t.holds = append(t.holds, heldRow{r, r.hold})
+}
+
+// release announces what was held back with what is known by now.
+func (t *Table) release(r *row) {
+	h := r.hold
+	if h == nil {
+		return
+	}
+	r.hold = nil
+	t.held--
+	if !r.verified {
+		r.owner = Owner{} // it is from before: maybe no longer so
+		r.answered = true
+	}
+	if r.peer.NSID != rtnl.NSIDLocal && !r.nameKnown {
+		h.rename(r.Name, r.boundName())
+		r.Name = r.boundName()
+	}
+	r.assign(t.Owners)
+	for i := range h.changes {
+		setOwner(&h.changes[i].Row, &r.Interface)
+	}
+	setOwner(&r.shown, &r.Interface)
+	if first := &h.changes[0].Row; h.renamedUnheard(first) {
+		c := Change{Action: ActionRename, Row: h.before, OldName: h.before.Name, Resync: true}
+		c.Row.Name = first.Name
+		t.changes = append(t.changes, c)
+	}
+	t.changes = append(t.changes, h.changes...)
+	if n := len(h.changes); n > 0 {
+		r.shown = h.changes[n-1].Row
+	}
+}
+
+// renamedUnheard reports whether the first change has another name inside than the row had
+// before, of the same owner.
+func (h *hold) renamedUnheard(first *hub.Interface) bool {
+	b := &h.before
+	return b.Announced && b.Name != "" && first.Name != "" && b.Name != first.Name && b.Pool == first.Pool && b.ID == first.ID
+}
+
+func setOwner(to, from *hub.Interface) {
+	to.Pool, to.ID, to.BoundBy = from.Pool, from.ID, from.BoundBy
+}
+
+// rename replaces a name inside that was not known for sure.
+func (h *hold) rename(from, to string) {
+	for i := range h.changes {
+		c := &h.changes[i]
+		if c.Row.Name == from {
+			c.Row.Name = to
+		}
+		if c.OldName == from && from != "" {
+			c.OldName = to
+		}
+		if c.Action == ActionRename && c.OldVeth == "" && (c.OldName == "" || c.OldName == c.Row.Name) {
+			c.Action, c.OldName = "", "" // no news any more
+		}
+	}
+}
+
+// giveUp announces what was held back although the owner is not known.
+func (t *Table) giveUp(r *row) {
+	if !r.verified {
+		r.waived, r.tries = true, 0
+	}
+	t.release(r)
+}
+
+// Expire ends the holds whose time is over, and has asked again what was to be.
+func (t *Table) Expire() {
+	now := t.Now()
+	for len(t.holds) > 0 {
+		first := t.holds[0]
+		if first.row.hold == first.hold {
+			if now.Before(first.hold.until) {
+				break
+			}
+			t.giveUp(first.row)
+		}
+		t.holds = t.holds[1:]
+	}
+	t.askLater(now)
+}

@@ -1,0 +1,364 @@
+package links
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/rtnl"
+)
+
+// heldUp makes a link that is up, of which the name is known and the owner is not.
+func heldUp(t *testing.T) (*Table, *time.Time) {
+	t.Helper()
+	tab, now := newTestTable()
+	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
+	nobody.tell(tab)
+	expect(t, tab)
+	return tab, now
+}
+
+var (
+	nobody = known{at(0, 2): {name: "eth0"}}
+	found  = known{at(0, 2): {"tank", "101", "eth0"}}
+)
+
+// later moves the clock to what the Table waits for.
+func later(tab *Table, now *time.Time) {
+	*now = tab.Next()
+	tab.Expire()
+}
+
+func TestHoldEnds(t *testing.T) {
+	t.Run("by the answer", func(t *testing.T) {
+		tab, now := heldUp(t)
+		tab.Apply(say(7, "h2", 0, at(0, 2)), false)
+		tab.Apply(say(8, "other", flagsUp, alone), false)
+		expect(t, tab, `up 8 other up "" /`)
+		later(tab, now)
+		found.tell(tab)
+		expect(t, tab, `up 7 h up "eth0" tank/101`, `rename 7 h2 up "eth0" tank/101 was h`, `down 7 h2 down "eth0" tank/101`)
+	})
+	t.Run("not before the answer may be another", func(t *testing.T) {
+		tab, now := newTestTable()
+		tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
+		a := nobody.answer(tab, tab.Questions(1)[0])
+		a.Next = now.Add(200 * time.Millisecond)
+		tab.Answer(&a)
+		if next := tab.Next(); next != a.Next {
+			t.Errorf("asks again at %v, want %v", next, a.Next)
+		}
+	})
+	t.Run("after its time", func(t *testing.T) {
+		tab, now := heldUp(t)
+		until := now.Add(holdFor)
+		for now.Before(until) {
+			expect(t, tab)
+			later(tab, now)
+			nobody.tell(tab)
+		}
+		if !now.Equal(until) {
+			t.Errorf("ended at %v, want %v", now, until)
+		}
+		expect(t, tab, `up 7 h up "eth0" /`)
+		tab.Apply(say(7, "h", 0, at(0, 2)), false)
+		tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
+		nobody.tell(tab) // an owner is waited for once
+		expect(t, tab, `down 7 h down "eth0" /`, `up 7 h up "eth0" /`)
+	})
+	t.Run("without an answer", func(t *testing.T) {
+		tab, now := newTestTable()
+		tab.Seed([]hub.Interface{{Ifindex: 7, Veth: "h", Name: "eth0", Pool: "tank", ID: "former", State: hub.LinkDown}})
+		tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
+		*now = now.Add(holdFor)
+		tab.Expire()
+		expect(t, tab, `up 7 h up "" /`)
+	})
+	t.Run("with the link", func(t *testing.T) {
+		tab, _ := heldUp(t)
+		tab.Apply(gone(7), false)
+		expect(t, tab, `up 7 h up "eth0" /`, `down 7 h down "eth0" / removed`)
+	})
+	t.Run("with the peer", func(t *testing.T) {
+		tab, _ := heldUp(t)
+		tab.Apply(say(7, "h", flagsUp, at(1, 2)), false)
+		known{at(1, 2): {"tank", "102", "eth0"}}.tell(tab)
+		expect(t, tab, `up 7 h up "eth0" /`, `down 7 h no-carrier "eth0" /`, `up 7 h up "eth0" tank/102`)
+	})
+	t.Run("with too many changes", func(t *testing.T) {
+		tab, _ := heldUp(t)
+		for i := range maxHeldChanges {
+			tab.Apply(say(7, fmt.Sprint("h", i), flagsUp, at(0, 2)), false)
+		}
+		if n := len(tab.Take()); n != maxHeldChanges+1 || tab.held != 0 {
+			t.Errorf("%d changes", n)
+		}
+	})
+	t.Run("by what a manager reports", func(t *testing.T) {
+		tab, now := newTestTable()
+		tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
+		tab.Bind(&Binding{Owner: Owner{"dozer", "7"}, Name: "lan", Veth: "h", Source: "osctld"})
+		expect(t, tab) // a container may be found yet, and would count
+		nobody.tell(tab)
+		expect(t, tab, `up 7 h up "eth0" dozer/7 by osctld`)
+		later(tab, now)
+		found.tell(tab)
+		expect(t, tab, `down 7 h no-carrier "eth0" dozer/7 by osctld handover`, `up 7 h up "eth0" tank/101 handover`)
+		tab.Bind(&Binding{Owner: Owner{"dozer", "8"}, Name: "lan", Veth: "h", Source: "osctld"})
+		expect(t, tab)
+	})
+}
+
+func TestReportCountsOverName(t *testing.T) {
+	tab, _ := newTestTable()
+	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
+	known{at(0, 2): {PoolNetns, "web", "eth0"}}.tell(tab)
+	expect(t, tab, `up 7 h up "eth0" netns/web`)
+	b := Binding{Owner: Owner{"dozer", "8"}, Name: "lan", Veth: "h", Source: "osctld"}
+	tab.Bind(&b)
+	expect(t, tab, `down 7 h no-carrier "eth0" netns/web handover`, `up 7 h up "eth0" dozer/8 by osctld handover`)
+	b.ends = true
+	tab.Bind(&b)
+	expect(t, tab, `down 7 h no-carrier "eth0" dozer/8 by osctld handover`, `up 7 h up "eth0" netns/web handover`)
+}
+
+func TestHoldsAreBounded(t *testing.T) {
+	tab, _ := newTestTable()
+	for i := range uint32(maxHeld + 10) {
+		tab.Apply(say(i+1, "h", flagsUp, at(int32(i), 2)), false)
+	}
+	if n := len(tab.Take()); tab.held != maxHeld || n != 10 {
+		t.Errorf("%d held, %d announced", tab.held, n)
+	}
+}
+
+func TestDeniedName(t *testing.T) {
+	tab, _ := newTestTable()
+	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
+	known{at(0, 2): {"tank", "101", ""}}.tell(tab)
+	expect(t, tab, `up 7 h up "" tank/101`)
+}
+
+// TestDeafAsksForNames wants a name to be asked for at each up where renames are not heard.
+func TestDeafAsksForNames(t *testing.T) {
+	tab, _ := newTestTable()
+	tab.Hears = false
+	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
+	found.tell(tab)
+	tab.Apply(say(7, "h", 0, at(0, 2)), false)
+	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
+	known{at(0, 2): {"tank", "101", "eth1"}}.tell(tab)
+	expect(t, tab, `up 7 h up "eth0" tank/101`, `down 7 h down "eth0" tank/101`, `rename 7 h down "eth1" tank/101 was eth0 resync`, `up 7 h up "eth1" tank/101`)
+}
+
+// TestQuestionsAreNotForgotten wants what could not be asked to be asked again.
+func TestQuestionsAreNotForgotten(t *testing.T) {
+	tab, now := newTestTable()
+	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
+	q := tab.Questions(1)[0]
+	tab.Answer(&Answer{Question: q, Failed: true, Next: now.Add(100 * time.Millisecond)})
+	if _, due := tab.DueSince(); due {
+		t.Error("due at once")
+	}
+	later(tab, now)
+	if n := found.tell(tab); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+	expect(t, tab, `up 7 h up "eth0" tank/101`)
+}
+
+func TestPromisesAreBounded(t *testing.T) {
+	tab, now := newTestTable()
+	promise := func(i int) {
+		tab.Bind(&Binding{Owner: Owner{"tank", fmt.Sprint(i)}, Name: "eth0", Veth: fmt.Sprint("v", i), promised: true})
+	}
+	for i := range maxPromises + 10 {
+		promise(i)
+		promise(i)
+	}
+	p := &tab.promises
+	if len(p.byVeth) != maxPromises || len(p.order) != maxPromises || p.take("v9", *now) != nil || p.take("v10", *now) == nil {
+		t.Error(len(p.byVeth), len(p.order))
+	}
+	*now = now.Add(promiseFor + time.Second)
+	if p.take("v11", *now) != nil {
+		t.Error("kept for too long")
+	}
+	promise(0)
+	if len(p.byVeth) != 1 || len(p.order) != 1 {
+		t.Error("what is too old is still there", len(p.byVeth))
+	}
+}
+
+func TestBindingOf(t *testing.T) {
+	for line, want := range map[string]string{
+		"osctld up eth0 h": "eth0 false true", "osctld rename eth0 h": "eth1 false true", "osctld remove eth0 h": "eth0 true false",
+		"osctld down eth0 h": "", "netlink up eth0 h": "", "osctld up eth0 ": "",
+	} {
+		var source, action, name, veth string
+		_, _ = fmt.Sscan(line, &source, &action, &name, &veth)
+		e, err := hub.NewEvent(hub.TypeNetif, hub.Options{
+			{Name: "pool", Value: hub.String("tank")},
+			{Name: "id", Value: hub.String("1")},
+			{Name: "action", Value: hub.String(action)},
+			{Name: "name", Value: hub.String(name)},
+			{Name: "new_name", Value: hub.String("eth1")},
+			{Name: "veth", Value: hub.String(veth)},
+		}, source)
+		must(t, err)
+		got := ""
+		if b, ok := BindingOf(e); ok {
+			got = fmt.Sprint(b.Name, " ", b.ends, " ", b.promised)
+		}
+		if got != want {
+			t.Errorf("%s: %q", line, got)
+		}
+	}
+}
+
+// FuzzTable lets any sequence of messages happen, live, from dumps, and with dumps that begin
+// and end anywhere. Each message is 8 bytes of the input.
+func FuzzTable(f *testing.F) {
+	f.Add([]byte("\x00\x07\x02\x00\x02\x02\x00\x00\x08\x00\x00\x00\x00\x00\x00\x00\x01\x07\x00\x00\x00\x00\x00\x00"))
+	f.Add([]byte("\x00\x07\x02\x00\x02\x02\x00\x00\x08\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00\x03\x02\x00\x00\x0a\xff\x00\x00\x00\x00\x00\x00"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		tab, now := newTestTable()
+		view := map[uint32]hub.Interface{}
+		for ; len(b) >= 8; b = b[8:] {
+			fuzzStep(tab, now, b[:8])
+			for _, c := range tab.Take() {
+				foldChange(t, view, &c)
+			}
+			checkTable(t, tab, view)
+		}
+	})
+}
+
+// checkTable wants the view to be what the rows show, and the indexes to be right.
+func checkTable(t *testing.T, tab *Table, view map[uint32]hub.Interface) {
+	t.Helper()
+	want := map[uint32]hub.Interface{}
+	for ifindex, r := range tab.rows {
+		row := r.shown
+		if r.hold != nil { // what is held back is not in the view
+			row = r.hold.before
+		} else if is := r.Interface; is != r.shown {
+			t.Fatalf("row %+v is shown as %+v", is, r.shown)
+		}
+		if row.Ifindex != 0 {
+			want[ifindex] = row
+		}
+		if r.Ifindex != ifindex || r.gone {
+			t.Fatalf("row %d: %+v", ifindex, r)
+		}
+		if is := r.peer; is.NSID != rtnl.NSIDUnknown && is.Ifindex != 0 && tab.inside[is.NSID][is.Ifindex] != r {
+			t.Fatalf("row %d is not found by its peer %+v", ifindex, is)
+		}
+	}
+	if !maps.Equal(view, want) {
+		t.Fatalf("view %v, table %v", view, want)
+	}
+	for veth, r := range tab.byName {
+		if r.gone || r.Veth != veth {
+			t.Fatalf("name %q leads to %+v", veth, r)
+		}
+	}
+	for nsid, all := range tab.inside {
+		for ifindex, r := range all {
+			if r.gone || r.peer != at(nsid, ifindex) {
+				t.Fatalf("peer %d in %d leads to %+v", ifindex, nsid, r)
+			}
+		}
+	}
+	if n := len(tab.later); n != len(slices.Compact(slices.Clone(tab.later))) {
+		t.Fatal("a row is to be asked about twice")
+	}
+}
+
+func fuzzStep(tab *Table, now *time.Time, b []byte) {
+	flags := []uint32{0, flagsNoCarrier, flagsUp, flagsUp}[b[2]%4]
+	l := say(uint32(b[1]%8)+1, string('a'+rune(b[3]%8)), flags, at(int32(b[4]%4)-2, uint32(b[5]%9)))
+	who := known{at(0, 2): {"tank", "101", "eth0"}, at(1, 2): {"tank", "102", "eth" + string('0'+rune(b[6]%4))}, at(1, 3): {PoolNetns, "n", "p"}, at(0, 3): {"", "", "q"}}
+	switch b[0] % 13 {
+	case 1:
+		l.Deleted = true
+	case 2:
+		l.Deleted, l.Moved, l.MovedTo = true, true, at(int32(b[6]%4)-2, uint32(b[7]%9))
+	case 3:
+		tab.BeginDump()
+		return
+	case 4:
+		tab.EndDump()
+		return
+	case 6:
+		l.Ifindex, l.Peer = uint32(b[5]%9), at(0, l.Ifindex)
+		l.Deleted, l.Moved = b[6]%8 == 0, b[6]%16 == 0
+		tab.Inside(l, int32(b[4]%2))
+		return
+	case 7:
+		tab.Renumbered(int32(b[4] % 2))
+		return
+	case 8:
+		for _, q := range tab.Questions(100) {
+			if tab.rows[q.Ifindex] != nil {
+				a := who.answer(tab, q)
+				tab.Answer(&a)
+			}
+		}
+		return
+	case 9:
+		tab.Recheck(Owner{"tank", "101"}, int32(b[1]%2))
+		return
+	case 10:
+		*now = now.Add(time.Duration(b[1]) * 4 * time.Millisecond)
+		tab.Expire()
+		return
+	case 11:
+		tab.Suspect()
+		return
+	case 12:
+		tab.Bind(&Binding{Owner: Owner{"dozer", string('0' + rune(b[1]%3))}, Name: "veth", Veth: l.Name, Source: "osctld", ends: b[2]%3 == 0, promised: b[2]%3 == 1})
+		return
+	}
+	tab.Apply(l, b[0]%13 == 5)
+}
+
+// foldChange folds a change into a view, and checks that it may follow.
+func foldChange(t *testing.T, view map[uint32]hub.Interface, c *Change) {
+	t.Helper()
+	old, had := view[c.Row.Ifindex]
+	wasUp, isUp := had && old.State == hub.LinkUp, c.Row.State == hub.LinkUp
+	switch c.Action {
+	case ActionUp:
+		if wasUp && (!c.Handover || old.ID != "") || !isUp || c.Removed {
+			t.Fatalf("up: %+v then %+v", old, c)
+		}
+	case ActionDown:
+		if !wasUp || isUp || old.ID != c.Row.ID {
+			t.Fatalf("down: %+v then %+v", old, c)
+		}
+	case ActionRename:
+		if c.OldName != "" {
+			if !had || c.OldName != old.Name || c.Row.Name == old.Name || wasUp != isUp {
+				t.Fatalf("rename inside: %+v then %+v", old, c)
+			}
+		} else if !had || c.OldVeth != old.Veth || c.Row.Veth == old.Veth || wasUp != isUp {
+			t.Fatalf("rename: %+v then %+v", old, c)
+		}
+	default:
+		if wasUp != isUp || !had && c.Removed {
+			t.Fatalf("silent: %+v then %+v", old, c)
+		}
+	}
+	if (c.Action != ActionRename || c.OldName != "") && had && old.Veth != c.Row.Veth {
+		t.Fatalf("name: %+v then %+v", old, c)
+	}
+	if c.Removed {
+		delete(view, c.Row.Ifindex)
+	} else {
+		view[c.Row.Ifindex] = c.Row
+	}
+}

@@ -1,0 +1,267 @@
+package links
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/rtnl"
+)
+
+// maxDeleted is how many links and namespace ids that vanished during one dump are remembered.
+const maxDeleted = 65536
+
+// Owner is the container that an interface belongs to. The zero Owner is none.
+type Owner struct{ Pool, ID string }
+
+// row is one veth on the host.
+type row struct {
+	hub.Interface               // as it is
+	shown         hub.Interface // as the last change showed it
+	peer          rtnl.Peer     // Ifindex 0: not known
+	former        rtnl.Peer     // the last that was known for sure
+	epoch         uint64        // moves when the peer is another one, or may be
+	owner         Owner         // as it was found last
+	bound         *Binding      // what was reported, nil for nothing
+	verified      bool          // the owner was found since the last rise, in this epoch
+	answered      bool          // it was asked for the owner, in this epoch
+	nameKnown     bool          // the name inside was heard or asked for, in this epoch
+	broke         bool          // it is no longer up the way it was shown, although it is up
+	compared      bool          // what is known is from before a loss or a restart
+	waived        bool          // an up was told without the owner, so no other waits for it
+	gone          bool
+	due           bool      // in Table.due
+	tries         int       // questions in a row that found no owner
+	again         time.Time // when it is asked about again; the zero Time is never
+	hold          *hold
+	seen          uint64 // generation that saw it last, live or in its dump
+	live          uint64 // generation in which a live message set it last
+}
+
+// Table is the link table: a row for each veth by ifindex, which the kernel does not reuse
+// while it counts up, and never by name, which anybody may change.
+type Table struct {
+	Config
+
+	rows    map[uint32]*row
+	inside  map[int32]map[uint32]*row // rows by their foreign peer: nsid, ifindex there
+	byName  map[string]*row           // for reports, which know no ifindex
+	changes []Change                  // since the last Take
+
+	holds      []heldRow // in the order in which they end
+	due        []*row    // to be asked about
+	dueSince   time.Time // when the first of them became due
+	later      []*row    // to be asked about again
+	promises   promises
+	longest    time.Duration       // an up waits for its owner
+	epochs     uint64              // the last that was given out
+	held       int                 // rows that are held
+	generation uint64              // counts dumps; 0 before the first
+	deleted    map[uint32]struct{} // links deleted live since the dump was asked for
+	freed      map[int32]struct{}  // ids of namespaces given away since then
+}
+
+// Config is what a Table needs.
+type Config struct {
+	Now    func() time.Time
+	Owners bool // owners can be asked for
+	Hears  bool // renames in other namespaces are heard
+}
+
+// New returns an empty Table.
+func New(config Config) *Table {
+	return &Table{
+		Config: config, longest: holdFor,
+		rows: map[uint32]*row{}, inside: map[int32]map[uint32]*row{}, byName: map[string]*row{},
+		deleted: map[uint32]struct{}{}, freed: map[int32]struct{}{},
+	}
+}
+
+// Seed fills the Table with what was known before the first message. The first dump is
+// compared with it.
+func (t *Table) Seed(rows []hub.Interface) {
+	for _, known := range rows {
+		r := &row{Interface: known, shown: known, peer: unknownPeer, compared: true, epoch: t.nextEpoch()}
+		if known.BoundBy != "" {
+			r.bound = &Binding{Owner: Owner{known.Pool, known.ID}, Name: known.Name, Veth: known.Veth, Source: known.BoundBy}
+		} else {
+			r.owner = Owner{known.Pool, known.ID}
+		}
+		t.rows[known.Ifindex] = r
+		t.byName[known.Veth] = r
+	}
+}
+
+// ForgetAll drops all rows, because what was known is of links that are no more.
+func (t *Table) ForgetAll() {
+	for _, ifindex := range slices.Sorted(maps.Keys(t.rows)) {
+		t.drop(t.rows[ifindex], true)
+	}
+}
+
+// BeginDump starts a generation. Call it when a dump is asked for.
+func (t *Table) BeginDump() {
+	t.generation++
+	clear(t.deleted)
+	clear(t.freed)
+}
+
+// EndDump drops the rows that the dump did not have. Call it only for a dump that was whole:
+// not interrupted, and nothing lost since it was asked for.
+func (t *Table) EndDump() {
+	for _, ifindex := range slices.Sorted(maps.Keys(t.rows)) {
+		if r := t.rows[ifindex]; r.seen != t.generation {
+			t.drop(r, true)
+		}
+	}
+}
+
+// Apply takes what the watched namespace says of a link, live or in a dump. Doubt says
+// that a record of a dump contradicts what was said live since the dump was asked for:
+// nothing was changed, and only another dump can tell.
+func (t *Table) Apply(l *rtnl.Link, dumped bool) (doubt bool) {
+	if l.Deleted {
+		t.remove(l)
+		return false
+	}
+	r := t.rows[l.Ifindex]
+	if dumped {
+		if r != nil && r.live == t.generation {
+			return r.differs(l)
+		}
+		if r == nil && t.mayBeGone(l.Ifindex) || l.Peer.Foreign() && t.mayBeFreed(l.Peer.NSID) {
+			if r != nil {
+				r.seen = t.generation
+			}
+			return true
+		}
+	}
+	if r == nil {
+		r = &row{Interface: hub.Interface{Ifindex: l.Ifindex, State: hub.LinkDown}, peer: unknownPeer, epoch: t.nextEpoch()}
+		t.rows[l.Ifindex] = r
+	}
+	r.seen = t.generation
+	if !dumped {
+		r.live = t.generation
+		delete(t.deleted, l.Ifindex)
+	}
+	t.update(r, l, dumped)
+	return false
+}
+
+// update brings a row in line with a message.
+func (t *Table) update(r *row, l *rtnl.Link, dumped bool) {
+	if name := showName(l.Name); name != r.Veth {
+		t.setVeth(r, name)
+	}
+	if state := stateOf(l.Flags); state != r.State {
+		r.State, r.Since = state, t.stamp(dumped)
+	}
+	other := t.setPeerAsSaid(r, l.Peer)
+	if b := t.promises.take(r.Veth, t.Now()); b != nil {
+		r.bound = b
+	}
+	t.tell(r, dumped)
+	if other != nil {
+		t.tell(other, dumped)
+	}
+}
+
+// stamp returns the time that a state has from now on; the zero Time if it was found by
+// comparing, because then nobody knows.
+func (t *Table) stamp(compared bool) time.Time {
+	if compared {
+		return time.Time{}
+	}
+	return t.Now().UTC().Truncate(time.Microsecond)
+}
+
+// setVeth gives a row its name on the host.
+func (t *Table) setVeth(r *row, veth string) {
+	if t.byName[r.Veth] == r {
+		delete(t.byName, r.Veth)
+	}
+	r.Veth = veth
+	t.byName[veth] = r
+}
+
+// remove takes a row away, and tells the row whose peer it was where it went.
+func (t *Table) remove(l *rtnl.Link) {
+	if len(t.deleted) <= maxDeleted {
+		t.deleted[l.Ifindex] = struct{}{}
+	}
+	if r := t.rows[l.Ifindex]; r != nil {
+		t.drop(r, false)
+	}
+	if !l.Moved {
+		return
+	}
+	for _, other := range t.pairedWith(l.Ifindex) {
+		t.loseCarrier(other, l.MovedTo)
+	}
+}
+
+// mayBeGone reports whether a link that the Table does not have was deleted live since the
+// dump was asked for. Beyond maxDeleted any may have been.
+func (t *Table) mayBeGone(ifindex uint32) bool {
+	_, gone := t.deleted[ifindex]
+	return gone || len(t.deleted) > maxDeleted
+}
+
+// mayBeFreed reports whether an id of a namespace was given away since the dump was asked for,
+// so that a record may mean the namespace that had it before.
+func (t *Table) mayBeFreed(nsid int32) bool {
+	_, freed := t.freed[nsid]
+	return freed || len(t.freed) > maxDeleted
+}
+
+// drop takes a row out of the Table, and announces it as down if it was shown as up.
+func (t *Table) drop(r *row, resync bool) {
+	t.release(r)
+	t.forgetPeer(r)
+	delete(t.rows, r.Ifindex)
+	if t.byName[r.Veth] == r {
+		delete(t.byName, r.Veth)
+	}
+	r.gone = true
+	c := Change{Row: r.shown, Removed: true, Resync: resync}
+	if c.Row.State == hub.LinkUp {
+		c.Action = ActionDown
+		c.Row.State = hub.LinkDown
+	}
+	t.changes = append(t.changes, c)
+}
+
+// Take returns the changes since the last call, valid until the next input.
+func (t *Table) Take() []Change {
+	taken := t.changes
+	t.changes = t.changes[:0]
+	return taken
+}
+
+// differs reports whether a message says something else than the row. What a message leaves out
+// differs from nothing.
+func (r *row) differs(l *rtnl.Link) bool {
+	return stateOf(l.Flags) != r.State || showName(l.Name) != r.Veth || l.Peer.Ifindex != 0 && l.Peer != r.peer
+}
+
+// stateOf takes the state from the flags. Carrier is read off them and not off the operational
+// state, which comes from the same but is one more name for it.
+func stateOf(flags uint32) hub.LinkState {
+	const carrier = unix.IFF_RUNNING | unix.IFF_LOWER_UP
+	switch {
+	case flags&unix.IFF_UP == 0:
+		return hub.LinkDown
+	case flags&carrier != carrier:
+		return hub.LinkNoCarrier
+	default:
+		return hub.LinkUp
+	}
+}
+
+// showName returns an interface name as text: the kernel allows nearly any bytes in one, and
+// each may be shown as four.
+func showName(raw string) string { return hub.PlainText([]byte(raw), 4*rtnl.MaxName) }

@@ -1,0 +1,108 @@
+package rtnl
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+)
+
+// Offsets into a link message, from include/uapi/linux/netlink.h and rtnetlink.h.
+const (
+	offsetType       = 4
+	offsetFamily     = unix.NLMSG_HDRLEN
+	offsetAttributes = unix.NLMSG_HDRLEN + unix.SizeofIfInfomsg
+)
+
+// The kernel's extensions of BPF, from include/uapi/linux/filter.h.
+const (
+	adOffset    = -0x1000 // SKF_AD_OFF
+	adAttribute = 12      // SKF_AD_NLATTR: offset of attribute X from offset A on
+	adNested    = 16      // SKF_AD_NLATTR_NEST: the same within the attribute at A
+)
+
+// step is one instruction of a filter, with the names of where it jumps to.
+type step struct {
+	code     uint16
+	k        uint32
+	yes, no  string // labels of a jump; "" is the next instruction
+	labelled string // the label of this instruction
+}
+
+// vethFilter returns a classic BPF program (Documentation/networking/filter.rst)
+// that keeps control messages, ids of namespaces, and links of AF_UNSPEC and kind veth. What it drops
+// costs no room in the receive buffer and wakes nobody. A datagram of a dump holds
+// many messages and is judged by its first: the dump is asked for by kind, so all
+// are alike.
+func vethFilter() []unix.SockFilter {
+	const (
+		load8    = unix.BPF_LD | unix.BPF_B | unix.BPF_ABS
+		load16   = unix.BPF_LD | unix.BPF_H | unix.BPF_ABS
+		load32   = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
+		load8x   = unix.BPF_LD | unix.BPF_B | unix.BPF_IND
+		load32x  = unix.BPF_LD | unix.BPF_W | unix.BPF_IND
+		equal    = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
+		setA     = unix.BPF_LD | unix.BPF_IMM
+		setX     = unix.BPF_LDX | unix.BPF_IMM
+		copyAToX = unix.BPF_MISC | unix.BPF_TAX
+		ret      = unix.BPF_RET | unix.BPF_K
+		veth     = 'v'<<24 | 'e'<<16 | 't'<<8 | 'h'
+	)
+	return assemble([]step{
+		{code: load16, k: offsetType},
+		{code: equal, k: hostOrder16(unix.NLMSG_ERROR), yes: "keep"},
+		{code: equal, k: hostOrder16(unix.NLMSG_DONE), yes: "keep"},
+		{code: equal, k: hostOrder16(unix.NLMSG_OVERRUN), yes: "keep"},
+		{code: equal, k: hostOrder16(unix.RTM_NEWNSID), yes: "keep"},
+		{code: equal, k: hostOrder16(unix.RTM_DELNSID), yes: "keep"},
+		{code: equal, k: hostOrder16(unix.RTM_NEWLINK), yes: "link"},
+		{code: equal, k: hostOrder16(unix.RTM_DELLINK), no: "drop"},
+		{labelled: "link", code: load8, k: offsetFamily},
+		{code: equal, k: unix.AF_UNSPEC, no: "drop"},
+		{code: setA, k: offsetAttributes},
+		{code: setX, k: unix.IFLA_LINKINFO},
+		{code: load32, k: ancillary(adAttribute)}, // A: where that attribute is, 0 if nowhere
+		{code: equal, k: 0, yes: "drop"},
+		{code: setX, k: unix.IFLA_INFO_KIND},
+		{code: load32, k: ancillary(adNested)},
+		{code: equal, k: 0, yes: "drop"},
+		{code: copyAToX},
+		{code: load32x, k: unix.SizeofRtAttr},
+		{code: equal, k: veth, no: "drop"},
+		{code: load8x, k: unix.SizeofRtAttr + 4},
+		{code: equal, k: 0, no: "drop"},
+		{labelled: "keep", code: ret, k: 0xffffffff},
+		{labelled: "drop", code: ret, k: 0},
+	})
+}
+
+// assemble turns labels into offsets.
+func assemble(steps []step) []unix.SockFilter {
+	at := map[string]int{}
+	for i := range steps {
+		at[steps[i].labelled] = i
+	}
+	program := make([]unix.SockFilter, len(steps))
+	for i, s := range steps {
+		jump := func(label string) uint8 {
+			if label == "" {
+				return 0
+			}
+			return uint8(at[label] - i - 1) //nolint:gosec // the program is short and jumps forward
+		}
+		program[i] = unix.SockFilter{Code: s.code, Jt: jump(s.yes), Jf: jump(s.no), K: s.k}
+	}
+	return program
+}
+
+// hostOrder16 returns what a BPF load, which is big-endian, reads where the
+// kernel stored v in its own order.
+func hostOrder16(v uint16) uint32 {
+	var b [2]byte
+	binary.NativeEndian.PutUint16(b[:], v)
+	return uint32(binary.BigEndian.Uint16(b[:]))
+}
+
+// ancillary returns the address of one of the kernel's BPF extensions.
+func ancillary(what int32) uint32 {
+	return uint32(adOffset + what) //nolint:gosec // negative on purpose
+}

@@ -1,0 +1,257 @@
+package rtnl
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// Errors of [Socket.Receive], each of which says that messages were lost.
+var (
+	// ErrLost says that the kernel dropped messages for want of room (ENOBUFS). It goes on
+	// dropping until the queue is empty (NETLINK_S_CONGESTED, net/netlink/af_netlink.c).
+	ErrLost = errors.New("the kernel dropped netlink messages")
+	// ErrTruncated says that a datagram was longer than the buffer.
+	ErrTruncated = errors.New("netlink message truncated")
+)
+
+// datagramSize holds any datagram: the kernel makes parts of a dump of at most 32 KiB, and one
+// link takes about 2 KiB.
+const datagramSize = 64 << 10
+
+// Socket listens to the veths of one network namespace, and of all that have an id in it.
+// Receive and Link are for one goroutine; all else is safe for concurrent use.
+type Socket struct {
+	file      *os.File
+	conn      syscall.RawConn
+	namespace *os.File // the watched one
+	questions map[int]*nl.SocketHandle
+	ids       *netlink.Handle
+	own       int32 // id of the watched namespace in itself, NSIDLocal for none
+	buffer    int   // size of the receive buffer in bytes, as asked for by Open
+	hears     bool
+
+	// Of the goroutine that receives.
+	messages []Message
+	b        [datagramSize]byte
+	oob      [unix.SizeofCmsghdr + 24]byte
+}
+
+// Open opens a Socket in the network namespace of the calling thread; messages queue up from
+// then on. The receive buffer is in bytes, and the kernel doubles it: without CAP_NET_ADMIN
+// it is limited by net.core.rmem_max, see [Socket.ReceiveBuffer].
+func Open(receiveBuffer int) (*Socket, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("netlink socket: %w", err)
+	}
+	s := &Socket{file: os.NewFile(uintptr(fd), "rtnetlink"), own: NSIDLocal}
+	if s.conn, err = s.file.SyscallConn(); err == nil {
+		err = s.setUp(fd, receiveBuffer)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// setUp readies the socket. The filter is there before the groups are joined, so that nothing
+// gets in that it would have dropped.
+func (s *Socket) setUp(fd, receiveBuffer int) (err error) {
+	if s.buffer, err = setBuffer(fd, receiveBuffer); err != nil {
+		return fmt.Errorf("receive buffer of %d bytes: %w", receiveBuffer, err)
+	}
+	program := vethFilter()
+	fprog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]} //nolint:gosec // short
+	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &fprog); err != nil {
+		return fmt.Errorf("attach a filter: %w", err)
+	}
+	groups := uint32(1<<(unix.RTNLGRP_LINK-1) | 1<<(unix.RTNLGRP_NSID-1))
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err != nil {
+		return fmt.Errorf("join the groups of links and namespace ids: %w", err)
+	}
+	if s.namespace, err = os.Open("/proc/thread-self/ns/net"); err != nil {
+		return fmt.Errorf("own network namespace: %w", err)
+	}
+	err = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_LISTEN_ALL_NSID, 1)
+	if s.hears = err == nil; err != nil && !errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("listen to all namespaces: %w", err)
+	}
+	if err := s.openQuestions(); err != nil {
+		return err
+	}
+	return s.refreshOwnID()
+}
+
+// setBuffer sets the size of the receive buffer, as far as that is allowed, and returns it.
+func setBuffer(fd, size int) (int, error) {
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) == nil {
+		return size, nil
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size); err != nil {
+		return 0, err
+	}
+	doubled, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+	return min(doubled/2, size), err
+}
+
+// ReceiveBuffer returns the size of the receive buffer in bytes: what Open was asked for, or
+// less for want of CAP_NET_ADMIN.
+func (s *Socket) ReceiveBuffer() int { return s.buffer }
+
+// HearsNamespaces reports whether messages of other namespaces come, which takes
+// CAP_NET_BROADCAST.
+func (s *Socket) HearsNamespaces() bool { return s.hears }
+
+// Receive returns the messages of the next datagram, valid until the next call. Without wait it
+// returns EAGAIN when there is none, with wait it blocks until one comes or the deadline is
+// over: os.ErrDeadlineExceeded. With the errors of this package messages were lost; those that
+// could be read are returned too. Other errors have no remedy.
+func (s *Socket) Receive(wait bool) ([]Message, error) {
+	var n, oobn, flags int
+	var from unix.Sockaddr
+	var failed error
+	receive := func(fd uintptr) bool {
+		for {
+			n, oobn, flags, from, failed = unix.Recvmsg(int(fd), s.b[:], s.oob[:], unix.MSG_DONTWAIT)
+			// Any process may send to any netlink socket.
+			if failed == nil && !fromKernel(from) || errors.Is(failed, unix.EINTR) {
+				continue
+			}
+			return !wait || !errors.Is(failed, unix.EAGAIN)
+		}
+	}
+	var err error
+	if wait {
+		err = s.conn.Read(receive)
+	} else { // a deadline that is over is no matter
+		err = s.conn.Control(func(fd uintptr) { receive(fd) })
+	}
+	if err == nil {
+		err = failed
+	}
+	if errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM) {
+		return nil, errors.Join(ErrLost, s.refreshOwnID()) // which may have changed unheard
+	}
+	if err != nil {
+		return nil, fmt.Errorf("netlink receive: %w", err)
+	}
+	if flags&unix.MSG_TRUNC != 0 {
+		return nil, ErrTruncated
+	}
+	s.messages, err = Parse(s.messages[:0], s.b[:n], s.sender(s.oob[:oobn]), isAnswer(from))
+	return s.messages, errors.Join(err, s.followOwnID())
+}
+
+// followOwnID asks for the own id if a namespace says that it has one in itself: it may be the
+// watched one, and from then on all of its messages carry that.
+func (s *Socket) followOwnID() error {
+	for i := range s.messages {
+		if m := &s.messages[i]; m.Type == unix.RTM_NEWNSID && m.From >= 0 && m.NSID == m.From {
+			if err := s.refreshOwnID(); err != nil {
+				return errors.Join(ErrLost, err) // the next loss asks again
+			}
+		}
+	}
+	return nil
+}
+
+func fromKernel(from unix.Sockaddr) bool {
+	address, ok := from.(*unix.SockaddrNetlink)
+	return ok && address.Pid == 0
+}
+
+// isAnswer reports whether a message was sent to this socket alone. Port and number of a message
+// do not tell: those of news are of the process that made the change, which may have the same
+// port in another namespace.
+func isAnswer(from unix.Sockaddr) bool {
+	address, ok := from.(*unix.SockaddrNetlink)
+	return ok && address.Groups == 0
+}
+
+// sender reads the id of the namespace that a datagram comes from out of its control messages.
+func (s *Socket) sender(oob []byte) int32 {
+	for len(oob) >= unix.SizeofCmsghdr {
+		header, data, rest, err := unix.ParseOneSocketControlMessage(oob)
+		if err != nil {
+			break
+		}
+		if header.Level == unix.SOL_NETLINK && header.Type == unix.NETLINK_LISTEN_ALL_NSID && len(data) >= 4 {
+			id := int32(binary.NativeEndian.Uint32(data)) //nolint:gosec // the sign is meant
+			if id == s.own {
+				break
+			}
+			return id
+		}
+		oob = rest
+	}
+	return NSIDLocal
+}
+
+func (s *Socket) send(r *nl.NetlinkRequest) error {
+	b := r.Serialize()
+	var sent error
+	err := s.conn.Control(func(fd uintptr) {
+		for {
+			sent = unix.Sendto(int(fd), b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+			if !errors.Is(sent, unix.EINTR) {
+				return
+			}
+		}
+	})
+	if err := errors.Join(err, sent); err != nil {
+		return fmt.Errorf("netlink send: %w", err)
+	}
+	return nil
+}
+
+// SetDeadline has a Receive that waits return at an instant, now if that is past; the zero time
+// is never.
+func (s *Socket) SetDeadline(at time.Time) error {
+	if err := s.file.SetReadDeadline(at); err != nil {
+		return fmt.Errorf("netlink deadline: %w", err)
+	}
+	return nil
+}
+
+// Namespace names the watched namespace: no other of the same boot has the same name
+// (SO_NETNS_COOKIE, Linux 5.14). On older kernels it is the inode, which a later
+// namespace may have again.
+func (s *Socket) Namespace() (string, error) {
+	var cookie uint64
+	var failed error
+	err := s.conn.Control(func(fd uintptr) {
+		cookie, failed = unix.GetsockoptUint64(int(fd), unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	})
+	if errors.Join(err, failed) == nil {
+		return strconv.FormatUint(cookie, 10), nil
+	}
+	var stat unix.Stat_t
+	if err := unix.Fstat(int(s.namespace.Fd()), &stat); err != nil {
+		return "", fmt.Errorf("name the network namespace: %w", err)
+	}
+	return "net:[" + strconv.FormatUint(stat.Ino, 10) + "]", nil
+}
+
+// Close closes the sockets. No other call may follow or be under way.
+func (s *Socket) Close() error {
+	errs := []error{s.file.Close()}
+	if s.namespace != nil {
+		errs = append(errs, s.namespace.Close())
+	}
+	for _, handle := range s.questions {
+		handle.Close()
+	}
+	if s.ids != nil {
+		s.ids.Close()
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,232 @@
+package rtnl
+
+import (
+	"errors"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"github.com/osctl/eventd/netwatch/nstest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func open(t testing.TB, ns *nstest.NS, buffer int) *Socket {
+	t.Helper()
+	var s *Socket
+	var err error
+	ns.Do(func() { s, err = Open(buffer) })
+	must(t, err)
+	t.Cleanup(func() { must(t, s.Close()) })
+	return s
+}
+
+// drain returns all that is queued; lost says that it is not all there was.
+func drain(t testing.TB, s *Socket) (all []Message, lost int) {
+	t.Helper()
+	for {
+		messages, err := s.Receive(false)
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+			return all, lost
+		case errors.Is(err, ErrLost):
+			lost++
+		default:
+			must(t, err)
+		}
+		all = append(all, messages...)
+	}
+}
+
+// TestReceive wants messages of all namespaces in their order, with who sent them, and nothing
+// of links that are no veths.
+func TestReceive(t *testing.T) {
+	host, inside := nstest.New(t), nstest.New(t)
+	s := open(t, host, 1<<20)
+	must(t, host.Handle().LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br"}}))
+	ifindex, err := host.Pair("h", "p", inside)
+	must(t, err)
+	peer, err := inside.Index("p")
+	must(t, err)
+	must(t, inside.Rename(peer, "eth0"))
+	must(t, host.Rename(ifindex, "h2"))
+	bridge, err := host.Handle().LinkByName("br")
+	must(t, err)
+	must(t, host.Handle().LinkSetMaster(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: ifindex}}, bridge))
+	nsid, err := host.Handle().GetNetNsIdByFd(inside.FD())
+	must(t, err)
+	all, lost := drain(t, s)
+	var names []string
+	for _, m := range all {
+		if m.Type == unix.RTM_NEWNSID && m.NSID == int32(nsid) && m.From == NSIDLocal {
+			names = append(names, "new")
+		}
+		if m.Type == unix.RTM_NEWLINK && (len(names) == 0 || names[len(names)-1] != m.Link.Name) {
+			names = append(names, m.Link.Name)
+			if want := map[string]int32{"eth0": int32(nsid)}; m.Link.Name == "eth0" && m.From != want["eth0"] {
+				t.Errorf("eth0 is of %d", m.From)
+			}
+		}
+		if m.Type == unix.RTM_NEWLINK && m.Link.Name[0] == 'h' && (m.From != NSIDLocal || m.Link.Peer != (Peer{int32(nsid), uint32(peer)})) {
+			t.Errorf("%+v", m)
+		}
+	}
+	if got := len(names); lost != 0 || got != 4 || names[0] != "new" || names[1] != "h" || names[2] != "eth0" || names[3] != "h2" {
+		t.Errorf("%q, lost %d", names, lost)
+	}
+
+	for _, c := range []struct {
+		at   Peer
+		name string
+		err  error
+	}{
+		{Peer{NSIDLocal, uint32(ifindex)}, "h2", nil},
+		{Peer{int32(nsid), uint32(peer)}, "eth0", nil},
+		{Peer{int32(nsid), 999}, "", unix.ENODEV},
+		{Peer{NSIDLocal, uint32(bridge.Attrs().Index)}, "", unix.ENODEV},
+		{Peer{99, 1}, "", unix.EINVAL},
+	} {
+		if l, err := s.Link(c.at); l.Name != c.name || !errors.Is(err, c.err) {
+			t.Errorf("link %+v: %+v, %v", c.at, l, err)
+		}
+	}
+}
+
+// TestDump wants the records of a dump to be answers, and news beside them not.
+func TestDump(t *testing.T) {
+	host := nstest.New(t)
+	for _, name := range []string{"a", "b", "c"} {
+		_, err := host.Pair(name, name+"p", nil)
+		must(t, err)
+	}
+	s := open(t, host, 1<<20)
+	_, err := host.Pair("d", "dp", nil)
+	must(t, err)
+	must(t, s.RequestDump(42))
+	must(t, s.Nudge(43))
+	all, lost := drain(t, s)
+	count := map[string]int{}
+	for _, m := range all {
+		switch {
+		case m.Type == unix.RTM_NEWLINK && m.Request == 42:
+			count["record"]++
+		case m.Type == unix.RTM_NEWLINK && m.Request == 0:
+			count["news"]++
+		case m.Type == unix.NLMSG_DONE && m.Request == 42 && m.Errno == 0:
+			count["end"]++
+		case m.Type == unix.NLMSG_ERROR && m.Request == 43 && m.Errno == 0:
+			count["nudge"]++
+		}
+	}
+	if lost != 0 || count["record"] != 8 || count["news"] == 0 || count["end"] != 1 || count["nudge"] != 1 {
+		t.Errorf("%v, lost %d", count, lost)
+	}
+}
+
+// TestLost wants it to be said when the kernel dropped messages, and what comes later to be read.
+func TestLost(t *testing.T) {
+	host := nstest.New(t)
+	s := open(t, host, 4096)
+	for i := range 100 {
+		ifindex, err := host.Pair("x", "y", nil)
+		must(t, err)
+		if i < 99 {
+			must(t, host.Delete(ifindex))
+		}
+	}
+	if _, lost := drain(t, s); lost == 0 {
+		t.Error("nothing was lost")
+	}
+	ifindex, err := host.Index("x")
+	must(t, err)
+	must(t, host.Rename(ifindex, "later"))
+	if all, lost := drain(t, s); lost != 0 || len(all) != 1 || all[0].Link.Name != "later" {
+		t.Errorf("%+v, lost %d", all, lost)
+	}
+}
+
+// TestOwnID gives the watched namespace an id in itself, with which all of its messages come
+// from then on, and has the news of that get lost.
+func TestOwnID(t *testing.T) {
+	for _, what := range []string{"heard", "lost", "before"} {
+		host := nstest.New(t)
+		var s *Socket
+		if what != "before" {
+			s = open(t, host, map[string]int{"heard": 1 << 20, "lost": 4096}[what])
+		}
+		for what == "lost" {
+			ifindex, err := host.Pair("x", "y", nil)
+			must(t, err)
+			must(t, host.Delete(ifindex))
+			if ifindex > 200 {
+				break
+			}
+		}
+		must(t, host.Handle().SetNetNsIdByFd(host.FD(), 77))
+		if s == nil {
+			s = open(t, host, 1<<20)
+		}
+		drain(t, s)
+		_, err := host.Pair("h", "p", nil)
+		must(t, err)
+		all, _ := drain(t, s)
+		if len(all) < 2 {
+			t.Fatalf("%s: %+v", what, all)
+		}
+		for _, m := range all {
+			if m.From != NSIDLocal {
+				t.Errorf("%s: of namespace %d: %+v", what, m.From, m)
+			}
+		}
+	}
+}
+
+// TestForeignSender wants what other processes send to the socket to be ignored.
+func TestForeignSender(t *testing.T) {
+	ns := nstest.New(t)
+	s, other := open(t, ns, 1<<20), open(t, ns, 1<<20)
+	var to unix.Sockaddr
+	must(t, s.conn.Control(func(fd uintptr) { to, _ = unix.Getsockname(int(fd)) }))
+	address, ok := to.(*unix.SockaddrNetlink)
+	if !ok {
+		t.Fatal(to)
+	}
+	address.Groups = 0
+	must(t, other.conn.Control(func(fd uintptr) {
+		if err := unix.Sendto(int(fd), message(unix.RTM_NEWLINK, 0, linkBody()), 0, address); err != nil {
+			t.Error(err)
+		}
+	}))
+	if all, _ := drain(t, s); len(all) != 0 {
+		t.Errorf("taken: %+v", all)
+	}
+}
+
+func TestDeadline(t *testing.T) {
+	s := open(t, nstest.New(t), 1<<20)
+	must(t, s.SetDeadline(time.Unix(1, 0)))
+	if _, err := s.Receive(true); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error(err)
+	}
+	if _, err := s.Receive(false); !errors.Is(err, unix.EAGAIN) {
+		t.Error(err)
+	}
+}
+
+// TestNamespace wants each namespace to have a name of its own.
+func TestNamespace(t *testing.T) {
+	one := nstest.New(t)
+	names := map[string]bool{}
+	for _, ns := range []*nstest.NS{one, one, nstest.New(t)} {
+		name, err := open(t, ns, 1<<20).Namespace()
+		must(t, err)
+		names[name] = true
+	}
+	if len(names) != 2 {
+		t.Errorf("%v", names)
+	}
+}
