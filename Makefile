@@ -1,7 +1,9 @@
 # osctl-eventd. `make run` and `make test` are all that a newcomer needs; both install
 # what they miss on Debian 12. `make help` lists the rest.
 
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0-dev)
+# Whoever runs this as root in a user's clone trusts that user already; git would not say a
+# version there.
+VERSION ?= $(shell git -c safe.directory='*' describe --tags --always --dirty 2>/dev/null || echo 0.0.0-dev)
 # The bus that `make run` serves on: private, system, session, or an address.
 BUS ?= private
 # What `make test` gives to go test, as in: make test ARGS='-run Report ./dbusapi'
@@ -13,6 +15,8 @@ PREFIX ?= /usr
 PACKAGE_VERSION ?= $(shell packaging/version.sh '$(call checked,$(VERSION))')
 
 GO ?= go
+# Where upstream's Go is. sudo drops that from PATH.
+export PATH := $(PATH):/usr/local/go/bin
 LDFLAGS = -s -w -X main.version=$(call checked,$(VERSION))
 GOLANGCI = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
@@ -23,28 +27,31 @@ without = $(if $1,$(call without,$(wordlist 2,$(words $1),$1),$(subst $(firstwor
 checked = $(if $(call without,$(VERSION_CHARACTERS),$1)$(filter-out 1,$(words $1)),$(error VERSION, which is the name of a tag where it is not given, has more than letters, digits and ._+~-; give one, as in make VERSION=1.2.3),$(strip $1))
 
 .DEFAULT_GOAL := build
-.PHONY: help build run test soak lint bench fuzz install uninstall deb rpm man clean
+.PHONY: help check-go build run test soak lint bench fuzz install uninstall deb rpm man clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z ]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
-build: ## build both programs to bin/
+check-go:
+	@packaging/dev/check-go.sh '$(GO)'
+
+build: check-go ## build both programs to bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
-run: ## build, start the daemon on a private bus (or BUS=...), show events as they come
+run: check-go ## build, start the daemon on a private bus (or BUS=...), show events as they come
 	@packaging/dev/setup.sh run
 	@$(MAKE) --no-print-directory build
 	@packaging/dev/run.sh '$(BUS)'
 
-test: ## all tests, as root: unit, race, kernel, bus, end to end
+test: check-go ## all tests, as root: unit, race, kernel, bus, end to end
 	@packaging/dev/setup.sh test
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(ARGS)
 
-soak: ## the long form of the tests that kill and stall, for as long as they take
+soak: check-go ## the long form of the tests that kill and stall, for as long as they take
 	@packaging/dev/setup.sh test
 	OSCTL_EVENTD_TEST_KILLS=500 OSCTL_EVENTD_TEST_STALL=60s CGO_ENABLED=1 $(GO) test -race -count=1 -v -timeout 60m -run 'KilledAtAnyInstant|Soak' ./cmd/osctl-eventd ./dbusapi
 
-lint: ## vet, format and the linters
+lint: check-go ## vet, format and the linters
 	$(GO) mod verify
 	$(GOLANGCI) run
 

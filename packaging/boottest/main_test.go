@@ -46,7 +46,7 @@ func buildPackages() error {
 	for _, version := range []string{firstVersion, secondVersion} {
 		bin := filepath.Join(packages, version)
 		commands := [][]string{
-			{"go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=" + version, "-o", bin + "/", "./cmd/..."},
+			{"go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.version=" + version, "-o", bin + "/", "./cmd/..."},
 			{"packaging/package.sh", "deb", version},
 			{"packaging/package.sh", "rpm", version},
 		}
