@@ -41,7 +41,8 @@ build: check-go ## build both programs to bin/
 run: check-go ## build, start the daemon on a private bus (or BUS=...), show events as they come
 	@packaging/dev/setup.sh run
 	@$(MAKE) --no-print-directory build
-	@packaging/dev/run.sh '$(BUS)'
+	@# It ends with make, however that ends.
+	@$$(setpriv --pdeathsig TERM true 2>/dev/null && echo exec setpriv --pdeathsig TERM) packaging/dev/run.sh '$(BUS)'
 
 test: check-go ## all tests, as root: unit, race, kernel, bus, end to end
 	@packaging/dev/setup.sh test
