@@ -19,6 +19,10 @@ GO ?= go
 export PATH := $(PATH):/usr/local/go/bin
 LDFLAGS = -s -w -X main.version=$(call checked,$(VERSION))
 GOLANGCI = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+# What the tests of a package import that need more than a user has.
+PRIVILEGED = nstest|cttest|bustest|apitest|daemontest|x/sys/unix|syscall
+# Where package cttest keeps the Debian that it boots.
+IMAGES = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/osctl-eventd-cttest
 
 # checked is a version that a shell may see, and else an error: the name of a tag may have
 # quotes, $$ and ; in it, and whoever may push a tag must not run anything here.
@@ -27,7 +31,7 @@ without = $(if $1,$(call without,$(wordlist 2,$(words $1),$1),$(subst $(firstwor
 checked = $(if $(call without,$(VERSION_CHARACTERS),$1)$(filter-out 1,$(words $1)),$(error VERSION, which is the name of a tag where it is not given, has more than letters, digits and ._+~-; give one, as in make VERSION=1.2.3),$(strip $1))
 
 .DEFAULT_GOAL := build
-.PHONY: help check-go build run test soak lint bench fuzz install uninstall deb rpm man clean
+.PHONY: help check-go build run test check soak lint lintian bench fuzz install uninstall deb rpm man clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z ]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -46,7 +50,12 @@ run: check-go ## build, start the daemon on a private bus (or BUS=...), show eve
 
 test: check-go ## all tests, as root: unit, race, kernel, bus, end to end
 	@packaging/dev/setup.sh test
+	@echo 'This takes about 10 minutes on two cores, and keeps a Debian in $(IMAGES), 350 MB, until make clean.'
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(ARGS)
+
+check: check-go ## vet, and the tests that need neither root nor packages: a minute
+	$(GO) vet ./...
+	$(GO) test -skip '^TestLint$$' $$($(GO) list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | grep -vE '$(PRIVILEGED)' | cut -d' ' -f1)
 
 soak: check-go ## the long form of the tests that kill and stall, for as long as they take
 	@packaging/dev/setup.sh test
@@ -57,7 +66,7 @@ lint: check-go ## vet, format and the linters
 	$(GOLANGCI) run
 
 bench: build ## all benchmarks; claims of speed are ratios measured in one run
-	@packaging/dev/setup.sh test
+	@packaging/dev/setup.sh bench
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m ./...
 
 fuzz: ## every fuzz target for FUZZTIME each
@@ -79,5 +88,9 @@ deb rpm: build ## make a package in dist/
 man: ## write the manual pages anew, and the picture of the live view
 	$(GO) test -count=1 -run 'Interface|ManualPage|Picture' ./packaging/man ./cmd/osctl-eventd ./cmd/osctl-eventctl -update
 
-clean: ## remove what was built
-	rm -rf bin dist
+lintian: deb ## what Debian's checker says of the package
+	@packaging/dev/setup.sh lintian
+	lintian --allow-root --fail-on=error,warning dist/osctl-eventd_*_$$($(GO) env GOARCH).deb
+
+clean: ## remove what was built, and what the tests keep
+	rm -rf bin dist '$(IMAGES)'

@@ -11,16 +11,6 @@ import (
 	"github.com/osctl/eventd/dbusapi/bustest"
 )
 
-// TestLintian wants lintian to have nothing to say.
-func TestLintian(t *testing.T) {
-	t.Parallel()
-	cmd := exec.Command("lintian", "--allow-root", "--fail-on=error,warning", deb(t, firstVersion))
-	cmd.Env = append(cmd.Environ(), "TMPDIR="+t.TempDir()) // it leaves a file behind
-	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
-		t.Errorf("lintian: %v\n%s", err, out)
-	}
-}
-
 // TestRPM wants the other package to have the same files and to work with systemd, as
 // far as Debian's rpm(8) can tell.
 func TestRPM(t *testing.T) {
