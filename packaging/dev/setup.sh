@@ -1,5 +1,5 @@
 #!/bin/sh
-# setup.sh run|test|bench|lintian: installs the Debian packages of what that target of
+# setup.sh run|test|bench|deb|rpm|release|lintian: installs the Debian packages of what that target of
 # make needs and cannot find. It starts no services, and leaves none enabled. Where there
 # is no apt-get it says what is missing.
 set -eu
@@ -51,9 +51,12 @@ case $target in
 run) need_bus ;;
 test) need_bus && need_tests ;;
 bench) need_bus && need_tests && need dbus-test-tool dbus-tests ;;
+deb) need dpkg-deb dpkg ;;
+rpm) need rpmbuild rpm ;;
+release) need dpkg-deb dpkg && need rpmbuild rpm ;;
 lintian) need lintian lintian ;;
 *)
-	echo "usage: $0 run|test|bench|lintian" >&2
+	echo "usage: $0 run|test|bench|deb|rpm|release|lintian" >&2
 	exit 2
 	;;
 esac
@@ -95,13 +98,14 @@ apt update
 # shellcheck disable=SC2086 # one word for each package
 {
 	apt --simulate install $packages
-	echo "With what they need these are $(grep -c ^Inst "$log"), which takes from seconds to some minutes ..." >&2
+	all=$(sed -n 's/^Inst \([^ ]*\) .*/\1/p' "$log")
+	echo "With what they need these are $(echo "$all" | wc -l), which takes from seconds to some minutes ..." >&2
 	apt install $packages
 }
 
 # What only tests want would otherwise come up with the next boot: dbus-broker as the
 # machine's own bus, LXC with a bridge, podman with updates.
-for package in $packages; do
+for package in $all; do
 	case $package in
 	dbus | systemd) continue ;; # a machine that has them uses them
 	esac
