@@ -51,13 +51,14 @@ type Config struct {
 // Service is org.osctl.Eventd on one bus. It keeps the name over restarts of the bus.
 type Service struct {
 	Config
-	methods map[string]map[string]method
-	emitter *emitter
-	started time.Time
-	ready   chan struct{}
-	once    sync.Once
-	current atomic.Pointer[session]   // nil while there is no bus
-	tried   atomic.Pointer[time.Time] // when the bus was tried last, while there is none
+	methods  map[string]map[string]method
+	emitter  *emitter
+	started  time.Time
+	ready    chan struct{}
+	once     sync.Once
+	overflow overflow                  // reports for which the hub had no room at first
+	current  atomic.Pointer[session]   // nil while there is no bus
+	tried    atomic.Pointer[time.Time] // when the bus was tried last, while there is none
 }
 
 // session is one connection of the service to the bus.
@@ -204,7 +205,7 @@ func (s *Service) logStopped(err error) {
 			slog.Uint64("first_seq", confirmed+1), slog.Uint64("last_seq", last))
 		return
 	}
-	s.Log.Warn("stopped without taking leave of the bus: all signals were sent", slog.Any("error", err))
+	s.Log.Warn("stopped without taking leave of the bus: all signals were sent, or told with Lapped", slog.Any("error", err))
 }
 
 // Check is what a watchdog asks. It is no error that the bus is away, or hangs: if the bus

@@ -26,7 +26,7 @@ const (
 // Handler handles calls. Its methods are called by several goroutines at a time.
 type Handler interface {
 	// Handle handles a call. What it keeps of the call's arguments it must copy: they are
-	// wiped when Handle returns.
+	// wiped when Handle returns, or when a call that it holds is finished.
 	Handle(call *Call)
 	// Refuse returns the error reply for a call that is not handled.
 	Refuse(m *wire.Message, err error) *wire.Error

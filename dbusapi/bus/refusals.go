@@ -27,6 +27,7 @@ type refusals struct {
 
 	mu     sync.Mutex
 	users  map[string]uint64 // refused since the log was told
+	ticks  sync.WaitGroup    // ticks under way
 	timer  *time.Timer       // nil until the first call is refused
 	closed bool
 }
@@ -50,6 +51,14 @@ func (r *refusals) add(user string) {
 
 // tick tells the log, and again a minute later unless nothing was refused meanwhile.
 func (r *refusals) tick() {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return
+	}
+	r.ticks.Add(1)
+	r.mu.Unlock()
+	defer r.ticks.Done()
 	users := r.take()
 	r.tell(users)
 	r.mu.Lock()
@@ -85,5 +94,6 @@ func (r *refusals) close() {
 		r.timer.Stop()
 	}
 	r.mu.Unlock()
+	r.ticks.Wait()
 	r.tell(r.take())
 }

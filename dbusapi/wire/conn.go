@@ -45,7 +45,10 @@ func (m *Message) Frame() []byte { return m.frame }
 
 // Clear wipes the body, which may hold secrets. The message, and strings that were decoded
 // from it, must not be used any more.
-func (m *Message) Clear() { clear(m.frame[m.body:]) }
+func (m *Message) Clear() {
+	clear(m.frame[m.body:])
+	m.frame, m.body = nil, 0
+}
 
 // Conn is one connection to a bus: a stream of whole messages each way. One goroutine at a
 // time reads, one writes. No file descriptors are ever negotiated, so that the bus lets
