@@ -247,9 +247,13 @@ func (c *committer) write(write func() error, instead func()) (ok bool, err erro
 
 // replace replaces a committer whose write does not come back.
 func (h *Hub) replace(c *committer) {
+	h.queue.mu.Lock()
+	defer h.queue.mu.Unlock()
+	h.replaceLocked(c)
+}
+
+func (h *Hub) replaceLocked(c *committer) {
 	q := &h.queue
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	if q.committer != c || c.instead == nil {
 		return
 	}
@@ -264,18 +268,21 @@ func (h *Hub) replace(c *committer) {
 	}()
 }
 
-// drain waits until all jobs are done. A write that hangs is given up after a while.
-func (q *queue) drain(h *Hub) {
+// drain closes the queue and waits until all that is in it is committed. After a while it goes on
+// without the log, so that a disk that is slow or hangs cannot make it last.
+func (h *Hub) drain() {
+	q := &h.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
 	q.changed.Broadcast()
-	timer := time.AfterFunc(closePatience, func() {
+	var timer *time.Timer
+	timer = time.AfterFunc(closePatience, func() {
 		q.mu.Lock()
-		c := q.committer
-		q.mu.Unlock()
-		if c != nil {
-			h.replace(c)
+		defer q.mu.Unlock()
+		if q.committer != nil { // else drain is done, or about to be
+			h.replaceLocked(q.committer)
+			timer.Reset(closePatience / 20) // it may be between two writes
 		}
 	})
 	defer timer.Stop()
