@@ -41,7 +41,7 @@ func (b *Batch) size() int {
 // interfaceOverhead is about what an InterfaceChange takes beside its texts, in bytes.
 const interfaceOverhead = 160
 
-// job is what waits for the committer: a batch, or work that belongs between two of them.
+// job is one entry of the queue: a batch, or work to do between two of them.
 type job struct {
 	batch Batch
 	size  int
@@ -54,12 +54,12 @@ type job struct {
 // without the log, and the old one ends when the write comes back.
 type committer struct {
 	hub *Hub
-	// instead is what its successor does if the write under way does not come back; nil
-	// while there is none. Guarded by the queue's lock.
+	// instead is called by its successor if the write under way does not come back; nil while
+	// there is none. Guarded by the queue's lock.
 	instead func()
 }
 
-// queue is what waits for the committer.
+// queue holds the jobs that wait for the committer.
 type queue struct {
 	mu        sync.Mutex
 	changed   sync.Cond // when jobs leave the queue, and when the committer ends
@@ -220,8 +220,8 @@ func (h *Hub) publish(batch *Batch) {
 }
 
 // write does a write to the log. If it does not come back in time, this committer is
-// replaced by one that does instead what it is given here; then ok is false, and the caller
-// returns without touching anything.
+// replaced, and its successor calls instead; then ok is false, and the caller returns without
+// touching anything.
 func (c *committer) write(write func() error, instead func()) (ok bool, err error) {
 	h, q := c.hub, &c.hub.queue
 	q.mu.Lock()
