@@ -10,8 +10,10 @@ func TestSizesOfEvents(t *testing.T) {
 		typ  reflect.Type
 		size uintptr
 	}{
-		{reflect.TypeFor[Event](), eventBytes}, {reflect.TypeFor[Option](), optionBytes},
-		{reflect.TypeFor[Value](), valueBytes}, {reflect.TypeFor[compound](), compoundBytes},
+		{reflect.TypeFor[Event](), eventBytes},
+		{reflect.TypeFor[Option](), optionBytes},
+		{reflect.TypeFor[Value](), valueBytes},
+		{reflect.TypeFor[compound](), compoundBytes},
 	} {
 		if c.typ.Size() != c.size {
 			t.Errorf("%v has %d bytes, counted as %d", c.typ, c.typ.Size(), c.size)
