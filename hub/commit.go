@@ -41,7 +41,7 @@ func (b *Batch) size() int {
 // interfaceOverhead is about what an InterfaceChange takes beside its texts, in bytes.
 const interfaceOverhead = 160
 
-// job is what waits for the committer: a batch, or work that belongs between two of them.
+// job is one entry of the queue: a batch, or work to do between two of them.
 type job struct {
 	batch Batch
 	size  int
@@ -54,12 +54,12 @@ type job struct {
 // without the log, and the old one ends when the write comes back.
 type committer struct {
 	hub *Hub
-	// instead is what its successor does if the write under way does not come back; nil
-	// while there is none. Guarded by the queue's lock.
+	// instead is called by its successor if the write under way does not come back; nil while
+	// there is none. Guarded by the queue's lock.
 	instead func()
 }
 
-// queue is what waits for the committer.
+// queue holds the jobs that wait for the committer.
 type queue struct {
 	mu        sync.Mutex
 	changed   sync.Cond // when jobs leave the queue, and when the committer ends
@@ -220,8 +220,8 @@ func (h *Hub) publish(batch *Batch) {
 }
 
 // write does a write to the log. If it does not come back in time, this committer is
-// replaced by one that does instead what it is given here; then ok is false, and the caller
-// returns without touching anything.
+// replaced, and its successor calls instead; then ok is false, and the caller returns without
+// touching anything.
 func (c *committer) write(write func() error, instead func()) (ok bool, err error) {
 	h, q := c.hub, &c.hub.queue
 	q.mu.Lock()
@@ -247,9 +247,13 @@ func (c *committer) write(write func() error, instead func()) (ok bool, err erro
 
 // replace replaces a committer whose write does not come back.
 func (h *Hub) replace(c *committer) {
+	h.queue.mu.Lock()
+	defer h.queue.mu.Unlock()
+	h.replaceLocked(c)
+}
+
+func (h *Hub) replaceLocked(c *committer) {
 	q := &h.queue
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	if q.committer != c || c.instead == nil {
 		return
 	}
@@ -264,18 +268,21 @@ func (h *Hub) replace(c *committer) {
 	}()
 }
 
-// drain waits until all jobs are done. A write that hangs is given up after a while.
-func (q *queue) drain(h *Hub) {
+// drain closes the queue and waits until all that is in it is committed. After a while it goes on
+// without the log, so that a disk that is slow or hangs cannot make it last.
+func (h *Hub) drain() {
+	q := &h.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
 	q.changed.Broadcast()
-	timer := time.AfterFunc(closePatience, func() {
+	var timer *time.Timer
+	timer = time.AfterFunc(closePatience, func() {
 		q.mu.Lock()
-		c := q.committer
-		q.mu.Unlock()
-		if c != nil {
-			h.replace(c)
+		defer q.mu.Unlock()
+		if q.committer != nil { // else drain is done, or about to be
+			h.replaceLocked(q.committer)
+			timer.Reset(closePatience / 20) // it may be between two writes
 		}
 	})
 	defer timer.Stop()

@@ -1,10 +1,10 @@
-// Package hub takes events, numbers them, and hands them to whoever follows.
+// Package hub takes events, numbers them, and hands them to subscribers.
 // It knows neither D-Bus nor netlink.
 //
 // [New] makes a hub, [NewEvent] an event, [Hub.Commit] and [Hub.Submit] have it take a batch of
 // them, [Hub.Subscribe] reads. [Hub.Interfaces] and [Hub.Containers] return the current state.
 //
-// # What it promises
+// # Promises
 //
 //   - Order: all subscribers see the same events in the same order, the order
 //     of their sequence numbers. Numbers are consecutive and start at 1. Batches are numbered in
@@ -12,7 +12,8 @@
 //   - Loss: a subscriber that falls off the old end of the ring is told with a
 //     [LappedError] that says how many numbers it lost, then goes on with the
 //     oldest event that is left. It is never skipped in silence.
-//   - A commit that is answered is in the log, if there is one that can be written.
+//   - Answered means kept: an answered commit is in the log, unless [Status] says that the log
+//     has trouble.
 //   - A snapshot ([Hub.Interfaces], [Hub.Containers]) and its cursor are of one instant: the
 //     snapshot plus the events after the cursor is the current state.
 //   - Memory is bounded by the ring ([Config].History events and [Config].HistoryBytes), by the
@@ -49,13 +50,13 @@
 // fails. The log is abandoned, events go on in memory, and [Status] says so. Run writes a new log
 // from the ring and the views, which takes the place of the old one once it is on the disk; it
 // tries that after a second, then more and more seldom, up to once a minute. The epoch stays, as
-// nothing is missed: what the ring no longer has is Gone by its number.
+// nothing is missed: an event that the ring no longer has is Gone by its number.
 //
 // Before the first event that the log lacks is announced, the log notes that it is abandoned, so
 // that a start that finds it begins another epoch. Otherwise a crash would give numbers
 // twice. If it cannot note it, the epoch changes at once.
 //
-// # What is not promised
+// # Not promised
 //
 // Events live in memory only unless a [Log] is configured, and then for as long
 // as that log promises. Times are CLOCK_REALTIME and may go back; numbers do not.

@@ -45,9 +45,9 @@ type durability struct {
 	buffer    []byte // the committer's
 
 	// Changed by the committer only, with the hub's lock held.
-	writer   Writer // nil: what is committed goes nowhere
-	finished bool   // the writer's log is the one that counts
-	problem  error  // why not everything is in the log that counts
+	writer   Writer // nil: commits stay in memory
+	finished bool   // the writer's log counts: the next start reads it
+	problem  error  // why some events are not in the log that counts
 }
 
 // diskWatch tells how long what is under way on the disk takes.
@@ -95,7 +95,7 @@ func (d *durability) nudge() {
 	}
 }
 
-// tryDisk waits for what may hang, but no longer than limit: then it is left alone.
+// tryDisk calls do, which may hang. It waits for it no longer than limit.
 func tryDisk(limit time.Duration, do func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- do() }()
@@ -110,7 +110,7 @@ func tryDisk(limit time.Duration, do func() error) error {
 }
 
 // store appends a numbered batch to the log. It returns false if the committer was replaced
-// meanwhile; then its successor does instead what it is given here.
+// meanwhile; then its successor calls instead.
 func (c *committer) store(batch *Batch, instead func()) bool {
 	h := c.hub
 	w := h.writer
@@ -165,10 +165,9 @@ func (h *Hub) snapshotRecords() []Record {
 	return records
 }
 
-// abandonLog lets go of the log, before anything is announced that it lacks. The log notes
-// that, so that no start gives a number twice in one epoch. If it cannot note it, what is
-// announced from now on is of another epoch, which no start takes for its own. Only the
-// committer calls it.
+// abandonLog lets go of the log before the first event is announced that it lacks. The log is
+// marked, so that no start gives a number twice in one epoch. If it cannot be marked, another
+// epoch begins at once, which no start takes for its own. Only the committer calls it.
 func (h *Hub) abandonLog(problem error) {
 	w := h.writer
 	if w == nil {

@@ -1,9 +1,12 @@
 package hub
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -161,6 +164,26 @@ func TestCloseOnHungDisk(t *testing.T) {
 			close(log.hangs)
 		})
 	}
+}
+
+// Close does not wait for a slow disk to take all that was submitted.
+func TestCloseOnSlowDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said bytes.Buffer
+		log := &memoryLog{}
+		h := newHub(t, Config{Log: log, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		log.before = func(Record) { time.Sleep(time.Second) }
+		done := submit(t, h, 500)
+		start := time.Now()
+		h.Close()
+		if took := time.Since(start); took > 4*time.Second { // of the bubble
+			t.Errorf("it took %v", took)
+		}
+		if got := len(done()); got != 500 || !log.counts.abandoned || !strings.Contains(said.String(), "events are lost") {
+			t.Errorf("%d are done; the hub said: %s", got, said.String())
+		}
+		time.Sleep(time.Second)
+	})
 }
 
 // rotationHangs is a log that hangs when it rotates.

@@ -106,16 +106,17 @@ func (h *Hub) Close() {
 		return
 	}
 	if h.log != nil && h.logProblem() != nil {
-		if err := tryDisk(diskPatience, h.rewrite); err != nil {
-			h.logger.Error("events are lost with the end of the service: the log cannot be written", slog.Any("error", err))
-		}
+		_ = tryDisk(diskPatience, h.rewrite) // what is still missing then is told below
 	}
-	h.queue.drain(h)
+	h.drain()
 	h.mu.Lock()
 	h.closed = true
 	h.waiters.wakeAll(h.next)
 	h.mu.Unlock()
 	h.sweeps.Wait()
+	if problem := h.logProblem(); problem != nil {
+		h.logger.Error("events are lost with the end of the service: the log cannot be written", slog.Any("error", problem))
+	}
 	if h.log != nil {
 		if err := tryDisk(closePatience, h.closeLog); err != nil {
 			h.logger.Error("the log cannot be closed", slog.Any("error", err))

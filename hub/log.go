@@ -1,6 +1,6 @@
 package hub
 
-// Log is where logs of commits are kept, of which one counts; hub/eventlog is the one on disk.
+// Log keeps logs of commits, of which one is current; hub/eventlog is the one on disk.
 // It stores records and knows nothing of what is in them. A hub that was given a Log owns it.
 // Its methods are called one at a time. They may block: then the hub goes on in memory.
 type Log interface {
@@ -9,13 +9,13 @@ type Log interface {
 	// end it asks whole whether the state is known that belongs to the last record.
 	// Called once, before everything else. Trouble is no error but in Stored.
 	Load(replay func(Record) error, whole func() bool) Stored
-	// Create begins a new log beside the one that counts. It counts from its Finish on.
+	// Create begins a new log beside the current one. It counts from its Finish on.
 	Create(epoch string) (Writer, error)
-	// Room returns about how many bytes a new log may take; and whether it would be more
-	// without what MakeRoom gives up.
+	// Room returns about how many bytes a new log may take; and whether MakeRoom could
+	// make it more.
 	Room() (room int64, more bool)
-	// MakeRoom gives up something that is stored, the least worth first and the log that
-	// counts last. It reports false if there is nothing left to give up.
+	// MakeRoom gives up something that is stored, the least worth first and the current log
+	// last. It reports false if there is nothing left to give up.
 	MakeRoom() bool
 	// Close ends the use of all.
 	Close() error
@@ -29,13 +29,14 @@ type Writer interface {
 	Append(record Record) error
 	// Full reports whether it is time for Rotate.
 	Full() bool
-	// Rotate has what follows begin with a snapshot, which makes the oldest records
-	// dispensable: it drops those that are over the limits. After an error the log is
+	// Rotate stores a snapshot, from which a Load can begin: so it drops the oldest records
+	// that are over the limits. After an error the log is
 	// abandoned.
 	Rotate(snapshot []Record) error
-	// Finish makes the new log count, once it is on the disk, and drops the one that did.
+	// Finish brings the new log to the disk, makes it the current one, and drops the old
+	// one.
 	Finish() error
-	// Sync brings to the disk what was appended before. After an error the log is
+	// Sync brings all records to the disk that were appended before. After an error the log is
 	// abandoned: a later try might work, and would prove nothing.
 	Sync() error
 	// Abandon notes in the log that events are announced which it lacks, so that a Load

@@ -25,11 +25,11 @@ var (
 	errLetGo        = errors.New("the new log had trouble before it was finished")
 )
 
-// rewrite is the one way back from any trouble with the log: it writes a new one, with what
-// the ring and the views hold, which takes the place of the old one once it is on the disk.
-// Nothing is missed then but what the ring no longer has, and that is Gone by its number, so
-// the epoch stays. Where there is no room for both, the old one goes first: the ring has what
-// is in it. Where there is no room for the whole ring, the oldest events are left out.
+// rewrite is the one way back from any trouble with the log: it writes a new one from the ring
+// and the views, which replaces the old one once it is on the disk. The epoch stays: only events
+// that the ring no longer has are missing, and these are Gone by their numbers. Where there is no
+// room for both logs, the old one goes first, as the ring has the same events. Where there is no
+// room for the whole ring, the oldest events are left out.
 func (h *Hub) rewrite() error {
 	for share := int64(1); ; {
 		room, more := h.log.Room()
@@ -120,8 +120,8 @@ func (h *Hub) writeLog(from uint64) error {
 	return err
 }
 
-// attach appends what a new log lacks still, and has it get what is committed from now on. It
-// tells attached whether it worked.
+// attach appends the last events to a new log, and has it get all further commits. It tells
+// attached whether it worked.
 func (c *committer) attach(w Writer, epoch string, from uint64, attached chan<- error) {
 	h := c.hub
 	if epoch != h.epoch {

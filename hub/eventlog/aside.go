@@ -11,8 +11,7 @@ import (
 
 const (
 	asidePrefix = "aside-"
-	// maxAside is how many directories of what could not be read are kept; then the
-	// oldest is removed.
+	// maxAside is how many directories aside are kept; then the oldest is removed.
 	maxAside = 4
 )
 
@@ -43,7 +42,7 @@ func (l *Log) copyAside(name string, content []byte) {
 		err = os.WriteFile(filepath.Join(dir, name), content, 0o600)
 	}
 	if err != nil {
-		l.log.Warn("what is damaged in the log cannot be kept", slog.Any("error", err))
+		l.log.Warn("the damaged part of the log cannot be kept", slog.Any("error", err))
 	}
 }
 
@@ -74,10 +73,10 @@ func (l *Log) removeAside(keep int) bool {
 	}
 	oldest := slog.String("directory", l.asidePath(there[0]))
 	if err := os.RemoveAll(l.asidePath(there[0])); err != nil {
-		l.log.Warn("a part of the log that was set aside cannot be removed", oldest, slog.Any("error", err))
+		l.log.Warn("an old directory aside cannot be removed", oldest, slog.Any("error", err))
 		return false
 	}
-	l.log.Warn("a part of the log that was set aside is removed to make room", oldest)
+	l.log.Warn("the oldest directory aside is removed to make room", oldest)
 	return true
 }
 

@@ -15,14 +15,14 @@ const (
 	headName  = "head"
 	headMagic = "osctlhd1"
 	headSize  = 128
-	// The byte after the head is the mark of a log that is abandoned. What is under way when
-	// it is written may write the head, but never the mark.
+	// The byte after the head is the mark of an abandoned log. A write that hangs while the
+	// log is marked may write the head later, but never the mark.
 	markOffset = headSize
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// head is what must be known to tell whether the segments are all there is.
+// head says how far the segments go, so that a Load can tell whether something is missing.
 type head struct {
 	epoch  string   // 32 letters
 	boot   [16]byte // of the machine, when this was written

@@ -19,7 +19,7 @@ func (l *Log) Load(replay func(hub.Record) error, whole func() bool) hub.Stored 
 	if why := r.doubt(whole()); why != "" {
 		stored.Epoch = hub.NewEpoch()
 		if r.old.found || len(r.segments) > 0 {
-			l.log.Warn("cursors of before are no longer valid: a new epoch begins", slog.String("because", why), slog.Uint64("last_event", r.last()))
+			l.log.Warn("earlier cursors are no longer valid: a new epoch begins", slog.String("because", why), slog.Uint64("last_event", r.last()))
 		}
 	}
 	if stored.Problem == nil {

@@ -26,7 +26,7 @@ const (
 type Config struct {
 	Dir string // made if it is not there, for its owner only
 	// MaxBytes is how large all segments may be together; DefaultMaxBytes if 0. It is
-	// half of what the disk has left for them where that is less. What is newest may
+	// half of what the disk has left for them where that is less. The newest part may
 	// exceed it: one snapshot of the views, one record, and the segment that has the
 	// newest events.
 	MaxBytes int64
@@ -45,12 +45,12 @@ type Log struct {
 	mu      sync.Mutex
 	trouble error    // of opening
 	dir     *os.File // locked
-	read    bool     // what is in the directory was read; else it is set aside, not removed
+	read    bool     // the logs in the directory were read; else they are set aside, not removed
 	newest  uint64   // number of the log that was begun last
 	hooks   *hooks
 }
 
-// hooks are what brings files and names to the disk; tests have it fail.
+// hooks are the calls that write and sync; tests have them fail.
 type hooks struct {
 	syncFile func(*os.File) error
 	syncDir  func(path string) error
@@ -118,7 +118,7 @@ func (l *Log) Room() (room int64, more bool) {
 	return min(room, l.config.MaxBytes), room < l.config.MaxBytes
 }
 
-// MakeRoom implements [hub.Log]. What was set aside goes first.
+// MakeRoom implements [hub.Log]. Directories aside go first.
 func (l *Log) MakeRoom() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

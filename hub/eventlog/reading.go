@@ -83,8 +83,8 @@ func (r *reading) read(dir string) error {
 	return nil
 }
 
-// scan replays one segment. What is damaged in the last one is cut off by reopen; if it
-// is in another one, what is newer counts.
+// scan replays one segment. Damage in the last one is cut off by reopen; of damage in another
+// one, the newer segments count.
 func (r *reading) scan(s *segment, content []byte, newest bool) error {
 	path := slog.String("file", s.path(r.dir, segmentSuffix))
 	var failed error // of what is no fault of the segment
@@ -113,7 +113,7 @@ func (r *reading) scan(s *segment, content []byte, newest bool) error {
 	if err == nil {
 		return nil
 	}
-	r.log.log.Warn("the log is damaged: what follows is cut off", path, slog.Any("error", err), slog.Int64("bytes_cut", int64(len(content))-s.size))
+	r.log.log.Warn("the log is damaged: its end is cut off", path, slog.Any("error", err), slog.Int64("bytes_cut", int64(len(content))-s.size))
 	if newest && !errors.Is(err, errTorn) {
 		r.log.copyAside(filepath.Base(s.path("", segmentSuffix)), content)
 	}
@@ -121,8 +121,8 @@ func (r *reading) scan(s *segment, content []byte, newest bool) error {
 }
 
 // follow looks at how the first record of a segment follows those before. Where a part is
-// missing in between, what is before is of no use; unless the segment was not synced before the
-// machine went down, and what is before was.
+// missing in between, the older segments are of no use; unless this one was not synced before
+// the machine went down, and they were.
 func (r *reading) follow(s *segment, record *hub.Record) error {
 	if r.next == 0 || record.First == r.next {
 		return nil
