@@ -13,6 +13,10 @@ import (
 // batch, and a little more, so that a batch that is somewhat too large gets its own error.
 const maxCallBody = wire.MaxBatchBytes + 4096
 
+// largeBody is from how many bytes on a call is decoded while no other large one is: it may
+// take 60 times its size in memory until the hub has it.
+const largeBody = 64 << 10
+
 // report handles Report.
 func (c *call) report() error {
 	return c.commit(c.readReport, func(first uint64, _ int) {
@@ -74,6 +78,10 @@ func (c *call) readBatch() (events []*hub.Event, err error) {
 // else's. If the hub's queue is full, the events are let go of, as they may take many times the
 // memory of the call, and decoded again when it has room.
 func (c *call) commit(read func() ([]*hub.Event, error), answer func(first uint64, n int)) error {
+	if c.BodySize > largeBody {
+		c.service.large.Lock()
+		defer c.service.large.Unlock()
+	}
 	events, err := read()
 	if err != nil {
 		return c.service.reportRefused(err)

@@ -57,6 +57,7 @@ type Service struct {
 	ready    chan struct{}
 	once     sync.Once
 	overflow overflow                  // reports for which the hub had no room at first
+	large    sync.Mutex                // held while a large report is decoded
 	current  atomic.Pointer[session]   // nil while there is no bus
 	tried    atomic.Pointer[time.Time] // when the bus was tried last, while there is none
 }

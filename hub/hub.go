@@ -36,9 +36,10 @@ type Config struct {
 // Hub is the hub. It is safe for concurrent use.
 type Hub struct {
 	durability
-	queue   queue
-	closing atomic.Bool
-	sweeps  sync.WaitGroup // at most one, see startSweep
+	queue      queue
+	closing    atomic.Bool
+	sweeps     sync.WaitGroup // at most one, see startSweep
+	publishing atomic.Bool    // a commit wants the lock: the sweep stands back
 
 	mu       sync.Mutex
 	closed   bool

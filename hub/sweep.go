@@ -73,7 +73,10 @@ func (h *Hub) startSweep() {
 
 func (h *Hub) runSweep() {
 	for h.sweepTurn() {
-		runtime.Gosched() // to a commit that got the lock meanwhile
+		// A sweep that takes the lock again at once mostly wins against a commit.
+		for runtime.Gosched(); h.publishing.Load(); {
+			runtime.Gosched()
+		}
 	}
 }
 
