@@ -41,6 +41,6 @@
 // # Files
 //
 // Read them in this order: service.go (sessions), methods.go (dispatch), report.go, waits.go,
-// lists.go, properties.go, emitter.go and lapses.go, errors.go. private.go starts a bus of
+// lists.go, properties.go, introspect.go, emitter.go and lapses.go, errors.go. private.go starts a bus of
 // our own, for trying things out.
 package dbusapi

@@ -19,7 +19,8 @@ func TestInterface(t *testing.T) {
 	if err := Drift("org.osctl.Eventd.5", page, *update); err != nil {
 		t.Error(err)
 	}
-	for _, want := range []string{`.SS "WaitEvents(s cursor, a{sv} filter, u max_events, u timeout_msec) \-> (s cursor, a(ssssstta{sv}) events)"`, `.B "Durable b"`, ".SS \"Lapped("} {
+	for _, want := range []string{`.SS "WaitEvents(s cursor, a{sv} filter, u max_events, u timeout_msec) \-> (s next_cursor, a(ssssstta{sv}) events)"`, `.B "Durable b"`, ".SS \"Lapped(",
+		".TP\n.B \"org.osctl.Eventd.Error.Gone\"\n", ".TP\n.B \"ct_netif\"\n", ".TP\n.B \"since (t)\"\n", ".TP\n.B \"source (s)\"\n"} {
 		if !strings.Contains(page.String(), want) {
 			t.Errorf("the page does not have %s", want)
 		}
