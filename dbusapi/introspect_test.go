@@ -114,9 +114,12 @@ func TestDocumentedProperties(t *testing.T) {
 	var documented, served []string
 	for _, p := range theInterface(t).Properties {
 		documented = append(documented, p.Name+" "+p.Type)
-		want := "false"
-		if p.Name == "Version" || p.Name == "StartTime" {
+		want := "true"
+		switch {
+		case p.Name == "Version" || p.Name == "StartTime":
 			want = "const"
+		case moves(p.Name):
+			want = "invalidates"
 		}
 		if p.Access != "read" || len(p.Annotations) == 0 || p.Annotations[0].Name != "org.freedesktop.DBus.Property.EmitsChangedSignal" || p.Annotations[0].Value != want {
 			t.Errorf("property %s is documented with access %s, %v", p.Name, p.Access, p.Annotations)
@@ -266,7 +269,8 @@ func propertyCall(member, signature string, args ...string) *bustest.Message {
 func TestProperties(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		h := apitest.NewHub(t, hub.Config{History: 4})
-		apitest.Commit(t, h, 6, "state", "pool", "tank", "id", "101", "state", "running")
+		apitest.Commit(t, h, 5, "state", "pool", "tank", "id", "101", "state", "running")
+		apitest.Commit(t, h, 1, "state", "pool", "tank", "id", "102", "state", "stopped")
 		if _, err := h.Commit(hub.Batch{Interfaces: []hub.InterfaceChange{{Interface: hub.Interface{Ifindex: 7}}}}); err != nil {
 			t.Fatal(err)
 		}
@@ -282,9 +286,13 @@ func TestProperties(t *testing.T) {
 			"StartTime": hub.Uint64(hub.Micros(s.started)),
 			"Version":   hub.String("1.2.3"), "Epoch": hub.String(apitest.Epoch(h)), "LastSequence": hub.Uint64(6),
 			"OldestSequence": hub.Uint64(3), "Cursor": hub.String(hub.FormatCursor(apitest.Epoch(h), 6)),
-			"InterfaceCount": hub.Uint32(1), "ContainerCount": hub.Uint32(1), "Durable": hub.Bool(false), "LogProblem": hub.String(""),
-			"Counters": hub.Dict("s", "t", []hub.Value{hub.String("events_state"), hub.Uint64(6)}),
-			"Missing":  hub.Strings("CAP_NET_ADMIN: names inside containers are not known"),
+			"InterfaceCount": hub.Uint32(1), "InterfacesRevision": hub.Uint64(h.InterfacesRevision()), "ContainerCount": hub.Uint32(1), "Durable": hub.Bool(false), "LogProblem": hub.String(""),
+			"Counters": hub.Dict("s", "t", []hub.Value{
+				hub.String("bus_losses"), hub.Uint64(0), hub.String("calls_over_limit"), hub.Uint64(0), hub.String("events_state"), hub.Uint64(6),
+				hub.String("lapped"), hub.Uint64(0), hub.String("messages_ignored"), hub.Uint64(0), hub.String("netlink_overruns"), hub.Uint64(0),
+				hub.String("reports_refused"), hub.Uint64(0), hub.String("resyncs"), hub.Uint64(0),
+			}),
+			"Missing": hub.Strings("CAP_NET_ADMIN: names inside containers are not known"),
 		}
 		for _, name := range []string{wire.Interface, ""} {
 			all := apitest.Body(apitest.OK(t, c, propertyCall("GetAll", "s", name))).Value("a{sv}", 8).Items()

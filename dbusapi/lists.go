@@ -2,6 +2,7 @@ package dbusapi
 
 import (
 	"slices"
+	"time"
 
 	"github.com/osctl/eventd/dbusapi/wire"
 	"github.com/osctl/eventd/hub"
@@ -28,6 +29,22 @@ func passes(wanted []string, value string) bool {
 	return wanted == nil || slices.Contains(wanted, value)
 }
 
+// since returns the field of that name, nothing if the time is not known.
+func since(at time.Time) hub.Options {
+	if at.IsZero() {
+		return nil
+	}
+	return hub.Options{{Name: "since", Value: hub.Uint64(hub.Micros(at))}}
+}
+
+// source returns the field of that name, nothing if it is not known.
+func source(name string) hub.Options {
+	if name == "" {
+		return nil
+	}
+	return hub.Options{{Name: "source", Value: hub.String(name)}}
+}
+
 // listInterfaces handles ListInterfaces.
 func (c *call) listInterfaces() error {
 	filter, err := c.listFilter("pool", "id", "name", "veth")
@@ -49,7 +66,7 @@ func (c *call) listInterfaces() error {
 					e.String(row.Pool)
 					e.String(row.ID)
 					e.String(string(row.State))
-					e.Options(nil)
+					e.Options(since(row.Since))
 				}
 			}
 		})
@@ -76,7 +93,7 @@ func (c *call) listContainers() error {
 					e.String(row.ID)
 					e.String(row.State)
 					e.Uint64(hub.Micros(row.Time))
-					e.Options(nil)
+					e.Options(source(row.Source))
 				}
 			}
 		})

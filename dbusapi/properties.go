@@ -8,6 +8,8 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
+const propertiesInterface = "org.freedesktop.DBus.Properties"
+
 // properties returns the properties of the service at one instant, in the order of
 // the interface.
 func (s *Service) properties() hub.Options {
@@ -29,7 +31,8 @@ func (s *Service) properties() hub.Options {
 		{Name: "OldestSequence", Value: hub.Uint64(status.Oldest)},
 		{Name: "Cursor", Value: hub.String(status.Cursor())},
 		{Name: "InterfaceCount", Value: hub.Uint32(uint32(status.Interfaces))}, //nolint:gosec // the kernel numbers them with 31 bits
-		{Name: "ContainerCount", Value: hub.Uint32(uint32(status.Containers))}, //nolint:gosec // at most hub.MaxContainers
+		{Name: "InterfacesRevision", Value: hub.Uint64(s.Hub.InterfacesRevision())},
+		{Name: "ContainerCount", Value: hub.Uint32(uint32(status.Active))}, //nolint:gosec // at most hub.MaxContainers
 		{Name: "Durable", Value: hub.Bool(status.Durable)},
 		{Name: "LogProblem", Value: hub.String(status.LogProblem)},
 		{Name: "Missing", Value: hub.Strings(missing...)},

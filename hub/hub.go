@@ -37,6 +37,8 @@ type Hub struct {
 	store  store
 	sweeps sync.WaitGroup // at most one, see startSweep
 
+	changed chan struct{} // see Changed
+
 	mu       sync.Mutex
 	closed   bool
 	epoch    string
@@ -68,6 +70,7 @@ func New(config Config) (*Hub, error) {
 	h := &Hub{
 		store: newStore(config.Log, config.Logger), epoch: NewEpoch(), ring: make([]*Event, config.History), first: 1, next: 1,
 		maxBytes: config.HistoryBytes, waiters: newWaiterIndex(), views: newViews(), counters: newCounters(),
+		changed: make(chan struct{}, 1),
 	}
 	h.load()
 	return h, nil
@@ -112,6 +115,7 @@ func (h *Hub) Commit(batch Batch) (first uint64, err error) {
 	}
 	h.startSweep()
 	h.rotate()
+	h.noteChange()
 	return first, nil
 }
 
@@ -156,6 +160,7 @@ type Status struct {
 	Last       uint64 // number of the newest event, 0 if there was none yet
 	Interfaces int
 	Containers int
+	Active     int  // containers that are not stopped
 	Durable    bool // everything that is committed goes to the log
 	// LogProblem says why it is not Durable; "" if there is no log or no problem.
 	LogProblem string
@@ -170,7 +175,7 @@ func (h *Hub) Status() Status {
 	defer h.mu.Unlock()
 	return Status{
 		Epoch: h.epoch, Oldest: h.first, Last: h.last(),
-		Interfaces: len(h.views.interfaces), Containers: len(h.views.containers),
+		Interfaces: len(h.views.interfaces), Containers: len(h.views.containers), Active: h.views.active,
 		Durable: h.store.durable(), LogProblem: h.store.problemText(),
 	}
 }

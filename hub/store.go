@@ -186,7 +186,9 @@ func (h *Hub) Run(ctx context.Context) error {
 			return nil
 		case <-timer.C:
 		}
-		if problem := h.tend(); problem == nil && said {
+		problem := h.tend()
+		h.noteChange()
+		if problem == nil && said {
 			s.logger.Info("the log is written again")
 			said = false
 		}

@@ -197,7 +197,8 @@ func (c *Client) WaitEvents(ctx context.Context, cursor string, filter hub.Filte
 	return next, events, d.Finish()
 }
 
-// Interfaces lists the veths on the host, and the cursor that belongs to the list.
+// Interfaces lists the veths on the host, and the cursor that belongs to the list. Since is the
+// zero Time where it is not known; BoundBy and Announced are not told.
 // The filter may name pool, id, name and veth.
 func (c *Client) Interfaces(ctx context.Context, filter hub.Filter) ([]hub.Interface, string, error) {
 	d, err := c.call(ctx, wire.Interface, "ListInterfaces", "a{sv}", "sa"+wire.InterfaceType, func(e *wire.Encoder) { e.Filter(filter) })
@@ -211,7 +212,9 @@ func (c *Client) Interfaces(ctx context.Context, filter hub.Filter) ([]hub.Inter
 			Ifindex: d.Uint32(), Veth: d.String(), Name: d.String(), Pool: d.String(), ID: d.String(),
 			State: hub.LinkState(d.String()),
 		})
-		d.Value("a{sv}", maxReplyNesting)
+		if since, ok := readField(d, "since"); ok {
+			rows[len(rows)-1].Since = time.UnixMicro(int64(since.Uint())) //nolint:gosec // a time of this era
+		}
 		return d.Err() == nil
 	})
 	return rows, cursor, d.Finish()
@@ -231,10 +234,23 @@ func (c *Client) Containers(ctx context.Context, filter hub.Filter) ([]hub.Conta
 			Pool: d.String(), ID: d.String(), State: d.String(),
 			Time: time.UnixMicro(int64(d.Uint64())), //nolint:gosec // a time of this era
 		})
-		d.Value("a{sv}", maxReplyNesting)
+		if source, ok := readField(d, "source"); ok {
+			rows[len(rows)-1].Source = source.Text()
+		}
 		return d.Err() == nil
 	})
 	return rows, cursor, d.Finish()
+}
+
+// readField reads the last field of a row, a{sv}, and returns the value of a key.
+func readField(d *wire.Decoder, key string) (value hub.Value, ok bool) {
+	more := d.Value("a{sv}", maxReplyNesting)
+	for items := more.Items(); len(items) >= 2; items = items[2:] {
+		if items[0].Text() == key {
+			value, ok = items[1].Unwrap(), true
+		}
+	}
+	return value, ok
 }
 
 // maxReplyNesting is how deep a reply of the service may nest.
