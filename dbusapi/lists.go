@@ -8,20 +8,11 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// listFilter reads the filter of a list, which may only name keys that its rows
-// have.
+// listFilter reads the filter of a list, which may only name keys that its rows have.
 func (c *call) listFilter(keys ...string) (hub.Filter, error) {
 	d := c.Decoder()
-	filter := d.Filter()
-	if err := args(d, nil); err != nil {
-		return filter, err
-	}
-	for _, key := range filter.Keys() {
-		if !slices.Contains(keys, key) {
-			return filter, wire.Errorf(wire.ErrInvalidFilter, "filter key %q: %s takes only %v", key, c.Member, keys)
-		}
-	}
-	return filter, nil
+	filter := d.Filter(keys...)
+	return filter, args(d, nil)
 }
 
 // passes reports whether a row's value is one of those that a filter asks for.

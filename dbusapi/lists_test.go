@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,8 +53,13 @@ func TestListInterfaces(t *testing.T) {
 		}
 		for _, key := range []string{"type", "action", "source"} {
 			_, _, err := c.Interfaces(apitest.Bounded(t), apitest.Only(t, key, "x"))
-			apitest.WantError(t, err, wire.ErrInvalidFilter)
+			wantFilterError(t, err, key, "pool, id, name, veth")
 		}
+		raw := bus.ClientAs(t, 0)
+		_, err := raw.Call(apitest.Bounded(t), apitest.MethodCall("ListInterfaces", "a{sv}", new(bustest.Body).Dict("state", "up")))
+		wantFilterError(t, err, "state", "pool, id, name, veth")
+		_, err = raw.Call(apitest.Bounded(t), apitest.WaitCall("", 0, "state", "up"))
+		wantFilterError(t, err, "state", "type, action, pool, id, source, name, veth")
 		// The rows, byte by byte.
 		reply := apitest.OK(t, bus.ClientAs(t, bustest.NobodyUID), apitest.MethodCall("ListInterfaces", "a{sv}", new(bustest.Body).Dict("veth", "veth3")))
 		want := new(bustest.Body).String(hub.FormatCursor(apitest.Epoch(h), last)).Array(8, func(b *bustest.Body) {
@@ -65,6 +71,16 @@ func TestListInterfaces(t *testing.T) {
 			t.Errorf("reply is %s %q, want %q", reply.Signature, reply.Body, want.Bytes())
 		}
 	})
+}
+
+// wantFilterError wants the error of a filter to name the key at fault, and those that the method
+// takes.
+func wantFilterError(t *testing.T, err error, key, keys string) {
+	t.Helper()
+	apitest.WantError(t, err, wire.ErrInvalidFilter)
+	if text := err.Error(); !strings.Contains(text, `"`+key+`"`) || !strings.HasSuffix(text, "; the keys are "+keys) {
+		t.Errorf("the error says %q, want the keys %s", text, keys)
+	}
 }
 
 func TestListContainers(t *testing.T) {
@@ -106,7 +122,7 @@ func TestListContainers(t *testing.T) {
 		}
 		for _, key := range []string{"type", "name", "veth"} {
 			_, _, err := c.Containers(apitest.Bounded(t), apitest.Only(t, key, "x"))
-			apitest.WantError(t, err, wire.ErrInvalidFilter)
+			wantFilterError(t, err, key, "pool, id")
 		}
 	})
 }

@@ -73,7 +73,7 @@ func (c *Client) call(ctx context.Context, iface, member, in, out string, body f
 		Flags: c.flags, Destination: wire.Name, Path: wire.Path, Interface: iface, Member: member, Signature: in,
 	}, body)
 	if err != nil {
-		return nil, fmt.Errorf("call %s: %w", member, err)
+		return nil, &callError{member, err}
 	}
 	if errors.Is(m.Refused, errTooLarge) {
 		return nil, fmt.Errorf("call %s: the reply has %d bytes, more than %d", member, m.BodySize, maxReply)
@@ -85,7 +85,7 @@ func (c *Client) call(ctx context.Context, iface, member, in, out string, body f
 		if len(m.Signature) > 0 && m.Signature[0] == 's' {
 			e.Message = d.String()
 		}
-		return nil, fmt.Errorf("call %s: %w", member, e)
+		return nil, &callError{member, e}
 	case m.Signature != out:
 		return nil, fmt.Errorf("call %s: the reply is of type %q, expected %q", member, m.Signature, out)
 	}
