@@ -86,6 +86,13 @@ func (p *Page) Item(term, text string) {
 	}
 }
 
+// ItemLine adds a line of code to an item, as it is.
+func (p *Page) ItemLine(code string) {
+	p.b.WriteString(".IP\n.EX\n")
+	p.line(code)
+	p.b.WriteString(".EE\n")
+}
+
 // Example adds lines as they are, without the indent that all have.
 func (p *Page) Example(text string) {
 	p.paragraph()
