@@ -219,6 +219,7 @@ func (h *Hub) publish(batch *Batch) {
 		h.waiters.wake(e)
 	}
 	h.startSweep()
+	h.noteChange()
 }
 
 // write does a write to the log. If it does not come back in time, this committer is

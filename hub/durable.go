@@ -180,6 +180,7 @@ func (h *Hub) abandonLog(problem error) {
 	if err != nil {
 		h.epoch = NewEpoch()
 	}
+	h.noteChange()
 	h.nudge()
 }
 
@@ -213,6 +214,7 @@ func (h *Hub) Run(ctx context.Context) error {
 		}
 		rewrites := h.currentWriter() == nil
 		err, ended := h.tendUntil(ctx)
+		h.noteChange()
 		switch {
 		case ended:
 			return nil

@@ -40,6 +40,7 @@ type Hub struct {
 	closing    atomic.Bool
 	sweeps     sync.WaitGroup // at most one, see startSweep
 	publishing atomic.Bool    // a commit wants the lock: the sweep stands back
+	changed    chan struct{}  // see Changed
 
 	mu       sync.Mutex
 	closed   bool
@@ -75,6 +76,7 @@ func New(config Config) (*Hub, error) {
 		},
 		epoch: NewEpoch(), ring: make([]*Event, config.History), first: 1, next: 1,
 		maxBytes: config.HistoryBytes, waiters: newWaiterIndex(), views: newViews(), counters: newCounters(),
+		changed: make(chan struct{}, 1),
 	}
 	h.queue.changed.L = &h.queue.mu
 	h.load()
@@ -132,6 +134,7 @@ type Status struct {
 	Last       uint64 // number of the newest event, 0 if there was none yet
 	Interfaces int
 	Containers int
+	Active     int  // containers that are not stopped
 	Durable    bool // everything that is committed goes to the log
 	// LogProblem says why it is not Durable, or that the disk is slow: a write or a sync has
 	// been under way for more than a second. It is "" if there is no log or no problem.
@@ -147,7 +150,7 @@ func (h *Hub) Status() Status {
 	defer h.mu.Unlock()
 	return Status{
 		Epoch: h.epoch, Oldest: h.first, Last: h.last(),
-		Interfaces: len(h.views.interfaces), Containers: len(h.views.containers),
+		Interfaces: len(h.views.interfaces), Containers: len(h.views.containers), Active: h.views.active,
 		Durable: h.durable(), LogProblem: h.problemText(),
 	}
 }

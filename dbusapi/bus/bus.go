@@ -42,7 +42,7 @@ type Config struct {
 	MaxBody int
 	// WriteTimeout is how long the bus may take nothing before it is given up; 10 s if 0.
 	WriteTimeout time.Duration
-	// Count counts what happens: calls_over_limit, messages_ignored.
+	// Count counts what happens: CounterOverLimit, CounterIgnored.
 	Count func(name string, n uint64)
 }
 
@@ -198,7 +198,7 @@ func (b *Bus) read() error {
 		case m.Sender == wire.BusName:
 			b.receive(m)
 		case m.Type != wire.TypeCall:
-			b.config.Count("messages_ignored", 1)
+			b.config.Count(CounterIgnored, 1)
 		case m.Refused != nil:
 			b.refuse(m, m.Refused)
 		default:

@@ -14,9 +14,12 @@ const (
 
 	// maxRefusedUsers is how many users get a line of their own; the others share one.
 	maxRefusedUsers = 32
+)
 
-	// counterOverLimit counts calls that were refused because too many waited.
-	counterOverLimit = "calls_over_limit"
+// Names of the counters.
+const (
+	CounterOverLimit = "calls_over_limit" // calls that were refused because too many waited
+	CounterIgnored   = "messages_ignored" // messages that are neither calls nor from the bus
 )
 
 // refusals counts refused calls, and tells the log of each user's at most once a minute. A
@@ -34,7 +37,7 @@ type refusals struct {
 
 // add counts one refused call of a user. It does not wait for the log.
 func (r *refusals) add(user string) {
-	r.count(counterOverLimit, 1)
+	r.count(CounterOverLimit, 1)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.users == nil {
