@@ -2,7 +2,9 @@ package dbusapi
 
 import (
 	"os"
+	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/osctl/eventd/dbusapi/wire"
 	"github.com/osctl/eventd/packaging"
@@ -48,11 +50,13 @@ const standardInterfaces = `
 </node>
 `
 
-// document returns the introspection document that is served.
-func document() string {
+// document returns the introspection document that is served. It leaves out the comments,
+// most of the file: everybody may ask for it, as often as they like.
+var document = sync.OnceValue(func() string { //nolint:gochecknoglobals // made once
 	ours, _, _ := strings.Cut(packaging.Interface, "</node>")
+	ours = regexp.MustCompile(`(?s)\s*<!--.*?-->`).ReplaceAllString(ours, "")
 	return strings.TrimRight(ours, "\n") + "\n" + standardInterfaces
-}
+})
 
 // introspect handles Introspect, for the object and the nodes on the way to it.
 func (c *call) introspect() error {

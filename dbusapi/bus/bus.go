@@ -16,6 +16,10 @@ const (
 	// writeTimeout is how long the bus may take nothing before the connection is given up.
 	writeTimeout = 10 * time.Second
 
+	// writeBuffer is how many bytes the kernel keeps for the bus: few, because replies wait there
+	// without taking turns.
+	writeBuffer = 16 << 10
+
 	// callTimeout bounds a call of the bus itself while connecting.
 	callTimeout = 5 * time.Second
 
@@ -78,6 +82,7 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 		control.close()
 		return nil, err
 	}
+	conn.SetWriteBuffer(writeBuffer)
 	b := &Bus{
 		config: config, conn: conn, control: control, out: newOutbox(conn, config.WriteTimeout),
 		replies: map[uint32]chan *wire.Message{}, done: make(chan struct{}),

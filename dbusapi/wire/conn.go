@@ -184,6 +184,14 @@ func (c *Conn) Interrupt() {
 	_ = c.sock.SetDeadline(time.Unix(1, 0))
 }
 
+// SetWriteBuffer sets how many bytes the kernel keeps for the bus. That it cannot be set is no
+// harm.
+func (c *Conn) SetWriteBuffer(bytes int) {
+	if sock, ok := c.sock.(*net.UnixConn); ok {
+		_ = sock.SetWriteBuffer(bytes)
+	}
+}
+
 // CloseWrite says that nothing more will be written. Reading goes on: a unix socket that is
 // closed while there is something to read loses what the bus has not read yet.
 func (c *Conn) CloseWrite() error {
