@@ -13,11 +13,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/osctl/eventd/cmd/internal/buildversion"
 	"github.com/osctl/eventd/dbusapi/client"
 )
 
-// version is set by the linker, see the Makefile.
-var version = "0.0.0-dev"
+// version is set by the linker, see the Makefile, or else by main.
+var version string
 
 // Exit statuses beside 0. The manual page and --help tell them.
 const (
@@ -47,6 +48,7 @@ const promptly = 50 * time.Millisecond
 const orderly = time.Second
 
 func main() {
+	version = buildversion.Of(version)
 	// NotifyContext is never stopped: to AfterFunc that would look like a signal.
 	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	app := &app{out: newOutput(os.Stdout), err: newOutput(os.Stderr)}

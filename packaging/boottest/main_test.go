@@ -12,7 +12,7 @@ import (
 )
 
 // patience is how long a test waits for what must come. It is no measure of speed.
-const patience = 4 * time.Minute
+const patience = 2 * time.Minute
 
 // The versions of the package that are tested.
 const (

@@ -23,7 +23,7 @@ import (
 )
 
 // Patience is how long a test waits for what must come. It is no measure of speed.
-const Patience = 2 * time.Minute
+const Patience = time.Minute
 
 // Main is the TestMain of a package that runs the programs: it builds them once, into
 // a directory that it stores in dir, runs the tests, and looks for leaked goroutines.
