@@ -40,13 +40,14 @@ pack() {
 # putUnit SOURCE TARGET puts a unit, or a part of one, that starts the program.
 putUnit() {
 	put 644 "$1" "$2"
-	[ "$action" = uninstall ] || sed "s|/usr/sbin/|$PREFIX/sbin/|" "$1" >"$2"
+	[ "$action" = uninstall ] || sed "s|/usr/\(s*bin\)/osctl|$PREFIX/\1/osctl|" "$1" >"$2"
 }
 
 put 755 "$bin/osctl-eventd" "$prefix/sbin/osctl-eventd"
 put 755 "$bin/osctl-eventctl" "$prefix/bin/osctl-eventctl"
 
 putUnit systemd/osctl-eventd.service "$units/osctl-eventd.service"
+putUnit systemd/osctl-eventctl-run@.service "$units/osctl-eventctl-run@.service"
 put 644 systemd/osctl-eventd.sysusers "$system/lib/sysusers.d/osctl-eventd.conf"
 put 644 systemd/osctl-eventd.catalog "$system/lib/systemd/catalog/osctl-eventd.catalog"
 

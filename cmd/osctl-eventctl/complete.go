@@ -193,7 +193,7 @@ func (a *app) completeFlags(cmd *cobra.Command) {
 	for flag, complete := range map[string]completer{
 		"type": fixed(types()...), "since": fixed(hub.CursorOldest), "until": fixed(),
 		"action": fixed(append([]string{"up", "down", "rename", "add", "remove", "run", "done", "failed"}, states()...)...),
-		"state":  fixed(inState...),
+		"state":  fixed(inState...), "on-failure": fixed(onFailureStop, onFailureSkip),
 		"pool": a.completeFrom(func(k *known, offered map[string]string) {
 			for _, c := range k.containers {
 				offered[c.Pool] = ""

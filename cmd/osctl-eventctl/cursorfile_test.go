@@ -95,7 +95,7 @@ func TestCursorFileTail(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = file.file.Close() }()
-	s := &stream{app: &app{out: newOutput(out), err: newOutput(out)}, file: file, finite: true, tail: true, count: 2, end: 4, printer: newPrinter(newOutput(out), true, time.Now())}
+	s := &stream{app: &app{out: newOutput(out), err: newOutput(out)}, file: file, finite: true, tail: true, count: 2, end: 4, sink: newPrinter(newOutput(out), true, time.Now())}
 	take := func(from, to uint64) error {
 		var events []*hub.Event
 		for seq := from; seq <= to; seq++ {

@@ -15,6 +15,9 @@ type moment struct {
 	time   time.Time
 }
 
+// momentForms tells in help what parseMoment reads.
+const momentForms = "at a cursor, the oldest event kept (oldest), so long ago\n(90s, 10m, 2h, 1d), or at a time (15:04, 2006-01-02 15:04:05)"
+
 // timeForms are the forms of a time, in the local zone unless they name one. Those
 // without a date mean today.
 func timeForms() []string {

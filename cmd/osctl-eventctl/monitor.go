@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,7 +29,9 @@ no such file yet, or an empty one. The file is written after the events were wri
 stdout, whole and to the disk: after a crash some events may come twice, none is left
 out. Each time another file takes its place, with the same owner and mode; a user who may
 not give a file that owner is refused. A link is followed if it is the user's own, or
-root's. While one run uses the file, another one is refused, too.
+root's. While one run uses the file, another one is refused, too. In a pipe, events count
+as written once the pipe has them: a consumer that fails loses what it had not read. Use
+the command run to move the cursor only after an event was handled.
 
 Exit status: 0 if it ended as asked, also when interrupted; 1 on an error; 4 if events
 were lost. When nobody reads its output any more, it ends by SIGPIPE.`
@@ -64,15 +65,13 @@ func (a *app) monitor() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			defer watchHangup(a.out.file)()
 			return s.run(cmd.Context())
 		},
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&flags.types, "type", nil, "only events of this `TYPE`; may be given several times, as the next ones")
-	f.StringArrayVar(&flags.actions, "action", nil, "only events with this `ACTION`, or state")
-	f.StringArrayVar(&flags.pools, "pool", nil, "only events of containers of this `POOL`")
-	f.StringArrayVar(&flags.ids, "id", nil, "only events of the containers with this `ID`")
-	f.StringVar(&flags.since, "since", "", "begin `THERE`: at a cursor, the oldest event kept (oldest), so long ago\n(90s, 10m, 2h, 1d), or at a time (15:04, 2006-01-02 15:04:05)")
+	flags.addFlags(f)
+	f.StringVar(&flags.since, "since", "", "begin `THERE`: "+momentForms)
 	f.StringVar(&flags.until, "until", "", "end `THERE`: as for --since; +10m is so long from now")
 	f.BoolVar(&flags.noFollow, "no-follow", false, "end with the newest event there is; without --since begin with the\noldest")
 	f.VarP(&flags.count, "lines", "n", "end after `COUNT` events; with --no-follow show the newest COUNT")
@@ -82,27 +81,19 @@ func (a *app) monitor() *cobra.Command {
 	return cmd
 }
 
-// typePattern is what the types of events match, see package hub: with another one
-// nothing would ever be shown.
-const typePattern = "[a-z][a-z0-9_]{0,63}"
-
-var typeForm = regexp.MustCompile("^" + typePattern + "$") //nolint:gochecknoglobals // it does not change
-
 // newStream checks the flags and makes a stream of them.
 func (a *app) newStream(flags *monitorFlags, args []string, now time.Time) (*stream, error) {
 	var err error
 	if flags.targets, err = parseTargets(args); err != nil {
 		return nil, err
 	}
-	s := &stream{app: a, selection: flags.selection, finite: flags.noFollow, count: int(flags.count)}
-	s.printer = newPrinter(a.out, flags.json, now)
-	if s.filter, err = flags.filter(); err != nil {
+	if err := flags.check(); err != nil {
 		return nil, err
 	}
-	for _, typ := range flags.types {
-		if !typeForm.MatchString(typ) {
-			return nil, fmt.Errorf("--type %q: expected a type that matches %s, like %s", typ, typePattern, hub.TypeNetif)
-		}
+	s := &stream{app: a, selection: flags.selection, finite: flags.noFollow, count: int(flags.count)}
+	s.sink = newPrinter(a.out, flags.json, now)
+	if s.filter, err = flags.filter(); err != nil {
+		return nil, err
 	}
 	if err := s.endAt(flags.until, now); err != nil {
 		return nil, err
@@ -137,24 +128,34 @@ func (s *stream) begin(flags *monitorFlags, now time.Time) error {
 	if s.finite {
 		s.cursor = hub.CursorOldest
 	}
-	if flags.since != "" {
-		since, err := parseMoment(flags.since, now)
-		if err != nil {
-			return fmt.Errorf("--since %w", err)
-		}
-		s.cursor, s.since = since.cursor, since.time
-		if s.cursor == "" {
-			s.cursor = hub.CursorOldest // and those before that time are passed over
-		}
-	}
-	if flags.cursorFile == "" {
-		return nil
+	if err := s.beginAt(flags.since, now); err != nil || flags.cursorFile == "" {
+		return err
 	}
 	if outputClosed(s.app.out.file) {
 		return errors.New("standard output is closed: the cursor would move past events that nobody got; write to /dev/null to skip them")
 	}
-	var err error
-	if s.file, err = openCursorFile(flags.cursorFile); err != nil {
+	return s.beginAtFile(flags.cursorFile)
+}
+
+// beginAt takes --since.
+func (s *stream) beginAt(text string, now time.Time) error {
+	if text == "" {
+		return nil
+	}
+	since, err := parseMoment(text, now)
+	if err != nil {
+		return fmt.Errorf("--since %w", err)
+	}
+	s.cursor, s.since = since.cursor, since.time
+	if s.cursor == "" {
+		s.cursor = hub.CursorOldest // and those before that time are passed over
+	}
+	return nil
+}
+
+// beginAtFile takes --cursor-file. The cursor that the file holds takes precedence.
+func (s *stream) beginAtFile(path string) (err error) {
+	if s.file, err = openCursorFile(path); err != nil {
 		return err
 	}
 	if s.file.kept != "" {

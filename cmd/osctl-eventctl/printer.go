@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"time"
 
 	"github.com/osctl/eventd/hub"
@@ -23,7 +24,7 @@ func newPrinter(out *output, asJSON bool, now time.Time) *printer {
 }
 
 // event writes one event, whose epoch is given. It may stay in the buffer until flush.
-func (p *printer) event(e *hub.Event, epoch string) error {
+func (p *printer) event(_ context.Context, e *hub.Event, epoch string) (handled bool, err error) {
 	p.buf = p.buf[:0]
 	if p.lines != nil {
 		p.buf = p.lines.append(p.buf, e)
@@ -33,11 +34,11 @@ func (p *printer) event(e *hub.Event, epoch string) error {
 	p.buf = append(p.buf, '\n')
 	if len(p.buf) > p.out.Available() { // or the buffer would cut it
 		if err := p.out.Flush(); err != nil {
-			return err
+			return false, err
 		}
 	}
-	_, err := p.out.Write(p.buf)
-	return err
+	_, err = p.out.Write(p.buf)
+	return false, err
 }
 
-func (p *printer) flush() error { return p.out.Flush() }
+func (p *printer) flush(context.Context) error { return p.out.Flush() }

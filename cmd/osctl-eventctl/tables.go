@@ -135,7 +135,7 @@ func watchList[Row any](ctx context.Context, a *app, t *tableOf[Row], filter hub
 	case err := <-ended:
 		return err
 	}
-	a.live.Store(true)
+	a.grace.Store(int64(orderly))
 	err = view.Run(ctx)
 	cancel()
 	if watched := <-ended; err == nil && !errors.Is(watched, context.Canceled) {

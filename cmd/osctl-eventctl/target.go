@@ -2,7 +2,10 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
+
+	"github.com/spf13/pflag"
 
 	"github.com/osctl/eventd/hub"
 )
@@ -62,6 +65,30 @@ const maxAsked = 64
 type selection struct {
 	types, actions, pools, ids []string
 	targets                    []target // any of them; none for all
+}
+
+// addFlags adds the flags that select events.
+func (s *selection) addFlags(f *pflag.FlagSet) {
+	f.StringArrayVar(&s.types, "type", nil, "only events of this `TYPE`; may be given several times, as the next ones")
+	f.StringArrayVar(&s.actions, "action", nil, "only events with this `ACTION`, or state")
+	f.StringArrayVar(&s.pools, "pool", nil, "only events of containers of this `POOL`")
+	f.StringArrayVar(&s.ids, "id", nil, "only events of the containers with this `ID`")
+}
+
+// typePattern is what the types of events match, see package hub. No event would ever
+// match another one.
+const typePattern = "[a-z][a-z0-9_]{0,63}"
+
+var typeForm = regexp.MustCompile("^" + typePattern + "$") //nolint:gochecknoglobals // it does not change
+
+// check checks the values of the flags.
+func (s *selection) check() error {
+	for _, typ := range s.types {
+		if !typeForm.MatchString(typ) {
+			return fmt.Errorf("--type %q: expected a type that matches %s, like %s", typ, typePattern, hub.TypeNetif)
+		}
+	}
+	return nil
 }
 
 // filter returns what the service can do of the selection. It takes keys one by one, so

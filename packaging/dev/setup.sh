@@ -5,7 +5,7 @@ set -eu
 case ${1:-} in
 run) wanted="ca-certificates dbus iproute2 systemd" ;;
 test)
-	wanted="ca-certificates dbus dbus-broker dbus-tests gcc iproute2 libc6-dev libglib2.0-bin mandoc systemd"
+	wanted="ca-certificates dbus dbus-broker dbus-tests gcc iproute2 libc6-dev libglib2.0-bin mandoc strace systemd"
 	# Real containers.
 	wanted="$wanted busybox-static conmon crun findutils iptables lxc mmdebstrap mount netavark podman systemd-container tar util-linux"
 	# Shells that complete.
