@@ -191,9 +191,10 @@ func (a *app) completeFlags(cmd *cobra.Command) {
 		inState = linkStates()
 	}
 	for flag, complete := range map[string]completer{
-		"type": fixed(types()...), "since": fixed(hub.CursorOldest), "until": fixed(),
+		"type": fixed(types()...), "since": fixed(hub.CursorOldest, "today", "yesterday"), "until": fixed(),
 		"action": fixed(append([]string{"up", "down", "rename", "add", "remove", "run", "done", "failed"}, states()...)...),
 		"state":  fixed(inState...), "on-failure": fixed(onFailureStop, onFailureSkip),
+		"source": fixed(hub.SourceNetlink, "cgroup"),
 		"pool": a.completeFrom(func(k *known, offered map[string]string) {
 			for _, c := range k.containers {
 				offered[c.Pool] = ""

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"text/template"
 	"time"
 
 	"github.com/osctl/eventd/hub"
@@ -13,6 +14,8 @@ type printer struct {
 	out   *bufio.Writer
 	lines *liner // nil for JSON
 	buf   []byte
+
+	format *template.Template // takes the place of both, if it is set
 }
 
 func newPrinter(out *output, asJSON bool, now time.Time) *printer {
@@ -26,9 +29,14 @@ func newPrinter(out *output, asJSON bool, now time.Time) *printer {
 // event writes one event, whose epoch is given. It may stay in the buffer until flush.
 func (p *printer) event(_ context.Context, e *hub.Event, epoch string) (handled bool, err error) {
 	p.buf = p.buf[:0]
-	if p.lines != nil {
+	switch {
+	case p.format != nil:
+		if p.buf, err = appendFormat(p.buf, p.format, e, epoch); err != nil {
+			return false, err
+		}
+	case p.lines != nil:
 		p.buf = p.lines.append(p.buf, e)
-	} else {
+	default:
 		p.buf = e.AppendJSON(p.buf, epoch)
 	}
 	p.buf = append(p.buf, '\n')

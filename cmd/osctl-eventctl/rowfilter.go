@@ -12,7 +12,7 @@ import (
 // rowFilter says which rows of a list are wanted.
 type rowFilter struct {
 	selection
-	names, veths, states []string
+	states []string
 }
 
 func (f *rowFilter) flags(cmd *cobra.Command, links bool) {
@@ -41,7 +41,7 @@ func (f *rowFilter) parse(args []string, links bool) (err error) {
 
 // asked returns what the service is asked to leave out.
 func (f *rowFilter) asked() (hub.Filter, error) {
-	byContainer := f.selection
+	byContainer := selection{pools: f.pools, ids: f.ids}
 	byContainer.targets = slices.Clone(f.targets)
 	for i := range byContainer.targets {
 		byContainer.targets[i].name = ""

@@ -165,11 +165,11 @@ func (r *runner) environment() []string {
 	if r.batch > 0 {
 		return []string{cursor, "EVENT_COUNT=" + strconv.Itoa(len(r.pending))}
 	}
-	text := last.Options.Text
 	return []string{
-		cursor, "EVENT_TYPE=" + last.Type, "EVENT_ACTION=" + last.Action, "EVENT_POOL=" + last.Pool, "EVENT_ID=" + last.ID,
-		"EVENT_NAME=" + text("name"), "EVENT_VETH=" + text("veth"), "EVENT_SOURCE=" + last.Source,
-		"EVENT_SEQ=" + strconv.FormatUint(last.Seq, 10), "EVENT_TIME=" + last.Time.UTC().Format("2006-01-02T15:04:05.000000Z"),
+		cursor, "EVENT_TYPE=" + last.Type, "EVENT_ACTION=" + last.Action, "EVENT_SOURCE=" + last.Source,
+		"EVENT_POOL=" + field(last, "pool"), "EVENT_ID=" + field(last, "id"),
+		"EVENT_NAME=" + field(last, "name"), "EVENT_VETH=" + field(last, "veth"),
+		"EVENT_SEQ=" + strconv.FormatUint(last.Seq, 10), "EVENT_TIME=" + last.Time.UTC().Format(eventTime),
 	}
 }
 

@@ -35,7 +35,7 @@ type stream struct {
 	untilCursor  string    // the last position that is wanted, "" for any
 	finite       bool      // end with the newest event there is
 	count        int       // how many events, 0 for any number
-	tail         bool      // they are the newest ones of a finite stream
+	tail         bool      // they are the newest ones of a finite stream, which has no file
 
 	end    uint64       // of a finite stream: number of the last event to look at
 	epoch  string       // of the events
@@ -204,10 +204,8 @@ func (s *stream) settle(ctx context.Context, at uint64, over bool) error {
 	if err := s.sink.flush(ctx); err != nil {
 		return err
 	}
-	if over || !s.tail {
-		if err := s.moveTo(at); err != nil {
-			return err
-		}
+	if err := s.moveTo(at); err != nil {
+		return err
 	}
 	if over {
 		return errDone
