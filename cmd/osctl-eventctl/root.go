@@ -64,6 +64,6 @@ its pool, is named by the flags --pool and --id instead.`,
 	cmd.PersistentFlags().StringVar(&a.bus, "bus", client.BusSystem,
 		"`BUS` on which osctl-eventd is: system, session, or an address")
 	a.completeFlags(cmd)
-	cmd.AddCommand(a.monitor(), a.run(), a.list(), a.containers(), a.wait(), a.report(), a.status(), a.completion())
+	cmd.AddCommand(a.monitor(), a.run(), a.list(), a.containers(), a.show(), a.wait(), a.report(), a.status(), a.completion())
 	return cmd
 }

@@ -49,13 +49,14 @@ func (f *rowFilter) asked() (hub.Filter, error) {
 	return byContainer.filter()
 }
 
+// rowFields are what a filter looks at in a row.
+type rowFields struct{ pool, id, name, veth, state string }
+
 // covers reports whether a row is wanted.
-func (f *rowFilter) covers(pool, id, name, veth, state string) bool {
+func (f *rowFilter) covers(row rowFields) bool {
 	oneOf := func(values []string, value string) bool { return len(values) == 0 || slices.Contains(values, value) }
-	if !oneOf(f.pools, pool) || !oneOf(f.ids, id) || !oneOf(f.names, name) || !oneOf(f.veths, veth) || !oneOf(f.states, state) {
-		return false
-	}
-	return len(f.targets) == 0 || slices.ContainsFunc(f.targets, func(t target) bool {
-		return t.pool == pool && t.id == id && (t.name == "" || t.name == name)
-	})
+	return oneOf(f.pools, row.pool) && oneOf(f.ids, row.id) && oneOf(f.names, row.name) && oneOf(f.veths, row.veth) &&
+		oneOf(f.states, row.state) && (len(f.targets) == 0 || slices.ContainsFunc(f.targets, func(t target) bool {
+		return t.pool == row.pool && t.id == row.id && (t.name == "" || t.name == row.name)
+	}))
 }
