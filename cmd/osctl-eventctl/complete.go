@@ -128,21 +128,31 @@ func linkStates() []string {
 
 // completeWait completes what to wait for, and then the states that it can be in.
 func (a *app) completeWait(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-	link := cmd.Flags().Changed("name")
-	if !link && !cmd.Flags().Changed("pool") && !cmd.Flags().Changed("id") {
-		if len(args) == 0 {
-			return a.completeTargets(cmd, args, word)
+	flags := cmd.Flags()
+	link, last := flags.Changed("name"), -1 // of the last target, and where it is
+	for i, arg := range args {
+		if strings.Contains(arg, ":") {
+			link, last = strings.Contains(arg, "/"), i
 		}
-		link, args = strings.Contains(args[0], "/"), args[1:]
 	}
-	switch {
-	case !link:
-		left := slices.DeleteFunc(states(), func(s string) bool { return slices.Contains(args, s) })
-		return beginning(left, word), cobra.ShellCompDirectiveNoFileComp
-	case len(args) == 0:
-		return beginning([]string{"up", "down"}, word), cobra.ShellCompDirectiveNoFileComp
+	byFlags := flags.Changed("pool") || flags.Changed("id") || flags.Changed("name")
+	if flags.Changed("type") || flags.Changed("action") || last < 0 && !byFlags {
+		return a.completeTargets(cmd, args, word)
 	}
-	return nil, cobra.ShellCompDirectiveNoFileComp
+	possible := states()
+	if given := args[last+1:]; link && len(given) > 0 {
+		possible = nil
+	} else if link {
+		possible = linkWaits()
+	} else {
+		possible = slices.DeleteFunc(possible, func(s string) bool { return slices.Contains(given, s) })
+	}
+	offered := beginning(possible, word)
+	if word != "" {
+		others, _ := a.completeTargets(cmd, args, word)
+		offered = append(offered, others...)
+	}
+	return offered, cobra.ShellCompDirectiveNoFileComp
 }
 
 // types are the event types that have a schema.

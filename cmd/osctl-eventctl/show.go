@@ -105,7 +105,7 @@ func (a *app) showContainer(ctx context.Context, t target, count int, asJSON boo
 		return err
 	})
 	if err == nil {
-		err = s.run(ctx)
+		err = s.result(s.follow(ctx))
 	}
 	switch {
 	case err != nil:
