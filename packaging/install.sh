@@ -48,6 +48,8 @@ put 755 "$bin/osctl-eventctl" "$prefix/bin/osctl-eventctl"
 
 putUnit systemd/osctl-eventd.service "$units/osctl-eventd.service"
 putUnit systemd/osctl-eventctl-run@.service "$units/osctl-eventctl-run@.service"
+putUnit systemd/osctl-eventd-metrics.service "$units/osctl-eventd-metrics.service"
+putUnit systemd/osctl-eventd-metrics.timer "$units/osctl-eventd-metrics.timer"
 put 644 systemd/osctl-eventd.sysusers "$system/lib/sysusers.d/osctl-eventd.conf"
 put 644 systemd/osctl-eventd.catalog "$system/lib/systemd/catalog/osctl-eventd.catalog"
 
