@@ -29,11 +29,7 @@ type known struct {
 
 // ask asks the service what it knows; nothing if it does not answer in time.
 func (a *app) ask(cmd *cobra.Command) (k known) {
-	parent := cmd.Context()
-	if parent == nil {
-		parent = context.Background()
-	}
-	ctx, cancel := context.WithTimeout(parent, completeTimeout)
+	ctx, cancel := completeContext(cmd)
 	defer cancel()
 	client, err := a.connect(ctx)
 	if err != nil {
@@ -43,6 +39,15 @@ func (a *app) ask(cmd *cobra.Command) (k known) {
 	k.links, _, _ = client.Interfaces(ctx, hub.Filter{})
 	k.containers, _, _ = client.Containers(ctx, hub.Filter{})
 	return k
+}
+
+// completeContext returns a context that ends when a completion has taken too long.
+func completeContext(cmd *cobra.Command) (context.Context, context.CancelFunc) {
+	parent := cmd.Context()
+	if parent == nil {
+		parent = context.Background()
+	}
+	return context.WithTimeout(parent, completeTimeout)
 }
 
 // targets returns containers that begin with word, or interfaces of one where the word
@@ -162,20 +167,24 @@ func types() []string {
 	}
 }
 
-// completeReport completes the type, and then pool and id.
-func (a *app) completeReport(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-	if len(args) == 0 {
-		return beginning(types(), word), cobra.ShellCompDirectiveNoFileComp
+// completeTypes completes types, separated by commas: those that have a schema, and those
+// that the service counted since it started.
+func (a *app) completeTypes(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+	offered := map[string]string{}
+	before := word[:strings.LastIndexByte(word, ',')+1]
+	for _, typ := range types() {
+		offered[before+typ] = ""
 	}
-	offered := map[string]string{"pool=": "", "id=": ""}
-	if strings.Contains(word, "=") {
-		k := a.ask(cmd)
-		clear(offered)
-		for _, c := range k.containers {
-			offered["pool="+c.Pool], offered["id="+c.ID] = "", ""
+	ctx, cancel := completeContext(cmd)
+	defer cancel()
+	if s, err := a.askStatus(ctx); err == nil {
+		for name := range s.Counters {
+			if typ, ok := strings.CutPrefix(name, eventsOf); ok {
+				offered[before+typ] = ""
+			}
 		}
 	}
-	return offer(offered, word), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	return offer(offered, word), cobra.ShellCompDirectiveNoFileComp
 }
 
 // plainUsage takes the quotes off the names of values in the descriptions of flags, which
@@ -201,7 +210,7 @@ func (a *app) completeFlags(cmd *cobra.Command) {
 		inState = linkStates()
 	}
 	for flag, complete := range map[string]completer{
-		"type": fixed(types()...), "since": fixed(hub.CursorOldest, "today", "yesterday"), "until": fixed(),
+		"type": a.completeTypes, "since": fixed(hub.CursorOldest, "today", "yesterday"), "until": fixed(),
 		"action": fixed(append([]string{"up", "down", "rename", "add", "remove", "run", "done", "failed"}, states()...)...),
 		"state":  fixed(inState...), "on-failure": fixed(onFailureStop, onFailureSkip),
 		"source": fixed(hub.SourceNetlink, "cgroup"),

@@ -17,7 +17,7 @@ type rowFilter struct {
 
 func (f *rowFilter) flags(cmd *cobra.Command, links bool) {
 	flags := cmd.Flags()
-	flags.StringArrayVar(&f.pools, "pool", nil, "only those of this `POOL`; may be given several times, as the next ones")
+	flags.StringArrayVar(&f.pools, "pool", nil, "only those of this `POOL`")
 	flags.StringArrayVar(&f.ids, "id", nil, "only those of the containers with this `ID`")
 	flags.StringArrayVar(&f.states, "state", nil, "only those in this `STATE`")
 	if links {
