@@ -73,7 +73,7 @@ func namedTime(text string, now time.Time) (t time.Time, ok bool) {
 	}
 	unix, ok := strings.CutPrefix(text, "@")
 	seconds, err := strconv.ParseUint(unix, 10, 40)
-	return time.Unix(int64(seconds), 0), ok && err == nil //nolint:gosec // 40 bits
+	return time.Unix(int64(seconds), 0), ok && err == nil
 }
 
 // parseDuration is [time.ParseDuration] that also takes whole weeks and days in front, and
@@ -87,7 +87,7 @@ func parseDuration(text string) (time.Duration, error) {
 	}{{"w", 7 * 24 * time.Hour}, {"d", 24 * time.Hour}} {
 		count, after, ok := strings.Cut(rest, unit.letter)
 		if n, err := strconv.ParseUint(count, 10, 13); ok && err == nil {
-			whole, rest = whole+time.Duration(n)*unit.length, after //nolint:gosec // 13 bits
+			whole, rest = whole+time.Duration(n)*unit.length, after
 		}
 	}
 	if rest == "" && text != "" {

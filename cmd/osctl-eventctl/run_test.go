@@ -199,7 +199,7 @@ func TestRunKilled(t *testing.T) {
 		r := start(t, bus, args...)
 		report(t, client, 5, "x")
 		total += 5
-		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond) //nolint:gosec // when it is killed
+		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond)
 		_ = r.cmd.Process.Kill()
 		r.wait(t)
 	}
@@ -243,8 +243,8 @@ func TestRunRestart(t *testing.T) {
 	d := startDaemon(t, bus, "--state-dir", state)
 	dir := t.TempDir()
 	file, out := filepath.Join(dir, "cursor"), filepath.Join(dir, "out")
-	r := start(t, bus, append([]string{"run", "--since", "oldest", "--cursor-file", file, "--", "sh", "-c",
-		`echo "$EVENT_SEQ" >>"$0"; while [ -e "$0.wait" ]; do sleep 0.02; done`}, out)...)
+	const script = `echo "$EVENT_SEQ" >>"$0"; while [ -e "$0.wait" ]; do sleep 0.02; done`
+	r := start(t, bus, "run", "--since", "oldest", "--cursor-file", file, "--", "sh", "-c", script, out)
 	lines := func(n int) func() bool { return func() bool { return strings.Count(readText(out), "\n") >= n } }
 	hold := func(held bool) {
 		err := os.Remove(out + ".wait")

@@ -102,7 +102,7 @@ func (r *runner) which() string {
 
 // command runs the command once for the pending events.
 func (r *runner) command(ctx context.Context) error {
-	stdin, err := r.input()
+	stdin, err := r.input(ctx)
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (r *runner) command(ctx context.Context) error {
 }
 
 // input returns a file without a name that holds the pending events.
-func (r *runner) input() (*os.File, error) {
+func (r *runner) input(ctx context.Context) (*os.File, error) {
 	fd, err := unix.MemfdCreate("events", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("make a file for the events: %w", err)
@@ -146,11 +146,11 @@ func (r *runner) input() (*os.File, error) {
 	file := os.NewFile(uintptr(fd), "events")
 	p := newPrinter(&output{file: file}, true, time.Time{})
 	for _, e := range r.pending {
-		if _, err = p.event(context.Background(), e, r.epoch); err != nil {
+		if _, err = p.event(ctx, e, r.epoch); err != nil {
 			break
 		}
 	}
-	err = errors.Join(err, p.out.Flush())
+	err = errors.Join(err, p.flush(ctx))
 	if _, seekErr := file.Seek(0, io.SeekStart); err != nil || seekErr != nil {
 		return nil, errors.Join(err, seekErr, file.Close())
 	}

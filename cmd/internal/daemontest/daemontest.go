@@ -31,7 +31,7 @@ func Main(m *testing.M, dir *string) {
 	built, err := os.MkdirTemp("", "osctl-eventd-test-")
 	if err == nil {
 		const module = "github.com/osctl/eventd/cmd/"
-		build := exec.Command("go", "build", "-o", built, module+"osctl-eventd", module+"osctl-eventctl") //nolint:noctx,gosec // ends by itself
+		build := exec.Command("go", "build", "-buildvcs=false", "-o", built, module+"osctl-eventd", module+"osctl-eventctl") //nolint:noctx,gosec // ends by itself
 		build.Stderr = os.Stderr
 		err = build.Run()
 	}
