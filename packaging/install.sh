@@ -41,7 +41,7 @@ pack() {
 # putUnit SOURCE TARGET puts a unit, or a part of one, that starts the program.
 putUnit() {
 	put 644 "$1" "$2"
-	[ "$action" = uninstall ] || sed "s|/usr/sbin/|$PREFIX/sbin/|" "$1" >"$2"
+	[ "$action" = uninstall ] || sed "s|/usr/\(s*bin\)/osctl|$PREFIX/\1/osctl|" "$1" >"$2"
 }
 
 if [ "$action" = uninstall ] && [ -z "${DESTDIR:-}" ] && command -v systemctl >/dev/null; then
@@ -52,6 +52,9 @@ put 755 "$bin/osctl-eventd" "$prefix/sbin/osctl-eventd"
 put 755 "$bin/osctl-eventctl" "$prefix/bin/osctl-eventctl"
 
 putUnit systemd/osctl-eventd.service "$units/osctl-eventd.service"
+putUnit systemd/osctl-eventctl-run@.service "$units/osctl-eventctl-run@.service"
+putUnit systemd/osctl-eventd-metrics.service "$units/osctl-eventd-metrics.service"
+putUnit systemd/osctl-eventd-metrics.timer "$units/osctl-eventd-metrics.timer"
 put 644 systemd/osctl-eventd.sysusers "$system/lib/sysusers.d/osctl-eventd.conf"
 put 644 systemd/osctl-eventd.catalog "$system/lib/systemd/catalog/osctl-eventd.catalog"
 

@@ -240,6 +240,9 @@ func parseReport(text []byte) (report client.Report, err error) {
 		return report, fmt.Errorf("opts is a JSON %s, "+batchForm, kindOf(given))
 	}
 	for _, name := range slices.Sorted(maps.Keys(options)) {
+		if options[name] == nil {
+			continue // as osctl prints an option that is not there
+		}
 		value, err := optionValue(options[name])
 		if err != nil {
 			return report, fmt.Errorf("option %q: %w", name, err)

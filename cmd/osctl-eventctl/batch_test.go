@@ -57,7 +57,7 @@ func TestReportBatch(t *testing.T) {
 		"a list":            {`[1]`, `line 1: got a JSON array, expected {"type"`},
 		"a list of options": {`{"type":"x","opts":[1]}`, `line 1: opts is a JSON array, expected {"type"`},
 		"type is a number":  {`{"type":1}`, `line 1: type is a JSON number, expected {"type"`},
-		"null":              {`{"type":"x","opts":{"a":null}}`, `line 1: option "a": D-Bus has no null`},
+		"null in a list":    {`{"type":"x","opts":{"a":[null]}}`, `line 1: option "a": D-Bus has no null`},
 		"type is null":      {`{"type":null}`, `line 1: type is a JSON null, expected {"type"`},
 		"Type":              {`{"Type":"x"}`, "line 1: there is no type"},
 		"a type twice":      {batchLines(1) + `{"type":"x","type":"x"}`, `line 2: key "type" comes twice in one object, expected {"type"`},

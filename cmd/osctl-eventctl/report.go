@@ -11,7 +11,8 @@ import (
 )
 
 const reportLong = `Report an event and print the number that it was given. KEY=TEXT is a string; KEY:=JSON
-is a number (1 is an integer, 1.0 a double), a boolean, a list or an object.
+is a number (1 is an integer, 1.0 a double), a boolean, a list or an object. A null means
+that the option, or the key of an object, is not there.
 
 With --batch, report the events in a file, or on standard input (-): one JSON object a
 line, {"type": TYPE, "opts": {...}}, as monitor --json prints them; other keys are passed

@@ -28,6 +28,7 @@ need_tests() {
 	need /usr/include/stdlib.h libc6-dev
 	need dbus-broker dbus-broker
 	need mandoc mandoc
+	need strace strace
 	need gzip gzip
 	# Containers, and a Debian that boots.
 	for pair in busybox:busybox-static lxc-start:lxc mmdebstrap:mmdebstrap systemd-nspawn:systemd-container \
