@@ -12,6 +12,8 @@ test)
 	wanted="$wanted bash-completion fish zsh"
 	# Packages, and what is said against them.
 	wanted="$wanted gzip lintian"
+	# A server for the bridge.
+	wanted="$wanted nats-server"
 	;;
 *)
 	echo "usage: $0 run|test" >&2
@@ -50,6 +52,7 @@ apt-get install -q -y --no-install-recommends $missing >&2
 # dbus-broker would be the machine's own bus, and LXC would make a bridge.
 for package in $missing; do
 	case $package in
+	nats-server) units="nats-server.service" ;;
 	dbus-broker) units="dbus-broker.service" ;;
 	lxc) units="lxc.service lxc-net.service" ;;
 	podman) units="podman.service podman.socket podman-auto-update.timer podman-restart.service" ;;
