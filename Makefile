@@ -42,6 +42,8 @@ test: ## all tests, as root: unit, race, kernel, bus, end to end
 
 soak: ## the long form of the tests that kill and stall, for as long as they take
 	@packaging/dev/setup.sh test
+	GOBIN='$(CURDIR)/bin/soak' $(GO) install github.com/nats-io/nats-server/v2@v2.15.3
+	OSCTL_EVENTD_TEST_KILLS=200 NATS_SERVER='$(CURDIR)/bin/soak/nats-server' CGO_ENABLED=1 $(GO) test -race -count=1 -v -timeout 60m ./cmd/osctl-eventd-nats/...
 	OSCTL_EVENTD_TEST_KILLS=500 OSCTL_EVENTD_TEST_STALL=60s CGO_ENABLED=1 $(GO) test -race -count=1 -v -timeout 60m -run 'KilledAtAnyInstant|Soak' ./cmd/osctl-eventd ./dbusapi
 
 lint: ## vet, format and the linters
