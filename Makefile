@@ -71,7 +71,7 @@ deb rpm: build ## make a package in dist/
 	GO='$(GO)' packaging/package.sh $@ '$(PACKAGE_VERSION)'
 
 man: ## write the manual pages anew, and the picture of the live view
-	$(GO) test -count=1 -run 'Interface|ManualPage|Picture' ./packaging/man ./cmd/osctl-eventd ./cmd/osctl-eventctl -update
+	$(GO) test -count=1 -run 'Interface|ManualPage|Picture' ./packaging/man ./cmd/osctl-eventd ./cmd/osctl-eventctl ./cmd/osctl-eventd-nats -update
 
 clean: ## remove what was built
 	rm -rf bin dist

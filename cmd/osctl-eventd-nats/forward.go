@@ -15,13 +15,13 @@ import (
 )
 
 const forwardLong = `Forward the events of this host's osctl-eventd until it is told to stop. It is meant to
-be started by systemd. It goes on where the stream is, so it may be killed at any time. NATS
-and osctl-eventd may be away: what waits meanwhile is what osctl-eventd keeps (its option
---history), and what is lost beyond that is said in the stream.
+be started by systemd. It goes on where the stream is, so it may be killed at any time.
+NATS and osctl-eventd may be away: what waits meanwhile is what osctl-eventd keeps (its
+option --history), and what is lost beyond that is said in the stream.
 
-It ends with status 3 if another machine forwards under the same name, or this machine is a
-copy of another one, or an older copy of itself. --take-over lets it go on; a record in the
-stream says so. It does nothing where that is not needed.`
+It ends with status 3 if another machine forwards under the same name, or if this machine
+is a copy of another one, or an older copy of itself. With --take-over it goes on once,
+and a record in the stream says so. The flag does nothing where that is not needed.`
 
 const forwardExample = `  osctl-eventd-nats forward --server tls://nats.example.org --user node1 --credentials /etc/osctl-eventd-nats`
 

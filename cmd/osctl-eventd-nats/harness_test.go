@@ -60,7 +60,7 @@ func launch(t testing.TB, env []string, args ...string) *process {
 	}()
 	t.Cleanup(func() {
 		p.kill()
-		if t.Failed() {
+		if t.Failed() && p.out.String() != "" {
 			t.Logf("%v said:\n%s", p.cmd.Args[1:], lastLines(p.out.String(), 20))
 		}
 	})

@@ -69,6 +69,6 @@ place that says which are missing.`,
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
 	cmd.CompletionOptions.DisableDefaultCmd = true
-	cmd.AddCommand(forwardCommand(stderr))
+	cmd.AddCommand(forwardCommand(stderr), setupCommand(stdout))
 	return cmd
 }

@@ -23,9 +23,10 @@ func Subject(host string) string { return subjectPrefix + Token(host) }
 
 // HeadSubject is the request for the last message of a host. The host stands in it, so that a
 // permission can name it.
-func HeadSubject(stream, host string) string {
-	return "$JS.API.DIRECT.GET." + stream + "." + Subject(host)
-}
+func HeadSubject(stream, host string) string { return HeadPrefix(stream) + Subject(host) }
+
+// HeadPrefix begins the requests for the last message on a subject.
+func HeadPrefix(stream string) string { return "$JS.API.DIRECT.GET." + stream + "." }
 
 // Inbox is the prefix of a client's inboxes. It has the host in it, so that no other host may
 // listen to the replies.
