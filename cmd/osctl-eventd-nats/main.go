@@ -48,6 +48,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
+	if status, ok := errors.AsType[statusError](err); ok {
+		return int(status)
+	}
 	_, _ = fmt.Fprintf(stderr, "osctl-eventd-nats: %v\n", err)
 	if _, ok := errors.AsType[*forward.FenceError](err); ok {
 		return exitFenced
@@ -69,6 +72,6 @@ place that says which are missing.`,
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
 	cmd.CompletionOptions.DisableDefaultCmd = true
-	cmd.AddCommand(forwardCommand(stderr), setupCommand(stdout))
+	cmd.AddCommand(forwardCommand(stderr), setupCommand(stdout), hostsCommand(stdout))
 	return cmd
 }

@@ -60,6 +60,7 @@ func manualPage() *man.Page {
 	p.Section("EXIT STATUS")
 	p.Item("0", "it was told to stop, or did what it was asked for")
 	p.Item("1", "it could not be done; stderr says why")
+	p.Item("2", "hosts: a host is silent, or its last message was not written by a bridge")
 	p.Item("3", "forward: another machine forwards under this host's name; stderr says what to do")
 	p.Section("ENVIRONMENT")
 	p.Item("NATS_URL, NATS_USER", "what --server and --user are if they are not given")

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -24,8 +25,23 @@ type Access struct {
 	Prefix string
 }
 
-// Options returns the options of a connection. Files are read anew each time, so that secrets may be replaced.
-func (a *Access) Options() ([]nats.Option, error) {
+// connect connects with a name for the server's lists and a prefix of inboxes.
+func (a *Access) connect(name, inbox string, more ...nats.Option) (*nats.Conn, error) {
+	options, err := a.options()
+	if err != nil {
+		return nil, err
+	}
+	options = append(options, nats.Name(name), nats.CustomInboxPrefix(inbox), nats.Timeout(dialTime),
+		nats.PingInterval(20*time.Second), nats.MaxPingsOutstanding(2))
+	conn, err := nats.Connect(a.Servers, append(options, more...)...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", a.Servers, err)
+	}
+	return conn, nil
+}
+
+// options returns the options that have the secrets. Files are read anew each time, so that they may be replaced.
+func (a *Access) options() ([]nats.Option, error) {
 	var options []nats.Option
 	for name, use := range map[string]func(path string) nats.Option{
 		"creds":  func(path string) nats.Option { return nats.UserCredentials(path) },

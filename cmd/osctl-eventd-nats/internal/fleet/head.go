@@ -16,7 +16,40 @@ const (
 	HeaderCursor  = "Osctl-Cursor"  // EPOCH:SEQ after the message
 	HeaderMachine = "Osctl-Machine" // who wrote it, see package forward
 	HeaderTime    = "Osctl-Time"    // of the event that the cursor names, in microseconds since 1970; absent if not known
+	HeaderState   = "Osctl-State"   // how the host was lately, see [State]; absent if not known
 )
+
+// State is how a host's osctl-eventd and the stream compared, lately.
+type State struct {
+	Backlog uint64 `json:"backlog"` // events that are not in the stream yet
+	History uint64 `json:"history"` // events that osctl-eventd keeps
+	// Left is how many of the kept events are in the stream already: once they have made
+	// room for new ones, events are lost.
+	Left    uint64 `json:"left"`
+	Durable bool   `json:"durable"` // whether the history survives a restart of osctl-eventd
+}
+
+// Status is a [State], and how often the host says that it lives, in seconds.
+type Status struct {
+	State
+	Interval float64
+}
+
+const stateForm = "backlog=%d history=%d left=%d durable=%t interval=%g"
+
+func (s *Status) String() string {
+	return fmt.Sprintf(stateForm, s.Backlog, s.History, s.Left, s.Durable, s.Interval)
+}
+
+// parseStatus is the reverse of String. It returns nil for what it does not understand: nothing
+// depends on it.
+func parseStatus(text string) *Status {
+	s := &Status{}
+	if _, err := fmt.Sscanf(text, stateForm, &s.Backlog, &s.History, &s.Left, &s.Durable, &s.Interval); err != nil {
+		return nil
+	}
+	return s
+}
 
 // ErrForeign says that a message was not written by a bridge.
 var ErrForeign = errors.New("not written by a bridge")
@@ -26,6 +59,7 @@ type Head struct {
 	Cursor  string
 	Machine string
 	Time    time.Time // of the event that Cursor names; zero if it is not known
+	Status  *Status   // nil if it is not known
 	Seq     uint64    // of the message in the stream; 0 for none
 }
 
@@ -34,6 +68,9 @@ func (h *Head) header() nats.Header {
 	header := nats.Header{HeaderCursor: {h.Cursor}, HeaderMachine: {h.Machine}}
 	if !h.Time.IsZero() {
 		header.Set(HeaderTime, strconv.FormatUint(hub.Micros(h.Time), 10))
+	}
+	if h.Status != nil {
+		header.Set(HeaderState, h.Status.String())
 	}
 	return header
 }
@@ -64,6 +101,7 @@ func ParseHead(header nats.Header) (Head, error) {
 		}
 		h.Time = time.UnixMicro(micros)
 	}
+	h.Status = parseStatus(header.Get(HeaderState))
 	return h, nil
 }
 

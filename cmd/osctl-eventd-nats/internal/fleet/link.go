@@ -55,16 +55,10 @@ type Link struct {
 
 // Dial connects for a host. The caller closes the Link.
 func Dial(access *Access, stream, host string) (*Link, error) {
-	options, err := access.Options()
-	if err != nil {
-		return nil, err
-	}
 	l := &Link{stream: stream, host: host}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
-	options = append(options,
-		nats.Name("osctl-eventd-nats "+host), nats.CustomInboxPrefix(Inbox(host)),
-		nats.NoReconnect(), nats.ReconnectBufSize(-1), nats.Timeout(dialTime),
-		nats.PingInterval(20*time.Second), nats.MaxPingsOutstanding(2),
+	conn, err := access.connect("osctl-eventd-nats "+host, Inbox(host),
+		nats.NoReconnect(), nats.ReconnectBufSize(-1),
 		nats.ClosedHandler(func(c *nats.Conn) {
 			err := c.LastError()
 			if err == nil {
@@ -75,10 +69,11 @@ func Dial(access *Access, stream, host string) (*Link, error) {
 		// A request that the server does not permit gets no answer, only this.
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { l.cancel(err) }),
 	)
-	if l.conn, err = nats.Connect(access.Servers, options...); err != nil {
+	if err != nil {
 		l.cancel(err)
-		return nil, fmt.Errorf("connect to %s: %w", access.Servers, err)
+		return nil, err
 	}
+	l.conn = conn
 	return l, nil
 }
 

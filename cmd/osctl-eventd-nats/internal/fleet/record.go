@@ -45,16 +45,6 @@ type Record struct {
 	State    *State  `json:"state,omitempty"`
 }
 
-// State is how a host's osctl-eventd and the stream compare.
-type State struct {
-	Backlog uint64 `json:"backlog"` // events that are not in the stream yet
-	History uint64 `json:"history"` // events that osctl-eventd keeps
-	// Left is how many of the kept events are in the stream already: once they have made
-	// room for new ones, events are lost.
-	Left    uint64 `json:"left"`
-	Durable bool   `json:"durable"` // whether the history survives a restart of osctl-eventd
-}
-
 // Line returns the record as one line of JSON.
 func (r *Record) Line() ([]byte, error) {
 	line, err := json.Marshal(r)

@@ -53,6 +53,7 @@ type bridge struct {
 	eventd    *eventd
 	unsaved   bool          // the state file could not be written
 	announced bool          // this run's _start is in the stream
+	status    *fleet.Status // as it was lately, nil if that is not known
 	nextAlive time.Time     // when to say that the host lives
 	pause     time.Duration // before the next session, if this one stores nothing
 	trouble   string        // what was logged last of why nothing is stored, "" if all is well
@@ -181,6 +182,7 @@ func (b *bridge) compare(ctx context.Context, cursor string) (*fleet.State, erro
 	}
 	state.Backlog = min(h.last-seq, state.History)
 	state.Left = state.History - state.Backlog
+	b.status = &fleet.Status{State: *state, Interval: b.Alive.Seconds()}
 	return state, nil
 }
 

@@ -13,7 +13,7 @@ import (
 
 const (
 	maxChunk  = 512 << 10 // bytes of a message, unless one event alone has more
-	headRoom  = 1 << 10   // for the header of a message, of which the texts are bounded
+	headRoom  = 2 << 10   // for the header of a message, of which the texts are bounded
 	maxDetail = 200       // bytes of a record's detail
 )
 
@@ -63,7 +63,7 @@ func (s *session) fill(epoch string, events []*hub.Event) (n int, lines []byte) 
 // write writes a message after which the host is at cursor, where at is the time of the event
 // there, zero if it is not known.
 func (s *session) write(ctx context.Context, cursor string, at time.Time, lines []byte) error {
-	head := fleet.Head{Cursor: cursor, Machine: s.Machine, Time: at}
+	head := fleet.Head{Cursor: cursor, Machine: s.Machine, Time: at, Status: s.status}
 	seq, err := s.link.Publish(ctx, head, s.head.Seq, lines)
 	if err != nil {
 		return err
