@@ -56,6 +56,8 @@ type bridge struct {
 	status    *fleet.Status // as it was lately, nil if that is not known
 	nextAlive time.Time     // when to say that the host lives
 	pause     time.Duration // before the next session, if this one stores nothing
+	since     time.Time     // when trouble began, zero if all is well
+	rival     bool          // another bridge forwards this host, too: that was logged
 	trouble   string        // what was logged last of why nothing is stored, "" if all is well
 }
 
@@ -125,13 +127,8 @@ func (b *bridge) wait(ctx context.Context, why error) {
 	}
 	pause = pause/2 + rand.N(pause) //nolint:gosec // spread, not secret
 	text := b.explain(why)
-	level := slog.LevelDebug
-	if text != b.trouble {
-		b.trouble, level = text, slog.LevelWarn
-	}
-	b.Log.LogAttrs(ctx, level, "not forwarding; trying again", slog.String("reason", text), slog.Duration("pause", pause))
-	since := time.Now().Format(time.TimeOnly)
-	status := "Not forwarding since " + since + ": " + text
+	b.logTrouble(why, text, pause)
+	status := "Not forwarding since " + b.since.Format(time.DateTime) + ": " + text
 	b.Progress(status)
 	next, tick := time.NewTimer(pause), time.NewTicker(b.Tick)
 	defer next.Stop()
@@ -146,6 +143,23 @@ func (b *bridge) wait(ctx context.Context, why error) {
 			b.Progress(status + b.behind(ctx))
 		}
 	}
+}
+
+// logTrouble logs each trouble once. That of two bridges that take turns is logged once for all.
+func (b *bridge) logTrouble(why error, text string, pause time.Duration) {
+	if b.since.IsZero() {
+		b.since = time.Now()
+	}
+	level, said := slog.LevelWarn, text == b.trouble
+	if errors.Is(why, fleet.ErrSuperseded) {
+		said, b.rival = b.rival, true
+	} else {
+		b.trouble = text
+	}
+	if said {
+		level = slog.LevelDebug
+	}
+	b.Log.LogAttrs(context.Background(), level, "not forwarding; trying again", slog.String("reason", text), slog.Duration("pause", pause))
 }
 
 // explain says in words for a person why a session ended.

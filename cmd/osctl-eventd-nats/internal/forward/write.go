@@ -73,7 +73,7 @@ func (s *session) write(ctx context.Context, cursor string, at time.Time, lines 
 	if s.trouble != "" {
 		s.Log.Info("forwarding again", slog.String("server", s.link.Server()), slog.String("cursor", cursor))
 	}
-	s.pause, s.trouble = firstPause, ""
+	s.pause, s.trouble, s.since = firstPause, "", time.Time{}
 	s.Progress("")
 	s.state.cursor = cursor
 	if time.Since(s.state.at) >= saveEvery {
