@@ -24,6 +24,7 @@ type emitter struct {
 	log    *slog.Logger
 	lapses lapses
 	start  uint64        // number of the last event before this session
+	queued atomic.Uint64 // number of the last event whose signal was queued
 	sure   atomic.Uint64 // number of the last event whose signal the bus confirmed
 }
 
@@ -34,6 +35,7 @@ func newEmitter(h *hub.Hub, log *slog.Logger) (*emitter, error) {
 	}
 	e := &emitter{sub: sub, log: log}
 	e.begin()
+	e.queued.Store(e.start)
 	e.sure.Store(e.start)
 	return e, nil
 }
@@ -86,11 +88,16 @@ func (e *emitter) drain(ctx, last context.Context, b *bus.Bus) error {
 			return err
 		}
 	}
-	if err := b.Confirm(last); err != nil {
+	return e.confirm(last, b)
+}
+
+// confirm has the bus confirm that it took the signals that were queued before.
+func (e *emitter) confirm(ctx context.Context, b *bus.Bus) error {
+	seq := e.queued.Load()
+	if err := b.Confirm(ctx); err != nil {
 		return err
 	}
-	_, seq := e.sub.Position()
-	e.sure.Store(seq)
+	e.sure.Store(max(seq, e.sure.Load()))
 	return nil
 }
 
@@ -118,8 +125,10 @@ func (e *emitter) send(ctx context.Context, b *bus.Bus, events []*hub.Event, err
 	})
 	if err != nil {
 		e.sub.Rewind(events[0].Seq - 1)
+		return err
 	}
-	return err
+	e.queued.Store(events[len(events)-1].Seq)
+	return nil
 }
 
 func (e *emitter) sendLapped(ctx context.Context, b *bus.Bus, lapped *hub.LappedError) error {
@@ -133,8 +142,10 @@ func (e *emitter) sendLapped(ctx context.Context, b *bus.Bus, lapped *hub.Lapped
 	})
 	if err != nil {
 		e.sub.Rewind(lapped.First - 1)
+		return err
 	}
-	return err
+	e.queued.Store(lapped.Last)
+	return nil
 }
 
 func signal(member, sig string) *wire.Header {

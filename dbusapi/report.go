@@ -1,6 +1,8 @@
 package dbusapi
 
 import (
+	"errors"
+
 	"github.com/osctl/eventd/dbusapi/wire"
 	"github.com/osctl/eventd/hub"
 )
@@ -73,9 +75,8 @@ func (c *call) readBatch() (events []*hub.Event, err error) {
 // commit commits events and then answers. It does not wait: until the commit is back, and
 // the disk may be slow, further calls of this connection wait, and nobody else's.
 func (c *call) commit(events []*hub.Event, answer func(first uint64)) {
-	resume := c.Hold()
-	go func() {
-		first, err := c.service.Hub.Commit(hub.Batch{Events: events})
+	batch, resume := hub.Batch{Events: events}, c.Hold()
+	done := func(first uint64, err error) {
 		resume(func() {
 			if err != nil {
 				c.fail(err)
@@ -83,7 +84,14 @@ func (c *call) commit(events []*hub.Event, answer func(first uint64)) {
 			}
 			answer(first)
 		})
-	}()
+	}
+	err := c.service.Hub.Submit(batch, done)
+	switch {
+	case errors.Is(err, hub.ErrBusy):
+		go func() { done(c.service.Hub.Commit(batch)) }() // it waits for room: one goroutine a connection at most
+	case err != nil:
+		done(0, err)
+	}
 }
 
 // source returns the source of the events that the caller reports. A reporter that has left

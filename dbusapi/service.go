@@ -161,7 +161,7 @@ func (s *Service) emitUntil(ctx context.Context, b *bus.Bus, waits *waits) error
 	var err error
 	select {
 	case <-ctx.Done():
-		err = s.stop(b, waits, func() { cancel(); <-ended })
+		err = s.stop(b, waits, func() { cancel(); <-ended }) //nolint:contextcheck // ctx is done; stopping has its own time
 	case <-b.Done():
 		err = b.Err()
 	}
@@ -225,6 +225,8 @@ func (s *Service) Check(ctx context.Context) error {
 	if err := now.bus.Alive(ctx); errors.Is(err, context.DeadlineExceeded) && s.current.Load() == now {
 		s.try()
 		now.bus.GiveUp(errors.New("the bus does not answer"))
+		return nil
 	}
+	_ = s.emitter.confirm(ctx, now.bus) // for logStopped; in a flood the answer may come late
 	return nil
 }

@@ -97,7 +97,7 @@ type status struct {
 
 // askStatus asks the service. Where it does not answer, the status says just that.
 func (a *app) askStatus(ctx context.Context) (*status, error) {
-	s := &status{Bus: a.bus, Missing: []string{}, Counters: map[string]uint64{}}
+	s := &status{Bus: a.busName(), Missing: []string{}, Counters: map[string]uint64{}}
 	return s, a.call(ctx, func(ctx context.Context, client *client.Client) error {
 		properties, err := client.Properties(ctx)
 		if err == nil {

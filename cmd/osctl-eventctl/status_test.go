@@ -31,7 +31,7 @@ func TestStatusJSON(t *testing.T) {
 	report(t, d.Client(t), 3, "x")
 	s, code := ask()
 	if !s.Running || code != 0 || !s.Healthy || s.Version == "" || s.StartTime.IsZero() || s.Last != 3 || s.Counters["events_x"] != 3 ||
-		s.Cursor != hub.FormatCursor(s.Epoch, 3) {
+		s.Cursor != hub.FormatCursor(s.Epoch, 3) || s.Bus != bus.Address() {
 		t.Errorf("%+v, status %d", s, code)
 	}
 }

@@ -30,7 +30,8 @@ func TestSecretsLeaveMemory(t *testing.T) {
 	batch := make([]client.Report, 18)
 	for i := range batch {
 		batch[i] = client.Report{Type: "test", Options: hub.Options{
-			{Name: "kept", Value: hub.String("in the clear")}, {Name: "password", Value: hub.String(secret)},
+			{Name: "kept", Value: hub.String("in the clear")},
+			{Name: "password", Value: hub.String(secret)},
 			{Name: "more", Value: hub.Dict("s", "v", []hub.Value{hub.String("token"), hub.Variant(hub.String(secret[:100]))})},
 		}}
 	}

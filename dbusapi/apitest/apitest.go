@@ -69,6 +69,7 @@ func Await[T any](tb testing.TB, what string, ch <-chan T) T {
 	}
 }
 
+// NewHub makes a hub.
 func NewHub(tb testing.TB, config hub.Config) *hub.Hub {
 	tb.Helper()
 	h, err := hub.New(config)
@@ -152,13 +153,14 @@ func OK(tb testing.TB, c *bustest.Client, m *bustest.Message) *bustest.Message {
 	return reply
 }
 
+// Body decodes the body of a message.
 func Body(m *bustest.Message) *wire.Decoder { return wire.NewDecoder(string(m.Body), m.BigEndian) }
 
 // ParseEvent reads an event of the type of the signal's body.
 func ParseEvent(d *wire.Decoder) *hub.Event {
 	e := &hub.Event{
 		Type: d.String(), Action: d.String(), Pool: d.String(), ID: d.String(), Source: d.String(),
-		Seq: d.Uint64(), Time: time.UnixMicro(int64(d.Uint64())),
+		Seq: d.Uint64(), Time: time.UnixMicro(int64(d.Uint64())), //nolint:gosec // a time of this era
 	}
 	for items := d.Value("a{sv}", 64).Items(); len(items) >= 2; items = items[2:] {
 		e.Options = append(e.Options, hub.Option{Name: items[0].Text(), Value: items[1].Items()[0]})

@@ -133,6 +133,7 @@ func (r *Receiver) WantAll(tb testing.TB, first, last uint64) (lost uint64) {
 	return last - first + 1 - uint64(len(r.events))
 }
 
+// Seqs returns the numbers of events.
 func Seqs(events []*hub.Event) []uint64 {
 	numbers := make([]uint64, len(events))
 	for i, e := range events {
@@ -144,7 +145,7 @@ func Seqs(events []*hub.Event) []uint64 {
 // WantRun expects the numbers first to last, each once and in order.
 func WantRun(tb testing.TB, numbers []uint64, first, last uint64) {
 	tb.Helper()
-	if want := int(last - first + 1); len(numbers) != want {
+	if want := int(last - first + 1); len(numbers) != want { //nolint:gosec // a test has few
 		tb.Fatalf("%d numbers, want the %d from %d to %d", len(numbers), want, first, last)
 	}
 	for i, n := range numbers {
@@ -162,6 +163,7 @@ type Stream struct {
 	Name string
 }
 
+// OpenStream connects as a user and says Hello.
 func OpenStream(tb testing.TB, bus *bustest.Bus, uid uint32) *Stream {
 	tb.Helper()
 	s := &Stream{UnixConn: bus.DialAs(tb, uid)}

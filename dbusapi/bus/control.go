@@ -163,6 +163,7 @@ func (k *control) leave(name string) {
 	defer k.mu.Unlock()
 	if at := k.peers[name]; at != nil {
 		entryOf(at).left()
+		k.byUse.MoveToBack(at) // or peers that left would push out those that are there
 	}
 }
 

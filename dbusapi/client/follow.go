@@ -147,29 +147,35 @@ func (f *follow) session(ctx context.Context) error {
 			ahead = f.startPull(ctx, c, f.Cursor, f.boundWait(wait))
 		}
 		p := <-ahead
-		ahead = nil
-		wait, c = followWait, c.withoutStart()
+		ahead, c = nil, c.withoutStart()
+		wait = followWait
 		if f.limited() {
 			wait = lastRetry
 		}
-		switch {
-		case f.started && HasName(p.err, ErrLimitsExceeded):
-			wait = 0
-			err = f.backOff(ctx, p.err)
-		case p.err == nil:
-			if len(p.events) > 0 && f.pending == nil && f.nextList.IsZero() {
-				ahead = f.startPull(ctx, c, p.next, wait)
-			}
-			err = f.takeReply(p.next, p.events)
-		case f.isGone(p.err):
-			err = f.skipLost(ctx, c, p.err)
-		default:
-			err = p.err
+		if p.err == nil && len(p.events) > 0 && f.pending == nil && f.nextList.IsZero() {
+			ahead = f.startPull(ctx, c, p.next, wait)
 		}
+		limited, err := f.take(ctx, c, p)
 		if err != nil {
 			return err
 		}
+		if limited {
+			wait = 0
+		}
 	}
+}
+
+// take takes what a call brought. It reports whether the service did not let it wait.
+func (f *follow) take(ctx context.Context, c *Client, p pulled) (limited bool, err error) {
+	switch {
+	case p.err == nil:
+		return false, f.takeReply(p.next, p.events)
+	case f.started && HasName(p.err, ErrLimitsExceeded):
+		return true, f.backOff(ctx, p.err)
+	case f.isGone(p.err):
+		return false, f.skipLost(ctx, c, p.err)
+	}
+	return false, p.err
 }
 
 // boundWait shortens a wait if a list is to come.

@@ -54,7 +54,7 @@ func (d *Decoder) Finish() error {
 }
 
 // alias returns bytes as a string that shares their memory.
-func alias(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+func alias(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) } //nolint:gosec // the bytes are not changed while the string is used
 
 func (d *Decoder) fail(err error) {
 	if d.err == nil {

@@ -32,7 +32,7 @@ func Main(m *testing.M, dir *string, more ...string) {
 	built, err := os.MkdirTemp("", "osctl-eventd-test-")
 	if err == nil {
 		const module = "github.com/osctl/eventd/cmd/"
-		args := []string{"build", "-o", built, module + "osctl-eventd", module + "osctl-eventctl"}
+		args := []string{"build", "-buildvcs=false", "-o", built, module + "osctl-eventd", module + "osctl-eventctl"}
 		for _, program := range more {
 			args = append(args, module+program)
 		}

@@ -14,11 +14,14 @@ import (
 	"time"
 )
 
+// afterRetries fires when a new log was tried at least so many times.
+func afterRetries(n int) <-chan time.Time { return time.After(time.Duration(n) * maxRetryAfter) }
+
 func TestLogSeesBatchesFirstAndInOrder(t *testing.T) {
 	log := &memoryLog{}
 	h := newHub(t, Config{Log: log})
 	var saw []string
-	log.onAppend = func(r Record) {
+	log.before = func(r Record) {
 		saw = append(saw, fmt.Sprintf("%d+%d last %d, %d containers, %d links", r.First, r.Count, h.last(), len(h.views.containers), len(h.views.interfaces)))
 	}
 	state := newEvent(t, "state", opt("pool", "p"), opt("id", "1"), opt("state", "running"))
@@ -41,8 +44,8 @@ func TestLogSeesBatchesFirstAndInOrder(t *testing.T) {
 	if !slices.Equal(saw, want) {
 		t.Errorf("the log saw %q, want %q", saw, want)
 	}
-	if !log.closed || !log.clean {
-		t.Errorf("closed %v, clean %v", log.closed, log.clean)
+	if !log.counts.closed || !log.counts.clean {
+		t.Errorf("closed %v, clean %v", log.counts.closed, log.counts.clean)
 	}
 }
 
@@ -97,8 +100,22 @@ func wantSame(t *testing.T, got, want *Event) {
 	}
 }
 
-// While the log cannot be written events go on; when it can again, what it lacks
-// is written, and nothing was missed.
+// settle waits until the committer has done all that belongs to the commits before.
+func settle(h *Hub) { h.waitBetween(func() {}) }
+
+// tendWell tends the log and wants that to work.
+func tendWell(tb testing.TB, h *Hub) {
+	tb.Helper()
+	if err := h.tend(); err != nil {
+		tb.Fatal(err)
+	}
+	if got := h.Status(); !got.Durable || got.LogProblem != "" {
+		tb.Fatalf("status is %+v", got)
+	}
+}
+
+// While the log cannot be written events go on; when it can again, a new one is written, and
+// nothing was missed.
 func TestLogFailsAndRecovers(t *testing.T) {
 	log := &memoryLog{room: 1 << 20}
 	h := newHub(t, Config{Log: log})
@@ -108,8 +125,8 @@ func TestLogFailsAndRecovers(t *testing.T) {
 	if got := h.Status(); got.Durable || got.LogProblem != syscall.EIO.Error() || got.Last != 1002 {
 		t.Fatalf("status is %+v", got)
 	}
-	if log.last != 1002 {
-		t.Errorf("announced up to %d", log.last)
+	if !log.counts.abandoned {
+		t.Error("the log does not say that it lacks something")
 	}
 	if err := h.tend(); !errors.Is(err, syscall.EIO) {
 		t.Errorf("tend: %v", err)
@@ -118,12 +135,7 @@ func TestLogFailsAndRecovers(t *testing.T) {
 	back := time.UnixMicro(7)
 	h.ring[500].Time = back
 	log.fails = nil
-	if err := h.tend(); err != nil {
-		t.Fatal(err)
-	}
-	if got := h.Status(); !got.Durable || got.LogProblem != "" {
-		t.Errorf("status is %+v", got)
-	}
+	tendWell(t, h)
 	if first, next := log.holds(); first != 1 || next != 1003 {
 		t.Errorf("the log holds %d to %d", first, next-1)
 	}
@@ -138,185 +150,85 @@ func TestLogFailsAndRecovers(t *testing.T) {
 
 // A process that ends while the log lacks what was announced must not go on with the
 // same epoch.
-func TestRestartWhileBehindBeginsAnEpoch(t *testing.T) {
+func TestRestartInTroubleBeginsAnEpoch(t *testing.T) {
 	log := &memoryLog{}
 	h := newHub(t, Config{Log: log})
 	fill(t, h, 2)
 	log.fails = syscall.ENOSPC
 	fill(t, h, 1)
-	cursor := h.Status()
+	before := h.Status()
 	log.fails = nil
 	again := reopened(t, log)
-	if got := again.Status(); got.Epoch == cursor.Epoch || got.Last != 2 {
+	if got := again.Status(); got.Epoch == before.Epoch || got.Last != 2 {
 		t.Errorf("status is %+v", got)
 	}
-	if _, err := again.Subscribe(Filter{}, cursor.Cursor()); !errors.As(err, new(*GoneError)) {
+	if _, err := again.Subscribe(Filter{}, before.Cursor()); !errors.As(err, new(*GoneError)) {
 		t.Errorf("Subscribe with a cursor of before: %v", err)
 	}
-	log.fails = syscall.ENOSPC
+	log.fails = syscall.EIO
 	h.Close()
-	if log.clean {
+	if log.counts.clean {
 		t.Error("a log that lacks events was closed as clean")
 	}
 }
 
-// Close gives what the log lacks a last chance.
+// Close writes what is missing if it can.
 func TestCloseWritesWhatIsMissing(t *testing.T) {
-	log := &memoryLog{}
+	log := &memoryLog{room: 1 << 20}
 	h := newHub(t, Config{Log: log})
 	log.fails = syscall.EIO
 	fill(t, h, 3)
 	log.fails = nil
 	h.Close()
-	if _, next := log.holds(); !log.clean || next != 4 {
-		t.Errorf("clean %v, the log holds up to %d", log.clean, next-1)
+	if _, next := log.holds(); !log.counts.clean || next != 4 {
+		t.Errorf("clean %v, the log holds up to %d", log.counts.clean, next-1)
 	}
 }
 
-// What is announced and noted nowhere must not be of an epoch that a restart goes on
-// with: its numbers are given again.
-func TestUnnotedIsOfAnotherEpoch(t *testing.T) {
+// A log that cannot say that it is abandoned must not be gone on with in the epoch of what it
+// lacks: its numbers are given again.
+func TestMarkFails(t *testing.T) {
 	log := &memoryLog{room: 1 << 20}
 	h := newHub(t, Config{Log: log})
 	fill(t, h, 2)
-	noted := h.Status()
-	log.fails, log.noteFails = syscall.EROFS, syscall.EROFS
+	stored := h.Status()
+	log.fails, log.marks = syscall.EROFS, syscall.EROFS
 	fill(t, h, 3)
-	unnoted := h.Status()
+	lacking := h.Status()
 	fill(t, h, 1)
-	if h.Status().Epoch != unnoted.Epoch || unnoted.Epoch == noted.Epoch {
-		t.Errorf("epochs are %s, %s, %s", noted.Epoch, unnoted.Epoch, h.Status().Epoch)
+	if h.Status().Epoch != lacking.Epoch || lacking.Epoch == stored.Epoch {
+		t.Errorf("epochs are %s, %s, %s", stored.Epoch, lacking.Epoch, h.Status().Epoch)
 	}
-	log.fails, log.noteFails = nil, nil
+	log.fails, log.marks = nil, nil
 	again := reopened(t, log)
 	fill(t, again, 10)
-	if again.Status().Epoch != noted.Epoch {
-		t.Errorf("epoch is %s, was %s", again.Status().Epoch, noted.Epoch)
+	if again.Status().Epoch != stored.Epoch {
+		t.Errorf("epoch is %s, was %s", again.Status().Epoch, stored.Epoch)
 	}
-	if _, err := again.Subscribe(Filter{}, unnoted.Cursor()); !errors.As(err, new(*GoneError)) {
-		t.Errorf("Subscribe with a cursor that was noted nowhere: %v", err)
+	if _, err := again.Subscribe(Filter{}, lacking.Cursor()); !errors.As(err, new(*GoneError)) {
+		t.Errorf("Subscribe with a cursor of an epoch that ended: %v", err)
 	}
-	wantPoll(t, subscribe(t, again, Filter{}, noted.Cursor()), 20, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
-	// The first one lives on, and is noted again.
-	if err := h.tend(); err != nil {
-		t.Fatal(err)
-	}
-	if got := reopened(t, log).Status(); got.Epoch != unnoted.Epoch || got.Last != 6 {
+	wantPoll(t, subscribe(t, again, Filter{}, stored.Cursor()), 20, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
+	// The first one lives on, and writes a log of its own.
+	tendWell(t, h)
+	if got := reopened(t, log).Status(); got.Epoch != lacking.Epoch || got.Last != 6 {
 		t.Errorf("status is %+v", got)
 	}
 }
 
-// A ring that laps while the log cannot be written leaves no hole in the log.
-func TestLappedLogIsWrittenAnew(t *testing.T) {
-	log := &memoryLog{room: 1 << 30}
-	h := newHub(t, Config{Log: log, History: 16})
-	fill(t, h, 10)
-	log.fails = syscall.EIO
-	fill(t, h, 30)
-	log.fails = nil
-	if err := h.tend(); err != nil {
-		t.Fatal(err)
-	}
-	first, next := log.holds()
-	if first < 25 || first > 27 || next != 41 || len(log.segments) != 1 {
-		t.Errorf("the log holds %d to %d in %d segments", first, next-1, len(log.segments))
-	}
-}
-
-// Commits that lap the ring while it is written to the log make the attempt fail, not the log.
-func TestLappedWhileWriting(t *testing.T) {
-	log := &memoryLog{room: 1 << 30}
-	h := newHub(t, Config{Log: log, History: 2 * catchUpStep})
-	log.fails = syscall.EIO
-	fill(t, h, 3*catchUpStep)
-	log.fails = nil
-	begun := 0
-	log.onAppend = func(Record) {
-		if begun++; begun == 1 {
-			log.mu.Unlock() // as the hub notes while the log takes what it lacks
-			fill(t, h, 2*catchUpStep)
-			log.mu.Lock()
-		}
-	}
-	if err := h.tend(); err != nil {
-		t.Fatal(err)
-	}
-	if got, want := reopened(t, log).Status().Last, h.Status().Last; got != want {
-		t.Errorf("the log holds up to %d, want %d", got, want)
-	}
-	last := uint64(0)
-	for _, r := range log.segments[0] {
-		if last != 0 && r.First != last+1 {
-			t.Errorf("event %d follows %d", r.First, last)
-		}
-		last = r.First + uint64(r.Count) - 1
-	}
-}
-
-// A snapshot that is not whole leaves views that may lack something: another epoch.
-func TestTornSnapshotBeginsAnEpoch(t *testing.T) {
-	log := &memoryLog{full: 3}
-	h := newHub(t, Config{Log: log})
-	for i := range snapshotPart + 10 {
-		state := newEvent(t, "state", opt("pool", "p"), opt("id", fmt.Sprint(i)), opt("state", "running"))
-		if _, err := h.Commit(Batch{Events: []*Event{state}}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	newest := log.segments[len(log.segments)-1]
-	if len(newest) < 2 || newest[1].Count != 0 {
-		t.Fatalf("the newest segment has %d records", len(newest))
-	}
-	log.segments = [][]Record{newest[:1]}
-	log.last = newest[0].First - 1
-	again := reopened(t, log)
-	if got := again.Status(); got.Epoch == h.Status().Epoch || got.Last != newest[0].First-1 || !got.Durable {
-		t.Errorf("status is %+v", got)
-	}
-	status := again.Status()
-	if got := reopened(t, log).Status(); got != status {
-		t.Errorf("after one more restart status is %+v, want %+v", got, status)
-	}
-}
-
-// A full disk costs old events in the log before it costs new ones.
-func TestNoRoomDropsOldest(t *testing.T) {
-	log := &memoryLog{room: 40 * int64(newEvent(t, "fill").size) / memoryToStored}
-	h := newHub(t, Config{Log: log})
-	fill(t, h, 100)
-	log.fails = syscall.ENOSPC
-	fill(t, h, 50)
-	_ = h.tend()
-	log.fails = nil
-	if err := h.tend(); err != nil {
-		t.Fatal(err)
-	}
-	first, next := log.holds()
-	if next != 151 || first < 101 || first > 140 {
-		t.Errorf("the log holds %d to %d", first, next-1)
-	}
-	if got := h.Status(); !got.Durable || got.Oldest != 1 {
-		t.Errorf("status is %+v", got)
-	}
-	if got := reopened(t, log).Status(); got.Oldest != first || got.Last != 150 || got.Epoch != h.Status().Epoch {
-		t.Errorf("after a restart status is %+v", got)
-	}
-}
-
-// A failed sync leaves nothing to rely on: all is written anew.
-func TestFailedSyncWritesAnew(t *testing.T) {
+// A failed sync leaves nothing to rely on: a new log is written.
+func TestSyncFails(t *testing.T) {
 	log := &memoryLog{room: 1 << 20, syncs: syscall.EIO}
 	h := newHub(t, Config{Log: log})
 	fill(t, h, 3)
-	if err := h.tend(); !errors.Is(err, syscall.EIO) || h.Status().Durable {
+	old := log.counts
+	if err := h.tend(); !errors.Is(err, syscall.EIO) || h.Status().Durable || !old.abandoned {
 		t.Errorf("tend: %v, durable %v", err, h.Status().Durable)
 	}
 	log.syncs = nil
-	if err := h.tend(); err != nil {
-		t.Fatal(err)
-	}
-	if first, next := log.holds(); len(log.segments) != 1 || first != 1 || next != 4 || !h.Status().Durable {
-		t.Errorf("the log holds %d to %d in %d segments", first, next-1, len(log.segments))
+	tendWell(t, h)
+	if first, next := log.holds(); log.counts == old || first != 1 || next != 4 {
+		t.Errorf("the log holds %d to %d", first, next-1)
 	}
 }
 
@@ -324,12 +236,10 @@ func TestRotationBeginsWithTheViews(t *testing.T) {
 	log := &memoryLog{full: 3}
 	h := newHub(t, Config{Log: log})
 	for i := range snapshotPart + 10 {
-		state := newEvent(t, "state", opt("pool", "p"), opt("id", fmt.Sprint(i)), opt("state", "running"))
-		if _, err := h.Commit(Batch{Events: []*Event{state}}); err != nil {
-			t.Fatal(err)
-		}
+		commit(t, h, newEvent(t, "state", opt("pool", "p"), opt("id", fmt.Sprint(i)), opt("state", "running")))
 	}
-	log.segments = log.segments[len(log.segments)-1:]
+	settle(h)
+	log.counts.segments = log.counts.segments[len(log.counts.segments)-1:]
 	again := reopened(t, log)
 	got, _ := again.Containers()
 	want, _ := h.Containers()
@@ -338,6 +248,40 @@ func TestRotationBeginsWithTheViews(t *testing.T) {
 	}
 	if again.Status().Last != h.Status().Last {
 		t.Errorf("status is %+v", again.Status())
+	}
+}
+
+// A snapshot that is not whole, and a hole before the end, leave views that may lack
+// something: another epoch.
+func TestViewsThatAreNotWhole(t *testing.T) {
+	for name, spoil := range map[string]func(*memoryWriter){
+		"half a snapshot at the end": func(w *memoryWriter) {
+			newest := &w.segments[len(w.segments)-1]
+			*newest = (*newest)[:1]
+		},
+		"nothing but half a snapshot": func(w *memoryWriter) { w.segments = [][]Record{w.segments[len(w.segments)-1][:1]} },
+		"a hole":                      func(w *memoryWriter) { w.segments = [][]Record{slices.Delete(w.segments[0], 4, 6)} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := &memoryLog{full: snapshotPart + 2}
+			h := newHub(t, Config{Log: log, History: 2 * snapshotPart})
+			for i := range snapshotPart + 2 {
+				commit(t, h, newEvent(t, "state", opt("pool", "p"), opt("id", fmt.Sprint(i)), opt("state", "running")))
+			}
+			settle(h)
+			if newest := log.counts.segments[1]; len(newest) != 2 {
+				t.Fatalf("the newest segment has %d records", len(newest))
+			}
+			spoil(log.counts)
+			again := reopened(t, log)
+			status := again.Status()
+			if status.Epoch == h.Status().Epoch || status.Last != snapshotPart+2 || !status.Durable {
+				t.Errorf("status is %+v, was %+v", status, h.Status())
+			}
+			if got := reopened(t, log).Status(); got != status {
+				t.Errorf("after one more restart status is %+v, want %+v", got, status)
+			}
+		})
 	}
 }
 
@@ -353,27 +297,23 @@ func TestRunTendsTheLog(t *testing.T) {
 		go func() { done <- h.Run(ctx) }()
 		wait := func() { <-afterRetries(2); synctest.Wait() }
 		wait()
-		if n := log.syncCount(); n != 0 {
+		if n := log.count(&log.synced); n != 0 {
 			t.Errorf("%d syncs of nothing", n)
 		}
 		fill(t, h, 3)
 		<-time.After(syncAfter)
 		synctest.Wait()
-		if n := log.syncCount(); n != 1 {
+		if n := log.count(&log.synced); n != 1 {
 			t.Errorf("%d syncs", n)
 		}
-		log.mu.Lock()
-		log.fails = syscall.EROFS
-		log.mu.Unlock()
+		log.set(func() { log.fails = syscall.EROFS })
 		fill(t, h, 3)
 		wait()
 		wait()
 		if h.Status().Durable {
 			t.Error("durable, but the log fails")
 		}
-		log.mu.Lock()
-		log.fails = nil
-		log.mu.Unlock()
+		log.set(func() { log.fails = nil })
 		wait()
 		if !h.Status().Durable {
 			t.Error("not durable, but the log works")
@@ -388,33 +328,43 @@ func TestRunTendsTheLog(t *testing.T) {
 	})
 }
 
-// Once the log has all, but cannot note it, nothing is announced as if it could.
-func TestCaughtUpAndUnnoted(t *testing.T) {
-	log := &memoryLog{room: 1 << 20}
-	h := newHub(t, Config{Log: log})
-	log.fails, log.noteFails = syscall.EIO, syscall.EIO
-	fill(t, h, 2)
-	log.fails = nil
-	if err := h.tend(); err == nil || h.Status().Durable {
-		t.Errorf("tend: %v, status is %+v", err, h.Status())
-	}
-	fill(t, h, 2)
-	log.noteFails = nil
-	if err := h.tend(); err != nil {
-		t.Fatal(err)
-	}
-	noted := h.Status()
-	fill(t, h, 1)
-	log.fails, log.noteFails = syscall.EIO, syscall.EIO
-	fill(t, h, 3)
-	unnoted := h.Status()
-	if !noted.Durable || unnoted.Epoch == noted.Epoch {
-		t.Errorf("status was %+v, is %+v", noted, unnoted)
-	}
-	log.fails, log.noteFails = nil, nil
-	again := reopened(t, log)
-	fill(t, again, 10)
-	if _, err := again.Subscribe(Filter{}, unnoted.Cursor()); !errors.As(err, new(*GoneError)) {
-		t.Errorf("Subscribe with a cursor that was noted nowhere: %v", err)
-	}
+// A disk that takes all and can sync nothing gets no new log each second for ever; once it
+// works again it is used within a minute.
+func TestRetriesBackOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &memoryLog{room: 1 << 20, syncs: syscall.EIO}
+		h := newHub(t, Config{Log: log})
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error)
+		go func() { done <- h.Run(ctx) }()
+		creates := func(d time.Duration) int {
+			before := log.count(&log.creates)
+			<-time.After(d)
+			synctest.Wait()
+			return log.count(&log.creates) - before
+		}
+		fill(t, h, 3)
+		if n := creates(10 * time.Second); n < 2 {
+			t.Errorf("%d attempts at first", n)
+		}
+		if n := creates(time.Hour); n < 50 || n > 70 {
+			t.Errorf("%d attempts in an hour", n)
+		}
+		log.set(func() { log.syncs = nil })
+		creates(maxRetryAfter)
+		if got := h.Status(); !got.Durable || got.Last != 3 {
+			t.Errorf("status is %+v", got)
+		}
+		fill(t, h, 1)
+		creates(time.Second) // it is synced
+		log.set(func() { log.syncs = syscall.EIO })
+		fill(t, h, 1)
+		if n := creates(10 * time.Second); n < 2 {
+			t.Errorf("%d attempts after it worked again", n)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
