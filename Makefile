@@ -91,9 +91,10 @@ install: build ## install below DESTDIR: programs, unit, bus policy, documentati
 uninstall: ## remove what install installed
 	PREFIX='$(PREFIX)' packaging/install.sh uninstall
 
-deb rpm: build ## make a package in dist/
+deb rpm: build ## make packages in dist/, of the bridge to NATS too
 	@packaging/dev/setup.sh $@
 	GO='$(GO)' packaging/package.sh $@ '$(PACKAGE_VERSION)'
+	GO='$(GO)' packaging/package.sh $@ '$(PACKAGE_VERSION)' osctl-eventd-nats
 
 release: build ## tarball, deb, rpm and checksums for all of RELEASE in dist/
 	@packaging/dev/setup.sh $@
@@ -101,7 +102,9 @@ release: build ## tarball, deb, rpm and checksums for all of RELEASE in dist/
 	set -e; for arch in $(RELEASE); do \
 		GOARCH=$$arch $(BUILD) -o dist/build/$$arch/ ./cmd/...; \
 		for format in tar deb rpm; do \
-			NATIVE=bin BIN=dist/build/$$arch ARCH=$$arch packaging/package.sh $$format '$(PACKAGE_VERSION)'; \
+			for package in osctl-eventd osctl-eventd-nats; do \
+				NATIVE=bin BIN=dist/build/$$arch ARCH=$$arch packaging/package.sh $$format '$(PACKAGE_VERSION)' $$package; \
+			done; \
 		done; \
 	done
 	rm -rf dist/build

@@ -16,6 +16,7 @@ PREFIX=${PREFIX:-/usr}
 prefix=${DESTDIR:-}$PREFIX
 units=${DESTDIR:-}${UNITDIR:-/usr/lib/systemd/system}
 config=${DESTDIR:-}/etc/osctl-eventd-nats
+doc=$prefix/share/doc/osctl-eventd-nats
 page=$prefix/share/man/man8/osctl-eventd-nats.8.gz
 
 # put MODE SOURCE TARGET
@@ -31,10 +32,12 @@ put 755 "${BIN:-bin}/osctl-eventd-nats" "$prefix/sbin/osctl-eventd-nats"
 put 644 systemd/osctl-eventd-nats.service "$units/osctl-eventd-nats.service"
 put 644 systemd/osctl-eventd-nats.sysusers "${DESTDIR:-}/usr/lib/sysusers.d/osctl-eventd-nats.conf"
 put 644 packaging/nats/osctl-eventd-nats.8 "$page"
-put 644 packaging/doc/nats.md "$prefix/share/doc/osctl-eventd-nats/nats.md"
+put 644 packaging/doc/nats.md "$doc/nats.md"
+put 644 CHANGELOG.md "$doc/changelog.gz"
 [ "$action" = install ] || exit 0
 
 sed "s|/usr/sbin/|$PREFIX/sbin/|" systemd/osctl-eventd-nats.service >"$units/osctl-eventd-nats.service"
 gzip -9nf <packaging/nats/osctl-eventd-nats.8 >"$page"
+gzip -9nf <CHANGELOG.md >"$doc/changelog.gz"
 install -d -m 700 "$config"
 [ -e "$config/env" ] || install -m 600 packaging/nats/env "$config/env"

@@ -19,6 +19,7 @@ type session struct {
 	link  *fleet.Link
 	head  fleet.Head // the last message of the host
 	limit int        // bytes of a message with more than one event
+	lines []byte     // of the message that is made, kept for the next one
 }
 
 // resume finds out where the stream is, and writes a record where that needs one.

@@ -49,6 +49,8 @@ func (s *session) writeEvents(ctx context.Context, epoch string, events []*hub.E
 // fill returns the lines of the first events that fit in a message, and how many those are: at least one.
 func (s *session) fill(epoch string, events []*hub.Event) (n int, lines []byte) {
 	limit := min(s.limit, s.link.MaxPayload()-headRoom)
+	lines = s.lines[:0] // no message is under way
+	defer func() { s.lines = lines }()
 	for n < len(events) {
 		before := len(lines)
 		lines = append(events[n].AppendJSON(lines, epoch), '\n')
@@ -74,8 +76,8 @@ func (s *session) write(ctx context.Context, cursor string, at time.Time, lines 
 		s.Log.Info("forwarding again", slog.String("server", s.link.Server()), slog.String("cursor", cursor))
 	}
 	s.pause, s.trouble, s.since = firstPause, "", time.Time{}
-	s.Progress("")
 	s.state.cursor = cursor
+	s.Progress("")
 	if time.Since(s.state.at) >= saveEvery {
 		s.saveState()
 	}
