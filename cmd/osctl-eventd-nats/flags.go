@@ -13,7 +13,7 @@ import (
 
 // credentialName is the name of the unit's directory of credentials, see LoadCredential= in
 // systemd.exec(5).
-const credentialName = "osctl-eventd-nats"
+const credentialName = "osctl-eventd-nats" //nolint:gosec // a name, no secret
 
 // serverFlags are the flags of how NATS is reached.
 type serverFlags struct {
@@ -29,7 +29,8 @@ func (s *serverFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&s.Servers, "server", server, "`URL` of the NATS servers, several with commas between; tls:// demands TLS")
 	f.StringVar(&s.stream, "stream", fleet.DefaultStream, "`NAME` of the JetStream stream")
 	f.StringVar(&s.User, "user", os.Getenv("NATS_USER"), "log in as this `USER`, with the password in the file password")
-	f.StringVar(&s.Dir, "credentials", "", "`DIR` of the files creds, password, ca.pem, cert.pem, key.pem, as far as there are any")
+	f.StringVar(&s.Dir, "credentials", "",
+		"`DIR` of the files creds, password, ca.pem, cert.pem, key.pem, as far as there are any")
 }
 
 // check completes and checks the flags.

@@ -63,7 +63,8 @@ func forwardCommand(stderr io.Writer) *cobra.Command {
 	f.StringVar(&flags.host, "host", "", "`NAME` of this host in the fleet; the short host name if it is not given")
 	f.StringVar(&flags.bus, "bus", client.BusSystem, "`BUS` on which osctl-eventd is: system, session, or an address")
 	f.StringVar(&flags.stateDir, "state-dir", stateDir, "`DIR` of the state file")
-	f.DurationVar(&flags.alive, "alive", 5*time.Minute, "say `SO OFTEN` that the host lives; at most a third of the stream's max_age")
+	f.DurationVar(&flags.alive, "alive", 5*time.Minute,
+		"say `SO OFTEN` that the host lives; at most a third of the stream's max_age")
 	f.BoolVar(&flags.takeOver, "take-over", false, "once: go on although another machine wrote last under this name")
 	f.StringVar(&flags.machineID, "machine-id", "/etc/machine-id", "`FILE` that identifies this machine")
 	f.StringVar(&flags.logLevel, "log-level", "info", "`LEVEL` of what is logged: debug, info, warn, error")

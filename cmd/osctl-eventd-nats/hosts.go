@@ -120,7 +120,8 @@ func writeTable(out io.Writer, hosts []fleet.Host, now time.Time) error {
 			durable = map[bool]string{true: "yes", false: "no"}[s.Durable]
 		}
 		seen := now.Sub(h.Seen).Round(time.Second).String() + " ago"
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", printable(h.Name), health(h, now), seen, last, lag, left, durable)
+		row := []string{printable(h.Name), health(h, now), seen, last, lag, left, durable}
+		_, _ = fmt.Fprintln(w, strings.Join(row, "\t"))
 	}
 	return w.Flush()
 }
@@ -162,12 +163,24 @@ func writeMetrics(out io.Writer, hosts []fleet.Host, now time.Time) error {
 		name, help string
 		value      func(h *fleet.Host) (float64, bool)
 	}{
-		{"healthy", "Whether the host says that it lives.", func(h *fleet.Host) (float64, bool) { return number(health(h, now) == healthy), true }},
-		{"seen_timestamp_seconds", "When the server got the host's last message.", func(h *fleet.Host) (float64, bool) { return seconds(h.Seen), true }},
-		{"last_event_timestamp_seconds", "When the host's last event was.", func(h *fleet.Host) (float64, bool) { return seconds(h.Head.Time), !h.Head.Time.IsZero() }},
-		{"backlog_events", "Events that are not in the stream yet.", ofStatus(func(s *fleet.Status) float64 { return float64(s.Backlog) })},
-		{"history_left_events", "How many more events may come before events are lost.", ofStatus(func(s *fleet.Status) float64 { return float64(s.Left) })},
-		{"durable", "Whether the host's history survives a restart.", ofStatus(func(s *fleet.Status) float64 { return number(s.Durable) })},
+		{"healthy", "Whether the host says that it lives.", func(h *fleet.Host) (float64, bool) {
+			return number(health(h, now) == healthy), true
+		}},
+		{"seen_timestamp_seconds", "When the server got the host's last message.", func(h *fleet.Host) (float64, bool) {
+			return seconds(h.Seen), !h.Seen.IsZero()
+		}},
+		{"last_event_timestamp_seconds", "When the host's last event was.", func(h *fleet.Host) (float64, bool) {
+			return seconds(h.Head.Time), !h.Head.Time.IsZero()
+		}},
+		{"backlog_events", "Events that are not in the stream yet.", ofStatus(func(s *fleet.Status) float64 {
+			return float64(s.Backlog)
+		})},
+		{"history_left_events", "How many more events may come before events are lost.", ofStatus(func(s *fleet.Status) float64 {
+			return float64(s.Left)
+		})},
+		{"durable", "Whether the host's history survives a restart.", ofStatus(func(s *fleet.Status) float64 {
+			return number(s.Durable)
+		})},
 	}
 	for _, family := range families {
 		name := "osctl_fleet_" + family.name

@@ -103,7 +103,8 @@ func (f *Fleet) config(hash func(user string) (string, error)) (string, error) {
 		}
 		_, _ = fmt.Fprintf(&b, "\t\t{ user: %s, password: %s", quote(name), quote(hashed))
 		if publish != nil {
-			_, _ = fmt.Fprintf(&b, ", permissions: {\n\t\t\tpublish: [ %s ]\n\t\t\tsubscribe: [ %s ]\n\t\t}", list(publish), list(subscribe))
+			const form = ", permissions: {\n\t\t\tpublish: [ %s ]\n\t\t\tsubscribe: [ %s ]\n\t\t}"
+			_, _ = fmt.Fprintf(&b, form, list(publish), list(subscribe))
 		}
 		b.WriteString(" }\n")
 		return nil
@@ -119,7 +120,10 @@ accounts {
 		return "", err
 	}
 	var reading []string
-	for _, request := range []string{"STREAM.INFO.*", "DIRECT.GET.*.>", "CONSUMER.CREATE.*.>", "CONSUMER.INFO.*.*", "CONSUMER.MSG.NEXT.*.*", "CONSUMER.DELETE.*.*"} {
+	for _, request := range []string{
+		"STREAM.INFO.*", "DIRECT.GET.*.>", "CONSUMER.CREATE.*.>", "CONSUMER.INFO.*.*", "CONSUMER.MSG.NEXT.*.*",
+		"CONSUMER.DELETE.*.*",
+	} {
 		reading = append(reading, "$JS.API."+strings.Replace(request, "*", f.Stream, 1))
 	}
 	if err := user(Watch, append(reading, "$JS.API.INFO"), []string{fleet.Inbox(Watch) + ".>"}); err != nil {
@@ -135,7 +139,8 @@ accounts {
 		users: [
 `, quote(fleet.Subjects), quote(head+fleet.Subjects))
 	for _, host := range f.Hosts {
-		if err := user(host, []string{fleet.Subject(host), fleet.HeadSubject(f.Stream, host)}, []string{fleet.Inbox(host) + ".>"}); err != nil {
+		own := []string{fleet.Subject(host), fleet.HeadSubject(f.Stream, host)}
+		if err := user(host, own, []string{fleet.Inbox(host) + ".>"}); err != nil {
 			return "", err
 		}
 	}
@@ -151,7 +156,8 @@ func (f *Fleet) streamConfig() ([]byte, error) {
 		"name": f.Stream, "subjects": []string{fleet.Subjects}, "storage": "file", "num_replicas": f.Replicas,
 		"retention": "limits", "max_age": f.MaxAge.Nanoseconds(), "max_bytes": f.MaxBytes,
 		"max_msgs_per_subject": eventsOfOneHost, "max_msg_size": 1 << 20, "discard": "old",
-		"duplicate_window": min(2*time.Minute, f.MaxAge).Nanoseconds(), "allow_direct": true, "deny_delete": true, "deny_purge": false,
+		"duplicate_window": min(2*time.Minute, f.MaxAge).Nanoseconds(), "allow_direct": true, "deny_delete": true,
+		"deny_purge": false,
 	}, "", "  ")
 	return append(text, '\n'), err
 }

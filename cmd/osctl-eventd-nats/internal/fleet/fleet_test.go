@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -33,16 +34,23 @@ func TestToken(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	for _, a := range []Access{
-		{Servers: "nats://127.0.0.1:4222"}, {Servers: "tls://a.example, tls://b.example:4333", User: "u"},
-		{Servers: "nats://[::1]", User: "u"}, {Servers: "nats://a.example"},
+		{Servers: "nats://127.0.0.1:4222"},
+		{Servers: "tls://a.example, tls://b.example:4333", User: "u"},
+		{Servers: "nats://[::1]", User: "u"},
+		{Servers: "nats://a.example"},
 	} {
 		if err := a.Check(); err != nil {
 			t.Errorf("%+v: %v", a, err)
 		}
 	}
 	for _, a := range []Access{
-		{}, {Servers: "a.example"}, {Servers: "http://a.example"}, {Servers: "nats://"}, {Servers: "nats://u:p@a.example"},
-		{Servers: "tls://a.example,nats://b.example", User: "u"}, {Servers: "nats://\x01"},
+		{},
+		{Servers: "a.example"},
+		{Servers: "http://a.example"},
+		{Servers: "nats://"},
+		{Servers: "nats://u:p@a.example"},
+		{Servers: "tls://a.example,nats://b.example", User: "u"},
+		{Servers: "nats://\x01"},
 	} {
 		if err := a.Check(); err == nil || strings.Contains(err.Error(), "u:p") {
 			t.Errorf("%+v: %v", a, err)
@@ -74,7 +82,7 @@ func TestTrack(t *testing.T) {
 		}
 	}
 	_, hole, err = track.Take(header("e:8"), []byte(`{"type":"x","cursor":"e:8"}`))
-	if h, ok := hole.(*HoleError); !ok || err != nil || *h != (HoleError{"e:5", "e:7"}) {
+	if h, ok := errors.AsType[*HoleError](hole); !ok || err != nil || *h != (HoleError{"e:5", "e:7"}) {
 		t.Errorf("a hole: %v, %v", hole, err)
 	}
 	_, hole, err = track.Take(header("f:2"), []byte(`{"type":"_gap","from":"e:8","cursor":"f:2"}`))

@@ -101,7 +101,7 @@ func (l *Link) Close() {
 func (l *Link) request(ctx context.Context, msg *nats.Msg) (*nats.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	defer context.AfterFunc(l.ctx, cancel)()
+	defer context.AfterFunc(l.ctx, cancel)() //nolint:contextcheck // the life of the link, too
 	reply, err := l.conn.RequestMsgWithContext(ctx, msg)
 	if err == nil {
 		return reply, nil
@@ -110,7 +110,8 @@ func (l *Link) request(ctx context.Context, msg *nats.Msg) (*nats.Msg, error) {
 		err = l.Err()
 	}
 	if errors.Is(err, nats.ErrNoResponders) {
-		return nil, fmt.Errorf("nobody answers on %s: is there a stream %s with the subject and allow_direct? (%w)", msg.Subject, l.stream, err)
+		const form = "nobody answers on %s: is there a stream %s with the subject and allow_direct? (%w)"
+		return nil, fmt.Errorf(form, msg.Subject, l.stream, err)
 	}
 	return nil, fmt.Errorf("request %s: %w", msg.Subject, err)
 }
@@ -129,7 +130,8 @@ func (l *Link) Head(ctx context.Context) (head Head, found bool, err error) {
 	case "404":
 		return Head{}, false, nil
 	default:
-		return Head{}, false, fmt.Errorf("read the last message of %s: %s %s", Subject(l.host), status, reply.Header.Get("Description"))
+		why := status + " " + reply.Header.Get("Description")
+		return Head{}, false, fmt.Errorf("read the last message of %s: %s", Subject(l.host), why)
 	}
 }
 

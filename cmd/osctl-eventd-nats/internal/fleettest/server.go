@@ -64,8 +64,8 @@ func (s *Server) Start(tb testing.TB) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	defer log.Close()
-	s.cmd = exec.Command(program, "-c", s.conf(), "--ports_file_dir", s.Dir)
+	defer func() { _ = log.Close() }()
+	s.cmd = exec.Command(program, "-c", s.conf(), "--ports_file_dir", s.Dir) //nolint:noctx,gosec // killed by Kill; the tester names it
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	if err := s.cmd.Start(); err != nil {
 		tb.Fatalf("%v; install the Debian package nats-server", err)
@@ -84,7 +84,7 @@ func (s *Server) Start(tb testing.TB) {
 			tb.Fatalf("the server ended: %s", said)
 		default:
 		}
-		text, _ := os.ReadFile(ports)
+		text, _ := os.ReadFile(ports) //nolint:gosec // below a directory of the test
 		found := regexp.MustCompile(`(nats|tls)://127\.0\.0\.1:\d+`).Find(text)
 		said, _ := os.ReadFile(log.Name())
 		if found == nil || bytes.Count(said, []byte("Server is ready")) == 0 {
@@ -100,7 +100,7 @@ func (s *Server) Start(tb testing.TB) {
 		tb.Fatal(err)
 	}
 	text = regexp.MustCompile(`(?m)^port: .*$`).ReplaceAll(text, []byte("port: "+port))
-	if err := os.WriteFile(s.conf(), text, 0o600); err != nil {
+	if err := os.WriteFile(s.conf(), text, 0o600); err != nil { //nolint:gosec // below a directory of the test
 		tb.Fatal(err)
 	}
 }

@@ -68,7 +68,8 @@ func Run(ctx context.Context, config Config) error {
 	if err != nil {
 		return err
 	}
-	b := &bridge{Config: config, state: state, eventd: &eventd{address: config.Bus}, nextAlive: time.Now().Add(config.Alive)}
+	b := &bridge{Config: config, state: state, eventd: &eventd{address: config.Bus}}
+	b.nextAlive = time.Now().Add(config.Alive)
 	defer b.eventd.close()
 	err = b.run(ctx)
 	return errors.Join(err, state.close())
@@ -127,7 +128,7 @@ func (b *bridge) wait(ctx context.Context, why error) {
 	}
 	pause = pause/2 + rand.N(pause) //nolint:gosec // spread, not secret
 	text := b.explain(why)
-	b.logTrouble(why, text, pause)
+	b.logTrouble(ctx, why, text, pause)
 	status := "Not forwarding since " + b.since.Format(time.DateTime) + ": " + text
 	b.Progress(status)
 	next, tick := time.NewTimer(pause), time.NewTicker(b.Tick)
@@ -146,7 +147,7 @@ func (b *bridge) wait(ctx context.Context, why error) {
 }
 
 // logTrouble logs each trouble once. That of two bridges that take turns is logged once for all.
-func (b *bridge) logTrouble(why error, text string, pause time.Duration) {
+func (b *bridge) logTrouble(ctx context.Context, why error, text string, pause time.Duration) {
 	if b.since.IsZero() {
 		b.since = time.Now()
 	}
@@ -159,7 +160,7 @@ func (b *bridge) logTrouble(why error, text string, pause time.Duration) {
 	if said {
 		level = slog.LevelDebug
 	}
-	b.Log.LogAttrs(context.Background(), level, "not forwarding; trying again", slog.String("reason", text), slog.Duration("pause", pause))
+	b.Log.LogAttrs(ctx, level, "not forwarding; trying again", slog.String("reason", text), slog.Duration("pause", pause))
 }
 
 // explain says in words for a person why a session ended.

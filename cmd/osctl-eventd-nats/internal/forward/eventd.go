@@ -110,13 +110,14 @@ func (e *eventd) checkHead(ctx context.Context, cursor string, at time.Time, kno
 // otherHistory is the error where two machines share an epoch.
 func otherHistory(how string) error {
 	return &FenceError{"the stream was written from another copy of this host's history: " + how +
-		". Two machines use copies of one disk, or this one went back to an older copy. On a clone: give it a machine-id and a name" +
-		" of its own, and remove /var/lib/osctl-eventd and /var/lib/osctl-eventd-nats while both services are stopped." +
+		". Two machines use copies of one disk, or this one went back to an older copy. On a clone: give it a" +
+		" machine-id and a name of its own, and remove /var/lib/osctl-eventd and /var/lib/osctl-eventd-nats while both services are stopped." +
 		" If this machine shall go on under the name: run once with --take-over"}
 }
 
 // otherMachine is the error where another machine wrote the last message.
 func otherMachine(subject, machine string) error {
-	return &FenceError{fmt.Sprintf("another machine (%s) forwards to %s: give each host a name of its own (--host)."+
-		" If this machine takes its place, for example after it was installed anew: run once with --take-over", machine, subject)}
+	const form = "another machine (%s) forwards to %s: give each host a name of its own (--host)." +
+		" If this machine takes its place, for example after it was installed anew: run once with --take-over"
+	return &FenceError{fmt.Sprintf(form, machine, subject)}
 }

@@ -46,8 +46,8 @@ func (s *session) resume(ctx context.Context) error {
 func (s *session) checkFence(ctx context.Context, foreign error) error {
 	switch subject := fleet.Subject(s.Host); {
 	case foreign != nil:
-		return &FenceError{fmt.Sprintf("message %d of stream %s is the last one on %s and was %v: find out who may write there;"+
-			" to go on after it, run once with --take-over", s.head.Seq, s.Stream, subject, foreign)}
+		return &FenceError{fmt.Sprintf("message %d of stream %s is the last one on %s and was %v: find out who may"+
+			" write there; to go on after it, run once with --take-over", s.head.Seq, s.Stream, subject, foreign)}
 	case s.head.Machine != s.Machine:
 		return otherMachine(subject, s.head.Machine)
 	}
@@ -107,7 +107,7 @@ func (s *session) forward(ctx context.Context) error {
 	err := s.loop(ctx, updates, ended)
 	cancel()
 	if !errors.Is(err, errFollowEnded) {
-		<-ended
+		<-ended //nolint:errcheck // ctx is done
 	}
 	return err
 }
@@ -155,7 +155,7 @@ func (s *session) take(ctx context.Context, u client.Update) error {
 	switch {
 	case u.Down != nil:
 		s.Log.Warn("osctl-eventd is away", slog.String("reason", client.Explain(u.Down, s.Bus)))
-		return nil
+		return nil //nolint:nilerr // it comes back, and following goes on
 	case u.Up:
 		s.Log.Info("osctl-eventd is back")
 		return nil
