@@ -66,6 +66,8 @@ check: check-go ## vet, and the tests that need neither root nor packages: a min
 
 soak: check-go ## the long form of the tests that kill and stall, for as long as they take
 	@packaging/dev/setup.sh test
+	GOBIN='$(CURDIR)/bin/soak' $(GO) install github.com/nats-io/nats-server/v2@v2.15.3
+	OSCTL_EVENTD_TEST_KILLS=200 NATS_SERVER='$(CURDIR)/bin/soak/nats-server' CGO_ENABLED=1 $(GO) test -race -count=1 -v -timeout 60m ./cmd/osctl-eventd-nats/...
 	OSCTL_EVENTD_TEST_KILLS=500 OSCTL_EVENTD_TEST_STALL=60s CGO_ENABLED=1 $(GO) test -race -count=1 -v -timeout 60m -run 'KilledAtAnyInstant|Soak' ./cmd/osctl-eventd ./dbusapi
 
 lint: check-go ## vet, format and the linters
@@ -89,9 +91,10 @@ install: build ## install below DESTDIR: programs, unit, bus policy, documentati
 uninstall: ## remove what install installed
 	PREFIX='$(PREFIX)' packaging/install.sh uninstall
 
-deb rpm: build ## make a package in dist/
+deb rpm: build ## make packages in dist/, of the bridge to NATS too
 	@packaging/dev/setup.sh $@
 	GO='$(GO)' packaging/package.sh $@ '$(PACKAGE_VERSION)'
+	GO='$(GO)' packaging/package.sh $@ '$(PACKAGE_VERSION)' osctl-eventd-nats
 
 release: build ## tarball, deb, rpm and checksums for all of RELEASE in dist/
 	@packaging/dev/setup.sh $@
@@ -99,14 +102,16 @@ release: build ## tarball, deb, rpm and checksums for all of RELEASE in dist/
 	set -e; for arch in $(RELEASE); do \
 		GOARCH=$$arch $(BUILD) -o dist/build/$$arch/ ./cmd/...; \
 		for format in tar deb rpm; do \
-			NATIVE=bin BIN=dist/build/$$arch ARCH=$$arch packaging/package.sh $$format '$(PACKAGE_VERSION)'; \
+			for package in osctl-eventd osctl-eventd-nats; do \
+				NATIVE=bin BIN=dist/build/$$arch ARCH=$$arch packaging/package.sh $$format '$(PACKAGE_VERSION)' $$package; \
+			done; \
 		done; \
 	done
 	rm -rf dist/build
 	cd dist && sha256sum -- * >SHA256SUMS && cat SHA256SUMS
 
 man: ## write the manual pages anew, and the picture of the live view
-	$(GO) test -count=1 -run 'Interface|ManualPage|Picture' ./packaging/man ./cmd/osctl-eventd ./cmd/osctl-eventctl -update
+	$(GO) test -count=1 -run 'Interface|ManualPage|Picture' ./packaging/man ./cmd/osctl-eventd ./cmd/osctl-eventctl ./cmd/osctl-eventd-nats -update
 
 lintian: deb ## what Debian's checker says of the package
 	@packaging/dev/setup.sh lintian

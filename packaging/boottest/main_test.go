@@ -51,6 +51,7 @@ func buildPackages() error {
 		commands := [][]string{
 			{"go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.version=" + version, "-o", bin + "/", "./cmd/..."},
 			{"packaging/package.sh", "deb", version},
+			{"packaging/package.sh", "deb", version, "osctl-eventd-nats"},
 		}
 		for _, args := range commands {
 			cmd := exec.Command(args[0], args[1:]...)

@@ -40,6 +40,8 @@ need_tests() {
 	need /usr/share/bash-completion/bash_completion bash-completion
 	need fish fish
 	need zsh zsh
+	# A server for the bridge.
+	need nats-server nats-server
 }
 
 need_bus() {
