@@ -123,7 +123,7 @@ func TestCheckTakesATurn(t *testing.T) {
 	w.resync.backoff = func(int) time.Duration { return 0 }
 	turns := func(n int) {
 		for range n {
-			_, err := w.turn(t.Context(), false)
+			_, err := w.turn(false)
 			must(t, err)
 		}
 	}
@@ -205,7 +205,7 @@ func TestBackoff(t *testing.T) {
 	}
 	for range 100 {
 		f.pending = rtnl.ErrLost
-		_, err := w.turn(t.Context(), false)
+		_, err := w.turn(false)
 		must(t, err)
 	}
 	if f.dumps != 2 || w.resync.alarm().IsZero() {
