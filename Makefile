@@ -10,11 +10,17 @@ FUZZTIME ?= 10m
 # Where `make install` puts things, below DESTDIR.
 PREFIX ?= /usr
 # The version of packages: that of a tag, or one below all tags.
-PACKAGE_VERSION ?= $(shell packaging/version.sh '$(VERSION)')
+PACKAGE_VERSION ?= $(shell packaging/version.sh '$(call checked,$(VERSION))')
 
 GO ?= go
-LDFLAGS = -s -w -X main.version=$(VERSION)
+LDFLAGS = -s -w -X main.version=$(call checked,$(VERSION))
 GOLANGCI = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# checked is a version that a shell may see, and else an error: the name of a tag may have
+# quotes, $$ and ; in it, and whoever may push a tag must not run anything here.
+VERSION_CHARACTERS = a b c d e f g h i j k l m n o p q r s t u v w x y z A B C D E F G H I J K L M N O P Q R S T U V W X Y Z 0 1 2 3 4 5 6 7 8 9 . _ + ~ -
+without = $(if $1,$(call without,$(wordlist 2,$(words $1),$1),$(subst $(firstword $1),,$2)),$2)
+checked = $(if $(call without,$(VERSION_CHARACTERS),$1)$(filter-out 1,$(words $1)),$(error VERSION, which is the name of a tag where it is not given, has more than letters, digits and ._+~-; give one, as in make VERSION=1.2.3),$(strip $1))
 
 .DEFAULT_GOAL := build
 .PHONY: help build run test soak lint bench fuzz install uninstall deb rpm man clean
@@ -23,7 +29,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z ]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
 build: ## build both programs to bin/
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 run: ## build, start the daemon on a private bus (or BUS=...), show events as they come
 	@packaging/dev/setup.sh run

@@ -20,16 +20,16 @@ func BenchmarkReportDurable(b *testing.B) {
 		}
 		durableBus, h := benchServiceOf(b, kind, log)
 		plainBus, _ := benchService(b, kind)
-		durable, durableCount := benchConn(b, durableBus, wire.TypeReply)
-		plain, plainCount := benchConn(b, plainBus, wire.TypeReply)
+		durable := dialRaw(b, durableBus, wire.TypeReply)
+		plain := dialRaw(b, plainBus, wire.TypeReply)
 		const turn = 2000
 		var ratios []float64
 		var rate float64
 		b.ResetTimer()
 		for done := 0; done < b.N; done += turn {
 			n := min(turn, b.N-done)
-			without := benchCalls(b, plain, plainCount, Name, n)
-			rate = benchCalls(b, durable, durableCount, Name, n)
+			without := benchCalls(b, plain, wire.Name, n)
+			rate = benchCalls(b, durable, wire.Name, n)
 			ratios = append(ratios, rate/without)
 		}
 		if !h.Status().Durable {

@@ -6,9 +6,11 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/osctl/eventd/dbusapi/apitest"
+	"github.com/osctl/eventd/dbusapi/client"
 
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/dbusapi/wire"
@@ -25,7 +27,7 @@ func benchService(b *testing.B, kind bustest.Kind) (*bustest.Bus, *hub.Hub) {
 func benchServiceOf(b *testing.B, kind bustest.Kind, log hub.Log) (*bustest.Bus, *hub.Hub) {
 	b.Helper()
 	bus, service := benchServing(b, kind, log)
-	return bus, service.hub
+	return bus, service.Hub
 }
 
 // benchServing is benchServiceOf for who looks into the service.
@@ -68,51 +70,6 @@ const benchEchoPolicy = `
     <allow receive_sender="org.example.Peer"/>
   </policy>`
 
-// benchConn connects, and counts the messages of that type which arrive.
-func benchConn(b testing.TB, bus *bustest.Bus, typ byte) (*conn, *benchCount) {
-	b.Helper()
-	count := &benchCount{wake: make(chan struct{}, 1)}
-	c, err := dialConn(context.Background(), bus.Address(), connConfig{maxBody: clientMaxBody, handle: func(_ *conn, m *message) {
-		if m.Type == typ {
-			count.add()
-		}
-	}})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(c.close)
-	return c, count
-}
-
-// benchCount counts, and lets one goroutine wait until a count is reached.
-type benchCount struct {
-	n, target atomic.Int64
-	wake      chan struct{}
-}
-
-func (c *benchCount) add() {
-	if c.n.Add(1) == c.target.Load() {
-		c.wake <- struct{}{}
-	}
-}
-
-// wait returns once n messages have come.
-func (c *benchCount) wait(b *testing.B, n int64) {
-	c.target.Store(n)
-	if c.n.Load() >= n {
-		select {
-		case <-c.wake:
-		default:
-		}
-		return
-	}
-	select {
-	case <-c.wake:
-	case <-time.After(time.Minute):
-		b.Fatalf("only %d of %d messages came", c.n.Load(), n)
-	}
-}
-
 // benchEvent is what the watcher makes of a veth of a container.
 func benchEvent(b *testing.B) *hub.Event {
 	b.Helper()
@@ -140,49 +97,43 @@ func benchKinds(b *testing.B, run func(b *testing.B, kind bustest.Kind)) {
 	}
 }
 
-func benchMatch(b *testing.B, c *conn) {
-	b.Helper()
-	if err := c.bus.BusObject().Call(busInterface+".AddMatch", 0, "type='signal',interface='"+Interface+"'").Err; err != nil {
-		b.Fatal(err)
-	}
-}
-
 // BenchmarkSignals measures signals to one receiver: from a commit to the receiver
 // through the service, against ready-made messages of the same size written to the
 // bus 64 at a time.
 func BenchmarkSignals(b *testing.B) {
 	benchKinds(b, func(b *testing.B, kind bustest.Kind) {
 		bus, h := benchService(b, kind)
-		receiver, count := benchConn(b, bus, wire.TypeSignal)
-		benchMatch(b, receiver)
+		receiver := dialRaw(b, bus, wire.TypeSignal)
+		receiver.match(b)
+		before := receiver.n.Load()
 		const chunk, window = 64, 8192
 		n := int64(b.N+chunk-1) / chunk * chunk
 
-		sender, _ := benchConn(b, bus, 0)
+		sender := dialRaw(b, bus, 0)
 		event := benchEvent(b)
 		event.Seq, event.Time = 1, time.Now()
-		header := wire.Header{Type: wire.TypeSignal, Path: Path, Interface: Interface, Member: "Event", Signature: wire.EventType, Serial: 1}
+		header := wire.Header{Type: wire.TypeSignal, Path: wire.Path, Interface: wire.Interface, Member: "Event", Signature: wire.EventType, Serial: 1}
 		e := wire.NewEncoder(nil)
 		for range chunk {
-			sender.append(e, &header, func(e *wire.Encoder) { e.Bytes = append(e.Bytes, wire.EncodeEvent(event)...) })
+			e.Message(&header, func(e *wire.Encoder) { e.Bytes = append(e.Bytes, wire.EncodeEvent(event)...) })
 		}
 		start := time.Now()
 		for done := int64(0); done < n; done += chunk {
 			if done >= window {
-				count.wait(b, done-window+chunk)
+				receiver.wait(b, before+done-window+chunk)
 			}
-			if _, err := sender.sock.Write(e.Bytes); err != nil {
+			if _, err := sender.Write(e.Bytes, time.Minute); err != nil {
 				b.Fatal(err)
 			}
 		}
-		count.wait(b, n)
+		receiver.wait(b, before+n)
 		raw := float64(n) / time.Since(start).Seconds()
 
 		b.ResetTimer()
 		start = time.Now()
 		for done := int64(0); done < n; done += chunk {
 			if done >= window {
-				count.wait(b, n+done-window+chunk)
+				receiver.wait(b, before+n+done-window+chunk)
 			}
 			events := make([]*hub.Event, chunk)
 			for i := range events {
@@ -192,7 +143,7 @@ func BenchmarkSignals(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		count.wait(b, 2*n)
+		receiver.wait(b, before+2*n)
 		ours := float64(n) / time.Since(start).Seconds()
 		b.ReportMetric(ours, "signals/s")
 		b.ReportMetric(raw, "raw/s")
@@ -206,10 +157,10 @@ func BenchmarkReport(b *testing.B) {
 	benchKinds(b, func(b *testing.B, kind bustest.Kind) {
 		bus, _ := benchService(b, kind)
 		benchEcho(b, bus)
-		client, count := benchConn(b, bus, wire.TypeReply)
-		echo := benchCalls(b, client, count, "org.example.Peer", b.N)
+		c := dialRaw(b, bus, wire.TypeReply)
+		echo := benchCalls(b, c, "org.example.Peer", b.N)
 		b.ResetTimer()
-		ours := benchCalls(b, client, count, Name, b.N)
+		ours := benchCalls(b, c, wire.Name, b.N)
 		b.ReportMetric(ours, "calls/s")
 		b.ReportMetric(echo, "echo/s")
 		b.ReportMetric(ours/echo, "ours/echo")
@@ -217,24 +168,22 @@ func BenchmarkReport(b *testing.B) {
 }
 
 // benchCalls calls Report n times, 64 at a time, and returns how many a second.
-func benchCalls(b *testing.B, client *conn, count *benchCount, destination string, n int) float64 {
+func benchCalls(b *testing.B, c *rawConn, destination string, n int) float64 {
 	b.Helper()
 	const window = 64
-	before := count.n.Load()
+	before := c.n.Load()
 	start := time.Now()
 	for i := range int64(n) {
 		if i >= window {
-			count.wait(b, before+i-window+1)
+			c.wait(b, before+i-window+1)
 		}
-		h := wire.Header{Type: wire.TypeCall, Destination: destination, Path: Path, Interface: Interface, Member: "Report", Signature: "sa{sv}"}
-		if err := client.send(&h, func(e *wire.Encoder) {
+		h := wire.Header{Type: wire.TypeCall, Destination: destination, Path: wire.Path, Interface: wire.Interface, Member: "Report", Signature: "sa{sv}"}
+		c.send(b, &h, func(e *wire.Encoder) {
 			e.String(hub.TypeNetif)
 			e.Options(benchOptions())
-		}); err != nil {
-			b.Fatal(err)
-		}
+		})
 	}
-	count.wait(b, before+int64(n))
+	c.wait(b, before+int64(n))
 	return float64(n) / time.Since(start).Seconds()
 }
 
@@ -251,18 +200,11 @@ func benchEcho(b testing.TB, bus *bustest.Bus) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	c, _ := benchConn(b, bus, 0)
-	for range 1000 {
-		var has bool
-		if err := c.bus.BusObject().Call(busInterface+".NameHasOwner", 0, "org.example.Peer").Store(&has); err != nil {
-			b.Fatal(err)
-		}
-		if has {
-			return
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	b.Fatal("dbus-test-tool echo does not answer")
+	c := dialRaw(b, bus, 0)
+	apitest.Eventually(b, "dbus-test-tool echo owns its name", func() bool {
+		m := c.callBus(b, "NameHasOwner", "s", func(e *wire.Encoder) { e.String("org.example.Peer") })
+		return m.Decoder().Uint32() == 1
+	})
 }
 
 // BenchmarkWaitEvents measures a client that pulls a history that is there, 1,024
@@ -271,7 +213,7 @@ func BenchmarkWaitEvents(b *testing.B) {
 	benchKinds(b, func(b *testing.B, kind bustest.Kind) {
 		bus, h := benchService(b, kind)
 		for range 8 {
-			events := make([]*hub.Event, MaxEvents)
+			events := make([]*hub.Event, wire.MaxEvents)
 			for i := range events {
 				events[i] = benchEvent(b)
 			}
@@ -279,16 +221,16 @@ func BenchmarkWaitEvents(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		client, err := Dial(context.Background(), bus.Address())
+		c, err := client.Dial(context.Background(), bus.Address())
 		if err != nil {
 			b.Fatal(err)
 		}
-		defer client.Close()
+		defer c.Close()
 		b.ReportAllocs()
 		b.ResetTimer()
 		cursor := hub.CursorOldest
 		for done := 0; done < b.N; {
-			next, events, err := client.WaitEvents(context.Background(), cursor, hub.Filter{}, 0, 0)
+			next, events, err := c.WaitEvents(context.Background(), cursor, hub.Filter{}, 0, 0)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -10,6 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/osctl/eventd/dbusapi/apitest"
+	"github.com/osctl/eventd/dbusapi/client"
+	"github.com/osctl/eventd/dbusapi/wire"
+
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/hub"
 )
@@ -32,28 +36,28 @@ func newWaiters(b *testing.B, bus *bustest.Bus, h *hub.Hub, n int) *waiters {
 		cancel()
 		group.Wait()
 	})
-	var client *Client
+	var conn *client.Client
 	status := h.Status()
 	for i := range n {
-		if i%MaxWaits == 0 {
+		if i%wire.MaxWaits == 0 {
 			var err error
-			if client, err = Dial(ctx, bus.Address()); err != nil {
+			if conn, err = client.Dial(ctx, bus.Address()); err != nil {
 				b.Fatal(err)
 			}
-			b.Cleanup(client.Close)
+			b.Cleanup(conn.Close)
 		}
 		filter, err := hub.Filter{}.With("id", strconv.Itoa(i))
 		if err != nil {
 			b.Fatal(err)
 		}
-		own := client // the next one is made while this goroutine begins
+		own := conn // the next one is made while this goroutine begins
 		group.Go(func() { w.wait(ctx, own, filter, i, status.Cursor()) })
 	}
 	return w
 }
 
 // wait waits for events of one container until ctx is done.
-func (w *waiters) wait(ctx context.Context, client *Client, filter hub.Filter, i int, cursor string) {
+func (w *waiters) wait(ctx context.Context, client *client.Client, filter hub.Filter, i int, cursor string) {
 	for {
 		next, events, err := client.WaitEvents(ctx, cursor, filter, 0, time.Minute)
 		if err != nil {
@@ -75,7 +79,7 @@ func (w *waiters) wait(ctx context.Context, client *Client, filter hub.Filter, i
 // event commits an event of one container, and returns when who waits for it has it.
 func (w *waiters) event(b *testing.B, i int) {
 	b.Helper()
-	e, err := hub.NewEvent("state", options("pool", "tank", "id", strconv.Itoa(i), "state", "running"), "test")
+	e, err := hub.NewEvent("state", apitest.Options("pool", "tank", "id", strconv.Itoa(i), "state", "running"), "test")
 	if err != nil {
 		b.Fatal(err)
 	}

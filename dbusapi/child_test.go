@@ -14,9 +14,8 @@ import (
 // that obeys its standard input, and ends when that does. A client in the process of the
 // service would have to wait for its processors whenever the service is busy.
 var children = map[string]func(argument string) error{
-	"DBUSAPI_TEST_FLOOD":      floodMain,
-	"DBUSAPI_TEST_REPORTER":   reporterMain,
-	"DBUSAPI_TEST_SUBSCRIBER": subscriberMain,
+	"DBUSAPI_TEST_FLOOD":    floodMain,
+	"DBUSAPI_TEST_REPORTER": reporterMain,
 }
 
 // childMain reports whether this process is such a one, and was it.

@@ -3,37 +3,65 @@ package dbusapi
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"sync/atomic"
 	"time"
 
+	"github.com/osctl/eventd/dbusapi/bus"
 	"github.com/osctl/eventd/dbusapi/wire"
 	"github.com/osctl/eventd/hub"
 )
 
-// emitBatch is how many signals are put into the outbox at a time.
+// emitBatch is how many signals are queued at a time.
 const emitBatch = 64
 
-// emit sends the events of a subscription as signals over c until ctx is done or
-// the connection is lost, whose error it returns. A bus that is slow makes it lag;
-// what it could not send in time it tells with the signal Lapped.
-func (s *Service) emit(ctx context.Context, c *conn) error {
+// emitter sends events as signals, over all sessions. It is one goroutine with one
+// subscription. If the bus is too slow for the history to hold what waits, the emitter says
+// so with the signal Lapped and goes on at the middle of what is kept, so that it is not
+// lapped again at once.
+type emitter struct {
+	sub    *hub.Subscription
+	log    *slog.Logger
+	lapses lapses
+	start  uint64        // number of the last event before this session
+	queued atomic.Uint64 // number of the last event whose signal was queued
+	sure   atomic.Uint64 // number of the last event whose signal the bus confirmed
+}
+
+func newEmitter(h *hub.Hub, log *slog.Logger) (*emitter, error) {
+	sub, err := h.Subscribe(hub.Filter{}, "")
+	if err != nil {
+		return nil, err
+	}
+	e := &emitter{sub: sub, log: log}
+	e.begin()
+	e.queued.Store(e.start)
+	e.sure.Store(e.start)
+	return e, nil
+}
+
+// begin notes where a session begins.
+func (e *emitter) begin() { _, e.start = e.sub.Position() }
+
+// rewind goes back to the first signal that did not make it to the socket whole: it is sent
+// over the next connection.
+func (e *emitter) rewind(written uint64) { e.sub.Rewind(max(e.start, written)) }
+
+// confirmed returns the number of the last event whose signal the bus has surely taken.
+func (e *emitter) confirmed() uint64 { return e.sure.Load() }
+
+// run sends signals until ctx is done or the bus is lost.
+func (e *emitter) run(ctx context.Context, b *bus.Bus) error {
 	var buf [emitBatch]*hub.Event
 	for ctx.Err() == nil {
-		s.lapses.tell(s.log, time.Now())
-		bound, cancel := s.lapses.bound(ctx)
-		n, err := s.sub.Next(bound, buf[:])
+		e.lapses.tell(e.log, time.Now())
+		bound, cancel := e.lapses.bound(ctx)
+		n, err := e.sub.Next(bound, buf[:])
 		cancel()
-		var lapped *hub.LappedError
-		switch {
-		case errors.As(err, &lapped):
-			s.lapses.add(lapped)
-			s.lapses.tell(s.log, time.Now()) // the bus may take it late
-			err = s.emitLapped(c, lapped)
-		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
-			err = nil // the log is to be told
-		case err == nil:
-			err = s.emitEvents(c, buf[:n])
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			continue // the log is to be told
 		}
-		if err != nil {
+		if err := e.send(ctx, b, buf[:n], err); err != nil {
 			return err
 		}
 		clear(buf[:n])
@@ -41,56 +69,85 @@ func (s *Service) emit(ctx context.Context, c *conn) error {
 	return ctx.Err()
 }
 
-func (s *Service) emitEvents(c *conn, events []*hub.Event) error {
-	h := wire.Header{Type: wire.TypeSignal, Path: Path, Interface: Interface, Member: "Event", Signature: wire.EventType}
-	return c.out.addSignals(func(e *wire.Encoder) {
-		for _, event := range events {
-			h.Serial = 0
-			c.append(e, &h, func(e *wire.Encoder) {
-				e.Bytes = append(e.Bytes, event.Encoding(wire.EncodeEvent)...)
-			})
-			c.out.mark(e, event.Seq)
+// drain sends what is left, after all that makes events has stopped, and has the bus confirm
+// it. What is not queued when ctx is done it tells with the signal Lapped: who listens is
+// not to miss in silence what there was no time for. The rest has until last is done.
+func (e *emitter) drain(ctx, last context.Context, b *bus.Bus) error {
+	var buf [emitBatch]*hub.Event
+	for ctx.Err() == nil {
+		n, err := e.sub.Poll(buf[:])
+		if n == 0 && err == nil || errors.Is(err, hub.ErrClosed) {
+			break
 		}
-	})
+		if err := e.send(ctx, b, buf[:n], err); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+	if lapped := e.sub.Skip(); lapped != nil {
+		if err := e.sendLapped(last, b, lapped); err != nil {
+			return err
+		}
+	}
+	return e.confirm(last, b)
 }
 
-func (s *Service) emitLapped(c *conn, lapped *hub.LappedError) error {
-	h := wire.Header{Type: wire.TypeSignal, Path: Path, Interface: Interface, Member: "Lapped", Signature: "tt"}
-	return c.out.addSignals(func(e *wire.Encoder) {
-		c.append(e, &h, func(e *wire.Encoder) {
+// confirm has the bus confirm that it took the signals that were queued before.
+func (e *emitter) confirm(ctx context.Context, b *bus.Bus) error {
+	seq := e.queued.Load()
+	if err := b.Confirm(ctx); err != nil {
+		return err
+	}
+	e.sure.Store(max(seq, e.sure.Load()))
+	return nil
+}
+
+// send queues what the subscription delivered: events, or the error that it was lapped. What
+// cannot be queued is given back.
+func (e *emitter) send(ctx context.Context, b *bus.Bus, events []*hub.Event, err error) error {
+	var lapped *hub.LappedError
+	switch {
+	case errors.As(err, &lapped):
+		if more := e.sub.SkipHalf(); more != nil {
+			lapped.Last = more.Last
+		}
+		return e.sendLapped(ctx, b, lapped)
+	case err != nil:
+		return err
+	case len(events) == 0:
+		return nil
+	}
+	err = b.Signals(ctx, func(s *bus.Signals) {
+		for _, event := range events {
+			s.Add(signal("Event", wire.EventType), event.Seq, func(e *wire.Encoder) {
+				e.Bytes = append(e.Bytes, event.Encoding(wire.EncodeEvent)...)
+			})
+		}
+	})
+	if err != nil {
+		e.sub.Rewind(events[0].Seq - 1)
+		return err
+	}
+	e.queued.Store(events[len(events)-1].Seq)
+	return nil
+}
+
+func (e *emitter) sendLapped(ctx context.Context, b *bus.Bus, lapped *hub.LappedError) error {
+	e.lapses.add(lapped)
+	e.lapses.tell(e.log, time.Now()) // the bus may take it late
+	err := b.Signals(ctx, func(s *bus.Signals) {
+		s.Add(signal("Lapped", "tt"), lapped.Last, func(e *wire.Encoder) {
 			e.Uint64(lapped.First)
 			e.Uint64(lapped.Last)
 		})
-		c.out.mark(e, lapped.Last)
 	})
+	if err != nil {
+		e.sub.Rewind(lapped.First - 1)
+		return err
+	}
+	e.queued.Store(lapped.Last)
+	return nil
 }
 
-// drain sends what is left, after everything that makes events has stopped, and
-// waits until it is on the socket. What is not even in the outbox by then it tells with the
-// signal Lapped: who listens is not to miss in silence what there was no time for.
-func (s *Service) drain(c *conn, by time.Time) error {
-	var buf [emitBatch]*hub.Event
-	for time.Now().Before(by) {
-		n, err := s.sub.Poll(buf[:])
-		var lapped *hub.LappedError
-		switch {
-		case errors.As(err, &lapped):
-			s.lapses.add(lapped)
-			err = s.emitLapped(c, lapped)
-		case n > 0:
-			err = s.emitEvents(c, buf[:n])
-		case err == nil, errors.Is(err, hub.ErrClosed):
-			return c.out.flushSignals()
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if lapped := s.sub.Skip(); lapped != nil {
-		s.lapses.add(lapped)
-		if err := s.emitLapped(c, lapped); err != nil {
-			return err
-		}
-	}
-	return c.out.flushSignals()
+func signal(member, sig string) *wire.Header {
+	return &wire.Header{Path: wire.Path, Interface: wire.Interface, Member: member, Signature: sig}
 }

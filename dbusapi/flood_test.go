@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/osctl/eventd/dbusapi/apitest"
+
 	"github.com/osctl/eventd/dbusapi/bustest"
 )
 
@@ -23,7 +25,7 @@ type floodKind struct {
 func floods() []floodKind {
 	report := func(size int, flags byte) func() *bustest.Message {
 		return func() *bustest.Message {
-			m := reportCall("load", "pool", "tank", "id", "101", "text", strings.Repeat("x", size))
+			m := apitest.ReportCall("load", "pool", "tank", "id", "101", "text", strings.Repeat("x", size))
 			m.Flags = flags
 			return m
 		}
@@ -45,7 +47,7 @@ type flood struct{ *child }
 // startFlood starts a process that makes a flood of that name as a user. It is off.
 func startFlood(tb testing.TB, bus *bustest.Bus, uid uint32, name string) *flood {
 	tb.Helper()
-	s := openStream(tb, bus, uid)
+	s := apitest.OpenStream(tb, bus, uid)
 	defer s.Close()
 	file, err := s.File()
 	if err != nil {

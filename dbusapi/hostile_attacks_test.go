@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/osctl/eventd/dbusapi/wire"
+
 	"github.com/osctl/eventd/dbusapi/bustest"
 )
 
@@ -30,7 +32,7 @@ const hostileSerial = 0x70ff0000
 // hostileAttacks are the messages of the table. It is made anew for each bus, as
 // some of them are large.
 func hostileAttacks(h *hostileTarget) []hostileAttack {
-	ping := bustest.MethodCall(Name, Path, "org.freedesktop.DBus.Peer", "Ping")
+	ping := bustest.MethodCall(wire.Name, wire.Path, "org.freedesktop.DBus.Peer", "Ping")
 	ping.Serial = hostileSerial
 	all := hostileTypeAttacks()
 	all = append(all, hostileSizeAttacks()...)
@@ -109,7 +111,7 @@ func hostileTypeAttacks() []hostileAttack {
 func hostileBig(good bool) []byte {
 	b := &bustest.Body{BigEndian: good}
 	b.String("evil").Dict("x", "y")
-	m := bustest.MethodCall(Name, Path, Interface, "Report")
+	m := bustest.MethodCall(wire.Name, wire.Path, wire.Interface, "Report")
 	m.Serial, m.Signature, m.BigEndian, m.Body = hostileSerial, "sa{sv}", true, b.Bytes()
 	return m.Marshal()
 }
@@ -133,9 +135,13 @@ func hostileSizeAttacks() []hostileAttack {
 		{name: "cursor of 31 MiB", want: "service TooLarge", large: func() *bustest.Message { return hostileWait(long(31*mib), 0, 0, noDict) }, times: 1},
 		{name: "cursor of 10 MB", want: "service TooLarge", large: func() *bustest.Message { return hostileWait(long(10_000_000), 0, 0, noDict) }, times: 3},
 		{name: "cursor of 1 MiB", want: "service TooLarge", large: func() *bustest.Message { return hostileWait(long(mib), 0, 60_000, noDict) }},
-		{name: "path of 30 MiB", endsBroker: true, want: hostileSilence, large: func() *bustest.Message { return bustest.MethodCall(Name, "/"+long(30*mib), Interface, "Report") }, times: 1},
-		{name: "interface of 2 MiB", want: hostileCut, large: func() *bustest.Message { return bustest.MethodCall(Name, Path, "a."+long(2*mib), "Report") }},
-		{name: "member of 900 KiB", want: hostileCut, large: func() *bustest.Message { return bustest.MethodCall(Name, Path, Interface, long(900<<10)) }},
+		{name: "path of 30 MiB", endsBroker: true, want: hostileSilence, large: func() *bustest.Message {
+			return bustest.MethodCall(wire.Name, "/"+long(30*mib), wire.Interface, "Report")
+		}, times: 1},
+		{name: "interface of 2 MiB", want: hostileCut, large: func() *bustest.Message { return bustest.MethodCall(wire.Name, wire.Path, "a."+long(2*mib), "Report") }},
+		{name: "member of 900 KiB", want: hostileCut, large: func() *bustest.Message {
+			return bustest.MethodCall(wire.Name, wire.Path, wire.Interface, long(900<<10))
+		}},
 		{name: "av of a million bytes", want: "service TooLarge", large: func() *bustest.Message { return hostileOption("av", variants) }},
 		{name: "av of a million bytes, as the body", want: "service InvalidArgs", large: func() *bustest.Message { return hostileCall("Report", "av", variants) }},
 		{name: "ay of a million bytes", want: "service TooLarge", large: func() *bustest.Message { return hostileOption("ay", hostileBytes(1_000_000)) }},
@@ -170,7 +176,7 @@ func hostileContentAttacks() []hostileAttack {
 		{name: "signature invalid", want: hostileCut, message: hostileOption("g", func(b *bustest.Body) { b.Signature("a{") })},
 		{name: "signature of fds", want: "service InvalidEvent", message: hostileOption("g", func(b *bustest.Body) { b.Signature("ah") })},
 		{name: "type not UTF-8", want: hostileCut, message: hostileReport("\xff", typed("x"))},
-		{name: "type no name", want: "service InvalidEvent", message: hostileReport("Not A Name\n", typed("x"))},
+		{name: "type no name", want: "service InvalidEvent", message: hostileReport("Not A wire.Name\n", typed("x"))},
 		{name: "type empty", want: "service InvalidEvent", message: hostileReport("", typed("x"))},
 		{name: "option no name", want: "service InvalidEvent", message: hostileReport("evil", typed("x y"))},
 		{name: "option of no name", want: "service InvalidEvent", message: hostileReport("evil", typed(""))},
@@ -215,9 +221,9 @@ func hostileHeaderAttacks(h *hostileTarget, ping *bustest.Message) []hostileAtta
 		return hostileMany(1, n, func(b *bustest.Body) { b.Raw(1, 'y', 0, 7) })
 	}
 	return []hostileAttack{
-		{name: "sender is the bus", want: hostileReply, raw: changed(func(m *bustest.Message) { m.Sender = busName })},
+		{name: "sender is the bus", want: hostileReply, raw: changed(func(m *bustest.Message) { m.Sender = wire.BusName })},
 		{name: "sender is another", want: hostileReply, raw: changed(func(m *bustest.Message) { m.Sender = h.root.Name() })},
-		{name: "two senders", want: hostileReply, raw: hostileField(ping, 7, "s", text(busName))},
+		{name: "two senders", want: hostileReply, raw: hostileField(ping, 7, "s", text(wire.BusName))},
 		{name: "two members", want: hostileCut, raw: hostileField(ping, 3, "s", text("Ping"))},
 		{name: "member as number", want: hostileCut, raw: hostileField(bustestWithout(ping), 3, "u", func(b *bustest.Body) { b.Uint32(1) })},
 		{name: "no member", want: hostileCut, raw: bustestWithout(ping).Marshal()},
@@ -234,13 +240,13 @@ func hostileHeaderAttacks(h *hostileTarget, ping *bustest.Message) []hostileAtta
 		{name: "byte order X", want: hostileCut, raw: bytes(0, 'X')},
 		{name: "header of 4 GiB", want: hostileCut, raw: bytes(15, 0xff)},
 		{name: "serial 0", want: hostileCut, raw: changed(func(m *bustest.Message) { m.Serial = 0 })},
-		{name: "unknown member", want: "service UnknownMethod", message: bustest.MethodCall(Name, Path, Interface, "Nope")},
-		{name: "unknown interface", want: "service UnknownInterface", message: bustest.MethodCall(Name, Path, "a.b", "Report")},
-		{name: "no interface, unknown member", want: "service UnknownMethod", message: bustest.MethodCall(Name, Path, "", "Nope")},
-		{name: "no interface, wrong signature", want: "service InvalidArgs", message: bustest.MethodCall(Name, Path, "", "Report")},
-		{name: "unknown path", want: "service UnknownObject", message: bustest.MethodCall(Name, "/nope", Interface, "Report")},
-		{name: "path of the bus", want: "service UnknownInterface", message: bustest.MethodCall(Name, busPath, busInterface, "Hello")},
-		{name: "to the second connection", want: "bus AccessDenied", message: bustest.MethodCall(h.callers, Path, "org.freedesktop.DBus.Peer", "Ping")},
+		{name: "unknown member", want: "service UnknownMethod", message: bustest.MethodCall(wire.Name, wire.Path, wire.Interface, "Nope")},
+		{name: "unknown interface", want: "service UnknownInterface", message: bustest.MethodCall(wire.Name, wire.Path, "a.b", "Report")},
+		{name: "no interface, unknown member", want: "service UnknownMethod", message: bustest.MethodCall(wire.Name, wire.Path, "", "Nope")},
+		{name: "no interface, wrong signature", want: "service InvalidArgs", message: bustest.MethodCall(wire.Name, wire.Path, "", "Report")},
+		{name: "unknown path", want: "service UnknownObject", message: bustest.MethodCall(wire.Name, "/nope", wire.Interface, "Report")},
+		{name: "path of the bus", want: "service UnknownInterface", message: bustest.MethodCall(wire.Name, wire.BusPath, wire.BusInterface, "Hello")},
+		{name: "to the second connection", want: "bus AccessDenied", message: bustest.MethodCall(h.callers, wire.Path, "org.freedesktop.DBus.Peer", "Ping")},
 		{name: "to the second connection, option ah", want: "bus AccessDenied", message: hostileTo(hostileOption("ah", hostileEmpty(4)), h.callers)},
 		{name: "to the unique name, option ah", want: "service InvalidEvent", message: hostileTo(hostileOption("ah", hostileEmpty(4)), h.main)},
 	}
@@ -263,21 +269,21 @@ func hostileTo(m *bustest.Message, to string) *bustest.Message {
 // bodies.
 func hostileTalkAttacks(h *hostileTarget) []hostileAttack {
 	var attacks []hostileAttack
-	for i, to := range []string{Name, h.main, h.callers} {
+	for i, to := range []string{wire.Name, h.main, h.callers} {
 		at := " to " + []string{"the name", "the unique name", "the second connection"}[i]
 		for name, m := range map[string]*bustest.Message{
-			"NameLost":         hostileSignal(to, busInterface, "NameLost", "s", hostileText(Name)),
-			"NameOwnerChanged": hostileSignal(to, busInterface, "NameOwnerChanged", "sss", func(b *bustest.Body) { b.String(h.root.Name()).String(h.root.Name()).String("") }),
-			"signal of ah":     hostileSignal(to, busInterface, "NameLost", "ah", hostileEmpty(4)),
-			"signal of a{sv} of ah": hostileSignal(to, Interface, "Event", "a{sv}", func(b *bustest.Body) {
+			"NameLost":         hostileSignal(to, wire.BusInterface, "NameLost", "s", hostileText(wire.Name)),
+			"NameOwnerChanged": hostileSignal(to, wire.BusInterface, "NameOwnerChanged", "sss", func(b *bustest.Body) { b.String(h.root.Name()).String(h.root.Name()).String("") }),
+			"signal of ah":     hostileSignal(to, wire.BusInterface, "NameLost", "ah", hostileEmpty(4)),
+			"signal of a{sv} of ah": hostileSignal(to, wire.Interface, "Event", "a{sv}", func(b *bustest.Body) {
 				b.Array(8, func(b *bustest.Body) { b.Align(8).String("x").Variant("ah", hostileEmpty(4)) })
 			}),
-			"signal of 62 variants":  hostileSignal(to, Interface, "Event", "v", hostileNested(61, "as", hostileEmpty(4))),
-			"signal of 2 MiB":        hostileSignal(to, Interface, "Event", "ay", hostileBytes(2<<20)),
-			"signal of garbage":      hostileSignal(to, busInterface, "NameOwnerChanged", "sss", hostileRaw("\xff\xff\xff\xff")),
-			"signal of our own":      hostileSignal(to, Interface, "Event", "s", hostileText("x")),
+			"signal of 62 variants":  hostileSignal(to, wire.Interface, "Event", "v", hostileNested(61, "as", hostileEmpty(4))),
+			"signal of 2 MiB":        hostileSignal(to, wire.Interface, "Event", "ay", hostileBytes(2<<20)),
+			"signal of garbage":      hostileSignal(to, wire.BusInterface, "NameOwnerChanged", "sss", hostileRaw("\xff\xff\xff\xff")),
+			"signal of our own":      hostileSignal(to, wire.Interface, "Event", "s", hostileText("x")),
 			"signal Disconnected":    hostileSignal(to, "org.freedesktop.DBus.Local", "Disconnected", "", func(*bustest.Body) {}),
-			"signal from bus's path": hostilePath(hostileSignal(to, busInterface, "NameAcquired", "s", hostileText("a.b"))),
+			"signal from bus's path": hostilePath(hostileSignal(to, wire.BusInterface, "NameAcquired", "s", hostileText("a.b"))),
 		} {
 			a := hostileAttack{name: name + at, message: m, want: hostileSilence}
 			if strings.Contains(name, "garbage") || strings.Contains(name, "Disconnected") {
@@ -293,6 +299,6 @@ func hostileTalkAttacks(h *hostileTarget) []hostileAttack {
 }
 
 func hostilePath(m *bustest.Message) *bustest.Message {
-	m.Path = busPath
+	m.Path = wire.BusPath
 	return m
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/osctl/eventd/dbusapi/wire"
+
 	"github.com/osctl/eventd/dbusapi/bustest"
 )
 
@@ -138,7 +140,7 @@ func (c *hostileConn) volley(raw []byte, copies int) (alive bool, err error) {
 		_, err := hostileEnd(err)
 		return false, err
 	}
-	if _, err := c.call(bustest.MethodCall(Name, Path, "org.freedesktop.DBus.Peer", "Ping")); err != nil {
+	if _, err := c.call(bustest.MethodCall(wire.Name, wire.Path, "org.freedesktop.DBus.Peer", "Ping")); err != nil {
 		_, err := hostileEnd(err)
 		return false, err
 	}

@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/osctl/eventd/dbusapi/client"
+	"github.com/osctl/eventd/dbusapi/wire"
+
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/hub"
 )
@@ -42,7 +45,7 @@ func TestHostileClients(t *testing.T) {
 // ping makes a call of the attacker and wants its reply.
 func (c *hostileConn) ping(t *testing.T) {
 	t.Helper()
-	reply, err := c.call(bustest.MethodCall(Name, Path, "org.freedesktop.DBus.Peer", "Ping"))
+	reply, err := c.call(bustest.MethodCall(wire.Name, wire.Path, "org.freedesktop.DBus.Peer", "Ping"))
 	if err != nil || reply.Type != bustest.TypeReturn {
 		t.Fatalf("ping: %+v, %v", reply, err)
 	}
@@ -69,7 +72,7 @@ func hostileFloodNoReply(t *testing.T, h *hostileTarget) {
 	nothing := func(b *bustest.Body) { b.Dict() }
 	messages := []*bustest.Message{
 		hostileReport("evil", nothing), hostileOption("ah", hostileEmpty(4)), hostileWait("oldest", 0, 0, nothing), hostileWait("", 0, 60_000, nothing),
-		bustest.MethodCall(Name, Path, Interface, "Nope"), bustest.MethodCall(Name, Path, "org.freedesktop.DBus.Introspectable", "Introspect"),
+		bustest.MethodCall(wire.Name, wire.Path, wire.Interface, "Nope"), bustest.MethodCall(wire.Name, wire.Path, "org.freedesktop.DBus.Introspectable", "Introspect"),
 	}
 	for _, m := range messages {
 		m.Flags = bustest.FlagNoReply
@@ -82,9 +85,9 @@ func hostileFloodSignals(t *testing.T, h *hostileTarget) {
 	c := h.dial(t)
 	defer c.close()
 	var messages []*bustest.Message
-	for _, to := range []string{Name, h.main, h.callers} {
-		messages = append(messages, hostileSignal(to, busInterface, "NameLost", "s", hostileText(Name)),
-			hostileSignal(to, Interface, "Event", "ah", hostileEmpty(4)))
+	for _, to := range []string{wire.Name, h.main, h.callers} {
+		messages = append(messages, hostileSignal(to, wire.BusInterface, "NameLost", "s", hostileText(wire.Name)),
+			hostileSignal(to, wire.Interface, "Event", "ah", hostileEmpty(4)))
 	}
 	h.during(t, 2, func() { c.flood(t, 1200, messages...) })
 	c.ping(t)
@@ -97,7 +100,7 @@ func hostileFloodUnread(t *testing.T, h *hostileTarget) {
 	before := h.hub.Counters()["bus_losses"]
 	for range 2 {
 		c := h.dial(t)
-		c.flood(t, 2000, bustest.MethodCall(Name, Path, "org.freedesktop.DBus.Introspectable", "Introspect"), bustest.MethodCall(Name, Path, Interface, "Nope"))
+		c.flood(t, 2000, bustest.MethodCall(wire.Name, wire.Path, "org.freedesktop.DBus.Introspectable", "Introspect"), bustest.MethodCall(wire.Name, wire.Path, wire.Interface, "Nope"))
 		served := h.served.Load()
 		hostileUntil(t, "the other client is served while the replies are not read", func() bool { return h.served.Load() > served+1 })
 		c.close()
@@ -144,10 +147,10 @@ func (h *hostileTarget) waits(name string) (all, own int) {
 	ws := h.session.waits
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	if p := ws.senders[name]; p != nil {
-		own = p.count
+	for _, n := range ws.users {
+		all += n
 	}
-	return ws.all, own
+	return all, ws.conns[name]
 }
 
 func hostileTooManyWaits(t *testing.T, h *hostileTarget) {
@@ -155,18 +158,18 @@ func hostileTooManyWaits(t *testing.T, h *hostileTarget) {
 	h.during(t, 2, func() {
 		c := h.dial(t)
 		defer c.close()
-		c.flood(t, MaxWaits+10, wait)
+		c.flood(t, wire.MaxWaits+10, wait)
 		for i := range 10 {
 			m, err := c.until(c.serial - 9 + uint32(i))
 			if err != nil || hostileOutcome(m) != "service LimitsExceeded" {
 				t.Fatalf("wait %d over the limit: %+v, %v", i, m, err)
 			}
 		}
-		if _, own := h.waits(c.name); own != MaxWaits {
-			t.Errorf("%d waits of the attacker are pending, want %d", own, MaxWaits)
+		if _, own := h.waits(c.name); own != wire.MaxWaits {
+			t.Errorf("%d waits of the attacker are pending, want %d", own, wire.MaxWaits)
 		}
 		// Those of the one before go, and the other client's do not wait.
-		hostileUntil(t, "only these are pending", func() bool { all, _ := h.waits(""); return all == MaxWaits })
+		hostileUntil(t, "only these are pending", func() bool { all, _ := h.waits(""); return all == wire.MaxWaits })
 		c.ping(t)
 	})
 }
@@ -182,7 +185,7 @@ func hostileLargeWaits(t *testing.T, h *hostileTarget) {
 		for range 4 {
 			c := h.dial(t)
 			defer c.close()
-			c.flood(t, MaxWaits, wait)
+			c.flood(t, wire.MaxWaits, wait)
 			c.ping(t)
 			reply, err := c.call(huge)
 			if err != nil || hostileOutcome(reply) != "service TooLarge" {
@@ -190,7 +193,7 @@ func hostileLargeWaits(t *testing.T, h *hostileTarget) {
 			}
 		}
 		pending := 0
-		hostileUntil(t, "all wait", func() bool { pending, _ = h.waits(""); return pending == 4*MaxWaits })
+		hostileUntil(t, "all wait", func() bool { pending, _ = h.waits(""); return pending == 4*wire.MaxWaits })
 		if used := hostileHeapInUse(); used > heap+uint64(pending)*(24<<10)+hostileHeap {
 			t.Errorf("%d pending waits take %d bytes", pending, used-heap)
 		}
@@ -200,7 +203,7 @@ func hostileLargeWaits(t *testing.T, h *hostileTarget) {
 // hostileReplies answers calls that were not made to it: all serials that either
 // connection of the service, or a client of the package, may just use.
 func hostileReplies(t *testing.T, h *hostileTarget) {
-	victim, err := Dial(t.Context(), h.bus.Address())
+	victim, err := client.Dial(t.Context(), h.bus.Address())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +228,7 @@ func hostileReplies(t *testing.T, h *hostileTarget) {
 	h.during(t, 2, func() {
 		c := h.dial(t)
 		defer c.close()
-		for _, to := range []string{h.main, h.callers, victim.conn.name} {
+		for _, to := range []string{h.main, h.callers, victim.Name()} {
 			for _, typ := range []byte{bustest.TypeReturn, bustest.TypeError} {
 				var raw []byte
 				for serial := range uint32(100) {
@@ -276,12 +279,12 @@ func hostileFakeBus(t *testing.T, h *hostileTarget) {
 	}
 	victim.ping(t)
 	h.during(t, 5, func() {
-		for _, to := range []string{Name, h.main, h.callers} {
+		for _, to := range []string{wire.Name, h.main, h.callers} {
 			for _, m := range []*bustest.Message{
-				hostileSignal(to, busInterface, "NameLost", "s", hostileText(Name)),
-				hostileSignal(to, busInterface, "NameOwnerChanged", "sss", func(b *bustest.Body) { b.String(victim.name).String(victim.name).String("") }),
+				hostileSignal(to, wire.BusInterface, "NameLost", "s", hostileText(wire.Name)),
+				hostileSignal(to, wire.BusInterface, "NameOwnerChanged", "sss", func(b *bustest.Body) { b.String(victim.name).String(victim.name).String("") }),
 			} {
-				m.Path, m.Sender = busPath, busName
+				m.Path, m.Sender = wire.BusPath, wire.BusName
 				if _, err := c.send(m); err != nil {
 					t.Fatal(err)
 				}

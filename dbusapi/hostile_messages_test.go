@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"strings"
 
+	"github.com/osctl/eventd/dbusapi/wire"
+
 	"github.com/osctl/eventd/dbusapi/bustest"
 )
 
@@ -11,7 +13,7 @@ import (
 type hostileBuild = func(b *bustest.Body)
 
 func hostileCall(member, signature string, build hostileBuild) *bustest.Message {
-	m := bustest.MethodCall(Name, Path, Interface, member)
+	m := bustest.MethodCall(wire.Name, wire.Path, wire.Interface, member)
 	b := &bustest.Body{}
 	build(b)
 	m.Signature, m.Body = signature, b.Bytes()
@@ -118,10 +120,10 @@ func hostileOutcome(m *bustest.Message) string {
 		return hostileReply
 	}
 	name := m.ErrorName
-	for _, prefix := range []string{Name + ".Error.", "org.freedesktop.DBus.Error."} {
+	for _, prefix := range []string{wire.Name + ".Error.", "org.freedesktop.DBus.Error."} {
 		name = strings.TrimPrefix(name, prefix)
 	}
-	if m.Sender == busName {
+	if m.Sender == wire.BusName {
 		return "bus " + name
 	}
 	return "service " + name

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/osctl/eventd/dbusapi/wire"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/osctl/eventd/dbusapi/bustest"
@@ -96,7 +98,7 @@ func (h *hostileTarget) look(t testing.TB) {
 		h.session = h.service.current.Load()
 		return h.session != nil
 	})
-	h.main, h.callers = h.session.conn.name, h.session.callers.conn.name
+	h.main, h.callers = h.session.bus.UniqueName(), h.session.bus.ControlName()
 }
 
 // witness makes calls of the service as root for as long as the test runs: all of
@@ -107,7 +109,7 @@ func (h *hostileTarget) witness(t testing.TB) {
 	wg.Go(func() {
 		for ctx.Err() == nil {
 			for _, m := range []*bustest.Message{
-				bustest.MethodCall(Name, Path, "org.freedesktop.DBus.Peer", "Ping"),
+				bustest.MethodCall(wire.Name, wire.Path, "org.freedesktop.DBus.Peer", "Ping"),
 				hostileReport("fine", func(b *bustest.Body) { b.Dict("pool", "tank") }),
 				hostileWait("oldest", 10, 0, func(b *bustest.Body) { b.Dict("type", "fine") }),
 			} {
@@ -155,7 +157,7 @@ func (h *hostileTarget) unharmed(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), hostilePatience)
 	defer cancel()
-	reply, err := h.root.CallDriver(ctx, "GetNameOwner", "s", new(bustest.Body).String(Name))
+	reply, err := h.root.CallDriver(ctx, "GetNameOwner", "s", new(bustest.Body).String(wire.Name))
 	if err != nil {
 		t.Fatal("who owns the name:", err)
 	}
@@ -163,10 +165,8 @@ func (h *hostileTarget) unharmed(t testing.TB) {
 		t.Errorf("the name is owned by %s, before the attack it was %s", owner, h.main)
 	}
 	hostileWithin(t, soon, "no wait is accounted for", func() bool {
-		ws := h.session.waits
-		ws.mu.Lock()
-		defer ws.mu.Unlock()
-		return ws.all == 0 && len(ws.users) == 0 && len(ws.senders) == 0
+		all, users, conns := h.session.waits.count()
+		return all == 0 && users == 0 && conns == 0
 	})
 	hostileUntil(t, "goroutines are as before", func() bool { return runtime.NumGoroutine() <= h.goroutines })
 	hostileUntil(t, "file descriptors are as before", func() bool { return hostileFDs(t) <= h.fds })
@@ -311,7 +311,7 @@ func (c *hostileConn) attack(raw []byte, fds ...int) (outcome string, err error)
 	if err := c.write(raw, fds...); err != nil {
 		return hostileEnd(err)
 	}
-	ping, err := c.send(bustest.MethodCall(Name, Path, "org.freedesktop.DBus.Peer", "Ping"))
+	ping, err := c.send(bustest.MethodCall(wire.Name, wire.Path, "org.freedesktop.DBus.Peer", "Ping"))
 	if err != nil {
 		return hostileEnd(err)
 	}

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/osctl/eventd/dbusapi/apitest"
+
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/dbusapi/wire"
 	"github.com/osctl/eventd/hub"
@@ -67,9 +69,9 @@ func parseXML(t *testing.T, text string) xmlNode {
 func theInterface(t *testing.T) xmlInterface {
 	t.Helper()
 	all := parseXML(t, packaging.Interface).Interfaces
-	at := slices.IndexFunc(all, func(i xmlInterface) bool { return i.Name == Interface })
+	at := slices.IndexFunc(all, func(i xmlInterface) bool { return i.Name == wire.Interface })
 	if at < 0 {
-		t.Fatal("the document does not describe", Interface)
+		t.Fatal("the document does not describe", wire.Interface)
 	}
 	return all[at]
 }
@@ -104,7 +106,7 @@ func TestDocumentedSignals(t *testing.T) {
 }
 
 func TestDocumentedProperties(t *testing.T) {
-	service, err := New(Config{Hub: newHub(t, hub.Config{}), Log: quiet()})
+	service, err := New(Config{Hub: apitest.NewHub(t, hub.Config{}), Log: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,18 +130,18 @@ func TestDocumentedProperties(t *testing.T) {
 }
 
 func TestIntrospect(t *testing.T) {
-	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
-		serve(t, bus, newHub(t, hub.Config{}))
+	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		serve(t, bus, apitest.NewHub(t, hub.Config{}))
 		c := bus.ClientAs(t, bustest.NobodyUID)
 		introspect := func(path string) string {
 			t.Helper()
-			text, err := ok(t, c, bustest.MethodCall(Name, path, "org.freedesktop.DBus.Introspectable", "Introspect")).FirstString()
+			text, err := apitest.OK(t, c, bustest.MethodCall(wire.Name, path, "org.freedesktop.DBus.Introspectable", "Introspect")).FirstString()
 			if err != nil {
 				t.Fatal(err)
 			}
 			return text
 		}
-		if introspect(Path) != packaging.Interface {
+		if introspect(wire.Path) != packaging.Interface {
 			t.Error("what is served is not the document that is installed")
 		}
 		for path, child := range map[string]string{"/": "org", "/org": "osctl", "/org/osctl": "Eventd"} {
@@ -149,32 +151,32 @@ func TestIntrospect(t *testing.T) {
 			}
 		}
 		for _, path := range []string{"/or", "/org/osctl/Eventd/x", "/x"} {
-			_, err := c.Call(bounded(t), bustest.MethodCall(Name, path, "org.freedesktop.DBus.Introspectable", "Introspect"))
-			wantError(t, err, errUnknownObject)
+			_, err := c.Call(apitest.Bounded(t), bustest.MethodCall(wire.Name, path, "org.freedesktop.DBus.Introspectable", "Introspect"))
+			apitest.WantError(t, err, wire.ErrUnknownObject)
 		}
 	})
 }
 
 func TestPeer(t *testing.T) {
-	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
-		serve(t, bus, newHub(t, hub.Config{}))
+	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		serve(t, bus, apitest.NewHub(t, hub.Config{}))
 		c := bus.ClientAs(t, bustest.NobodyUID)
-		for _, path := range []string{Path, "/", "/any"} {
-			if m := ok(t, c, bustest.MethodCall(Name, path, "org.freedesktop.DBus.Peer", "Ping")); m.Signature != "" || len(m.Body) != 0 {
+		for _, path := range []string{wire.Path, "/", "/any"} {
+			if m := apitest.OK(t, c, bustest.MethodCall(wire.Name, path, "org.freedesktop.DBus.Peer", "Ping")); m.Signature != "" || len(m.Body) != 0 {
 				t.Errorf("Ping was answered with %q", m.Signature)
 			}
 		}
-		m := ok(t, c, bustest.MethodCall(Name, Path, "", "Ping"))
+		m := apitest.OK(t, c, bustest.MethodCall(wire.Name, wire.Path, "", "Ping"))
 		if m.Type != bustest.TypeReturn {
 			t.Error("a call without interface was answered with", m)
 		}
-		reply, err := c.Call(bounded(t), bustest.MethodCall(Name, Path, "org.freedesktop.DBus.Peer", "GetMachineId"))
+		reply, err := c.Call(apitest.Bounded(t), bustest.MethodCall(wire.Name, wire.Path, "org.freedesktop.DBus.Peer", "GetMachineId"))
 		id, readErr := os.ReadFile("/etc/machine-id")
 		if readErr != nil {
 			id, readErr = os.ReadFile("/var/lib/dbus/machine-id")
 		}
 		if readErr != nil {
-			wantError(t, err, errFailed)
+			apitest.WantError(t, err, wire.ErrFailed)
 			return
 		}
 		if got, _ := reply.FirstString(); err != nil || got != strings.TrimSpace(string(id)) {
@@ -188,15 +190,15 @@ func propertyCall(member, signature string, args ...string) *bustest.Message {
 	for _, arg := range args {
 		b.String(arg)
 	}
-	m := bustest.MethodCall(Name, Path, "org.freedesktop.DBus.Properties", member)
+	m := bustest.MethodCall(wire.Name, wire.Path, "org.freedesktop.DBus.Properties", member)
 	m.Signature, m.Body = signature, b.Bytes()
 	return m
 }
 
 func TestProperties(t *testing.T) {
-	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
-		h := newHub(t, hub.Config{History: 4})
-		commit(t, h, 6, "state", "pool", "tank", "id", "101", "state", "running")
+	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		h := apitest.NewHub(t, hub.Config{History: 4})
+		apitest.Commit(t, h, 6, "state", "pool", "tank", "id", "101", "state", "running")
 		if _, err := h.Commit(hub.Batch{Interfaces: []hub.InterfaceChange{{Interface: hub.Interface{Ifindex: 7}}}}); err != nil {
 			t.Fatal(err)
 		}
@@ -210,14 +212,14 @@ func TestProperties(t *testing.T) {
 		c := bus.ClientAs(t, bustest.NobodyUID)
 		want := map[string]hub.Value{
 			"StartTime": hub.Uint64(hub.Micros(s.started)),
-			"Version":   hub.String("1.2.3"), "Epoch": hub.String(epoch(h)), "LastSequence": hub.Uint64(6),
-			"OldestSequence": hub.Uint64(3), "Cursor": hub.String(hub.FormatCursor(epoch(h), 6)),
+			"Version":   hub.String("1.2.3"), "Epoch": hub.String(apitest.Epoch(h)), "LastSequence": hub.Uint64(6),
+			"OldestSequence": hub.Uint64(3), "Cursor": hub.String(hub.FormatCursor(apitest.Epoch(h), 6)),
 			"InterfaceCount": hub.Uint32(1), "ContainerCount": hub.Uint32(1), "Durable": hub.Bool(false), "LogProblem": hub.String(""),
 			"Counters": hub.Dict("s", "t", []hub.Value{hub.String("events_state"), hub.Uint64(6)}),
 			"Missing":  hub.Strings("CAP_NET_ADMIN: names inside containers are not known"),
 		}
-		for _, name := range []string{Interface, ""} {
-			all := body(ok(t, c, propertyCall("GetAll", "s", name))).Value("a{sv}", 8).Items()
+		for _, name := range []string{wire.Interface, ""} {
+			all := apitest.Body(apitest.OK(t, c, propertyCall("GetAll", "s", name))).Value("a{sv}", 8).Items()
 			if len(all) != 2*len(want) {
 				t.Errorf("GetAll of %q has %d entries", name, len(all)/2)
 			}
@@ -225,18 +227,13 @@ func TestProperties(t *testing.T) {
 				wantValue(t, all[i].Text(), all[i+1].Items()[0], want[all[i].Text()])
 			}
 			for property, value := range want {
-				wantValue(t, property, body(ok(t, c, propertyCall("Get", "ss", name, property))).Value("v", 8).Items()[0], value)
+				wantValue(t, property, apitest.Body(apitest.OK(t, c, propertyCall("Get", "ss", name, property))).Value("v", 8).Items()[0], value)
 			}
 		}
-		if all := body(ok(t, c, propertyCall("GetAll", "s", "org.freedesktop.DBus.Peer"))).Value("a{sv}", 8); len(all.Items()) != 0 {
+		if all := apitest.Body(apitest.OK(t, c, propertyCall("GetAll", "s", "org.freedesktop.DBus.Peer"))).Value("a{sv}", 8); len(all.Items()) != 0 {
 			t.Error("Peer has properties")
 		}
 	})
-}
-
-func epoch(h *hub.Hub) string {
-	s := h.Status()
-	return s.Epoch
 }
 
 func wantValue(t *testing.T, what string, got, want hub.Value) {
@@ -250,8 +247,8 @@ func wantValue(t *testing.T, what string, got, want hub.Value) {
 }
 
 func TestWrongCalls(t *testing.T) {
-	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
-		h := newHub(t, hub.Config{})
+	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		h := apitest.NewHub(t, hub.Config{})
 		serve(t, bus, h)
 		c := bus.ClientAs(t, 0)
 		set := func(iface, property string) *bustest.Message {
@@ -260,28 +257,28 @@ func TestWrongCalls(t *testing.T) {
 			m.Body = b.Bytes()
 			return m
 		}
-		elsewhere := reportCall("x")
+		elsewhere := apitest.ReportCall("x")
 		elsewhere.Path = "/org/osctl"
 		for _, test := range []struct {
 			call *bustest.Message
 			want string
 		}{
-			{propertyCall("Get", "ss", Interface, "Colour"), errUnknownProperty},
-			{propertyCall("Get", "ss", "org.example", "Version"), errUnknownInterface},
-			{propertyCall("GetAll", "s", "org.example"), errUnknownInterface},
-			{propertyCall("Get", "s", Interface), errInvalidArgs},
-			{set(Interface, "Version"), errReadOnly},
-			{set(Interface, "Colour"), errUnknownProperty},
-			{set("org.example", "Version"), errUnknownInterface},
-			{bustest.MethodCall(Name, Path, Interface, "Dance"), errUnknownMethod},
-			{bustest.MethodCall(Name, Path, "", "Dance"), errUnknownMethod},
-			{bustest.MethodCall(Name, Path, "org.example", "Report"), errUnknownInterface},
-			{elsewhere, errUnknownObject},
-			{methodCall("Report", "s", new(bustest.Body).String("x")), errInvalidArgs},
-			{methodCall("Report", "", nil), errInvalidArgs},
-			{methodCall("WaitEvents", "sa{sv}u", new(bustest.Body).String("").Dict().Uint32(0)), errInvalidArgs},
+			{propertyCall("Get", "ss", wire.Interface, "Colour"), wire.ErrUnknownProperty},
+			{propertyCall("Get", "ss", "org.example", "Version"), wire.ErrUnknownInterface},
+			{propertyCall("GetAll", "s", "org.example"), wire.ErrUnknownInterface},
+			{propertyCall("Get", "s", wire.Interface), wire.ErrInvalidArgs},
+			{set(wire.Interface, "Version"), wire.ErrReadOnly},
+			{set(wire.Interface, "Colour"), wire.ErrUnknownProperty},
+			{set("org.example", "Version"), wire.ErrUnknownInterface},
+			{bustest.MethodCall(wire.Name, wire.Path, wire.Interface, "Dance"), wire.ErrUnknownMethod},
+			{bustest.MethodCall(wire.Name, wire.Path, "", "Dance"), wire.ErrUnknownMethod},
+			{bustest.MethodCall(wire.Name, wire.Path, "org.example", "Report"), wire.ErrUnknownInterface},
+			{elsewhere, wire.ErrUnknownObject},
+			{apitest.MethodCall("Report", "s", new(bustest.Body).String("x")), wire.ErrInvalidArgs},
+			{apitest.MethodCall("Report", "", nil), wire.ErrInvalidArgs},
+			{apitest.MethodCall("WaitEvents", "sa{sv}u", new(bustest.Body).String("").Dict().Uint32(0)), wire.ErrInvalidArgs},
 		} {
-			_, err := c.Call(bounded(t), test.call)
+			_, err := c.Call(apitest.Bounded(t), test.call)
 			if bustest.ErrorName(err) != test.want {
 				t.Errorf("%s.%s %q: %v, want %s", test.call.Interface, test.call.Member, test.call.Signature, err, test.want)
 			}
@@ -292,12 +289,12 @@ func TestWrongCalls(t *testing.T) {
 		if n := h.Counters()[hub.CounterRefused]; n != 3 {
 			t.Errorf("%d refused reports were counted, want 3", n)
 		}
-		ok(t, c, methodCallWithoutInterface("Report", "sa{sv}", new(bustest.Body).String("x").Dict()))
+		apitest.OK(t, c, methodCallWithoutInterface("Report", "sa{sv}", new(bustest.Body).String("x").Dict()))
 	})
 }
 
 func methodCallWithoutInterface(member, signature string, body *bustest.Body) *bustest.Message {
-	m := methodCall(member, signature, body)
+	m := apitest.MethodCall(member, signature, body)
 	m.Interface = ""
 	return m
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/osctl/eventd/dbusapi/apitest"
+
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/hub"
 )
@@ -115,29 +117,28 @@ func TestLapsesBound(t *testing.T) {
 func TestLapsesTold(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
-	h := newHub(t, hub.Config{History: 8})
+	h := apitest.NewHub(t, hub.Config{History: 8})
 	var said lapseLog
-	s := launch(t, Config{Hub: h, Address: bus.Address()}, func(s *Service) {
-		s.log = said.logger()
-		s.lapses.told = time.Now().Add(time.Second - lapsesInterval)
-		commitMany(t, h, 20) // 12 are gone when it begins
+	s := launch(t, Config{Hub: h, Address: bus.Address(), Log: said.logger()}, func(s *Service) {
+		s.emitter.lapses.told = time.Now().Add(time.Second - lapsesInterval)
+		commitMany(t, h, 20) // 12 are gone when it begins, and it goes on at the middle of the rest
 	})
-	eventually(t, "the log is told", func() bool {
+	apitest.Eventually(t, "the log is told", func() bool {
 		lost, last := said.lost()
-		return lost == 12 && last == 12
+		return lost == 16 && last == 16
 	})
-	r := receive(t, bus, "")
+	r := apitest.Receive(t, bus, "")
 	for n := range uint64(3) {
 		commitMany(t, h, 10)
-		eventually(t, "signals arrive", func() bool {
-			seqs := r.seqs()
+		apitest.Eventually(t, "signals arrive", func() bool {
+			seqs := r.Seqs()
 			return len(seqs) > 0 && seqs[len(seqs)-1] == 30+10*n
 		})
 	}
 	if err := s.stop(t); err != nil {
 		t.Fatal(err)
 	}
-	if lost, last := said.lost(); lost != 12+3*2 || last != 42 {
-		t.Errorf("the log was told of %d, to %d, want %d, to 42", lost, last, 12+3*2)
+	if lost, last := said.lost(); lost != 16+3*6 || last != 46 {
+		t.Errorf("the log was told of %d, to %d, want %d, to 46", lost, last, 16+3*6)
 	}
 }

@@ -7,23 +7,17 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// Types of the rows of the lists.
-const (
-	interfaceType = "(usssssa{sv})"
-	containerType = "(sssta{sv})"
-)
-
 // listFilter reads the filter of a list, which may only name keys that its rows
 // have.
 func (c *call) listFilter(keys ...string) (hub.Filter, error) {
-	d := c.decoder()
+	d := c.Decoder()
 	filter := d.Filter()
 	if err := args(d, nil); err != nil {
 		return filter, err
 	}
 	for _, key := range filter.Keys() {
 		if !slices.Contains(keys, key) {
-			return filter, errorf(ErrInvalidFilter, "filter key %q: %s takes only %v", key, c.Member, keys)
+			return filter, wire.Errorf(wire.ErrInvalidFilter, "filter key %q: %s takes only %v", key, c.Member, keys)
 		}
 	}
 	return filter, nil
@@ -40,9 +34,9 @@ func (c *call) listInterfaces() error {
 	if err != nil {
 		return err
 	}
-	rows, cursor := c.service.hub.Interfaces()
+	rows, cursor := c.service.Hub.Interfaces()
 	pools, ids, names, veths := filter.Values("pool"), filter.Values("id"), filter.Values("name"), filter.Values("veth")
-	c.reply("sa"+interfaceType, func(e *wire.Encoder) {
+	c.Reply("sa"+wire.InterfaceType, func(e *wire.Encoder) {
 		e.String(cursor)
 		e.Array('(', func() {
 			for i := range rows {
@@ -69,9 +63,9 @@ func (c *call) listContainers() error {
 	if err != nil {
 		return err
 	}
-	rows, cursor := c.service.hub.Containers()
+	rows, cursor := c.service.Hub.Containers()
 	pools, ids := filter.Values("pool"), filter.Values("id")
-	c.reply("sa"+containerType, func(e *wire.Encoder) {
+	c.Reply("sa"+wire.ContainerType, func(e *wire.Encoder) {
 		e.String(cursor)
 		e.Array('(', func() {
 			for i := range rows {

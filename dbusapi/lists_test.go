@@ -6,13 +6,16 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/osctl/eventd/dbusapi/apitest"
+	"github.com/osctl/eventd/dbusapi/wire"
+
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/hub"
 )
 
 func TestListInterfaces(t *testing.T) {
-	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
-		h := newHub(t, hub.Config{})
+	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		h := apitest.NewHub(t, hub.Config{})
 		serve(t, bus, h)
 		c := dial(t, bus)
 		rows := []hub.Interface{
@@ -28,31 +31,31 @@ func TestListInterfaces(t *testing.T) {
 		if _, err := h.Commit(hub.Batch{Interfaces: changes}); err != nil {
 			t.Fatal(err)
 		}
-		last := commit(t, h, 3, "x")
+		last := apitest.Commit(t, h, 3, "x")
 		for _, test := range []struct {
 			filter hub.Filter
 			want   []hub.Interface
 		}{
 			{hub.Filter{}, rows},
-			{only(t, "pool", "tank"), rows[:2]},
-			{only(t, "id", "102"), rows[2:3]},
-			{only(t, "name", "eth0", "pool", "tank"), rows[:1]},
-			{only(t, "veth", "veth12"), rows[3:]},
-			{only(t, "pool", ""), rows[3:]},
-			{only(t, "veth", "none"), nil},
+			{apitest.Only(t, "pool", "tank"), rows[:2]},
+			{apitest.Only(t, "id", "102"), rows[2:3]},
+			{apitest.Only(t, "name", "eth0", "pool", "tank"), rows[:1]},
+			{apitest.Only(t, "veth", "veth12"), rows[3:]},
+			{apitest.Only(t, "pool", ""), rows[3:]},
+			{apitest.Only(t, "veth", "none"), nil},
 		} {
-			got, cursor, err := c.Interfaces(bounded(t), test.filter)
-			if err != nil || !slices.Equal(got, test.want) || cursor != hub.FormatCursor(epoch(h), last) {
+			got, cursor, err := c.Interfaces(apitest.Bounded(t), test.filter)
+			if err != nil || !slices.Equal(got, test.want) || cursor != hub.FormatCursor(apitest.Epoch(h), last) {
 				t.Errorf("%v: %+v at %s, %v", test.filter, got, cursor, err)
 			}
 		}
 		for _, key := range []string{"type", "action", "source"} {
-			_, _, err := c.Interfaces(bounded(t), only(t, key, "x"))
-			wantError(t, err, ErrInvalidFilter)
+			_, _, err := c.Interfaces(apitest.Bounded(t), apitest.Only(t, key, "x"))
+			apitest.WantError(t, err, wire.ErrInvalidFilter)
 		}
 		// The rows, byte by byte.
-		reply := ok(t, bus.ClientAs(t, bustest.NobodyUID), methodCall("ListInterfaces", "a{sv}", new(bustest.Body).Dict("veth", "veth3")))
-		want := new(bustest.Body).String(hub.FormatCursor(epoch(h), last)).Array(8, func(b *bustest.Body) {
+		reply := apitest.OK(t, bus.ClientAs(t, bustest.NobodyUID), apitest.MethodCall("ListInterfaces", "a{sv}", new(bustest.Body).Dict("veth", "veth3")))
+		want := new(bustest.Body).String(hub.FormatCursor(apitest.Epoch(h), last)).Array(8, func(b *bustest.Body) {
 			b.Align(8).Uint32(3).String("veth3").String("eth0").String("tank").String("101").String("up").Dict()
 		})
 		if reply.Signature != "sa(usssssa{sv})" || !slices.Equal(reply.Body, want.Bytes()) {
@@ -62,16 +65,16 @@ func TestListInterfaces(t *testing.T) {
 }
 
 func TestListContainers(t *testing.T) {
-	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
-		h := newHub(t, hub.Config{})
+	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		h := apitest.NewHub(t, hub.Config{})
 		serve(t, bus, h)
 		c := dial(t, bus)
-		commit(t, h, 1, "state", "pool", "tank", "id", "102", "state", "stopped")
-		commit(t, h, 1, "state", "pool", "tank", "id", "101", "state", "running")
-		commit(t, h, 1, "state", "pool", "dozer", "id", "101", "state", "frozen")
+		apitest.Commit(t, h, 1, "state", "pool", "tank", "id", "102", "state", "stopped")
+		apitest.Commit(t, h, 1, "state", "pool", "tank", "id", "101", "state", "running")
+		apitest.Commit(t, h, 1, "state", "pool", "dozer", "id", "101", "state", "frozen")
 		list := func(f hub.Filter) (rows []string, cursor string) {
 			t.Helper()
-			got, cursor, err := c.Containers(bounded(t), f)
+			got, cursor, err := c.Containers(apitest.Bounded(t), f)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -89,33 +92,33 @@ func TestListContainers(t *testing.T) {
 			want   []string
 		}{
 			{hub.Filter{}, []string{"dozer 101 frozen", "tank 101 running", "tank 102 stopped"}},
-			{only(t, "id", "101"), []string{"dozer 101 frozen", "tank 101 running"}},
-			{only(t, "pool", "tank", "id", "101"), []string{"tank 101 running"}},
-			{only(t, "pool", "none"), nil},
+			{apitest.Only(t, "id", "101"), []string{"dozer 101 frozen", "tank 101 running"}},
+			{apitest.Only(t, "pool", "tank", "id", "101"), []string{"tank 101 running"}},
+			{apitest.Only(t, "pool", "none"), nil},
 		} {
 			got, cursor := list(test.filter)
-			if !slices.Equal(got, test.want) || cursor != hub.FormatCursor(epoch(h), 3) {
+			if !slices.Equal(got, test.want) || cursor != hub.FormatCursor(apitest.Epoch(h), 3) {
 				t.Errorf("%v: %v at %s, want %v", test.filter, got, cursor, test.want)
 			}
 		}
 		for _, key := range []string{"type", "name", "veth"} {
-			_, _, err := c.Containers(bounded(t), only(t, key, "x"))
-			wantError(t, err, ErrInvalidFilter)
+			_, _, err := c.Containers(apitest.Bounded(t), apitest.Only(t, key, "x"))
+			apitest.WantError(t, err, wire.ErrInvalidFilter)
 		}
 	})
 }
 
 // A list and the events after its cursor are the state, whatever goes on meanwhile.
 func TestListAndEvents(t *testing.T) {
-	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
-		h := newHub(t, hub.Config{})
+	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		h := apitest.NewHub(t, hub.Config{})
 		serve(t, bus, h)
 		c := dial(t, bus)
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			for i := range 2000 {
-				e, err := hub.NewEvent("state", options("pool", "p", "id", strconv.Itoa(i%7), "state", strconv.Itoa(i)), "test")
+				e, err := hub.NewEvent("state", apitest.Options("pool", "p", "id", strconv.Itoa(i%7), "state", strconv.Itoa(i)), "test")
 				if err == nil {
 					_, err = h.Commit(hub.Batch{Events: []*hub.Event{e}})
 				}
@@ -131,7 +134,7 @@ func TestListAndEvents(t *testing.T) {
 		}
 		var starts []start
 		for range 20 {
-			rows, cursor, err := c.Containers(bounded(t), hub.Filter{})
+			rows, cursor, err := c.Containers(apitest.Bounded(t), hub.Filter{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -141,7 +144,7 @@ func TestListAndEvents(t *testing.T) {
 			}
 			starts = append(starts, s)
 		}
-		await(t, "the commits", done)
+		apitest.Await(t, "the commits", done)
 		want := map[string]string{}
 		rows, _ := h.Containers()
 		for _, row := range rows {
@@ -149,7 +152,7 @@ func TestListAndEvents(t *testing.T) {
 		}
 		for _, s := range starts {
 			for {
-				next, events, err := c.WaitEvents(bounded(t), s.cursor, hub.Filter{}, 0, 0)
+				next, events, err := c.WaitEvents(apitest.Bounded(t), s.cursor, hub.Filter{}, 0, 0)
 				if err != nil {
 					t.Fatal(err)
 				}

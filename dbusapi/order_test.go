@@ -1,43 +1,16 @@
 package dbusapi
 
 import (
-	"bytes"
 	"runtime"
 	"strconv"
 	"testing"
-	"time"
+
+	"github.com/osctl/eventd/dbusapi/apitest"
+	"github.com/osctl/eventd/dbusapi/wire"
 
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/hub"
 )
-
-// pour writes n Report calls in large chunks, without waiting for anything. The
-// calls have the serials from 1 on, and their number as an option.
-func pour(tb testing.TB, s *stream, n int, flags byte) (done chan error) {
-	tb.Helper()
-	done = make(chan error, 1)
-	go func() {
-		defer close(done)
-		var chunk bytes.Buffer
-		for i := range n {
-			m := reportCall("load", "n", strconv.Itoa(i+1))
-			m.Serial, m.Flags = uint32(i+1), flags
-			chunk.Write(m.Marshal())
-			if chunk.Len() > 64<<10 || i == n-1 {
-				if err := s.SetWriteDeadline(time.Now().Add(patience)); err != nil {
-					done <- err
-					return
-				}
-				if _, err := s.Write(chunk.Bytes()); err != nil {
-					done <- err
-					return
-				}
-				chunk.Reset()
-			}
-		}
-	}()
-	return done
-}
 
 // wantOrder expects the events of pour in the hub in the order sent.
 func wantOrder(tb testing.TB, h *hub.Hub, n int) {
@@ -64,28 +37,28 @@ func wantOrder(tb testing.TB, h *hub.Hub, n int) {
 // A dbus-daemon lets a connection have 128 calls without an answer and refuses the
 // others itself; a dbus-broker passes all of them on.
 func TestOrderOfReplies(t *testing.T) {
-	eachBus(t, func(t *testing.T, bus *bustest.Bus) {
+	apitest.EachBus(t, func(t *testing.T, bus *bustest.Bus) {
 		const calls = 50_000
-		h := newHub(t, hub.Config{History: calls})
+		h := apitest.NewHub(t, hub.Config{History: calls})
 		serve(t, bus, h)
-		s := openStream(t, bus, 0)
-		done := pour(t, s, calls, 0)
+		s := apitest.OpenStream(t, bus, 0)
+		done := apitest.Pour(t, s, calls, 0)
 		var refused int
 		var lastCall uint32
 		var lastSeq uint64
 		for range calls {
-			m := s.reply(t)
+			m := s.Reply(t)
 			if m.Type == bustest.TypeError && m.Sender == bustest.DriverName {
 				refused++
 				continue
 			}
-			seq := body(m).Uint64()
+			seq := apitest.Body(m).Uint64()
 			if m.Signature != "t" || m.ReplySerial <= lastCall || seq != lastSeq+1 {
 				t.Fatalf("reply to call %d with number %d after reply to %d with %d: %+v", m.ReplySerial, seq, lastCall, lastSeq, m)
 			}
 			lastCall, lastSeq = m.ReplySerial, seq
 		}
-		if err := await(t, "all is written", done); err != nil {
+		if err := apitest.Await(t, "all is written", done); err != nil {
 			t.Fatal(err)
 		}
 		wantOrder(t, h, calls-refused)
@@ -93,21 +66,21 @@ func TestOrderOfReplies(t *testing.T) {
 }
 
 func TestOrderWithoutReplies(t *testing.T) {
-	eachBus(t, func(t *testing.T, bus *bustest.Bus) {
+	apitest.EachBus(t, func(t *testing.T, bus *bustest.Bus) {
 		const calls = 50_000
-		h := newHub(t, hub.Config{History: calls})
+		h := apitest.NewHub(t, hub.Config{History: calls})
 		serve(t, bus, h)
-		s := openStream(t, bus, 0)
-		if err := await(t, "all is written", pour(t, s, calls, bustest.FlagNoReply)); err != nil {
+		s := apitest.OpenStream(t, bus, 0)
+		if err := apitest.Await(t, "all is written", apitest.Pour(t, s, calls, bustest.FlagNoReply)); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "all are taken", func() bool { s := h.Status(); return s.Last == calls })
+		apitest.Eventually(t, "all are taken", func() bool { s := h.Status(); return s.Last == calls })
 		wantOrder(t, h, calls)
 		// Nothing came back: the reply to the next call is the first.
-		ping := bustest.MethodCall(Name, Path, "org.freedesktop.DBus.Peer", "Ping")
+		ping := bustest.MethodCall(wire.Name, wire.Path, "org.freedesktop.DBus.Peer", "Ping")
 		ping.Serial = calls + 1
-		s.send(t, ping)
-		if m := s.reply(t); m.ReplySerial != ping.Serial {
+		s.Send(t, ping)
+		if m := s.Reply(t); m.ReplySerial != ping.Serial {
 			t.Fatalf("a call without reply was answered: %+v", m)
 		}
 	})
@@ -122,21 +95,21 @@ func heap() uint64 {
 }
 
 func TestSenderThatNeverReads(t *testing.T) {
-	eachBus(t, func(t *testing.T, bus *bustest.Bus) {
+	apitest.EachBus(t, func(t *testing.T, bus *bustest.Bus) {
 		const calls = 100_000
-		h := newHub(t, hub.Config{History: 64})
+		h := apitest.NewHub(t, hub.Config{History: 64})
 		serve(t, bus, h)
 		c := dial(t, bus)
 		before := heap()
-		s := openStream(t, bus, 0)
-		done := pour(t, s, calls, 0)
+		s := apitest.OpenStream(t, bus, 0)
+		done := apitest.Pour(t, s, calls, 0)
 		for flooding := true; flooding; {
 			select {
 			case <-done: // all is written, or the bus dropped the sender
 				flooding = false
 			default:
 			}
-			if _, err := c.Report(bounded(t), "other", nil); err != nil {
+			if _, err := c.Report(apitest.Bounded(t), "other", nil); err != nil {
 				t.Fatal("another client, meanwhile:", err)
 			}
 		}

@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/godbus/dbus/v5"
+	"github.com/osctl/eventd/dbusapi/wire"
 )
 
 // privateConfig is the configuration of a private bus: whoever may connect, which
@@ -55,12 +55,12 @@ func StartPrivateBus(ctx context.Context) (*PrivateBus, error) {
 		return nil, fmt.Errorf("private bus: %w", err)
 	}
 	socket, config := filepath.Join(dir, "socket"), filepath.Join(dir, "bus.conf")
-	text := fmt.Sprintf(privateConfig, dbus.EscapeBusAddressValue(socket))
+	text := fmt.Sprintf(privateConfig, wire.EscapeAddress(socket))
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("private bus: %w", err), os.RemoveAll(dir))
 	}
 	b := &PrivateBus{
-		Address: "unix:path=" + dbus.EscapeBusAddressValue(socket),
+		Address: "unix:path=" + wire.EscapeAddress(socket),
 		dir:     dir, stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	started := make(chan error, 1)

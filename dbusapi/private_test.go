@@ -8,57 +8,69 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/osctl/eventd/dbusapi/apitest"
+	"github.com/osctl/eventd/dbusapi/client"
+	"github.com/osctl/eventd/dbusapi/wire"
+
 	"github.com/osctl/eventd/hub"
 )
 
 func startPrivate(t *testing.T) (*PrivateBus, int) {
 	t.Helper()
-	b, err := StartPrivateBus(bounded(t))
+	b, err := StartPrivateBus(apitest.Bounded(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := Dial(bounded(t), b.Address)
+	c, err := wire.Dial(apitest.Bounded(t), b.Address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	var pid uint32
-	if err := c.conn.bus.BusObject().CallWithContext(bounded(t), busInterface+".GetConnectionUnixProcessID", 0, busName).Store(&pid); err != nil {
+	h := wire.BusCall("GetConnectionUnixProcessID", "s")
+	h.Serial = c.NextSerial()
+	e := wire.NewEncoder(nil)
+	e.Message(h, func(e *wire.Encoder) { e.String(wire.BusName) })
+	if _, err := c.Write(e.Bytes, apitest.Patience); err != nil {
 		t.Fatal(err)
 	}
-	return b, int(pid)
+	for {
+		m, err := c.Read(func(*wire.Message) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.ReplySerial == h.Serial {
+			return b, int(m.Decoder().Uint32())
+		}
+	}
 }
 
 func TestPrivateBus(t *testing.T) {
 	t.Parallel()
 	b, pid := startPrivate(t)
-	s := launch(t, Config{Hub: newHub(t, hub.Config{}), Address: b.Address})
-	await(t, "the service is ready", s.Ready())
-	c, err := Dial(bounded(t), b.Address)
+	s := launch(t, Config{Hub: apitest.NewHub(t, hub.Config{}), Address: b.Address})
+	apitest.Await(t, "the service is ready", s.Ready())
+	c, err := client.Dial(apitest.Bounded(t), b.Address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if seq, err := c.Report(bounded(t), "x", nil); err != nil || seq != 1 {
+	if seq, err := c.Report(apitest.Bounded(t), "x", nil); err != nil || seq != 1 {
 		t.Errorf("Report = %d, %v", seq, err)
 	}
 	c.Close()
 	if err := s.stop(t); err != nil {
 		t.Error(err)
 	}
-	path, err := socketPath(b.Address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := strings.TrimPrefix(b.Address, "unix:path=")
 	if info, err := os.Stat(filepath.Dir(path)); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("the directory is %v, %v", info, err)
 	}
 	b.Close()
 	// It waits for that only so long, which a busy machine may take.
-	eventually(t, "the bus is dead after Close", func() bool { return syscall.Kill(pid, 0) != nil })
+	apitest.Eventually(t, "the bus is dead after Close", func() bool { return syscall.Kill(pid, 0) != nil })
 	if _, err := os.Stat(filepath.Dir(path)); !os.IsNotExist(err) {
 		t.Error("the directory is there after Close:", err)
 	}
-	if _, err := Dial(bounded(t), b.Address); err == nil {
+	if _, err := client.Dial(apitest.Bounded(t), b.Address); err == nil {
 		t.Error("the bus takes connections after Close")
 	}
 }
@@ -67,7 +79,7 @@ func TestPrivateBusEnds(t *testing.T) {
 	t.Parallel()
 	for signal, part := range map[syscall.Signal]string{syscall.SIGKILL: "killed", syscall.SIGTERM: "the private bus ended"} {
 		b, pid := startPrivate(t)
-		ctx, cancel := context.WithCancel(bounded(t))
+		ctx, cancel := context.WithCancel(apitest.Bounded(t))
 		cancel()
 		if err := b.Wait(ctx); err != nil {
 			t.Error("Wait with a context that ended:", err)
@@ -75,7 +87,7 @@ func TestPrivateBusEnds(t *testing.T) {
 		if err := syscall.Kill(pid, signal); err != nil {
 			t.Fatal(err)
 		}
-		if err := b.Wait(bounded(t)); err == nil || !strings.Contains(err.Error(), part) || strings.Contains(err.Error(), "%!") {
+		if err := b.Wait(apitest.Bounded(t)); err == nil || !strings.Contains(err.Error(), part) || strings.Contains(err.Error(), "%!") {
 			t.Errorf("after %v: %v", signal, err)
 		}
 		b.Close()
@@ -95,11 +107,11 @@ func TestPrivateBusThatCannotStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir)
-	if _, err := StartPrivateBus(bounded(t)); err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "broken") {
+	if _, err := StartPrivateBus(apitest.Bounded(t)); err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "broken") {
 		t.Error("with a broken dbus-daemon:", err)
 	}
 	t.Setenv("PATH", t.TempDir())
-	if _, err := StartPrivateBus(bounded(t)); err == nil || !strings.Contains(err.Error(), "Debian package") {
+	if _, err := StartPrivateBus(apitest.Bounded(t)); err == nil || !strings.Contains(err.Error(), "Debian package") {
 		t.Error("without a dbus-daemon:", err)
 	}
 }

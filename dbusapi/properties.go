@@ -14,8 +14,8 @@ import (
 // properties returns the properties of the service at one instant, in the order of
 // the interface.
 func (s *Service) properties() hub.Options {
-	status := s.hub.Status()
-	counters := s.hub.Counters()
+	status := s.Hub.Status()
+	counters := s.Hub.Counters()
 	var missing []string
 	if s.Missing != nil {
 		missing = s.Missing()
@@ -42,10 +42,10 @@ func (s *Service) properties() hub.Options {
 
 // propertyInterface checks the interface argument of the property methods.
 func propertyInterface(name string, empty bool) error {
-	if name == Interface || empty && name == "" {
+	if name == wire.Interface || empty && name == "" {
 		return nil
 	}
-	return errorf(errUnknownInterface, "there are no properties of interface %.80q, only of %s", name, Interface)
+	return wire.Errorf(wire.ErrUnknownInterface, "there are no properties of interface %.80q, only of %s", name, wire.Interface)
 }
 
 // property returns one property.
@@ -55,14 +55,14 @@ func (s *Service) property(iface, name string) (hub.Value, error) {
 	}
 	value, ok := s.properties().Get(name)
 	if !ok {
-		return value, errorf(errUnknownProperty, "there is no property %.80q", name)
+		return value, wire.Errorf(wire.ErrUnknownProperty, "there is no property %.80q", name)
 	}
 	return value, nil
 }
 
 // getProperty handles Properties.Get.
 func (c *call) getProperty() error {
-	d := c.decoder()
+	d := c.Decoder()
 	iface, name := d.String(), d.String()
 	if err := args(d, nil); err != nil {
 		return err
@@ -71,32 +71,32 @@ func (c *call) getProperty() error {
 	if err != nil {
 		return err
 	}
-	c.reply("v", func(e *wire.Encoder) { e.Variant(value) })
+	c.Reply("v", func(e *wire.Encoder) { e.Variant(value) })
 	return nil
 }
 
 // getAllProperties handles Properties.GetAll.
 func (c *call) getAllProperties() error {
-	d := c.decoder()
+	d := c.Decoder()
 	iface := d.String()
 	if err := args(d, nil); err != nil {
 		return err
 	}
 	var all hub.Options
 	// Every D-Bus interface may be asked for its properties; the standard ones have none.
-	if _, ok := c.service.methods[iface]; !ok || iface == Interface {
+	if _, ok := c.service.methods[iface]; !ok || iface == wire.Interface {
 		if err := propertyInterface(iface, true); err != nil {
 			return err
 		}
 		all = c.service.properties()
 	}
-	c.reply("a{sv}", func(e *wire.Encoder) { e.Options(all) })
+	c.Reply("a{sv}", func(e *wire.Encoder) { e.Options(all) })
 	return nil
 }
 
 // setProperty handles Properties.Set: nothing can be set.
 func (c *call) setProperty() error {
-	d := c.decoder()
+	d := c.Decoder()
 	iface, name := d.String(), d.String()
 	if err := d.Err(); err != nil {
 		return args(d, err)
@@ -104,27 +104,27 @@ func (c *call) setProperty() error {
 	if _, err := c.service.property(iface, name); err != nil {
 		return err
 	}
-	return errorf(errReadOnly, "the property %s can only be read", name)
+	return wire.Errorf(wire.ErrReadOnly, "the property %s can only be read", name)
 }
 
 // introspect handles Introspect, for the object and the nodes on the way to it.
 func (c *call) introspect() error {
 	xml := packaging.Interface
-	if c.Path != Path {
-		below, ok := strings.CutPrefix(Path, strings.TrimSuffix(c.Path, "/")+"/")
+	if c.Path != wire.Path {
+		below, ok := strings.CutPrefix(wire.Path, strings.TrimSuffix(c.Path, "/")+"/")
 		if !ok {
-			return errorf(errUnknownObject, "there is no object %.80q, the service is at %s", c.Path, Path)
+			return wire.Errorf(wire.ErrUnknownObject, "there is no object %.80q, the service is at %s", c.Path, wire.Path)
 		}
 		child, _, _ := strings.Cut(below, "/")
 		xml = `<node><node name="` + child + `"/></node>`
 	}
-	c.reply("s", func(e *wire.Encoder) { e.String(xml) })
+	c.Reply("s", func(e *wire.Encoder) { e.String(xml) })
 	return nil
 }
 
 // ping handles Peer.Ping.
 func (c *call) ping() error {
-	c.reply("", nil)
+	c.Reply("", nil)
 	return nil
 }
 
@@ -135,8 +135,8 @@ func (c *call) machineID() error {
 		id, err = os.ReadFile("/var/lib/dbus/machine-id")
 	}
 	if err != nil {
-		return errorf(errFailed, "this machine has no machine id")
+		return wire.Errorf(wire.ErrFailed, "this machine has no machine id")
 	}
-	c.reply("s", func(e *wire.Encoder) { e.String(strings.TrimSpace(string(id))) })
+	c.Reply("s", func(e *wire.Encoder) { e.String(strings.TrimSpace(string(id))) })
 	return nil
 }

@@ -1,6 +1,7 @@
 package dbusapi
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/osctl/eventd/dbusapi/wire"
@@ -16,8 +17,8 @@ func TestRedactedSize(t *testing.T) {
 			fields[i] = hub.Strings()
 		}
 		items := make([]hub.Value, 0, 2*n)
-		for range n {
-			items = append(items, hub.String("password"), hub.Struct(fields))
+		for i := range n {
+			items = append(items, hub.String(fmt.Sprint("password", i)), hub.Struct(fields))
 		}
 		e := wire.NewEncoder(nil)
 		e.String("test")
@@ -27,7 +28,7 @@ func TestRedactedSize(t *testing.T) {
 	if event, err := read(20); err != nil || len(wire.EncodeEvent(event)) < 20*100*16 {
 		t.Errorf("an event that grows within the limit: %v", err)
 	}
-	if _, err := read(100); err == nil || toError(err).Name != ErrTooLarge {
+	if _, err := read(100); err == nil || toError(err).Name != wire.ErrTooLarge {
 		t.Errorf("an event that grows over the limit: %v", err)
 	}
 }

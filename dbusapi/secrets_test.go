@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/osctl/eventd/dbusapi/apitest"
+	"github.com/osctl/eventd/dbusapi/wire"
+
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/hub/eventlog"
@@ -16,19 +19,19 @@ import (
 // several spellings, taken and refused: no byte of them is in a signal, in a reply, or in
 // a file of the log.
 func TestSecretsStayOut(t *testing.T) {
-	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		const secret = "hunter2-"
 		dir := t.TempDir()
 		log, err := eventlog.Open(t.Context(), eventlog.Config{Dir: dir, Boot: "this", Logger: quiet()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		h := newHub(t, hub.Config{Log: log})
+		h := apitest.NewHub(t, hub.Config{Log: log})
 		s := serve(t, bus, h)
-		r := receive(t, bus, "")
+		r := apitest.Receive(t, bus, "")
 		c := bus.ClientAs(t, 0)
 		report := func(state string) *bustest.Message {
-			return methodCall("Report", "sa{sv}", new(bustest.Body).String("management").Array(8, func(b *bustest.Body) {
+			return apitest.MethodCall("Report", "sa{sv}", new(bustest.Body).String("management").Array(8, func(b *bustest.Body) {
 				text := func(name, value string) {
 					b.Align(8).String(name).Variant("s", func(b *bustest.Body) { b.String(value) })
 				}
@@ -52,16 +55,16 @@ func TestSecretsStayOut(t *testing.T) {
 				})
 			}))
 		}
-		ok(t, c, report("run"))
-		_, refusal := c.Call(bounded(t), report("no such state"))
-		wantError(t, refusal, ErrInvalidEvent)
-		pulled := ok(t, c, waitCall(hub.CursorOldest, 0))
-		r.until(t, 1)
+		apitest.OK(t, c, report("run"))
+		_, refusal := c.Call(apitest.Bounded(t), report("no such state"))
+		apitest.WantError(t, refusal, wire.ErrInvalidEvent)
+		pulled := apitest.OK(t, c, apitest.WaitCall(hub.CursorOldest, 0))
+		r.Until(t, 1)
 		if err := s.stop(t); err != nil {
 			t.Fatal(err)
 		}
 		h.Close()
-		places := map[string]string{"the signal": string(r.raw[0].Body), "the reply": string(pulled.Body), "the error": refusal.Error()}
+		places := map[string]string{"the signal": string(r.Raw[0].Body), "the reply": string(pulled.Body), "the error": refusal.Error()}
 		err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
 				return err

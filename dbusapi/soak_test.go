@@ -9,6 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/osctl/eventd/dbusapi/client"
+
+	"github.com/osctl/eventd/dbusapi/apitest"
+
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/hub"
 )
@@ -38,16 +42,16 @@ func TestSoakStalledClient(t *testing.T) {
 		}
 	}
 	bus := bustest.Start(t, bustest.Broker, bustest.PolicyOpen)
-	h := newHub(t, hub.Config{})
+	h := apitest.NewHub(t, hub.Config{})
 	serve(t, bus, h)
 	ctx, cancel := context.WithCancel(t.Context())
 	start := h.Status()
-	from := Follower{Address: bus.Address(), Cursor: start.Cursor()}
+	from := client.Follower{Address: bus.Address(), Cursor: start.Cursor()}
 
 	var clients sync.WaitGroup
 	var read, total atomic.Uint64
 	clients.Go(func() {
-		err := Follow(ctx, from, func(u Update) error {
+		err := client.Follow(ctx, from, func(u client.Update) error {
 			if u.Gone != nil {
 				t.Errorf("the one that reads lost %d: %v", u.Lost, u.Gone)
 			}
@@ -62,7 +66,7 @@ func TestSoakStalledClient(t *testing.T) {
 	var got, lost atomic.Uint64
 	clients.Go(func() {
 		once := sync.OnceFunc(func() { close(stalled); <-goOn })
-		_ = Follow(ctx, from, func(u Update) error {
+		_ = client.Follow(ctx, from, func(u client.Update) error {
 			got.Add(uint64(len(u.Events)))
 			lost.Add(u.Lost)
 			if len(u.Events) > 0 {
@@ -75,7 +79,7 @@ func TestSoakStalledClient(t *testing.T) {
 	commitBatch := func() {
 		total.Add(stallBatch)
 		commitMany(t, h, stallBatch)
-		eventually(t, "the one that reads comes near", func() bool { return total.Load()-read.Load() < stallAhead })
+		apitest.Eventually(t, "the one that reads comes near", func() bool { return total.Load()-read.Load() < stallAhead })
 	}
 	commitBatch()
 	<-stalled
@@ -92,7 +96,7 @@ func TestSoakStalledClient(t *testing.T) {
 		t.Errorf("the heap grew from %d to %d bytes", before, after)
 	}
 	close(goOn)
-	eventually(t, "both have all", func() bool { return read.Load() == total.Load() && got.Load()+lost.Load() == total.Load() })
+	apitest.Eventually(t, "both have all", func() bool { return read.Load() == total.Load() && got.Load()+lost.Load() == total.Load() })
 	if lost.Load() < total.Load()-got.Load() || lost.Load() == 0 {
 		t.Errorf("got %d, lost %d of %d", got.Load(), lost.Load(), total.Load())
 	}
@@ -105,7 +109,7 @@ func commitMany(tb testing.TB, h *hub.Hub, n int) {
 	tb.Helper()
 	events := make([]*hub.Event, n)
 	for i := range events {
-		e, err := hub.NewEvent("flood", options("id", "1"), "test")
+		e, err := hub.NewEvent("flood", apitest.Options("id", "1"), "test")
 		if err != nil {
 			tb.Fatal(err)
 		}

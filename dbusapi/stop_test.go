@@ -12,6 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/osctl/eventd/dbusapi/apitest"
+	"github.com/osctl/eventd/dbusapi/bus"
+	"github.com/osctl/eventd/dbusapi/wire"
+
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/hub"
 )
@@ -40,18 +44,19 @@ func (l *logText) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l,
 // Whoever listens is told of each event that was taken, be it by Lapped; or if the bus does
 // not even take that in time, as on a busy machine, the log says of which they are not.
 func TestStopInFlood(t *testing.T) {
-	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		enough := 0
 		if strings.Contains(t.Name(), bustest.Broker.String()) {
-			enough = 16 << 20 // a dbus-daemon lets no more than 128 calls through
+			enough = 8 << 20 // a dbus-daemon lets no more than 128 calls through
 		}
-		h := newHub(t, hub.Config{})
+		h := apitest.NewHub(t, hub.Config{})
 		var said logText
-		s := launch(t, Config{Hub: h, Address: bus.Address()}, func(s *Service) { s.log = said.logger() })
-		await(t, "the name", s.Ready())
-		r := receive(t, bus, "")
+		// Slow enough that the flood piles up.
+		s := launch(t, Config{Hub: h, Address: bus.Address(), Log: said.logger()}, slowReports(func() { time.Sleep(100 * time.Microsecond) }))
+		apitest.Await(t, "the name", s.Ready())
+		r := apitest.Receive(t, bus, "")
 		c, flood := dial(t, bus), startFlood(t, bus, 0, "all at once")
-		ctx, cancel := context.WithCancel(bounded(t))
+		ctx, cancel := context.WithCancel(apitest.Bounded(t))
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			for ctx.Err() == nil {
@@ -61,89 +66,96 @@ func TestStopInFlood(t *testing.T) {
 		defer wg.Wait()
 		defer cancel()
 		flood.on(t)
-		work := s.current.Load().work
-		eventually(t, "the flood", func() bool {
-			work.mu.Lock()
-			defer work.mu.Unlock()
-			return h.Status().Last > 1000 && work.bytes > enough
+		session := s.current.Load()
+		apitest.Eventually(t, "the flood", func() bool {
+			_, bytes, _ := session.bus.Waiting()
+			return h.Status().Last > 1000 && bytes > enough
 		})
 		if err := s.stop(t); err != nil {
 			t.Error("Run:", err)
 		}
 		flood.off(t)
 		told := h.Status().Last
-		if _, unsent, some := strings.Cut(said.String(), "the last signals were not sent"); some {
+		if _, unsent, some := strings.Cut(said.String(), "the last signals may not have been sent"); some {
 			var last uint64
 			_, where, _ := strings.Cut(unsent, "first_seq=")
 			if _, err := fmt.Sscanf(where, "%d last_seq=%d", &told, &last); err != nil || last != h.Status().Last {
 				t.Fatalf("the last event is %d, and the log says %s (%v)", h.Status().Last, unsent, err)
 			}
 			told--
-			t.Logf("the bus did not take the signals of %d to %d", told+1, last)
+			t.Logf("the bus did not confirm the signals of %d to %d", told+1, last)
 		}
-		r.wantAll(t, 1, told)
+		r.WantAll(t, 1, told)
+	})
+}
+
+// slowReports makes each Report of a service wait for before.
+func slowReports(before func()) func(*Service) {
+	return func(s *Service) {
+		report := s.methods[wire.Interface]["Report"]
+		slow := report
+		slow.handle = func(c *call) error {
+			before()
+			return report.handle(c)
+		}
+		s.methods[wire.Interface]["Report"] = slow
+	}
+}
+
+// untilStopping waits until calls are refused because the service stops.
+func untilStopping(t *testing.T, bus *bustest.Bus) {
+	t.Helper()
+	c := dial(t, bus)
+	apitest.Eventually(t, "the end begins", func() bool {
+		_, err := c.Properties(apitest.Bounded(t))
+		return wire.HasName(err, wire.ErrShuttingDown)
 	})
 }
 
 // Calls that were taken and that there is no time for in the end are refused: each call is
 // answered, and those whose answer is a number, and no others, were taken.
 func TestStopRefuses(t *testing.T) {
-	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		const calls, late = 100, 7
-		h := newHub(t, hub.Config{})
+		h := apitest.NewHub(t, hub.Config{})
 		var said logText
-		s := launch(t, Config{Hub: h, Address: bus.Address()}, func(s *Service) {
-			s.log = said.logger()
-			report := s.methods[Interface]["Report"]
-			slow := report
-			slow.handle = func(c *call) error {
-				time.Sleep(backlogTimeout / 10)
-				return report.handle(c)
-			}
-			s.methods[Interface]["Report"] = slow
-		})
-		await(t, "the name", s.Ready())
-		r := receive(t, bus, "")
-		from := openStream(t, bus, 0)
+		s := launch(t, Config{Hub: h, Address: bus.Address(), Log: said.logger()}, slowReports(func() { time.Sleep(backlogTimeout / 10) }))
+		apitest.Await(t, "the name", s.Ready())
+		r := apitest.Receive(t, bus, "")
+		from := apitest.OpenStream(t, bus, 0)
 		for i := range uint32(calls) {
-			m := reportCall("x")
+			m := apitest.ReportCall("x")
 			m.Serial = i + 1
 			if i%2 == 1 {
 				m.Flags = bustest.FlagNoReply
 			}
-			from.send(t, m)
+			from.Send(t, m)
 		}
-		work := s.current.Load().work
-		eventually(t, "all have come", func() bool {
-			work.mu.Lock()
-			defer work.mu.Unlock()
-			b := work.senders[from.name]
-			return b != nil && b.serial == calls
+		session := s.current.Load()
+		apitest.Eventually(t, "all have come", func() bool {
+			waiting, _, _ := session.bus.Waiting()
+			return waiting+int(h.Status().Last)+1 >= calls // one is being handled
 		})
 		s.cancel()
-		eventually(t, "the end begins", func() bool {
-			work.mu.Lock()
-			defer work.mu.Unlock()
-			return work.stopped
-		})
+		untilStopping(t, bus)
 		for i := range uint32(late) {
-			m := reportCall("late")
+			m := apitest.ReportCall("late")
 			m.Serial, m.Flags = calls+1+i, bustest.FlagNoReply
-			from.send(t, m)
+			from.Send(t, m)
 		}
 		if err := s.stop(t); err != nil {
 			t.Error("Run:", err)
 		}
 		taken, refused := uint64(0), 0
 		for i := range uint32(calls / 2) {
-			switch m := from.reply(t); {
+			switch m := from.Reply(t); {
 			case m.ReplySerial != 2*i+1:
 				t.Fatalf("reply %d is to call %d", i, m.ReplySerial)
 			case m.Type == bustest.TypeReturn && refused == 0:
-				if taken = body(m).Uint64(); taken != uint64(2*i+1) {
+				if taken = apitest.Body(m).Uint64(); taken != uint64(2*i+1) {
 					t.Errorf("call %d made event %d", m.ReplySerial, taken)
 				}
-			case m.ErrorName == ErrShuttingDown:
+			case m.ErrorName == wire.ErrShuttingDown:
 				refused++
 			default:
 				t.Fatalf("call %d was answered with %v", m.ReplySerial, m)
@@ -153,12 +165,13 @@ func TestStopRefuses(t *testing.T) {
 		if last != taken && last != taken+1 || refused == 0 { // the next one wanted no reply
 			t.Errorf("%d events, the last that was answered is %d, and %d were refused", last, taken, refused)
 		}
-		r.wantAll(t, 1, last)
+		r.WantAll(t, 1, last)
+		text := said.String()
 		left := fmt.Sprintf("calls=%d without_reply=%d\n", calls-last, calls-int(last)-refused)
-		if text := said.String(); !strings.Contains(text, left) || !strings.Contains(text, fmt.Sprintf("want no reply\" calls=%d\n", late)) {
-			t.Errorf("of %d calls %d were taken and %d refused; the log says %s", calls, last, refused, said.String())
+		if !strings.Contains(text, left) || !strings.Contains(text, fmt.Sprintf("want no reply\" calls=%d\n", late)) {
+			t.Errorf("of %d calls %d were taken and %d refused; the log says %s", calls, last, refused, text)
 		}
-		if text := said.String(); !strings.Contains(text, "no time") || strings.Contains(text, "stopped without") {
+		if !strings.Contains(text, "no time") || strings.Contains(text, "stopped without") {
 			t.Error("the log says", text)
 		}
 	})
@@ -167,53 +180,39 @@ func TestStopRefuses(t *testing.T) {
 // While what was taken is handled in the end, signals go out: here each call waits for the
 // signal of the one before.
 func TestStopEmits(t *testing.T) {
-	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		const calls = 5
-		h := newHub(t, hub.Config{})
-		r := receive(t, bus, "")
-		var stopped, late atomic.Bool
-		s := launch(t, Config{Hub: h, Address: bus.Address()}, func(s *Service) {
-			report := s.methods[Interface]["Report"]
-			slow := report
-			slow.handle = func(c *call) error {
-				ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-				defer cancel()
-				for !stopped.Load() {
-					time.Sleep(time.Millisecond)
-				}
-				for uint64(len(r.seqs())) < h.Status().Last && ctx.Err() == nil {
-					time.Sleep(time.Millisecond)
-				}
-				if ctx.Err() != nil {
+		h := apitest.NewHub(t, hub.Config{})
+		r := apitest.Receive(t, bus, "")
+		stopping, late := make(chan struct{}), atomic.Bool{}
+		s := launch(t, Config{Hub: h, Address: bus.Address()}, slowReports(func() {
+			<-stopping
+			end := time.After(30 * time.Second)
+			for uint64(len(r.Seqs())) < h.Status().Last {
+				select {
+				case <-end:
 					late.Store(true)
+					return
+				case <-time.After(time.Millisecond):
 				}
-				return report.handle(c)
 			}
-			s.methods[Interface]["Report"] = slow
-		})
-		await(t, "the name", s.Ready())
-		from := openStream(t, bus, 0)
+		}))
+		apitest.Await(t, "the name", s.Ready())
+		from := apitest.OpenStream(t, bus, 0)
 		for i := range uint32(calls) {
-			m := reportCall("x")
+			m := apitest.ReportCall("x")
 			m.Serial = i + 1
-			from.send(t, m)
+			from.Send(t, m)
 		}
-		work := s.current.Load().work
-		locked := func(ok func() bool) func() bool {
-			return func() bool {
-				work.mu.Lock()
-				defer work.mu.Unlock()
-				return ok()
-			}
-		}
-		eventually(t, "all have come", locked(func() bool { b := work.senders[from.name]; return b != nil && b.waiting == calls }))
+		session := s.current.Load()
+		apitest.Eventually(t, "all have come", func() bool { waiting, _, _ := session.bus.Waiting(); return waiting >= calls-1 })
 		s.cancel()
-		eventually(t, "the end begins", locked(func() bool { return work.stopped }))
-		stopped.Store(true)
+		untilStopping(t, bus)
+		close(stopping)
 		if err := s.stop(t); err != nil {
 			t.Error("Run:", err)
 		}
-		r.wantAll(t, 1, h.Status().Last)
+		r.WantAll(t, 1, h.Status().Last)
 		if late.Load() {
 			t.Error("a signal did not go out while calls were handled")
 		}
@@ -222,61 +221,41 @@ func TestStopEmits(t *testing.T) {
 
 // Signals that there is no time for in the end are told with Lapped, and in the log.
 func TestDrainLate(t *testing.T) {
-	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
-		h := newHub(t, hub.Config{})
+	apitest.EachParallel(t, func(t *testing.T, on *bustest.Bus) {
+		h := apitest.NewHub(t, hub.Config{})
 		var said lapseLog
 		s, err := New(Config{Hub: h, Log: said.logger()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := dialConn(bounded(t), bus.Address(), connConfig{maxBody: maxCallBody})
+		b, err := bus.Connect(apitest.Bounded(t), bus.Config{
+			Address: on.Address(), Name: wire.Name, Log: quiet(), Handler: &handler{service: s}, Count: h.Count,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.close()
-		r := receive(t, bus, "")
-		for _, by := range []time.Time{time.Now().Add(time.Hour), {}, {}, time.Now().Add(time.Hour)} {
-			if err := s.drain(c, by); err != nil { // there is nothing
+		defer b.Close()
+		r := apitest.Receive(t, on, "")
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		for _, ctx := range []context.Context{apitest.Bounded(t), over, over, apitest.Bounded(t)} {
+			if err := s.emitter.drain(ctx, apitest.Bounded(t), b); err != nil { // there is nothing
 				t.Fatal(err)
 			}
-			commit(t, h, 100, "x")
-			if err := s.drain(c, by); err != nil {
+			last := apitest.Commit(t, h, 100, "x")
+			if err := s.emitter.drain(ctx, apitest.Bounded(t), b); err != nil {
 				t.Fatal(err)
 			}
+			if sure := s.emitter.confirmed(); sure != last {
+				t.Errorf("the bus confirmed signals to %d, want %d", sure, last)
+			}
 		}
-		if lost := r.wantAll(t, 1, 400); lost != 200 || r.lapped != 2 {
-			t.Errorf("%d were left out, in %d parts", lost, r.lapped)
+		if lost := r.WantAll(t, 1, 400); lost != 200 || r.Lapped != 2 {
+			t.Errorf("%d were left out, in %d parts", lost, r.Lapped)
 		}
-		s.lapses.flush(s.log, time.Now())
+		s.emitter.lapses.flush(s.Log, time.Now())
 		if lost, last := said.lost(); lost != 200 || last != 300 {
 			t.Errorf("the log was told of %d, to %d", lost, last)
-		}
-	})
-}
-
-// Signals that are still to be sent in the end are, while there is time, and go before
-// whatever holds them back.
-func TestFinish(t *testing.T) {
-	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
-		h := newHub(t, hub.Config{})
-		s, err := New(Config{Hub: h, Log: quiet()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ss := &session{ctx: bounded(t), waits: newWaits(bounded(t)), work: newDispatcher(maxBacklog)}
-		strained := func() strain { return refusing }
-		if ss.conn, err = dialConn(bounded(t), bus.Address(), connConfig{maxBody: maxCallBody, strain: strained}); err != nil {
-			t.Fatal(err)
-		}
-		defer ss.conn.close()
-		r := receive(t, bus, "")
-		commit(t, h, 1000, "x")
-		ended := make(chan error)
-		if err := s.finish(ss, func() { close(ended) }, ended); err != nil {
-			t.Error(err)
-		}
-		if lost := r.wantAll(t, 1, 1000); lost != 0 || !ss.conn.out.hurried {
-			t.Errorf("%d were left out; hurried is %v", lost, ss.conn.out.hurried)
 		}
 	})
 }
@@ -284,23 +263,19 @@ func TestFinish(t *testing.T) {
 // The log tells which signals were not sent.
 func TestLogStopped(t *testing.T) {
 	t.Parallel()
-	h := newHub(t, hub.Config{})
+	h := apitest.NewHub(t, hub.Config{})
 	var said logText
 	s, err := New(Config{Hub: h, Log: said.logger()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	commit(t, h, 10, "x")
-	s.sub.Skip()
-	if s.logStopped(errors.New("never")); said.String() != "" {
-		t.Error("the log says", said.String())
-	}
-	close(s.ready)
+	apitest.Commit(t, h, 10, "x")
+	s.emitter.sure.Store(10)
 	s.logStopped(errors.New("why"))
 	if text := said.String(); !strings.Contains(text, "all signals were sent") || !strings.Contains(text, "error=why") {
 		t.Error("the log says", text)
 	}
-	s.sub.Rewind(4)
+	s.emitter.sure.Store(4)
 	s.logStopped(errors.New("why else"))
 	if text := said.String(); !strings.Contains(text, `error="why else" first_seq=5 last_seq=10`) {
 		t.Error("the log says", text)

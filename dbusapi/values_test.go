@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"github.com/osctl/eventd/dbusapi/apitest"
+
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/dbusapi/wire"
 	"github.com/osctl/eventd/hub"
@@ -82,39 +84,33 @@ func everyType(b *bustest.Body) {
 	})
 }
 
-// asEvent appends the fields of an event as the signal has them.
-func asEvent(b *bustest.Body, e *hub.Event, entries func(b *bustest.Body)) *bustest.Body {
-	b.String(e.Type).String(e.Action).String(e.Pool).String(e.ID).String(e.Source)
-	return b.Uint64(e.Seq).Uint64(uint64(e.Time.UnixMicro())).Array(8, entries)
-}
-
 // A value keeps its exact type and its bytes, from reporters of both byte orders to
 // the signal and to the reply of WaitEvents.
 func TestEveryType(t *testing.T) {
-	eachParallel(t, func(t *testing.T, bus *bustest.Bus) {
-		h := newHub(t, hub.Config{})
+	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		h := apitest.NewHub(t, hub.Config{})
 		serve(t, bus, h)
-		r := receive(t, bus, "")
+		r := apitest.Receive(t, bus, "")
 		c := bus.ClientAs(t, 0)
 		for i, bigEndian := range []bool{false, true} {
-			call := methodCall("Report", "sa{sv}", (&bustest.Body{BigEndian: bigEndian}).String("x").Array(8, everyType))
-			if seq := body(ok(t, c, call)).Uint64(); seq != uint64(i+1) {
+			call := apitest.MethodCall("Report", "sa{sv}", (&bustest.Body{BigEndian: bigEndian}).String("x").Array(8, everyType))
+			if seq := apitest.Body(apitest.OK(t, c, call)).Uint64(); seq != uint64(i+1) {
 				t.Fatal("number is", seq)
 			}
-			e := r.until(t, i+1)[i]
-			want := asEvent(new(bustest.Body), e, everyType).Bytes()
-			if got := r.raw[i].Body; !bytes.Equal(got, want) {
+			e := r.Until(t, i+1)[i]
+			want := apitest.AsEvent(new(bustest.Body), e, everyType).Bytes()
+			if got := r.Raw[i].Body; !bytes.Equal(got, want) {
 				t.Errorf("big endian %v: the body of the signal is\n%q, want\n%q", bigEndian, got, want)
 			}
-			before, after := hub.FormatCursor(epoch(h), uint64(i)), hub.FormatCursor(epoch(h), uint64(i+1))
+			before, after := hub.FormatCursor(apitest.Epoch(h), uint64(i)), hub.FormatCursor(apitest.Epoch(h), uint64(i+1))
 			wait := &bustest.Body{BigEndian: bigEndian}
 			wait.String(before).Array(8, func(b *bustest.Body) {
 				b.Align(8).String("type").Variant("as", func(b *bustest.Body) {
 					b.Array(4, func(b *bustest.Body) { b.String("y").String("x") })
 				})
 			}).Uint32(1).Uint32(0)
-			reply := ok(t, c, methodCall("WaitEvents", "sa{sv}uu", wait))
-			want = new(bustest.Body).String(after).Array(8, func(b *bustest.Body) { asEvent(b.Align(8), e, everyType) }).Bytes()
+			reply := apitest.OK(t, c, apitest.MethodCall("WaitEvents", "sa{sv}uu", wait))
+			want = new(bustest.Body).String(after).Array(8, func(b *bustest.Body) { apitest.AsEvent(b.Align(8), e, everyType) }).Bytes()
 			if reply.Signature != "sa("+wire.EventType+")" || !bytes.Equal(reply.Body, want) {
 				t.Errorf("big endian %v: the reply is %s\n%q, want\n%q", bigEndian, reply.Signature, reply.Body, want)
 			}
@@ -124,10 +120,10 @@ func TestEveryType(t *testing.T) {
 			b.Align(8).String("x").Array(8, everyType)
 			b.Align(8).String("x").Dict("b", "2")
 		})
-		ok(t, c, methodCall("ReportBatch", "a(sa{sv})", batch))
-		events := r.until(t, 4)
-		if got := events[3].Options.Text("b"); got != "2" || !bytes.Equal(r.raw[2].Body, asEvent(new(bustest.Body), events[2], everyType).Bytes()) {
-			t.Errorf("a batch in big endian became %q", r.raw[2].Body)
+		apitest.OK(t, c, apitest.MethodCall("ReportBatch", "a(sa{sv})", batch))
+		events := r.Until(t, 4)
+		if got := events[3].Options.Text("b"); got != "2" || !bytes.Equal(r.Raw[2].Body, apitest.AsEvent(new(bustest.Body), events[2], everyType).Bytes()) {
+			t.Errorf("a batch in big endian became %q", r.Raw[2].Body)
 		}
 	})
 }

@@ -6,9 +6,47 @@ import (
 	"sync"
 	"time"
 
+	"github.com/osctl/eventd/dbusapi/bus"
 	"github.com/osctl/eventd/dbusapi/wire"
 	"github.com/osctl/eventd/hub"
 )
+
+// Limits of WaitEvents, beside those that clients must know, see package wire.
+const (
+	maxWaitsPerUser = 1024     // pending calls of all connections of one user other than root
+	maxWaitsInAll   = 4096     // of all users other than root together, and as many of root
+	maxWaitBytes    = 16 << 10 // bytes of the body of a call: its filter is kept while it waits
+	maxReplyBytes   = 4 << 20  // bytes of events in one reply; at least one event goes
+
+	// oldestTries is how often the oldest event may be gone before its reader could look.
+	oldestTries = 100
+)
+
+// waitEvents handles WaitEvents: it answers at once if it can, else a goroutine
+// waits and answers.
+func (c *call) waitEvents() error {
+	if c.BodySize > maxWaitBytes {
+		return &hub.TooLargeError{What: "bytes of one WaitEvents call", Got: c.BodySize, Limit: maxWaitBytes}
+	}
+	d := c.Decoder()
+	cursor, filter, limit, timeout := d.String(), d.Filter(), d.Uint32(), d.Uint32()
+	if err := args(d, nil); err != nil {
+		return err
+	}
+	if limit == 0 || limit > wire.MaxEvents {
+		limit = wire.MaxEvents
+	}
+	w := &wait{call: c, limit: int(limit)}
+	n, err := w.begin(filter, cursor)
+	switch {
+	case err != nil:
+		return err
+	case n > 0 || timeout == 0:
+		w.answer()
+		return nil
+	}
+	return c.waits.start(w, min(timeout, wire.MaxTimeout))
+}
 
 // wait is one WaitEvents call.
 type wait struct {
@@ -18,12 +56,12 @@ type wait struct {
 	events []*hub.Event
 }
 
-// begin subscribes and polls. What was the oldest event may be kept no longer just then:
-// who asked for the oldest gets that of now.
+// begin subscribes and polls. The oldest event may be dropped just then: a reader that
+// asked for the oldest gets that of now.
 func (w *wait) begin(filter hub.Filter, cursor string) (n int, err error) {
 	var lapped *hub.LappedError
 	for range oldestTries {
-		if w.sub, err = w.call.service.hub.Subscribe(filter, cursor); err != nil {
+		if w.sub, err = w.call.service.Hub.Subscribe(filter, cursor); err != nil {
 			return 0, err
 		}
 		if n, err = w.poll(); cursor != hub.CursorOldest || !errors.As(err, &lapped) {
@@ -32,9 +70,6 @@ func (w *wait) begin(filter hub.Filter, cursor string) (n int, err error) {
 	}
 	return n, err
 }
-
-// oldestTries is how often the oldest event may be gone before its reader could look.
-const oldestTries = 100
 
 // poll collects what is there by now and returns how much. What goes wrong after
 // something was collected is left for the next call to find.
@@ -75,7 +110,7 @@ func (w *wait) collect(next func([]*hub.Event) (int, error)) (bool, error) {
 // answer sends the events that were collected, and the cursor to go on from.
 func (w *wait) answer() {
 	cursor := w.sub.Cursor()
-	w.call.reply("sa("+wire.EventType+")", func(e *wire.Encoder) {
+	w.call.Reply("sa("+wire.EventType+")", func(e *wire.Encoder) {
 		e.String(cursor)
 		e.Events(w.events)
 	})
@@ -90,115 +125,96 @@ func (w *wait) run(ctx context.Context) error {
 	return err
 }
 
-// finish answers after run.
-func (w *wait) finish(err error) {
-	switch {
-	case err == nil, errors.Is(err, context.DeadlineExceeded):
-		w.answer()
-	case errors.Is(err, context.Canceled):
-		w.call.fail(hub.ErrClosed)
-	default:
-		w.call.fail(err)
-	}
-}
-
-// waits accounts for the pending WaitEvents calls of one session.
+// waits holds the pending WaitEvents calls of one session to their limits.
 type waits struct {
-	ctx context.Context
-	wg  sync.WaitGroup
-
-	mu      sync.Mutex
-	all     int
-	users   map[uint32]int
-	senders map[string]*pending
-	closed  bool
-}
-
-// pending are the waits of one connection.
-type pending struct {
-	count  int
-	ctx    context.Context //nolint:containedctx // the life of the sender's connection
+	ctx    context.Context //nolint:containedctx // the life of the session
 	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu    sync.Mutex
+	users map[uint32]int
+	other int // of all users other than root
+	conns map[string]int
 }
 
 func newWaits(ctx context.Context) *waits {
-	return &waits{ctx: ctx, users: map[uint32]int{}, senders: map[string]*pending{}}
+	ctx, cancel := context.WithCancel(ctx)
+	return &waits{ctx: ctx, cancel: cancel, users: map[uint32]int{}, conns: map[string]int{}}
 }
 
-// start lets w wait in a goroutine of its own, unless too many do already.
-func (ws *waits) start(w *wait, who *caller, timeoutMsec uint32) error {
-	ctx, err := ws.take(who)
-	if err != nil {
+// start lets w wait in a goroutine of its own, unless too many do already. The wait ends
+// early when its caller leaves the bus.
+func (ws *waits) start(w *wait, timeoutMsec uint32) error {
+	peer := w.call.Peer
+	if err := ws.take(peer); err != nil {
 		return err
 	}
 	go func() {
 		defer ws.wg.Done()
-		ctx, cancel := context.WithTimeout(ctx, time.Duration(timeoutMsec)*time.Millisecond)
+		ctx, cancel := context.WithTimeout(ws.ctx, time.Duration(timeoutMsec)*time.Millisecond)
+		stop := context.AfterFunc(peer.Left, cancel)
 		err := w.run(ctx)
+		stop()
 		cancel()
-		ws.release(who) // before the answer, upon which the next call may come
-		w.finish(err)
+		ws.release(peer) // before the answer, upon which the next call may come
+		switch {
+		case ws.ctx.Err() != nil && errors.Is(err, context.Canceled):
+			w.call.fail(hub.ErrClosed)
+		case err == nil, errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+			w.answer()
+		default:
+			w.call.fail(err)
+		}
 	}()
 	return nil
 }
 
-// take accounts for one more wait of a caller, and returns a context that ends
-// with the caller's connection. Who takes one calls wg.Done.
-func (ws *waits) take(who *caller) (context.Context, error) {
+// take accounts for one more wait of a caller. Who takes one calls wg.Done.
+func (ws *waits) take(who *bus.Peer) error {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	p := ws.senders[who.name]
+	root := who.Known && who.UID == 0
 	switch {
-	case ws.closed:
-		return nil, hub.ErrClosed
-	case ws.all >= MaxWaitsInAll:
-		return nil, errorf(ErrLimitsExceeded, "%d WaitEvents calls are pending in all, no more are taken", ws.all)
-	case who.uid != 0 && ws.users[who.uid] >= MaxWaitsPerUser:
-		return nil, errorf(ErrLimitsExceeded, "user %d has %d pending WaitEvents calls, no more are taken", who.uid, MaxWaitsPerUser)
-	case p != nil && p.count >= MaxWaits:
-		return nil, errorf(ErrLimitsExceeded, "this connection has %d pending WaitEvents calls, no more are taken", MaxWaits)
-	case p == nil:
-		p = &pending{}
-		p.ctx, p.cancel = context.WithCancel(ws.ctx)
-		ws.senders[who.name] = p
+	case ws.ctx.Err() != nil:
+		return hub.ErrClosed
+	case !who.Known:
+		return wire.Errorf(wire.ErrAccessDenied, "the bus does not say who calls")
+	case ws.conns[who.Name] >= wire.MaxWaits:
+		return wire.Errorf(wire.ErrLimitsExceeded, "this connection has %d pending WaitEvents calls, no more are taken", wire.MaxWaits)
+	case root && ws.users[0] >= maxWaitsInAll:
+		return wire.Errorf(wire.ErrLimitsExceeded, "root has %d pending WaitEvents calls, no more are taken", maxWaitsInAll)
+	case !root && ws.users[who.UID] >= maxWaitsPerUser:
+		return wire.Errorf(wire.ErrLimitsExceeded, "user %d has %d pending WaitEvents calls, no more are taken", who.UID, maxWaitsPerUser)
+	case !root && ws.other >= maxWaitsInAll:
+		return wire.Errorf(wire.ErrLimitsExceeded, "%d WaitEvents calls of all users are pending, no more are taken", maxWaitsInAll)
 	}
 	ws.wg.Add(1) // under the lock: close may be about to wait
-	p.count++
-	ws.all++
-	ws.users[who.uid]++
-	return p.ctx, nil
+	ws.add(who, 1)
+	return nil
 }
 
-func (ws *waits) release(who *caller) {
+func (ws *waits) release(who *bus.Peer) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	ws.all--
-	if ws.users[who.uid]--; ws.users[who.uid] == 0 {
-		delete(ws.users, who.uid)
-	}
-	p := ws.senders[who.name]
-	if p.count--; p.count == 0 {
-		p.cancel()
-		delete(ws.senders, who.name)
-	}
+	ws.add(who, -1)
 }
 
-// gone ends the waits of a connection that has left the bus.
-func (ws *waits) gone(name string) {
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	if p := ws.senders[name]; p != nil {
-		p.cancel()
+func (ws *waits) add(who *bus.Peer, n int) {
+	if ws.users[who.UID] += n; ws.users[who.UID] == 0 {
+		delete(ws.users, who.UID)
+	}
+	if ws.conns[who.Name] += n; ws.conns[who.Name] == 0 {
+		delete(ws.conns, who.Name)
+	}
+	if who.UID != 0 {
+		ws.other += n
 	}
 }
 
 // close ends all waits and returns when the last one was answered.
 func (ws *waits) close() {
 	ws.mu.Lock()
-	ws.closed = true
-	for _, p := range ws.senders {
-		p.cancel()
-	}
+	ws.cancel()
 	ws.mu.Unlock()
 	ws.wg.Wait()
 }

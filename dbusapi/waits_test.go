@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/osctl/eventd/dbusapi/apitest"
+	"github.com/osctl/eventd/dbusapi/wire"
+
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/hub"
 )
@@ -34,7 +37,7 @@ func TestPollKeepsWhatItHas(t *testing.T) {
 		t.Fatal(err)
 	}
 	commit(300)
-	w := &wait{sub: sub, limit: MaxEvents}
+	w := &wait{sub: sub, limit: wire.MaxEvents}
 	if done, err := w.collect(sub.Poll); done || err != nil || len(w.events) != 256 {
 		t.Fatalf("%v, %v, %d events", done, err, len(w.events))
 	}
@@ -43,7 +46,7 @@ func TestPollKeepsWhatItHas(t *testing.T) {
 	if _, seq := sub.Position(); n != 256 || err != nil || seq != 256 {
 		t.Errorf("%d events, %v, position %d", n, err, seq)
 	}
-	if _, err := h.Subscribe(hub.Filter{}, sub.Cursor()); toError(err).Name != ErrGone {
+	if _, err := h.Subscribe(hub.Filter{}, sub.Cursor()); toError(err).Name != wire.ErrGone {
 		t.Errorf("the next call: %v", err)
 	}
 }
@@ -53,7 +56,7 @@ func TestPollKeepsWhatItHas(t *testing.T) {
 func TestOldestUnderLoad(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t, bustest.Broker, bustest.PolicyOpen)
-	h := newHub(t, hub.Config{History: 2})
+	h := apitest.NewHub(t, hub.Config{History: 2})
 	serve(t, bus, h)
 	c := dial(t, bus)
 	stop, stopped := make(chan struct{}), make(chan struct{})
@@ -64,7 +67,7 @@ func TestOldestUnderLoad(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				commit(t, h, 1, "x")
+				apitest.Commit(t, h, 1, "x")
 			}
 		}
 	}()
@@ -72,9 +75,9 @@ func TestOldestUnderLoad(t *testing.T) {
 		close(stop)
 		<-stopped
 	}()
-	eventually(t, "events are forgotten", func() bool { return h.Status().Oldest > 10 })
+	apitest.Eventually(t, "events are forgotten", func() bool { return h.Status().Oldest > 10 })
 	for range 2000 {
-		if _, _, err := c.WaitEvents(bounded(t), hub.CursorOldest, hub.Filter{}, 0, 0); err != nil {
+		if _, _, err := c.WaitEvents(apitest.Bounded(t), hub.CursorOldest, hub.Filter{}, 0, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -85,14 +88,14 @@ func TestOldestUnderLoad(t *testing.T) {
 func TestWaitAgainAtOnce(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t, bustest.Broker, bustest.PolicyOpen)
-	h := newHub(t, hub.Config{})
+	h := apitest.NewHub(t, hub.Config{})
 	s := serve(t, bus, h)
 	client := dial(t, bus)
-	ctx, cancel := context.WithCancel(bounded(t))
+	ctx, cancel := context.WithCancel(apitest.Bounded(t))
 	defer cancel()
 	const rounds = 30
 	var group sync.WaitGroup
-	for range MaxWaits {
+	for range wire.MaxWaits {
 		group.Go(func() {
 			for cursor := ""; ctx.Err() == nil; {
 				next, events, err := client.WaitEvents(ctx, cursor, hub.Filter{}, 0, time.Minute)
@@ -107,8 +110,8 @@ func TestWaitAgainAtOnce(t *testing.T) {
 		})
 	}
 	for range rounds {
-		s.untilPending(t, MaxWaits)
-		commit(t, h, 1, "x")
+		s.untilPending(t, wire.MaxWaits)
+		apitest.Commit(t, h, 1, "x")
 	}
 	group.Wait()
 }

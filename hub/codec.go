@@ -153,11 +153,12 @@ func appendSnapshot(b []byte, part *snapshot, which byte) []byte {
 	return b
 }
 
-// storedReader reads the stored form. After an error it returns zero values. Texts
-// share the memory of the record.
+// storedReader reads the stored form. After an error it returns zero values. Texts of
+// rows share the memory of the record; the views copy them.
 type storedReader struct {
-	rest string
-	bad  bool
+	rest    string
+	bad     bool
+	options Options // of the event that is read
 }
 
 func (r *storedReader) fail() { r.bad, r.rest = true, "" }
@@ -207,6 +208,10 @@ func (r *storedReader) text() string {
 	return s
 }
 
+// plain reads a text that goes to the bus. Logs of earlier versions have sources that are not
+// UTF-8.
+func (r *storedReader) plain() string { return validText(r.text()) }
+
 func (r *storedReader) value(nesting int) Value {
 	kind := Kind(r.byte())
 	switch kind {
@@ -221,7 +226,9 @@ func (r *storedReader) value(nesting int) Value {
 		bits := binary.LittleEndian.Uint64([]byte(r.rest[:8]))
 		r.rest = r.rest[8:]
 		return Value{kind: kind, num: bits}
-	case KindString, KindPath, KindSignature, KindBytes:
+	case KindString, KindPath, KindSignature:
+		return Value{kind: kind, text: r.plain()}
+	case KindBytes:
 		return Value{kind: kind, text: r.text()}
 	case KindArray, KindDict, KindStruct, KindVariant:
 		if nesting < maxStoredNesting {
@@ -257,18 +264,19 @@ func (r *storedReader) compound(kind Kind, nesting int) Value {
 }
 
 func (r *storedReader) event() *Event {
-	typ, source := r.text(), r.text()
-	options := make(Options, r.count())
-	for i := range options {
-		options[i].Name = r.text()
-		if options[i].Value = r.value(0); r.bad {
+	typ, source := r.plain(), r.plain()
+	r.options = r.options[:0]
+	for range r.count() {
+		option := Option{Name: r.plain()}
+		if option.Value = r.value(0); r.bad {
 			return nil
 		}
+		r.options = append(r.options, option)
 	}
-	return makeEvent(typ, options, source)
+	return makeEvent(typ, r.options, source)
 }
 
-// states are those of interfaces, so that stored ones need no memory of their own.
+// states are those of interfaces.
 var states = [...]LinkState{LinkUp, LinkNoCarrier, LinkDown}
 
 func (r *storedReader) iface() InterfaceChange {
@@ -283,20 +291,19 @@ func (r *storedReader) iface() InterfaceChange {
 		return c
 	}
 	row := &c.Interface
-	row.Veth, row.Name, row.Pool, row.ID = r.text(), r.text(), r.text(), r.text()
+	row.Veth, row.Name, row.Pool, row.ID = r.plain(), r.plain(), r.plain(), r.plain()
 	row.State = LinkState(r.text())
 	if flags&storedBound != 0 {
 		row.BoundBy = unknownSource
 	}
 	if flags&storedBoundBy != 0 {
-		row.BoundBy = r.text()
+		row.BoundBy = r.plain()
 	}
 	if flags&storedSince != 0 {
 		row.Since = time.UnixMicro(r.varint())
 	}
 	for _, known := range states {
 		if row.State == known {
-			row.State = known
 			return c
 		}
 	}
@@ -338,9 +345,9 @@ func (r *storedReader) snapshot() (part *snapshot, which byte) {
 	}
 	part.containers = make([]*Container, r.count())
 	for i := range part.containers {
-		part.containers[i] = &Container{Pool: r.text(), ID: r.text(), State: r.text(), Time: time.UnixMicro(r.varint())}
+		part.containers[i] = &Container{Pool: r.plain(), ID: r.plain(), State: r.plain(), Time: time.UnixMicro(r.varint())}
 		if which&withSources != 0 {
-			part.containers[i].Source = r.text()
+			part.containers[i].Source = r.plain()
 		}
 	}
 	return part, which

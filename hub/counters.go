@@ -1,5 +1,7 @@
 package hub
 
+import "strings"
+
 // Names of counters that are counted in more than one place.
 const (
 	CounterLapped   = "lapped"           // times a subscriber was lapped
@@ -13,22 +15,29 @@ const (
 
 // counters are guarded by the hub's lock.
 type counters struct {
-	events map[string]uint64 // by type
+	// events are by type. They are pointers, as assigning to a map replaces the key by an
+	// equal one, which would keep an event alive.
+	events map[string]*uint64
 	named  map[string]uint64
 }
 
 func newCounters() counters {
-	return counters{events: map[string]uint64{}, named: map[string]uint64{}}
+	return counters{events: map[string]*uint64{}, named: map[string]uint64{}}
 }
 
 // addEvent counts an event. The set of types is open, so that of the counters is
 // bounded: what comes after maxCounters types is counted together.
 func (c *counters) addEvent(typ string) {
-	if _, ok := c.events[typ]; !ok && len(c.events) >= maxCounters {
-		c.named[counterOther]++
-		return
+	n := c.events[typ]
+	if n == nil {
+		if len(c.events) >= maxCounters {
+			c.named[counterOther]++
+			return
+		}
+		n = new(uint64)
+		c.events[strings.Clone(typ)] = n // typ is a piece of the event
 	}
-	c.events[typ]++
+	*n++
 }
 
 func (c *counters) add(name string, n uint64) {
@@ -53,7 +62,7 @@ func (h *Hub) Counters() map[string]uint64 {
 	defer h.mu.Unlock()
 	all := make(map[string]uint64, len(h.counters.events)+len(h.counters.named))
 	for typ, n := range h.counters.events {
-		all[counterOfType+typ] = n
+		all[counterOfType+typ] = *n
 	}
 	for name, n := range h.counters.named {
 		all[name] += n

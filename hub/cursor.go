@@ -8,8 +8,13 @@ import (
 	"strings"
 )
 
-// CursorOldest stands for the position before the oldest event that is kept.
-const CursorOldest = "oldest"
+const (
+	// CursorOldest stands for the position before the oldest event that is kept.
+	CursorOldest = "oldest"
+	// CursorNewest and a decimal number N stand for the position before the newest N events;
+	// where fewer are kept, for that before the oldest one.
+	CursorNewest = "newest-"
+)
 
 // NewEpoch returns a new random epoch: 128 bits in hex.
 func NewEpoch() string {
@@ -26,16 +31,19 @@ func FormatCursor(epoch string, seq uint64) string {
 // ParseCursor splits a cursor into epoch and sequence number. The error is an
 // [InvalidCursorError].
 func ParseCursor(cursor string) (epoch string, seq uint64, err error) {
-	const form = "not a cursor; expected EPOCH:SEQ as an earlier call returned it, %q, or nothing"
 	epoch, number, ok := strings.Cut(cursor, ":")
-	if !ok || !validEpoch(epoch) {
-		return "", 0, &InvalidCursorError{Cursor: cursor, Reason: fmt.Sprintf(form, CursorOldest)}
-	}
-	seq, err = strconv.ParseUint(number, 10, 64)
-	if err != nil || number != strconv.FormatUint(seq, 10) {
-		return "", 0, &InvalidCursorError{Cursor: cursor, Reason: fmt.Sprintf(form, CursorOldest)}
+	seq, valid := parseNumber(number)
+	if !ok || !validEpoch(epoch) || !valid {
+		const form = "not a cursor; expected EPOCH:SEQ as an earlier call returned it, %q, %qN, or nothing"
+		return "", 0, &InvalidCursorError{Cursor: cursor, Reason: fmt.Sprintf(form, CursorOldest, CursorNewest)}
 	}
 	return epoch, seq, nil
+}
+
+// parseNumber reads a decimal number in its only form.
+func parseNumber(text string) (n uint64, ok bool) {
+	n, err := strconv.ParseUint(text, 10, 64)
+	return n, err == nil && text == strconv.FormatUint(n, 10)
 }
 
 // validEpoch reports whether s has the form of an epoch.
@@ -60,6 +68,11 @@ func (h *Hub) position(cursor string) (uint64, error) {
 		return h.last(), nil
 	case CursorOldest:
 		return h.first - 1, nil
+	}
+	if number, ok := strings.CutPrefix(cursor, CursorNewest); ok {
+		if n, ok := parseNumber(number); ok {
+			return h.last() - min(n, h.next-h.first), nil
+		}
 	}
 	epoch, seq, err := ParseCursor(cursor)
 	if err != nil {

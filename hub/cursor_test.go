@@ -47,7 +47,7 @@ func TestSubscribeAtCursor(t *testing.T) {
 	at := func(seq uint64) string { return FormatCursor(epoch, seq) }
 
 	// Nothing yet: all of these are the same place.
-	for _, cursor := range []string{"", CursorOldest, at(0)} {
+	for _, cursor := range []string{"", CursorOldest, "newest-0", "newest-7", at(0)} {
 		s := subscribe(t, h, Filter{}, cursor)
 		wantPosition(t, s, 0)
 		if s.Cursor() != at(0) {
@@ -56,6 +56,7 @@ func TestSubscribeAtCursor(t *testing.T) {
 	}
 	fill(t, h, 10) // keeps 7, 8, 9, 10
 	for cursor, want := range map[string][]uint64{
+		"newest-0": {}, "newest-1": {10}, "newest-3": {8, 9, 10}, "newest-4": {7, 8, 9, 10}, "newest-5": {7, 8, 9, 10}, "newest-18446744073709551615": {7, 8, 9, 10},
 		"": {}, CursorOldest: {7, 8, 9, 10}, at(6): {7, 8, 9, 10}, at(7): {8, 9, 10}, at(9): {10}, at(10): {},
 	} {
 		wantPoll(t, subscribe(t, h, Filter{}, cursor), 8, want...)
@@ -83,7 +84,7 @@ func TestSubscribeAtCursor(t *testing.T) {
 			t.Errorf("from another epoch: %v, want a GoneError", err)
 		}
 	}
-	for _, bad := range []string{"Oldest", "newest", ":7", epoch, epoch + ":", epoch + ":x"} {
+	for _, bad := range []string{"Oldest", "newest", "newest-", "newest--1", "newest-01", "newest-x", "newest-18446744073709551616", ":7", epoch, epoch + ":", epoch + ":x"} {
 		_, err := h.Subscribe(Filter{}, bad)
 		if _, ok := errors.AsType[*InvalidCursorError](err); !ok {
 			t.Errorf("from %q: %v, want an InvalidCursorError", bad, err)

@@ -36,8 +36,9 @@
 // # Waiting
 //
 // Subscriptions that wait are indexed by what they can match (see index.go), so
-// that an event costs those who want it and nobody else: ten thousand waiters
-// for other containers add nothing to a commit.
+// that an event costs those that want it and nobody else: ten thousand waiters
+// for other containers add nothing to a commit. One commit wakes a few of them at
+// most; where there are more, a sweep beside the commits wakes the rest.
 //
 // # What is not promised
 //

@@ -12,13 +12,16 @@ var ErrClosed = errors.New("hub: closed")
 type InvalidEventError struct {
 	Type     string // type of the event, as it came
 	Option   string // the option at fault; "" if it is the type itself
-	Got      string // what came
+	Got      string // what came; "" if the option is missing
 	Expected string // what was expected
 }
 
 func (e *InvalidEventError) Error() string {
-	if e.Option == "" {
+	switch {
+	case e.Option == "":
 		return fmt.Sprintf("event type %q: got %s, expected %s", clip(e.Type), e.Got, e.Expected)
+	case e.Got == "":
+		return fmt.Sprintf("event of type %q, option %q: missing; expected %s", clip(e.Type), clip(e.Option), e.Expected)
 	}
 	return fmt.Sprintf("event of type %q, option %q: got %s, expected %s", clip(e.Type), clip(e.Option), e.Got, e.Expected)
 }

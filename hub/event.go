@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -78,6 +79,9 @@ func (e *Event) Encoding(encode func(*Event) []byte) []byte {
 		return *p
 	}
 	made := encode(e)
+	if len(made) < cap(made)/8*7 {
+		made = bytes.Clone(made) // it is kept: without what it grew for
+	}
 	if !e.encoding.CompareAndSwap(nil, &made) {
 		return *e.encoding.Load()
 	}
@@ -85,9 +89,14 @@ func (e *Event) Encoding(encode func(*Event) []byte) []byte {
 }
 
 // NewEvent checks an event and makes it ready for [Hub.Commit]: the type's
-// schema holds (see [Types]), names and nesting are within the limits, strings
-// are UTF-8, and secrets are replaced (see [Redact]). The hub owns options from
-// then on. Errors are [InvalidEventError] and [TooLargeError].
+// schema holds, names and nesting are within the limits, strings are UTF-8, no
+// dict has a key twice, and secrets are replaced (see [Redact]). What is not UTF-8
+// in source is written as [PlainText] does.
+//
+// The event is a copy: it refers to nothing of what it was made from, so the caller
+// may clear or reuse the message that typ, source and the texts in options are
+// pieces of. Secrets are replaced in options itself, too. Errors are
+// [InvalidEventError] and [TooLargeError]; they may refer to what was passed.
 func NewEvent(typ string, options Options, source string) (*Event, error) {
 	if err := validate(typ, options); err != nil {
 		return nil, err
@@ -96,36 +105,44 @@ func NewEvent(typ string, options Options, source string) (*Event, error) {
 	return makeEvent(typ, options, source), nil
 }
 
-// makeEvent makes an event of what was checked, now or before it was stored.
+// makeEvent makes an event of what was checked, now or before it was stored: a copy of it.
 func makeEvent(typ string, options Options, source string) *Event {
-	e := &Event{Type: typ, Source: source, Options: options}
-	e.Pool = options.Text("pool")
-	e.ID = options.Text("id")
-	switch typ {
+	source = validText(source)
+	commandID := "" // as text, where it is a number
+	if id, ok := options.Get("id"); ok && typ == TypeManagement && id.Integer() {
+		commandID = integerText(id)
+	}
+	var f footprint
+	for _, s := range [...]string{typ, source, commandID} {
+		f.text(s)
+	}
+	f.options(options)
+	var k keeper
+	k.grow(&f)
+	e := &Event{Type: k.texts.keep(typ), Source: k.texts.keep(source), ID: k.texts.keep(commandID)}
+	e.Options = k.options(options)
+	e.Pool = e.Options.Text("pool")
+	if e.ID == "" {
+		e.ID = e.Options.Text("id")
+	}
+	switch e.Type {
 	case TypeDB, TypeNetif:
-		e.Action = options.Text("action")
-	case TypeState:
-		e.Action = options.Text("state")
-	case TypeManagement:
-		e.Action = options.Text("state")
-		if id, ok := options.Get("id"); ok && id.Integer() {
-			e.ID = integerText(id)
-		}
+		e.Action = e.Options.Text("action")
+	case TypeState, TypeManagement:
+		e.Action = e.Options.Text("state")
 	}
 	e.keys = [numKeys]string{
-		keyType: typ, keyAction: e.Action, keyPool: e.Pool, keyID: e.ID, keySource: source,
-		keyName: options.Text("name"), keyVeth: options.Text("veth"),
+		keyType: e.Type, keyAction: e.Action, keyPool: e.Pool, keyID: e.ID, keySource: e.Source,
+		keyName: e.Options.Text("name"), keyVeth: e.Options.Text("veth"),
 	}
-	e.size = eventOverhead + len(typ) + len(source)
-	for i := range options {
-		// Twice: once as values, once in the encoding that is kept with them.
-		e.size += 2 * (len(options[i].Name) + options[i].Value.size())
-	}
+	f.encoded += len(e.Action) + len(e.Pool) + len(e.ID) + encodedOverhead
+	e.size = f.size(len(options))
 	return e
 }
 
-// eventOverhead is about what an Event takes beside its options, in bytes.
-const eventOverhead = 512
+// encodedOverhead is what the encoding of an event has beside its texts and options, at
+// most, with the header that keeps it.
+const encodedOverhead = 96
 
 // integerText returns an integer as decimal text.
 func integerText(v Value) string {

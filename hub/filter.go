@@ -22,14 +22,12 @@ func filterKeys() [numKeys]string {
 	return [numKeys]string{"type", "action", "pool", "id", "source", "name", "veth"}
 }
 
-// MaxFilterValues is how many values a filter may have over all of its keys. Each may
-// be filed in the index of waiters, so that a filter that waits takes up to about
-// 40 KiB.
+// MaxFilterValues is how many values a filter may have over all of its keys.
 const MaxFilterValues = 256
 
 // Filter says which events pass: for each key that it names, the event's value
 // is one of those listed. The zero Filter passes everything. Filters are
-// immutable and may be shared.
+// immutable and may be shared; they refer to nothing of what they were made from.
 type Filter struct {
 	values [numKeys][]string // nil: any value
 	total  int
@@ -54,7 +52,17 @@ func (f Filter) With(key string, values ...string) (Filter, error) {
 	}
 	unique := slices.Clone(values)
 	slices.Sort(unique)
-	f.values[i] = slices.Compact(unique)
+	unique = slices.Compact(unique)
+	total := 0
+	for _, value := range unique {
+		total += len(value)
+	}
+	var kept keptTexts
+	kept.all.Grow(total)
+	for j := range unique {
+		unique[j] = kept.keep(unique[j])
+	}
+	f.values[i] = unique
 	f.total += len(f.values[i])
 	return f, nil
 }

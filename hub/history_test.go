@@ -3,8 +3,6 @@ package hub
 import (
 	"errors"
 	"math"
-	"slices"
-	"strings"
 	"testing"
 )
 
@@ -99,22 +97,6 @@ func TestHistoryIsBoundedByBytes(t *testing.T) {
 	check(13, 13)
 	commit(t, h, newEvent(t, "small"))
 	check(13, 14)
-}
-
-func TestSizeCountsAllOfAnEvent(t *testing.T) {
-	text := strings.Repeat("x", 1000)
-	empty := newEvent(t, "open", Option{"o", Variant(Struct([]Value{Strings("")}))}).size
-	full := newEvent(t, "open", Option{"o", Variant(Struct([]Value{Strings(text)}))}).size
-	if full-empty != 2*len(text) {
-		t.Errorf("a text of %d bytes deep inside counts as %d, want twice", len(text), full-empty)
-	}
-	many := newEvent(t, "open", Option{"o", Array("u", slices.Repeat([]Value{Uint32(1)}, 1000))}).size
-	if many < 2*1000*40 {
-		t.Errorf("1,000 values count as %d bytes", many)
-	}
-	if a, b := newEvent(t, "open").size, newEvent(t, "open_"+strings.Repeat("x", 50)).size; b-a != 51 {
-		t.Errorf("51 bytes of type count as %d", b-a)
-	}
 }
 
 func TestRewind(t *testing.T) {

@@ -34,7 +34,8 @@ type Config struct {
 
 // Hub is the hub. It is safe for concurrent use.
 type Hub struct {
-	store store
+	store  store
+	sweeps sync.WaitGroup // at most one, see startSweep
 
 	mu       sync.Mutex
 	closed   bool
@@ -103,11 +104,13 @@ func (h *Hub) Commit(batch Batch) (first uint64, err error) {
 	}
 	h.append(&batch)
 	h.views.apply(&batch)
+	h.waiters.direct = maxDirect
 	for _, e := range batch.Events {
 		h.counters.addEvent(e.Type)
 		h.push(e)
 		h.waiters.wake(e)
 	}
+	h.startSweep()
 	h.rotate()
 	return first, nil
 }
@@ -140,6 +143,7 @@ func (h *Hub) Close() {
 		h.waiters.wakeAll(h.next)
 	}
 	h.mu.Unlock()
+	h.sweeps.Wait()
 	if first {
 		h.closeLog() // nothing is committed any more
 	}

@@ -5,18 +5,26 @@ package hub
 //
 // A filter is a product of sets: type in {…} and id in {…} and so on. Each
 // element of that product is a tuple that an event either has or has not, so a
-// waiter is filed under all tuples of its filter, and an event looks itself up:
+// waiter is filed under tuples of its filter, and an event looks itself up:
 // once for each set of keys that any waiter names (at most 2^7, in practice two
-// or three), with its own values under these keys. What is found matches; nobody
-// else is touched.
+// or three), with its own values under these keys.
 //
-// A filter with several long lists would be filed very often, so keys are taken into
-// the tuples, those that tell events apart best first, only while their product stays
-// within maxTuples; what is found is then held against the whole filter. One list
-// always fits, so only a filter that passes everything is filed under no key.
+// Filing is work under the hub's lock, so a waiter is filed under maxTuples at
+// most. Keys are taken into the tuples, those that tell events apart best first,
+// while the product fits; a filter of long lists is filed under fewer keys, or
+// under none. So what an event finds is held against the whole filter.
+//
+// A commit looks at maxDirect waiters at most. Where there are more, it only notes
+// the number of its event, and a sweep compares all waiters with all events from
+// that number on, a few at a time (see sweep.go). So readers, however many,
+// cannot hold up reports.
 
-// maxTuples bounds under how many tuples one waiter is filed.
-const maxTuples = MaxFilterValues
+const (
+	// maxTuples bounds under how many tuples one waiter is filed.
+	maxTuples = 16
+	// maxDirect bounds how many waiters one commit looks at.
+	maxDirect = 16
+)
 
 // keySet is a set of filter keys, bit i for key i.
 type keySet uint8
@@ -34,14 +42,22 @@ type entry struct {
 	tuple      tuple
 }
 
+// entryList is the entries of one tuple.
+type entryList struct {
+	first *entry
+	n     int
+}
+
 // waiterIndex is guarded by the hub's lock.
 type waiterIndex struct {
-	lists map[tuple]*entry
-	sets  map[keySet]int // how many entries use the set
+	lists  map[tuple]*entryList
+	sets   map[keySet]int // how many entries use the set
+	direct int            // how many waiters this commit may still look at
+	sweep  sweep
 }
 
 func newWaiterIndex() waiterIndex {
-	return waiterIndex{lists: map[tuple]*entry{}, sets: map[keySet]int{}}
+	return waiterIndex{lists: map[tuple]*entryList{}, sets: map[keySet]int{}}
 }
 
 // entriesFor makes the entries of a subscription, once in its life.
@@ -73,14 +89,20 @@ func entriesFor(sub *Subscription) []entry {
 func (x *waiterIndex) add(sub *Subscription) {
 	for i := range sub.entries {
 		e := &sub.entries[i]
-		head := x.lists[e.tuple]
-		e.prev, e.next = nil, head
-		if head != nil {
-			head.prev = e
+		list := x.lists[e.tuple]
+		if list == nil {
+			list = &entryList{}
+			x.lists[e.tuple] = list
 		}
-		x.lists[e.tuple] = e
+		e.prev, e.next = nil, list.first
+		if list.first != nil {
+			list.first.prev = e
+		}
+		list.first = e
+		list.n++
 	}
 	x.sets[sub.entries[0].tuple.set] += len(sub.entries)
+	x.sweep.push(sub)
 	sub.waiting = true
 }
 
@@ -88,15 +110,16 @@ func (x *waiterIndex) add(sub *Subscription) {
 func (x *waiterIndex) remove(sub *Subscription) {
 	for i := range sub.entries {
 		e := &sub.entries[i]
+		list := x.lists[e.tuple]
 		if e.next != nil {
 			e.next.prev = e.prev
 		}
-		switch {
-		case e.prev != nil:
+		if e.prev != nil {
 			e.prev.next = e.next
-		case e.next != nil:
-			x.lists[e.tuple] = e.next
-		default:
+		} else {
+			list.first = e.next
+		}
+		if list.n--; list.n == 0 {
 			delete(x.lists, e.tuple)
 		}
 		e.prev, e.next = nil, nil // or it would keep subscriptions that ended
@@ -105,10 +128,12 @@ func (x *waiterIndex) remove(sub *Subscription) {
 	if x.sets[set] -= len(sub.entries); x.sets[set] == 0 {
 		delete(x.sets, set)
 	}
+	x.sweep.unlink(sub)
 	sub.waiting = false
 }
 
-// wake wakes all subscriptions that wait for e, and takes them out.
+// wake wakes the subscriptions that wait for e, and takes them out. If there may be more
+// of them than this commit may look at, it leaves the rest to the sweep.
 func (x *waiterIndex) wake(e *Event) {
 	for set := range x.sets {
 		t := tuple{set: set}
@@ -117,27 +142,45 @@ func (x *waiterIndex) wake(e *Event) {
 				t.values[i] = e.keys[i]
 			}
 		}
-		for at := x.lists[t]; at != nil; {
+		list := x.lists[t]
+		if list == nil {
+			continue
+		}
+		if list.n > x.direct {
+			x.sweep.note(e.Seq)
+			continue
+		}
+		x.direct -= list.n
+		for at := list.first; at != nil; {
 			sub, next := at.sub, at.next
 			if sub.filter.matchKeys(&e.keys) {
-				x.remove(sub)
-				sub.wake(e.Seq)
+				x.release(sub, e.Seq)
 			}
 			at = next
 		}
 	}
 }
 
+// release wakes a subscription for event seq, or for one before that it was not compared
+// with yet, and takes it out.
+func (x *waiterIndex) release(sub *Subscription, seq uint64) {
+	seq = min(seq, x.compared(sub, seq))
+	x.remove(sub)
+	sub.wake(seq)
+}
+
+// compared returns the number of the first event that a waiting subscription may not have
+// been compared with. It is next if there is none.
+func (x *waiterIndex) compared(sub *Subscription, next uint64) uint64 {
+	if x.sweep.from == 0 {
+		return next
+	}
+	return max(sub.pos, x.sweep.from)
+}
+
 // wakeAll wakes everybody, as the hub closes.
-func (x *waiterIndex) wakeAll(seq uint64) {
-	for _, at := range x.lists {
-		for at != nil {
-			sub, next := at.sub, at.next
-			if sub.waiting {
-				x.remove(sub)
-				sub.wake(seq)
-			}
-			at = next
-		}
+func (x *waiterIndex) wakeAll(next uint64) {
+	for x.sweep.first != nil {
+		x.release(x.sweep.first, next)
 	}
 }

@@ -23,17 +23,27 @@ func checkIndex(tb rapid.TB, h *Hub, waiting ...*Subscription) {
 		sets[s.entries[0].tuple.set] += len(s.entries)
 	}
 	filed := 0
-	for key, at := range h.waiters.lists {
+	for key, list := range h.waiters.lists {
 		var prev *entry
-		for ; at != nil; prev, at = at, at.next {
+		filedBefore := filed
+		for at := list.first; at != nil; prev, at = at, at.next {
 			if at.prev != prev || at.tuple != key || !slices.Contains(waiting, at.sub) {
 				tb.Fatalf("the list of %v is broken, or holds who does not wait", key)
 			}
 			filed++
 		}
-		if prev == nil {
-			tb.Fatalf("the empty list of %v is kept", key)
+		if prev == nil || list.n != filed-filedBefore {
+			tb.Fatalf("the list of %v has %d entries, counted as %d", key, filed-filedBefore, list.n)
 		}
+	}
+	n := 0
+	for sub := h.waiters.sweep.first; sub != nil; sub = sub.after {
+		if n++; !slices.Contains(waiting, sub) || sub.after == nil && sub != h.waiters.sweep.last {
+			tb.Fatal("the list of waiters is broken, or holds who does not wait")
+		}
+	}
+	if n != len(waiting) || n != h.waiters.sweep.waiters {
+		tb.Fatalf("%d waiters, counted as %d, want %d", n, h.waiters.sweep.waiters, len(waiting))
 	}
 	if filed != want {
 		tb.Fatalf("%d entries are filed, want %d", filed, want)
@@ -116,10 +126,11 @@ func TestEntriesOfFilters(t *testing.T) {
 		{nil, 0, 1},
 		{[]string{"type", "a"}, key(keyType), 1},
 		{[]string{"type", "a", "veth", "b"}, key(keyType, keyVeth), 1},
-		{[]string{"id", ids(MaxFilterValues)}, key(keyID), MaxFilterValues},
-		{[]string{"id", ids(MaxFilterValues - 1), "pool", "p"}, key(keyID, keyPool), MaxFilterValues - 1},
-		{[]string{"type", ids(16), "id", ids(16)}, key(keyType, keyID), 256},
-		{[]string{"type", ids(16), "id", ids(17)}, key(keyID), 17},
+		{[]string{"id", ids(MaxFilterValues)}, 0, 1},
+		{[]string{"id", ids(MaxFilterValues - 1), "pool", "p"}, key(keyPool), 1},
+		{[]string{"type", ids(4), "id", ids(4)}, key(keyType, keyID), 16},
+		{[]string{"type", ids(16), "id", ids(16)}, key(keyID), 16},
+		{[]string{"type", ids(16), "id", ids(17)}, key(keyType), 16},
 		{[]string{"type", ids(17), "id", ids(16)}, key(keyID), 16},
 		{[]string{"type", ids(50), "id", ids(2), "pool", ids(3)}, key(keyID, keyPool), 6},
 	} {

@@ -3,6 +3,7 @@ package hub
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"testing"
@@ -127,10 +128,51 @@ func TestTexts(t *testing.T) {
 	}
 	for _, v := range []Value{{}, Variant(Value{}), Array("s", []Value{{}}), Number(KindString, 1), Number(KindBool, 1)} {
 		wantInvalid(t, "open", Options{{"o", v}}, InvalidEventError{
-			Type: "open", Option: "o", Got: "no value", Expected: "strings of valid UTF-8 without NUL",
+			Type: "open", Option: "o", Got: "no value", Expected: "a value",
 		})
 	}
 }
 
 // same returns a good value of the same kind.
 func (v Value) same() Value { return Value{kind: v.kind, text: "good"} }
+
+// A dict with a key twice is refused at any depth. Readers would differ in which one they keep.
+func TestRepeatedKeys(t *testing.T) {
+	double := func(f float64) Value { return Number(KindDouble, math.Float64bits(f)) }
+	nan := Number(KindDouble, math.Float64bits(math.NaN())^1)
+	many := func(repeat bool) Value {
+		var items []Value
+		for i := range 4096 {
+			items = append(items, String(strconv.Itoa(i)), Bool(true))
+		}
+		if repeat {
+			items = append(items, String("2048"), Bool(true))
+		}
+		return Dict("s", "b", items)
+	}
+	for name, c := range map[string]struct {
+		dict Value
+		key  string // that is twice; "" if none
+	}{
+		"texts":      {Dict("s", "u", []Value{String("a"), Uint32(1), String("b"), Uint32(2), String("a"), Uint32(1)}), `"a"`},
+		"other case": {Dict("s", "u", []Value{String("a"), Uint32(1), String("A"), Uint32(2)}), ""},
+		"numbers":    {Dict("i", "u", []Value{Int32(-1), Uint32(1), Int32(1), Uint32(2), Int32(-1), Uint32(3)}), "-1"},
+		"booleans":   {Dict("b", "u", []Value{Bool(false), Uint32(1), Bool(true), Uint32(2)}), ""},
+		"NaN":        {Dict("d", "u", []Value{double(math.NaN()), Uint32(1), nan, Uint32(2)}), `"NaN"`},
+		"zeros":      {Dict("d", "u", []Value{double(0), Uint32(1), double(math.Copysign(0, -1)), Uint32(2)}), "-0.0"},
+		"doubles":    {Dict("d", "u", []Value{double(1), Uint32(1), double(-1), Uint32(2), double(math.Inf(1)), Uint32(2)}), ""},
+		"many":       {many(false), ""},
+		"many, one":  {many(true), `"2048"`},
+	} {
+		for depth, v := range []Value{c.dict, Variant(c.dict), Array(c.dict.Type(), []Value{Dict("s", "u", nil), c.dict}), Dict("s", "v", []Value{String("x"), Variant(Struct([]Value{c.dict}))})} {
+			options := Options{{"o", v}}
+			if c.key == "" {
+				if _, err := NewEvent("open", options, ""); err != nil {
+					t.Errorf("%s, %d: %v", name, depth, err)
+				}
+				continue
+			}
+			wantInvalid(t, "open", options, InvalidEventError{Type: "open", Option: "o", Got: "the key " + c.key + " twice", Expected: "each key of a dict once"})
+		}
+	}
+}

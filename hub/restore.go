@@ -43,6 +43,7 @@ func (h *Hub) load() {
 // replayer takes stored records.
 type replayer struct {
 	hub    *Hub
+	stored storedReader
 	batch  Batch
 	parts  []*snapshot // of a snapshot that is not whole yet
 	began  bool        // there was a record
@@ -56,7 +57,8 @@ func (r *replayer) record(record Record) error {
 	if !r.began {
 		r.began, r.viewed = true, record.First == 1
 	}
-	stored := storedReader{rest: string(record.Data)}
+	stored := &r.stored
+	stored.rest, stored.bad = string(record.Data), false
 	switch kind := stored.byte(); kind {
 	case recordBatch:
 		stored.batch(&r.batch, record.First)

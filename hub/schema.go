@@ -2,6 +2,7 @@ package hub
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,12 +34,15 @@ type rule struct {
 	text     bool     // a string is accepted
 	integer  bool     // an integer of any width is accepted
 	dict     bool     // a dict is accepted
+	filled   bool     // the text may not be empty
 	oneOf    []string // the closed list of texts, nil if any
 }
 
 func text(option string, oneOf ...string) rule {
 	return rule{option: option, text: true, oneOf: oneOf}
 }
+
+func filled(option string) rule { return rule{option: option, text: true, filled: true} }
 
 func integer(option string) rule { return rule{option: option, integer: true} }
 
@@ -49,21 +53,22 @@ func optional(r rule) rule {
 
 // schemas say which options each known type has. They follow the Eventd of
 // osctld, whose consumers must understand these events: an interface that is
-// added or renamed by the manager has no veth there, so veth is not required.
+// added or renamed by the manager has no veth there, so veth is not required. What osctld
+// sends is never refused: testdata/osctld.jsonl has what its classes produce.
 func schemaOf(typ string) []rule {
 	switch typ {
 	case TypeManagement:
 		return []rule{
 			{option: "id", text: true, integer: true},
 			text("cmd"),
-			{option: "opts", dict: true},
+			optional(rule{option: "opts", dict: true}),
 			text("state", "run", "done", "failed"),
 		}
 	case TypeState:
-		return []rule{text("pool"), text("id"), text("state"), optional(rule{option: "init_pid", text: true, integer: true})}
+		return []rule{filled("pool"), filled("id"), filled("state"), optional(rule{option: "init_pid", text: true, integer: true})}
 	case TypeDB:
 		return []rule{
-			text("object", "pool", "user", "group", "container"), text("pool"), text("id"),
+			text("object"), text("pool"), text("id"), // of objects there are more than are documented
 			text("action", "add", "remove"),
 		}
 	case TypeNetif:
@@ -132,8 +137,8 @@ func validateOption(typ string, options Options, i int) error {
 	if o.Value.Depth(MaxNesting) > MaxNesting {
 		return bad("deeper nesting", fmt.Sprintf("at most %d nested containers", MaxNesting))
 	}
-	if problem := checkText(o.Value); problem != "" {
-		return bad(problem, "strings of valid UTF-8 without NUL")
+	if got, expected := checkValue(&o.Value); got != "" {
+		return bad(got, expected)
 	}
 	return nil
 }
@@ -148,11 +153,11 @@ func (r *rule) check(typ string, options Options) error {
 		if r.optional || r.onlyIf != "" && options.Text("action") != r.onlyIf {
 			return nil
 		}
-		return bad("nothing", r.expected())
+		return bad("", r.expected())
 	}
 	switch {
 	case r.text && v.kind == KindString:
-		if r.oneOf != nil && !slices.Contains(r.oneOf, v.text) {
+		if r.oneOf != nil && !slices.Contains(r.oneOf, v.text) || r.filled && v.text == "" {
 			return bad(strconv.Quote(clip(v.text)), r.expected())
 		}
 	case r.integer && v.Integer(), r.dict && v.kind == KindDict:
@@ -173,6 +178,8 @@ func (r *rule) expected() string {
 		return "an integer"
 	case r.dict:
 		return "a dict (a{sv})"
+	case r.filled:
+		return "a string (s) that is not empty"
 	default:
 		return "a string (s)"
 	}
@@ -194,23 +201,75 @@ func validName(s string, dash bool) bool {
 	return true
 }
 
-// checkText says what is wrong with the strings in v, "" if nothing.
-func checkText(v Value) string {
-	switch v.kind { //nolint:exhaustive // the rest is numbers, or checked through Items
+// checkValue says what is wrong with v or a value in it, and what is expected; "" if nothing.
+func checkValue(v *Value) (got, expected string) {
+	switch v.kind { //nolint:exhaustive // the rest is numbers, or checked through its items
 	case KindInvalid:
-		return "no value"
+		return "no value", "a value"
 	case KindString, KindPath, KindSignature:
+		const expected = "strings of valid UTF-8 without NUL"
 		if !utf8.ValidString(v.text) {
-			return "a string that is not UTF-8"
+			return "a string that is not UTF-8", expected
 		}
 		if strings.IndexByte(v.text, 0) >= 0 {
-			return "a string with a NUL byte"
+			return "a string with a NUL byte", expected
+		}
+	case KindDict:
+		if key, twice := repeatedKey(v.inner.items); twice {
+			return "the key " + clip(string(key.AppendJSON(nil))) + " twice", "each key of a dict once"
 		}
 	}
-	for _, item := range v.Items() {
-		if problem := checkText(item); problem != "" {
-			return problem
+	if v.inner == nil {
+		return "", ""
+	}
+	for i := range v.inner.items {
+		if got, expected := checkValue(&v.inner.items[i]); got != "" {
+			return got, expected
 		}
 	}
-	return ""
+	return "", ""
+}
+
+// dictKey is a key of a dict in a form in which keys that mean the same are equal.
+type dictKey struct {
+	bits uint64
+	text string
+}
+
+// dictKeyOf returns the dictKey of a value. All NaNs are one key, as they look the same. So are
+// 0.0 and -0.0: they are equal, and most languages keep only one of them in a dict.
+func dictKeyOf(v *Value) dictKey {
+	if v.kind == KindDouble {
+		switch f := math.Float64frombits(v.num); {
+		case math.IsNaN(f):
+			return dictKey{bits: math.Float64bits(math.NaN())}
+		case f == 0:
+			return dictKey{}
+		}
+	}
+	return dictKey{bits: v.num, text: v.text}
+}
+
+// repeatedKey returns a key that a dict has twice. Its cost grows with the number of keys,
+// whatever they are.
+func repeatedKey(items []Value) (key Value, twice bool) {
+	const few = 8
+	if len(items) > 2*few {
+		seen := make(map[dictKey]struct{}, len(items)/2)
+		for i := 0; i < len(items); i += 2 {
+			seen[dictKeyOf(&items[i])] = struct{}{}
+			if len(seen) <= i/2 {
+				return items[i], true
+			}
+		}
+		return Value{}, false
+	}
+	for i := 2; i < len(items); i += 2 {
+		for j := 0; j < i; j += 2 {
+			if dictKeyOf(&items[i]) == dictKeyOf(&items[j]) {
+				return items[i], true
+			}
+		}
+	}
+	return Value{}, false
 }

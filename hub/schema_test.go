@@ -16,6 +16,7 @@ type schemaCase struct {
 	closed   map[string]string // options of a closed list, and how errors name it
 	integers []string          // options that must be integers
 	dicts    []string
+	filled   []string // options that may not be empty
 	either   []string // options that are a string or an integer
 }
 
@@ -39,16 +40,16 @@ func schemaCases() []schemaCase {
 	emptyDict := Dict("s", "v", nil)
 	return []schemaCase{
 		{
-			typ: "management", complete: opts("id", Uint64(7), "cmd", "ct_start", "opts", emptyDict, "state", "run"), action: "run",
-			closed: map[string]string{"state": "one of run, done, failed"}, dicts: []string{"opts"}, either: []string{"id"},
+			typ: "management", complete: opts("id", Uint64(7), "cmd", "ct_start", "state", "run"), action: "run",
+			optional: opts("opts", emptyDict), closed: map[string]string{"state": "one of run, done, failed"}, dicts: []string{"opts"}, either: []string{"id"},
 		},
 		{
 			typ: "state", complete: opts("pool", "tank", "id", "101", "state", "running"), action: "running",
-			optional: opts("init_pid", Int32(5)), either: []string{"init_pid"},
+			optional: opts("init_pid", Int32(5)), either: []string{"init_pid"}, filled: []string{"pool", "id", "state"},
 		},
 		{
 			typ: "db", complete: opts("object", "container", "pool", "tank", "id", "101", "action", "add"), action: "add",
-			closed: map[string]string{"object": "one of pool, user, group, container", "action": "one of add, remove"},
+			closed: map[string]string{"action": "one of add, remove"},
 		},
 		{
 			typ: "ct_netif", complete: opts("pool", "tank", "id", "101", "action", "up", "name", "eth0"), action: "up",
@@ -90,6 +91,8 @@ func (c *schemaCase) expected(option string) string {
 		return "a dict (a{sv})"
 	case contains(c.either, option):
 		return "a string (s) or an integer"
+	case contains(c.filled, option):
+		return "a string (s) that is not empty"
 	default:
 		return "a string (s)"
 	}
@@ -126,6 +129,9 @@ func wantInvalid(t *testing.T, typ string, o Options, want InvalidEventError) {
 		t.Errorf("%s %v: error is %+v, want %+v", typ, o, *invalid, want)
 	}
 	message := fmt.Sprintf("event of type %q, option %q: got %s, expected %s", want.Type, want.Option, want.Got, want.Expected)
+	if want.Got == "" {
+		message = fmt.Sprintf("event of type %q, option %q: missing; expected %s", want.Type, want.Option, want.Expected)
+	}
 	if want.Option == "" {
 		message = fmt.Sprintf("event type %q: got %s, expected %s", want.Type, want.Got, want.Expected)
 	}
@@ -159,7 +165,7 @@ func TestSchemaAccepts(t *testing.T) {
 func TestSchemaRefuses(t *testing.T) {
 	for _, c := range schemaCases() {
 		for _, o := range c.complete {
-			wantInvalid(t, c.typ, set(c.complete, o.Name, Value{}), InvalidEventError{c.typ, o.Name, "nothing", c.expected(o.Name)})
+			wantInvalid(t, c.typ, set(c.complete, o.Name, Value{}), InvalidEventError{c.typ, o.Name, "", c.expected(o.Name)})
 		}
 		for _, o := range append(set(c.complete, "", Value{}), c.optional...) {
 			for _, wrong := range []Value{Bool(true), Number(KindDouble, 0), Strings("a"), Variant(o.Value), Path("/"), TypeOf("s"), Bytes(nil)} {
@@ -173,6 +179,9 @@ func TestSchemaRefuses(t *testing.T) {
 				wantInvalid(t, c.typ, set(c.complete, o.Name, String("1")), InvalidEventError{c.typ, o.Name, `a value of type "s"`, c.expected(o.Name)})
 			}
 		}
+		for _, option := range c.filled {
+			wantInvalid(t, c.typ, set(c.complete, option, String("")), InvalidEventError{c.typ, option, `""`, c.expected(option)})
+		}
 		for option, list := range c.closed {
 			for _, wrong := range []string{"bogus", "", "UP", "ad", "add "} {
 				wantInvalid(t, c.typ, set(c.complete, option, String(wrong)), InvalidEventError{c.typ, option, fmt.Sprintf("%q", wrong), list})
@@ -184,7 +193,7 @@ func TestSchemaRefuses(t *testing.T) {
 func TestSchemaClosedLists(t *testing.T) {
 	lists := map[string]map[string][]string{
 		"management": {"state": {"run", "done", "failed"}},
-		"db":         {"object": {"pool", "user", "group", "container"}, "action": {"add", "remove"}},
+		"db":         {"action": {"add", "remove"}},
 		"ct_netif":   {"action": {"add", "remove", "rename", "up", "down"}},
 	}
 	for _, c := range schemaCases() {
@@ -204,12 +213,15 @@ func TestSchemaClosedLists(t *testing.T) {
 
 func TestSchemaOpenLists(t *testing.T) {
 	for _, state := range []string{
-		"staged", "starting", "running", "stopping", "stopped", "aborting", "freezing", "frozen", "thawed", "error", "brand-new", "",
+		"staged", "starting", "running", "stopping", "stopped", "aborting", "freezing", "frozen", "thawed", "error", "brand-new",
 	} {
-		e := newEvent(t, "state", opt("pool", ""), opt("id", ""), opt("state", state))
+		e := newEvent(t, "state", opt("pool", "p"), opt("id", "1"), opt("state", state))
 		if e.Action != state {
 			t.Errorf("action of state %q is %q", state, e.Action)
 		}
+	}
+	for _, object := range []string{"pool", "user", "group", "container", "repository", "idrange", "brand-new"} {
+		newEvent(t, "db", opt("object", object), opt("pool", "p"), opt("id", "1"), opt("action", "add"))
 	}
 	newEvent(t, "osctl_oomd", opt("pool", "p"), opt("id", "1"), opt("action", "anything"), Option{"time", Int64(1)})
 	// new_name belongs to rename only, but is checked where it is.

@@ -62,7 +62,7 @@ func (s *store) problemText() string {
 	if s.problem == nil {
 		return ""
 	}
-	return s.problem.Error()
+	return validText(s.problem.Error()) // it may name a path
 }
 
 // nudge tells Run that there is something to do.

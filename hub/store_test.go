@@ -281,7 +281,7 @@ func TestTornSnapshotBeginsAnEpoch(t *testing.T) {
 
 // A full disk costs old events in the log before it costs new ones.
 func TestNoRoomDropsOldest(t *testing.T) {
-	log := &memoryLog{room: 40 * eventOverhead / memoryToStored}
+	log := &memoryLog{room: 40 * int64(newEvent(t, "fill").size) / memoryToStored}
 	h := newHub(t, Config{Log: log})
 	fill(t, h, 100)
 	log.fails = syscall.ENOSPC

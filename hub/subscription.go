@@ -16,10 +16,12 @@ type Subscription struct {
 	pos     uint64 // number of the next event to look at
 	waiting bool   // filed in the index; then nothing from pos on matches
 	closed  bool
+	// Its neighbours among those that wait, see sweep.
+	before, after *Subscription
 }
 
 // Subscribe starts a subscription at a cursor: one that an earlier call
-// returned, "" for from now on, or [CursorOldest]. It costs nothing until it is
+// returned, "" for from now on, [CursorOldest], or [CursorNewest] and a number. It costs nothing until it is
 // read. The error is [InvalidCursorError], [GoneError] or [ErrClosed].
 func (h *Hub) Subscribe(filter Filter, cursor string) (*Subscription, error) {
 	h.mu.Lock()
@@ -143,16 +145,16 @@ func (s *Subscription) file() (bool, error) {
 	return true, nil
 }
 
-// unfile takes the subscription out of the index and moves it to the newest
-// event: while it was filed, nothing that passed matched. It also takes back the
+// unfile takes the subscription out of the index and moves it past the events that it
+// was compared with while it was filed, as none matched. It also takes back the
 // token of a wake-up that crossed with the end of the wait.
 func (s *Subscription) unfile() {
 	h := s.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if s.waiting {
+		s.pos = h.waiters.compared(s, h.next)
 		h.waiters.remove(s)
-		s.pos = h.next
 	}
 	select {
 	case <-s.woken:
@@ -202,6 +204,20 @@ func (s *Subscription) Skip() *LappedError {
 	lapped := &LappedError{First: s.pos, Last: s.hub.next - 1}
 	s.pos = s.hub.next
 	s.hub.counters.add(CounterLapped, 1)
+	return lapped
+}
+
+// SkipHalf moves a subscription that was lapped to the middle of what is kept, so that it is
+// not lapped again at once. It returns what was passed over, nil if there was nothing.
+func (s *Subscription) SkipHalf() *LappedError {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	middle := s.hub.first + (s.hub.next-s.hub.first)/2
+	if s.closed || s.pos >= middle {
+		return nil
+	}
+	lapped := &LappedError{First: s.pos, Last: middle - 1}
+	s.pos = middle
 	return lapped
 }
 

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -39,4 +40,38 @@ func FuzzPlainText(f *testing.F) {
 			t.Errorf("%q and %q look the same", a, b)
 		}
 	})
+}
+
+// All text that comes from outside and goes to the bus is UTF-8: sources, also those in a log
+// of an earlier version, rows of views, and the paths in the problem of a log.
+func TestTextIsMadeValid(t *testing.T) {
+	e, err := NewEvent("state", opts("pool", "p", "id", "1", "state", "running"), "a\xff.service")
+	if err != nil || e.Source != `a\xff.service` || e.keys[keySource] != e.Source {
+		t.Fatalf("the source is %q, %v", e.Source, err)
+	}
+	log := &memoryLog{}
+	h := newHub(t, Config{Log: log})
+	e.Source = "a\xff.service"
+	e.Options[2].Value = String("\xfe")
+	row := Interface{Ifindex: 1, Veth: "v\xff", Name: "n\xff", Pool: "p\xff", ID: "i\xff", State: LinkUp, BoundBy: "b\xff"}
+	if _, err := h.Commit(Batch{Events: []*Event{e}, Interfaces: []InterfaceChange{{Interface: row}}}); err != nil {
+		t.Fatal(err)
+	}
+	h = reopened(t, log)
+	var events [1]*Event
+	if n, err := subscribe(t, h, only(t, "source", `a\xff.service`), CursorOldest).Poll(events[:]); n != 1 || err != nil || events[0].Action != `\xfe` {
+		t.Errorf("Poll = %d, %v: %+v", n, err, events[0])
+	}
+	if rows, _ := h.Containers(); len(rows) != 1 || rows[0].Source != `a\xff.service` || rows[0].State != `\xfe` {
+		t.Errorf("containers are %+v", rows)
+	}
+	want := Interface{Ifindex: 1, Veth: `v\xff`, Name: `n\xff`, Pool: `p\xff`, ID: `i\xff`, State: LinkUp, BoundBy: `b\xff`}
+	if rows, _ := h.Interfaces(); len(rows) != 1 || rows[0] != want {
+		t.Errorf("interfaces are %+v", rows)
+	}
+	log.fails = errors.New("open /\xff")
+	fill(t, h, 1)
+	if got := h.Status().LogProblem; got != `open /\xff` {
+		t.Errorf("the problem is %q", got)
+	}
 }

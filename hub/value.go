@@ -239,18 +239,3 @@ func (v Value) Depth(limit int) int {
 	}
 	return 1 + deepest
 }
-
-// valueOverhead is about what one Value takes beside its text, in bytes.
-const valueOverhead = 56
-
-// size returns about how many bytes of memory v takes.
-func (v Value) size() int {
-	n := valueOverhead + len(v.text)
-	if v.inner != nil {
-		n += len(v.inner.typ) + valueOverhead
-		for i := range v.inner.items {
-			n += v.inner.items[i].size()
-		}
-	}
-	return n
-}

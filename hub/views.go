@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"container/list"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -11,7 +12,10 @@ import (
 // was reported longest ago leave.
 const (
 	MaxContainers     = 65536
-	maxContainerBytes = 16 << 20 // of pools, ids, states and sources
+	maxContainerBytes = 24 << 20 // of all that is kept of them
+	// containerOverhead is about what a container takes beside its texts, in bytes: the
+	// row, and its places in the map and in the list.
+	containerOverhead = 256
 )
 
 // LinkState is the state of a veth on the host.
@@ -64,7 +68,7 @@ type views struct {
 	interfaces map[uint32]Interface
 	containers map[containerKey]*list.Element // values are *Container
 	byAge      *list.List                     // the one changed last in front
-	bytes      int                            // of the texts of all containers
+	bytes      int                            // of all containers, see Container.size
 }
 
 func newViews() views {
@@ -74,34 +78,51 @@ func newViews() views {
 }
 
 func (v *views) apply(batch *Batch) {
-	if batch.Place != "" {
-		v.place = batch.Place
+	if batch.Place != "" && batch.Place != v.place {
+		v.place = strings.Clone(batch.Place)
 	}
 	for i := range batch.Interfaces {
 		c := &batch.Interfaces[i]
 		if c.Removed {
 			delete(v.interfaces, c.Interface.Ifindex)
 		} else {
-			v.interfaces[c.Interface.Ifindex] = c.Interface
+			v.putInterface(c.Interface)
 		}
 	}
 	for _, e := range batch.Events {
 		key := containerKey{e.Pool, e.ID}
 		switch {
 		case e.Type == TypeState:
-			v.putContainer(&Container{Pool: e.Pool, ID: e.ID, State: e.Action, Source: e.Source, Time: e.Time})
+			v.putContainer(Container{Pool: e.Pool, ID: e.ID, State: e.Action, Source: e.Source, Time: e.Time})
 		case e.Type == TypeDB && e.Action == "remove" && e.Options.Text("object") == "container":
 			v.dropContainer(v.containers[key])
 		}
 	}
 }
 
-// putContainer makes a container the one that changed last. The views own row.
-func (v *views) putContainer(row *Container) {
-	key := containerKey{row.Pool, row.ID}
-	v.dropContainer(v.containers[key])
-	v.bytes += row.textSize()
-	v.containers[key] = v.byAge.PushFront(row)
+// putInterface puts a copy of a row that refers to nothing of what it came in.
+func (v *views) putInterface(row Interface) {
+	state := string(row.State)
+	keepTexts(&row.Veth, &row.Name, &row.Pool, &row.ID, &row.BoundBy, &state)
+	row.State = LinkState(state)
+	v.interfaces[row.Ifindex] = row
+}
+
+// putContainer makes a container the one that changed last. The texts of row are copied.
+func (v *views) putContainer(row Container) {
+	if at := v.containers[containerKey{row.Pool, row.ID}]; at != nil {
+		if known, ok := at.Value.(*Container); ok {
+			v.bytes -= known.size()
+			keepTexts(&row.State, &row.Source)
+			known.State, known.Source, known.Time = row.State, row.Source, row.Time
+			v.bytes += known.size()
+		}
+		v.byAge.MoveToFront(at)
+	} else {
+		keepTexts(&row.Pool, &row.ID, &row.State, &row.Source)
+		v.bytes += row.size()
+		v.containers[containerKey{row.Pool, row.ID}] = v.byAge.PushFront(&row)
+	}
 	for len(v.containers) > MaxContainers || v.bytes > maxContainerBytes {
 		v.dropContainer(v.byAge.Back())
 	}
@@ -113,7 +134,7 @@ func (v *views) dropContainer(at *list.Element) {
 		return
 	}
 	if row, ok := v.byAge.Remove(at).(*Container); ok {
-		v.bytes -= row.textSize()
+		v.bytes -= row.size()
 		delete(v.containers, containerKey{row.Pool, row.ID})
 	}
 }
@@ -155,10 +176,10 @@ func (v *views) restore(parts []*snapshot) {
 	for _, p := range parts {
 		v.place = p.place
 		for _, row := range p.interfaces {
-			v.interfaces[row.Ifindex] = row
+			v.putInterface(row)
 		}
 		for _, row := range p.containers {
-			v.putContainer(row)
+			v.putContainer(*row)
 		}
 	}
 }
@@ -171,7 +192,10 @@ func (h *Hub) Place() string {
 	return h.views.place
 }
 
-func (c *Container) textSize() int { return len(c.Pool) + len(c.ID) + len(c.State) + len(c.Source) }
+// size returns about how many bytes of memory a container takes.
+func (c *Container) size() int {
+	return containerOverhead + heapSize(len(c.Pool)+len(c.ID)+len(c.State)+len(c.Source))
+}
 
 // Interfaces returns all veths on the host by ifindex, and the cursor that
 // belongs to exactly this snapshot.

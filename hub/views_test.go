@@ -81,24 +81,24 @@ func TestContainersAreBoundedByBytes(t *testing.T) {
 	h := newHub(t, Config{HistoryBytes: 1})
 	ids := make([]string, 10)
 	for i := range ids {
-		ids[i] = strings.Repeat("x", 4<<20-14) + strconv.Itoa(i) // 4 MiB, with its pool, state and source
+		ids[i] = strings.Repeat("x", 3<<20) + strconv.Itoa(i)
 	}
 	for i := range ids {
 		commit(t, h, stateOf(t, "p", ids[i], "running"), stateOf(t, "p", ids[i], "stopped"))
 		size := 0
 		rows, _ := h.Containers()
 		for _, row := range rows {
-			size += len(row.Pool) + len(row.ID) + len(row.State) + len(row.Source)
+			size += row.size()
 		}
 		if size != h.views.bytes || size > maxContainerBytes || len(rows) != h.views.byAge.Len() {
 			t.Fatalf("%d containers of %d bytes, counted as %d", len(rows), size, h.views.bytes)
 		}
 	}
 	rows, _ := h.Containers()
-	if len(rows) != 4 || rows[0].ID != ids[6] || rows[3].ID != ids[9] {
-		t.Errorf("keeps %d containers, want the last 4", len(rows))
+	if len(rows) != 7 || rows[0].ID != ids[3] || rows[6].ID != ids[9] {
+		t.Errorf("keeps %d containers, want the last 7", len(rows))
 	}
-	commit(t, h, dbEvent(t, "container", "remove", "p", ids[8]), stateOf(t, "p", "small", "running"), stateOf(t, "p", "large", strings.Repeat("y", 17<<20)))
+	commit(t, h, dbEvent(t, "container", "remove", "p", ids[8]), stateOf(t, "p", "small", "running"), stateOf(t, "p", "large", strings.Repeat("y", 25<<20)))
 	if rows, _ := h.Containers(); len(rows) != 0 || h.views.bytes != 0 {
 		t.Errorf("what is larger than all of it leaves %d containers, %d bytes", len(rows), h.views.bytes)
 	}

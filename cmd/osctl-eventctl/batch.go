@@ -13,7 +13,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -22,12 +22,12 @@ const maxLine = 1 << 20
 
 // batchRun is one run of report --batch.
 type batchRun struct {
-	client *dbusapi.Client
+	client *client.Client
 	bus    string // as given
 	in     *bufio.Reader
 	out    *bufio.Writer
 	eager  bool // reading may wait: what is read is sent before
-	batch  dbusapi.Batch
+	batch  client.Batch
 	lines  []int // of the batch's events
 	line   int   // that was read last
 	done   int   // events that were reported
@@ -46,16 +46,16 @@ func (a *app) reportBatch(ctx context.Context, path string) error {
 		}
 		defer func() { _ = file.Close() }()
 	}
-	client, err := a.connect(ctx)
+	caller, err := a.connect(ctx)
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer caller.Close()
 	info, err := file.Stat()
 	if err != nil {
 		return err
 	}
-	b := &batchRun{client: client, bus: a.bus, eager: !info.Mode().IsRegular(), in: bufio.NewReaderSize(file, maxLine), out: bufio.NewWriter(a.out)}
+	b := &batchRun{client: caller, bus: a.bus, eager: !info.Mode().IsRegular(), in: bufio.NewReaderSize(file, maxLine), out: bufio.NewWriter(a.out)}
 	err = b.run(ctx)
 	switch {
 	case err == nil:
@@ -63,7 +63,7 @@ func (a *app) reportBatch(ctx context.Context, path string) error {
 	case ctx.Err() != nil:
 		return &exitError{exitInterrupted, b.progress()}
 	}
-	return &exitError{exitFailure, fmt.Sprintf("%s; %s", dbusapi.Explain(err, a.bus), b.progress())}
+	return &exitError{exitFailure, fmt.Sprintf("%s; %s", client.Explain(err, a.bus), b.progress())}
 }
 
 // progress says what was reported.
@@ -109,7 +109,7 @@ func (b *batchRun) add(ctx context.Context, text []byte) error {
 	if err == nil {
 		err = b.batch.Add(report)
 	}
-	if errors.Is(err, dbusapi.ErrBatchFull) {
+	if errors.Is(err, client.ErrBatchFull) {
 		if err := b.send(ctx); err != nil {
 			return err
 		}
@@ -147,16 +147,12 @@ const noReply = "org.freedesktop.DBus.Error.NoReply"
 
 // refused says which line is to blame for a batch that failed.
 func (b *batchRun) refused(err error) error {
-	if reply, ok := errors.AsType[*dbusapi.Error](err); ok {
-		var at int
-		const form = "event %d of the batch, counted from 0: "
-		if _, scanErr := fmt.Sscanf(reply.Message, form, &at); scanErr == nil && at >= 0 && at < len(b.lines) {
-			message := reply.Message[len(fmt.Sprintf(form, at)):]
-			return fmt.Errorf("line %d: %s", b.lines[at], message)
-		}
-		if !dbusapi.HasName(err, noReply) {
-			return fmt.Errorf("lines %d to %d: %s", b.lines[0], b.lines[len(b.lines)-1], dbusapi.Explain(err, b.bus))
-		}
+	var invalid *client.InvalidEventError
+	if errors.As(err, &invalid) && invalid.Index < len(b.lines) {
+		return fmt.Errorf("line %d: %v", b.lines[invalid.Index], invalid.Err) //nolint:errorlint // Explain would leave out the line
+	}
+	if _, ok := errors.AsType[*client.Error](err); ok && !client.HasName(err, noReply) {
+		return fmt.Errorf("lines %d to %d: %s", b.lines[0], b.lines[len(b.lines)-1], client.Explain(err, b.bus))
 	}
 	b.doubtful = b.lines
 	return err
@@ -166,7 +162,7 @@ func (b *batchRun) refused(err error) error {
 const batchForm = `expected {"type": "TYPE", "opts": {...}}`
 
 // parseReport reads one line of a batch.
-func parseReport(text []byte) (report dbusapi.Report, err error) {
+func parseReport(text []byte) (report client.Report, err error) {
 	v, err := decodeJSON(text)
 	if err != nil {
 		return report, fmt.Errorf("%w, "+batchForm, err)
@@ -187,7 +183,7 @@ func parseReport(text []byte) (report dbusapi.Report, err error) {
 		return report, fmt.Errorf("opts is a JSON %s, "+batchForm, kindOf(given))
 	}
 	for _, name := range slices.Sorted(maps.Keys(options)) {
-		value, err := toValue(options[name])
+		value, err := optionValue(options[name])
 		if err != nil {
 			return report, fmt.Errorf("option %q: %w", name, err)
 		}

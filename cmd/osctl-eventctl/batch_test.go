@@ -12,8 +12,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/osctl/eventd/dbusapi"
 	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/dbusapi/wire"
 )
 
 // batchLines makes n lines of a batch.
@@ -63,7 +63,9 @@ func TestReportBatch(t *testing.T) {
 		"an option twice":   {`{"type":"x","opts":{"a":"b","c":["a","a"],"a":"b"}}`, `line 1: key "a" comes twice in one object`},
 		"a key below twice": {`{"type":"x","opts":{"a":[{"a":{"b":1}},{"a":1,"b":[],"\u0061":2}]}}`, `line 1: key "a" comes twice in one object`},
 		"not UTF-8":         {"{\"type\":\"x\",\"opts\":{\"a\":\"\xff\"}}", "line 1: not JSON: it is not UTF-8"},
-		"bad event":         {batchLines(3) + "\n" + `{"type":"state","opts":{"pool":"tank"}}` + "\n", `line 5: event of type "state", option "id": got nothing`},
+		"half a pair":       {`{"type":"x","opts":{"a":"\\\ud83d\ude00","b":"\ud83d\u0041"}}`, `line 1: not text: \ud83d is half of a surrogate pair, expected`},
+		"the other half":    {`{"type":"x","opts":{"a":"\ude00"}}`, `line 1: not text: \ude00 is half of a surrogate pair`},
+		"bad event":         {batchLines(3) + "\n" + `{"type":"state","opts":{"pool":"tank"}}` + "\n", `line 5: event of type "state", option "id": missing`},
 		"bad name":          {`{"type":"x","opts":{"A":"b"}}`, `line 1: event of type "x", option "A"`},
 		"too long":          {`{"type":"x","opts":{"a":"` + strings.Repeat("x", maxLine) + `"}}`, "line 1 is longer than"},
 		"too large":         {`{"type":"x","opts":{"a":"` + strings.Repeat("x", 70_000) + `"}}`, "line 1: too large"},
@@ -124,7 +126,7 @@ func TestReportBatchInterrupted(t *testing.T) {
 func silentService(t *testing.T, bus *bustest.Bus, do func(*bustest.Client) error) <-chan error {
 	t.Helper()
 	service := bus.ClientAs(t, 0)
-	if _, err := service.CallDriver(t.Context(), "RequestName", "su", new(bustest.Body).String(dbusapi.Name).Uint32(0)); err != nil {
+	if _, err := service.CallDriver(t.Context(), "RequestName", "su", new(bustest.Body).String(wire.Name).Uint32(0)); err != nil {
 		t.Fatal(err)
 	}
 	asked := make(chan error, 1)

@@ -14,7 +14,7 @@ func TestReportAndStatus(t *testing.T) {
 	if r := ctl(t, bus.Env(), "report", "state", "pool=tank", "id=101", "state=running"); r != (result{"1\n", "", 0}) {
 		t.Errorf("report: %+v", r)
 	}
-	if r := ctl(t, bus.Env(), "report", "state", "pool=tank", "id=101"); r.code != 1 || !strings.Contains(r.stderr, `option "state": got nothing`) {
+	if r := ctl(t, bus.Env(), "report", "state", "pool=tank", "id=101"); r.code != 1 || !strings.Contains(r.stderr, `option "state": missing`) {
 		t.Errorf("bad report: %+v", r)
 	}
 	r := ctl(t, bus.Env(), "status")

@@ -7,8 +7,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -55,7 +56,7 @@ func (k *known) targets(word string) []string {
 	}
 	for _, i := range k.links {
 		if t := (target{i.Pool, i.ID, ""}); t.parses() && offered[t.String()] == "" {
-			offered[t.String()] = "has interfaces"
+			offered[t.String()] = "interfaces"
 		}
 		if t := (target{i.Pool, i.ID, i.Name}); strings.Contains(word, "/") && i.Name != "" && t.parses() {
 			offered[t.String()] = string(i.State)
@@ -70,15 +71,25 @@ func (t target) parses() bool {
 	return err == nil && parsed == t
 }
 
-// offer returns the names that begin with word, in order, with their descriptions.
+// safe reports whether a shell takes text for itself wherever it stands: not for a quote, an
+// expansion, a flag, or (zsh) the path of a program. Completion offers nothing else, because
+// the shell puts it on the command line of a person, who may be root; and much of it was
+// named by a container, or by a reporter.
+func safe(text string) bool {
+	return text != "" && text[0] != '-' && text[0] != '=' &&
+		strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:@%+,=/") == ""
+}
+
+// offer returns the names that begin with word and are safe, in order, with their
+// descriptions where these are safe, too.
 func offer(names map[string]string, word string) []string {
 	var list []string
 	for name, description := range names {
-		if !strings.HasPrefix(name, word) || printable(name) != name || strings.ContainsAny(name, " \t") {
+		if !strings.HasPrefix(name, word) || !safe(name) {
 			continue
 		}
-		if description != "" {
-			name += "\t" + printable(description)
+		if safe(description) {
+			name += "\t" + description
 		}
 		list = append(list, name)
 	}
@@ -157,6 +168,17 @@ func (a *app) completeReport(cmd *cobra.Command, args []string, word string) ([]
 	return offer(offered, word), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
+// plainUsage takes the quotes off the names of values in the descriptions of flags, which
+// cobra offers as they are where it is asked what may come next.
+func plainUsage(cmd *cobra.Command) {
+	unquote := func(f *pflag.Flag) { _, f.Usage = pflag.UnquoteUsage(f) }
+	cmd.PersistentFlags().VisitAll(unquote)
+	cmd.LocalNonPersistentFlags().VisitAll(unquote)
+	for _, c := range cmd.Commands() {
+		plainUsage(c)
+	}
+}
+
 // completeFlags completes the values of those flags that a command has.
 func (a *app) completeFlags(cmd *cobra.Command) {
 	fixed := func(words ...string) completer {
@@ -198,7 +220,7 @@ func (a *app) completeFlags(cmd *cobra.Command) {
 				offered[i.Veth] = string(i.State)
 			}
 		}),
-		"bus": fixed(dbusapi.BusSystem, dbusapi.BusSession),
+		"bus": fixed(client.BusSystem, client.BusSession),
 	} {
 		if cmd.Flags().Lookup(flag) != nil || cmd.PersistentFlags().Lookup(flag) != nil {
 			_ = cmd.RegisterFlagCompletionFunc(flag, complete) // fails for a flag that is not there

@@ -1,12 +1,6 @@
 package main
 
 import (
-	"context"
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -100,67 +94,6 @@ func TestComplete(t *testing.T) {
 		}
 		if got != want {
 			t.Fatalf("%q: %q, want %q", line, got, want)
-		}
-	}
-}
-
-// shells complete `osctl-eventctl monitor tank:1` as when Tab is pressed, by the script in
-// $SCRIPT, and print what comes of it.
-func shells() map[string][]string {
-	return map[string][]string{
-		// The colon ends a word. The fallback of bash-completion's function is a part of the
-		// script.
-		"bash": {"bash", "--norc", "-c", `
-			. "$SCRIPT"
-			_get_comp_words_by_ref() { :; }
-			_init_completion() { cur="tank:1"; prev=monitor; words=(osctl-eventctl monitor "tank:1"); cword=2; }
-			COMP_LINE="osctl-eventctl monitor tank:1" COMP_POINT=29 COMP_TYPE=9 COMP_KEY=9 COMP_WORDBREAKS=":="
-			__start_osctl-eventctl 2>/dev/null
-			printf '%s\n' "${COMPREPLY[@]}"`},
-		"fish": {"fish", "--no-config", "-c", `source $SCRIPT; complete -C "osctl-eventctl monitor tank:1"`},
-		// A shell at a terminal of its own; it shows the line as it becomes.
-		"zsh": {"zsh", "-f", "-c", `
-			zmodload zsh/zpty
-			zpty z zsh -f -i
-			zpty -w z "fpath=($SCRIPT:h \$fpath); autoload -Uz compinit; compinit -u -D; PS1=; print RE''ADY"
-			zpty -r z line "*READY*"
-			zpty -n -w z $'osctl-eventctl monitor tank:1\t'
-			zpty -r z line "*tank:101*"
-			print -r -- "$line"
-			zpty -d z`},
-	}
-}
-
-// TestCompletionScripts has all shells complete by their scripts.
-func TestCompletionScripts(t *testing.T) {
-	bus, d := served(t)
-	report(t, d.Client(t), 1, "state", "pool", "tank", "id", "101", "state", "running")
-	completion := regexp.MustCompile(`(?m)(^|tank:)101\b`) // and not a number in a path
-	for shell, args := range shells() {
-		r := ctl(t, nil, "completion", shell)
-		if r.code != 0 || len(r.stdout) < 1000 {
-			t.Fatalf("%s: %+v", shell, r)
-		}
-		script := filepath.Join(t.TempDir(), "_osctl-eventctl") // the name that zsh wants
-		if err := os.WriteFile(script, []byte(r.stdout), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		home := t.TempDir()
-		complete := func() (string, bool) {
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-			defer cancel()
-			cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-			cmd.Env = append(bus.Env(), "PATH="+programs+":/usr/bin:/bin", "SCRIPT="+script, "HOME="+home, "TERM=xterm")
-			out, err := cmd.CombinedOutput()
-			return fmt.Sprintf("%v: %s", err, out), err == nil && completion.Match(out)
-		}
-		// A completion gives up after half a second, so a busy machine gets another try.
-		said, ok := complete()
-		for end := time.Now().Add(patience); !ok && time.Now().Before(end); {
-			said, ok = complete()
-		}
-		if !ok {
-			t.Errorf("%s completes %s", shell, said)
 		}
 	}
 }

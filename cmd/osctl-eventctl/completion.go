@@ -1,14 +1,29 @@
 package main
 
 import (
+	_ "embed"
 	"errors"
 
 	"github.com/spf13/cobra"
 )
 
+// The scripts are our own, because those of cobra evaluate the words on the command line.
+var (
+	//go:embed completion/osctl-eventctl.bash
+	bashScript string
+	//go:embed completion/osctl-eventctl.zsh
+	zshScript string
+	//go:embed completion/osctl-eventctl.fish
+	fishScript string
+)
+
 const completionLong = `Print a script for a shell that completes commands, flags, and what the service knows:
-pools, ids, and names of interfaces. The packages install them. That for bash needs
-bash-completion.`
+pools, ids, and names of interfaces. The packages install them. The one for bash needs
+bash-completion.
+
+Only names are offered that a shell takes as they are: of letters, digits and -_.:@%+,=/,
+and not beginning with - or =. Containers choose names of their interfaces, and a shell
+must not run what they hold. Type any other name yourself, in single quotes.`
 
 // completion takes the place of cobra's command of that name.
 func (a *app) completion() *cobra.Command {
@@ -25,15 +40,12 @@ func (a *app) completion() *cobra.Command {
 			}
 			return beginning([]string{"bash", "zsh", "fish"}, word), cobra.ShellCompDirectiveNoFileComp
 		},
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 1 {
-				switch root := cmd.Root(); args[0] {
-				case "bash":
-					return root.GenBashCompletionV2(a.out, true)
-				case "zsh":
-					return root.GenZshCompletion(a.out)
-				case "fish":
-					return root.GenFishCompletion(a.out, true)
+				script, ok := map[string]string{"bash": bashScript, "zsh": zshScript, "fish": fishScript}[args[0]]
+				if ok {
+					_, err := a.out.WriteString(script)
+					return err
 				}
 			}
 			return errors.New("which shell? Expected bash, zsh or fish")

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/client"
 )
 
 // callTimeout bounds a call that should be answered at once.
@@ -18,20 +18,20 @@ const callTimeout = 10 * time.Second
 const pulse = 5 * time.Second
 
 // address returns the address of the bus.
-func (a *app) address() (string, error) { return dbusapi.ResolveAddress(a.bus) }
+func (a *app) address() (string, error) { return client.ResolveAddress(a.bus) }
 
 // connect connects to the bus. What its error, and that of any call, means to a person
-// is said in one place, by [dbusapi.Explain].
-func (a *app) connect(ctx context.Context) (*dbusapi.Client, error) {
+// is said in one place, by [client.Explain].
+func (a *app) connect(ctx context.Context) (*client.Client, error) {
 	address, err := a.address()
 	if err != nil {
 		return nil, err
 	}
-	return dbusapi.Dial(ctx, address)
+	return client.Dial(ctx, address)
 }
 
 // call connects to the bus and runs a few calls, for at most callTimeout.
-func (a *app) call(ctx context.Context, do func(context.Context, *dbusapi.Client) error) error {
+func (a *app) call(ctx context.Context, do func(context.Context, *client.Client) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	client, err := a.connect(ctx)
@@ -44,7 +44,7 @@ func (a *app) call(ctx context.Context, do func(context.Context, *dbusapi.Client
 
 // sayDown says when the service went away and came back, and reports whether an update
 // was about that.
-func (a *app) sayDown(u dbusapi.Update) bool {
+func (a *app) sayDown(u client.Update) bool {
 	switch {
 	case u.Down != nil:
 		a.say("%s", a.whatIsDown(u.Down))
@@ -59,7 +59,10 @@ func (a *app) sayDown(u dbusapi.Update) bool {
 // whatIsDown says what went away, and then why: a line may be cut at the end.
 func (a *app) whatIsDown(err error) string {
 	const waiting = "; waiting for it to come back"
-	if _, replied := errors.AsType[*dbusapi.Error](err); replied {
+	if reply, replied := errors.AsType[*client.Error](err); replied {
+		if reply.Name == client.ErrLimitsExceeded {
+			return fmt.Sprintf("osctl-eventd is busy: %s; asking it once a second", reply.Message)
+		}
 		return "osctl-eventd went away" + waiting
 	}
 	if errors.Is(err, context.DeadlineExceeded) {

@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/live"
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -20,7 +20,7 @@ func (a *app) containers() *cobra.Command {
 		want  rowFilter
 		view  listFlags
 		table = tableOf[hub.Container]{
-			list: (*dbusapi.Client).Containers, title: "containers",
+			list: (*client.Client).Containers, title: "containers",
 			columns: []string{"CONTAINER", "STATE", "SINCE"}, state: 1,
 			row: containerRow, json: containerJSON, events: []string{hub.TypeState, hub.TypeDB}, fold: foldContainer,
 		}
@@ -32,7 +32,7 @@ func (a *app) containers() *cobra.Command {
 		Example: `  osctl-eventctl containers
   osctl-eventctl containers --state running --pool tank
   osctl-eventctl containers --watch
-  osctl-eventctl containers --json | jq -r 'select(.state == "error") | .id'`,
+  osctl-eventctl containers --json | jq -a 'select(.state == "error") | .id'`,
 		ValidArgsFunction: a.completeContainers,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := want.parse(args, false); err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -22,18 +23,16 @@ const maxCursorFile = 1024
 // takes its place once it is on the disk. It is locked while a run uses it, since two
 // would each take the other's place.
 type cursorFile struct {
-	path string
-	file *os.File // what path names now, locked; its end is that of the process
+	path string   // as given
+	dir  *os.Root // where the file is
+	name string   // in dir
+	file *os.File // what the name stands for now, locked; its end is that of the process
 	kept string   // what the file holds
 }
 
 // openCursorFile opens a file, or makes an empty one, and finds out before any event is
 // shown whether it can be kept up to date.
 func openCursorFile(path string) (*cursorFile, error) {
-	// A link stays a link. What does not exist yet is made where the name says.
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		path = target
-	}
 	f := &cursorFile{path: path}
 	if err := f.open(); err != nil {
 		return nil, fmt.Errorf("cursor file %s: %w", path, err)
@@ -41,25 +40,30 @@ func openCursorFile(path string) (*cursorFile, error) {
 	return f, nil
 }
 
-func (f *cursorFile) open() error {
-	// Nothing but a plain file may be replaced: not /dev/null, for one.
-	if info, err := os.Stat(f.path); err == nil && !info.Mode().IsRegular() {
-		return errors.New("it is not a regular file")
-	}
-	file, err := os.OpenFile(f.path, os.O_RDWR|os.O_CREATE, 0o644) //nolint:gosec // a cursor is no secret
-	if err != nil {
+// open opens the file by the name given, so that a link is followed by the kernel or not at
+// all, see protected_symlinks in proc_sys_fs(5). From then on the directory counts in which
+// the opened file is: a link stays a link.
+func (f *cursorFile) open() (err error) {
+	if f.file, err = openPlain(f.path); err != nil {
 		return err
 	}
-	f.file = file
-	if err := lock(file); err != nil {
+	opened, err := os.Readlink(fmt.Sprint("/proc/self/fd/", f.file.Fd()))
+	if err != nil {
+		opened = f.path
+	}
+	f.name = filepath.Base(opened)
+	if f.dir, err = os.OpenRoot(filepath.Dir(opened)); err != nil {
+		return err
+	}
+	if err := lock(f.file); err != nil {
 		return err
 	}
 	// The run that had the lock before may have put another file in its place.
-	opened, err := file.Stat()
+	info, err := f.file.Stat()
 	if err != nil {
 		return err
 	}
-	if named, err := os.Stat(f.path); err != nil || !os.SameFile(named, opened) {
+	if named, err := f.dir.Lstat(f.name); err != nil || !os.SameFile(named, info) {
 		return errInUse
 	}
 	if err := f.load(); err != nil {
@@ -69,7 +73,48 @@ func (f *cursorFile) open() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(next.Close(), os.Remove(next.Name()))
+	return errors.Join(next.Close(), f.dir.Remove(f.nextName()))
+}
+
+// openPlain opens a plain file, or makes one: no other may be replaced, like /dev/null.
+func openPlain(path string) (*os.File, error) {
+	flags := os.O_RDWR | os.O_CREATE // the latter also for protected_regular
+	if info, err := os.Stat(path); err != nil {
+		flags |= os.O_EXCL // a link to nothing is not followed
+	} else if !info.Mode().IsRegular() {
+		return nil, errors.New("it is not a regular file")
+	}
+	file, err := os.OpenFile(path, flags, 0o644) //nolint:gosec // a cursor is no secret
+	if err != nil {
+		return nil, err
+	}
+	if err := checkName(path, file); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+// checkName refuses a file that was opened by a stranger's link, which would have root replace
+// a file of the stranger's choice.
+func checkName(path string, file *os.File) error {
+	opened, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	named, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	if named.Mode()&fs.ModeSymlink == 0 {
+		if !os.SameFile(named, opened) {
+			return errInUse
+		}
+		return nil
+	}
+	if stat, ok := named.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 && int(stat.Uid) != os.Geteuid() {
+		return fmt.Errorf("it is a link that user %d made; name the file itself", stat.Uid)
+	}
+	return nil
 }
 
 // errInUse is why a cursor file cannot be used that another run uses.
@@ -101,25 +146,46 @@ func (f *cursorFile) load() error {
 	return nil
 }
 
-// next makes the file that is to take the place of the present one.
+// nextName is the name of the file that is to take the place of the present one. It is
+// always the same, so that what a killed run left does not pile up.
+func (f *cursorFile) nextName() string { return f.name + ".new" }
+
+// next makes the file that is to take the place of the present one, with its owner and mode.
 func (f *cursorFile) next() (*os.File, error) {
 	info, err := f.file.Stat()
 	if err != nil {
 		return nil, err
 	}
-	// Always the same name, so that what a killed run left does not pile up.
-	path := f.path + ".new"
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := f.dir.Remove(f.nextName()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, info.Mode().Perm()) //nolint:gosec // the user names it
+	file, err := f.dir.OpenFile(f.nextName(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(file.Chmod(info.Mode().Perm()), lock(file)); err != nil { // whatever the umask is
-		return nil, errors.Join(err, file.Close())
+	err = keepOwner(file, info)
+	if err = errors.Join(err, file.Chmod(info.Mode().Perm()), lock(file)); err != nil {
+		return nil, errors.Join(err, file.Close(), f.dir.Remove(f.nextName()))
 	}
 	return file, nil
+}
+
+// keepOwner gives a file the owner and group of another one.
+func keepOwner(file *os.File, of fs.FileInfo) error {
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	has, hasOK := info.Sys().(*syscall.Stat_t)
+	wanted, wantedOK := of.Sys().(*syscall.Stat_t)
+	if !hasOK || !wantedOK || has.Uid == wanted.Uid && has.Gid == wanted.Gid {
+		return nil
+	}
+	if err := file.Chown(int(wanted.Uid), int(wanted.Gid)); err != nil {
+		return fmt.Errorf("it belongs to user %d and group %d, which cannot be kept when it is replaced: %w",
+			wanted.Uid, wanted.Gid, err)
+	}
+	return nil
 }
 
 // save writes a cursor.
@@ -142,7 +208,7 @@ func (f *cursorFile) replace(text string) error {
 	}
 	_, err = next.WriteString(text)
 	if err = errors.Join(err, next.Sync()); err == nil {
-		err = os.Rename(next.Name(), f.path)
+		err = f.dir.Rename(f.nextName(), f.name)
 	}
 	if err != nil {
 		return errors.Join(err, next.Close())
@@ -150,14 +216,27 @@ func (f *cursorFile) replace(text string) error {
 	// The lock of the one before ends here, that of the next one holds already.
 	_ = f.file.Close()
 	f.file = next
-	return syncDir(filepath.Dir(f.path))
+	return f.syncDir()
 }
 
-// syncDir makes a rename in a directory last.
-func syncDir(path string) error {
-	dir, err := os.Open(path) //nolint:gosec // the user names it
+// syncDir makes a rename in the directory last.
+func (f *cursorFile) syncDir() error {
+	dir, err := f.dir.Open(".")
 	if err != nil {
 		return err
 	}
 	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// outputClosed reports whether an output was closed when the program started. The runtime of
+// Go opens /dev/null for reading and writing then, and what is written is lost without an
+// error; a shell that is told to write there opens it for writing alone.
+func outputClosed(out *os.File) bool {
+	info, err := out.Stat()
+	if err != nil {
+		return true
+	}
+	flags, err := unix.FcntlInt(out.Fd(), unix.F_GETFL, 0)
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return err != nil || ok && info.Mode()&os.ModeCharDevice != 0 && stat.Rdev == unix.Mkdev(1, 3) && flags&unix.O_ACCMODE == unix.O_RDWR
 }

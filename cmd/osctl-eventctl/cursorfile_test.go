@@ -2,16 +2,20 @@ package main
 
 import (
 	"errors"
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -91,13 +95,13 @@ func TestCursorFileTail(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = file.file.Close() }()
-	s := &stream{app: &app{out: out, err: out}, file: file, finite: true, tail: true, count: 2, end: 4, printer: newPrinter(out, true, time.Now())}
+	s := &stream{app: &app{out: newOutput(out), err: newOutput(out)}, file: file, finite: true, tail: true, count: 2, end: 4, printer: newPrinter(newOutput(out), true, time.Now())}
 	take := func(from, to uint64) error {
 		var events []*hub.Event
 		for seq := from; seq <= to; seq++ {
 			events = append(events, &hub.Event{Type: "x", Seq: seq})
 		}
-		return s.take(t.Context(), dbusapi.Update{Events: events, Cursor: hub.FormatCursor("e", to)})
+		return s.take(t.Context(), client.Update{Events: events, Cursor: hub.FormatCursor("e", to)})
 	}
 	shown := func() string {
 		text, err := os.ReadFile(out.Name())
@@ -210,5 +214,95 @@ func TestCursorFileKilled(t *testing.T) {
 	}
 	if last == 0 {
 		t.Error("no run wrote anything")
+	}
+}
+
+// TestCursorFileOwner has a file keep its owner, group and mode, or be refused.
+func TestCursorFileOwner(t *testing.T) {
+	bus, d := served(t)
+	client := d.Client(t)
+	dir := t.TempDir()
+	for at := dir; at != os.TempDir(); at = filepath.Dir(at) {
+		if err := os.Chmod(at, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := filepath.Join(dir, "cursor")
+	run := func(cmd *exec.Cmd) (string, error) {
+		report(t, client, 1, "x")
+		cmd.Env = bus.Env()
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	args := []string{"monitor", "--no-follow", "--cursor-file", file}
+	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Chown(file, bustest.NobodyUID, bustest.NobodyUID), os.Chown(dir, bustest.NobodyUID, 0)); err != nil {
+		t.Fatal(err)
+	}
+	for _, cmd := range []*exec.Cmd{bustest.AsNobody(program(), args...), exec.Command(program(), args...), bustest.AsNobody(program(), args...)} {
+		if out, err := run(cmd); err != nil || strings.Count(out, "\n") != 1 {
+			t.Fatalf("%v: %v, %s", cmd.SysProcAttr, err, out)
+		}
+		info, err := os.Stat(file)
+		stat, _ := info.Sys().(*syscall.Stat_t)
+		if err != nil || stat.Uid != bustest.NobodyUID || stat.Gid != bustest.NobodyUID || info.Mode() != 0o600 {
+			t.Errorf("the file is now of %d, %d, %v, %v", stat.Uid, stat.Gid, info.Mode(), err)
+		}
+	}
+	// One of root that nobody may write, but not give back to root.
+	if err := errors.Join(os.Chown(file, 0, 0), os.Chmod(file, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := os.ReadFile(file)
+	out, err := run(bustest.AsNobody(program(), args...))
+	if after, _ := os.ReadFile(file); err == nil || !strings.Contains(out, "belongs to user 0 and group 0, which cannot be kept") || string(after) != string(before) {
+		t.Errorf("a file that cannot be kept as it is: %v, %s; %q, then %q", err, out, before, after)
+	}
+	if names, err := filepath.Glob(file + "*"); err != nil || !slices.Equal(names, []string{file}) {
+		t.Errorf("beside the file are left %v, %v", names, err)
+	}
+}
+
+// TestCursorFileLink does not follow a stranger's link, nor make what a link lacks.
+func TestCursorFileLink(t *testing.T) {
+	dir := t.TempDir()
+	link, target := filepath.Join(dir, "link"), filepath.Join(dir, "target")
+	if err := os.Symlink("target", link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openCursorFile(link); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a link to nothing: %v", err)
+	}
+	for path, text := range map[string]string{target: "", target + ".new": "precious"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Lchown(link, bustest.NobodyUID, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openCursorFile(link); err == nil || !strings.Contains(err.Error(), "a link that user 65534 made") {
+		t.Errorf("a stranger's link: %v", err)
+	}
+	if beside, err := os.ReadFile(target + ".new"); err != nil || string(beside) != "precious" {
+		t.Errorf("beside its target is now %q, %v", beside, err)
+	}
+}
+
+// TestCursorFileOutputClosed keeps the cursor where nobody gets the events.
+func TestCursorFileOutputClosed(t *testing.T) {
+	bus, d := served(t)
+	report(t, d.Client(t), 1, "x")
+	file := filepath.Join(t.TempDir(), "cursor")
+	for redirect, want := range map[string]string{
+		">&-": "standard output is closed", ">/dev/full": "no space left", "1</dev/null": "bad file descriptor", ">/dev/null": "",
+	} {
+		cmd := exec.Command("sh", "-c", `"$0" monitor --no-follow --cursor-file "$1" `+redirect, program(), file)
+		cmd.Env = bus.Env()
+		out, err := cmd.CombinedOutput()
+		kept, _ := os.ReadFile(file)
+		if (err == nil) != (want == "") || !strings.Contains(string(out), want) || (len(kept) > 0) != (want == "") {
+			t.Errorf("%s: %v, %s; the file holds %q", redirect, err, out, kept)
+		}
+		_ = os.Remove(file)
 	}
 }

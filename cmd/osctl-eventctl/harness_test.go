@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/osctl/eventd/cmd/internal/daemontest"
-	"github.com/osctl/eventd/dbusapi"
 	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/nstest"
 )
@@ -40,16 +40,16 @@ func served(t testing.TB, args ...string) (*bustest.Bus, *daemontest.Daemon) {
 }
 
 // report reports n events of a type with string options, in batches.
-func report(t testing.TB, c *dbusapi.Client, n int, typ string, pairs ...string) {
+func report(t testing.TB, c *client.Client, n int, typ string, pairs ...string) {
 	t.Helper()
 	var options hub.Options
 	for i := 0; i < len(pairs); i += 2 {
 		options = append(options, hub.Option{Name: pairs[i], Value: hub.String(pairs[i+1])})
 	}
 	for n > 0 {
-		batch := make([]dbusapi.Report, min(n, dbusapi.MaxEvents))
+		batch := make([]client.Report, min(n, client.MaxEvents))
 		for i := range batch {
-			batch[i] = dbusapi.Report{Type: typ, Options: options}
+			batch[i] = client.Report{Type: typ, Options: options}
 		}
 		if _, err := c.ReportBatch(t.Context(), batch); err != nil {
 			t.Fatal(err)
@@ -91,7 +91,13 @@ type running struct {
 
 func start(t testing.TB, bus *bustest.Bus, args ...string) *running {
 	t.Helper()
-	r := &running{cmd: exec.Command(program(), args...)}
+	return startCommand(t, bus, exec.Command(program(), args...))
+}
+
+// startCommand starts a command that is the program.
+func startCommand(t testing.TB, bus *bustest.Bus, cmd *exec.Cmd) *running {
+	t.Helper()
+	r := &running{cmd: cmd}
 	r.cmd.Env = bus.Env()
 	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, &r.stderr
 	if err := r.cmd.Start(); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -41,14 +42,28 @@ func paint(b []byte, colour bool, with ink, text string) []byte {
 	return append(append(b, text...), "\x1b[0m"...)
 }
 
+// inkLength returns how many bytes at the beginning of text put an ink on or take it off, as
+// paint does; 0 for none.
+func inkLength(text []byte) int {
+	rest, ok := bytes.CutPrefix(text, []byte("\x1b["))
+	if !ok {
+		return 0
+	}
+	end := bytes.IndexByte(rest[:min(len(rest), 3)], 'm')
+	if end < 1 || len(bytes.Trim(rest[:end], "0123456789")) > 0 {
+		return 0
+	}
+	return len("\x1b[") + end + 1
+}
+
 // isTerminal reports whether a file is a terminal.
 func isTerminal(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil
 }
 
-// colourful reports whether output to a file is to be coloured: on a terminal that is
-// not a dumb one, unless NO_COLOR is set to anything (https://no-color.org).
-func colourful(f *os.File) bool {
-	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isTerminal(f)
+// colourful reports whether an output is to be coloured: a terminal that is not a dumb one,
+// unless NO_COLOR is set to anything (https://no-color.org).
+func colourful(out *output) bool {
+	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && out.terminal
 }

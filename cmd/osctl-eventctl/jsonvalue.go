@@ -10,24 +10,36 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/osctl/eventd/hub"
 )
 
-// fromJSON turns JSON into a value: whole numbers become x (or t), others d, a list of
-// strings as, any other list av, an object a{sv}.
+// fromJSON turns JSON into the value of an option.
 func fromJSON(text string) (hub.Value, error) {
 	v, err := decodeJSON([]byte(text))
 	if err != nil {
 		return hub.Value{}, err
 	}
-	return toValue(v)
+	return optionValue(v)
+}
+
+// optionValue turns decoded JSON into the value of an option: whole numbers become x (or t),
+// others d, a list of strings as, any other list av, an object a{sv}. What would nest too
+// deeply with these variants gets a closer type, so that all that an event may hold can be
+// reported again.
+func optionValue(v any) (hub.Value, error) {
+	value, err := toValue(v)
+	if err == nil && value.Depth(hub.MaxNesting) > hub.MaxNesting && jsonDepth(v, hub.MaxNesting) <= hub.MaxNesting {
+		return commonType([]any{v}).of(v)
+	}
+	return value, err
 }
 
 // decodeJSON decodes text that is one JSON value, and nothing after it. What
 // encoding/json would pass over, it refuses: keys that come twice, of which the last would
-// count, and what is not UTF-8, which would become U+FFFD.
+// count, and what is no text, which would become U+FFFD.
 func decodeJSON(text []byte) (v any, err error) {
 	if !utf8.Valid(text) {
 		return nil, errors.New("not JSON: it is not UTF-8")
@@ -41,10 +53,38 @@ func decodeJSON(text []byte) (v any, err error) {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("not JSON: there is more after the end of it: %.20q", text[end:])
 	}
+	if half := halfSurrogate(text); half != "" {
+		return nil, fmt.Errorf("not text: %s is half of a surrogate pair", half)
+	}
 	if key, found := keyTwice(text); found {
 		return nil, fmt.Errorf("key %.64q comes twice in one object", key)
 	}
 	return v, nil
+}
+
+// halfSurrogate returns an escape in a text that is JSON which stands for one half of a
+// surrogate pair without the other, "" if there is none.
+func halfSurrogate(text []byte) string {
+	unit := func(at int) rune { // that the escape there stands for, 0 if there is none
+		if at+6 > len(text) || text[at] != '\\' || text[at+1] != 'u' {
+			return 0
+		}
+		u, _ := strconv.ParseUint(string(text[at+2:at+6]), 16, 16)
+		return rune(u)
+	}
+	for at := 0; at < len(text); at++ {
+		if text[at] != '\\' {
+			continue
+		}
+		if first := unit(at); utf16.IsSurrogate(first) {
+			if utf16.DecodeRune(first, unit(at+6)) == utf8.RuneError {
+				return string(text[at : at+6])
+			}
+			at += 6
+		}
+		at++ // what is escaped is no backslash of an escape
+	}
+	return ""
 }
 
 // keyTwice finds a key that comes twice in one object of a text that is JSON.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,15 +26,15 @@ func (l *liner) append(b []byte, e *hub.Event) []byte {
 	b = paint(b, l.colour, inkFaint, at.Format(layout))
 	what := e.Type
 	if e.Action != "" {
-		what += " " + e.Action
+		what += " " + word(e.Action)
 	}
 	b = append(b, "  "...)
-	b = paint(b, l.colour, inkOf(e.Action), padded(printable(what), 18))
+	b = paint(b, l.colour, inkOf(e.Action), padded(what, 18))
 	b = append(b, ' ')
-	b = paint(b, l.colour, inkBold, padded(printable(container(e.Pool, e.ID)), 14))
+	b = paint(b, l.colour, inkBold, padded(container(word(e.Pool), word(e.ID)), 14))
 	detail, shown := describe(e)
 	if detail != "" {
-		b = append(append(b, "  "...), printable(detail)...)
+		b = append(append(b, "  "...), detail...)
 	}
 	for _, o := range e.Options {
 		if !shown[o.Name] {
@@ -43,7 +44,7 @@ func (l *liner) append(b []byte, e *hub.Event) []byte {
 	}
 	if e.Source != hub.SourceNetlink {
 		b = append(b, "  "...)
-		b = paint(b, l.colour, inkFaint, "from "+printable(e.Source))
+		b = paint(b, l.colour, inkFaint, "from "+word(e.Source))
 	}
 	return b
 }
@@ -82,11 +83,12 @@ func describe(e *hub.Event) (string, map[string]bool) {
 	for _, name := range []string{"action", "name", "new_name", "veth", "old_veth", "ifindex", "resync"} {
 		shown[name] = true
 	}
-	name, veth := e.Options.Text("name"), e.Options.Text("veth")
-	if renamed := e.Options.Text("new_name"); renamed != "" && renamed != name {
+	text := func(option string) string { return word(e.Options.Text(option)) }
+	name, veth := text("name"), text("veth")
+	if renamed := text("new_name"); renamed != "" && renamed != name {
 		name += " -> " + renamed
 	}
-	if old := e.Options.Text("old_veth"); old != "" {
+	if old := text("old_veth"); old != "" {
 		veth = old + " -> " + veth
 	}
 	var parts []string
@@ -102,10 +104,18 @@ func describe(e *hub.Event) (string, map[string]bool) {
 	return strings.Join(parts, " "), shown
 }
 
+// word shows a name as one word: what has blanks in it could pass for other parts of a line.
+func word(name string) string {
+	if strings.ContainsAny(name, " \t\"") {
+		return strconv.Quote(name)
+	}
+	return printable(name)
+}
+
 // optionText shows a value: text as it is where that is unambiguous, else as JSON.
 func optionText(v hub.Value) string {
 	if text := v.Text(); v.Kind() == hub.KindString && text != "" && !strings.ContainsAny(text, " \t\"'") && printable(text) == text {
 		return text
 	}
-	return string(printableJSON(v.AppendJSON(nil)))
+	return string(escape(v.AppendJSON(nil)))
 }

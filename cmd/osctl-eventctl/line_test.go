@@ -39,6 +39,11 @@ func TestLine(t *testing.T) {
 			"10:11:12.345  ct_netif rename    -               b (old -> new on the host) [found by comparing]",
 		},
 		{
+			"names that pass for more",
+			event(t, hub.TypeNetif, "a  b", opt("pool", "tank"), opt("id", "1  eth0"), opt("action", "up"), opt("name", "a -> b"), opt("veth", "v\u00a0\"")),
+			`10:11:12.345  ct_netif up        tank:"1  eth0"  "a -> b" ("v\u00a0\"" on the host)  from "a  b"`,
+		},
+		{
 			"rename inside",
 			event(t, hub.TypeNetif, "uid:0", opt("pool", "tank"), opt("id", "101"), opt("action", "rename"), opt("name", "eth0"), opt("new_name", "lan0")),
 			"10:11:12.345  ct_netif rename    tank:101        eth0 -> lan0  from uid:0",

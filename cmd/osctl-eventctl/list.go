@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/live"
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -28,7 +28,7 @@ func (a *app) list() *cobra.Command {
 		want  rowFilter
 		view  listFlags
 		table = tableOf[hub.Interface]{
-			list: (*dbusapi.Client).Interfaces, title: "interfaces",
+			list: (*client.Client).Interfaces, title: "interfaces",
 			columns: []string{"CONTAINER", "NAME", "STATE", "VETH", "IFINDEX"}, state: 2,
 			events: []string{hub.TypeNetif}, refresh: linkRefresh, fold: foldLink,
 		}
@@ -42,7 +42,7 @@ func (a *app) list() *cobra.Command {
   osctl-eventctl list tank:101
   osctl-eventctl list --state up --pool tank
   osctl-eventctl list --watch
-  osctl-eventctl list --json | jq -r 'select(.state != "up") | .veth'`,
+  osctl-eventctl list --json | jq -a 'select(.state != "up") | .veth'`,
 		ValidArgsFunction: a.completeTargets,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := want.parse(args, true); err != nil {
@@ -67,7 +67,7 @@ func linkRow(i *hub.Interface) live.Row {
 	return live.Row{
 		Key: strconv.FormatUint(uint64(i.Ifindex), 10),
 		Cells: []string{
-			container(printable(i.Pool), printable(i.ID)), cmp.Or(printable(i.Name), "-"), string(i.State), printable(i.Veth),
+			container(printable(i.Pool), printable(i.ID)), cmp.Or(printable(i.Name), "-"), printable(string(i.State)), printable(i.Veth),
 			strconv.FormatUint(uint64(i.Ifindex), 10),
 		},
 	}

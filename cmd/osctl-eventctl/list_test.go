@@ -8,15 +8,15 @@ import (
 	"testing"
 
 	"github.com/osctl/eventd/cmd/internal/daemontest"
-	"github.com/osctl/eventd/dbusapi"
 	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
 // bind makes a pair of veths on the host and reports that its first one is a
 // container's. It returns the ifindexes of both.
-func bind(t testing.TB, host *nstest.NS, c *dbusapi.Client, veth, pool, id, name string) (ifindex, peer int) {
+func bind(t testing.TB, host *nstest.NS, c *client.Client, veth, pool, id, name string) (ifindex, peer int) {
 	t.Helper()
 	ifindex, err := host.Pair(veth, veth+"p", nil)
 	if err == nil {

@@ -9,17 +9,17 @@ import (
 
 	"github.com/creack/pty"
 
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
 
 // reportStates reports the states of n containers of a pool, from 100 on.
-func reportStates(t testing.TB, c *dbusapi.Client, pool string, n int) {
+func reportStates(t testing.TB, c *client.Client, pool string, n int) {
 	t.Helper()
 	states := []string{"running", "running", "stopped", "running", "starting", "error"}
-	var batch dbusapi.Batch
+	var batch client.Batch
 	for i := range n {
-		err := batch.Add(dbusapi.Report{Type: hub.TypeState, Options: hub.Options{
+		err := batch.Add(client.Report{Type: hub.TypeState, Options: hub.Options{
 			{Name: "pool", Value: hub.String(pool)},
 			{Name: "id", Value: hub.String(fmt.Sprint(100 + i))},
 			{Name: "state", Value: hub.String(states[i%len(states)])},

@@ -11,7 +11,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/spf13/cobra"
+
+	"github.com/osctl/eventd/dbusapi/client"
 )
 
 // version is set by the linker, see the Makefile.
@@ -47,7 +49,7 @@ const orderly = time.Second
 func main() {
 	// NotifyContext is never stopped: to AfterFunc that would look like a signal.
 	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	app := &app{out: os.Stdout, err: os.Stderr}
+	app := &app{out: newOutput(os.Stdout), err: newOutput(os.Stderr)}
 	context.AfterFunc(ctx, func() {
 		wait := promptly
 		if app.live.Load() {
@@ -63,6 +65,9 @@ func main() {
 func run(ctx context.Context, app *app, args []string) int {
 	root := app.root() //nolint:contextcheck // cobra hands the context to the commands
 	root.SetArgs(args)
+	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
+		plainUsage(root)
+	}
 	err := root.ExecuteContext(ctx)
 	exit, ok := errors.AsType[*exitError](err)
 	switch {
@@ -76,6 +81,6 @@ func run(ctx context.Context, app *app, args []string) int {
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		return app.interrupted()
 	}
-	app.say("%s", dbusapi.Explain(err, app.bus))
+	app.say("%s", client.Explain(err, app.bus))
 	return exitFailure
 }

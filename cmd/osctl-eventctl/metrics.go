@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"maps"
@@ -15,7 +15,7 @@ const metricPrefix = "osctl_eventd_"
 
 // metrics writes the text format of Prometheus, see
 // https://prometheus.io/docs/instrumenting/exposition_formats/.
-type metrics struct{ out *bufio.Writer }
+type metrics struct{ out *bytes.Buffer }
 
 // family begins a metric.
 func (m metrics) family(name, kind, help string) {
@@ -46,12 +46,13 @@ func (m metrics) gauge(name, help, value string, labels ...string) {
 
 // writeMetrics writes the status as metrics.
 func (s *status) writeMetrics(out io.Writer) error {
-	m := metrics{bufio.NewWriter(out)}
+	m := metrics{&bytes.Buffer{}}
 	number := func(n uint64) string { return strconv.FormatUint(n, 10) }
 	yes := func(b bool) string { return map[bool]string{true: "1", false: "0"}[b] }
 	m.gauge("up", "Whether the service answers.", yes(s.Running))
 	if !s.Running {
-		return m.out.Flush()
+		_, err := m.out.WriteTo(out)
+		return err
 	}
 	m.gauge("info", "Version of the service and epoch of its history.", "1", "version", s.Version, "epoch", s.Epoch)
 	m.gauge("start_time_seconds", "When the service started, in seconds since 1970.", fmt.Sprintf("%.6f", float64(s.StartTime.UnixMicro())/1e6))
@@ -76,7 +77,8 @@ func (s *status) writeMetrics(out io.Writer) error {
 			m.sample(name+"_total", number(s.Counters[name]))
 		}
 	}
-	return m.out.Flush()
+	_, err := m.out.WriteTo(out)
+	return err
 }
 
 // metricName reports whether a counter's name can be that of a metric.

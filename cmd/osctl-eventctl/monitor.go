@@ -2,13 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -18,15 +19,18 @@ are shown. Flags that are given several times mean any of their values; differen
 must all match.
 
 It pulls the events, so none is missed: it survives restarts of the service and of the
-bus, and says so on stderr; also, within ten seconds, that they do not answer. If events
-are lost all the same, because the service no longer keeps them, it says how many on
-stderr ("lost 12 events: ..."), goes on with the oldest that is kept, and ends with
+bus, and says so on stderr; also, within ten seconds, that they do not answer. Where the
+service lets no more programs wait, it says that it is busy, and asks it once a second. If
+events are lost all the same, because the service no longer keeps them, it says on stderr
+how many ("lost 12 events: ..."), goes on with the oldest that is kept, and ends with
 status 4.
 
 With --cursor-file it goes on where the last run stopped, or with --since where there is
 no such file yet, or an empty one. The file is written after the events were written to
 stdout, whole and to the disk: after a crash some events may come twice, none is left
-out. While one run uses the file, another one is refused.
+out. Each time another file takes its place, with the same owner and mode; a user who may
+not give a file that owner is refused. A link is followed if it is the user's own, or
+root's. While one run uses the file, another one is refused, too.
 
 Exit status: 0 if it ended as asked, also when interrupted; 1 on an error; 4 if events
 were lost. When nobody reads its output any more, it ends by SIGPIPE.`
@@ -37,7 +41,7 @@ const monitorExample = `  osctl-eventctl monitor
   osctl-eventctl monitor --since 10m
   osctl-eventctl monitor --no-follow -n 20
   osctl-eventctl monitor --json --cursor-file /var/lib/backup/cursor --no-follow
-  osctl-eventctl monitor --json | jq -c 'select(.type == "state")'`
+  osctl-eventctl monitor --json | jq -ac 'select(.type == "state")'`
 
 // monitorFlags are the flags of monitor, as given.
 type monitorFlags struct {
@@ -146,6 +150,9 @@ func (s *stream) begin(flags *monitorFlags, now time.Time) error {
 	if flags.cursorFile == "" {
 		return nil
 	}
+	if outputClosed(s.app.out.file) {
+		return errors.New("standard output is closed: the cursor would move past events that nobody got; write to /dev/null to skip them")
+	}
 	var err error
 	if s.file, err = openCursorFile(flags.cursorFile); err != nil {
 		return err
@@ -158,7 +165,7 @@ func (s *stream) begin(flags *monitorFlags, now time.Time) error {
 
 // newest asks for the cursor after the newest event there is.
 func (a *app) newest(ctx context.Context) (cursor string, err error) {
-	err = a.call(ctx, func(ctx context.Context, client *dbusapi.Client) error {
+	err = a.call(ctx, func(ctx context.Context, client *client.Client) error {
 		properties, err := client.Properties(ctx)
 		cursor = properties.Text("Cursor")
 		return err

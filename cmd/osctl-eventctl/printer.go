@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"os"
 	"time"
 
 	"github.com/osctl/eventd/hub"
@@ -12,15 +11,12 @@ import (
 type printer struct {
 	out   *bufio.Writer
 	lines *liner // nil for JSON
-	safe  bool   // JSON goes to a terminal
 	buf   []byte
 }
 
-func newPrinter(out *os.File, asJSON bool, now time.Time) *printer {
+func newPrinter(out *output, asJSON bool, now time.Time) *printer {
 	p := &printer{out: bufio.NewWriterSize(out, 64<<10)}
-	if asJSON {
-		p.safe = isTerminal(out)
-	} else {
+	if !asJSON {
 		p.lines = &liner{colour: colourful(out), today: now.Local()}
 	}
 	return p
@@ -33,11 +29,13 @@ func (p *printer) event(e *hub.Event, epoch string) error {
 		p.buf = p.lines.append(p.buf, e)
 	} else {
 		p.buf = e.AppendJSON(p.buf, epoch)
-		if p.safe {
-			p.buf = printableJSON(p.buf)
-		}
 	}
 	p.buf = append(p.buf, '\n')
+	if len(p.buf) > p.out.Available() { // or the buffer would cut it
+		if err := p.out.Flush(); err != nil {
+			return err
+		}
+	}
 	_, err := p.out.Write(p.buf)
 	return err
 }

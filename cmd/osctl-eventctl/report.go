@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/client"
 )
 
 const reportLong = `Report an event and print the number that it was given. KEY=TEXT is a string; KEY:=JSON
@@ -15,7 +15,8 @@ is a number (1 is an integer, 1.0 a double), a boolean, a list or an object.
 
 With --batch, report the events in a file, or on standard input (-): one JSON object a
 line, {"type": TYPE, "opts": {...}}, as monitor --json prints them; other keys are passed
-over, and no key may come twice in one object. The numbers are printed one a line. Events
+over. No key may come twice in one object, and no text may have half of a surrogate pair.
+The numbers are printed one a line. Events
 go in batches of at most 1,024, and from a pipe at once: each batch is taken whole or not
 at all, but those before it stay. An error names the line, and says up to which line
 events were reported.
@@ -47,7 +48,7 @@ func (a *app) report() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.call(cmd.Context(), func(ctx context.Context, client *dbusapi.Client) error {
+			return a.call(cmd.Context(), func(ctx context.Context, client *client.Client) error {
 				seq, err := client.Report(ctx, args[0], options)
 				if err != nil {
 					return err

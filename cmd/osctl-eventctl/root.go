@@ -1,18 +1,17 @@
 package main
 
 import (
-	"os"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/client"
 )
 
 // app is what all commands share.
 type app struct {
 	bus      string // as given
-	out, err *os.File
+	out, err *output
 	endless  atomic.Bool // to interrupt it is how it ends
 	lost     atomic.Bool // events were lost on the way
 	live     atomic.Bool // the terminal is to be given back at the end
@@ -52,7 +51,7 @@ its pool, is named by the flags --pool and --id instead.`,
 	cmd.SetOut(a.out)
 	cmd.SetErr(a.err)
 	cmd.SetFlagErrorFunc(flagError)
-	cmd.PersistentFlags().StringVar(&a.bus, "bus", dbusapi.BusSystem,
+	cmd.PersistentFlags().StringVar(&a.bus, "bus", client.BusSystem,
 		"`BUS` on which osctl-eventd is: system, session, or an address")
 	a.completeFlags(cmd)
 	cmd.AddCommand(a.monitor(), a.list(), a.containers(), a.wait(), a.report(), a.status(), a.completion())

@@ -14,7 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -43,7 +43,7 @@ func (a *app) status() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.askStatus(cmd.Context())
 			if err != nil {
-				s.Error = dbusapi.Explain(err, a.bus)
+				s.Error = client.Explain(err, a.bus)
 			}
 			var printErr error
 			switch {
@@ -98,7 +98,7 @@ type status struct {
 // askStatus asks the service. Where it does not answer, the status says just that.
 func (a *app) askStatus(ctx context.Context) (*status, error) {
 	s := &status{Bus: a.bus, Missing: []string{}, Counters: map[string]uint64{}}
-	return s, a.call(ctx, func(ctx context.Context, client *dbusapi.Client) error {
+	return s, a.call(ctx, func(ctx context.Context, client *client.Client) error {
 		properties, err := client.Properties(ctx)
 		if err == nil {
 			s.take(properties)

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -37,7 +37,7 @@ type stream struct {
 // run shows events until there is nothing more to show, or ctx is done.
 func (s *stream) run(ctx context.Context) error {
 	s.app.endless.Store(true)
-	defer watchHangup(s.app.out)()
+	defer watchHangup(s.app.out.file)()
 	if !s.until.IsZero() && !s.finite {
 		if err := s.followUntil(ctx); err != nil {
 			return s.result(err)
@@ -77,7 +77,7 @@ func (s *stream) follow(ctx context.Context) error {
 	if err := s.setEnd(ctx); err != nil {
 		return err
 	}
-	return dbusapi.Follow(ctx, dbusapi.Follower{Address: address, Filter: s.filter, Cursor: s.cursor, Pulse: pulse}, func(u dbusapi.Update) error {
+	return client.Follow(ctx, client.Follower{Address: address, Filter: s.filter, Cursor: s.cursor, Pulse: pulse}, func(u client.Update) error {
 		return s.take(ctx, u)
 	})
 }
@@ -115,8 +115,8 @@ func (s *stream) setEnd(ctx context.Context) error {
 // bounded reports whether the stream has an end among the numbers.
 func (s *stream) bounded() bool { return s.finite || s.untilCursor != "" }
 
-// take shows what [dbusapi.Follow] hands on.
-func (s *stream) take(ctx context.Context, u dbusapi.Update) error {
+// take shows what [client.Follow] hands on.
+func (s *stream) take(ctx context.Context, u client.Update) error {
 	switch {
 	case s.app.sayDown(u):
 		return nil
@@ -148,9 +148,9 @@ func (s *stream) take(ctx context.Context, u dbusapi.Update) error {
 func (s *stream) full() bool { return s.count > 0 && !s.tail && s.shown >= s.count }
 
 // gone says what was lost. A finite stream of another epoch ends with what is there now.
-func (s *stream) gone(ctx context.Context, u dbusapi.Update) error {
+func (s *stream) gone(ctx context.Context, u client.Update) error {
 	s.app.lost.Store(true)
-	why := dbusapi.Explain(u.Gone, s.app.bus)
+	why := client.Explain(u.Gone, s.app.bus)
 	switch {
 	case u.Lost == 0:
 		s.app.say("lost events, how many is not known: %s; going on with the oldest that is kept", why)

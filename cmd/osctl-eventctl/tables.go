@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/live"
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -30,7 +30,7 @@ func (f *listFlags) flags(cmd *cobra.Command) {
 
 // tableOf says how rows are fetched, followed and shown.
 type tableOf[Row any] struct {
-	list    func(*dbusapi.Client, context.Context, hub.Filter) ([]Row, string, error)
+	list    func(*client.Client, context.Context, hub.Filter) ([]Row, string, error)
 	title   string
 	columns []string
 	state   int // the column with the state
@@ -40,7 +40,7 @@ type tableOf[Row any] struct {
 
 	events  []string                      // types of those that change rows
 	fold    func([]Row, *hub.Event) []Row // takes an event into the rows
-	refresh time.Duration                 // see [dbusapi.Watcher]
+	refresh time.Duration                 // see [client.Watcher]
 }
 
 // runList prints the rows that are wanted, or watches them.
@@ -52,7 +52,7 @@ func runList[Row any](ctx context.Context, a *app, t *tableOf[Row], want *rowFil
 	if view.watch {
 		return watchList(ctx, a, t, filter)
 	}
-	return a.call(ctx, func(ctx context.Context, client *dbusapi.Client) error {
+	return a.call(ctx, func(ctx context.Context, client *client.Client) error {
 		rows, _, err := t.list(client, ctx, filter)
 		if err != nil {
 			return err
@@ -104,7 +104,7 @@ func printTable[Row any](a *app, t *tableOf[Row], rows []Row) error {
 
 // watchList shows rows as they change, until the user quits.
 func watchList[Row any](ctx context.Context, a *app, t *tableOf[Row], filter hub.Filter) error {
-	if !isTerminal(a.out) {
+	if !a.out.terminal {
 		return errors.New("--watch needs a terminal; in a pipe, use monitor --json")
 	}
 	address, err := a.address()
@@ -125,7 +125,7 @@ func watchList[Row any](ctx context.Context, a *app, t *tableOf[Row], filter hub
 	answered, ended := make(chan struct{}), make(chan error, 1)
 	feed := &feed[Row]{app: a, table: t, view: view, answered: answered}
 	go func() {
-		ended <- dbusapi.Watch(ctx, dbusapi.Watcher[Row]{
+		ended <- client.Watch(ctx, client.Watcher[Row]{
 			Address: address, List: t.list, Rows: filter, Events: events, Refresh: t.refresh, Pulse: pulse,
 		}, feed.take)
 		cancel()
@@ -153,7 +153,7 @@ type feed[Row any] struct {
 	rows     []Row
 }
 
-func (f *feed[Row]) take(w dbusapi.Watched[Row]) error {
+func (f *feed[Row]) take(w client.Watched[Row]) error {
 	switch {
 	case w.Down != nil:
 		f.view.Trouble(printable(f.app.whatIsDown(w.Down)))

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/client"
 )
 
 const waitLong = `Wait until a container is in one of the states given, or until an interface of it, named
@@ -106,7 +106,7 @@ func (a *app) await(ctx context.Context, t target, states []string, timeout time
 		bounded, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	await := dbusapi.Await{Address: address, Pool: t.pool, ID: t.id, Pulse: pulse, Notice: func(u dbusapi.Update) { a.sayDown(u) }}
+	await := client.Await{Address: address, Pool: t.pool, ID: t.id, Pulse: pulse, Notice: func(u client.Update) { a.sayDown(u) }}
 	reached := states[0]
 	if t.name == "" {
 		reached, err = await.State(bounded, states...)

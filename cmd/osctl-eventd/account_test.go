@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/nstest"
 )
@@ -20,7 +20,7 @@ import (
 type account struct {
 	t      testing.TB
 	daemon *daemonProcess
-	client *dbusapi.Client
+	client *client.Client
 	filter hub.Filter
 	cursor string
 	events []*hub.Event // that no step has expected yet

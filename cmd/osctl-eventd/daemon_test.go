@@ -16,8 +16,9 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/osctl/eventd/dbusapi"
 	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/dbusapi/client"
+	"github.com/osctl/eventd/dbusapi/wire"
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/nstest"
 )
@@ -79,11 +80,11 @@ func tool(t *testing.T, name string, args ...string) (string, error) {
 func TestPlainTools(t *testing.T) {
 	d := startDaemon(t, nstest.New(t), "", nil)
 	call := func(method string, args ...string) (string, error) {
-		all := append([]string{"--address=" + d.address, "call", dbusapi.Name, dbusapi.Path, dbusapi.Interface, method}, args...)
+		all := append([]string{"--address=" + d.address, "call", wire.Name, wire.Path, wire.Interface, method}, args...)
 		return tool(t, "busctl", all...)
 	}
 
-	out, err := tool(t, "busctl", "--address="+d.address, "introspect", dbusapi.Name, dbusapi.Path)
+	out, err := tool(t, "busctl", "--address="+d.address, "introspect", wire.Name, wire.Path)
 	must(t, err)
 	for _, member := range []string{
 		`\.Report +method +sa\{sv\} +t `, `\.ReportBatch +method +a\(sa\{sv\}\) +at `,
@@ -117,9 +118,9 @@ func TestPlainTools(t *testing.T) {
 	if !strings.Contains(out, ` 1 "state" "running" "tank" "101" "`) || !strings.Contains(out, `" 2 `) {
 		t.Errorf("WaitEvents answered %s", out)
 	}
-	out, err = tool(t, "gdbus", "call", "--address", d.address, "-d", dbusapi.Name, "-o", dbusapi.Path, "-m", dbusapi.Interface+".Report",
+	out, err = tool(t, "gdbus", "call", "--address", d.address, "-d", wire.Name, "-o", wire.Path, "-m", wire.Interface+".Report",
 		"state", "{'pool': <'tank'>, 'id': <101>, 'state': <'running'>}")
-	if err == nil || !strings.Contains(out, dbusapi.ErrInvalidEvent) || !strings.Contains(out, `option "id"`) {
+	if err == nil || !strings.Contains(out, client.ErrInvalidEvent) || !strings.Contains(out, `option "id"`) {
 		t.Errorf("a bad event: %v, %s", err, out)
 	}
 }

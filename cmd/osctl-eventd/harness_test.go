@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/osctl/eventd/cmd/internal/daemontest"
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/nstest"
 )
@@ -58,7 +58,7 @@ func (d *daemonProcess) waitForService(t testing.TB) {
 }
 
 // client connects to the daemon's bus.
-func (d *daemonProcess) client(t testing.TB) *dbusapi.Client {
+func (d *daemonProcess) client(t testing.TB) *client.Client {
 	t.Helper()
 	return d.process().Client(t)
 }
@@ -80,7 +80,7 @@ func until(t testing.TB, what string, ok func() bool) {
 }
 
 // collect pulls events that pass the filter, from the oldest on, until there are n.
-func collect(t testing.TB, client *dbusapi.Client, filter hub.Filter, n int) []*hub.Event {
+func collect(t testing.TB, client *client.Client, filter hub.Filter, n int) []*hub.Event {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -155,7 +155,7 @@ func (j *journal) write(ctx context.Context, fields []journalField) error {
 // eventEntry is what the journal says of an event.
 func eventEntry(e *hub.Event, epoch string) []journalField {
 	fields := []journalField{
-		{"MESSAGE", journalMessage(e)},
+		{"MESSAGE", printable(journalMessage(e))},
 		{"MESSAGE_ID", messageEvent},
 		{"PRIORITY", "6"},
 		{"SYSLOG_IDENTIFIER", "osctl-eventd"},
@@ -193,6 +193,16 @@ func journalMessage(e *hub.Event) string {
 		}
 	}
 	return strings.Join(words, " ")
+}
+
+// printable escapes what would do something on the terminal of a log viewer or begin a line
+// there: names come from containers. The other fields have them as they are.
+func printable(text string) string {
+	if strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		quoted := strconv.Quote(text)
+		return quoted[1 : len(quoted)-1]
+	}
+	return text
 }
 
 // lostEntry says how many events are not in the journal.

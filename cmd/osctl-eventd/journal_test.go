@@ -80,12 +80,13 @@ func TestJournalEntries(t *testing.T) {
 	r := runJournal(t, journald.path, 100)
 	forged := "eth0\nPRIORITY=0\nMESSAGE=forged"
 	long := strings.Repeat("\x01long", 12_000) // in JSON 9 bytes for 5, so more than a datagram has
-	for i, text := range []string{"eth0", forged, "a=b", long} {
+	shown := []string{"eth0", `eth0\nPRIORITY=0\nMESSAGE=forged`, "a=b", strings.ReplaceAll(long, "\x01", `\x01`), `\u009b2J\u202e`}
+	for i, text := range []string{"eth0", forged, "a=b", long, "\u009b2J\u202e"} {
 		r.commit(t, text)
 		entry := journald.next()
 		for name, want := range map[string]string{
 			"MESSAGE_ID": messageEvent, "PRIORITY": "6", "SYSLOG_IDENTIFIER": "osctl-eventd",
-			"MESSAGE":    "probe tank:101 name=" + text,
+			"MESSAGE":    "probe tank:101 name=" + shown[i],
 			"OSCTL_TYPE": "probe", "OSCTL_POOL": "tank", "OSCTL_ID": "101", "OSCTL_SOURCE": "uid:0", "OSCTL_NAME": text,
 			"OSCTL_SEQ": strconv.Itoa(i + 1), "OSCTL_CURSOR": hub.FormatCursor(r.hub.Status().Epoch, uint64(i+1)),
 		} {

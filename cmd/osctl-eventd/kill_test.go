@@ -17,8 +17,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 
-	"github.com/osctl/eventd/dbusapi"
 	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/nstest"
 )
@@ -114,7 +114,7 @@ func killAtAnyInstant(t *testing.T, kills int, flags ...string) {
 }
 
 // wantAgain reads all that is kept once more: it must be what was read before.
-func (h *history) wantAgain(t *testing.T, client *dbusapi.Client) {
+func (h *history) wantAgain(t *testing.T, client *client.Client) {
 	t.Helper()
 	read := 0
 	for cursor := hub.CursorOldest; ; {
@@ -162,23 +162,23 @@ func (k *killing) killOnce(d *daemonProcess) {
 
 // report reports until ctx is done. A report that got no answer may be there or not.
 func (k *killing) report(ctx context.Context, reporter int) {
-	var client *dbusapi.Client
+	var caller *client.Client
 	defer func() {
-		if client != nil {
-			client.Close()
+		if caller != nil {
+			caller.Close()
 		}
 	}()
 	for i := 0; ctx.Err() == nil; i++ {
-		if client == nil {
+		if caller == nil {
 			var err error
-			if client, err = dbusapi.Dial(ctx, k.bus.Address()); err != nil {
-				client = nil
+			if caller, err = client.Dial(ctx, k.bus.Address()); err != nil {
+				caller = nil
 				continue
 			}
 		}
 		token := fmt.Sprintf("%d-%d", reporter, i)
 		call, cancel := context.WithTimeout(ctx, patience)
-		seq, err := client.Report(call, "killed", killedOptions(token))
+		seq, err := caller.Report(call, "killed", killedOptions(token))
 		cancel()
 		if err != nil {
 			continue
@@ -282,7 +282,7 @@ type history struct {
 }
 
 // readOn reads what there is by now, each event once; wantAgain reads them again.
-func (h *history) readOn(t *testing.T, client *dbusapi.Client) {
+func (h *history) readOn(t *testing.T, client *client.Client) {
 	t.Helper()
 	if h.cursor == "" {
 		h.cursor, h.up = hub.CursorOldest, map[uint32]string{}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/wire"
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/hub/eventlog"
 )
@@ -53,7 +53,7 @@ func flagSet(opts *options, level *string) *pflag.FlagSet {
 	flags := pflag.NewFlagSet("osctl-eventd", pflag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.SortFlags = false
-	flags.StringVar(&opts.bus, "bus", dbusapi.BusSystem,
+	flags.StringVar(&opts.bus, "bus", wire.BusSystem,
 		"`BUS` to serve on: system, session, private (starts a dbus-daemon of its own\nand prints its address), or an address")
 	flags.StringVar(&opts.stateDir, "state-dir", stateDir,
 		"`DIR` of the log, by which events survive a restart, or none\nto keep them in memory only")
@@ -72,7 +72,7 @@ func parseOptions(args []string, stdout io.Writer) (options, error) {
 	flags := flagSet(&opts, &level)
 	switch err := flags.Parse(args); {
 	case errors.Is(err, pflag.ErrHelp):
-		_, _ = fmt.Fprintf(stdout, "Usage: osctl-eventd [OPTION]...\nThe event service of a container host, on D-Bus as %s.\n\n%s", dbusapi.Name, flags.FlagUsages())
+		_, _ = fmt.Fprintf(stdout, "Usage: osctl-eventd [OPTION]...\nThe event service of a container host, on D-Bus as %s.\n\n%s", wire.Name, flags.FlagUsages())
 		return opts, errHelp
 	case err != nil:
 		return opts, err
@@ -87,7 +87,7 @@ func parseOptions(args []string, stdout io.Writer) (options, error) {
 		return opts, fmt.Errorf("--log-level %q: expected debug, info, warn or error", level)
 	}
 	if opts.bus != busPrivate {
-		if _, err := dbusapi.ResolveAddress(opts.bus); err != nil {
+		if _, err := wire.ResolveAddress(opts.bus); err != nil {
 			return opts, fmt.Errorf("--bus: %w", err)
 		}
 	}

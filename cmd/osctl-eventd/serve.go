@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/wire"
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch"
 	"github.com/osctl/eventd/netwatch/containers"
@@ -91,7 +92,7 @@ type bus struct {
 // and its end ends the group.
 func busAddress(ctx context.Context, group *errgroup.Group, flag string, stdout io.Writer) (bus, error) {
 	if flag != busPrivate {
-		text, err := dbusapi.ResolveAddress(flag)
+		text, err := wire.ResolveAddress(flag)
 		return bus{text, func() {}}, err
 	}
 	private, err := dbusapi.StartPrivateBus(ctx)

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/osctl/eventd/dbusapi"
 	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/nstest"
 )
@@ -65,13 +65,13 @@ func TestStopUnderLoad(t *testing.T) {
 
 // reportBacklog reports so much at once that the bus needs a while to take the signals, which
 // the end of the daemon has to wait for. It returns the numbers of the events.
-func reportBacklog(t *testing.T, client *dbusapi.Client) []uint64 {
+func reportBacklog(t *testing.T, caller *client.Client) []uint64 {
 	t.Helper()
-	batch := make([]dbusapi.Report, dbusapi.MaxEvents)
+	batch := make([]client.Report, client.MaxEvents)
 	for i := range batch {
-		batch[i] = dbusapi.Report{Type: "backlog", Options: hub.Options{{Name: "text", Value: hub.String(strings.Repeat("x", 900))}}}
+		batch[i] = client.Report{Type: "backlog", Options: hub.Options{{Name: "text", Value: hub.String(strings.Repeat("x", 900))}}}
 	}
-	first, err := client.ReportBatch(t.Context(), batch)
+	first, err := caller.ReportBatch(t.Context(), batch)
 	must(t, err)
 	var numbers []uint64
 	for i := range batch {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/osctl/eventd/hub"
 )
@@ -51,6 +52,9 @@ func (d *Decoder) Finish() error {
 	}
 	return d.err
 }
+
+// alias returns bytes as a string that shares their memory.
+func alias(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) } //nolint:gosec // the bytes are not changed while the string is used
 
 func (d *Decoder) fail(err error) {
 	if d.err == nil {

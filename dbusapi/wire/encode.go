@@ -2,6 +2,8 @@ package wire
 
 import (
 	"encoding/binary"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/osctl/eventd/hub"
 )
@@ -39,8 +41,12 @@ func (e *Encoder) Uint64(v uint64) {
 	e.Bytes = binary.LittleEndian.AppendUint64(e.Bytes, v)
 }
 
-// String appends an s.
+// String appends an s. It is the last check before the bus, which ends the connection of
+// whoever sends text that is not UTF-8: such bytes, and NUL, go out as \xNN.
 func (e *Encoder) String(s string) {
+	if !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0 {
+		s = hub.PlainText([]byte(s), 4*len(s))
+	}
 	e.Uint32(uint32(len(s))) //nolint:gosec // callers bound it
 	e.Bytes = append(e.Bytes, s...)
 	e.Bytes = append(e.Bytes, 0)

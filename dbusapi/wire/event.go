@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/osctl/eventd/hub"
@@ -140,7 +141,8 @@ func optionError(event, option string, err error) error {
 }
 
 // Filter reads a filter: an a{sv} whose values are a string or an array of
-// strings. The error is a [hub.InvalidFilterError] where a key is at fault.
+// strings, which the filter owns. The error is a [hub.InvalidFilterError] where a key is at
+// fault.
 func (d *Decoder) Filter() hub.Filter {
 	var filter hub.Filter
 	for end := d.array('{'); d.more(end); {
@@ -152,10 +154,10 @@ func (d *Decoder) Filter() hub.Filter {
 		var values []string
 		switch typ {
 		case "s":
-			values = []string{d.String()}
+			values = []string{strings.Clone(d.String())}
 		case "as":
 			for end := d.array('s'); d.more(end); {
-				if values = append(values, d.String()); len(values) > hub.MaxFilterValues {
+				if values = append(values, strings.Clone(d.String())); len(values) > hub.MaxFilterValues {
 					break
 				}
 			}
@@ -183,3 +185,10 @@ func (e *Encoder) Filter(filter hub.Filter) {
 		}
 	})
 }
+
+// D-Bus types of the rows of the lists: of an interface (ifindex, veth, name, pool, id, state,
+// more) and of a container (pool, id, state, time of the last change, more).
+const (
+	InterfaceType = "(usssssa{sv})"
+	ContainerType = "(sssta{sv})"
+)

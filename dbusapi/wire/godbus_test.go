@@ -130,10 +130,7 @@ func fromGo(typ string, in reflect.Value) hub.Value {
 // message encodes a signal with the arguments given.
 func message(signature string, args func(e *Encoder)) []byte {
 	e := NewEncoder(nil)
-	e.Begin(&Header{Type: TypeSignal, Serial: 1, Path: "/org/osctl/Eventd", Interface: "org.osctl.Eventd", Member: "Event", Signature: signature})
-	start := e.BodyStart()
-	args(e)
-	e.End(start)
+	e.Message(&Header{Type: TypeSignal, Serial: 1, Path: "/org/osctl/Eventd", Interface: "org.osctl.Eventd", Member: "Event", Signature: signature}, args)
 	return e.Bytes
 }
 

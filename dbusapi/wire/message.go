@@ -178,32 +178,39 @@ func (d *Decoder) skip(typ string, depth int) {
 	}
 }
 
-// Begin appends the header of a message whose body is appended next; [Encoder.End]
-// closes it. h.BodySize, BigEndian and Sender are ignored: the bus sets the sender.
-func (e *Encoder) Begin(h *Header) {
+// Message appends a whole message; body appends its arguments, and may be nil.
+// h.BodySize, BigEndian and Sender are ignored: the bus sets the sender.
+func (e *Encoder) Message(h *Header, body func(e *Encoder)) {
 	e.base = len(e.Bytes)
 	e.Bytes = append(e.Bytes, 'l', h.Type, h.Flags, 1, 0, 0, 0, 0)
 	e.Uint32(h.Serial)
-	e.Array('(', func() {
-		e.textField(fieldPath, "o", h.Path)
-		e.textField(fieldInterface, "s", h.Interface)
-		e.textField(fieldMember, "s", h.Member)
-		e.textField(fieldErrorName, "s", h.ErrorName)
-		e.textField(fieldDestination, "s", h.Destination)
-		if h.ReplySerial != 0 {
-			e.Align(8)
-			e.Byte(fieldReplySerial)
-			e.Signature("u")
-			e.Uint32(h.ReplySerial)
-		}
-		if h.Signature != "" {
-			e.Align(8)
-			e.Byte(fieldSignature)
-			e.Signature("g")
-			e.Signature(h.Signature)
-		}
-	})
+	e.Array('(', func() { e.fields(h) })
 	e.Align(8)
+	start := len(e.Bytes)
+	if body != nil {
+		body(e)
+	}
+	binary.LittleEndian.PutUint32(e.Bytes[e.base+4:], uint32(len(e.Bytes)-start)) //nolint:gosec // messages are bounded
+}
+
+func (e *Encoder) fields(h *Header) {
+	e.textField(fieldPath, "o", h.Path)
+	e.textField(fieldInterface, "s", h.Interface)
+	e.textField(fieldMember, "s", h.Member)
+	e.textField(fieldErrorName, "s", h.ErrorName)
+	e.textField(fieldDestination, "s", h.Destination)
+	if h.ReplySerial != 0 {
+		e.Align(8)
+		e.Byte(fieldReplySerial)
+		e.Signature("u")
+		e.Uint32(h.ReplySerial)
+	}
+	if h.Signature != "" {
+		e.Align(8)
+		e.Byte(fieldSignature)
+		e.Signature("g")
+		e.Signature(h.Signature)
+	}
 }
 
 func (e *Encoder) textField(code byte, typ, value string) {
@@ -214,13 +221,4 @@ func (e *Encoder) textField(code byte, typ, value string) {
 	e.Byte(code)
 	e.Signature(typ)
 	e.String(value)
-}
-
-// BodyStart returns the offset in Bytes at which the body of the message begins,
-// when it is called right after Begin.
-func (e *Encoder) BodyStart() int { return len(e.Bytes) }
-
-// End sets the size of the body that began at start.
-func (e *Encoder) End(start int) {
-	binary.LittleEndian.PutUint32(e.Bytes[e.base+4:], uint32(len(e.Bytes)-start)) //nolint:gosec // messages are bounded
 }

@@ -22,8 +22,7 @@ const pingBytes = "l\x01\x00\x01\x00\x00\x00\x00\x02\x00\x00\x00\x5e\x00\x00\x00
 func TestHeaderBytes(t *testing.T) {
 	h := &Header{Type: TypeCall, Serial: 2, Path: "/org/osctl/Eventd", Interface: "org.osctl.Eventd", Member: "Ping", Destination: ":1.42"}
 	e := NewEncoder([]byte("odd"))
-	e.Begin(h)
-	e.End(e.BodyStart())
+	e.Message(h, nil)
 	got := string(e.Bytes[3:])
 	if got != pingBytes {
 		t.Errorf("encoded as\n%q, want\n%q", got, pingBytes)
@@ -56,10 +55,7 @@ func TestHeaderFields(t *testing.T) {
 			continue
 		}
 		e := NewEncoder(nil)
-		e.Begin(&h)
-		start := e.BodyStart()
-		e.Bytes = append(e.Bytes, 1, 2, 3)
-		e.End(start)
+		e.Message(&h, func(e *Encoder) { e.Bytes = append(e.Bytes, 1, 2, 3) })
 		want := h
 		want.BodySize = 3
 		if got, d := parse(t, e.Bytes); !reflect.DeepEqual(*got, want) || d.body != "\x01\x02\x03" {

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -32,18 +32,18 @@ func (s *system) startLoad() *load {
 	l := &load{s: s, answered: map[uint64]uint64{}}
 	var ctx context.Context
 	ctx, l.stop = context.WithCancel(s.t.Context())
-	client := s.dial()
+	caller := s.dial()
 	l.done.Go(func() {
-		defer client.Close()
+		defer caller.Close()
 		for n := uint64(1); ctx.Err() == nil; n++ {
 			call, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-			seq, err := client.Report(call, "load", hub.Options{{Name: "n", Value: hub.Uint64(n)}})
+			seq, err := caller.Report(call, "load", hub.Options{{Name: "n", Value: hub.Uint64(n)}})
 			cancel()
-			refusal, ok := errors.AsType[*dbusapi.Error](err)
+			refusal, ok := errors.AsType[*client.Error](err)
 			switch {
 			case err == nil:
 				l.answered[n], l.last = seq, n
-			case ok && refusal.Name == dbusapi.ErrShuttingDown:
+			case ok && refusal.Name == client.ErrShuttingDown:
 				l.refused = append(l.refused, n)
 			default:
 				l.failed = append(l.failed, err)
@@ -133,11 +133,11 @@ func (s *system) awaitMoreEvents() {
 	s.t.Helper()
 	var first uint64
 	s.until("the load goes on", func() bool {
-		client := s.dial()
-		defer client.Close()
+		caller := s.dial()
+		defer caller.Close()
 		ctx, cancel := context.WithTimeout(s.t.Context(), time.Second)
 		defer cancel()
-		p, err := client.Properties(ctx)
+		p, err := caller.Properties(ctx)
 		if err != nil {
 			return false
 		}

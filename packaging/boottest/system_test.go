@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/osctl/eventd/dbusapi"
 	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/netwatch/cttest"
 )
 
@@ -140,15 +140,15 @@ func (s *system) client(uid uint32) *bustest.Client {
 
 // dial connects to the system bus by the library. Who calls it closes it. A busy machine gets
 // another try: the library gives up after a few seconds.
-func (s *system) dial() *dbusapi.Client {
+func (s *system) dial() *client.Client {
 	s.t.Helper()
-	var client *dbusapi.Client
+	var c *client.Client
 	s.until("a client connects", func() bool {
 		var err error
-		client, err = dbusapi.Dial(s.t.Context(), s.bus.Address())
+		c, err = client.Dial(s.t.Context(), s.bus.Address())
 		return err == nil
 	})
-	return client
+	return c
 }
 
 // bounded is a context for one thing that must come.

@@ -9,7 +9,7 @@ test)
 	# Real containers.
 	wanted="$wanted busybox-static conmon crun findutils iptables lxc mmdebstrap mount netavark podman systemd-container tar util-linux"
 	# Shells that complete.
-	wanted="$wanted fish zsh"
+	wanted="$wanted bash-completion fish zsh"
 	# Packages, and what is said against them.
 	wanted="$wanted gzip lintian"
 	;;

@@ -18,7 +18,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
@@ -133,7 +133,7 @@ func (d *Daemon) WaitForService(t testing.TB) {
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
 	for {
-		client, err := dbusapi.Dial(ctx, d.Address)
+		client, err := client.Dial(ctx, d.Address)
 		if err == nil {
 			_, err = client.Properties(ctx)
 			client.Close()
@@ -154,12 +154,12 @@ func (d *Daemon) WaitForService(t testing.TB) {
 // Client connects to the daemon's bus until the test ends. A busy machine gets another try:
 // the library gives up after a few seconds, and a bus ends a connection that is not
 // authenticated by then.
-func (d *Daemon) Client(t testing.TB) *dbusapi.Client {
+func (d *Daemon) Client(t testing.TB) *client.Client {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), Patience)
 	defer cancel()
 	for {
-		client, err := dbusapi.Dial(ctx, d.Address)
+		client, err := client.Dial(ctx, d.Address)
 		if err == nil {
 			t.Cleanup(client.Close)
 			return client

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/dbusapi/client"
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/nstest"
+)
+
+// A secret is nowhere in the memory of the daemon once the call that had it is answered,
+// and large secrets do not make it grow: what is kept of a batch is what it says without them.
+func TestSecretsLeaveMemory(t *testing.T) {
+	const batches, limit = 1000, 64 << 20
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	d := startDaemon(t, nstest.New(t), bus.Address(), nil, "--history", "64", "--state-dir", t.TempDir())
+	c := d.client(t)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	secret := strings.Repeat("hunter2+swordfish", 3000)
+	batch := make([]client.Report, 18)
+	for i := range batch {
+		batch[i] = client.Report{Type: "test", Options: hub.Options{
+			{Name: "kept", Value: hub.String("in the clear")},
+			{Name: "password", Value: hub.String(secret)},
+			{Name: "more", Value: hub.Dict("s", "v", []hub.Value{hub.String("token"), hub.Variant(hub.String(secret[:100]))})},
+		}}
+	}
+	for range batches {
+		if _, err := c.ReportBatch(ctx, batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Refused calls are wiped, too.
+	if _, err := c.Report(ctx, "state", hub.Options{{Name: "password", Value: hub.String(secret)}}); !client.HasName(err, client.ErrInvalidEvent) {
+		t.Error("a report without what its type needs:", err)
+	}
+	pid := d.cmd.Process.Pid
+	if rss := residentBytes(t, pid); rss > limit {
+		t.Errorf("the daemon takes %d MiB after %d batches with secrets of 1 MiB each", rss>>20, batches)
+	}
+	if n := countInMemory(t, pid, "hunter2+swordfish"); n > 0 {
+		t.Errorf("the secret is in the memory of the daemon %d times", n)
+	}
+	if n := countInMemory(t, pid, "in the clear"); n == 0 {
+		t.Error("what is no secret was not found either: the test looks in the wrong place")
+	}
+}
+
+// residentBytes returns how much memory a process has.
+func residentBytes(t *testing.T, pid int) int {
+	t.Helper()
+	statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	must(t, err)
+	pages, err := strconv.Atoi(strings.Fields(string(statm))[1])
+	must(t, err)
+	return pages * os.Getpagesize()
+}
+
+// countInMemory counts how often a text is in the writable memory of a process.
+func countInMemory(t *testing.T, pid int, text string) int {
+	t.Helper()
+	maps, err := os.Open(fmt.Sprintf("/proc/%d/maps", pid))
+	must(t, err)
+	defer maps.Close()
+	memory, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	must(t, err)
+	defer memory.Close()
+	found := 0
+	for lines := bufio.NewScanner(maps); lines.Scan(); {
+		var from, to int64
+		var mode string
+		if _, err := fmt.Sscanf(lines.Text(), "%x-%x %s", &from, &to, &mode); err != nil || !strings.HasPrefix(mode, "rw") {
+			continue
+		}
+		content := make([]byte, to-from)
+		n, err := memory.ReadAt(content, from)
+		if err != nil && err != io.EOF && n == 0 {
+			continue // a mapping that cannot be read, as [vvar]
+		}
+		found += bytes.Count(content[:n], []byte(text))
+	}
+	return found
+}

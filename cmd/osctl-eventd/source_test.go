@@ -1,0 +1,72 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/nstest"
+)
+
+// A reporter whose unit has a name that is not UTF-8 is named with the byte written out. The
+// service stays on the bus when it announces that event and when it is pulled, also after a
+// restart.
+func TestSourceThatIsNotUTF8(t *testing.T) {
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	ns, state := nstest.New(t), t.TempDir()
+	d := startDaemon(t, ns, bus.Address(), nil, "--state-dir", state)
+	name := fmt.Sprintf("eventd-test-%d-", os.Getpid())
+	reportFrom(t, bus.Address(), name+"\xff.service")
+	want := name + `\xff.service`
+	for _, when := range []string{"at first", "after a restart"} {
+		c := d.client(t)
+		events := collect(t, c, typeFilter(t, "strange"), 1)
+		if events[0].Source != want {
+			t.Errorf("%s the source is %q, want %q", when, events[0].Source, want)
+		}
+		// It is announced behind the strange one.
+		if _, err := c.Report(t.Context(), "other", nil); err != nil {
+			t.Fatal(err)
+		}
+		properties, err := c.Properties(t.Context())
+		must(t, err)
+		counters, _ := properties.Get("Counters")
+		for items := counters.Items(); len(items) >= 2; items = items[2:] {
+			if items[0].Text() == "bus_losses" && items[1].Uint() > 0 {
+				t.Errorf("%s the service lost the bus", when)
+			}
+		}
+		must(t, d.cmd.Process.Signal(syscall.SIGTERM))
+		if status := d.wait(t); status != 0 {
+			t.Errorf("the daemon ended with %d", status)
+		}
+		d = startDaemon(t, ns, bus.Address(), nil, "--state-dir", state)
+	}
+	if events := collect(t, d.client(t), hub.Filter{}, 3); len(events) != 3 {
+		t.Errorf("%d events are kept", len(events))
+	}
+}
+
+// reportFrom reports an event of type strange from a process in a cgroup of that name.
+func reportFrom(t *testing.T, address, cgroup string) {
+	t.Helper()
+	mount := "/sys/fs/cgroup/unified" // of a hybrid system
+	if _, err := os.Stat(mount); err != nil {
+		mount = "/sys/fs/cgroup"
+	}
+	dir := filepath.Join(mount, cgroup)
+	must(t, os.Mkdir(dir, 0o755))
+	t.Cleanup(func() {
+		until(t, "the cgroup is empty", func() bool { return syscall.Rmdir(dir) == nil })
+	})
+	cmd := exec.Command("/bin/sh", "-c", `echo $$ >"$0/cgroup.procs" && exec "$@"`,
+		dir, filepath.Join(programs, "osctl-eventctl"), "--bus", address, "report", "strange")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}

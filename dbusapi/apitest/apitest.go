@@ -1,0 +1,175 @@
+// Package apitest is what the tests of the service and of its client share: waiting for
+// conditions, events, calls made by hand, receivers of signals.
+package apitest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/dbusapi/wire"
+	"github.com/osctl/eventd/hub"
+)
+
+// Patience is how long a test waits for what must happen. Nothing takes that long.
+const Patience = 4 * time.Minute
+
+// EachBus runs a test on both buses.
+func EachBus(t *testing.T, test func(t *testing.T, bus *bustest.Bus)) {
+	t.Helper()
+	for _, kind := range bustest.Kinds() {
+		t.Run(kind.String(), func(t *testing.T) { test(t, bustest.Start(t, kind, bustest.PolicyOpen)) })
+	}
+}
+
+// EachParallel is eachBus for tests that do not mind others beside them.
+func EachParallel(t *testing.T, test func(t *testing.T, bus *bustest.Bus)) {
+	t.Helper()
+	t.Parallel()
+	for _, kind := range bustest.Kinds() {
+		t.Run(kind.String(), func(t *testing.T) {
+			t.Parallel()
+			test(t, bustest.Start(t, kind, bustest.PolicyOpen))
+		})
+	}
+}
+
+// Bounded is the test's context with a deadline.
+func Bounded(tb testing.TB) context.Context {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), Patience)
+	tb.Cleanup(cancel)
+	return ctx
+}
+
+// Eventually asks until ok says so.
+func Eventually(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for ctx := Bounded(tb); !ok(); {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			tb.Fatal("not so in time:", what)
+		}
+	}
+}
+
+// Await waits for a channel to be closed, or to give something.
+func Await[T any](tb testing.TB, what string, ch <-chan T) T {
+	tb.Helper()
+	select {
+	case v := <-ch:
+		return v
+	case <-time.After(Patience):
+		tb.Fatal("not so in time:", what)
+		panic("unreachable")
+	}
+}
+
+// NewHub makes a hub.
+func NewHub(tb testing.TB, config hub.Config) *hub.Hub {
+	tb.Helper()
+	h, err := hub.New(config)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return h
+}
+
+// Options makes options of strings from alternating names and values.
+func Options(pairs ...string) hub.Options {
+	var o hub.Options
+	for i := 0; i < len(pairs); i += 2 {
+		o = append(o, hub.Option{Name: pairs[i], Value: hub.String(pairs[i+1])})
+	}
+	return o
+}
+
+// Only makes a filter of one value for each key.
+func Only(tb testing.TB, pairs ...string) hub.Filter {
+	tb.Helper()
+	var f hub.Filter
+	for i := 0; i < len(pairs); i += 2 {
+		var err error
+		if f, err = f.With(pairs[i], pairs[i+1]); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return f
+}
+
+// Commit commits n events of a type straight into the hub, one at a time.
+func Commit(tb testing.TB, h *hub.Hub, n int, typ string, pairs ...string) (last uint64) {
+	tb.Helper()
+	for range n {
+		e, err := hub.NewEvent(typ, Options(pairs...), "test")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if last, err = h.Commit(hub.Batch{Events: []*hub.Event{e}}); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return last
+}
+
+// MethodCall is a call of the service with a body.
+func MethodCall(member, signature string, body *bustest.Body) *bustest.Message {
+	m := bustest.MethodCall(wire.Name, wire.Path, wire.Interface, member)
+	if body != nil {
+		m.Signature, m.Body, m.BigEndian = signature, body.Bytes(), body.BigEndian
+	}
+	return m
+}
+
+// ReportCall is a call of Report with options that are strings.
+func ReportCall(typ string, pairs ...string) *bustest.Message {
+	return MethodCall("Report", "sa{sv}", new(bustest.Body).String(typ).Dict(pairs...))
+}
+
+// WaitCall is a call of WaitEvents for any number; the filter is of strings.
+func WaitCall(cursor string, timeout uint32, pairs ...string) *bustest.Message {
+	return MethodCall("WaitEvents", "sa{sv}uu", new(bustest.Body).String(cursor).Dict(pairs...).Uint32(0).Uint32(timeout))
+}
+
+// WantError expects an error of that name, from a raw client or from a Client.
+func WantError(tb testing.TB, err error, name string) {
+	tb.Helper()
+	if bustest.ErrorName(err) != name && !wire.HasName(err, name) {
+		tb.Fatalf("error is %v, want %s", err, name)
+	}
+}
+
+// OK calls and expects no error.
+func OK(tb testing.TB, c *bustest.Client, m *bustest.Message) *bustest.Message {
+	tb.Helper()
+	reply, err := c.Call(Bounded(tb), m)
+	if err != nil {
+		tb.Fatalf("%s.%s: %v", m.Interface, m.Member, err)
+	}
+	return reply
+}
+
+// Body decodes the body of a message.
+func Body(m *bustest.Message) *wire.Decoder { return wire.NewDecoder(string(m.Body), m.BigEndian) }
+
+// ParseEvent reads an event of the type of the signal's body.
+func ParseEvent(d *wire.Decoder) *hub.Event {
+	e := &hub.Event{
+		Type: d.String(), Action: d.String(), Pool: d.String(), ID: d.String(), Source: d.String(),
+		Seq: d.Uint64(), Time: time.UnixMicro(int64(d.Uint64())), //nolint:gosec // a time of this era
+	}
+	for items := d.Value("a{sv}", 64).Items(); len(items) >= 2; items = items[2:] {
+		e.Options = append(e.Options, hub.Option{Name: items[0].Text(), Value: items[1].Items()[0]})
+	}
+	return e
+}
+
+// Epoch is the epoch of a hub.
+func Epoch(h *hub.Hub) string {
+	status := h.Status()
+	return status.Epoch
+}

@@ -1,0 +1,70 @@
+package bus
+
+import (
+	"errors"
+
+	"github.com/osctl/eventd/dbusapi/wire"
+	"github.com/osctl/eventd/hub"
+)
+
+// Call is a method call that has its turn.
+type Call struct {
+	*wire.Message
+	Peer *Peer // who calls
+
+	bus  *Bus
+	conn *connection
+}
+
+// Reply sends the reply; body appends its arguments, which are of type sig.
+func (c *Call) Reply(sig string, body func(e *wire.Encoder)) {
+	c.send(&wire.Header{Type: wire.TypeReply, Signature: sig}, body)
+}
+
+// Fail sends an error reply.
+func (c *Call) Fail(err *wire.Error) {
+	c.send(&wire.Header{Type: wire.TypeError, ErrorName: err.Name, Signature: "s"},
+		func(e *wire.Encoder) { e.String(err.Message) })
+}
+
+// send answers, unless the caller wants no answer. The error of the outbox is that of the
+// connection, which takes its callers with it: there is nobody to tell.
+func (c *Call) send(h *wire.Header, body func(e *wire.Encoder)) {
+	if c.Flags&wire.FlagNoReply == 0 {
+		_ = c.bus.reply(c.Message, h, body)
+	}
+}
+
+// Hold keeps the connection from further turns when Handle returns, until resume is called,
+// once, from any goroutine. It does not block: a worker then runs finish, which ends the
+// call.
+func (c *Call) Hold() (resume func(finish func())) {
+	return c.bus.queue.hold(c.conn)
+}
+
+// reply queues the answer to m.
+func (b *Bus) reply(m *wire.Message, h *wire.Header, body func(e *wire.Encoder)) error {
+	h.ReplySerial, h.Destination, h.Serial = m.Serial, m.Sender, b.conn.NextSerial()
+	return b.out.addReply(h, body)
+}
+
+// handle runs the handler for a message that has its turn.
+func (b *Bus) handle(conn *connection, m *wire.Message) {
+	b.config.Handler.Handle(&Call{Message: m, Peer: conn.peer, bus: b, conn: conn})
+	m.Clear()
+}
+
+// refuse answers a call that is not handled, and wipes it.
+func (b *Bus) refuse(m *wire.Message, err error) {
+	defer m.Clear()
+	reply := b.config.Handler.Refuse(m, err)
+	switch {
+	case m.Flags&wire.FlagNoReply == 0:
+		_ = b.reply(m, &wire.Header{Type: wire.TypeError, ErrorName: reply.Name, Signature: "s"},
+			func(e *wire.Encoder) { e.String(reply.Message) }) // see Call.send
+	case errors.Is(err, hub.ErrClosed):
+		b.mu.Lock()
+		b.late++
+		b.mu.Unlock()
+	}
+}

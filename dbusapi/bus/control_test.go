@@ -1,0 +1,331 @@
+package bus
+
+import (
+	"cmp"
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/osctl/eventd/dbusapi/apitest"
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/dbusapi/wire"
+)
+
+func openControl(t *testing.T, bus *bustest.Bus) *control {
+	t.Helper()
+	k, err := dialControl(apitest.Bounded(t), bus.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(k.close)
+	return k
+}
+
+// ask identifies a peer and waits for the answer.
+func (k *control) ask(t *testing.T, name string) *Peer {
+	t.Helper()
+	answers := make(chan *Peer, 1)
+	k.identify(name, func(p *Peer) { answers <- p })
+	return apitest.Await(t, "an answer about "+name, answers)
+}
+
+func TestIdentifyOnBus(t *testing.T) {
+	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		k := openControl(t, bus)
+		root, nobody := bus.ClientAs(t, 0), bus.ClientAs(t, bustest.NobodyUID)
+		if p := k.recall(root.Name()); p != nil {
+			t.Errorf("before it was asked for: %+v", p)
+		}
+		source := cmp.Or(UnitOf(uint32(os.Getpid())), "uid:0")
+		if p := k.ask(t, root.Name()); p.UID != 0 || !p.Known || p.Source != source || p.Left.Err() != nil || k.recall(root.Name()) != p {
+			t.Errorf("root is %+v, want source %s", p, source)
+		}
+		p := k.ask(t, nobody.Name())
+		if p.UID != bustest.NobodyUID || !p.Known || p.Source != "uid:65534" {
+			t.Errorf("nobody is %+v", p)
+		}
+		// The peer leaves; who it was stays known.
+		_ = nobody.Close()
+		apitest.Await(t, "the peer left", p.Left.Done())
+		if got := k.recall(nobody.Name()); got != p || !p.Known {
+			t.Errorf("after it left it is %+v", got)
+		}
+		if p := k.recall(root.Name()); p == nil || p.Left.Err() != nil {
+			t.Errorf("another is %+v", p)
+		}
+		// A peer that left before it was asked for, and names that are none.
+		gone := bus.ClientAs(t, 0)
+		_ = gone.Close()
+		apitest.Eventually(t, "it left", func() bool {
+			_, err := root.CallDriver(apitest.Bounded(t), "GetNameOwner", "s", new(bustest.Body).String(gone.Name()))
+			return bustest.ErrorName(err) == wire.ErrNameHasNoOwner
+		})
+		for _, name := range []string{gone.Name(), ":1.999999"} {
+			p := k.ask(t, name)
+			if p.Known || p.Source != "" || p.Left.Err() == nil || k.recall(name) != p {
+				t.Errorf("%s, which is not there, is %+v; left %v", name, p, p.Left.Err())
+			}
+		}
+		for _, name := range []string{"", "\xff\x00", "a b"} { // no bus has such senders
+			if p := k.ask(t, name); p.Known {
+				t.Errorf("%q is %+v", name, p)
+			}
+		}
+	})
+}
+
+// The number of remembered peers is bounded; one that calls is not forgotten.
+func TestPeersAreBounded(t *testing.T) {
+	k := &control{peers: map[string]*list.Element{}, byUse: list.New()}
+	first := k.remember("first")
+	first.ready = true
+	second := k.remember("second")
+	for i := range 3 * maxPeers {
+		if i%(maxPeers/2) == 0 && k.recall("first") != first.peer {
+			t.Fatal("a peer that calls is forgotten")
+		}
+		k.remember(fmt.Sprint("p", i))
+		if k.byUse.Len() > maxPeers || len(k.peers) != k.byUse.Len() {
+			t.Fatalf("%d peers are remembered, %d by name", k.byUse.Len(), len(k.peers))
+		}
+	}
+	if first.peer.Left.Err() != nil {
+		t.Error("a peer that calls counts as left")
+	}
+	if second.peer.Left.Err() == nil || k.recall("second") != nil {
+		t.Error("a peer that was forgotten does not count as left")
+	}
+	// One that is asked for again is there once.
+	again := k.remember("first")
+	if first.peer.Left.Err() == nil || again.peer.Left.Err() != nil || k.recall("first") != nil {
+		t.Error("asked for again:", first.peer.Left.Err(), again.peer.Left.Err())
+	}
+	for k.byUse.Len() > 0 {
+		k.forget(k.byUse.Back())
+	}
+}
+
+// What strangers send to the control connection does not get to godbus, which some of it
+// would crash, and some would end.
+func TestStrangersOfControl(t *testing.T) {
+	const policy = `<policy context="default"><allow send_destination="*" send_requested_reply="false"/><allow send_type="method_call"/>` +
+		`<allow receive_type="method_call"/><allow receive_requested_reply="false"/></policy>`
+	t.Parallel()
+	for _, kind := range bustest.Kinds() {
+		t.Run(kind.String(), func(t *testing.T) {
+			t.Parallel()
+			bus := bustest.Start(t, kind, policy)
+			k := openControl(t, bus)
+			to := k.bus.Names()[0]
+			c := bus.ClientAs(t, 0, bustest.WithUnixFDs())
+			messages := strangeMessages(to)
+			files := *messages[0]
+			call, reply := files, files
+			call.Type = bustest.TypeCall
+			reply.Type, reply.Path, reply.Interface, reply.Member = bustest.TypeReturn, "", "", ""
+			failure := reply
+			failure.Type, failure.ErrorName = bustest.TypeError, "a.b.C"
+			messages = append(messages, &call)
+			for serial := range uint32(20) { // godbus counts its serials from 1
+				reply, failure := reply, failure
+				reply.ReplySerial, failure.ReplySerial = serial+1, serial+1
+				messages = append(messages, &reply, &failure)
+			}
+			for _, m := range messages {
+				m.Serial = c.NextSerial()
+				if err := c.Send(apitest.Bounded(t), m.Marshal()); err != nil {
+					t.Fatal(err)
+				}
+				if p := k.ask(t, c.Name()); !p.Known {
+					t.Fatalf("after %+v: %+v", m, p)
+				}
+			}
+			if err := k.ping(apitest.Bounded(t)); err != nil || k.reason() != nil {
+				t.Error("ping:", err, k.reason())
+			}
+		})
+	}
+}
+
+// bareControl is a control without a bus, on which godbus does not run: the test says what
+// the bus would, and reads as godbus would.
+func bareControl(t *testing.T) (*control, net.Conn) {
+	t.Helper()
+	here, there := net.Pipe()
+	k := &control{wire: wire.NewConn(here), done: make(chan struct{}), peers: map[string]*list.Element{}, byUse: list.New()}
+	k.begun.Store(true)
+	t.Cleanup(func() {
+		k.close()
+		_ = there.Close()
+	})
+	return k, there
+}
+
+// godbus hears replies of the bus itself, of bounded size, and nothing else.
+func TestWhatGodbusHears(t *testing.T) {
+	k, bus := bareControl(t)
+	left := k.remember(":1.7").peer
+	stays := k.remember(":1.8").peer
+	from := func(sender string, typ byte, serial uint32, size int) *bustest.Message {
+		return &bustest.Message{
+			Type: typ, Serial: serial, ReplySerial: 1, Sender: sender, ErrorName: "a.b.C", Path: "/", Interface: "a.b", Member: "C",
+			Signature: "ay", Body: make([]byte, size),
+		}
+	}
+	owner := func(sender, name string) *bustest.Message {
+		m := from(sender, bustest.TypeSignal, 9, 0)
+		m.Path, m.Interface, m.Member, m.Signature = wire.BusPath, wire.BusInterface, "NameOwnerChanged", "sss"
+		m.Body = new(bustest.Body).String(name).String(name).String("").Bytes()
+		return m
+	}
+	cut := owner(wire.BusName, ":1.8")
+	cut.Body = cut.Body[:6]
+	said := make(chan error, 1)
+	go func() {
+		for _, m := range []*bustest.Message{
+			from(":1.5", bustest.TypeReturn, 1, 10), from(":1.5", bustest.TypeError, 2, 10), from("", bustest.TypeReturn, 3, 10),
+			from("org.freedesktop.DBus2", bustest.TypeReturn, 4, 10), from(wire.BusName, bustest.TypeCall, 5, 10),
+			from(wire.BusName, bustest.TypeSignal, 6, 10), from(wire.BusName, bustest.TypeReturn, 7, maxCredentials+1),
+			from(wire.BusName, 77, 8, 10), owner(":1.5", ":1.8"), owner(wire.BusName, ":1.7"), cut,
+			from(wire.BusName, bustest.TypeReturn, 100, maxCredentials), from(wire.BusName, bustest.TypeError, 101, 10),
+		} {
+			if _, err := bus.Write(m.Marshal()); err != nil {
+				said <- err
+				return
+			}
+		}
+		said <- bus.Close()
+	}()
+	for _, serial := range []uint32{100, 101} {
+		if m, err := bustest.ReadMessage((*transport)(k)); err != nil || m.Serial != serial || m.Sender != wire.BusName {
+			t.Fatalf("godbus reads %+v, %v; want %d", m, err, serial)
+		}
+	}
+	if _, err := (*transport)(k).Read(make([]byte, 1)); !errors.Is(err, wire.ErrBusClosed) || !errors.Is(k.reason(), wire.ErrBusClosed) {
+		t.Error("at the end:", err, k.reason())
+	}
+	if err := <-said; err != nil {
+		t.Error(err)
+	}
+	apitest.Await(t, "it is done", k.done)
+	if left.Left.Err() == nil || stays.Left.Err() != nil {
+		t.Error("who left:", left.Left.Err(), stays.Left.Err())
+	}
+}
+
+// godbus may take a message in as small parts as it likes.
+func TestReadInParts(t *testing.T) {
+	k, bus := bareControl(t)
+	m := &bustest.Message{Type: bustest.TypeReturn, Serial: 1, ReplySerial: 1, Sender: wire.BusName, Signature: "s", Body: new(bustest.Body).String("hello").Bytes()}
+	want := append(m.Marshal(), m.Marshal()...)
+	go func() { _, _ = bus.Write(want) }()
+	var got []byte
+	for part := make([]byte, 3); len(got) < len(want); {
+		n, err := (*transport)(k).Read(part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, part[:n]...)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("read was %q, want %q", got, want)
+	}
+}
+
+func TestControlOfBusThatHangs(t *testing.T) {
+	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		k := openControl(t, bus)
+		bus.Stop()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		if err := k.ping(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error("ping:", err)
+		}
+		answers := make(chan *Peer, maxQuestions)
+		for i := range maxQuestions {
+			k.identify(fmt.Sprint(":1.", i), func(p *Peer) { answers <- p })
+		}
+		k.close() // ends the questions
+		if len(answers) != maxQuestions {
+			t.Errorf("%d questions were answered", len(answers))
+		}
+		for range len(answers) {
+			if p := <-answers; p.Known {
+				t.Errorf("peer is %+v", p)
+			}
+		}
+		bus.Cont()
+	})
+}
+
+func TestControlOfBusThatDies(t *testing.T) {
+	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		k := openControl(t, bus)
+		bus.Kill()
+		apitest.Await(t, "it is done", k.done)
+		if k.reason() == nil {
+			t.Error("there is no reason")
+		}
+		if err := k.ping(t.Context()); err == nil {
+			t.Error("a bus that is dead answers")
+		}
+		if p := k.ask(t, ":1.1"); p.Known {
+			t.Errorf("peer is %+v", p)
+		}
+		if _, err := dialControl(t.Context(), bus.Address()); err == nil {
+			t.Error("there is no bus, and no error")
+		}
+	})
+}
+
+// A peer of which the bus did not say in time who it is is asked for again.
+func TestQuestionWithoutAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		here, there := net.Pipe()
+		k := &control{wire: wire.NewConn(here), done: make(chan struct{}), peers: map[string]*list.Element{}, byUse: list.New()}
+		served := make(chan error, 1)
+		var silent atomic.Bool
+		go func() {
+			served <- playBus(there, func(m *bustest.Message) *bustest.Message {
+				switch {
+				case m.Member == "GetConnectionCredentials" && silent.Load():
+					return nil
+				case m.Member == "GetConnectionCredentials":
+					body := new(bustest.Body).Array(8, func(b *bustest.Body) {
+						b.Align(8).String("UnixUserID").Variant("u", func(b *bustest.Body) { b.Uint32(7) })
+					})
+					return &bustest.Message{Signature: "a{sv}", Body: body.Bytes()}
+				}
+				return &bustest.Message{Signature: "s", Body: new(bustest.Body).String(":1.7").Bytes()}
+			})
+		}()
+		if err := k.begin(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ask := func() *Peer {
+			answers := make(chan *Peer)
+			k.identify(":1.5", func(p *Peer) { answers <- p })
+			return <-answers
+		}
+		silent.Store(true)
+		if p := ask(); p.Known || k.recall(":1.5") != nil || p.Left.Err() != nil {
+			t.Errorf("without an answer it is %+v", p)
+		}
+		silent.Store(false)
+		if p := ask(); !p.Known || p.UID != 7 || p.Source != "uid:7" || k.recall(":1.5") != p {
+			t.Errorf("the second time it is %+v", p)
+		}
+		k.close()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,28 @@
+package bus
+
+// fifo is a queue that lets go of the memory of what left it. The zero fifo is empty.
+type fifo[T any] struct{ first, last *node[T] }
+
+type node[T any] struct {
+	value T
+	next  *node[T]
+}
+
+func (l *fifo[T]) empty() bool { return l.first == nil }
+
+func (l *fifo[T]) push(value T) {
+	n := &node[T]{value: value}
+	if l.first == nil {
+		l.first = n
+	} else {
+		l.last.next = n
+	}
+	l.last = n
+}
+
+// pop takes the first, which must be there.
+func (l *fifo[T]) pop() T {
+	n := l.first
+	l.first = n.next
+	return n.value
+}

@@ -1,0 +1,151 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/osctl/eventd/dbusapi/wire"
+)
+
+// Of what a socket took before it took no more, the last whole signal counts.
+func TestOutboxPartialWrites(t *testing.T) {
+	broken := errors.New("broken")
+	for _, replies := range []int{0, 3} {
+		synctest.Test(t, func(t *testing.T) {
+			var ends []int // of the signals in the write
+			write := func() (o *outbox, s *fakeSocket, ended <-chan error, b []byte) {
+				o, s, ended = testOutbox()
+				must(t, addReplyOf(o, 1, "x"))
+				b = <-s.writes
+				for i := range replies {
+					must(t, addReplyOf(o, uint32(i+2), strings.Repeat("y", i)))
+				}
+				must(t, o.addSignals(t.Context(), func(signals *Signals) {
+					signals.add(wire.BusCall("GetId", ""), 0, nil)
+				}))
+				for _, seq := range []uint64{7, 9, 10} {
+					must(t, addSignalOf(t.Context(), o, seq, strings.Repeat("z", int(seq))))
+				}
+				s.results <- result{len(b), nil}
+				return o, s, ended, <-s.writes
+			}
+			o, s, ended, b := write()
+			for at := 0; at < len(b); {
+				header, body, _ := wire.Sizes(b[at:])
+				at += header + body
+				ends = append(ends, at)
+			}
+			ends = ends[len(ends)-3:]
+			s.results <- result{len(b), nil}
+			must(t, o.flush())
+			if o.lastWritten() != 10 {
+				t.Error("after all of it the last is", o.lastWritten())
+			}
+			_ = s.end(o, ended)
+			for n := range len(b) {
+				want := uint64(0)
+				for i, seq := range []uint64{7, 9, 10} {
+					if n >= ends[i] {
+						want = seq
+					}
+				}
+				o, s, ended, _ := write()
+				s.results <- result{n, broken}
+				if err := <-ended; !errors.Is(err, broken) {
+					t.Error("run:", err)
+				}
+				if got := o.lastWritten(); got != want {
+					t.Fatalf("after %d bytes the last written is %d, want %d", n, got, want)
+				}
+				if err := o.flush(); !errors.Is(err, broken) {
+					t.Error("flush:", err)
+				}
+				if err := addReplyOf(o, 1, "x"); !errors.Is(err, broken) {
+					t.Error("add:", err)
+				}
+			}
+		})
+	}
+}
+
+// A message may be larger than all limits. Its memory is not kept.
+func TestOutboxLargeMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, s, ended := testOutbox()
+		large := strings.Repeat("x", 16*outboxLimit)
+		for i := range uint32(3) {
+			must(t, addReplyOf(o, i+1, large))
+			must(t, addSignalOf(t.Context(), o, uint64(i+1), large))
+			var got []string
+			for len(got) < 2 {
+				got = append(got, messagesIn(t, s.take())...)
+			}
+			if want := []string{fmt.Sprint("R", i+1), fmt.Sprint("S", i+1)}; !slices.Equal(got, want) {
+				t.Fatalf("written was %v, want %v", got, want)
+			}
+			must(t, o.flush())
+		}
+		for range 2 { // both buffers
+			must(t, addReplyOf(o, 9, "x"))
+			must(t, addSignalOf(t.Context(), o, 9, "x"))
+			for got := 0; got < 2; {
+				got += len(messagesIn(t, s.take()))
+			}
+			must(t, o.flush())
+		}
+		if kept := cap(o.replies) + cap(o.signals.bytes) + cap(o.spare); kept > 6*outboxLimit {
+			t.Errorf("%d bytes are kept", kept)
+		}
+		_ = s.end(o, ended)
+	})
+}
+
+// With everything at a time all messages go out whole, and each adder's in order.
+func TestOutboxStress(t *testing.T) {
+	o, s, ended := testOutbox()
+	const each = 2000
+	var adding sync.WaitGroup
+	for n := range uint32(3) {
+		adding.Go(func() {
+			for i := range uint32(each) {
+				if err := addReplyOf(o, n*each+i+1, strings.Repeat("x", int(i))); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	adding.Go(func() {
+		for i := range uint64(each) {
+			if err := addSignalOf(t.Context(), o, i+1, strings.Repeat("x", int(i))); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	var next [4]uint32
+	for got := 0; got < 4*each; {
+		for _, id := range messagesIn(t, s.take()) {
+			var n, from uint32
+			_, _ = fmt.Sscan(id[1:], &n)
+			if n--; id[0] == 'R' {
+				from = n / each
+			} else {
+				from = 3
+			}
+			if n%each != next[from] {
+				t.Fatalf("%s came, want number %d", id, next[from])
+			}
+			next[from]++
+			got++
+		}
+	}
+	adding.Wait()
+	if err := o.flush(); err != nil || o.lastWritten() != each {
+		t.Errorf("the last written is %d, %v", o.lastWritten(), err)
+	}
+	_ = s.end(o, ended)
+}

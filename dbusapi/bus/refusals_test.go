@@ -1,0 +1,135 @@
+package bus
+
+import (
+	"fmt"
+	"log/slog"
+	"regexp"
+	"slices"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// refusedIn sums up what lines say, by user.
+func refusedIn(t *testing.T, lines []string) map[string]int {
+	t.Helper()
+	users := map[string]int{}
+	for _, line := range lines {
+		m := regexp.MustCompile(`user=(\S+) refused=(\d+)$`).FindStringSubmatch(line)
+		if m == nil {
+			t.Fatalf("line is %q", line)
+		}
+		if users[m[1]] > 0 {
+			t.Errorf("two lines of user %s", m[1])
+		}
+		users[m[1]], _ = strconv.Atoi(m[2])
+	}
+	return users
+}
+
+func newRefusals() (*refusals, *records, *counters) {
+	log, counts := &records{}, &counters{}
+	return &refusals{log: slog.New(log), count: counts.add}, log, counts
+}
+
+// Each user gets a line soon, and then one a minute at most, which count each refused call
+// once; after a quiet minute it begins anew.
+func TestRefusalsPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, log, counts := newRefusals()
+		start := time.Now()
+		var at []time.Duration
+		sum := 0
+		for range 5 * 60 * 10 {
+			r.add("7")
+			time.Sleep(100 * time.Millisecond)
+			synctest.Wait()
+			if lines := log.take(); len(lines) > 0 {
+				at = append(at, time.Since(start))
+				sum += refusedIn(t, lines)["7"]
+			}
+		}
+		want := []time.Duration{time.Second, 61 * time.Second, 121 * time.Second, 181 * time.Second, 241 * time.Second}
+		if !slices.Equal(at, want) {
+			t.Errorf("lines came after %v, want %v", at, want)
+		}
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		lines := log.take()
+		if sum += refusedIn(t, lines)["7"]; sum != 3000 || counts.get(counterOverLimit) != 3000 || len(lines) != 1 {
+			t.Errorf("%d calls were told in the end, in %d lines; %d were counted; want 3000", sum, len(lines), counts.get(counterOverLimit))
+		}
+		r.add("8")
+		time.Sleep(firstRefusal)
+		synctest.Wait()
+		if got := refusedIn(t, log.take()); len(got) != 1 || got["8"] != 1 {
+			t.Errorf("after a quiet time: %v", got)
+		}
+		r.close()
+	})
+}
+
+// Users beyond so many share a line.
+func TestRefusalsOfManyUsers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, log, counts := newRefusals()
+		for round := range 3 {
+			for user := range 10 * maxRefusedUsers {
+				r.add(fmt.Sprint(user))
+			}
+			r.mu.Lock()
+			if len(r.users) > maxRefusedUsers+1 {
+				t.Errorf("%d users are remembered", len(r.users))
+			}
+			r.mu.Unlock()
+			time.Sleep(refusalInterval)
+			synctest.Wait()
+			got := refusedIn(t, log.take())
+			if got["others"] != 9*maxRefusedUsers || got["0"] != 1 || len(got) != maxRefusedUsers+1 {
+				t.Errorf("round %d: %v", round, got)
+			}
+		}
+		if got := counts.get(counterOverLimit); got != 30*maxRefusedUsers {
+			t.Errorf("%d were counted", got)
+		}
+		r.close()
+	})
+}
+
+// What was not told yet is told at the end, and what comes after it never holds a timer.
+func TestRefusalsClose(t *testing.T) {
+	for _, before := range []time.Duration{0, firstRefusal / 2, firstRefusal, firstRefusal + refusalInterval, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			r, log, _ := newRefusals()
+			r.add("7")
+			time.Sleep(before)
+			r.add("7")
+			r.close()
+			synctest.Wait()
+			sum := 0
+			for _, line := range log.take() {
+				sum += refusedIn(t, []string{line})["7"]
+			}
+			if sum != 2 {
+				t.Errorf("%d of 2 calls were told", sum)
+			}
+			r.add("7")
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			if lines := log.take(); len(lines) != 0 {
+				t.Error("after the end:", lines)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		r, log, _ := newRefusals()
+		r.close()
+		r.add("7")
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if lines := log.take(); len(lines) != 0 {
+			t.Error("after the end, nothing before it:", lines)
+		}
+	})
+}

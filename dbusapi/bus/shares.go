@@ -1,0 +1,111 @@
+package bus
+
+import (
+	"strconv"
+
+	"github.com/osctl/eventd/dbusapi/wire"
+	"github.com/osctl/eventd/hub"
+)
+
+// userKey says whose calls count together: those of one uid, or of all connections that are
+// not identified yet.
+type userKey struct {
+	uid   uint32
+	known bool
+}
+
+func keyOf(peer *Peer) userKey {
+	if peer == nil || !peer.Known {
+		return userKey{}
+	}
+	return userKey{peer.UID, true}
+}
+
+func (k userKey) String() string {
+	if !k.known {
+		return "unknown"
+	}
+	return strconv.FormatUint(uint64(k.uid), 10)
+}
+
+// user is a user of which calls wait.
+type user struct {
+	key    userKey
+	ready  fifo[*connection] // connections with a call that may be handled now
+	queued bool              // stands in queue.turns
+	conns  int
+	bytes  int
+}
+
+// cost is about how many bytes of memory a message takes.
+func cost(m *wire.Message) int { return m.Size + messageOverhead }
+
+// admit returns an error if there is no room for a call. It is asked before the body is
+// read, by the one goroutine that then pushes the call.
+func (q *queue) admit(m *wire.Message) error {
+	key, err := q.findRoom(m)
+	if wire.HasName(err, wire.ErrLimitsExceeded) {
+		q.refusals.add(key.String())
+	}
+	return err
+}
+
+func (q *queue) findRoom(m *wire.Message) (userKey, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var key userKey
+	ofConn, ofUser := 0, 0
+	if c := q.conns[m.Sender]; c != nil {
+		key, ofConn = c.user.key, c.bytes
+	} else {
+		key = keyOf(q.who.recall(m.Sender))
+	}
+	if u := q.users[key]; u != nil {
+		ofUser = u.bytes
+	}
+	more := cost(m)
+	userShare := (q.limit - (q.bytes - ofUser)) / 2
+	connShare := (userShare - (ofUser - ofConn)) / 2
+	switch {
+	case q.stopped:
+		return key, hub.ErrClosed
+	case ofConn == 0 && more <= q.limit-q.bytes, ofUser+more <= userShare && ofConn+more <= connShare:
+		return key, nil
+	}
+	return key, wire.Errorf(wire.ErrLimitsExceeded,
+		"%d bytes of calls of this connection, and %d of its user, wait for their turn: no more are taken", ofConn, ofUser)
+}
+
+// userOf returns the user with a key, a new one if none has calls that wait.
+func (q *queue) userOf(key userKey) *user {
+	u := q.users[key]
+	if u == nil {
+		u = &user{key: key}
+		q.users[key] = u
+	}
+	return u
+}
+
+// charge adds bytes to what a connection, its user, and everybody hold.
+func (q *queue) charge(c *connection, bytes int) {
+	c.bytes += bytes
+	c.user.bytes += bytes
+	q.bytes += bytes
+}
+
+// move gives a connection, with all that it holds, to another user.
+func (q *queue) move(c *connection, to *user) {
+	from := c.user
+	to.conns++
+	to.bytes += c.bytes
+	from.bytes -= c.bytes
+	q.leave(c)
+	c.user = to
+}
+
+// leave takes a connection away from its user, and forgets the user after the last one.
+func (q *queue) leave(c *connection) {
+	if c.user.conns--; c.user.conns == 0 {
+		delete(q.users, c.user.key)
+	}
+}

@@ -1,0 +1,164 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/osctl/eventd/hub"
+)
+
+// awaitRefresh is how often [Await.Link] lists again though no event came, because the
+// container of an interface may be found only after the interface came up.
+const awaitRefresh = 5 * time.Second
+
+// errReached ends a watch once the state is reached.
+var errReached = errors.New("reached")
+
+// Await waits for a state of one container, or of one of its interfaces.
+type Await struct {
+	Address  string        // of the bus, as [ResolveAddress] gives it
+	Pool, ID string        // of the container
+	Pulse    time.Duration // see [Follower]
+	// Notice, if it is set, is called when the service or the bus goes away (Down) and
+	// comes back (Up).
+	Notice func(Update)
+}
+
+// AwaitState is [Await.State] without Pulse and Notice.
+func AwaitState(ctx context.Context, address, pool, id string, states ...string) (string, error) {
+	return Await{Address: address, Pool: pool, ID: id}.State(ctx, states...)
+}
+
+// AwaitLink is [Await.Link] without Pulse and Notice.
+func AwaitLink(ctx context.Context, address, pool, id, name string, up bool) error {
+	return Await{Address: address, Pool: pool, ID: id}.Link(ctx, name, up)
+}
+
+// State waits until the container is in one of the states, and returns that state. The
+// present state counts, and so does one that the container is in for a moment only, as long
+// as its event is kept. The container need not exist yet. The wait outlasts restarts of the
+// service and of the bus, until ctx is done; otherwise it fails as [Follow] does.
+func (a Await) State(ctx context.Context, states ...string) (string, error) {
+	rows, err := containerFilter(a.Pool, a.ID)
+	if err != nil {
+		return "", err
+	}
+	events, err := rows.With("type", hub.TypeState)
+	if err == nil {
+		events, err = events.With("action", states...)
+	}
+	if err != nil {
+		return "", err
+	}
+	reached := ""
+	err = Watch(ctx, Watcher[hub.Container]{
+		Address: a.Address, List: (*Client).Containers, Rows: rows, Events: events, Pulse: a.Pulse,
+	}, func(w Watched[hub.Container]) error {
+		a.notify(w.Update)
+		for _, row := range w.Rows {
+			if slices.Contains(states, row.State) {
+				reached = row.State
+				return errReached
+			}
+		}
+		if len(w.Events) > 0 {
+			reached = w.Events[0].Action
+			return errReached
+		}
+		return nil
+	})
+	return reached, unlessReached(err)
+}
+
+// Link waits until an interface of the container, named as inside it, is up
+// (usable: administratively up, with carrier), or no longer is. One that does not
+// exist is not up. Otherwise it is as [Await.State].
+func (a Await) Link(ctx context.Context, name string, up bool) error {
+	rows, err := containerFilter(a.Pool, a.ID)
+	if err != nil {
+		return err
+	}
+	events, err := rows.With("type", hub.TypeNetif)
+	if err != nil {
+		return err
+	}
+	var links upLinks
+	return unlessReached(Watch(ctx, Watcher[hub.Interface]{
+		Address: a.Address, List: (*Client).Interfaces, Rows: rows, Events: events, Refresh: awaitRefresh, Pulse: a.Pulse,
+	}, func(w Watched[hub.Interface]) error {
+		a.notify(w.Update)
+		if w.Listed {
+			links = upLinks{}
+			for _, row := range w.Rows {
+				if row.State == hub.LinkUp {
+					links[row.Ifindex] = row.Name
+				}
+			}
+			if links.has(name) == up {
+				return errReached
+			}
+		}
+		for _, event := range w.Events {
+			if links.apply(event); links != nil && links.has(name) == up {
+				return errReached
+			}
+		}
+		return nil
+	}))
+}
+
+// notify passes on an update that is about the service.
+func (a Await) notify(u Update) {
+	if a.Notice != nil && (u.Down != nil || u.Up) {
+		a.Notice(u)
+	}
+}
+
+// upLinks are the names inside of a container's interfaces that are up, by ifindex.
+type upLinks map[uint32]string
+
+func (l upLinks) has(name string) bool {
+	for _, one := range l {
+		if one == name {
+			return true
+		}
+	}
+	return false
+}
+
+// apply updates the links by an event. Events that others reported say nothing of the
+// kernel's links.
+func (l upLinks) apply(e *hub.Event) {
+	v, _ := e.Options.Get("ifindex")
+	ifindex := uint32(v.Uint()) //nolint:gosec // the kernel numbers them with 31 bits
+	if l == nil || e.Source != hub.SourceNetlink || ifindex == 0 {
+		return
+	}
+	switch e.Action {
+	case "up":
+		l[ifindex] = e.Options.Text("name")
+	case "down":
+		delete(l, ifindex)
+	case "rename":
+		if _, ok := l[ifindex]; ok {
+			l[ifindex] = e.Options.Text("new_name")
+		}
+	}
+}
+
+func containerFilter(pool, id string) (hub.Filter, error) {
+	f, err := hub.Filter{}.With("pool", pool)
+	if err != nil {
+		return f, err
+	}
+	return f.With("id", id)
+}
+
+func unlessReached(err error) error {
+	if errors.Is(err, errReached) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,218 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/osctl/eventd/dbusapi/apitest"
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/hub"
+)
+
+// TestAwaitRace waits 10,000 times for a state that is reached before, during or after
+// the wait begins: each wait ends, and names a state that its container was in.
+func TestAwaitRace(t *testing.T) {
+	t.Parallel()
+	const waits, workers = 10_000, 16
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	h := apitest.NewHub(t, hub.Config{})
+	serve(t, bus, h)
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for range workers {
+		group.Go(func() {
+			for {
+				i := next.Add(1)
+				if i > waits {
+					return
+				}
+				if err := awaitOnce(t.Context(), h, bus.Address(), int(i)); err != nil {
+					t.Errorf("wait %d: %v", i, err)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+}
+
+// awaitOnce waits for a container of its own, half of the times for states that it
+// runs through at once, while another goroutine changes it.
+func awaitOnce(ctx context.Context, h *hub.Hub, address string, i int) error {
+	ctx, cancel := context.WithTimeout(ctx, apitest.Patience)
+	defer cancel()
+	id := fmt.Sprint(i)
+	take := func(typ string, opts hub.Options) error {
+		e, err := hub.NewEvent(typ, opts, "test")
+		if err == nil {
+			_, err = h.Commit(hub.Batch{Events: []*hub.Event{e}})
+		}
+		return err
+	}
+	report := func(state string) error {
+		return take(hub.TypeState, apitest.Options("pool", "tank", "id", id, "state", state))
+	}
+	// From well before the wait is known to the service until after it.
+	delay := time.Duration(i%97) * 20 * time.Microsecond
+	reported := make(chan error, 1)
+	go func() {
+		timer := time.NewTimer(delay)
+		defer timer.Stop()
+		<-timer.C
+		err := report("starting")
+		if err == nil {
+			err = report("running")
+		}
+		if err == nil && i%2 == 0 {
+			err = report("aborting") // running is past, but its event is kept
+		}
+		reported <- err
+	}()
+	want := []string{"running", "frozen"}
+	if i%2 == 0 {
+		want = append(want, "aborting") // which stays: it may be past running before the list
+	}
+	reached, err := AwaitState(ctx, address, "tank", id, want...)
+	if err == nil && reached != "running" && (i%2 != 0 || reached != "aborting") {
+		err = fmt.Errorf("reached %q", reached)
+	}
+	err = errors.Join(err, <-reported)
+	// The list stays short, so that the test is about waiting and not about listing.
+	return errors.Join(err, take(hub.TypeDB, apitest.Options("object", "container", "pool", "tank", "id", id, "action", "remove")))
+}
+
+func netif(t *testing.T, h *hub.Hub, action, name, renamed string, row hub.Interface, removed bool) {
+	t.Helper()
+	opts := append(apitest.Options("pool", row.Pool, "id", row.ID, "action", action, "name", name), hub.Option{Name: "ifindex", Value: hub.Uint32(row.Ifindex)})
+	if renamed != "" {
+		opts = append(opts, apitest.Options("new_name", renamed)...)
+	}
+	e, err := hub.NewEvent(hub.TypeNetif, opts, hub.SourceNetlink)
+	if err == nil {
+		_, err = h.Commit(hub.Batch{Events: []*hub.Event{e}, Interfaces: []hub.InterfaceChange{{Interface: row, Removed: removed}}})
+	}
+	if err != nil {
+		t.Error(err) // not Fatal: it is called in other goroutines, too
+	}
+}
+
+func TestAwaitLink(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	h := apitest.NewHub(t, hub.Config{})
+	serve(t, bus, h)
+	waits := monitorWaits(t, bus)
+	begin := func(up bool) chan error {
+		ended := make(chan error, 1)
+		go func() { ended <- AwaitLink(apitest.Bounded(t), bus.Address(), "tank", "1", "eth0", up) }()
+		return ended
+	}
+	reached := func(what string, ended chan error) {
+		t.Helper()
+		if err := apitest.Await(t, what, ended); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	row := hub.Interface{Ifindex: 7, Veth: "v", Name: "eth0", Pool: "tank", ID: "1", State: hub.LinkUp}
+	other := hub.Interface{Ifindex: 8, Veth: "w", Name: "eth0", Pool: "tank", ID: "1", State: hub.LinkUp}
+	reached("one that does not exist is not up", begin(false))
+
+	up := begin(true)
+	waits.until(t, 1)
+	netif(t, h, "up", "eth1", "", hub.Interface{Ifindex: 9, Veth: "x", Name: "eth1", Pool: "tank", ID: "1", State: hub.LinkUp}, false)
+	netif(t, h, "down", "eth1", "", hub.Interface{Ifindex: 9}, true)
+	netif(t, h, "up", "eth0", "", row, false)
+	reached("it comes up", up)
+	reached("it is up", begin(true))
+
+	// A second one of the same name, as while a container is started anew.
+	netif(t, h, "up", "eth0", "", other, false)
+	down := begin(false)
+	waits.until(t, 1)
+	netif(t, h, "down", "eth0", "", row, true)
+	select {
+	case err := <-down:
+		t.Error("one of two went down:", err)
+	default:
+	}
+	renamed := other
+	renamed.Name = "lan0"
+	netif(t, h, "rename", "eth0", "lan0", renamed, false)
+	reached("the other one is renamed", down)
+	up = begin(true)
+	waits.until(t, 1)
+	netif(t, h, "rename", "lan0", "eth0", other, false)
+	reached("it is renamed back", up)
+
+	ctx, cancel := context.WithCancel(apitest.Bounded(t))
+	ended := make(chan error, 1)
+	go func() { ended <- AwaitLink(ctx, bus.Address(), "tank", "1", "eth0", false) }()
+	waits.until(t, 1)
+	cancel()
+	if err := apitest.Await(t, "AwaitLink ends", ended); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// TestAwaitLinkRace waits 2,000 times for an interface that goes up or down before, during
+// or after the wait begins.
+func TestAwaitLinkRace(t *testing.T) {
+	t.Parallel()
+	const waits, workers = 2_000, 8
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	h := apitest.NewHub(t, hub.Config{})
+	serve(t, bus, h)
+	var next atomic.Uint32
+	var group sync.WaitGroup
+	for range workers {
+		group.Go(func() {
+			for i := next.Add(1); i <= waits; i = next.Add(1) {
+				awaitLinkOnce(t, h, bus.Address(), i)
+			}
+		})
+	}
+	group.Wait()
+}
+
+// awaitLinkOnce waits for an interface of its own, which another goroutine sets up, or down
+// if it was up before.
+func awaitLinkOnce(t *testing.T, h *hub.Hub, address string, i uint32) {
+	ctx, cancel := context.WithTimeout(t.Context(), apitest.Patience)
+	defer cancel()
+	row := hub.Interface{Ifindex: i, Veth: fmt.Sprint("v", i), Name: "eth0", Pool: "tank", ID: fmt.Sprint(i), State: hub.LinkUp}
+	up := i%2 == 0
+	if !up {
+		netif(t, h, "up", "eth0", "", row, false)
+	}
+	var changed sync.WaitGroup
+	changed.Go(func() {
+		timer := time.NewTimer(time.Duration(i%97) * 20 * time.Microsecond)
+		defer timer.Stop()
+		<-timer.C
+		if up {
+			netif(t, h, "up", "eth0", "", row, false)
+			return
+		}
+		down := row
+		down.State = hub.LinkDown
+		netif(t, h, "down", "eth0", "", down, false)
+	})
+	if err := AwaitLink(ctx, address, row.Pool, row.ID, "eth0", up); err != nil {
+		t.Errorf("wait %d, up %v: %v", i, up, err)
+	}
+	changed.Wait()
+	rows, _ := h.Interfaces()
+	if at := slices.IndexFunc(rows, func(r hub.Interface) bool { return r.Ifindex == i }); at < 0 || (rows[at].State == hub.LinkUp) != up {
+		t.Errorf("wait %d ended, up %v, rows has it at %d", i, up, at)
+	}
+	_, err := h.Commit(hub.Batch{Interfaces: []hub.InterfaceChange{{Interface: row, Removed: true}}})
+	if err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,57 @@
+package client
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/osctl/eventd/dbusapi/apitest"
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/hub"
+)
+
+// TestBatch fills batches to their limits, by number and by size: the service takes
+// each of them.
+func TestBatch(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	h := apitest.NewHub(t, hub.Config{})
+	serve(t, bus, h)
+	c := connect(t, bus)
+	small := Report{Type: "x"}
+	large := Report{Type: "large", Options: apitest.Options("text", strings.Repeat("x", 60_000), "a", "b")}
+	mixed := hub.Options{{Name: "n", Value: hub.Dict("s", "v", []hub.Value{hub.String("k"), hub.Variant(hub.Int64(1))})}}
+	var b Batch
+	next := uint64(1)
+	for _, test := range []struct {
+		report Report
+		fits   int
+	}{{small, MaxEvents}, {large, 17}, {Report{Type: "mixed", Options: mixed}, MaxEvents}} {
+		for range test.fits {
+			if err := b.Add(test.report); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.Add(test.report); !errors.Is(err, ErrBatchFull) || b.Len() != test.fits {
+			t.Errorf("%s: %d fit, then %v; want %d", test.report.Type, b.Len(), err, test.fits)
+		}
+		first, err := b.Send(apitest.Bounded(t), c)
+		if err != nil || first != next || b.Len() != 0 {
+			t.Errorf("%s: Send = %d, %v, want %d", test.report.Type, first, err, next)
+		}
+		next += uint64(test.fits)
+	}
+	if status := h.Status(); status.Last != next-1 {
+		t.Errorf("the hub has %d events, want %d", status.Last, next-1)
+	}
+	var invalid *hub.InvalidEventError
+	if err := b.Add(Report{Type: "x\xff"}); !errors.As(err, &invalid) || b.Len() != 0 {
+		t.Errorf("text that cannot be sent: %v", err)
+	}
+	// What can never fit is for the service to refuse.
+	if err := b.Add(Report{Type: "x", Options: apitest.Options("text", strings.Repeat("x", 70_000))}); err != nil {
+		t.Error(err)
+	}
+	_, err := b.Send(apitest.Bounded(t), c)
+	apitest.WantError(t, err, ErrTooLarge)
+}

@@ -1,0 +1,259 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/osctl/eventd/dbusapi/wire"
+	"github.com/osctl/eventd/hub"
+)
+
+// waitsAtOnce is how many WaitEvents calls of a client are under way at a time: as many as
+// the service allows. callsAtOnce is how many others are: they have slots of their own, as
+// WaitEvents takes long. Together they are the 128 calls that a dbus-daemon lets a connection
+// of the system bus have under way (max_replies_per_connection).
+const (
+	callsAtOnce = 128 - waitsAtOnce
+	waitsAtOnce = wire.MaxWaits
+)
+
+// Client calls org.osctl.Eventd over one connection to a bus. It is safe for concurrent use;
+// of many calls at a time some wait until others are answered. Once the bus is lost all calls
+// fail: see Done, close the Client, and dial again.
+//
+// A call whose context is done already is not made. A call that is given up later stays with
+// the service, and counts with the bus, until it is answered.
+//
+// Errors that the service or the bus replied with are [Error] values.
+type Client struct {
+	conn  *conn
+	calls chan struct{} // one for each call that is under way
+	waits chan struct{} // the same for WaitEvents
+	flags byte          // of calls
+}
+
+// Dial connects to the bus at an address, see [ResolveAddress]. It takes 5 s at most, and
+// does not ask for the service: the first call fails if there is none. The caller closes the
+// Client.
+func Dial(ctx context.Context, address string) (*Client, error) {
+	w, err := wire.Dial(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	return newClient(w), nil
+}
+
+// newClient returns a client of a connection, which it owns.
+func newClient(w *wire.Conn) *Client {
+	return &Client{conn: startConn(w), calls: make(chan struct{}, callsAtOnce), waits: make(chan struct{}, waitsAtOnce)}
+}
+
+// Name returns our unique name on the bus.
+func (c *Client) Name() string { return c.conn.wire.Name() }
+
+// Done is closed when the connection to the bus is lost.
+func (c *Client) Done() <-chan struct{} { return c.conn.done }
+
+// Close ends the connection. Calls under way return an error. It may be called more than once.
+func (c *Client) Close() { c.conn.close() }
+
+// withoutStart returns a client of the same connection whose calls do not start the service.
+func (c *Client) withoutStart() *Client {
+	return &Client{conn: c.conn, calls: c.calls, waits: c.waits, flags: wire.FlagNoAutoStart}
+}
+
+// call makes one call of the service and returns a decoder for the reply, whose
+// body must be of type out.
+func (c *Client) call(ctx context.Context, iface, member, in, out string, body func(e *wire.Encoder)) (*wire.Decoder, error) {
+	m, err := c.send(ctx, &wire.Header{
+		Flags: c.flags, Destination: wire.Name, Path: wire.Path, Interface: iface, Member: member, Signature: in,
+	}, body)
+	if err != nil {
+		return nil, fmt.Errorf("call %s: %w", member, err)
+	}
+	if errors.Is(m.Refused, errTooLarge) {
+		return nil, fmt.Errorf("call %s: the reply has %d bytes, more than %d", member, m.BodySize, maxReply)
+	}
+	d := m.Decoder()
+	switch {
+	case m.Type == wire.TypeError:
+		e := &Error{Name: m.ErrorName}
+		if len(m.Signature) > 0 && m.Signature[0] == 's' {
+			e.Message = d.String()
+		}
+		return nil, fmt.Errorf("call %s: %w", member, e)
+	case m.Signature != out:
+		return nil, fmt.Errorf("call %s: the reply is of type %q, expected %q", member, m.Signature, out)
+	}
+	return d, nil
+}
+
+// send makes a call once it has a slot.
+func (c *Client) send(ctx context.Context, h *wire.Header, body func(e *wire.Encoder)) (*wire.Message, error) {
+	slots := c.calls
+	if h.Member == "WaitEvents" {
+		slots = c.waits
+	}
+	select {
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-c.conn.done:
+		return nil, c.conn.reason()
+	}
+	return c.conn.call(ctx, h, body)
+}
+
+// check refuses text that is not UTF-8, because a bus ends the connection of its sender.
+func (r *Report) check() error {
+	if !utf8.ValidString(r.Type) || strings.Contains(r.Type, "\x00") {
+		return &hub.InvalidEventError{Type: r.Type, Got: "text that is not UTF-8, or with NUL", Expected: "a name"}
+	}
+	return r.Options.Check(r.Type)
+}
+
+// Report reports one event and returns its number. Options that cannot be sent are
+// refused with a [hub.InvalidEventError] before anything is.
+func (c *Client) Report(ctx context.Context, typ string, options hub.Options) (uint64, error) {
+	if err := (&Report{Type: typ, Options: options}).check(); err != nil {
+		return 0, err
+	}
+	d, err := c.call(ctx, wire.Interface, "Report", "sa{sv}", "t", func(e *wire.Encoder) {
+		e.String(typ)
+		e.Options(options)
+	})
+	if err != nil {
+		return 0, err
+	}
+	seq := d.Uint64()
+	return seq, d.Finish()
+}
+
+// Report is an event to be reported.
+type Report struct {
+	Type    string
+	Options hub.Options
+}
+
+// ReportBatch reports at most [MaxEvents] events, all or none, and returns the number of the
+// first, 0 if there is none; the others follow consecutively. Where one of the events is at
+// fault, the error is an [InvalidEventError].
+func (c *Client) ReportBatch(ctx context.Context, reports []Report) (uint64, error) {
+	for i := range reports {
+		if err := reports[i].check(); err != nil {
+			return 0, &InvalidEventError{Index: i, Err: err}
+		}
+	}
+	d, err := c.call(ctx, wire.Interface, "ReportBatch", "a(sa{sv})", "at", func(e *wire.Encoder) {
+		e.Array('(', func() {
+			for i := range reports {
+				e.Align(8)
+				e.String(reports[i].Type)
+				e.Options(reports[i].Options)
+			}
+		})
+	})
+	if err != nil {
+		return 0, findIndex(err, len(reports))
+	}
+	seqs := d.Value("at", 1).Items()
+	switch err := d.Finish(); {
+	case err != nil:
+		return 0, err
+	case len(seqs) != len(reports):
+		return 0, fmt.Errorf("call ReportBatch: the reply numbers %d events of %d", len(seqs), len(reports))
+	case len(seqs) == 0:
+		return 0, nil
+	}
+	return seqs[0].Uint(), nil
+}
+
+// WaitEvents returns the events after cursor that pass the filter, at most limit
+// (0 for as many as the service gives at a time), and the cursor to go on from. If
+// there is none yet it waits up to timeout, in steps of a millisecond, at most a
+// minute; 0 does not wait. The cursor is "" for from now on, [hub.CursorOldest], or
+// what an earlier call returned. At most 64 such calls of a client are under way; further
+// ones wait until one of them is answered.
+//
+// The strings of all the events share memory: copy (strings.Clone) the few that you keep
+// for long.
+func (c *Client) WaitEvents(ctx context.Context, cursor string, filter hub.Filter, limit uint32, timeout time.Duration) (string, []*hub.Event, error) {
+	msec := min(max(timeout.Milliseconds(), 0), wire.MaxTimeout)
+	d, err := c.call(ctx, wire.Interface, "WaitEvents", "sa{sv}uu", "sa("+wire.EventType+")", func(e *wire.Encoder) {
+		e.String(cursor)
+		e.Filter(filter)
+		e.Uint32(limit)
+		e.Uint32(uint32(msec)) //nolint:gosec // at most wire.MaxTimeout
+	})
+	if err != nil {
+		return "", nil, err
+	}
+	next, events := d.String(), d.Events()
+	return next, events, d.Finish()
+}
+
+// Interfaces lists the veths on the host, and the cursor that belongs to the list.
+// The filter may name pool, id, name and veth.
+func (c *Client) Interfaces(ctx context.Context, filter hub.Filter) ([]hub.Interface, string, error) {
+	d, err := c.call(ctx, wire.Interface, "ListInterfaces", "a{sv}", "sa"+wire.InterfaceType, func(e *wire.Encoder) { e.Filter(filter) })
+	if err != nil {
+		return nil, "", err
+	}
+	cursor := d.String()
+	var rows []hub.Interface
+	d.Structs(func() bool {
+		rows = append(rows, hub.Interface{
+			Ifindex: d.Uint32(), Veth: d.String(), Name: d.String(), Pool: d.String(), ID: d.String(),
+			State: hub.LinkState(d.String()),
+		})
+		d.Value("a{sv}", maxReplyNesting)
+		return d.Err() == nil
+	})
+	return rows, cursor, d.Finish()
+}
+
+// Containers lists the last reported state of each container, and the cursor that
+// belongs to the list. The filter may name pool and id.
+func (c *Client) Containers(ctx context.Context, filter hub.Filter) ([]hub.Container, string, error) {
+	d, err := c.call(ctx, wire.Interface, "ListContainers", "a{sv}", "sa"+wire.ContainerType, func(e *wire.Encoder) { e.Filter(filter) })
+	if err != nil {
+		return nil, "", err
+	}
+	cursor := d.String()
+	var rows []hub.Container
+	d.Structs(func() bool {
+		rows = append(rows, hub.Container{
+			Pool: d.String(), ID: d.String(), State: d.String(),
+			Time: time.UnixMicro(int64(d.Uint64())), //nolint:gosec // a time of this era
+		})
+		d.Value("a{sv}", maxReplyNesting)
+		return d.Err() == nil
+	})
+	return rows, cursor, d.Finish()
+}
+
+// maxReplyNesting is how deep a reply of the service may nest.
+const maxReplyNesting = 32
+
+// Properties returns the properties of the service. It does not start a service that does
+// not run, because it asks how the service is.
+func (c *Client) Properties(ctx context.Context) (hub.Options, error) {
+	d, err := c.withoutStart().call(ctx, "org.freedesktop.DBus.Properties", "GetAll", "s", "a{sv}", func(e *wire.Encoder) { e.String(wire.Interface) })
+	if err != nil {
+		return nil, err
+	}
+	v := d.Value("a{sv}", maxReplyNesting)
+	if err := d.Finish(); err != nil {
+		return nil, err
+	}
+	var properties hub.Options
+	for items := v.Items(); len(items) >= 2; items = items[2:] {
+		properties = append(properties, hub.Option{Name: items[0].Text(), Value: items[1].Unwrap()})
+	}
+	return properties, nil
+}

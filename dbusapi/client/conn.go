@@ -1,0 +1,192 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/osctl/eventd/dbusapi/wire"
+)
+
+const (
+	// writeTimeout is how long the bus may take nothing before the connection is given up.
+	writeTimeout = 10 * time.Second
+
+	// maxReply is the largest reply that is read, in bytes. It is what the system bus lets
+	// through by default.
+	maxReply = 32 << 20
+
+	// writeAtOnce is how many bytes of calls go out in one write.
+	writeAtOnce = 64 << 10
+)
+
+// errUnwanted refuses the bodies of messages that no call waits for. Any peer on the bus may
+// send us such.
+var errUnwanted = errors.New("client: unwanted")
+
+// errTooLarge refuses replies that are over maxReply.
+var errTooLarge = errors.New("client: too large")
+
+// conn makes calls over one connection to a bus.
+type conn struct {
+	wire    *wire.Conn
+	out     chan []byte // messages to be written
+	running sync.WaitGroup
+	done    chan struct{} // closed once the connection has ended
+
+	mu    sync.Mutex
+	calls map[uint32]chan *wire.Message // by serial; nil once the connection has ended
+	err   error                         // why it has ended
+}
+
+// startConn starts the reader and the writer of a connection. The conn owns w.
+func startConn(w *wire.Conn) *conn {
+	c := &conn{wire: w, out: make(chan []byte), done: make(chan struct{}), calls: map[uint32]chan *wire.Message{}}
+	c.running.Go(func() { c.fail(c.read()) })
+	c.running.Go(func() { c.fail(c.write()) })
+	return c
+}
+
+// fail ends the connection; the first reason counts.
+func (c *conn) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.calls == nil {
+		return
+	}
+	c.calls, c.err = nil, err
+	c.wire.Interrupt()
+	close(c.done)
+}
+
+func (c *conn) reason() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// close ends the connection and returns when nothing of it runs any more.
+func (c *conn) close() {
+	c.fail(wire.ErrClosed)
+	c.running.Wait()
+	_ = c.wire.Close()
+}
+
+func (c *conn) read() error {
+	for {
+		m, err := c.wire.Read(c.admit)
+		if err != nil {
+			return err
+		}
+		switch {
+		case m.Type == wire.TypeReply || m.Type == wire.TypeError:
+			c.receive(m)
+		case m.Type == wire.TypeCall && m.Flags&wire.FlagNoReply == 0:
+			c.refuse(m)
+		}
+	}
+}
+
+// admit lets through the replies to calls that are under way.
+func (c *conn) admit(m *wire.Message) error {
+	if m.Type != wire.TypeReply && m.Type != wire.TypeError {
+		return errUnwanted
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch _, waiting := c.calls[m.ReplySerial]; {
+	case !waiting:
+		return errUnwanted
+	case m.BodySize > maxReply:
+		return errTooLarge
+	}
+	return nil
+}
+
+func (c *conn) receive(m *wire.Message) {
+	if errors.Is(m.Refused, errUnwanted) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if reply, ok := c.calls[m.ReplySerial]; ok {
+		delete(c.calls, m.ReplySerial)
+		reply <- m // it has room for the one reply
+	}
+}
+
+// refuse answers a call with an error, because a client serves nothing. While the bus takes
+// nothing it waits, and so does the reader: no queue of answers builds up.
+func (c *conn) refuse(m *wire.Message) {
+	h := &wire.Header{
+		Type: wire.TypeError, Serial: c.wire.NextSerial(), ReplySerial: m.Serial, Destination: m.Sender,
+		ErrorName: wire.ErrUnknownObject, Signature: "s",
+	}
+	e := wire.NewEncoder(nil)
+	e.Message(h, func(e *wire.Encoder) { e.String("nothing is served here, call " + wire.Name) })
+	select {
+	case c.out <- e.Bytes:
+	case <-c.done:
+	}
+}
+
+// write writes calls, as many at a time as have come together.
+func (c *conn) write() error {
+	for {
+		var buf []byte
+		select {
+		case buf = <-c.out:
+		case <-c.done:
+			return wire.ErrClosed
+		}
+		for more := true; more && len(buf) < writeAtOnce; {
+			select {
+			case next := <-c.out:
+				buf = append(buf, next...)
+			default:
+				more = false
+			}
+		}
+		if _, err := c.wire.Write(buf, writeTimeout); err != nil {
+			return err
+		}
+	}
+}
+
+// call makes a call and returns the reply, also one that is an error. Its own error is that of
+// ctx or of the connection. If ctx is done already nothing is sent.
+func (c *conn) call(ctx context.Context, h *wire.Header, body func(e *wire.Encoder)) (*wire.Message, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	reply := make(chan *wire.Message, 1)
+	h.Type, h.Serial = wire.TypeCall, c.wire.NextSerial()
+	c.mu.Lock()
+	if c.calls == nil {
+		defer c.mu.Unlock()
+		return nil, c.err
+	}
+	c.calls[h.Serial] = reply
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		delete(c.calls, h.Serial)
+		c.mu.Unlock()
+	}()
+	e := wire.NewEncoder(nil)
+	e.Message(h, body)
+	out := c.out
+	for {
+		select {
+		case out <- e.Bytes:
+			out = nil // and now the reply
+		case m := <-reply:
+			return m, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-c.done:
+			return nil, c.reason()
+		}
+	}
+}

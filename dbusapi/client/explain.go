@@ -1,0 +1,56 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"strings"
+	"syscall"
+
+	"github.com/osctl/eventd/dbusapi/wire"
+)
+
+// Explain says in words for a person what an error of this package means and what to do about
+// it. For other errors it returns their text. The address is that of the bus, as the person
+// gave it.
+func Explain(err error, address string) string {
+	if e, ok := errors.AsType[*InvalidEventError](err); ok {
+		return fmt.Sprintf("event %d: %s", e.Index, Explain(e.Err, address))
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return explainReply(e, address)
+	}
+	_, connecting := errors.AsType[*net.OpError](err)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("osctl-eventd, or the bus %s, does not answer: see whether they run (systemctl status osctl-eventd dbus)", address)
+	case connecting && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)):
+		return err.Error() + ": is the bus running (systemctl status dbus)? Name another one with --bus"
+	case connecting && errors.Is(err, fs.ErrPermission):
+		return err.Error() + ": the socket of this bus is closed to you. Be root, or the user whose bus it is"
+	case errors.Is(err, wire.ErrTurnedAway):
+		return err.Error() + ": it may be open to other users only. Be root, or the user whose bus it is"
+	}
+	return err.Error()
+}
+
+// explainReply is Explain for what the bus or the service replied.
+func explainReply(e *Error, address string) string {
+	switch {
+	case e.Name == wire.ErrServiceUnknown, e.Name == wire.ErrNameHasNoOwner:
+		return fmt.Sprintf("osctl-eventd is not running on the bus %s: start it (systemctl start osctl-eventd), or name its bus with --bus", address)
+	case strings.HasPrefix(e.Name, "org.freedesktop.DBus.Error.Spawn."), strings.HasPrefix(e.Name, "org.freedesktop.systemd1."):
+		return fmt.Sprintf("osctl-eventd could not be started: %s. See why with journalctl -u osctl-eventd", e)
+	case e.Name == wire.ErrAccessDenied:
+		return fmt.Sprintf("not allowed: %s. Be root; for reading it is enough to be in the group osctl-eventd", e)
+	case e.Name == wire.ErrNoReply:
+		return "osctl-eventd went away before it answered; try again"
+	case e.Name == wire.ErrShuttingDown:
+		return "osctl-eventd is shutting down; try again when it is back"
+	case e.Name == wire.ErrGone:
+		return "osctl-eventd no longer keeps them: its history was dropped, or they were too many"
+	}
+	return e.Error()
+}

@@ -1,0 +1,172 @@
+package client
+
+import (
+	"context"
+	"encoding/binary"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+
+	"github.com/osctl/eventd/dbusapi"
+	"github.com/osctl/eventd/dbusapi/apitest"
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/dbusapi/wire"
+	"github.com/osctl/eventd/hub"
+)
+
+// service is a service that runs until the test ends or stop is called.
+type service struct {
+	cancel context.CancelFunc
+	ended  chan struct{}
+	err    error // what Run returned, once ended is closed
+}
+
+// serve runs a service for a hub on a bus and waits until it owns the name.
+func serve(tb testing.TB, bus *bustest.Bus, h *hub.Hub) *service {
+	tb.Helper()
+	served, err := dbusapi.New(dbusapi.Config{
+		Hub: h, Address: bus.Address(), Log: slog.New(slog.DiscardHandler), Version: "1.2.3",
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(tb.Context()))
+	s := &service{cancel: cancel, ended: make(chan struct{})}
+	go func() {
+		defer close(s.ended)
+		s.err = served.Run(ctx)
+	}()
+	tb.Cleanup(func() { _ = s.stop(tb) })
+	select {
+	case <-served.Ready():
+	case <-s.ended:
+		tb.Fatal("the service ended:", s.err)
+	case <-apitest.Bounded(tb).Done():
+		tb.Fatal("the service is not ready in time")
+	}
+	return s
+}
+
+// stop ends the service and returns what Run returned.
+func (s *service) stop(tb testing.TB) error {
+	tb.Helper()
+	s.cancel()
+	apitest.Await(tb, "Run ends", s.ended)
+	return s.err
+}
+
+// connect returns a client on a bus.
+func connect(tb testing.TB, bus *bustest.Bus) *Client {
+	tb.Helper()
+	c, err := Dial(apitest.Bounded(tb), bus.Address())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(c.Close)
+	return c
+}
+
+// connectPipe returns a client whose bus is the test: it reads and writes the other end.
+func connectPipe(tb testing.TB) (*Client, net.Conn) {
+	tb.Helper()
+	ours, bus := net.Pipe()
+	c := newClient(wire.NewConn(ours))
+	tb.Cleanup(func() {
+		c.Close()
+		_ = bus.Close()
+	})
+	return c, bus
+}
+
+// waitMonitor counts the WaitEvents calls that wait, as a monitor of the bus sees them.
+type waitMonitor struct {
+	mu      sync.Mutex
+	pending map[waitCall]bool
+}
+
+// waitCall is a call that the bus passed on.
+type waitCall struct {
+	sender string
+	serial uint32
+}
+
+// monitorWaits makes a connection a monitor of the bus, which must not be restarted.
+func monitorWaits(tb testing.TB, bus *bustest.Bus) *waitMonitor {
+	tb.Helper()
+	monitor := bus.ClientAs(tb, 0)
+	become := bustest.MethodCall(bustest.DriverName, bustest.DriverPath, bustest.DriverName+".Monitoring", "BecomeMonitor")
+	become.Signature, become.Body = "asu", new(bustest.Body).Array(4, func(*bustest.Body) {}).Uint32(0).Bytes()
+	apitest.OK(tb, monitor, become)
+	w := &waitMonitor{pending: map[waitCall]bool{}}
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			m, err := monitor.Receive(context.Background())
+			if err != nil {
+				return // the test is over, or the bus
+			}
+			w.take(m)
+		}
+	})
+	tb.Cleanup(func() {
+		_ = monitor.Close()
+		running.Wait()
+	})
+	return w
+}
+
+func (w *waitMonitor) take(m *bustest.Message) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case m.Type == bustest.TypeReturn || m.Type == bustest.TypeError:
+		delete(w.pending, waitCall{m.Destination, m.ReplySerial})
+	case m.Member == "WaitEvents" && timeoutOf(m) > 0:
+		w.pending[waitCall{m.Sender, m.Serial}] = true
+	case m.Member == "NameOwnerChanged":
+		name, _ := m.FirstString()
+		for call := range w.pending {
+			if call.sender == name {
+				delete(w.pending, call)
+			}
+		}
+	}
+}
+
+// until waits until n calls wait.
+func (w *waitMonitor) until(tb testing.TB, n int) {
+	tb.Helper()
+	apitest.Eventually(tb, "calls wait", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.pending) == n
+	})
+}
+
+// timeoutOf returns the last argument of a WaitEvents call.
+func timeoutOf(call *bustest.Message) uint32 {
+	return binary.LittleEndian.Uint32(call.Body[len(call.Body)-4:])
+}
+
+// ownName connects a client that owns the name of the service, for tests that answer its
+// calls themselves.
+func ownName(tb testing.TB, bus *bustest.Bus) *bustest.Client {
+	tb.Helper()
+	c := bus.ClientAs(tb, 0)
+	body := new(bustest.Body).String(wire.Name).Uint32(0)
+	if _, err := c.CallDriver(apitest.Bounded(tb), "RequestName", "su", body); err != nil {
+		tb.Fatal(err)
+	}
+	return c
+}
+
+// waitReply is the reply to a WaitEvents call.
+func waitReply(cursor string, events ...*hub.Event) *bustest.Message {
+	b := new(bustest.Body).String(cursor).Array(8, func(b *bustest.Body) {
+		for _, e := range events {
+			apitest.AsEvent(b.Align(8), e, func(*bustest.Body) {})
+		}
+	})
+	return &bustest.Message{Type: bustest.TypeReturn, Signature: "sa(" + wire.EventType + ")", Body: b.Bytes()}
+}

@@ -1,0 +1,233 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/osctl/eventd/dbusapi/apitest"
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/dbusapi/wire"
+	"github.com/osctl/eventd/hub"
+)
+
+// following is a Follow that runs, and what it handed on.
+type following struct {
+	ended chan error
+	mu    sync.Mutex
+	steps []string // "down", "up", "gone" or "events" for each update, runs of events and cursors as one
+	seqs  []uint64 // since the last "gone"
+	last  string   // cursor
+}
+
+func startFollow(ctx context.Context, t *testing.T, f Follower) *following {
+	t.Helper()
+	g := &following{ended: make(chan error, 1)}
+	go func() { g.ended <- Follow(ctx, f, g.take) }()
+	return g
+}
+
+func (g *following) take(u Update) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	step := "events"
+	switch {
+	case u.Gone != nil:
+		step = "gone"
+		g.seqs = nil
+	case u.Down != nil:
+		step = "down"
+	case u.Up:
+		step = "up"
+	}
+	if n := len(g.steps); n == 0 || step != "events" || g.steps[n-1] != "events" {
+		g.steps = append(g.steps, step)
+	}
+	g.seqs = append(g.seqs, apitest.Seqs(u.Events)...)
+	if u.Cursor != "" {
+		g.last = u.Cursor
+	}
+	return nil
+}
+
+// until waits for so many numbers since the last gap.
+func (g *following) until(t *testing.T, last uint64) {
+	t.Helper()
+	apitest.Eventually(t, "events are followed", func() bool {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return len(g.seqs) > 0 && g.seqs[len(g.seqs)-1] >= last
+	})
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	apitest.WantRun(t, g.seqs, 1, last)
+}
+
+func (g *following) untilStep(t *testing.T, step string) {
+	t.Helper()
+	apitest.Eventually(t, "the update "+step, func() bool {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return len(g.steps) > 0 && g.steps[len(g.steps)-1] == step
+	})
+}
+
+func (g *following) wantSteps(t *testing.T, want string) {
+	t.Helper()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if got := strings.Join(g.steps, " "); got != want {
+		t.Errorf("updates were %q, want %q", got, want)
+	}
+}
+
+func TestFollow(t *testing.T) {
+	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		h := apitest.NewHub(t, hub.Config{})
+		s := serve(t, bus, h)
+		ctx, cancel := context.WithCancel(apitest.Bounded(t))
+		apitest.Commit(t, h, 5, "x")
+		g := startFollow(ctx, t, Follower{Address: bus.Address(), Cursor: hub.CursorOldest})
+		g.until(t, 5)
+		apitest.Commit(t, h, 5, "x")
+		g.until(t, 10)
+		// The service goes and comes back with the same hub.
+		if err := s.stop(t); err != nil {
+			t.Fatal(err)
+		}
+		g.untilStep(t, "down")
+		apitest.Commit(t, h, 5, "x")
+		s = serve(t, bus, h)
+		g.until(t, 15)
+		g.wantSteps(t, "events down up events")
+		// The bus goes and comes back.
+		bus.Kill()
+		g.untilStep(t, "down")
+		apitest.Commit(t, h, 5, "x")
+		bus.Restart(t)
+		g.until(t, 20)
+		g.wantSteps(t, "events down up events down up events")
+		// The service is started anew, without a log.
+		if err := s.stop(t); err != nil {
+			t.Fatal(err)
+		}
+		g.untilStep(t, "down")
+		h = apitest.NewHub(t, hub.Config{})
+		apitest.Commit(t, h, 3, "x")
+		serve(t, bus, h)
+		apitest.Eventually(t, "events after the gap", func() bool {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			return strings.HasSuffix(strings.Join(g.steps, " "), "up gone events")
+		})
+		g.until(t, 3)
+		g.wantSteps(t, "events down up events down up events down up gone events")
+		cancel()
+		if err := apitest.Await(t, "Follow ends", g.ended); !errors.Is(err, context.Canceled) {
+			t.Error("Follow ended with", err)
+		}
+		if g.last != hub.FormatCursor(apitest.Epoch(h), 3) {
+			t.Error("the last cursor is", g.last)
+		}
+	})
+}
+
+func TestFollowUnderLoad(t *testing.T) {
+	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		const events = 10_000
+		serve(t, bus, apitest.NewHub(t, hub.Config{}))
+		ctx, cancel := context.WithCancel(apitest.Bounded(t))
+		g := startFollow(ctx, t, Follower{Address: bus.Address(), Cursor: hub.CursorOldest, Filter: apitest.Only(t, "type", "load")})
+		done := apitest.Pour(t, apitest.OpenStream(t, bus, 0), events, bustest.FlagNoReply)
+		g.until(t, events)
+		g.wantSteps(t, "events")
+		cancel()
+		apitest.Await(t, "Follow ends", g.ended)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestFollowEnds(t *testing.T) {
+	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		stop := errors.New("enough")
+		refuse := func(Update) error { return stop }
+		if err := Follow(apitest.Bounded(t), Follower{Address: bus.Address()}, refuse); !HasName(err, wire.ErrServiceUnknown) {
+			t.Error("Follow without a service:", err)
+		}
+		h := apitest.NewHub(t, hub.Config{})
+		s := serve(t, bus, h)
+		waits := monitorWaits(t, bus)
+		apitest.Commit(t, h, 1, "x")
+		if err := Follow(apitest.Bounded(t), Follower{Address: bus.Address(), Cursor: hub.CursorOldest}, refuse); !errors.Is(err, stop) {
+			t.Error("Follow whose handler has enough of events:", err)
+		}
+		if err := Follow(apitest.Bounded(t), Follower{Address: bus.Address(), Cursor: "other:7"}, refuse); !errors.Is(err, stop) {
+			t.Error("Follow whose handler has enough when events are gone:", err)
+		}
+		if err := Follow(apitest.Bounded(t), Follower{Address: bus.Address(), Cursor: "nonsense"}, refuse); !HasName(err, ErrInvalidCursor) {
+			t.Error("Follow from nonsense:", err)
+		}
+		// One that waits ends with the first word that the service is down.
+		ended := make(chan error, 1)
+		refuseDown := func(u Update) error {
+			if u.Down != nil {
+				return stop
+			}
+			return nil
+		}
+		go func() { ended <- Follow(t.Context(), Follower{Address: bus.Address()}, refuseDown) }()
+		waits.until(t, 1)
+		if err := s.stop(t); err != nil {
+			t.Fatal(err)
+		}
+		if err := apitest.Await(t, "Follow ends", ended); !errors.Is(err, stop) {
+			t.Error("Follow whose handler has enough when the service is down:", err)
+		}
+		bus.Kill()
+		if err := Follow(apitest.Bounded(t), Follower{Address: bus.Address()}, refuse); err == nil || errors.Is(err, stop) {
+			t.Error("Follow without a bus:", err)
+		}
+	})
+}
+
+// Events may leave while a service looks for the oldest one. Who asked for the oldest
+// one missed nothing then.
+func TestFollowOldestGone(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	service := ownName(t, bus)
+	ctx, cancel := context.WithCancel(apitest.Bounded(t))
+	g := startFollow(ctx, t, Follower{Address: bus.Address(), Cursor: hub.CursorOldest})
+	for calls := 0; calls < 3; {
+		m, err := service.Receive(apitest.Bounded(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Type != bustest.TypeCall {
+			continue
+		}
+		calls++
+		reply := &bustest.Message{Type: bustest.TypeError, ErrorName: ErrGone}
+		if calls == 2 {
+			reply = waitReply("e:7", &hub.Event{Type: "x", Seq: 7})
+		}
+		reply.Serial, reply.ReplySerial, reply.Destination = service.NextSerial(), m.Serial, m.Sender
+		if cursor, _ := m.FirstString(); cursor != map[int]string{1: hub.CursorOldest, 2: hub.CursorOldest, 3: "e:7"}[calls] {
+			t.Errorf("call %d asks from %q", calls, cursor)
+		}
+		if calls < 3 {
+			if err := service.Send(apitest.Bounded(t), reply.Marshal()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	g.wantSteps(t, "events")
+	cancel()
+	if err := apitest.Await(t, "Follow ends", g.ended); !errors.Is(err, context.Canceled) {
+		t.Error("Follow ended with", err)
+	}
+}

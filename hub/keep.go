@@ -1,0 +1,172 @@
+package hub
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// What the hub keeps is its own. A string that came in a message is a piece of that
+// message, and one short string would keep all of it alive, secrets that were replaced
+// included. So events, rows of the views and filters are copied out of what they came in:
+// the texts of one thing become pieces of one string, as they live and die together.
+
+// Sizes of what an event is made of, in bytes; a test holds them against the types.
+const (
+	eventBytes    = 264
+	optionBytes   = 56
+	valueBytes    = 40
+	compoundBytes = 40
+)
+
+// keptTexts makes texts pieces of one string.
+type keptTexts struct{ all strings.Builder }
+
+// keep returns a copy of s. The caller has grown all to what it takes in total, or earlier
+// copies would be pieces of another string.
+func (k *keptTexts) keep(s string) string {
+	at := k.all.Len()
+	k.all.WriteString(s)
+	return k.all.String()[at:]
+}
+
+// keepTexts replaces texts by copies in one string of their own.
+func keepTexts(texts ...*string) {
+	total := 0
+	for _, s := range texts {
+		total += len(*s)
+	}
+	var kept keptTexts
+	kept.all.Grow(total)
+	for _, s := range texts {
+		*s = kept.keep(*s)
+	}
+}
+
+// validText returns s, which came from outside, as valid UTF-8. If it is not, all of it is
+// written as [PlainText] does.
+func validText(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	return PlainText([]byte(s), 4*len(s))
+}
+
+// footprint is what the options of an event take.
+type footprint struct {
+	texts     int // bytes
+	values    int // that are elements of others
+	compounds int
+	encoded   int    // bytes in the encoding that is kept with the event, at most
+	lastType  string // types of compounds are kept once where they repeat
+}
+
+func (f *footprint) text(s string) {
+	f.texts += len(s)
+	f.encoded += 8 + len(s) // its length, a NUL, padding
+}
+
+func (f *footprint) options(options Options) {
+	for i := range options {
+		f.text(options[i].Name)
+		f.encoded += 7 + 2 // padding of an entry; the signature of its variant
+		f.value(&options[i].Value)
+		f.encoded += len(options[i].Value.Type())
+	}
+}
+
+func (f *footprint) value(v *Value) {
+	switch v.kind {
+	case KindInvalid:
+	case KindByte:
+		f.encoded++
+	case KindInt16, KindUint16:
+		f.encoded += 2
+	case KindBool, KindInt32, KindUint32:
+		f.encoded += 4
+	case KindInt64, KindUint64, KindDouble:
+		f.encoded += 8
+	case KindString, KindPath, KindSignature, KindBytes:
+		f.text(v.text)
+	case KindArray, KindDict, KindStruct, KindVariant:
+		f.compound(v.kind, v.inner)
+	}
+}
+
+func (f *footprint) compound(kind Kind, c *compound) {
+	f.compounds++
+	f.values += len(c.items)
+	switch kind { //nolint:exhaustive // the rest is not compound
+	case KindVariant:
+		f.encoded += 7 + 2 + len(c.items[0].Type())
+	case KindDict:
+		f.encoded += 7 + 7*len(c.items)/2
+	default:
+		f.encoded += 7
+	}
+	if c.typ != f.lastType {
+		f.lastType = c.typ
+		f.texts += len(c.typ)
+	}
+	for i := range c.items {
+		f.value(&c.items[i])
+	}
+}
+
+// keeper copies what an event keeps, into as much memory as its footprint says.
+type keeper struct {
+	texts     keptTexts
+	values    []Value
+	compounds []compound
+	lastType  string
+}
+
+// grow makes the room that a footprint says.
+func (k *keeper) grow(f *footprint) {
+	k.texts.all.Grow(f.texts)
+	if f.compounds > 0 {
+		k.values, k.compounds = make([]Value, 0, f.values), make([]compound, 0, f.compounds)
+	}
+}
+
+func (k *keeper) options(options Options) Options {
+	kept := make(Options, len(options))
+	for i := range options {
+		kept[i] = Option{Name: k.texts.keep(options[i].Name), Value: k.value(&options[i].Value)}
+	}
+	return kept
+}
+
+func (k *keeper) value(v *Value) Value {
+	if v.inner == nil {
+		return Value{kind: v.kind, num: v.num, text: k.texts.keep(v.text)}
+	}
+	if v.inner.typ != k.lastType {
+		k.lastType = k.texts.keep(v.inner.typ)
+	}
+	at := len(k.values)
+	k.values = append(k.values, v.inner.items...) // in place of what follows
+	items := k.values[at:len(k.values):len(k.values)]
+	k.compounds = append(k.compounds, compound{typ: k.lastType, items: items})
+	kept := Value{kind: v.kind, inner: &k.compounds[len(k.compounds)-1]}
+	for i := range items {
+		items[i] = k.value(&items[i])
+	}
+	return kept
+}
+
+// size returns about how many bytes of memory an event with so many options and this
+// footprint keeps.
+func (f *footprint) size(options int) int {
+	return heapSize(eventBytes) + heapSize(options*optionBytes) + heapSize(f.texts) + heapSize(f.values*valueBytes) +
+		heapSize(f.compounds*compoundBytes) + heapSize(f.encoded)
+}
+
+// heapSize returns about what n bytes take of the heap: the allocator rounds small sizes up
+// by an eighth at most, large ones to whole pages.
+func heapSize(n int) int {
+	const small, page = 32 << 10, 8 << 10
+	if n > small {
+		return (n + page - 1) &^ (page - 1)
+	}
+	return n + n/8
+}
