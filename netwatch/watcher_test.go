@@ -229,3 +229,40 @@ func TestLargeBatches(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// TestAnswersWaitForTheQueue wants an answer to be taken only after all that was queued when it was
+// asked for, however much that is, and not to be put off for good by what comes later.
+func TestAnswersWaitForTheQueue(t *testing.T) {
+	f := &fake{links: map[uint32]*fakeLink{7: {name: "h", flags: flagsUp, peer: rtnl.Peer{NSID: 0, Ifindex: 2}}}, inner: map[rtnl.Peer]*fakeLink{}}
+	f.makeInner(7, f.links[7].peer)
+	h := newHub(t)
+	events := follow(t, h)
+	w := newFakeWatcher(t, h, f)
+	w.queueSize = 3 * maxUncommitted
+	w.resync = resync{dumps: 1, whole: true}
+	noise := func(n int) {
+		for range n {
+			f.sayFrom(5, newLink(3, &fakeLink{name: "own", peer: rtnl.Peer{NSID: 1, Ifindex: 9}}))
+		}
+	}
+	turn := func() {
+		_, err := w.turn(false)
+		must(t, err)
+	}
+	f.tell(7)
+	turn()
+	noise(2 * maxUncommitted)
+	f.say(nsidMessage(unix.RTM_DELNSID, 0)) // what was asked about is gone
+	turn()
+	turn()
+	if n := len(events.read(t)); n != 0 || w.learnt == nil {
+		t.Fatalf("%d events before the queue was read", n)
+	}
+	for range 10 { // it never becomes empty
+		noise(2 * maxUncommitted)
+		turn()
+	}
+	if w.learnt != nil && w.datagrams >= w.learnt.until {
+		t.Error("an answer is put off for good")
+	}
+}

@@ -46,6 +46,11 @@ func newWorld(m *model) *world {
 // Owner says whose a namespace is now, or that it did not find out. The kernel may have given
 // the id away unheard.
 func (w *world) Owner(nsid int32, still func() bool) (c containers.Container, found bool, next time.Time) {
+	defer func() { // the world goes on before the answer is taken
+		for range w.meanwhile() {
+			w.m.happen()
+		}
+	}()
 	if ns := w.ns[nsid]; ns != nil && ns.id != "" && still() && (w.calm || w.m.draw("found", 3) > 0) {
 		return containers.Container{Pool: "tank", ID: ns.id}, true, time.Time{}
 	}
@@ -54,6 +59,13 @@ func (w *world) Owner(nsid int32, still func() bool) (c containers.Container, fo
 		next = w.clock.Add(time.Duration(w.m.draw("next search", 3)) * 50 * time.Millisecond)
 	}
 	return containers.Container{}, false, next
+}
+
+func (w *world) meanwhile() int {
+	if w.calm {
+		return 0
+	}
+	return w.m.draw("while asking", 3)
 }
 
 func (w *world) Runs(c containers.Container) bool {

@@ -255,6 +255,8 @@ func TestReplaced(t *testing.T) {
 	tracker.system.overflowed = true
 	tracker.mu.Unlock()
 	wants(t, tracker, vethTo(t, ns, "v", s.pid()), "lxc:a")
+	s = sleepIn(t, filepath.Join(dir, "lxc.payload.b")) // which the watch on the former does not tell
+	wants(t, tracker, vethTo(t, ns, "w", s.pid()), "lxc:b")
 }
 
 // discard drops what an instance tells.

@@ -282,6 +282,46 @@ func TestMovedOn(t *testing.T) {
 	expect(t, tab, `up 8 g up "eth0" /`)
 }
 
+// TestReclaimed wants a peer to be that of the link that named it last: the other's is outdated.
+func TestReclaimed(t *testing.T) {
+	tab, _ := newTestTable()
+	who := known{at(0, 2): {"tank", "101", "eth0"}}
+	tab.Apply(say(7, "h", flagsNoCarrier, at(0, 2)), false)
+	tab.Apply(say(8, "g", flagsNoCarrier, at(0, 2)), false)
+	if r := tab.rows[7]; r.peer.Foreign() || !r.due {
+		t.Errorf("%+v", r)
+	}
+	tab.Apply(say(7, "h", flagsNoCarrier, at(0, 2)), false) // and so it was
+	for _, q := range tab.Questions(10) {
+		if q.Ifindex == 7 {
+			a := who.answer(tab, q)
+			tab.Answer(&a)
+		}
+	}
+	tab.Take()
+	tab.Inside(say(2, "eth1", 0, at(0, 7)), 0)
+	expect(t, tab, ` 7 h no-carrier "eth1" tank/101`)
+}
+
+// TestHeardIsThere wants a link that is in a dump to stay, although the record said nothing because
+// something was heard of its peer before.
+func TestHeardIsThere(t *testing.T) {
+	tab, _ := newTestTable()
+	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
+	known{at(0, 2): {"tank", "101", "eth0"}}.tell(tab)
+	tab.BeginDump()
+	moved := say(2, "eth0", 0, at(0, 7))
+	moved.Deleted, moved.Moved = true, true
+	tab.Inside(moved, 0)
+	if !tab.Apply(say(7, "h", flagsUp, at(0, 2)), true) {
+		t.Error("no doubt")
+	}
+	tab.EndDump()
+	if tab.rows[7] == nil {
+		t.Error("it is gone")
+	}
+}
+
 // TestStaleAnswer wants an answer to be dropped when the id of the namespace was given away
 // after it was asked for, and the question to be asked again.
 func TestStaleAnswer(t *testing.T) {
