@@ -79,7 +79,8 @@ type Watcher struct {
 }
 
 // New returns a watcher of the network namespace of the calling thread, and opens
-// its socket: messages queue up from now on. Either Run or Close must follow.
+// its socket: messages queue up from now on. Either Run or Close must follow. If the hub's views
+// are of another boot, it announces their containers as stopped.
 // Listening needs no privilege; a large receive buffer needs CAP_NET_ADMIN, and
 // without it is limited by net.core.rmem_max: see [Watcher.Missing].
 func New(config Config) (*Watcher, error) {
@@ -98,6 +99,9 @@ func New(config Config) (*Watcher, error) {
 	w, err := newWatcher(&config, s, s.HearsNamespaces())
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("netwatch: %w", err), s.Close())
+	}
+	if err := w.endFormerBoot(); err != nil {
+		return nil, errors.Join(fmt.Errorf("netwatch: %w", err), w.Close())
 	}
 	w.place += "/" + namespace
 	w.queueSize = maxQueued(s.ReceiveBuffer())
