@@ -1,6 +1,7 @@
 package links
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -56,16 +57,15 @@ func (t *Table) ask(r *row) {
 
 // Recheck has the rows of an owner, or with a peer in a namespace, be asked about again.
 func (t *Table) Recheck(owner Owner, nsid int32) {
-	for _, r := range rowsOf(t.inside[nsid]) {
-		t.ask(r)
-	}
-	if owner == (Owner{}) {
-		return
-	}
-	for _, r := range rowsOf(t.rows) {
-		if r.owner == owner {
-			t.ask(r)
+	var others []*row
+	for _, r := range t.rows {
+		if owner != (Owner{}) && r.owner == owner {
+			others = append(others, r)
 		}
+	}
+	slices.SortFunc(others, func(a, b *row) int { return cmp.Compare(a.Ifindex, b.Ifindex) })
+	for _, r := range slices.Concat(rowsOf(t.inside[nsid]), others) {
+		t.ask(r) // once
 	}
 }
 
