@@ -26,6 +26,9 @@ const (
 // SourceNetlink is the source of events that the netlink watcher made.
 const SourceNetlink = "netlink"
 
+// SourceCgroup is the source of events that say what containers' cgroups do.
+const SourceCgroup = "cgroup"
+
 // rule is what the schema says of one option.
 type rule struct {
 	option   string

@@ -26,7 +26,7 @@ func BenchmarkFlipInTable(b *testing.B) {
 				f.tell(7)
 				for idle := false; !idle; {
 					var err error
-					idle, err = w.turn(b.Context(), false)
+					idle, err = w.turn(false)
 					must(b, err)
 				}
 			}
@@ -188,7 +188,7 @@ func BenchmarkBacklog(b *testing.B) {
 			w := newWatcherIn(b, ns, &Config{Hub: h})
 			return func() {
 				for idle := false; !idle; {
-					if idle, err = w.turn(b.Context(), false); err != nil {
+					if idle, err = w.turn(false); err != nil {
 						b.Fatal(err)
 					}
 				}

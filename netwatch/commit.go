@@ -2,9 +2,46 @@ package netwatch
 
 import (
 	"log/slog"
+	"slices"
+	"strings"
 
 	"github.com/osctl/eventd/hub"
 )
+
+// stateStopped is the state of a container that does not run.
+const stateStopped = "stopped"
+
+// endFormerBoot announces the containers of another boot as stopped, because nothing runs that
+// nobody started. The place names the boot in front of the first slash.
+func (w *Watcher) endFormerBoot() error {
+	if former, _, known := strings.Cut(w.hub.Place(), "/"); !known || former == w.place {
+		return nil
+	}
+	rows, _ := w.hub.Containers()
+	var events []*hub.Event
+	for _, row := range rows {
+		if row.State == stateStopped {
+			continue
+		}
+		e, err := hub.NewEvent(hub.TypeState, hub.Options{
+			{Name: "pool", Value: hub.String(row.Pool)},
+			{Name: "id", Value: hub.String(row.ID)},
+			{Name: "state", Value: hub.String(stateStopped)},
+			{Name: "resync", Value: hub.Bool(true)},
+		}, hub.SourceCgroup)
+		if err != nil { // not of what was taken once
+			w.log.Error("cannot announce the end of a container", slog.Any("error", err))
+			continue
+		}
+		events = append(events, e)
+	}
+	for batch := range slices.Chunk(events, hub.MaxBatch) {
+		if _, err := w.hub.Commit(hub.Batch{Events: batch}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // begin takes over what the hub's view holds from before a restart. It counts only in the
 // same boot and the same network namespace: elsewhere the same numbers are of other

@@ -10,11 +10,11 @@ import (
 	"time"
 
 	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/containers"
 	"github.com/osctl/eventd/netwatch/nstest"
-	"github.com/osctl/eventd/netwatch/owner"
 )
 
-var _ Owners = (*owner.Finder)(nil)
+var _ Owners = (*containers.Tracker)(nil)
 
 // register is Owners that asks the kernel for the ids of the namespaces it was told of.
 type register struct {
@@ -52,24 +52,27 @@ func (r *register) drop(id string) {
 	delete(r.known, id)
 }
 
-func (r *register) Find(_ context.Context, nsid int32) (owner.Container, bool) {
+func (r *register) Owner(nsid int32, still func() bool) (c containers.Container, found bool, next time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	has := func(ns *nstest.NS) bool {
-		got, err := r.host.Handle().GetNetNsIdByFd(ns.FD())
-		return err == nil && int32(got) == nsid
+		says := func() bool {
+			got, err := r.host.Handle().GetNetNsIdByFd(ns.FD())
+			return err == nil && int32(got) == nsid
+		}
+		return says() && still() && says()
 	}
 	if id := r.found[nsid]; r.known[id] != nil && has(r.known[id]) {
-		return owner.Container{Pool: "tank", ID: id}, true
+		return containers.Container{Pool: "tank", ID: id}, true, time.Time{}
 	}
 	r.finds++
 	for id, ns := range r.known {
 		if has(ns) {
 			r.found[nsid] = id
-			return owner.Container{Pool: "tank", ID: id}, true
+			return containers.Container{Pool: "tank", ID: id}, true, time.Time{}
 		}
 	}
-	return owner.Container{}, false
+	return containers.Container{}, false, time.Time{}
 }
 
 func (r *register) walks() int {
@@ -78,10 +81,14 @@ func (r *register) walks() int {
 	return r.finds
 }
 
-func (r *register) NextWalk() time.Time { return time.Now() }
-func (r *register) Forget(int32)        {}
-func (r *register) ForgetAll()          {}
-func (r *register) Missing() []string   { return []string{"nothing but a test"} }
+func (r *register) Runs(c containers.Container) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.known[c.ID] != nil
+}
+
+func (r *register) Run(ctx context.Context, _ func(containers.Container, int32)) { <-ctx.Done() }
+func (r *register) Missing() []string                                            { return []string{"nothing but a test"} }
 
 // home is a place whose containers are known.
 type home struct {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/containers"
 	"github.com/osctl/eventd/netwatch/links"
 )
 
@@ -31,9 +32,26 @@ type inbox struct {
 	turn     uint64 // of the loop
 	bindings []*links.Binding
 	taken    chan struct{} // closed when the bindings were taken
+	changes  map[change]struct{}
 	stopped  bool
 	full     bool      // something is in it
 	armed    time.Time // when the kernel's deadline is
+}
+
+// change is a container whose nsid is or was this, and is another by now.
+type change struct {
+	owner links.Owner
+	nsid  int32
+}
+
+// changed takes what the Owners tell.
+func (w *Watcher) changed(c containers.Container, nsid int32) {
+	w.wake(func(b *inbox) {
+		if b.changes == nil {
+			b.changes = map[change]struct{}{}
+		}
+		b.changes[change{links.Owner(c), nsid}] = struct{}{}
+	})
 }
 
 // waiter is a call of Check or Settle.

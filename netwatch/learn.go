@@ -1,12 +1,12 @@
 package netwatch
 
 import (
-	"context"
 	"errors"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/osctl/eventd/netwatch/containers"
 	"github.com/osctl/eventd/netwatch/links"
 	"github.com/osctl/eventd/netwatch/rtnl"
 )
@@ -31,20 +31,31 @@ type learnt struct {
 }
 
 // learn takes reports, and asks the kernel and the Owners what the table wants to know.
-func (w *Watcher) learn(ctx context.Context, empty bool) {
+func (w *Watcher) learn(empty bool) {
 	if w.learnt != nil || w.lost {
 		return
+	}
+	for c := range w.inbox.takeChanges() {
+		w.table.Recheck(c.owner, c.nsid)
 	}
 	l := &learnt{until: w.datagrams + w.queueSize}
 	l.bindings, l.taken = w.inbox.takeBindings()
 	if since, due := w.table.DueSince(); due && (empty || w.now().Sub(since) >= patienceOfQuestions) {
 		for _, q := range w.table.Questions(maxQuestions) {
-			l.answers = append(l.answers, w.ask(ctx, q))
+			l.answers = append(l.answers, w.ask(q))
 		}
 	}
 	if l.taken != nil || len(l.answers) > 0 {
 		w.learnt = l
 	}
+}
+
+func (b *inbox) takeChanges() map[change]struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	changes := b.changes
+	b.changes = nil
+	return changes
 }
 
 func (b *inbox) takeBindings() ([]*links.Binding, chan struct{}) {
@@ -74,8 +85,9 @@ func (w *Watcher) takeLearnt(empty bool) {
 }
 
 // ask answers a question about a link: who is its peer, what is that called, and whose is it?
-// That the link still has this peer afterwards makes all of it true at one time.
-func (w *Watcher) ask(ctx context.Context, q links.Question) links.Answer {
+// The Owners have the link asked again, see there. The name is that of an interface whose peer is
+// the link, so it needs no more.
+func (w *Watcher) ask(q links.Question) links.Answer {
 	a := links.Answer{Question: q}
 	here := rtnl.Peer{NSID: rtnl.NSIDLocal, Ifindex: q.Ifindex}
 	host, err := w.kernel.Link(here)
@@ -85,23 +97,31 @@ func (w *Watcher) ask(ctx context.Context, q links.Question) links.Answer {
 	if a.Link = host; host.Peer != q.Peer || !host.Peer.Foreign() {
 		return a
 	}
-	inside, err := w.kernel.Link(host.Peer)
+	if !q.Named {
+		w.askName(&a)
+	}
+	if w.owners == nil {
+		return a
+	}
+	c, found, next := w.owners.Owner(host.Peer.NSID, func() bool {
+		again, err := w.kernel.Link(here)
+		return err == nil && again.Peer == host.Peer
+	})
+	a.Owner, a.Found, a.Next = links.Owner(c), found, next
+	a.Moved = !found && q.Mover.ID != "" && w.owners.Runs(containers.Container(q.Mover))
+	return a
+}
+
+// askName asks what the peer is called.
+func (w *Watcher) askName(a *links.Answer) {
+	inside, err := w.kernel.Link(a.Link.Peer)
 	switch {
-	case err == nil && inside.Peer.Ifindex == q.Ifindex:
+	case err == nil && inside.Peer.Ifindex == a.Ifindex:
 		a.Name, a.NameKnown = inside.Name, true
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		a.NameKnown = true
 		w.sayDenied()
 	}
-	if w.owners != nil {
-		c, found := w.owners.Find(ctx, host.Peer.NSID)
-		a.Owner, a.Found, a.Next = links.Owner(c), found, w.owners.NextWalk()
-	}
-	again, err := w.kernel.Link(here)
-	if !w.fails(&a, err) {
-		a.Link = again
-	}
-	return a
 }
 
 // fails takes an error of the kernel for an answer, if it is one.

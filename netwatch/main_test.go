@@ -131,7 +131,7 @@ func describe(e *hub.Event) string {
 	if by := e.Options.Text("bound_by"); by != "" {
 		line += " by=" + by
 	}
-	for _, flag := range []string{"gone", "handover", "resync"} {
+	for _, flag := range []string{"gone", "handover", "kept", "resync"} {
 		if v, _ := e.Options.Get(flag); v.Bool() {
 			line += " " + flag
 		}

@@ -1,6 +1,8 @@
 package netwatch
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +40,43 @@ func TestAnotherPlace(t *testing.T) {
 				t.Errorf("rows are %+v", rows)
 			}
 		})
+	}
+}
+
+// TestRebootEndsContainers wants the containers of another boot to be told as stopped, once, before
+// the watcher runs, and those of the same boot to be left alone.
+func TestRebootEndsContainers(t *testing.T) {
+	ns, h := nstest.New(t), newHub(t)
+	state := func(id, state string) {
+		e, err := hub.NewEvent(hub.TypeState, hub.Options{
+			{Name: "pool", Value: hub.String("tank")}, {Name: "id", Value: hub.String(id)}, {Name: "state", Value: hub.String(state)},
+		}, "osctld.service")
+		must(t, err)
+		_, err = h.Commit(hub.Batch{Events: []*hub.Event{e}})
+		must(t, err)
+	}
+	t.Run("first", func(t *testing.T) { run(t, newWatcherIn(t, ns, &Config{Hub: h, Boot: "one"})) })
+	state("101", "running")
+	state("102", "stopped")
+	state("103", "frozen")
+	events := follow(t, h)
+	for _, boot := range []string{"one", "two"} {
+		w := newWatcherIn(t, nstest.New(t), &Config{Hub: h, Boot: boot})
+		if n := len(events.read(t)); boot == "one" && n != 0 {
+			t.Errorf("%d events in the same boot", n)
+		}
+		must(t, w.Close())
+	}
+	t.Run("third", func(t *testing.T) { run(t, newWatcherIn(t, ns, &Config{Hub: h, Boot: "two"})) })
+	t.Run("fourth", func(t *testing.T) { run(t, newWatcherIn(t, ns, &Config{Hub: h, Boot: "two"})) })
+	var got []string
+	for _, e := range events.read(t) {
+		resync, _ := e.Options.Get("resync")
+		got = append(got, fmt.Sprintf("%s %s:%s %s by %s %v", e.Type, e.Pool, e.ID, e.Action, e.Source, resync.Bool()))
+	}
+	want := []string{"state tank:101 stopped by cgroup true", "state tank:103 stopped by cgroup true"}
+	if !slices.Equal(got, want) {
+		t.Errorf("events %q, want %q", got, want)
 	}
 }
 

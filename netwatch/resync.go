@@ -108,9 +108,6 @@ func (w *Watcher) noteLoss(err error) {
 func (w *Watcher) suspect() {
 	w.lost = false
 	w.table.Suspect()
-	if w.owners != nil {
-		w.owners.ForgetAll()
-	}
 	if w.resync.nudge != 0 {
 		w.resync.nudged = true // its answer may be among what was lost
 	}

@@ -246,7 +246,7 @@ func TestReplay(t *testing.T) {
 				f.queue = append(f.queue, d)
 				for idle := false; !idle; {
 					var err error
-					idle, err = w.turn(t.Context(), false)
+					idle, err = w.turn(false)
 					must(t, err)
 				}
 			}

@@ -6,14 +6,15 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/containers"
 	"github.com/osctl/eventd/netwatch/links"
-	"github.com/osctl/eventd/netwatch/owner"
 	"github.com/osctl/eventd/netwatch/rtnl"
 )
 
@@ -44,20 +45,12 @@ type kernel interface {
 	Close() error
 }
 
-// Owners says whose a namespace is. [owner.Finder] is one; tests have others. All calls but
-// Missing come from the goroutine in [Watcher.Run].
+// Owners says whose a namespace is: [containers.Tracker], and in tests others. See there for what
+// the methods do.
 type Owners interface {
-	// Find returns the container whose namespace has the id, false if none is found
-	// (yet). Strings are UTF-8 without NUL.
-	Find(ctx context.Context, nsid int32) (owner.Container, bool)
-	// NextWalk says from when on to ask again may help.
-	NextWalk() time.Time
-	// Forget drops what is known of an id: the kernel gives it to another namespace.
-	Forget(nsid int32)
-	// ForgetAll drops what is known of all: messages were lost, which may have said
-	// of any id that it was given away.
-	ForgetAll()
-	// Missing says what cannot be told, and why; for the log and the status.
+	Owner(nsid int32, still func() bool) (c containers.Container, found bool, next time.Time)
+	Runs(c containers.Container) bool
+	Run(ctx context.Context, changed func(c containers.Container, nsid int32))
 	Missing() []string
 }
 
@@ -86,7 +79,8 @@ type Watcher struct {
 }
 
 // New returns a watcher of the network namespace of the calling thread, and opens
-// its socket: messages queue up from now on. Either Run or Close must follow.
+// its socket: messages queue up from now on. Either Run or Close must follow. If the hub's views
+// are of another boot, it announces their containers as stopped.
 // Listening needs no privilege; a large receive buffer needs CAP_NET_ADMIN, and
 // without it is limited by net.core.rmem_max: see [Watcher.Missing].
 func New(config Config) (*Watcher, error) {
@@ -105,6 +99,9 @@ func New(config Config) (*Watcher, error) {
 	w, err := newWatcher(&config, s, s.HearsNamespaces())
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("netwatch: %w", err), s.Close())
+	}
+	if err := w.endFormerBoot(); err != nil {
+		return nil, errors.Join(fmt.Errorf("netwatch: %w", err), w.Close())
 	}
 	w.place += "/" + namespace
 	w.queueSize = maxQueued(s.ReceiveBuffer())
@@ -168,11 +165,11 @@ func (w *Watcher) Run(ctx context.Context) error {
 		return fmt.Errorf("netwatch: run: %w", ErrStopped)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		w.followReports(ctx)
-	}()
+	var helpers sync.WaitGroup
+	helpers.Go(func() { w.followReports(ctx) })
+	if w.owners != nil {
+		helpers.Go(func() { w.owners.Run(ctx, w.changed) })
+	}
 	woken := make(chan struct{})
 	context.AfterFunc(ctx, func() {
 		defer close(woken)
@@ -183,7 +180,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 		err = w.loop(ctx)
 	}
 	cancel()
-	<-ended
+	helpers.Wait()
 	<-woken
 	if closing := w.stop(); closing != nil {
 		w.log.Warn("closing", slog.Any("error", closing))
@@ -198,7 +195,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 func (w *Watcher) loop(ctx context.Context) error {
 	wait := false
 	for ctx.Err() == nil {
-		idle, err := w.turn(ctx, wait)
+		idle, err := w.turn(wait)
 		if err != nil {
 			return err
 		}
@@ -211,7 +208,7 @@ func (w *Watcher) loop(ctx context.Context) error {
 
 // turn reads what the kernel has queued, takes what was learnt before that, asks what is to be
 // asked, and commits what came of it. It reports whether there is nothing left to do.
-func (w *Watcher) turn(ctx context.Context, wait bool) (idle bool, err error) {
+func (w *Watcher) turn(wait bool) (idle bool, err error) {
 	w.inbox.beginTurn()
 	empty, err := w.read(wait)
 	if err != nil {
@@ -227,7 +224,7 @@ func (w *Watcher) turn(ctx context.Context, wait bool) (idle bool, err error) {
 			return false, err
 		}
 	}
-	w.learn(ctx, empty)
+	w.learn(empty)
 	if err := w.commit(); err != nil {
 		return false, err
 	}
@@ -274,8 +271,5 @@ func (w *Watcher) message(m *rtnl.Message) {
 		w.table.Apply(&m.Link, false)
 	case m.Type == unix.RTM_NEWNSID || m.Type == unix.RTM_DELNSID:
 		w.table.Renumbered(m.NSID)
-		if w.owners != nil {
-			w.owners.Forget(m.NSID)
-		}
 	}
 }

@@ -123,7 +123,7 @@ func TestCheckTakesATurn(t *testing.T) {
 	w.resync.backoff = func(int) time.Duration { return 0 }
 	turns := func(n int) {
 		for range n {
-			_, err := w.turn(t.Context(), false)
+			_, err := w.turn(false)
 			must(t, err)
 		}
 	}
@@ -205,7 +205,7 @@ func TestBackoff(t *testing.T) {
 	}
 	for range 100 {
 		f.pending = rtnl.ErrLost
-		_, err := w.turn(t.Context(), false)
+		_, err := w.turn(false)
 		must(t, err)
 	}
 	if f.dumps != 2 || w.resync.alarm().IsZero() {
@@ -227,5 +227,42 @@ func TestLargeBatches(t *testing.T) {
 	must(t, w.commit())
 	if s := h.Status(); s.Interfaces != n || s.Last != n {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestAnswersWaitForTheQueue wants an answer to be taken only after all that was queued when it was
+// asked for, however much that is, and not to be put off for good by what comes later.
+func TestAnswersWaitForTheQueue(t *testing.T) {
+	f := &fake{links: map[uint32]*fakeLink{7: {name: "h", flags: flagsUp, peer: rtnl.Peer{NSID: 0, Ifindex: 2}}}, inner: map[rtnl.Peer]*fakeLink{}}
+	f.makeInner(7, f.links[7].peer)
+	h := newHub(t)
+	events := follow(t, h)
+	w := newFakeWatcher(t, h, f)
+	w.queueSize = 3 * maxUncommitted
+	w.resync = resync{dumps: 1, whole: true}
+	noise := func(n int) {
+		for range n {
+			f.sayFrom(5, newLink(3, &fakeLink{name: "own", peer: rtnl.Peer{NSID: 1, Ifindex: 9}}))
+		}
+	}
+	turn := func() {
+		_, err := w.turn(false)
+		must(t, err)
+	}
+	f.tell(7)
+	turn()
+	noise(2 * maxUncommitted)
+	f.say(nsidMessage(unix.RTM_DELNSID, 0)) // what was asked about is gone
+	turn()
+	turn()
+	if n := len(events.read(t)); n != 0 || w.learnt == nil {
+		t.Fatalf("%d events before the queue was read", n)
+	}
+	for range 10 { // it never becomes empty
+		noise(2 * maxUncommitted)
+		turn()
+	}
+	if w.learnt != nil && w.datagrams >= w.learnt.until {
+		t.Error("an answer is put off for good")
 	}
 }

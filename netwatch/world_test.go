@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/osctl/eventd/netwatch/owner"
+	"github.com/osctl/eventd/netwatch/containers"
 	"github.com/osctl/eventd/netwatch/rtnl"
 )
 
@@ -24,8 +24,7 @@ type world struct {
 	clock   time.Time
 	calm    bool
 
-	memory map[int32]string // of the owners, right until something is forgotten too late
-	missed map[int32]bool   // ids whose owner was not found once
+	missed map[int32]bool // ids whose owner was not found once
 
 	owners map[uint32][]string        // of each link, in order
 	rises  map[uint32]map[string]bool // of each link at the times at which it came up
@@ -39,35 +38,47 @@ type fakeNS struct {
 
 func newWorld(m *model) *world {
 	return &world{
-		m: m, ns: map[int32]*fakeNS{}, clock: time.Unix(1000, 0), memory: map[int32]string{}, missed: map[int32]bool{},
+		m: m, ns: map[int32]*fakeNS{}, clock: time.Unix(1000, 0), missed: map[int32]bool{},
 		owners: map[uint32][]string{}, rises: map[uint32]map[string]bool{}, names: map[uint32]map[string]bool{},
 	}
 }
 
-// Find answers from memory, or walks, and remembers all that it sees.
-func (w *world) Find(_ context.Context, nsid int32) (owner.Container, bool) {
-	id, ok := w.memory[nsid]
-	if !ok && (w.calm || w.m.draw("found", 3) > 0) {
-		for nsid, ns := range w.ns {
-			if ns.id != "" {
-				w.memory[nsid] = ns.id
-			}
+// Owner says whose a namespace is now, or that it did not find out. The kernel may have given
+// the id away unheard.
+func (w *world) Owner(nsid int32, still func() bool) (c containers.Container, found bool, next time.Time) {
+	defer func() { // the world goes on before the answer is taken
+		for range w.meanwhile() {
+			w.m.happen()
 		}
-		id, ok = w.memory[nsid]
+	}()
+	if ns := w.ns[nsid]; ns != nil && ns.id != "" && still() && (w.calm || w.m.draw("found", 3) > 0) {
+		return containers.Container{Pool: "tank", ID: ns.id}, true, time.Time{}
 	}
-	w.missed[nsid] = w.missed[nsid] || !ok
-	return owner.Container{Pool: "tank", ID: id}, ok
+	w.missed[nsid] = true
+	if !w.calm {
+		next = w.clock.Add(time.Duration(w.m.draw("next search", 3)) * 50 * time.Millisecond)
+	}
+	return containers.Container{}, false, next
 }
 
-func (w *world) NextWalk() time.Time {
+func (w *world) meanwhile() int {
 	if w.calm {
-		return w.clock
+		return 0
 	}
-	return w.clock.Add(time.Duration(w.m.draw("next walk", 3)) * 50 * time.Millisecond)
+	return w.m.draw("while asking", 3)
 }
-func (w *world) Forget(nsid int32) { delete(w.memory, nsid) }
-func (w *world) ForgetAll()        { clear(w.memory) }
-func (w *world) Missing() []string { return nil }
+
+func (w *world) Runs(c containers.Container) bool {
+	for _, ns := range w.ns {
+		if ns.id == c.ID {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *world) Run(context.Context, func(containers.Container, int32)) {}
+func (w *world) Missing() []string                                      { return nil }
 
 // any returns a namespace, and makes it if there is none with that id.
 func (w *world) any() int32 {

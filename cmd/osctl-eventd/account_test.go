@@ -128,6 +128,9 @@ func inFull(e *hub.Event) string {
 	if by := o.Text("bound_by"); by != "" {
 		line += " bound_by=" + by
 	}
+	if kept, _ := o.Get("kept"); kept.Bool() {
+		line += " kept"
+	}
 	if o.Text("pool") != e.Pool || o.Text("id") != e.ID {
 		line += fmt.Sprintf(" but it is of %s:%s", e.Pool, e.ID)
 	}
@@ -149,6 +152,7 @@ type iface struct {
 	name, veth string
 	ifindex    int
 	boundBy    string
+	kept       bool
 }
 
 // at fills in the ifindex that the host end has now.
@@ -164,6 +168,9 @@ func (i iface) tail() string {
 	tail := fmt.Sprintf(" %s:%s u #%d", i.pool, i.id, i.ifindex)
 	if i.boundBy != "" {
 		tail += " bound_by=" + i.boundBy
+	}
+	if i.kept {
+		tail += " kept"
 	}
 	return tail
 }

@@ -176,11 +176,13 @@ func TestContainersInContainer(t *testing.T) {
 
 	do(initPID, fmt.Sprintf("ip link set eth1 netns %d", nested.pid()))
 	a.expect("eth1 is given down", eth1.says("down"))
+	eth1.kept = true
 	do(nested.pid(), "ip link set eth1 up")
 	a.expect("eth1 is up there", eth1.says("up"))
 	a.flip(&eth1, in(nested.pid()))
 	do(nested.pid(), fmt.Sprintf("ip link set eth1 netns %d", initPID))
 	a.expect("eth1 is given back", eth1.says("down"))
+	eth1.kept = false
 	do(initPID, "ip link set eth1 up")
 	a.expect("eth1 is up again", eth1.says("up"))
 	nested.kill()

@@ -16,7 +16,8 @@ import (
 )
 
 // lives wants of each interface just up, then down, and each with its owner. The id is
-// in the name of the veth, behind the first letter. Of brief lives it wants that no owner
+// in the name of the veth, behind the first letter. An up may come before its owner, which is
+// then told by a handover. Of brief lives it wants that no owner
 // is another one: an up that is over before the kernel tells is not announced, and a
 // container that is gone before anybody asks has no owner. How many that are depends on
 // how busy the machine is.
@@ -29,16 +30,21 @@ func (a *account) lives(pool string, ids []string, brief bool) {
 	}
 	said := map[string][]string{}
 	var wrong []string
-	nameless := 0
+	nameless, unowned := 0, map[string]bool{} // by veth
 	for _, e := range a.upToNow() {
 		veth := e.Options.Text("veth")
 		fine := e.Pool == pool && "v"+e.ID == veth && e.Options.Text("name") == "eth0"
-		if brief && e.Pool == "" && e.ID == "" {
+		if e.Pool == "" && e.ID == "" && (brief || e.Action == "up") {
 			nameless++
 			fine = true
+			unowned[veth] = true
 		}
 		if !fine {
 			wrong = append(wrong, inFull(e))
+		}
+		if handover, _ := e.Options.Get("handover"); handover.Bool() && unowned[veth] {
+			delete(unowned, veth)
+			continue // the owner of an up that was told without
 		}
 		said[veth] = append(said[veth], e.Action)
 	}
@@ -57,6 +63,9 @@ func (a *account) lives(pool string, ids []string, brief bool) {
 		wrong = append(wrong, fmt.Sprintf("of %s, which is no container's, is said: %s", veth, got))
 	}
 	a.t.Logf("%d of %d containers were not announced, %d events have no owner", untold, len(ids), nameless)
+	if len(unowned) > 0 && !brief {
+		wrong = append(wrong, fmt.Sprintf("the owners of %d interfaces were never told", len(unowned)))
+	}
 	if len(wrong) > 0 {
 		a.t.Errorf("%d things are wrong, as\n%s", len(wrong), strings.Join(wrong[:min(len(wrong), 20)], "\n"))
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/osctl/eventd/dbusapi/wire"
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch"
-	"github.com/osctl/eventd/netwatch/owner"
+	"github.com/osctl/eventd/netwatch/containers"
 )
 
 // serve wires the parts together and runs them until ctx is done. It stops them
@@ -35,7 +35,7 @@ func serve(ctx context.Context, opts options, log *slog.Logger, stdout io.Writer
 		return err
 	}
 	defer address.close()
-	owners, err := owner.New(owner.Config{Log: log})
+	owners, err := containers.New(containers.Config{Log: log})
 	if err != nil {
 		return fmt.Errorf("find the containers: %w", err)
 	}

@@ -1,6 +1,7 @@
 package links
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -22,6 +23,8 @@ const (
 type Question struct {
 	Ifindex uint32
 	Peer    rtnl.Peer // as far as known
+	Named   bool      // the name of the peer is known
+	Mover   Owner     // whose namespace it was moved out of to where it is; zero if it was not
 	epoch   uint64
 }
 
@@ -36,6 +39,7 @@ type Answer struct {
 	NameKnown bool
 	Owner     Owner
 	Found     bool
+	Moved     bool      // nobody is found, and the Mover runs
 	Next      time.Time // before that, to ask again is in vain
 }
 
@@ -53,16 +57,15 @@ func (t *Table) ask(r *row) {
 
 // Recheck has the rows of an owner, or with a peer in a namespace, be asked about again.
 func (t *Table) Recheck(owner Owner, nsid int32) {
-	for _, r := range rowsOf(t.inside[nsid]) {
-		t.ask(r)
-	}
-	if owner == (Owner{}) {
-		return
-	}
-	for _, r := range rowsOf(t.rows) {
-		if r.owner == owner {
-			t.ask(r)
+	var others []*row
+	for _, r := range t.rows {
+		if owner != (Owner{}) && r.owner == owner {
+			others = append(others, r)
 		}
+	}
+	slices.SortFunc(others, func(a, b *row) int { return cmp.Compare(a.Ifindex, b.Ifindex) })
+	for _, r := range slices.Concat(rowsOf(t.inside[nsid]), others) {
+		t.ask(r) // once
 	}
 }
 
@@ -74,7 +77,7 @@ func (t *Table) Questions(limit int) []Question {
 		t.due = t.due[1:]
 		r.due = false
 		if !r.gone {
-			all = append(all, Question{Ifindex: r.Ifindex, Peer: r.peer, epoch: r.epoch})
+			all = append(all, Question{Ifindex: r.Ifindex, Peer: r.peer, Named: r.nameKnown, Mover: r.mover, epoch: r.epoch})
 		}
 	}
 	t.dueSince = t.Now()
@@ -109,13 +112,14 @@ func (t *Table) learn(r *row, a *Answer) {
 	if !r.nameKnown && a.NameKnown {
 		t.setName(r, showName(a.Name))
 	}
+	r.moverRuns = a.Moved
 	t.takeOwner(r, a)
 	if r.hold == nil {
 		t.tell(r, r.compared)
 	} else if r.nameKnown && (a.Found || r.bound != nil || !t.Owners || r.waived) {
 		t.release(r)
 	}
-	if r.nameKnown && (a.Found || !t.Owners) {
+	if r.nameKnown && (a.Found || r.kept || !t.Owners) {
 		r.compared, r.tries = false, 0
 		return
 	}
@@ -127,10 +131,22 @@ func (t *Table) learn(r *row, a *Answer) {
 func (t *Table) takeOwner(r *row, a *Answer) {
 	switch {
 	case a.Found:
-		r.owner, r.verified, r.waived = a.Owner, true, false
+		r.owner, r.verified, r.waived, r.kept = a.Owner, true, false, false
+		r.mover, r.moverRuns = Owner{}, false
+	case a.Moved && (r.hold == nil || r.waived):
+		t.keep(r)
 	case r.hold == nil && r.shown.ID != "" && r.tries < laterRetries && t.Owners:
 	default:
-		r.owner = Owner{}
+		r.owner, r.kept = Owner{}, false
+	}
+}
+
+// keep gives a row that a container moved out of its own namespace the owner that it had, because
+// only that container can have done so and nobody is found in the other namespace. Else a container
+// could hide whose an interface is.
+func (t *Table) keep(r *row) {
+	if r.moverRuns {
+		r.owner, r.kept, r.verified = r.mover, true, true
 	}
 }
 

@@ -19,11 +19,12 @@ type Change struct {
 	Removed  bool          // the row leaves the view
 	Resync   bool          // found by comparing, not seen live
 	Handover bool          // the owner changed, the interface worked all the time
+	Kept     bool          // the owner is the one that moved it to where nobody is found
 }
 
 // Event returns the event of a change that has an action.
 func (c *Change) Event() (*hub.Event, error) {
-	options := make(hub.Options, 0, 12)
+	options := make(hub.Options, 0, 13)
 	text := func(name, value string) { options = append(options, hub.Option{Name: name, Value: hub.String(value)}) }
 	flag := func(name string, set bool) {
 		if set {
@@ -51,6 +52,7 @@ func (c *Change) Event() (*hub.Event, error) {
 	}
 	flag("gone", c.Removed)
 	flag("handover", c.Handover)
+	flag("kept", c.Kept)
 	flag("resync", c.Resync)
 	return hub.NewEvent(hub.TypeNetif, options, hub.SourceNetlink)
 }

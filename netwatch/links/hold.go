@@ -52,7 +52,7 @@ func (t *Table) release(r *row) {
 	r.hold = nil
 	t.held--
 	if !r.verified {
-		r.owner = Owner{} // it is from before: maybe no longer so
+		r.owner, r.kept = Owner{}, false // it is from before: maybe no longer so
 		r.answered = true
 	}
 	if r.peer.NSID != rtnl.NSIDLocal && !r.nameKnown {
@@ -62,7 +62,9 @@ func (t *Table) release(r *row) {
 	r.assign(t.Owners)
 	for i := range h.changes {
 		setOwner(&h.changes[i].Row, &r.Interface)
+		h.changes[i].Kept = r.kept
 	}
+	r.shownKept = r.kept
 	setOwner(&r.shown, &r.Interface)
 	if first := &h.changes[0].Row; h.renamedUnheard(first) {
 		c := Change{Action: ActionRename, Row: h.before, OldName: h.before.Name, Resync: true}
@@ -106,6 +108,7 @@ func (h *hold) rename(from, to string) {
 func (t *Table) giveUp(r *row) {
 	if !r.verified {
 		r.waived, r.tries = true, 0
+		t.keep(r)
 	}
 	t.release(r)
 }

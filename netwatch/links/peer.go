@@ -70,7 +70,10 @@ func (t *Table) setPeer(r *row, p rtnl.Peer) {
 		t.release(r) // what is held is of the former, or may be
 	}
 	if known {
-		r.owner, r.Name, r.waived = Owner{}, r.boundName(), false
+		if r.owner.ID != "" && r.owner.Pool != PoolNetns && p.NSID != rtnl.NSIDLocal {
+			r.mover = r.owner
+		}
+		r.owner, r.kept, r.Name, r.waived = Owner{}, false, r.boundName(), false
 		r.broke = r.shown.State == hub.LinkUp
 	}
 	t.forgetPeer(r)
@@ -78,7 +81,7 @@ func (t *Table) setPeer(r *row, p rtnl.Peer) {
 	t.renew(r)
 	r.tries = 0
 	if p.NSID == rtnl.NSIDLocal {
-		r.owner = Owner{} // what has both ends here is no container's
+		r.owner, r.mover = Owner{}, Owner{} // what has both ends here is no container's
 	}
 	if p.NSID == rtnl.NSIDUnknown || p.Ifindex == 0 {
 		return
@@ -131,7 +134,7 @@ func (t *Table) loseCarrier(r *row, to rtnl.Peer) {
 	if r.State == hub.LinkUp {
 		r.State, r.Since = hub.LinkNoCarrier, t.stamp(false)
 	}
-	r.live, r.seen = t.generation, t.generation
+	r.live = t.generation // a record of a dump may be older
 	t.tell(r, false)
 }
 
@@ -160,7 +163,7 @@ func (t *Table) hear(r *row, l *rtnl.Link) {
 	}
 	if r.nameKnown && r.State == hub.LinkUp && l.Flags&unix.IFF_UP == 0 {
 		r.State, r.Since = hub.LinkNoCarrier, t.stamp(false)
-		r.live, r.seen = t.generation, t.generation
+		r.live = t.generation // a record of a dump may be older
 	}
 	t.setName(r, name)
 	t.tell(r, unheard)

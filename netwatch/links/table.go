@@ -25,6 +25,10 @@ type row struct {
 	former        rtnl.Peer     // the last that was known for sure
 	epoch         uint64        // moves when the peer is another one, or may be
 	owner         Owner         // as it was found last
+	mover         Owner         // whose namespace it was moved out of to where it is
+	moverRuns     bool          // as the last answer said
+	kept          bool          // the owner is the mover
+	shownKept     bool          // as the last change showed it
 	bound         *Binding      // what was reported, nil for nothing
 	verified      bool          // the owner was found since the last rise, in this epoch
 	answered      bool          // it was asked for the owner, in this epoch
@@ -130,6 +134,7 @@ func (t *Table) Apply(l *rtnl.Link, dumped bool) (doubt bool) {
 	r := t.rows[l.Ifindex]
 	if dumped {
 		if r != nil && r.live == t.generation {
+			r.seen = t.generation
 			return r.differs(l)
 		}
 		if r == nil && t.mayBeGone(l.Ifindex) || l.Peer.Foreign() && t.mayBeFreed(l.Peer.NSID) {

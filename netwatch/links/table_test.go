@@ -54,7 +54,7 @@ func lines(t *Table) []string {
 		for _, flag := range []struct {
 			name string
 			set  bool
-		}{{"removed", c.Removed}, {"handover", c.Handover}, {"resync", c.Resync}} {
+		}{{"removed", c.Removed}, {"handover", c.Handover}, {"kept", c.Kept}, {"resync", c.Resync}} {
 			if flag.set {
 				s += " " + flag.name
 			}
@@ -237,6 +237,91 @@ func TestNotThePeer(t *testing.T) {
 	expect(t, tab, `down 7 h no-carrier "eth0" tank/101`, `rename 7 h no-carrier "eth1" tank/101 was eth0`)
 }
 
+// TestMovedOn wants an interface that its container moved to where nobody is found to be that
+// container's still, and to say so.
+func TestMovedOn(t *testing.T) {
+	tab, now := newTestTable()
+	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
+	known{at(0, 2): {"tank", "101", "eth0"}}.tell(tab)
+	tab.Apply(say(7, "h", flagsNoCarrier, at(1, 2)), false)
+	tab.Take()
+	runs := true
+	there := func() {
+		for _, q := range tab.Questions(1) {
+			if q.Mover != (Owner{"tank", "101"}) {
+				t.Errorf("moved by %v", q.Mover)
+			}
+			tab.Answer(&Answer{Question: q, Link: *say(7, "h", flagsUp, at(1, 2)), Name: "eth0", NameKnown: true, Moved: runs})
+		}
+	}
+	tab.Apply(say(7, "h", flagsUp, at(1, 2)), false)
+	for range 20 {
+		there()
+		later(tab, now)
+	}
+	expect(t, tab, `up 7 h up "eth0" tank/101 kept`)
+	tab.Apply(say(7, "h", 0, at(1, 2)), false)
+	tab.Apply(say(7, "h", flagsUp, at(1, 2)), false)
+	there()
+	expect(t, tab, `down 7 h down "eth0" tank/101 kept`, `up 7 h up "eth0" tank/101 kept`)
+	tab.Recheck(Owner{}, 1)
+	known{at(1, 2): {"tank", "102", "eth0"}}.tell(tab)
+	expect(t, tab, `down 7 h no-carrier "eth0" tank/101 handover kept`, `up 7 h up "eth0" tank/102 handover`)
+
+	tab.Apply(say(8, "g", flagsUp, at(0, 3)), false)
+	known{at(0, 3): {"tank", "101", "eth0"}}.tell(tab)
+	tab.Apply(say(8, "g", flagsUp, at(1, 3)), false)
+	runs = false
+	tab.Take()
+	for range 20 {
+		for _, q := range tab.Questions(1) {
+			tab.Answer(&Answer{Question: q, Link: *say(8, "g", flagsUp, at(1, 3)), Name: "eth0", NameKnown: true})
+		}
+		later(tab, now)
+	}
+	expect(t, tab, `up 8 g up "eth0" /`)
+}
+
+// TestReclaimed wants a peer to be that of the link that named it last: the other's is outdated.
+func TestReclaimed(t *testing.T) {
+	tab, _ := newTestTable()
+	who := known{at(0, 2): {"tank", "101", "eth0"}}
+	tab.Apply(say(7, "h", flagsNoCarrier, at(0, 2)), false)
+	tab.Apply(say(8, "g", flagsNoCarrier, at(0, 2)), false)
+	if r := tab.rows[7]; r.peer.Foreign() || !r.due {
+		t.Errorf("%+v", r)
+	}
+	tab.Apply(say(7, "h", flagsNoCarrier, at(0, 2)), false) // and so it was
+	for _, q := range tab.Questions(10) {
+		if q.Ifindex == 7 {
+			a := who.answer(tab, q)
+			tab.Answer(&a)
+		}
+	}
+	tab.Take()
+	tab.Inside(say(2, "eth1", 0, at(0, 7)), 0)
+	expect(t, tab, ` 7 h no-carrier "eth1" tank/101`)
+}
+
+// TestHeardIsThere wants a link that is in a dump to stay, although the record said nothing because
+// something was heard of its peer before.
+func TestHeardIsThere(t *testing.T) {
+	tab, _ := newTestTable()
+	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
+	known{at(0, 2): {"tank", "101", "eth0"}}.tell(tab)
+	tab.BeginDump()
+	moved := say(2, "eth0", 0, at(0, 7))
+	moved.Deleted, moved.Moved = true, true
+	tab.Inside(moved, 0)
+	if !tab.Apply(say(7, "h", flagsUp, at(0, 2)), true) {
+		t.Error("no doubt")
+	}
+	tab.EndDump()
+	if tab.rows[7] == nil {
+		t.Error("it is gone")
+	}
+}
+
 // TestStaleAnswer wants an answer to be dropped when the id of the namespace was given away
 // after it was asked for, and the question to be asked again.
 func TestStaleAnswer(t *testing.T) {
@@ -387,7 +472,7 @@ func TestShowName(t *testing.T) {
 
 func TestEventOptions(t *testing.T) {
 	c := Change{
-		Action: ActionRename, OldVeth: "a", Resync: true, Handover: true, Removed: true,
+		Action: ActionRename, OldVeth: "a", Resync: true, Handover: true, Removed: true, Kept: true,
 		Row: hub.Interface{Ifindex: 7, Veth: "b", Name: "eth0", Pool: "tank", ID: "101", BoundBy: "x.service"},
 	}
 	e, err := c.Event()
@@ -398,7 +483,7 @@ func TestEventOptions(t *testing.T) {
 	}
 	want := []string{
 		"pool:s=tank0", "id:s=1010", "action:s=rename0", "name:s=eth00", "new_name:s=eth00", "veth:s=b0",
-		"old_veth:s=a0", "ifindex:u=7", "bound_by:s=x.service0", "gone:b=1", "handover:b=1", "resync:b=1",
+		"old_veth:s=a0", "ifindex:u=7", "bound_by:s=x.service0", "gone:b=1", "handover:b=1", "kept:b=1", "resync:b=1",
 	}
 	if !slices.Equal(got, want) || e.Source != hub.SourceNetlink || e.Type != hub.TypeNetif {
 		t.Errorf("%s by %s: %q", e.Type, e.Source, got)

@@ -9,11 +9,11 @@ func (t *Table) tell(r *row, resync bool) {
 	if r.hold != nil {
 		setOwner(&r.shown, &r.Interface) // which release sets for good
 	}
-	is, was := r.Interface, r.shown
+	is, was, wasKept := r.Interface, r.shown, r.shownKept
 	if was.Veth != "" && was.Veth != is.Veth {
 		old := was.Veth
 		was.Veth = is.Veth
-		t.emit(r, Change{Action: ActionRename, Row: was, OldVeth: old, Resync: resync})
+		t.emit(r, Change{Action: ActionRename, Row: was, OldVeth: old, Resync: resync, Kept: wasKept})
 	}
 	sameOwner := was.Pool == is.Pool && was.ID == is.ID
 	wasUp, isUp := was.State == hub.LinkUp, is.State == hub.LinkUp
@@ -24,13 +24,13 @@ func (t *Table) tell(r *row, resync bool) {
 			was.State = hub.LinkNoCarrier
 		}
 		wasUp = false
-		t.emit(r, Change{Action: ActionDown, Row: was, Resync: resync, Handover: handover})
+		t.emit(r, Change{Action: ActionDown, Row: was, Resync: resync, Handover: handover, Kept: wasKept})
 	}
 	r.broke = false
 	if was.Announced && sameOwner && r.peer.Foreign() && was.Name != "" && is.Name != "" && was.Name != is.Name {
 		old := was.Name
 		was.Name = is.Name
-		t.emit(r, Change{Action: ActionRename, Row: was, OldName: old, Resync: resync})
+		t.emit(r, Change{Action: ActionRename, Row: was, OldName: old, Resync: resync, Kept: wasKept})
 	}
 	switch {
 	case isUp && (!wasUp || handover):
@@ -38,9 +38,9 @@ func (t *Table) tell(r *row, resync bool) {
 			t.rise(r)
 		}
 		r.Announced = true
-		t.emit(r, Change{Action: ActionUp, Row: r.Interface, Resync: resync, Handover: handover})
+		t.emit(r, Change{Action: ActionUp, Row: r.Interface, Resync: resync, Handover: handover, Kept: r.kept})
 	case is != was:
-		t.emit(r, Change{Row: is})
+		t.emit(r, Change{Row: is, Kept: r.kept})
 	}
 	if r.hold != nil && len(r.hold.changes) >= maxHeldChanges {
 		t.giveUp(r)
@@ -51,7 +51,7 @@ func (t *Table) tell(r *row, resync bool) {
 func (t *Table) rise(r *row) {
 	if !r.peer.Foreign() && !r.due { // nobody can be asked
 		if !r.verified {
-			r.owner = Owner{}
+			r.owner, r.kept = Owner{}, false
 			r.assign(t.Owners)
 		}
 		return
@@ -64,7 +64,7 @@ func (t *Table) rise(r *row) {
 
 // emit records a change to a row, or has it wait if the row is held.
 func (t *Table) emit(r *row, c Change) {
-	r.shown = c.Row
+	r.shown, r.shownKept = c.Row, c.Kept
 	if r.hold == nil {
 		t.changes = append(t.changes, c)
 		return

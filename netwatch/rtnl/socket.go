@@ -151,11 +151,11 @@ func (s *Socket) Receive(wait bool) ([]Message, error) {
 	return s.messages, errors.Join(err, s.followOwnID())
 }
 
-// followOwnID asks for the own id if a namespace says that it has one in itself: it may be the
-// watched one, and from then on all of its messages carry that.
+// followOwnID asks for the own id when the watched namespace gave an id to one, or a namespace says
+// that it has one in itself: that may be the watched one, whose messages may carry it from then on.
 func (s *Socket) followOwnID() error {
 	for i := range s.messages {
-		if m := &s.messages[i]; m.Type == unix.RTM_NEWNSID && m.From >= 0 && m.NSID == m.From {
+		if m := &s.messages[i]; m.Type == unix.RTM_NEWNSID && (m.From < 0 || m.NSID == m.From) {
 			if err := s.refreshOwnID(); err != nil {
 				return errors.Join(ErrLost, err) // the next loss asks again
 			}

@@ -1,4 +1,4 @@
-package owner
+package containers
 
 import (
 	"fmt"
@@ -85,53 +85,47 @@ func sleepIn(t testing.TB, cgroup string) sleeper {
 	return startIn(t, cgroup, newNet|newPid, "sleep", "300")
 }
 
-// finderIn makes a Finder that counts as a namespace does.
-func finderIn(t testing.TB, ns *nstest.NS, config Config) *Finder {
+// trackerIn makes a Tracker that counts as a namespace does.
+func trackerIn(t testing.TB, ns *nstest.NS, config Config) *Tracker {
 	t.Helper()
 	if config.Netns == "" {
 		config.Netns = t.TempDir()
 	}
-	var f *Finder
+	var tracker *Tracker
 	var err error
-	ns.Do(func() { f, err = New(config) })
+	ns.Do(func() { tracker, err = New(config) })
 	must(t, err)
 	t.Cleanup(func() {
-		if err := f.Close(); err != nil {
+		if err := tracker.Close(); err != nil {
 			t.Errorf("Close: %v", err)
 		}
 	})
-	return f
+	return tracker
 }
 
-// nsidOf gives the namespace of a process an id, as the kernel does when a veth leads there.
-func nsidOf(t testing.TB, ns *nstest.NS, pid int) int32 {
+// find asks until an owner is found, or has waited for as long as an event does. What the answers
+// take does not count: the machine may be busy.
+func find(t testing.TB, tracker *Tracker, nsid int32) (Container, bool) {
 	t.Helper()
-	_ = ns.Handle().SetNetNsIdByPid(pid, -1) // EEXIST: it has one
-	nsid, err := ns.Handle().GetNetNsIdByPid(pid)
-	must(t, err)
-	return int32(nsid)
-}
-
-// find walks until an nsid is known, or has rested for as long as an event waits. What the
-// walks take does not count: the machine may be busy.
-func find(t testing.TB, f *Finder, nsid int32) (Container, bool) {
-	t.Helper()
-	for rested := time.Duration(0); ; {
-		c, ok := f.Find(t.Context(), nsid)
-		rest := max(time.Until(f.NextWalk()), 0)
-		if rested += rest; ok || rested > 500*time.Millisecond {
+	for waited := time.Duration(0); ; {
+		c, ok, next := tracker.Owner(nsid, func() bool { return true })
+		pause := max(time.Until(next), 5*time.Millisecond)
+		if waited += pause; ok || waited > 500*time.Millisecond {
 			return c, ok
 		}
-		<-time.After(rest)
+		<-time.After(pause)
 	}
 }
 
-// rested lets a walk be due at once.
-func rested(f *Finder) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, p := range []*pace{&f.looks, &f.walks, &f.scans} {
-		p.next, p.broke = time.Time{}, time.Time{}
+// wants asks for an owner, "" for none.
+func wants(t testing.TB, tracker *Tracker, nsid int32, want string) {
+	t.Helper()
+	got := ""
+	if c, ok := find(t, tracker, nsid); ok {
+		got = c.Pool + ":" + c.ID
+	}
+	if got != want {
+		t.Errorf("nsid %d is of %q, want %q", nsid, got, want)
 	}
 }
 

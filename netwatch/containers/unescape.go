@@ -1,17 +1,9 @@
-package owner
+package containers
 
 import (
 	"strconv"
 	"strings"
-
-	"github.com/osctl/eventd/hub"
 )
-
-// maxText is the most bytes that a pool or an id has.
-const maxText = 255
-
-// show returns a name as text.
-func show(name string) string { return hub.PlainText([]byte(name), maxText) }
 
 // unescape undoes the \xNN of systemd's unit names. A dash stays one, although it
 // stands for a slash in other units: no name of a machine has a slash, and

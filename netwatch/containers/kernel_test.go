@@ -1,0 +1,519 @@
+package containers
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"github.com/osctl/eventd/netwatch/nstest"
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(helperMonitor); dir != "" {
+		monitor(dir)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// TestRules starts a process in a real cgroup for each rule, and leads a veth to it.
+func TestRules(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	for i, r := range rules() {
+		s := sleepIn(t, filepath.Join(root, r.example))
+		nsid := vethTo(t, ns, fmt.Sprintf("v%d", i), s.pid())
+		wants(t, tracker, nsid, r.is.Pool+":"+r.is.ID)
+	}
+	if lines := tracker.Missing(); len(lines) != 0 {
+		t.Errorf("missing: %q", lines)
+	}
+}
+
+// vethTo makes a veth whose peer is in the namespace of a process, and returns the
+// nsid by which it leads there.
+func vethTo(t testing.TB, ns *nstest.NS, name string, pid int) int32 {
+	t.Helper()
+	index, err := ns.Pair(name, name+"p", nil)
+	must(t, err)
+	peer, err := ns.Handle().LinkByName(name + "p")
+	must(t, err)
+	must(t, ns.Handle().LinkSetNsPid(peer, pid))
+	link, err := ns.Handle().LinkByIndex(index)
+	must(t, err)
+	return int32(link.Attrs().NetNsID)
+}
+
+// TestV1 has a container in a hierarchy of v1 alone.
+func TestV1(t *testing.T) {
+	mounts, err := readMounts("/proc/self/mountinfo")
+	must(t, err)
+	m := best(mounts, func(m *mount) bool { return !m.v2 && strings.Contains(strings.Join(m.options, ","), "name=systemd") })
+	if m == nil {
+		t.Log("no hierarchy of v1 here: nothing to see") // as on a pure v2 system
+		return
+	}
+	ns, root := nstest.New(t), cgroupIn(t, m.dir)
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	if tracker.hierarchies[0].v2 {
+		t.Errorf("hierarchy %+v", tracker.hierarchies[0])
+	}
+	s := sleeper{exec.Command("sleep", "300")}
+	s.SysProcAttr = &syscall.SysProcAttr{Cloneflags: newNet | newPid}
+	must(t, s.Start())
+	t.Cleanup(s.stop)
+	dir := filepath.Join(root, "lxc.payload.old")
+	must(t, os.Mkdir(dir, 0o755))
+	must(t, os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(fmt.Sprint(s.pid())), 0o644))
+	wants(t, tracker, vethTo(t, ns, "v", s.pid()), "lxc:old")
+}
+
+// TestInit is a container whose init is further down, beside a process in a namespace of its own
+// and one of the runtime's beside the container.
+func TestInit(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	ct := filepath.Join(root, "machine-a.scope")
+	beside := sleepIn(t, filepath.Join(ct, "supervisor"))
+	inner := startIn(t, filepath.Join(ct, "aa"), newNet, "sleep", "300")
+	init := sleepIn(t, filepath.Join(ct, "payload", "init.scope"))
+	wants(t, tracker, vethTo(t, ns, "v0", init.pid()), "machine:a")
+	wants(t, tracker, vethTo(t, ns, "v1", inner.pid()), "")
+	wants(t, tracker, vethTo(t, ns, "v2", beside.pid()), "")
+}
+
+// TestNoPidNamespace is a container without a pid namespace of its own, whose first process is in
+// the host's network.
+func TestNoPidNamespace(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	dir := filepath.Join(root, "docker-"+testID+".scope")
+	startIn(t, dir, 0, "sleep", "300")
+	s := startIn(t, dir, newNet, "sleep", "300")
+	wants(t, tracker, vethTo(t, ns, "v", s.pid()), "docker:"+testID)
+}
+
+// TestShared has several containers in one namespace: the pod counts, else the oldest, and another
+// Tracker says the same.
+func TestShared(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	older := sleepIn(t, filepath.Join(root, "machine.slice/libpod-ffffffffffff.scope"))
+	join := func(cgroup string) sleeper {
+		return startIn(t, filepath.Join(root, cgroup), 0, "nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", older.pid()), "unshare", "--pid", "--fork", "--kill-child", "sleep", "300")
+	}
+	join("machine.slice/libpod-aaaaaaaaaaaa.scope")
+	nsid := vethTo(t, ns, "v", older.pid())
+	wants(t, tracker, nsid, "podman:ffffffffffff")
+	wants(t, trackerIn(t, ns, Config{Cgroup: root}), nsid, "podman:ffffffffffff")
+	older.stop()
+	wants(t, tracker, nsid, "podman:aaaaaaaaaaaa")
+}
+
+func TestPodCounts(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	older := sleepIn(t, filepath.Join(root, "docker-"+testID+".scope"))
+	startIn(t, filepath.Join(root, "kubepods/pod"+testUID), 0, "nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", older.pid()), "unshare", "--pid", "--fork", "--kill-child", "sleep", "300")
+	nsid := vethTo(t, ns, "v", older.pid())
+	for started := time.Now(); time.Since(started) < time.Minute; { // until it has joined
+		if c, _ := find(t, tracker, nsid); c.Pool == "k8s" {
+			break
+		}
+		tracker.mu.Lock()
+		tracker.search(nsid, func() bool { return true })
+		tracker.mu.Unlock()
+	}
+	wants(t, tracker, nsid, "k8s:"+testUID)
+}
+
+// TestNotHeld checks that a namespace dies with its container although it was asked about: its
+// veth goes.
+func TestNotHeld(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	s := sleepIn(t, filepath.Join(root, "lxc.payload.a"))
+	wants(t, tracker, vethTo(t, ns, "v", s.pid()), "lxc:a")
+	s.stop()
+	gone(t, ns, "v")
+}
+
+func gone(t testing.TB, ns *nstest.NS, name string) {
+	t.Helper()
+	for end := time.Now().Add(2 * time.Minute); ; {
+		if _, err := ns.Index(name); err != nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s is there still", name)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+// TestNamed binds a namespace to a file, as ip netns does, beside stale ones and one with a name
+// that a runtime made.
+func TestNamed(t *testing.T) {
+	ns, dir := nstest.New(t), t.TempDir()
+	tracker := trackerIn(t, ns, Config{Cgroup: cgroupRoot(t), Netns: dir})
+	must(t, os.WriteFile(filepath.Join(dir, "stale"), nil, 0o644))
+	must(t, unix.Mkfifo(filepath.Join(dir, "fifo"), 0o644))
+	bind := func(name, what string) {
+		path := filepath.Join(dir, name)
+		must(t, os.WriteFile(path, nil, 0o644))
+		must(t, unix.Mount(what, path, "", unix.MS_BIND, ""))
+		t.Cleanup(func() { _ = unix.Unmount(path, unix.MNT_DETACH) })
+	}
+	bind("uts", "/proc/self/ns/uts")
+	for name, want := range map[string]string{"blue": "netns:blue", "a\xffb": `netns:a\xffb`, "cni-" + testUID: ""} {
+		inside, err := nstest.Open()
+		must(t, err)
+		bind(name, inside.Path())
+		_, err = ns.Pair("v", "p", inside)
+		must(t, err)
+		link, err := ns.Handle().LinkByName("v")
+		must(t, err)
+		wants(t, tracker, int32(link.Attrs().NetNsID), want)
+		inside.Close()
+		must(t, unix.Unmount(filepath.Join(dir, name), unix.MNT_DETACH))
+		gone(t, ns, "v")
+	}
+}
+
+// TestNsidReused kills one container and starts another at once, so that the kernel gives it the
+// same nsid.
+func TestNsidReused(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	reused := 0
+	for i, last := 0, none; i < 15; i++ {
+		name := fmt.Sprintf("ct%d", i)
+		s := sleepIn(t, filepath.Join(root, "lxc.payload."+name))
+		nsid := vethTo(t, ns, "v"+name, s.pid())
+		if nsid == last {
+			reused++
+		}
+		last = nsid
+		wants(t, tracker, nsid, "lxc:"+name)
+		s.stop()
+		gone(t, ns, "v"+name)
+	}
+	if reused == 0 {
+		t.Error("no nsid was used again, so this shows nothing")
+	}
+}
+
+// TestReboot is a container that gets a new namespace in the cgroup that it had, and one whose
+// cgroup is made anew under its name before that is heard.
+func TestReboot(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	dir := filepath.Join(root, "osctl/pool.tank/group.default/user.1/ct.100/user-owned/lxc.payload.100")
+	for i := range 5 {
+		s := sleepIn(t, dir)
+		wants(t, tracker, vethTo(t, ns, fmt.Sprint("v", i), s.pid()), "tank:100")
+		s.stop()
+		if i%2 == 1 {
+			for path := dir; path != filepath.Dir(root) && filepath.Base(path) != "user.1"; path = filepath.Dir(path) {
+				must(t, unix.Rmdir(path))
+			}
+		}
+	}
+	tracker.mu.Lock()
+	defer tracker.mu.Unlock()
+	if n := len(tracker.containers); n != 1 {
+		t.Errorf("%d containers are known", n)
+	}
+}
+
+// TestReplaced wants a cgroup to be another one by its inode, although it has the name of one
+// that was.
+func TestReplaced(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	dir := filepath.Join(root, "a.slice")
+	must(t, os.Mkdir(dir, 0o755))
+	wants(t, tracker, 4711, "") // it has seen that
+	must(t, unix.Rmdir(dir))
+	tracker.mu.Lock() // what is told of this is lost
+	must(t, os.Mkdir(dir, 0o755))
+	discard(t, tracker.system)
+	tracker.mu.Unlock()
+	s := sleepIn(t, filepath.Join(dir, "lxc.payload.a"))
+	tracker.mu.Lock()
+	tracker.system.overflowed = true
+	tracker.mu.Unlock()
+	wants(t, tracker, vethTo(t, ns, "v", s.pid()), "lxc:a")
+	s = sleepIn(t, filepath.Join(dir, "lxc.payload.b")) // which the watch on the former does not tell
+	wants(t, tracker, vethTo(t, ns, "w", s.pid()), "lxc:b")
+}
+
+// discard drops what an instance tells.
+func discard(t *testing.T, w *watches) {
+	t.Helper()
+	for {
+		if _, err := unix.Read(w.fd, w.buf[:]); err == unix.EAGAIN {
+			return
+		}
+	}
+}
+
+// TestChangesMeanwhile lets the world change while an owner is asked for: an answer must have been
+// true at one time.
+func TestChangesMeanwhile(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	s := sleepIn(t, filepath.Join(root, "lxc.payload.a"))
+	nsid := vethTo(t, ns, "v", s.pid())
+	wants(t, tracker, nsid, "lxc:a")
+	if c, ok, _ := tracker.Owner(nsid, func() bool { return false }); ok {
+		t.Errorf("%v, although the link leads elsewhere", c)
+	}
+	if c, ok, _ := tracker.Owner(nsid, func() bool { s.stop(); return true }); ok {
+		t.Errorf("%v, although it died", c)
+	}
+}
+
+// TestUsers wants what a user makes in a cgroup that was given away to be that user's, and what
+// the system's containers make in their own to be nobody's.
+func TestUsers(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	given := filepath.Join(root, "user.slice/user-1000.slice/user@1000.service")
+	must(t, os.MkdirAll(given, 0o755))
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	ctx, cancel := context.WithCancel(t.Context())
+	var ended sync.WaitGroup
+	ended.Go(func() { tracker.Run(ctx, nil) })
+	defer ended.Wait()
+	defer cancel()
+	must(t, os.Chown(given, 1000, 1000)) // after it was seen, as systemd does
+	n := 0
+	start := func(cgroup, want string) {
+		t.Helper()
+		n++
+		s := sleepIn(t, filepath.Join(root, cgroup))
+		wants(t, tracker, vethTo(t, ns, fmt.Sprint("v", n), s.pid()), want)
+	}
+	start("lxc.payload.web", "lxc:web")
+	start("user.slice/user-1000.slice/user@1000.service/lxc.payload.web", "lxc@1000:web")
+	start("user.slice/user-1000.slice/user@1000.service/user.slice/libpod-"+testID+".scope", "podman@1000:"+testID)
+	start("lxc.payload.outer/lxc.payload.web", "lxc:outer")
+	owned := filepath.Join(root, "osctl/pool.tank/ct.101/user-owned")
+	must(t, os.MkdirAll(owned, 0o755))
+	must(t, os.Chown(owned, 2000, 2000))
+	start("osctl/pool.tank/ct.101/user-owned/lxc.payload.101", "tank:101")
+	must(t, os.MkdirAll(filepath.Join(root, "lxc.payload.mapped"), 0o755))
+	must(t, os.Chown(filepath.Join(root, "lxc.payload.mapped"), 100000, 100000))
+	start("lxc.payload.mapped/init.scope", "lxc:mapped")
+	for i := range maxPerUser + 50 {
+		must(t, os.Mkdir(filepath.Join(given, fmt.Sprint("lxc.payload.x", i)), 0o755))
+	}
+	start("lxc.payload.late", "lxc:late")
+	count := func() int {
+		tracker.mu.Lock()
+		defer tracker.mu.Unlock()
+		for tracker.readWatches(tracker.users) {
+		}
+		return tracker.perUser[1000]
+	}
+	if n := count(); n != maxPerUser {
+		t.Errorf("%d containers of a user, want %d", n, maxPerUser)
+	}
+	if lines := tracker.Missing(); len(lines) != 0 {
+		t.Errorf("missing: %q", lines)
+	}
+}
+
+// TestOverflow wants containers to be found although the kernel told only of some cgroups.
+func TestOverflow(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	a := sleepIn(t, filepath.Join(root, "deep.slice/deep-er.slice/lxc.payload.a"))
+	nsid := vethTo(t, ns, "v", a.pid())
+	tracker.mu.Lock()
+	discard(t, tracker.system)
+	tracker.mu.Unlock()
+	wants(t, tracker, nsid, "")
+	tracker.mu.Lock()
+	tracker.takeEvents(tracker.system, []byte("\xff\xff\xff\xff\x00\x40\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"))
+	tracker.mu.Unlock()
+	wants(t, tracker, nsid, "lxc:a")
+}
+
+// TestWithoutInotify wants containers to be found by searches, and that to be said.
+func TestWithoutInotify(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	tracker.mu.Lock()
+	must(t, tracker.system.close())
+	tracker.system = &watches{err: unix.EMFILE, nodes: map[int32]*node{}, files: map[int32]*container{}}
+	tracker.lackWatches()
+	tracker.mu.Unlock()
+	if lines := tracker.Missing(); len(lines) != 1 || lines[0] != costs[lackWatch]+" (too many open files)" {
+		t.Errorf("missing: %q", lines)
+	}
+	s := sleepIn(t, filepath.Join(root, "lxc.payload.a"))
+	wants(t, tracker, vethTo(t, ns, "v", s.pid()), "lxc:a")
+}
+
+// TestRun wants to be told of a container that comes to life and of its end, while nobody asks.
+func TestRun(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	type news struct {
+		c    Container
+		nsid int32
+	}
+	told := make(chan news, 100)
+	ctx, cancel := context.WithCancel(t.Context())
+	var ended sync.WaitGroup
+	ended.Go(func() { tracker.Run(ctx, func(c Container, nsid int32) { told <- news{c, nsid} }) })
+	defer ended.Wait()
+	defer cancel()
+	dir := filepath.Join(root, "lxc.payload.a")
+	must(t, os.Mkdir(dir, 0o755)) // some time before
+	s := startIn(t, dir, newNet|newPid, "sleep", "300")
+	want := news{Container{"lxc", "a"}, vethTo(t, ns, "v", s.pid())}
+	if got := <-told; got != want {
+		t.Errorf("told %v, want %v", got, want)
+	}
+	s.stop()
+	must(t, unix.Rmdir(dir))
+	if got := <-told; got != want {
+		t.Errorf("told %v at the end, want %v", got, want)
+	}
+}
+
+// helperMonitor makes the test binary the monitor of a container; see TestMonitor.
+const helperMonitor = "CONTAINERS_TEST_MONITOR"
+
+func monitor(dir string) {
+	f, err := os.Open(dir)
+	if err != nil {
+		os.Exit(1)
+	}
+	cmd := exec.Command("sleep", "300")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: newNet | newPid, UseCgroupFD: true, CgroupFD: int(f.Fd()), Pdeathsig: unix.SIGKILL}
+	if cmd.Start() == nil {
+		fmt.Println(cmd.Process.Pid)
+		_ = cmd.Wait()
+	}
+}
+
+// TestMonitor wants the monitor to say what a container is called whose cgroup ends in a number.
+func TestMonitor(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	for i, c := range []struct{ title, cgroup, want string }{
+		{"[lxc monitor] /var/lib/lxc web", "lxc.payload.web-1", "lxc:web"},
+		{"[lxc monitor] /var/lib/lxc web-2", "lxc.payload.web-2", "lxc:web-2"},
+		{"[lxc monitor] /var/lib/lxc other", "lxc.payload.web-3", "lxc:web-3"},
+		{"something else web", "lxc.payload.web-4", "lxc:web-4"},
+	} {
+		dir := filepath.Join(root, c.cgroup)
+		must(t, os.Mkdir(dir, 0o755))
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Args = []string{c.title}
+		cmd.Env = []string{helperMonitor + "=" + dir, "PATH=" + os.Getenv("PATH")}
+		out, err := cmd.StdoutPipe()
+		must(t, err)
+		must(t, cmd.Start())
+		var pid int
+		_, err = fmt.Fscan(out, &pid)
+		must(t, err)
+		wants(t, tracker, vethTo(t, ns, fmt.Sprint("v", i), pid), c.want)
+		must(t, unix.Kill(pid, unix.SIGKILL))
+		must(t, cmd.Wait())
+	}
+}
+
+// TestOutsidePids wants it to be said when processes of cgroups are outside of our pid namespace.
+func TestOutsidePids(t *testing.T) {
+	tracker := trackerIn(t, nstest.New(t), Config{Cgroup: cgroupRoot(t)})
+	dir := t.TempDir()
+	must(t, os.WriteFile(dir+"/cgroup.procs", []byte("0\n12\n0\n"), 0o644))
+	tracker.mu.Lock()
+	got := tracker.pids(dir)
+	tracker.mu.Unlock()
+	if lines := tracker.Missing(); len(got) != 1 || got[0] != 12 || len(lines) != 1 || !strings.HasPrefix(lines[0], costs[lackPids]) {
+		t.Errorf("%v, missing %q", got, lines)
+	}
+}
+
+// TestMissingIsText wants a path of any bytes to be shown as text.
+func TestMissingIsText(t *testing.T) {
+	tracker := trackerIn(t, nstest.New(t), Config{Cgroup: cgroupRoot(t)})
+	tracker.mu.Lock()
+	tracker.lack(lackNetns, "open /run/a\xff\x1bb")
+	tracker.mu.Unlock()
+	if lines := tracker.Missing(); len(lines) != 1 || !strings.HasSuffix(lines[0], `(open /run/a\xff\x1bb)`) {
+		t.Errorf("%q", lines)
+	}
+}
+
+func TestNoCgroups(t *testing.T) {
+	tracker := trackerIn(t, nstest.New(t), Config{Cgroup: t.TempDir()})
+	if lines := tracker.Missing(); len(lines) != 1 || !strings.HasPrefix(lines[0], costs[lackCgroup]) {
+		t.Errorf("%q", lines)
+	}
+	wants(t, tracker, 3, "")
+}
+
+// helperRoot makes the test binary a Tracker without privileges; see TestUnprivileged.
+const helperRoot = "CONTAINERS_TEST_ROOT"
+
+// TestUnprivileged finds owners as nobody, without any capability.
+func TestUnprivileged(t *testing.T) {
+	if root := os.Getenv(helperRoot); root != "" {
+		unprivileged(t, root)
+		return
+	}
+	ns, root := nstest.New(t), cgroupRoot(t)
+	s := sleepIn(t, filepath.Join(root, "lxc.payload.a"))
+	nsid := vethTo(t, ns, "v", s.pid())
+	self, err := os.Executable()
+	must(t, err)
+	data, err := os.Open(self) // in a directory that nobody may not enter
+	must(t, err)
+	defer data.Close()
+	cmd := exec.Command("/proc/self/fd/3", "-test.run=^TestUnprivileged$")
+	cmd.ExtraFiles = []*os.File{data}
+	cmd.Env = []string{helperRoot + "=" + root, "NSID=" + fmt.Sprint(nsid)}
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, ns.Start(cmd))
+	var said []string
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		said = append(said, lines.Text())
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v: %q", err, said)
+	}
+	if !strings.Contains(strings.Join(said, "\n"), "owner lxc a, missing []") {
+		t.Errorf("said %q", said)
+	}
+}
+
+func unprivileged(t *testing.T, root string) {
+	tracker, err := New(Config{Cgroup: root})
+	must(t, err)
+	defer tracker.Close()
+	var nsid int32
+	_, err = fmt.Sscan(os.Getenv("NSID"), &nsid)
+	must(t, err)
+	c, _ := find(t, tracker, nsid)
+	fmt.Printf("owner %s %s, missing %q\n", c.Pool, c.ID, tracker.Missing())
+}
