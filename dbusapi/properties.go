@@ -10,8 +10,8 @@ import (
 
 const propertiesInterface = "org.freedesktop.DBus.Properties"
 
-// properties returns the properties of the service at one instant, in the order of
-// the interface.
+// properties returns the properties of the service, in the order of the interface. They are read one
+// after the other: what is committed meanwhile may show in some of them only.
 func (s *Service) properties() hub.Options {
 	status := s.Hub.Status()
 	counters := s.Hub.Counters()

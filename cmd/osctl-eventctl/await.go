@@ -55,7 +55,7 @@ func (a *app) await(ctx context.Context, conditions []condition, timeout time.Du
 	switch {
 	case ctx.Err() != nil:
 		return &exitError{status: exitInterrupted}
-	case err != nil && bounded.Err() != nil:
+	case err != nil && expired(bounded):
 		return a.timedOut(ctx, conditions, reached, timeout, said != "")
 	case err != nil:
 		return err
@@ -78,6 +78,13 @@ func boundTime(ctx context.Context, timeout time.Duration) (context.Context, con
 		return context.WithTimeout(ctx, timeout)
 	}
 	return context.WithCancel(ctx)
+}
+
+// expired reports whether the time of a context is over. A socket that has the same deadline may
+// notice before the context does.
+func expired(ctx context.Context) bool {
+	deadline, bounded := ctx.Deadline()
+	return bounded && !time.Now().Before(deadline) || ctx.Err() != nil
 }
 
 // onceEach returns a notice for several waits that says once when the service goes away, and
@@ -223,7 +230,7 @@ func (a *app) awaitEvent(ctx context.Context, flags *waitFlags, args []string) e
 		return nil
 	case ctx.Err() != nil:
 		return &exitError{status: exitInterrupted}
-	case bounded.Err() != nil:
+	case expired(bounded):
 		return &exitError{exitTimeout, fmt.Sprintf("no such event came within %v", time.Duration(flags.timeout))}
 	}
 	return err

@@ -49,7 +49,7 @@ func TestNATS(t *testing.T) {
 	server, err := os.ReadFile(path)
 	must(t, err)
 	copied := filepath.Join(t.TempDir(), "nats-server")
-	must(t, os.WriteFile(copied, server, 0o755)) //nolint:gosec // a program
+	must(t, os.WriteFile(copied, server, 0o755))
 	s.run("install", "-m", "755", s.copyIn(copied), "/root/nats-server")
 	s.run("/bin/bash", "-ec", natsServer)
 	s.run("osctl-eventctl", "report", "probe")
