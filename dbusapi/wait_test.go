@@ -1,6 +1,7 @@
 package dbusapi
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -289,7 +290,10 @@ func TestWaitsInAll(t *testing.T) {
 		t.Helper()
 		apitest.WantError(t, ws.take(who), name)
 	}
-	refused(&bus.Peer{Name: ":1.1"}, wire.ErrAccessDenied)
+	left, leave := context.WithCancel(t.Context())
+	refused(&bus.Peer{Name: ":1.1", Left: left}, wire.ErrTimeout)
+	leave()
+	refused(&bus.Peer{Name: ":1.1", Left: left}, wire.ErrAccessDenied)
 	for uid := range uint32(maxWaitsInAll / maxWaitsPerUser) {
 		takeMany(uid+1, maxWaitsPerUser/wire.MaxWaits)
 		refused(peer(uid+1, 0), wire.ErrLimitsExceeded)
