@@ -22,7 +22,7 @@
 //     up, within 4 s. Calls that there is no time for are refused and logged; signals, told
 //     with Lapped. The log says which signals the bus did not confirm.
 //
-// # Three journeys
+// # Four journeys
 //
 // A Report to its reply: bus.Bus reads the call and gives it a turn. handler.Handle finds the
 // method, call.report decodes and checks the event (readEvent), call.commit holds further
@@ -33,6 +33,9 @@
 // encodes each event once (wire.EncodeEvent) and queues it with bus.Signals. The outbox of
 // package bus writes replies first, then a share of the signals.
 //
+// A change of a property to its signal: the hub leaves a token, announcer.run wakes and compares
+// all properties with what it told last, sends PropertiesChanged, and sleeps a second.
+//
 // A pull that waits: call.waitEvents subscribes at the cursor and polls. If there is nothing,
 // waits.start counts the wait against its limits and lets a goroutine wait in the
 // subscription, until there is an event that passes, the time is over, the caller leaves, or
@@ -41,6 +44,6 @@
 // # Files
 //
 // Read them in this order: service.go (sessions), methods.go (dispatch), report.go, waits.go,
-// lists.go, properties.go, emitter.go and lapses.go, errors.go. private.go starts a bus of
+// lists.go, properties.go, changes.go, introspect.go, emitter.go and lapses.go, errors.go. private.go starts a bus of
 // our own, for trying things out.
 package dbusapi

@@ -45,7 +45,11 @@ func (e *emitter) begin() { _, e.start = e.sub.Position() }
 
 // rewind goes back to the first signal that did not make it to the socket whole: it is sent
 // over the next connection.
-func (e *emitter) rewind(written uint64) { e.sub.Rewind(max(e.start, written)) }
+func (e *emitter) rewind(written uint64) {
+	at := max(e.start, written)
+	e.sub.Rewind(at)
+	e.queued.Store(at)
+}
 
 // confirmed returns the number of the last event whose signal the bus has surely taken.
 func (e *emitter) confirmed() uint64 { return e.sure.Load() }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 )
 
 type xmlArg struct {
+	Name      string `xml:"name,attr"`
 	Type      string `xml:"type,attr"`
 	Direction string `xml:"direction,attr"`
 }
@@ -65,20 +67,19 @@ func parseXML(t *testing.T, text string) xmlNode {
 	return node
 }
 
-// served interface, as the document has it.
+// theInterface returns the one interface of the installed document.
 func theInterface(t *testing.T) xmlInterface {
 	t.Helper()
 	all := parseXML(t, packaging.Interface).Interfaces
-	at := slices.IndexFunc(all, func(i xmlInterface) bool { return i.Name == wire.Interface })
-	if at < 0 {
-		t.Fatal("the document does not describe", wire.Interface)
+	if len(all) != 1 || all[0].Name != wire.Interface {
+		t.Fatalf("the installed document describes %d interfaces, want %s alone", len(all), wire.Interface)
 	}
-	return all[at]
+	return all[0]
 }
 
 func TestDocumentedMethods(t *testing.T) {
 	left := methods()
-	for _, i := range parseXML(t, packaging.Interface).Interfaces {
+	for _, i := range parseXML(t, document()).Interfaces {
 		for _, m := range i.Methods {
 			served, has := left[i.Name][m.Name]
 			if !has || served.in != m.signature("in") || served.out != m.signature("out") {
@@ -113,11 +114,14 @@ func TestDocumentedProperties(t *testing.T) {
 	var documented, served []string
 	for _, p := range theInterface(t).Properties {
 		documented = append(documented, p.Name+" "+p.Type)
-		want := "false"
-		if p.Name == "Version" || p.Name == "StartTime" {
+		want := "true"
+		switch {
+		case p.Name == "Version" || p.Name == "StartTime":
 			want = "const"
+		case moves(p.Name):
+			want = "invalidates"
 		}
-		if p.Access != "read" || len(p.Annotations) != 1 || p.Annotations[0].Name != "org.freedesktop.DBus.Property.EmitsChangedSignal" || p.Annotations[0].Value != want {
+		if p.Access != "read" || len(p.Annotations) == 0 || p.Annotations[0].Name != "org.freedesktop.DBus.Property.EmitsChangedSignal" || p.Annotations[0].Value != want {
 			t.Errorf("property %s is documented with access %s, %v", p.Name, p.Access, p.Annotations)
 		}
 	}
@@ -126,6 +130,73 @@ func TestDocumentedProperties(t *testing.T) {
 	}
 	if !slices.Equal(documented, served) {
 		t.Errorf("documented are %v, served %v", documented, served)
+	}
+}
+
+// TestDocumentForGenerators holds the installed document against what generators of code and
+// of pages want: arguments of one member that have different names, a comment on each, and on
+// types that Qt has no name for an annotation.
+func TestDocumentForGenerators(t *testing.T) {
+	i := theInterface(t)
+	for _, m := range slices.Concat(i.Methods, i.Signals) {
+		_, comment, ok := strings.Cut(packaging.Interface, "\n      "+m.Name+":\n")
+		comment, _, _ = strings.Cut(comment, "-->")
+		if !ok {
+			t.Errorf("%s has no comment", m.Name)
+		}
+		var names, documented []string
+		for _, a := range m.Args {
+			if slices.Contains(names, a.Name) {
+				t.Errorf("%s has two arguments %s", m.Name, a.Name)
+			}
+			names = append(names, a.Name)
+		}
+		for line := range strings.Lines(comment) {
+			if name, ok := strings.CutPrefix(strings.TrimSpace(line), "@"); ok {
+				name, _, _ = strings.Cut(name, ": ")
+				documented = append(documented, name)
+			}
+		}
+		if !slices.Equal(names, documented) {
+			t.Errorf("arguments of %s are %v, documented are %v", m.Name, names, documented)
+		}
+		in, out := 0, 0
+		for _, a := range m.Args {
+			n, direction := &out, "Out"
+			if a.Direction == "in" {
+				n, direction = &in, "In"
+			}
+			wantQtName(t, &m, a.Type, "."+direction+strconv.Itoa(*n))
+			*n++
+		}
+	}
+	for _, p := range i.Properties {
+		wantQtName(t, &p, p.Type, "")
+	}
+}
+
+// wantQtName wants an annotation with the Qt type of an argument or property, unless its
+// type is one that qdbusxml2cpp knows.
+func wantQtName(t *testing.T, m *xmlMember, typ, suffix string) {
+	t.Helper()
+	named := false
+	for _, a := range m.Annotations {
+		named = named || a.Name == "org.qtproject.QtDBus.QtTypeName"+suffix && a.Value != ""
+	}
+	if known := len(typ) == 1 || typ == "as"; named == known {
+		t.Errorf("%s: type %s has a Qt name: %v", m.Name, typ, named)
+	}
+}
+
+// TestDocumentedErrors wants the whole name of each error of the service in the document.
+func TestDocumentedErrors(t *testing.T) {
+	for _, name := range []string{
+		wire.ErrInvalidEvent, wire.ErrInvalidFilter, wire.ErrInvalidCursor, wire.ErrGone, wire.ErrTooLarge,
+		wire.ErrLimitsExceeded, wire.ErrShuttingDown, wire.ErrInvalidArgs, wire.ErrAccessDenied, wire.ErrUnknownMethod,
+	} {
+		if !strings.Contains(packaging.Interface, "\n    - "+name+": ") {
+			t.Errorf("the document does not describe the error %s", name)
+		}
 	}
 }
 
@@ -141,8 +212,8 @@ func TestIntrospect(t *testing.T) {
 			}
 			return text
 		}
-		if introspect(wire.Path) != packaging.Interface {
-			t.Error("what is served is not the document that is installed")
+		if got := introspect(wire.Path); got != document() || parseXML(t, got).Name != wire.Path {
+			t.Errorf("what is served is not the document: %s", got)
 		}
 		for path, child := range map[string]string{"/": "org", "/org": "osctl", "/org/osctl": "Eventd"} {
 			node := parseXML(t, introspect(path))
@@ -198,7 +269,8 @@ func propertyCall(member, signature string, args ...string) *bustest.Message {
 func TestProperties(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		h := apitest.NewHub(t, hub.Config{History: 4})
-		apitest.Commit(t, h, 6, "state", "pool", "tank", "id", "101", "state", "running")
+		apitest.Commit(t, h, 5, "state", "pool", "tank", "id", "101", "state", "running")
+		apitest.Commit(t, h, 1, "state", "pool", "tank", "id", "102", "state", "stopped")
 		if _, err := h.Commit(hub.Batch{Interfaces: []hub.InterfaceChange{{Interface: hub.Interface{Ifindex: 7}}}}); err != nil {
 			t.Fatal(err)
 		}
@@ -214,9 +286,13 @@ func TestProperties(t *testing.T) {
 			"StartTime": hub.Uint64(hub.Micros(s.started)),
 			"Version":   hub.String("1.2.3"), "Epoch": hub.String(apitest.Epoch(h)), "LastSequence": hub.Uint64(6),
 			"OldestSequence": hub.Uint64(3), "Cursor": hub.String(hub.FormatCursor(apitest.Epoch(h), 6)),
-			"InterfaceCount": hub.Uint32(1), "ContainerCount": hub.Uint32(1), "Durable": hub.Bool(false), "LogProblem": hub.String(""),
-			"Counters": hub.Dict("s", "t", []hub.Value{hub.String("events_state"), hub.Uint64(6)}),
-			"Missing":  hub.Strings("CAP_NET_ADMIN: names inside containers are not known"),
+			"InterfaceCount": hub.Uint32(1), "InterfacesRevision": hub.Uint64(h.InterfacesRevision()), "ContainerCount": hub.Uint32(1), "Durable": hub.Bool(false), "LogProblem": hub.String(""),
+			"Counters": hub.Dict("s", "t", []hub.Value{
+				hub.String("bus_losses"), hub.Uint64(0), hub.String("calls_over_limit"), hub.Uint64(0), hub.String("events_state"), hub.Uint64(6),
+				hub.String("lapped"), hub.Uint64(0), hub.String("messages_ignored"), hub.Uint64(0), hub.String("netlink_overruns"), hub.Uint64(0),
+				hub.String("reports_refused"), hub.Uint64(0), hub.String("resyncs"), hub.Uint64(0),
+			}),
+			"Missing": hub.Strings("CAP_NET_ADMIN: names inside containers are not known"),
 		}
 		for _, name := range []string{wire.Interface, ""} {
 			all := apitest.Body(apitest.OK(t, c, propertyCall("GetAll", "s", name))).Value("a{sv}", 8).Items()

@@ -2,30 +2,38 @@ package dbusapi
 
 import (
 	"slices"
+	"time"
 
 	"github.com/osctl/eventd/dbusapi/wire"
 	"github.com/osctl/eventd/hub"
 )
 
-// listFilter reads the filter of a list, which may only name keys that its rows
-// have.
+// listFilter reads the filter of a list, which may only name keys that its rows have.
 func (c *call) listFilter(keys ...string) (hub.Filter, error) {
 	d := c.Decoder()
-	filter := d.Filter()
-	if err := args(d, nil); err != nil {
-		return filter, err
-	}
-	for _, key := range filter.Keys() {
-		if !slices.Contains(keys, key) {
-			return filter, wire.Errorf(wire.ErrInvalidFilter, "filter key %q: %s takes only %v", key, c.Member, keys)
-		}
-	}
-	return filter, nil
+	filter := d.Filter(keys...)
+	return filter, args(d, nil)
 }
 
 // passes reports whether a row's value is one of those that a filter asks for.
 func passes(wanted []string, value string) bool {
 	return wanted == nil || slices.Contains(wanted, value)
+}
+
+// since returns the field of that name, nothing if the time is not known.
+func since(at time.Time) hub.Options {
+	if at.IsZero() {
+		return nil
+	}
+	return hub.Options{{Name: "since", Value: hub.Uint64(hub.Micros(at))}}
+}
+
+// source returns the field of that name, nothing if it is not known.
+func source(name string) hub.Options {
+	if name == "" {
+		return nil
+	}
+	return hub.Options{{Name: "source", Value: hub.String(name)}}
 }
 
 // listInterfaces handles ListInterfaces.
@@ -49,7 +57,7 @@ func (c *call) listInterfaces() error {
 					e.String(row.Pool)
 					e.String(row.ID)
 					e.String(string(row.State))
-					e.Options(nil)
+					e.Options(since(row.Since))
 				}
 			}
 		})
@@ -76,7 +84,7 @@ func (c *call) listContainers() error {
 					e.String(row.ID)
 					e.String(row.State)
 					e.Uint64(hub.Micros(row.Time))
-					e.Options(nil)
+					e.Options(source(row.Source))
 				}
 			}
 		})

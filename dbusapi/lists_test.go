@@ -4,7 +4,9 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/osctl/eventd/dbusapi/apitest"
 	"github.com/osctl/eventd/dbusapi/wire"
@@ -19,7 +21,7 @@ func TestListInterfaces(t *testing.T) {
 		serve(t, bus, h)
 		c := dial(t, bus)
 		rows := []hub.Interface{
-			{Ifindex: 3, Veth: "veth3", Name: "eth0", Pool: "tank", ID: "101", State: hub.LinkUp},
+			{Ifindex: 3, Veth: "veth3", Name: "eth0", Pool: "tank", ID: "101", State: hub.LinkUp, Since: time.UnixMicro(1_700_000_000_000_123)},
 			{Ifindex: 5, Veth: "veth5", Name: "eth1", Pool: "tank", ID: "101", State: hub.LinkNoCarrier},
 			{Ifindex: 9, Veth: "veth9", Name: "eth0", Pool: "dozer", ID: "102", State: hub.LinkDown},
 			{Ifindex: 12, Veth: "veth12", State: hub.LinkUp},
@@ -51,17 +53,34 @@ func TestListInterfaces(t *testing.T) {
 		}
 		for _, key := range []string{"type", "action", "source"} {
 			_, _, err := c.Interfaces(apitest.Bounded(t), apitest.Only(t, key, "x"))
-			apitest.WantError(t, err, wire.ErrInvalidFilter)
+			wantFilterError(t, err, key, "pool, id, name, veth")
 		}
+		raw := bus.ClientAs(t, 0)
+		_, err := raw.Call(apitest.Bounded(t), apitest.MethodCall("ListInterfaces", "a{sv}", new(bustest.Body).Dict("state", "up")))
+		wantFilterError(t, err, "state", "pool, id, name, veth")
+		_, err = raw.Call(apitest.Bounded(t), apitest.WaitCall("", 0, "state", "up"))
+		wantFilterError(t, err, "state", "type, action, pool, id, source, name, veth")
 		// The rows, byte by byte.
 		reply := apitest.OK(t, bus.ClientAs(t, bustest.NobodyUID), apitest.MethodCall("ListInterfaces", "a{sv}", new(bustest.Body).Dict("veth", "veth3")))
 		want := new(bustest.Body).String(hub.FormatCursor(apitest.Epoch(h), last)).Array(8, func(b *bustest.Body) {
-			b.Align(8).Uint32(3).String("veth3").String("eth0").String("tank").String("101").String("up").Dict()
+			b.Align(8).Uint32(3).String("veth3").String("eth0").String("tank").String("101").String("up").Array(8, func(b *bustest.Body) {
+				b.Align(8).String("since").Variant("t", func(b *bustest.Body) { b.Uint64(1_700_000_000_000_123) })
+			})
 		})
 		if reply.Signature != "sa(usssssa{sv})" || !slices.Equal(reply.Body, want.Bytes()) {
 			t.Errorf("reply is %s %q, want %q", reply.Signature, reply.Body, want.Bytes())
 		}
 	})
+}
+
+// wantFilterError wants the error of a filter to name the key at fault, and those that the method
+// takes.
+func wantFilterError(t *testing.T, err error, key, keys string) {
+	t.Helper()
+	apitest.WantError(t, err, wire.ErrInvalidFilter)
+	if text := err.Error(); !strings.Contains(text, `"`+key+`"`) || !strings.HasSuffix(text, "; the keys are "+keys) {
+		t.Errorf("the error says %q, want the keys %s", text, keys)
+	}
 }
 
 func TestListContainers(t *testing.T) {
@@ -81,8 +100,8 @@ func TestListContainers(t *testing.T) {
 			want, _ := h.Containers()
 			for _, row := range got {
 				rows = append(rows, row.Pool+" "+row.ID+" "+row.State)
-				if !slices.ContainsFunc(want, func(w hub.Container) bool { return w.ID == row.ID && w.Time.Equal(row.Time) }) {
-					t.Errorf("time of %+v", row)
+				if !slices.ContainsFunc(want, func(w hub.Container) bool { return w.ID == row.ID && w.Time.Equal(row.Time) && w.Source == row.Source }) {
+					t.Errorf("time or source of %+v", row)
 				}
 			}
 			return rows, cursor
@@ -103,7 +122,7 @@ func TestListContainers(t *testing.T) {
 		}
 		for _, key := range []string{"type", "name", "veth"} {
 			_, _, err := c.Containers(apitest.Bounded(t), apitest.Only(t, key, "x"))
-			apitest.WantError(t, err, wire.ErrInvalidFilter)
+			wantFilterError(t, err, key, "pool, id")
 		}
 	})
 }

@@ -64,7 +64,7 @@ func methods() map[string]map[string]method {
 			"ListInterfaces": {"a{sv}", "sa" + wire.InterfaceType, (*call).listInterfaces},
 			"ListContainers": {"a{sv}", "sa" + wire.ContainerType, (*call).listContainers},
 		},
-		"org.freedesktop.DBus.Properties": {
+		propertiesInterface: {
 			"Get":    {"ss", "v", (*call).getProperty},
 			"GetAll": {"s", "a{sv}", (*call).getAllProperties},
 			"Set":    {"ssv", "", (*call).setProperty},

@@ -2,17 +2,16 @@ package dbusapi
 
 import (
 	"maps"
-	"os"
 	"slices"
-	"strings"
 
 	"github.com/osctl/eventd/dbusapi/wire"
 	"github.com/osctl/eventd/hub"
-	"github.com/osctl/eventd/packaging"
 )
 
-// properties returns the properties of the service at one instant, in the order of
-// the interface.
+const propertiesInterface = "org.freedesktop.DBus.Properties"
+
+// properties returns the properties of the service, in the order of the interface. They are read one
+// after the other: what is committed meanwhile may show in some of them only.
 func (s *Service) properties() hub.Options {
 	status := s.Hub.Status()
 	counters := s.Hub.Counters()
@@ -32,7 +31,8 @@ func (s *Service) properties() hub.Options {
 		{Name: "OldestSequence", Value: hub.Uint64(status.Oldest)},
 		{Name: "Cursor", Value: hub.String(status.Cursor())},
 		{Name: "InterfaceCount", Value: hub.Uint32(uint32(status.Interfaces))}, //nolint:gosec // the kernel numbers them with 31 bits
-		{Name: "ContainerCount", Value: hub.Uint32(uint32(status.Containers))}, //nolint:gosec // at most hub.MaxContainers
+		{Name: "InterfacesRevision", Value: hub.Uint64(s.Hub.InterfacesRevision())},
+		{Name: "ContainerCount", Value: hub.Uint32(uint32(status.Active))}, //nolint:gosec // at most hub.MaxContainers
 		{Name: "Durable", Value: hub.Bool(status.Durable)},
 		{Name: "LogProblem", Value: hub.String(status.LogProblem)},
 		{Name: "Missing", Value: hub.Strings(missing...)},
@@ -105,38 +105,4 @@ func (c *call) setProperty() error {
 		return err
 	}
 	return wire.Errorf(wire.ErrReadOnly, "the property %s can only be read", name)
-}
-
-// introspect handles Introspect, for the object and the nodes on the way to it.
-func (c *call) introspect() error {
-	xml := packaging.Interface
-	if c.Path != wire.Path {
-		below, ok := strings.CutPrefix(wire.Path, strings.TrimSuffix(c.Path, "/")+"/")
-		if !ok {
-			return wire.Errorf(wire.ErrUnknownObject, "there is no object %.80q, the service is at %s", c.Path, wire.Path)
-		}
-		child, _, _ := strings.Cut(below, "/")
-		xml = `<node><node name="` + child + `"/></node>`
-	}
-	c.Reply("s", func(e *wire.Encoder) { e.String(xml) })
-	return nil
-}
-
-// ping handles Peer.Ping.
-func (c *call) ping() error {
-	c.Reply("", nil)
-	return nil
-}
-
-// machineID handles Peer.GetMachineId.
-func (c *call) machineID() error {
-	id, err := os.ReadFile("/etc/machine-id")
-	if err != nil {
-		id, err = os.ReadFile("/var/lib/dbus/machine-id")
-	}
-	if err != nil {
-		return wire.Errorf(wire.ErrFailed, "this machine has no machine id")
-	}
-	c.Reply("s", func(e *wire.Encoder) { e.String(strings.TrimSpace(string(id))) })
-	return nil
 }

@@ -1,6 +1,10 @@
 package dbusapi
 
 import (
+	"errors"
+	"sync"
+
+	"github.com/osctl/eventd/dbusapi/bus"
 	"github.com/osctl/eventd/dbusapi/wire"
 	"github.com/osctl/eventd/hub"
 )
@@ -9,39 +13,38 @@ import (
 // batch, and a little more, so that a batch that is somewhat too large gets its own error.
 const maxCallBody = wire.MaxBatchBytes + 4096
 
+// largeBody is from how many bytes on a call is decoded while no other large one is: it may
+// take 60 times its size in memory until the hub has it.
+const largeBody = 64 << 10
+
 // report handles Report.
 func (c *call) report() error {
-	source, err := c.source()
-	if err != nil {
-		return c.service.reportRefused(err)
-	}
-	d := c.Decoder()
-	event, err := readEvent(d, source)
-	if err = args(d, err); err != nil {
-		return c.service.reportRefused(err)
-	}
-	c.commit([]*hub.Event{event}, func(first uint64) {
+	return c.commit(c.readReport, func(first uint64, _ int) {
 		c.Reply("t", func(e *wire.Encoder) { e.Uint64(first) })
 	})
-	return nil
 }
 
 // reportBatch handles ReportBatch: all or none.
 func (c *call) reportBatch() error {
-	events, err := c.readBatch()
-	if err != nil {
-		return c.service.reportRefused(err)
-	}
-	c.commit(events, func(first uint64) {
+	return c.commit(c.readBatch, func(first uint64, n int) {
 		c.Reply("at", func(e *wire.Encoder) {
 			e.Array('t', func() {
-				for i := range events {
-					e.Uint64(first + uint64(i))
+				for i := range n {
+					e.Uint64(first + uint64(i)) //nolint:gosec // at most MaxEvents
 				}
 			})
 		})
 	})
-	return nil
+}
+
+func (c *call) readReport() ([]*hub.Event, error) {
+	source, err := c.source()
+	if err != nil {
+		return nil, err
+	}
+	d := c.Decoder()
+	event, err := readEvent(d, source)
+	return []*hub.Event{event}, args(d, err)
 }
 
 func (c *call) readBatch() (events []*hub.Event, err error) {
@@ -70,29 +73,89 @@ func (c *call) readBatch() (events []*hub.Event, err error) {
 	return events, args(d, err)
 }
 
-// commit commits events and then answers. It does not wait: until the commit is back, and
-// the disk may be slow, further calls of this connection wait, and nobody else's.
-func (c *call) commit(events []*hub.Event, answer func(first uint64)) {
-	resume := c.Hold()
-	go func() {
-		first, err := c.service.Hub.Commit(hub.Batch{Events: events})
+// commit commits the events that read decodes, and then answers. It does not wait: until the
+// commit is back, and the disk may be slow, further calls of this connection wait, and nobody
+// else's. If the hub's queue is full, the events are let go of, as they may take many times the
+// memory of the call, and decoded again when it has room.
+func (c *call) commit(read func() ([]*hub.Event, error), answer func(first uint64, n int)) error {
+	if c.BodySize > largeBody {
+		c.service.large.Lock()
+		defer c.service.large.Unlock()
+	}
+	events, err := read()
+	if err != nil {
+		return c.service.reportRefused(err)
+	}
+	n, resume := len(events), c.Hold()
+	done := func(first uint64, err error) {
 		resume(func() {
 			if err != nil {
 				c.fail(err)
 				return
 			}
-			answer(first)
+			answer(first, n)
 		})
-	}()
+	}
+	err = c.service.Hub.Submit(hub.Batch{Events: events}, done)
+	switch {
+	case errors.Is(err, hub.ErrBusy):
+		c.service.overflow.add(func() {
+			events, _ := read() // it was read before
+			done(c.service.Hub.Commit(hub.Batch{Events: events}))
+		})
+	case err != nil:
+		done(0, err)
+	}
+	return nil
+}
+
+// overflow does jobs one after the other, in a goroutine that is there while there are some.
+// Closing the hub ends what its jobs wait for.
+type overflow struct {
+	mu   sync.Mutex
+	jobs []func() // at most one of each connection; the first is being done
+}
+
+func (o *overflow) add(job func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.jobs = append(o.jobs, job); len(o.jobs) == 1 {
+		go o.run()
+	}
+}
+
+func (o *overflow) run() {
+	for {
+		o.mu.Lock()
+		job := o.jobs[0]
+		o.mu.Unlock()
+		job()
+		o.mu.Lock()
+		o.jobs[0] = nil
+		o.jobs = o.jobs[1:]
+		left := len(o.jobs)
+		o.mu.Unlock()
+		if left == 0 {
+			return
+		}
+	}
 }
 
 // source returns the source of the events that the caller reports. A reporter that has left
 // before anybody could ask who it is cannot be named, so it is refused.
 func (c *call) source() (string, error) {
 	if !c.Peer.Known {
-		return "", wire.Errorf(wire.ErrAccessDenied, "the bus does not say who reports: the reporter may have left it")
+		return "", unknownPeer(c.Peer)
 	}
 	return c.Peer.Source, nil
+}
+
+// unknownPeer says why a caller is refused of whom the bus did not say who it is.
+func unknownPeer(p *bus.Peer) error {
+	if p.Left.Err() != nil {
+		return wire.Errorf(wire.ErrAccessDenied, "the caller has left the bus, which does not say any more who it was")
+	}
+	return wire.Errorf(wire.ErrTimeout, "the bus did not say in time who is calling")
 }
 
 // reportRefused counts refused reports and passes the error on.

@@ -32,6 +32,9 @@ const (
 	stuckAfter = 30 * time.Second
 )
 
+// counterBusLosses counts how often the bus was lost.
+const counterBusLosses = "bus_losses"
+
 // Config configures a [Service].
 type Config struct {
 	Hub     *hub.Hub
@@ -40,7 +43,7 @@ type Config struct {
 	Version string // the property Version
 
 	// Missing returns what the service has to do without and what that costs, a line
-	// each: the property Missing. It may be nil.
+	// each: the property Missing, which everybody may read. It may be nil.
 	Missing func() []string
 
 	// WriteTimeout is how long the bus may take nothing before the connection is given up
@@ -51,13 +54,16 @@ type Config struct {
 // Service is org.osctl.Eventd on one bus. It keeps the name over restarts of the bus.
 type Service struct {
 	Config
-	methods map[string]map[string]method
-	emitter *emitter
-	started time.Time
-	ready   chan struct{}
-	once    sync.Once
-	current atomic.Pointer[session]   // nil while there is no bus
-	tried   atomic.Pointer[time.Time] // when the bus was tried last, while there is none
+	methods  map[string]map[string]method
+	emitter  *emitter
+	started  time.Time
+	ready    chan struct{}
+	once     sync.Once
+	overflow overflow                  // reports for which the hub had no room at first
+	checked  chan struct{}             // holds a token after a Check
+	large    sync.Mutex                // held while a large report is decoded
+	current  atomic.Pointer[session]   // nil while there is no bus
+	tried    atomic.Pointer[time.Time] // when the bus was tried last, while there is none
 }
 
 // session is one connection of the service to the bus.
@@ -72,7 +78,12 @@ func New(config Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Service{Config: config, methods: methods(), emitter: e, started: time.Now(), ready: make(chan struct{})}, nil
+	for _, name := range []string{counterBusLosses, bus.CounterOverLimit, bus.CounterIgnored} {
+		config.Hub.Count(name, 0)
+	}
+	return &Service{
+		Config: config, methods: methods(), emitter: e, started: time.Now(), ready: make(chan struct{}), checked: make(chan struct{}, 1),
+	}, nil
 }
 
 // Ready is closed once the name is owned for the first time.
@@ -102,7 +113,7 @@ func (s *Service) Run(ctx context.Context) error {
 		if served {
 			pause = firstRetry
 			s.Log.Warn("the bus is lost, getting it back", slog.Any("error", err))
-			s.Hub.Count("bus_losses", 1)
+			s.Hub.Count(counterBusLosses, 1)
 		} else {
 			s.Log.Debug("the bus is not back yet", slog.Any("error", err), slog.Duration("retry_in", pause))
 		}
@@ -128,6 +139,7 @@ func (s *Service) serve(ctx context.Context) (bool, error) {
 	live, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	waits := newWaits(live)
+	announcer := newAnnouncer(s)
 	b, err := bus.Connect(ctx, bus.Config{
 		Address: s.Address, Name: wire.Name, Log: s.Log, MaxBody: maxCallBody, WriteTimeout: s.WriteTimeout,
 		Handler: &handler{service: s, waits: waits}, Count: s.Hub.Count,
@@ -143,40 +155,41 @@ func (s *Service) serve(ctx context.Context) (bool, error) {
 		s.try()
 		s.current.Store(nil)
 	}()
-	return true, s.emitUntil(ctx, b, waits)
+	return true, s.emitUntil(ctx, b, waits, announcer)
 }
 
-// emitUntil runs the emitter until the bus is lost or ctx is done.
-func (s *Service) emitUntil(ctx context.Context, b *bus.Bus, waits *waits) error {
+// emitUntil runs the emitter and the announcer until the bus is lost or ctx is done.
+func (s *Service) emitUntil(ctx context.Context, b *bus.Bus, waits *waits, announcer *announcer) error {
 	s.emitter.begin()
 	emitting, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		// Its error is that of the bus, or that we cancelled it.
-		_ = s.emitter.run(emitting, b)
-	}()
+	var running sync.WaitGroup
+	end := func() {
+		cancel()
+		running.Wait()
+	}
+	defer end()
+	// Their errors are that of the bus, or that we cancelled them.
+	running.Go(func() { _ = s.emitter.run(emitting, b) })
+	running.Go(func() { _ = announcer.run(emitting, changesSignal(b)) })
 	s.once.Do(func() { close(s.ready) })
 	var err error
 	select {
 	case <-ctx.Done():
-		err = s.stop(b, waits, func() { cancel(); <-ended }) //nolint:contextcheck // ctx is done; stopping has its own time
+		err = s.stop(b, waits, end) //nolint:contextcheck // ctx is done; stopping has its own time
 	case <-b.Done():
 		err = b.Err()
 	}
 	if err != nil {
 		b.GiveUp(err)
-		cancel()
-		<-ended
+		end()
 		b.Close() // or what is being written would not count as written
 	}
 	s.emitter.rewind(b.Written())
 	return err
 }
 
-// stop ends a session in order. endEmitter ends the emitter and waits for it.
-func (s *Service) stop(b *bus.Bus, waits *waits, endEmitter func()) error {
+// stop ends a session in order. endSignals ends emitter and announcer, and waits for them.
+func (s *Service) stop(b *bus.Bus, waits *waits, endSignals func()) error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	late := context.AfterFunc(ctx, func() { b.GiveUp(fmt.Errorf("stopping took more than %v", stopTimeout)) })
@@ -185,7 +198,7 @@ func (s *Service) stop(b *bus.Bus, waits *waits, endEmitter func()) error {
 	defer cancelDrain()
 	b.StopCalls(backlogTimeout) // from then on nothing is committed
 	waits.close()
-	endEmitter()
+	endSignals()
 	if err := s.emitter.drain(drain, ctx, b); err != nil {
 		return err
 	}
@@ -204,14 +217,20 @@ func (s *Service) logStopped(err error) {
 			slog.Uint64("first_seq", confirmed+1), slog.Uint64("last_seq", last))
 		return
 	}
-	s.Log.Warn("stopped without taking leave of the bus: all signals were sent", slog.Any("error", err))
+	s.Log.Warn("stopped without taking leave of the bus: all signals were sent, or told with Lapped", slog.Any("error", err))
 }
 
 // Check is what a watchdog asks. It is no error that the bus is away, or hangs: if the bus
 // does not answer before the deadline of ctx, the connection is given up here, and Run makes
 // a new one. To restart the service would do no more. The error says that Run itself is
 // stuck, or that the handling of a call is.
+//
+// Check also has the properties compared: nobody says when Missing changes.
 func (s *Service) Check(ctx context.Context) error {
+	select {
+	case s.checked <- struct{}{}:
+	default: // the announcer is about to look
+	}
 	now := s.current.Load()
 	if now == nil {
 		if tried := s.tried.Load(); tried != nil && time.Since(*tried) > stuckAfter {

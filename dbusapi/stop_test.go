@@ -272,7 +272,7 @@ func TestLogStopped(t *testing.T) {
 	apitest.Commit(t, h, 10, "x")
 	s.emitter.sure.Store(10)
 	s.logStopped(errors.New("why"))
-	if text := said.String(); !strings.Contains(text, "all signals were sent") || !strings.Contains(text, "error=why") {
+	if text := said.String(); !strings.Contains(text, "all signals were sent, or told with Lapped") || !strings.Contains(text, "error=why") {
 		t.Error("the log says", text)
 	}
 	s.emitter.sure.Store(4)

@@ -3,6 +3,7 @@ package dbusapi
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -56,19 +57,24 @@ type wait struct {
 	events []*hub.Event
 }
 
-// begin subscribes and polls. The oldest event may be dropped just then: a reader that
-// asked for the oldest gets that of now.
+// begin subscribes and polls. The oldest event may be dropped just then: a reader that asked
+// for it, or for so many before the newest, gets what is the oldest by then.
 func (w *wait) begin(filter hub.Filter, cursor string) (n int, err error) {
 	var lapped *hub.LappedError
 	for range oldestTries {
 		if w.sub, err = w.call.service.Hub.Subscribe(filter, cursor); err != nil {
 			return 0, err
 		}
-		if n, err = w.poll(); cursor != hub.CursorOldest || !errors.As(err, &lapped) {
+		if n, err = w.poll(); !relative(cursor) || !errors.As(err, &lapped) {
 			break
 		}
 	}
 	return n, err
+}
+
+// relative reports whether a cursor names no event, but a place among those that are kept.
+func relative(cursor string) bool {
+	return cursor == hub.CursorOldest || strings.HasPrefix(cursor, hub.CursorNewest)
 }
 
 // poll collects what is there by now and returns how much. What goes wrong after
@@ -178,7 +184,7 @@ func (ws *waits) take(who *bus.Peer) error {
 	case ws.ctx.Err() != nil:
 		return hub.ErrClosed
 	case !who.Known:
-		return wire.Errorf(wire.ErrAccessDenied, "the bus does not say who calls")
+		return unknownPeer(who)
 	case ws.conns[who.Name] >= wire.MaxWaits:
 		return wire.Errorf(wire.ErrLimitsExceeded, "this connection has %d pending WaitEvents calls, no more are taken", wire.MaxWaits)
 	case root && ws.users[0] >= maxWaitsInAll:

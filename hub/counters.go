@@ -21,8 +21,12 @@ type counters struct {
 	named  map[string]uint64
 }
 
+// newCounters returns the counters of a new hub. Each name is there from the start, at 0, so
+// that an alert can be written for its first increase.
 func newCounters() counters {
-	return counters{events: map[string]*uint64{}, named: map[string]uint64{}}
+	return counters{events: map[string]*uint64{}, named: map[string]uint64{
+		CounterLapped: 0, CounterRefused: 0, CounterResyncs: 0, CounterOverruns: 0,
+	}}
 }
 
 // addEvent counts an event. The set of types is open, so that of the counters is
@@ -46,12 +50,13 @@ func (c *counters) add(name string, n uint64) {
 	}
 }
 
-// Count adds n to a counter. Names are of lower-case letters and underscores, and
-// are constants of the program: beyond 128 of them, further ones are ignored.
+// Count adds n to a counter; 0 only makes it be there. Names are of lower-case letters and
+// underscores, and are constants of the program: beyond 128 of them, further ones are ignored.
 func (h *Hub) Count(name string, n uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.counters.add(name, n)
+	h.noteChange()
 }
 
 // Counters returns all counters: events_TYPE for each type seen, events_other for

@@ -8,6 +8,9 @@ import (
 // ErrClosed is returned by calls on a hub or subscription that was closed.
 var ErrClosed = errors.New("hub: closed")
 
+// ErrBusy is returned by [Hub.Submit] when too much waits to be committed.
+var ErrBusy = errors.New("hub: too much waits to be committed")
+
 // InvalidEventError says what is wrong with an event.
 type InvalidEventError struct {
 	Type     string // type of the event, as it came

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Limits of one event. What is over them is refused with an error, see
+// Limits of one event. An event beyond them is refused with an error, see
 // [InvalidEventError] and [TooLargeError].
 const (
 	MaxOptions = 64 // options of one event
@@ -55,7 +55,7 @@ type Event struct {
 	// Pool and ID name the container, where the event has one. The ID of a
 	// management event is that of the command.
 	Pool, ID string
-	// Source says who reported it: "netlink" for the watcher, else the systemd
+	// Source is the reporter: "netlink" for the watcher, else the systemd
 	// unit of the reporter or "uid:N".
 	Source string
 	// Seq is the number of the event, consecutive from 1 within an epoch. 0 until
@@ -90,8 +90,8 @@ func (e *Event) Encoding(encode func(*Event) []byte) []byte {
 
 // NewEvent checks an event and makes it ready for [Hub.Commit]: the type's
 // schema holds, names and nesting are within the limits, strings are UTF-8, no
-// dict has a key twice, and secrets are replaced (see [Redact]). What is not UTF-8
-// in source is written as [PlainText] does.
+// dict has a key twice, and secrets are replaced (see [Redact]). A source that is not
+// UTF-8 is written as [PlainText] does.
 //
 // The event is a copy: it refers to nothing of what it was made from, so the caller
 // may clear or reuse the message that typ, source and the texts in options are

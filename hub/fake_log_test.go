@@ -9,162 +9,162 @@ import (
 
 // memoryLog is a Log that survives the hub, and fails when it is told to.
 type memoryLog struct {
-	mu       sync.Mutex
-	segments [][]Record
-	pending  []Record
-	begun    bool
-	fails    error // of what writes
-	syncs    error // of Sync
-	full     int   // records in a full segment; 0: never
-	room     int64
-	epoch    string
-	last     uint64 // announced
-	clean    bool
-	closed   bool
-	synced   int
-	begins   int
-	onAppend func(Record) // called first
-
-	noteFails  error // of Announce
-	begunEpoch string
-	// newestEpoch is that of the newest segment, as epoch is what was noted.
-	newestEpoch string
-	replaces    bool
+	mu      sync.Mutex
+	counts  *memoryWriter // nil: there is none
+	fails   error         // of what writes
+	marks   error         // of Abandon
+	syncs   error         // of Sync and Finish
+	full    int           // records in a full segment; 0: never
+	room    int64
+	crowded bool // there would be more room without what is stored
+	synced  int
+	creates int
+	// before is called first by what writes; it may hang.
+	before func(Record)
 }
 
-var errNone = errors.New("no segment")
+// memoryWriter is one of its logs.
+type memoryWriter struct {
+	log       *memoryLog
+	epoch     string
+	segments  [][]Record
+	abandoned bool
+	clean     bool
+	closed    bool
+}
 
-func (l *memoryLog) Load(replay func(Record) error) Stored {
-	l.begun, l.pending, l.closed = false, nil, false
-	last := uint64(0)
-	for _, segment := range l.segments {
-		for _, r := range segment {
-			if err := replay(r); err != nil {
-				return Stored{Epoch: NewEpoch(), Problem: err}
-			}
-			last = r.First + uint64(r.Count) - 1
+func (l *memoryLog) Load(replay func(Record) error, whole func() bool) Stored {
+	w := l.counts
+	stored := Stored{Epoch: NewEpoch(), Next: 1, Problem: l.fails}
+	if w == nil {
+		w = &memoryWriter{log: l, epoch: stored.Epoch, segments: [][]Record{nil}}
+		if l.fails == nil {
+			l.counts, stored.Writer = w, w
 		}
+		return stored
 	}
-	stored := Stored{Epoch: l.epoch, Next: last + 1, Problem: l.fails}
-	if l.epoch == "" || last < l.last || l.fails != nil || l.newestEpoch != l.epoch {
-		stored.Epoch = NewEpoch()
+	for _, r := range w.records() {
+		if err := replay(r); err != nil {
+			return Stored{Epoch: NewEpoch(), Problem: err}
+		}
+		stored.Next = r.First + uint64(r.Count)
+	}
+	if !w.abandoned && whole() && l.fails == nil {
+		stored.Epoch = w.epoch
 	}
 	if l.fails == nil {
-		l.epoch, l.newestEpoch, l.last = stored.Epoch, stored.Epoch, last
-	}
-	if len(l.segments) == 0 && l.fails == nil {
-		l.segments = [][]Record{nil}
+		w.epoch, w.abandoned, w.clean, w.closed = stored.Epoch, false, false, false
+		stored.Writer = w
 	}
 	return stored
 }
 
-func (l *memoryLog) Append(r Record) error {
+func (l *memoryLog) Create(epoch string) (Writer, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.onAppend != nil {
-		l.onAppend(r)
-	}
-	r.Data = bytes.Clone(r.Data)
-	switch {
-	case l.fails != nil:
-		return l.fails
-	case l.begun:
-		l.pending = append(l.pending, r)
-	case len(l.segments) == 0:
-		return errNone
-	default:
-		if l.noteFails != nil {
-			return l.noteFails
-		}
-		at := &l.segments[len(l.segments)-1]
-		*at = append(*at, r)
-		l.last = max(l.last, r.First+uint64(r.Count)-1)
-	}
-	return nil
+	l.creates++
+	return &memoryWriter{log: l, epoch: epoch, segments: [][]Record{nil}}, l.fails
 }
 
-func (l *memoryLog) Announce(epoch string, last uint64) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.noteFails == nil {
-		l.epoch, l.last = epoch, last
-	}
-	return l.noteFails
-}
-
-func (l *memoryLog) Full() bool {
-	return l.full > 0 && len(l.segments) > 0 && len(l.segments[len(l.segments)-1]) >= l.full
-}
-
-func (l *memoryLog) Begin(epoch string, keep bool) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.begins++
-	l.pending, l.begunEpoch, l.replaces = nil, epoch, !keep
-	l.begun = l.fails == nil
-	return l.fails
-}
+func (l *memoryLog) Room() (int64, bool) { return l.room, l.crowded }
 
 func (l *memoryLog) MakeRoom() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.segments) == 0 {
-		return false
-	}
-	l.segments = l.segments[1:]
-	return true
+	had := l.counts != nil
+	l.counts, l.crowded = nil, false
+	return had
 }
 
-func (l *memoryLog) Room() int64 { return l.room }
+func (l *memoryLog) Close() error { return nil }
 
-func (l *memoryLog) Finish() error {
+// set changes what fails beside a hub that runs.
+func (l *memoryLog) set(change func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.fails != nil || !l.begun {
-		return errors.Join(l.fails, errNone)
-	}
-	if l.replaces {
-		l.segments = nil
-	}
-	l.segments = append(l.segments, l.pending)
-	l.newestEpoch = l.begunEpoch
-	if l.noteFails == nil {
-		l.epoch = l.begunEpoch
-	}
-	l.pending, l.begun = nil, false
-	return nil
+	change()
 }
 
-func (l *memoryLog) Sync() error {
+func (l *memoryLog) count(n *int) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.synced++
-	return l.syncs
-}
-
-func (l *memoryLog) syncCount() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.synced
-}
-
-func (l *memoryLog) beginCount() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.begins
-}
-
-func (l *memoryLog) Close(clean bool) error {
-	l.closed, l.clean = true, clean
-	return nil
+	return *n
 }
 
 // holds returns the numbers of the first event that the log holds and of the next one.
 func (l *memoryLog) holds() (first, next uint64) {
-	records := slices.Concat(l.segments...)
-	if len(records) == 0 {
+	if l.counts == nil || len(l.counts.records()) == 0 {
 		return 1, 1
 	}
+	records := l.counts.records()
 	last := records[len(records)-1]
 	return records[0].First, last.First + uint64(last.Count)
+}
+
+func (w *memoryWriter) records() []Record { return slices.Concat(w.segments...) }
+
+func (w *memoryWriter) Append(r Record) error {
+	w.log.mu.Lock()
+	before := w.log.before
+	w.log.mu.Unlock()
+	if before != nil {
+		before(r)
+	}
+	w.log.mu.Lock()
+	defer w.log.mu.Unlock()
+	if w.log.fails != nil {
+		return w.log.fails
+	}
+	r.Data = bytes.Clone(r.Data)
+	at := &w.segments[len(w.segments)-1]
+	*at = append(*at, r)
+	return nil
+}
+
+func (w *memoryWriter) Full() bool {
+	w.log.mu.Lock()
+	defer w.log.mu.Unlock()
+	return w.log.full > 0 && len(w.segments[len(w.segments)-1]) >= w.log.full
+}
+
+func (w *memoryWriter) Rotate(snapshot []Record) error {
+	w.log.mu.Lock()
+	defer w.log.mu.Unlock()
+	if w.log.fails == nil {
+		w.segments = append(w.segments, snapshot)
+	}
+	return w.log.fails
+}
+
+func (w *memoryWriter) Finish() error {
+	w.log.mu.Lock()
+	defer w.log.mu.Unlock()
+	err := errors.Join(w.log.fails, w.log.syncs)
+	if err == nil {
+		w.log.counts = w
+	}
+	return err
+}
+
+func (w *memoryWriter) Sync() error {
+	w.log.mu.Lock()
+	defer w.log.mu.Unlock()
+	w.log.synced++
+	return w.log.syncs
+}
+
+func (w *memoryWriter) Abandon() error {
+	w.log.mu.Lock()
+	defer w.log.mu.Unlock()
+	if w.log.marks == nil {
+		w.abandoned = true
+	}
+	return w.log.marks
+}
+
+func (w *memoryWriter) Close(clean bool) error {
+	w.log.mu.Lock()
+	defer w.log.mu.Unlock()
+	w.closed, w.clean = true, clean
+	return nil
 }

@@ -3,6 +3,7 @@ package hub
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // The keys that a filter may name, in the order of filterKeys.
@@ -42,7 +43,7 @@ func (f Filter) With(key string, values ...string) (Filter, error) {
 	i := slices.Index(keys[:], key)
 	switch {
 	case i < 0:
-		return f, &InvalidFilterError{Key: key, Reason: fmt.Sprintf("unknown; the keys are %v", keys)}
+		return f, &InvalidFilterError{Key: key, Reason: "unknown; the keys are " + strings.Join(keys[:], ", ")}
 	case f.values[i] != nil:
 		return f, &InvalidFilterError{Key: key, Reason: "named twice"}
 	case len(values) == 0:

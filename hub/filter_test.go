@@ -103,7 +103,7 @@ func TestFilterErrors(t *testing.T) {
 		values []string
 		reason string
 	}{
-		"unknown":          {Filter{}, "ifindex", []string{"1"}, "unknown; the keys are [type action pool id source name veth]"},
+		"unknown":          {Filter{}, "ifindex", []string{"1"}, "unknown; the keys are type, action, pool, id, source, name, veth"},
 		"upper case":       {Filter{}, "Type", []string{"x"}, "unknown; "},
 		"empty key":        {Filter{}, "", []string{"x"}, "unknown; "},
 		"twice":            {pool, "pool", []string{"tank"}, "named twice"},

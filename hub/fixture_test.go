@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 func newHub(tb testing.TB, config Config) *Hub {
@@ -134,6 +133,3 @@ func nested(n int) Value {
 	}
 	return v
 }
-
-// afterRetries fires when the log was tried again so many times.
-func afterRetries(n int) <-chan time.Time { return time.After(time.Duration(n) * retryAfter) }

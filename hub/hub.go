@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -34,8 +35,12 @@ type Config struct {
 
 // Hub is the hub. It is safe for concurrent use.
 type Hub struct {
-	store  store
-	sweeps sync.WaitGroup // at most one, see startSweep
+	durability
+	queue      queue
+	closing    atomic.Bool
+	sweeps     sync.WaitGroup // at most one, see startSweep
+	publishing atomic.Bool    // a commit wants the lock: the sweep stands back
+	changed    chan struct{}  // see Changed
 
 	mu       sync.Mutex
 	closed   bool
@@ -66,53 +71,16 @@ func New(config Config) (*Hub, error) {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	h := &Hub{
-		store: newStore(config.Log, config.Logger), epoch: NewEpoch(), ring: make([]*Event, config.History), first: 1, next: 1,
+		durability: durability{
+			log: config.Log, logger: config.Logger, attention: make(chan struct{}, 1), disk: diskWatch{made: time.Now()},
+		},
+		epoch: NewEpoch(), ring: make([]*Event, config.History), first: 1, next: 1,
 		maxBytes: config.HistoryBytes, waiters: newWaiterIndex(), views: newViews(), counters: newCounters(),
+		changed: make(chan struct{}, 1),
 	}
+	h.queue.changed.L = &h.queue.mu
 	h.load()
 	return h, nil
-}
-
-// Batch is what one [Hub.Commit] takes: events, and the changes to the view of
-// interfaces that belong to them. Either may be empty.
-type Batch struct {
-	Events     []*Event
-	Interfaces []InterfaceChange
-	// Place, if not empty, says where the interfaces of the view are from now on: in
-	// which boot and which network namespace. To the hub it is opaque.
-	Place string
-}
-
-// Commit takes a batch, all or none, and returns the number of its first event;
-// the others follow consecutively. The events come from [NewEvent] and belong to
-// the hub from then on. It never waits for a subscriber. The error is
-// [ErrClosed] or a [TooLargeError].
-func (h *Hub) Commit(batch Batch) (first uint64, err error) {
-	if len(batch.Events) > MaxBatch {
-		return 0, &TooLargeError{What: "events in one batch", Got: len(batch.Events), Limit: MaxBatch}
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
-		return 0, ErrClosed
-	}
-	first = h.next
-	now := time.Now().Round(0).Truncate(time.Microsecond)
-	for i, e := range batch.Events {
-		e.Seq = first + uint64(i)
-		e.Time = now
-	}
-	h.append(&batch)
-	h.views.apply(&batch)
-	h.waiters.direct = maxDirect
-	for _, e := range batch.Events {
-		h.counters.addEvent(e.Type)
-		h.push(e)
-		h.waiters.wake(e)
-	}
-	h.startSweep()
-	h.rotate()
-	return first, nil
 }
 
 // push appends a numbered event to the ring and drops what no longer fits.
@@ -132,20 +100,30 @@ func (h *Hub) push(e *Event) {
 // caller holds the lock.
 func (h *Hub) last() uint64 { return h.next - 1 }
 
-// Close ends the hub: commits are refused, and subscriptions end with
-// [ErrClosed] once they have read what is there. The log is brought to the disk and
-// closed, so Run must have returned.
+// Close ends the hub: what was submitted is committed, further commits are refused, and
+// subscriptions end with [ErrClosed] once they have read what is there. The log is brought to
+// the disk and closed, so Run must have returned. It does not wait for a disk that hangs: after
+// some seconds it leaves it alone.
 func (h *Hub) Close() {
-	h.mu.Lock()
-	first := !h.closed
-	if first {
-		h.closed = true
-		h.waiters.wakeAll(h.next)
+	if h.closing.Swap(true) {
+		return
 	}
+	if h.log != nil && h.logProblem() != nil {
+		_ = tryDisk(diskPatience, h.rewrite) // what is still missing then is told below
+	}
+	h.drain()
+	h.mu.Lock()
+	h.closed = true
+	h.waiters.wakeAll(h.next)
 	h.mu.Unlock()
 	h.sweeps.Wait()
-	if first {
-		h.closeLog() // nothing is committed any more
+	if problem := h.logProblem(); problem != nil {
+		h.logger.Error("events are lost with the end of the service: the log cannot be written", slog.Any("error", problem))
+	}
+	if h.log != nil {
+		if err := tryDisk(closePatience, h.closeLog); err != nil {
+			h.logger.Error("the log cannot be closed", slog.Any("error", err))
+		}
 	}
 }
 
@@ -156,8 +134,10 @@ type Status struct {
 	Last       uint64 // number of the newest event, 0 if there was none yet
 	Interfaces int
 	Containers int
+	Active     int  // containers that are not stopped
 	Durable    bool // everything that is committed goes to the log
-	// LogProblem says why it is not Durable; "" if there is no log or no problem.
+	// LogProblem says why it is not Durable, or that the disk is slow: a write or a sync has
+	// been under way for more than a second. It is "" if there is no log or no problem.
 	LogProblem string
 }
 
@@ -170,7 +150,7 @@ func (h *Hub) Status() Status {
 	defer h.mu.Unlock()
 	return Status{
 		Epoch: h.epoch, Oldest: h.first, Last: h.last(),
-		Interfaces: len(h.views.interfaces), Containers: len(h.views.containers),
-		Durable: h.store.durable(), LogProblem: h.store.problemText(),
+		Interfaces: len(h.views.interfaces), Containers: len(h.views.containers), Active: h.views.active,
+		Durable: h.durable(), LogProblem: h.problemText(),
 	}
 }

@@ -14,15 +14,15 @@ package hub
 // while the product fits; a filter of long lists is filed under fewer keys, or
 // under none. So what an event finds is held against the whole filter.
 //
-// A commit looks at maxDirect waiters at most. Where there are more, it only notes
-// the number of its event, and a sweep compares all waiters with all events from
-// that number on, a few at a time (see sweep.go). So readers, however many,
-// cannot hold up reports.
+// A commit looks at maxDirect waiters at most, and one more for each of its events.
+// Where there are more, it only notes the number of its event, and a sweep compares
+// all waiters with all events from that number on, a few at a time (see sweep.go).
+// So readers, however many, cannot hold up reports.
 
 const (
 	// maxTuples bounds under how many tuples one waiter is filed.
 	maxTuples = 16
-	// maxDirect bounds how many waiters one commit looks at.
+	// maxDirect bounds how many waiters one commit looks at, beside one for each event.
 	maxDirect = 16
 )
 

@@ -5,12 +5,12 @@ import (
 	"unicode/utf8"
 )
 
-// What the hub keeps is its own. A string that came in a message is a piece of that
-// message, and one short string would keep all of it alive, secrets that were replaced
-// included. So events, rows of the views and filters are copied out of what they came in:
-// the texts of one thing become pieces of one string, as they live and die together.
+// The hub keeps copies. A string that came in a message is a piece of that message, and one
+// short string would keep all of it alive, replaced secrets included. So events, rows of the
+// views and filters are copied out of their message. The texts of one event become pieces of
+// one string, as they live and die together.
 
-// Sizes of what an event is made of, in bytes; a test holds them against the types.
+// Sizes of the parts of an event, in bytes; a test holds them against the types.
 const (
 	eventBytes    = 264
 	optionBytes   = 56
@@ -51,7 +51,7 @@ func validText(s string) string {
 	return PlainText([]byte(s), 4*len(s))
 }
 
-// footprint is what the options of an event take.
+// footprint counts the memory that the options of an event take.
 type footprint struct {
 	texts     int // bytes
 	values    int // that are elements of others
@@ -112,7 +112,7 @@ func (f *footprint) compound(kind Kind, c *compound) {
 	}
 }
 
-// keeper copies what an event keeps, into as much memory as its footprint says.
+// keeper copies the options of an event, into as much memory as their footprint says.
 type keeper struct {
 	texts     keptTexts
 	values    []Value

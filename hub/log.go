@@ -1,48 +1,54 @@
 package hub
 
-// Log is what makes commits durable; hub/eventlog is the one on disk. It stores
-// records and knows nothing of what is in them. A hub that was given a Log owns it.
-//
-// All methods but Sync and Announce are called one at a time; these two may be called
-// beside the others and each other. Append, Announce, Begin and Finish may be called
-// with the hub's lock held: so they may not call back, nor block for longer than it
-// takes to write what they are given.
+// Log keeps logs of commits, of which one is current; hub/eventlog is the one on disk.
+// It stores records and knows nothing of what is in them. A hub that was given a Log owns it.
+// Its methods are called one at a time. They may block: then the hub goes on in memory.
 type Log interface {
 	// Load hands all stored records to replay, oldest first, and says where they end. A
-	// record that replay refuses is damaged: it and what follows in its segment go.
+	// record that replay refuses is damaged: it and what follows in its segment go. At the
+	// end it asks whole whether the state is known that belongs to the last record.
 	// Called once, before everything else. Trouble is no error but in Stored.
-	Load(replay func(Record) error) Stored
-	// Append stores a record that follows the last one, so that it survives the end of
-	// the process. An error means that it is not stored, and nothing is until the
-	// next Finish.
-	Append(record Record) error
-	// Announce notes that events up to last are announced that are not in the log: so
-	// that, should they never get there, the next Load can tell. An error means that it
-	// could not tell.
-	Announce(epoch string, last uint64) error
-	// Full reports whether the segment is large enough for another one to begin.
-	Full() bool
-	// Begin starts a segment that takes what is appended next, and counts from Finish
-	// on. If keep, its records follow those that are stored; else they take the place
-	// of all that is stored. It ends a segment that was begun and not finished.
-	Begin(epoch string, keep bool) error
-	// Room returns about how many bytes the segment that was begun may take.
-	Room() int64
-	// Finish makes the segment that was begun count, and drops old ones that are over
-	// the limits.
-	Finish() error
-	// MakeRoom gives up the oldest of what is stored, to make room on the disk. It
-	// reports false if there is nothing left to give up.
+	Load(replay func(Record) error, whole func() bool) Stored
+	// Create begins a new log beside the current one. It counts from its Finish on.
+	Create(epoch string) (Writer, error)
+	// Room returns about how many bytes a new log may take; and whether MakeRoom could
+	// make it more.
+	Room() (room int64, more bool)
+	// MakeRoom gives up something that is stored, the least worth first and the current log
+	// last. It reports false if there is nothing left to give up.
 	MakeRoom() bool
-	// Sync brings to the disk what was appended before. An error means that nothing
-	// stored so far can be relied on, until all is written anew.
+	// Close ends the use of all.
+	Close() error
+}
+
+// Writer is one log that is written. Append, Full and Rotate are called one at a time; all
+// others may be called beside them and each other, and Abandon also beside a method that hangs.
+type Writer interface {
+	// Append stores a record that follows the last one, so that it survives the end of
+	// the process. After an error the log is abandoned.
+	Append(record Record) error
+	// Full reports whether it is time for Rotate.
+	Full() bool
+	// Rotate stores a snapshot, from which a Load can begin: so it drops the oldest records
+	// that are over the limits. After an error the log is
+	// abandoned.
+	Rotate(snapshot []Record) error
+	// Finish brings the new log to the disk, makes it the current one, and drops the old
+	// one.
+	Finish() error
+	// Sync brings all records to the disk that were appended before. After an error the log is
+	// abandoned: a later try might work, and would prove nothing.
 	Sync() error
-	// Close syncs and closes. If clean, all that was announced is in the log, and the
-	// next Load need not fear for it even if the machine was restarted in between.
+	// Abandon notes in the log that events are announced which it lacks, so that a Load
+	// begins another epoch. An error means that it could not be noted.
+	Abandon() error
+	// Close brings a log that is finished to the disk. If clean, all that was announced is
+	// in it, and the next Load need not fear for it even if the machine was restarted in
+	// between. A log that is not finished is removed.
 	Close(clean bool) error
 }
 
-// Record is what a [Log] stores for one commit, or for a part of a snapshot.
+// Record is what a [Writer] stores for one commit, or for a part of a snapshot.
 type Record struct {
 	First uint64 // number of its first event; of the next one if it has none
 	Count uint32 // events in it
@@ -56,10 +62,8 @@ type Stored struct {
 	Epoch string
 	// Next is the number after the last event.
 	Next uint64
-	// Problem says why nothing can be appended, nil if all is well. Then Epoch is a
-	// new one that is noted nowhere.
+	// Writer goes on with what is stored, in Epoch. It is nil if nothing can be appended;
+	// then Problem says why, and Epoch is a new one.
+	Writer  Writer
 	Problem error
-	// Unsynced says why all that is stored is to be written anew, nil if it is not: it is
-	// whole, but a loss of power might cost it, as a process before could not sync it.
-	Unsynced error
 }

@@ -72,6 +72,7 @@ func (m *model) commit(t *rapid.T) {
 	if err != nil || first != m.last()+1 {
 		t.Fatalf("Commit = %d, %v, want %d", first, err, m.last()+1)
 	}
+	settle(m.hub)
 	for _, e := range batch.Events {
 		m.all = append(m.all, e)
 		fold(e, m.interfaces, m.containers)

@@ -38,7 +38,7 @@ func redactOptions(options Options) {
 // at any depth. Keys are those of options and dicts: a secret that stands in a list, as
 // an argument of a command line does, is not seen. Where the type allows it, [Redacted] stands in their place; in a
 // dict whose values are of some other type, an empty value of that type does.
-// What needs no change is shared with v.
+// Values that need no change are shared with v.
 func Redact(v Value) Value {
 	if v.inner == nil {
 		return v

@@ -1,42 +1,23 @@
 package hub
 
-import (
-	"fmt"
-	"log/slog"
-)
+import "fmt"
 
 // load takes over what the log holds.
 func (h *Hub) load() {
-	s := &h.store
-	if s.log == nil {
+	if h.log == nil {
 		return
 	}
 	r := replayer{hub: h}
-	stored := s.log.Load(r.record)
-	h.epoch = stored.Epoch
+	stored := h.log.Load(r.record, r.whole)
+	h.epoch, h.writer, h.finished, h.problem = stored.Epoch, stored.Writer, stored.Writer != nil, stored.Problem
 	h.startAt(stored.Next)
-	if stored.Problem != nil {
-		s.fail(h.first, stored.Problem)
-		s.anew, s.unnoted = true, true
-		return
-	}
-	if stored.Unsynced != nil {
-		s.anew = true
-		s.fail(h.first, stored.Unsynced)
-	}
-	if r.whole() {
-		return
-	}
-	// Events are there, but not the views that belong to them.
-	s.logger.Warn("cursors of before are no longer valid: a new epoch begins", slog.String("because", "a snapshot of the state is damaged"))
-	h.epoch = NewEpoch()
-	err := s.log.Begin(h.epoch, true)
-	if err == nil {
-		err = h.finishSegment()
-	}
-	if err != nil {
-		s.fail(h.next, err)
-		s.unnoted = true
+	switch {
+	case h.writer == nil:
+		h.nudge()
+	case !r.whole():
+		if err := h.writer.Rotate(h.snapshotRecords()); err != nil {
+			h.abandonLog(err)
+		}
 	}
 }
 
@@ -50,7 +31,8 @@ type replayer struct {
 	viewed bool        // the views are those of the last record
 }
 
-// whole reports whether the views are those after the last record.
+// whole reports whether the views are those after the last record. If not, a snapshot is
+// damaged, and what came before it is missing.
 func (r *replayer) whole() bool { return !r.began || r.viewed && r.parts == nil }
 
 func (r *replayer) record(record Record) error {

@@ -56,8 +56,8 @@ func optional(r rule) rule {
 
 // schemas say which options each known type has. They follow the Eventd of
 // osctld, whose consumers must understand these events: an interface that is
-// added or renamed by the manager has no veth there, so veth is not required. What osctld
-// sends is never refused: testdata/osctld.jsonl has what its classes produce.
+// added or renamed by the manager has no veth there, so veth is not required. No event
+// of osctld is ever refused: testdata/osctld.jsonl has the lines that its classes produce.
 func schemaOf(typ string) []rule {
 	switch typ {
 	case TypeManagement:
@@ -111,8 +111,8 @@ func validate(typ string, options Options) error {
 	return nil
 }
 
-// Check checks what holds for the options of any event: names, nesting, text. What the
-// type's schema says is for the hub that takes the event. The errors are those of
+// Check checks the options of an event of any type: names, nesting, text. The schema of the
+// type is checked by the hub that takes the event. The errors are those of
 // [NewEvent].
 func (o Options) Check(typ string) error {
 	for i := range o {

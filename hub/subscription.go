@@ -106,6 +106,7 @@ func (s *Subscription) take(events []*Event) (int, error) {
 		lapped := &LappedError{First: s.pos, Last: h.first - 1}
 		s.pos = h.first
 		h.counters.add(CounterLapped, 1)
+		h.noteChange()
 		return 0, lapped
 	}
 	n := int(min(h.next-s.pos, uint64(len(events)))) //nolint:gosec // bounded by a length
@@ -204,6 +205,7 @@ func (s *Subscription) Skip() *LappedError {
 	lapped := &LappedError{First: s.pos, Last: s.hub.next - 1}
 	s.pos = s.hub.next
 	s.hub.counters.add(CounterLapped, 1)
+	s.hub.noteChange()
 	return lapped
 }
 

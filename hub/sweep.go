@@ -6,24 +6,26 @@ import "runtime"
 // lock to others; and with how many events it compares one waiter at most.
 const sweepLooks = 64
 
-// sweep wakes the waiters that commits left to it. It goes through all waiters, and compares
-// each with the events from from on. No wake-up is lost, because at any time, for each waiter,
-// all events before the later of its position and from were compared with it, and those from
-// there on are compared before from moves on:
+// sweep wakes the waiters that commits left to it: a pass compares all waiters, in a queue, with
+// all events from number from on.
 //
-//   - a waiter that the sweep has yet to come to is compared with all events from from on;
-//   - one that it has come to is moved behind those, with its position at the next event.
-//     Commits compare it with events since, but for those from again on;
-//   - when it has come to all, it goes on from again, if that is set, with all of them.
+// No wake-up is lost. At any time each waiter was compared with all events before its position
+// or from, whichever is later:
+//
+//   - The pass takes waiters from the front of the queue. It compares each with all later events,
+//     sets its position to the next event, and puts it at the end.
+//   - Commits compare waiters with their own events. If a commit cannot, as there are too many
+//     waiters, the pass may be past some of them: so again is the number of the first such event.
+//   - After a pass from becomes again, and if that is set, another pass begins.
 type sweep struct {
-	first, last *Subscription // all waiters, by their fields before and after
+	first, last *Subscription // the queue of all waiters, by their fields before and after
 	waiters     int
-	left        int    // how many of the first ones it has yet to come to, at least
+	left        int    // waiters at the front that the pass has still to compare, at least
 	from, again uint64 // numbers of events; 0 for none
-	running     bool   // somebody calls turn until there is nothing left
+	running     bool   // the sweep's goroutine is there
 }
 
-// note has all waiters compared with the event seq and those after it.
+// note has the sweep compare all waiters with event seq and those after it.
 func (s *sweep) note(seq uint64) {
 	switch {
 	case s.from == 0:
@@ -61,8 +63,7 @@ func (s *sweep) unlink(sub *Subscription) {
 	s.waiters--
 }
 
-// startSweep has the waiters woken that the commit left, if there are any. The caller holds
-// the lock.
+// startSweep starts the sweep's goroutine if there is something to do. The caller holds the lock.
 func (h *Hub) startSweep() {
 	if s := &h.waiters.sweep; s.from != 0 && !s.running {
 		s.running = true
@@ -72,7 +73,10 @@ func (h *Hub) startSweep() {
 
 func (h *Hub) runSweep() {
 	for h.sweepTurn() {
-		runtime.Gosched() // to a commit that got the lock meanwhile
+		// A sweep that takes the lock again at once mostly wins against a commit.
+		for runtime.Gosched(); h.publishing.Load(); {
+			runtime.Gosched()
+		}
 	}
 }
 
@@ -104,9 +108,9 @@ func (h *Hub) sweepTurn() bool {
 	return true
 }
 
-// firstMatch returns the number of the first event from from on that a subscription waits for,
-// h.next if there is none. Where it has too much to look at, or not all is there any more, it
-// is from itself: the subscription looks for itself then.
+// firstMatch returns the number of the first event from number from on that a subscription waits
+// for, h.next if there is none. Where there are too many to look at, or some are gone, it returns
+// from: then the subscription looks for itself.
 func (h *Hub) firstMatch(sub *Subscription, from uint64) uint64 {
 	if from < h.first || h.next-from > sweepLooks {
 		return from

@@ -60,6 +60,9 @@ type Container struct {
 	Time     time.Time // of the last change
 }
 
+// stateStopped is the state of a container that does not run.
+const stateStopped = "stopped"
+
 type containerKey struct{ pool, id string }
 
 // views are the folds of all commits. They are guarded by the hub's lock.
@@ -69,11 +72,15 @@ type views struct {
 	containers map[containerKey]*list.Element // values are *Container
 	byAge      *list.List                     // the one changed last in front
 	bytes      int                            // of all containers, see Container.size
+	active     int                            // containers that are not stopped
+	revision   uint64                         // see Hub.InterfacesRevision
 }
 
 func newViews() views {
 	return views{
 		interfaces: map[uint32]Interface{}, containers: map[containerKey]*list.Element{}, byAge: list.New(),
+		// Higher than that of any hub before, so that nobody takes its rows for ours.
+		revision: uint64(time.Now().UnixMicro()),
 	}
 }
 
@@ -84,7 +91,7 @@ func (v *views) apply(batch *Batch) {
 	for i := range batch.Interfaces {
 		c := &batch.Interfaces[i]
 		if c.Removed {
-			delete(v.interfaces, c.Interface.Ifindex)
+			v.dropInterface(c.Interface.Ifindex)
 		} else {
 			v.putInterface(c.Interface)
 		}
@@ -105,26 +112,50 @@ func (v *views) putInterface(row Interface) {
 	state := string(row.State)
 	keepTexts(&row.Veth, &row.Name, &row.Pool, &row.ID, &row.BoundBy, &state)
 	row.State = LinkState(state)
+	if old, ok := v.interfaces[row.Ifindex]; !ok || old.listed() != row.listed() {
+		v.revision++
+	}
 	v.interfaces[row.Ifindex] = row
+}
+
+func (v *views) dropInterface(ifindex uint32) {
+	if _, ok := v.interfaces[ifindex]; ok {
+		v.revision++
+		delete(v.interfaces, ifindex)
+	}
+}
+
+// listed returns what lists show of a row, in a form that can be compared.
+func (i Interface) listed() Interface {
+	i.Since, i.BoundBy, i.Announced = i.Since.Round(0).UTC(), "", false
+	return i
 }
 
 // putContainer makes a container the one that changed last. The texts of row are copied.
 func (v *views) putContainer(row Container) {
 	if at := v.containers[containerKey{row.Pool, row.ID}]; at != nil {
 		if known, ok := at.Value.(*Container); ok {
-			v.bytes -= known.size()
+			v.account(known, -1)
 			keepTexts(&row.State, &row.Source)
 			known.State, known.Source, known.Time = row.State, row.Source, row.Time
-			v.bytes += known.size()
+			v.account(known, 1)
 		}
 		v.byAge.MoveToFront(at)
 	} else {
 		keepTexts(&row.Pool, &row.ID, &row.State, &row.Source)
-		v.bytes += row.size()
+		v.account(&row, 1)
 		v.containers[containerKey{row.Pool, row.ID}] = v.byAge.PushFront(&row)
 	}
 	for len(v.containers) > MaxContainers || v.bytes > maxContainerBytes {
 		v.dropContainer(v.byAge.Back())
+	}
+}
+
+// account adds what a container counts for, times sign.
+func (v *views) account(row *Container, sign int) {
+	v.bytes += sign * row.size()
+	if row.State != stateStopped {
+		v.active += sign
 	}
 }
 
@@ -134,7 +165,7 @@ func (v *views) dropContainer(at *list.Element) {
 		return
 	}
 	if row, ok := v.byAge.Remove(at).(*Container); ok {
-		v.bytes -= row.size()
+		v.account(row, -1)
 		delete(v.containers, containerKey{row.Pool, row.ID})
 	}
 }
@@ -203,6 +234,14 @@ func (h *Hub) Interfaces() ([]Interface, string) {
 	rows, cursor := h.copyInterfaces()
 	slices.SortFunc(rows, func(a, b Interface) int { return cmp.Compare(a.Ifindex, b.Ifindex) })
 	return rows, cursor
+}
+
+// InterfacesRevision returns a number that grows with every change of what [Hub.Interfaces]
+// returns, but for BoundBy and Announced. A later hub begins with a higher one.
+func (h *Hub) InterfacesRevision() uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.views.revision
 }
 
 // copyInterfaces takes the snapshot. It is sorted later, without the lock: that takes

@@ -42,6 +42,7 @@ func TestContainers(t *testing.T) {
 		time.Sleep(time.Minute) // of the bubble's clock
 		commit(t, h, stateOf(t, "a", "2", "starting"), stateOf(t, "a", "2", "running"))
 		wantContainers(t, h, "a/10=running", "a/2=running", "b/1=running")
+		wantActive(t, h, 3)
 		rows, _ := h.Containers()
 		if age := rows[1].Time.Sub(rows[0].Time); age != time.Minute {
 			t.Errorf("the changed one is %v younger, want a minute", age)
@@ -53,7 +54,80 @@ func TestContainers(t *testing.T) {
 		wantContainers(t, h, "a/10=running", "a/2=running", "b/1=running")
 		commit(t, h, dbEvent(t, "container", "remove", "a", "2"), stateOf(t, "a", "1", "staged"))
 		wantContainers(t, h, "a/1=staged", "a/10=running", "b/1=running")
+		commit(t, h, stateOf(t, "b", "1", "stopped"), stateOf(t, "b", "1", "stopped"), stateOf(t, "c", "1", "stopped"))
+		wantActive(t, h, 2)
+		commit(t, h, dbEvent(t, "container", "remove", "b", "1"), dbEvent(t, "container", "remove", "a", "1"))
+		wantActive(t, h, 1)
 	})
+}
+
+// wantActive wants so many containers that are not stopped.
+func wantActive(t *testing.T, h *Hub, want int) {
+	t.Helper()
+	if got := h.Status().Active; got != want {
+		t.Errorf("%d containers are active, want %d", got, want)
+	}
+}
+
+// TestInterfacesRevision wants the revision to grow with every change that a list shows, and
+// with nothing else.
+func TestInterfacesRevision(t *testing.T) {
+	h := newHub(t, Config{})
+	last := h.InterfacesRevision()
+	put := func(what string, grows bool, changes ...InterfaceChange) {
+		t.Helper()
+		if _, err := h.Commit(Batch{Interfaces: changes, Place: what}); err != nil {
+			t.Fatal(err)
+		}
+		if got := h.InterfacesRevision(); (got > last) != grows || got < last {
+			t.Errorf("%s: revision %d after %d, grows: %v", what, got, last, !grows)
+		}
+		last = h.InterfacesRevision()
+	}
+	row := Interface{Ifindex: 9, Veth: "veth9", State: LinkUp, Since: time.UnixMicro(5)}
+	put("new", true, InterfaceChange{Interface: row})
+	put("the same", false, InterfaceChange{Interface: row})
+	row.Since = row.Since.UTC()
+	put("the same instant", false, InterfaceChange{Interface: row})
+	row.Announced, row.BoundBy = true, "uid:0"
+	put("what is not listed", false, InterfaceChange{Interface: row})
+	row.State = LinkDown
+	put("down", true, InterfaceChange{Interface: row})
+	row.Since = time.UnixMicro(6)
+	put("another since", true, InterfaceChange{Interface: row})
+	put("an unknown one removed", false, InterfaceChange{Interface: Interface{Ifindex: 1}, Removed: true})
+	put("removed", true, InterfaceChange{Interface: row, Removed: true})
+	if _, err := h.Commit(Batch{Events: []*Event{stateOf(t, "a", "1", "running")}}); err != nil || h.InterfacesRevision() != last {
+		t.Errorf("an event moved the revision to %d from %d, %v", h.InterfacesRevision(), last, err)
+	}
+}
+
+// TestChanged wants a token after all that moves the status or a counter.
+func TestChanged(t *testing.T) {
+	h := newHub(t, Config{History: 1})
+	s := subscribe(t, h, Filter{}, "")
+	want := func(what string, tokens int) {
+		t.Helper()
+		if got := len(h.Changed()); got != tokens {
+			t.Errorf("%s: %d tokens, want %d", what, got, tokens)
+		}
+		for len(h.Changed()) > 0 {
+			<-h.Changed()
+		}
+	}
+	want("nothing", 0)
+	fill(t, h, 3)
+	want("events", 1)
+	wantLapped(t, s, 1, 2)
+	want("a reader that was lapped", 1)
+	h.Count(CounterRefused, 1)
+	want("a counter", 1)
+	h.Status()
+	h.Counters()
+	want("only looking", 0)
+	if s.Skip(); len(h.Changed()) != 1 {
+		t.Error("no token for what was skipped")
+	}
 }
 
 func TestContainersAreBounded(t *testing.T) {
@@ -134,6 +208,11 @@ func TestInterfaces(t *testing.T) {
 
 func TestCounters(t *testing.T) {
 	h := newHub(t, Config{})
+	for _, name := range []string{CounterLapped, CounterRefused, CounterResyncs, CounterOverruns} {
+		if n, ok := h.Counters()[name]; n != 0 || !ok {
+			t.Errorf("%s is %d at the start, there: %v", name, n, ok)
+		}
+	}
 	for i := range maxCounters + 3 {
 		commit(t, h, newEvent(t, fmt.Sprintf("t%d", i)), newEvent(t, "t0"))
 	}

@@ -2,8 +2,8 @@
 # install.sh install|uninstall: installs what `make build` made, and all that belongs to
 # it ($BIN), below $DESTDIR; or removes the same files. Programs and documentation go below
 # $PREFIX; what the bus and systemd read goes where they look, whatever that is. It creates
-# no user and starts no service: see README.md for what to do then. The packages are made
-# of the same list.
+# no user and starts no service: see README.md for what to do then. Removal stops the
+# service first. The packages are made of the same list.
 set -eu
 cd "$(dirname "$0")/.."
 action=${1:-}
@@ -15,6 +15,7 @@ install | uninstall) ;;
 	;;
 esac
 bin=${BIN:-bin}
+native=${NATIVE:-$bin} # the programs of another architecture do not run here
 PREFIX=${PREFIX:-/usr}
 prefix=${DESTDIR:-}$PREFIX
 share=$prefix/share
@@ -40,13 +41,20 @@ pack() {
 # putUnit SOURCE TARGET puts a unit, or a part of one, that starts the program.
 putUnit() {
 	put 644 "$1" "$2"
-	[ "$action" = uninstall ] || sed "s|/usr/sbin/|$PREFIX/sbin/|" "$1" >"$2"
+	[ "$action" = uninstall ] || sed "s|/usr/\(s*bin\)/osctl|$PREFIX/\1/osctl|" "$1" >"$2"
 }
+
+if [ "$action" = uninstall ] && [ -z "${DESTDIR:-}" ] && command -v systemctl >/dev/null; then
+	systemctl -q disable --now osctl-eventd.service 2>/dev/null || true
+fi
 
 put 755 "$bin/osctl-eventd" "$prefix/sbin/osctl-eventd"
 put 755 "$bin/osctl-eventctl" "$prefix/bin/osctl-eventctl"
 
 putUnit systemd/osctl-eventd.service "$units/osctl-eventd.service"
+putUnit systemd/osctl-eventctl-run@.service "$units/osctl-eventctl-run@.service"
+putUnit systemd/osctl-eventd-metrics.service "$units/osctl-eventd-metrics.service"
+putUnit systemd/osctl-eventd-metrics.timer "$units/osctl-eventd-metrics.timer"
 put 644 systemd/osctl-eventd.sysusers "$system/lib/sysusers.d/osctl-eventd.conf"
 put 644 systemd/osctl-eventd.catalog "$system/lib/systemd/catalog/osctl-eventd.catalog"
 
@@ -62,7 +70,7 @@ done
 # The program itself knows what it completes.
 complete() {
 	put 644 /dev/null "$2"
-	[ "$action" = uninstall ] || "$bin/osctl-eventctl" completion "$1" >"$2"
+	[ "$action" = uninstall ] || "$native/osctl-eventctl" completion "$1" >"$2"
 }
 complete bash "$share/bash-completion/completions/osctl-eventctl"
 complete zsh "$share/zsh/vendor-completions/_osctl-eventctl"
@@ -73,4 +81,9 @@ pack CHANGELOG.md "$doc/changelog.gz"
 for example in packaging/examples/*; do
 	putUnit "$example" "$doc/examples/${example##*/}"
 done
-[ "$action" = install ] || rmdir "$doc/examples" "$doc" 2>/dev/null || true
+[ "$action" = uninstall ] || exit 0
+rmdir "$doc/examples" "$doc" 2>/dev/null || true
+if [ -z "${DESTDIR:-}" ]; then
+	[ ! -d /run/systemd/system ] || systemctl daemon-reload || true
+	echo "The history stays in /var/lib/osctl-eventd, and so does the user osctl-eventd: README.md says how to remove both."
+fi

@@ -1,43 +1,79 @@
 #!/bin/sh
-# package.sh deb|rpm VERSION: makes a package of what `make build` made ($BIN), in dist
-# ($DIST). VERSION is that of the package; what the programs say was linked into them.
+# package.sh deb|rpm|tar VERSION [PACKAGE]: makes a package, osctl-eventd or osctl-eventd-nats,
+# of what `make build` made ($BIN), in dist ($DIST). VERSION is that of the package; what the programs say was linked into them. The
+# architecture is $ARCH, as Go calls it. The same input and SOURCE_DATE_EPOCH, by default
+# the time of the commit, give the same bytes.
 set -eu
 cd "$(dirname "$0")/.."
-format=$1 version=$2
-GO=${GO:-go}
-arch=$($GO env GOARCH)
-
-stage=$(mktemp -d)
-trap 'rm -rf "$stage"' EXIT
-chmod 755 "$stage"
-umask 022
-case $format in
-# Debian 12 looks for units there, where /lib is not a link to /usr/lib.
-deb) unitdir=/lib/systemd/system ;;
-rpm) unitdir=/usr/lib/systemd/system ;;
+format=${1:-} version=${2:-} package=${3:-osctl-eventd}
+case $format:$version in
+deb:?* | rpm:?* | tar:?*) ;;
+*) package= ;;
+esac
+case $package in
+osctl-eventd) parts=packaging ;;
+osctl-eventd-nats) parts=packaging/nats ;;
 *)
-	echo "usage: $0 deb|rpm VERSION" >&2
+	echo "usage: $0 deb|rpm|tar VERSION [osctl-eventd|osctl-eventd-nats]" >&2
 	exit 2
 	;;
 esac
-DESTDIR=$stage PREFIX=/usr UNITDIR=$unitdir packaging/install.sh install
-doc=$stage/usr/share/doc/osctl-eventd
-if [ "$format" = deb ]; then
-	install -m 644 packaging/deb/copyright "$doc/copyright"
-	install -D -m 644 packaging/deb/overrides "$stage/usr/share/lintian/overrides/osctl-eventd"
-	{
-		printf 'osctl-eventd (%s) stable; urgency=medium\n\n' "$version"
-		printf '  * See /usr/share/doc/osctl-eventd/changelog.gz for what changed.\n\n'
-		printf ' -- The osctl-eventd authors <osctl-eventd@users.noreply.github.com>  %s\n' "$(date -R -d "@${SOURCE_DATE_EPOCH:-$(date +%s)}")"
-	} | gzip -9n >"$doc/changelog.Debian.gz"
-	drop='/^license:/d' # Debian has no such field
-else
-	install -m 644 LICENSE "$doc/LICENSE"
-	drop=
-fi
+arch=${ARCH:-$(${GO:-go} env GOARCH)}
+dist=${DIST:-dist}
+mkdir -p "$dist"
+dist=$(cd "$dist" && pwd)
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -c safe.directory='*' log -1 --format=%ct 2>/dev/null || date +%s)}
+export SOURCE_DATE_EPOCH LC_ALL=C
 
-mkdir -p "${DIST:-dist}"
-# nfpm takes values from the environment only where they stand for themselves.
-sed -e "s|@STAGE@|$stage|; s|@VERSION@|$version|; s|@ARCH@|$arch|; $drop" packaging/nfpm.yaml >"$stage.yaml"
-trap 'rm -rf "$stage" "$stage.yaml"' EXIT
-$GO run "github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0" package --config "$stage.yaml" --packager "$format" --target "${DIST:-dist}/"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+stage=$work/stage
+umask 022
+# Debian 12 looks for units there, where /lib is not a link to /usr/lib.
+[ "$format" = deb ] && unitdir=/lib/systemd/system || unitdir=/usr/lib/systemd/system
+DESTDIR=$stage PREFIX=/usr UNITDIR=$unitdir $parts/install.sh install
+doc=$stage/usr/share/doc/$package
+[ "$format" = deb ] || install -m 644 LICENSE "$doc/LICENSE"
+
+make_deb() {
+	[ "$arch" != 386 ] || arch=i386
+	[ "$arch" != arm ] || arch=armhf
+	install -m 644 packaging/deb/copyright "$doc/copyright"
+	install -D -m 644 $parts/deb/overrides "$stage/usr/share/lintian/overrides/$package"
+	{
+		printf '%s (%s) stable; urgency=medium\n\n' "$package" "$version"
+		printf '  * See /usr/share/doc/osctl-eventd/changelog.gz for what changed.\n\n'
+		printf ' -- The osctl-eventd authors <osctl-eventd@users.noreply.github.com>  %s\n' "$(date -uR -d "@$SOURCE_DATE_EPOCH")"
+	} | gzip -9n >"$doc/changelog.Debian.gz"
+	size=$(find "$stage" -type f -printf '%s\n' | awk '{ kib += int(($1 + 1023) / 1024) } END { print kib }')
+	mkdir "$work/DEBIAN"
+	(cd "$stage" && find . -type f -printf '%P\0' | sort -z | xargs -0 md5sum) >"$work/DEBIAN/md5sums"
+	sed -e "s|@VERSION@|$version|; s|@ARCH@|$arch|; s|@SIZE@|$size|" $parts/deb/control >"$work/DEBIAN/control"
+	install -m 755 $parts/deb/postinst $parts/deb/prerm $parts/deb/postrm "$work/DEBIAN"
+	(cd "$stage" && find etc -type f -printf '/%p\n' 2>/dev/null) >"$work/conffiles" || true
+	[ ! -s "$work/conffiles" ] || install -m 644 "$work/conffiles" "$work/DEBIAN/conffiles"
+	mv "$work/DEBIAN" "$stage"
+	# More threads would make other bytes.
+	DPKG_DEB_THREADS_MAX=1 dpkg-deb --root-owner-group -Zxz --build "$stage" "$dist/${package}_${version}_$arch.deb" >/dev/null
+}
+
+make_rpm() {
+	case $arch in
+	amd64) arch=x86_64 ;;
+	arm64) arch=aarch64 ;;
+	386) arch=i686 ;;
+	arm) arch=armv7hl ;;
+	esac
+	find "$stage" -type f -printf '/%P\n' | sort >"$work/files"
+	rpmbuild -bb --quiet --target "$arch-linux" --define "_topdir $work/rpm" --define "_rpmdir $dist" \
+		--define '_rpmfilename %{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}.rpm' --define "version $version" \
+		--define "stage $stage" --define "staged_files $work/files" --define "scripts $PWD/$parts/rpm" \
+		$parts/rpm/$package.spec
+}
+
+make_tar() {
+	tar -C "$stage" --sort=name --format=gnu --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -c $(cd "$stage" && ls) |
+		gzip -9n >"$dist/$package-$version-linux-$arch.tar.gz"
+}
+
+"make_$format"

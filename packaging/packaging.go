@@ -4,8 +4,8 @@ package packaging
 
 import _ "embed"
 
-// Interface is the introspection document of the service: the source of truth for
-// its methods, signal and properties.
+// Interface is the introspection document that is installed: the source of truth for the
+// methods, signals and properties of the service. It describes org.osctl.Eventd alone.
 //
 //go:embed org.osctl.Eventd.xml
 var Interface string

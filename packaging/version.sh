@@ -12,7 +12,7 @@ case $version in
 esac
 case $version in
 [0-9]*.[0-9]*) ;;
-*) version=0.0.0~git$(git rev-list --count HEAD 2>/dev/null || echo 0).$version ;;
+*) version=0.0.0~git$(git -c safe.directory='*' rev-list --count HEAD 2>/dev/null || echo 0).$version ;;
 esac
 # A hyphen would begin a Debian revision.
 printf '%s\n' "$version" | tr - +

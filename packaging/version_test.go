@@ -18,7 +18,7 @@ func TestVersion(t *testing.T) {
 		"v1|touch${IFS}pwned|":         "VERSION, which is the name of a tag",
 	} {
 		dir := t.TempDir()
-		for _, file := range []string{"Makefile", "packaging/version.sh"} {
+		for _, file := range []string{"Makefile", "go.mod", "packaging/version.sh", "packaging/dev/check-go.sh"} {
 			text, err := os.ReadFile(filepath.Join("..", file))
 			if err != nil {
 				t.Fatal(err)
@@ -45,13 +45,13 @@ func TestVersion(t *testing.T) {
 		if tagged := run("git", "describe", "--tags"); tagged != name+"\n" {
 			t.Fatalf("the tag is %q, not %q", tagged, name)
 		}
-		for _, args := range [][]string{{"build", "GO=true"}, {"-n", "deb", "GO=true"}} {
+		for _, args := range [][]string{{"build", "GO=echo go1.99"}, {"-n", "deb", "GO=true"}} {
 			if out := run("make", args...); !strings.Contains(out, want) {
 				t.Errorf("%s: make %v: %s", name, args, out)
 			}
 		}
 		run("packaging/version.sh", name)
-		if files, err := os.ReadDir(dir); err != nil || len(files) != 3 { // with .git
+		if files, err := os.ReadDir(dir); err != nil || len(files) != 4 { // with .git
 			t.Errorf("%s: there are now %v, %v", name, files, err)
 		}
 	}
@@ -59,6 +59,22 @@ func TestVersion(t *testing.T) {
 		cmd := exec.Command("make", "-n", "-C", "..", "build", "VERSION="+given)
 		if out, err := cmd.CombinedOutput(); err == nil {
 			t.Errorf("VERSION=%q: %v, %s", given, err, out)
+		}
+	}
+}
+
+// TestCheckGo says which Go is needed before anything is compiled.
+func TestCheckGo(t *testing.T) {
+	for goCommand, want := range map[string]string{
+		"echo go version go1.26.0 linux/amd64": "",
+		"echo go version go1.100 linux/amd64":  "",
+		"echo go version go1.19.8 linux/amd64": "needs Go 1.26 or newer, found 1.19.8; get it from https://go.dev/dl/",
+		"echo go version go1.3 linux/amd64":    "found 1.3;",
+		"no-such-go":                           "found none;",
+	} {
+		out, err := exec.Command("dev/check-go.sh", goCommand).CombinedOutput()
+		if (err == nil) != (want == "") || !strings.Contains(string(out), want) {
+			t.Errorf("%s: %v, %s", goCommand, err, out)
 		}
 	}
 }

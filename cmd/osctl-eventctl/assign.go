@@ -22,6 +22,9 @@ func parseAssignments(args []string) (hub.Options, error) {
 			if option.Value, err = fromJSON(value); err != nil {
 				return nil, fmt.Errorf("argument %q: %w", arg, err)
 			}
+			if option.Value.Kind() == hub.KindInvalid {
+				continue
+			}
 		}
 		options = append(options, option)
 	}

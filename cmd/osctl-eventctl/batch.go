@@ -33,11 +33,16 @@ type batchRun struct {
 	done   int   // events that were reported
 	upTo   int   // the last line of these
 
+	// skip is told of a line that is left out because it is invalid; nil if such a line ends it all.
+	skip    func(line int, err error)
+	skipped int
+
 	doubtful []int // lines of events of which no answer tells whether they were reported
 }
 
-// reportBatch reports the events of a file, "-" for standard input.
-func (a *app) reportBatch(ctx context.Context, path string) error {
+// reportBatch reports the events of a file, "-" for standard input. With skipInvalid, lines that
+// are no event, or one that is refused, are left out and counted: then the exit status is exitLost.
+func (a *app) reportBatch(ctx context.Context, path string, skipInvalid bool) error {
 	file := os.Stdin
 	if path != "-" {
 		var err error
@@ -56,8 +61,13 @@ func (a *app) reportBatch(ctx context.Context, path string) error {
 		return err
 	}
 	b := &batchRun{client: caller, bus: a.bus, eager: !info.Mode().IsRegular(), in: bufio.NewReaderSize(file, maxLine), out: bufio.NewWriter(a.out)}
+	if skipInvalid {
+		b.skip = func(line int, err error) { a.say("line %d is left out: %v", line, err) }
+	}
 	err = b.run(ctx)
 	switch {
+	case err == nil && b.skipped > 0:
+		return &exitError{exitLost, b.progress()}
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
@@ -71,6 +81,9 @@ func (b *batchRun) progress() string {
 	known := ", and none after"
 	if len(b.doubtful) > 0 {
 		known = fmt.Sprintf("; whether lines %d to %d were is not known", b.doubtful[0], b.doubtful[len(b.doubtful)-1])
+	}
+	if b.skipped > 0 {
+		known += fmt.Sprintf("; invalid lines that were left out: %d", b.skipped)
 	}
 	if b.done == 0 {
 		return "nothing was reported" + strings.TrimPrefix(known, ", and none after")
@@ -96,11 +109,29 @@ func (b *batchRun) run(ctx context.Context) error {
 		case errors.Is(err, io.EOF):
 			return b.send(ctx)
 		case errors.Is(err, bufio.ErrBufferFull):
-			return fmt.Errorf("line %d is longer than %d bytes", b.line, maxLine)
+			err := fmt.Errorf("it is longer than %d bytes", maxLine)
+			if b.skip == nil {
+				return fmt.Errorf("line %d: %w", b.line, err)
+			}
+			b.leaveOut(b.line, err)
+			b.endLine()
 		case err != nil:
 			return fmt.Errorf("line %d: %w", b.line, err)
 		}
 	}
+}
+
+// endLine reads on to the end of a line that is too long.
+func (b *batchRun) endLine() {
+	for err := bufio.ErrBufferFull; errors.Is(err, bufio.ErrBufferFull); {
+		_, err = b.in.ReadSlice('\n') // another error comes again
+	}
+}
+
+// leaveOut counts a line that is invalid.
+func (b *batchRun) leaveOut(line int, err error) {
+	b.skipped++
+	b.skip(line, err)
 }
 
 // add adds the event of a line to the batch, and sends the batch first if it is full.
@@ -115,7 +146,11 @@ func (b *batchRun) add(ctx context.Context, text []byte) error {
 		}
 		err = b.batch.Add(report)
 	}
-	if err != nil {
+	switch {
+	case err != nil && b.skip != nil:
+		b.leaveOut(b.line, err)
+		return nil
+	case err != nil:
 		return fmt.Errorf("line %d: %w", b.line, err)
 	}
 	b.lines = append(b.lines, b.line)
@@ -124,21 +159,43 @@ func (b *batchRun) add(ctx context.Context, text []byte) error {
 
 // send reports the batch and prints the numbers.
 func (b *batchRun) send(ctx context.Context) error {
-	if b.batch.Len() == 0 {
-		return nil
+	lines := b.lines
+	b.lines = nil
+	return b.sendEvents(ctx, b.batch.Take(), lines)
+}
+
+// sendEvents reports events. An event that is refused and left out takes none with it: those
+// before it go in one call, those after it in the next.
+func (b *batchRun) sendEvents(ctx context.Context, events []client.Report, lines []int) error {
+	for len(events) > 0 {
+		bounded, cancel := context.WithTimeout(ctx, callTimeout)
+		first, err := b.client.ReportBatch(bounded, events)
+		cancel()
+		invalid, ok := errors.AsType[*client.InvalidEventError](err)
+		if ok && b.skip != nil && invalid.Index < len(events) {
+			bad := invalid.Index
+			if err := b.sendEvents(ctx, events[:bad], lines[:bad]); err != nil {
+				return err
+			}
+			b.leaveOut(lines[bad], invalid.Err)
+			events, lines = events[bad+1:], lines[bad+1:]
+			continue
+		}
+		if err != nil {
+			return b.refused(err, lines)
+		}
+		return b.reported(first, lines)
 	}
-	bounded, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	first, err := b.batch.Send(bounded, b.client)
-	if err != nil {
-		return b.refused(err)
-	}
-	for i := range b.lines {
+	return nil
+}
+
+// reported prints the numbers of events that were reported.
+func (b *batchRun) reported(first uint64, lines []int) error {
+	for i := range lines {
 		_, _ = fmt.Fprintln(b.out, first+uint64(i)) // Flush tells of an error
 	}
-	b.done += len(b.lines)
-	b.upTo = b.lines[len(b.lines)-1]
-	b.lines = b.lines[:0]
+	b.done += len(lines)
+	b.upTo = lines[len(lines)-1]
 	return b.out.Flush()
 }
 
@@ -146,15 +203,15 @@ func (b *batchRun) send(ctx context.Context) error {
 const noReply = "org.freedesktop.DBus.Error.NoReply"
 
 // refused says which line is to blame for a batch that failed.
-func (b *batchRun) refused(err error) error {
+func (b *batchRun) refused(err error, lines []int) error {
 	var invalid *client.InvalidEventError
-	if errors.As(err, &invalid) && invalid.Index < len(b.lines) {
-		return fmt.Errorf("line %d: %v", b.lines[invalid.Index], invalid.Err) //nolint:errorlint // Explain would leave out the line
+	if errors.As(err, &invalid) && invalid.Index < len(lines) {
+		return fmt.Errorf("line %d: %v", lines[invalid.Index], invalid.Err) //nolint:errorlint // Explain would leave out the line
 	}
 	if _, ok := errors.AsType[*client.Error](err); ok && !client.HasName(err, noReply) {
-		return fmt.Errorf("lines %d to %d: %s", b.lines[0], b.lines[len(b.lines)-1], client.Explain(err, b.bus))
+		return fmt.Errorf("lines %d to %d: %s", lines[0], lines[len(lines)-1], client.Explain(err, b.bus))
 	}
-	b.doubtful = b.lines
+	b.doubtful = lines
 	return err
 }
 
@@ -183,6 +240,9 @@ func parseReport(text []byte) (report client.Report, err error) {
 		return report, fmt.Errorf("opts is a JSON %s, "+batchForm, kindOf(given))
 	}
 	for _, name := range slices.Sorted(maps.Keys(options)) {
+		if options[name] == nil {
+			continue // as osctl prints an option that is not there
+		}
 		value, err := optionValue(options[name])
 		if err != nil {
 			return report, fmt.Errorf("option %q: %w", name, err)

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -56,7 +57,7 @@ func TestReportBatch(t *testing.T) {
 		"a list":            {`[1]`, `line 1: got a JSON array, expected {"type"`},
 		"a list of options": {`{"type":"x","opts":[1]}`, `line 1: opts is a JSON array, expected {"type"`},
 		"type is a number":  {`{"type":1}`, `line 1: type is a JSON number, expected {"type"`},
-		"null":              {`{"type":"x","opts":{"a":null}}`, `line 1: option "a": D-Bus has no null`},
+		"null in a list":    {`{"type":"x","opts":{"a":[null]}}`, `line 1: option "a": D-Bus has no null`},
 		"type is null":      {`{"type":null}`, `line 1: type is a JSON null, expected {"type"`},
 		"Type":              {`{"Type":"x"}`, "line 1: there is no type"},
 		"a type twice":      {batchLines(1) + `{"type":"x","type":"x"}`, `line 2: key "type" comes twice in one object, expected {"type"`},
@@ -67,7 +68,7 @@ func TestReportBatch(t *testing.T) {
 		"the other half":    {`{"type":"x","opts":{"a":"\ude00"}}`, `line 1: not text: \ude00 is half of a surrogate pair`},
 		"bad event":         {batchLines(3) + "\n" + `{"type":"state","opts":{"pool":"tank"}}` + "\n", `line 5: event of type "state", option "id": missing`},
 		"bad name":          {`{"type":"x","opts":{"A":"b"}}`, `line 1: event of type "x", option "A"`},
-		"too long":          {`{"type":"x","opts":{"a":"` + strings.Repeat("x", maxLine) + `"}}`, "line 1 is longer than"},
+		"too long":          {`{"type":"x","opts":{"a":"` + strings.Repeat("x", maxLine) + `"}}`, "line 1: it is longer than"},
 		"too large":         {`{"type":"x","opts":{"a":"` + strings.Repeat("x", 70_000) + `"}}`, "line 1: too large"},
 		"nothing, and done": {batchLines(1) + "{}", "nothing was reported"},
 	} {
@@ -87,6 +88,46 @@ func TestReportBatch(t *testing.T) {
 		if r := ctl(t, bus.Env(), strings.Fields(args)...); r.code != 1 || !strings.Contains(r.stderr, want) {
 			t.Errorf("%s: %+v", args, r)
 		}
+	}
+}
+
+// TestReportBatchSkipInvalid leaves out what is invalid, and nothing else, wherever it stands.
+func TestReportBatchSkipInvalid(t *testing.T) {
+	bus, _ := served(t)
+	event := func(n int) string { return fmt.Sprintf(`{"type":"x","opts":{"n":%d}}`, n) }
+	refused := func(n int) string { return fmt.Sprintf(`{"type":"state","opts":{"pool":"tank","n":%d}}`, n) } // by the service
+	long := `{"type":"x","opts":{"a":"` + strings.Repeat("x", 3*maxLine) + `"}}`
+	lines := []string{refused(1), "nonsense", event(1), event(2), refused(2), refused(3), event(3), long, "", event(4), `{"type":"X"}`}
+	r := ctlWith(t, bus.Env(), strings.NewReader(strings.Join(lines, "\n")), "report", "--batch", "-", "--skip-invalid")
+	if r.code != 4 || r.stdout != "1\n2\n3\n4\n" ||
+		!strings.HasSuffix(r.stderr, "4 events reported, up to line 10, and none after; invalid lines that were left out: 6\n") {
+		t.Errorf("%+v", r)
+	}
+	for _, line := range []string{"1", "2", "5", "6", "8", "11"} {
+		if strings.Count(r.stderr, "line "+line+" is left out: ") != 1 {
+			t.Errorf("line %s is not told once: %s", line, r.stderr)
+		}
+	}
+	shown := parseEvents(t, ctl(t, bus.Env(), "monitor", "--json", "--no-follow", "-n", "9").stdout)
+	var numbers []any
+	for _, e := range shown {
+		numbers = append(numbers, e.Opts["n"])
+	}
+	if !slices.Equal(numbers, []any{1.0, 2.0, 3.0, 4.0}) {
+		t.Errorf("reported were %v", numbers)
+	}
+	for in, want := range map[string]result{
+		event(5):                     {"5\n", "", 0},
+		strings.Repeat("x\n", 2):     {"", "", 4},
+		refused(1) + "\n" + event(6): {"6\n", "", 4},
+	} {
+		got := ctlWith(t, bus.Env(), strings.NewReader(in), "report", "--batch", "-", "--skip-invalid")
+		if got.code != want.code || want.code == 0 && got != want {
+			t.Errorf("%q: %+v, want %+v", in, got, want)
+		}
+	}
+	if r := ctl(t, bus.Env(), "report", "x", "--skip-invalid"); r.code != 1 || !strings.Contains(r.stderr, "goes with --batch") {
+		t.Errorf("without --batch: %+v", r)
 	}
 }
 

@@ -44,6 +44,22 @@ func TestReportTypes(t *testing.T) {
 	}
 }
 
+// TestReportNull takes null for an option, or a key, that is not there.
+func TestReportNull(t *testing.T) {
+	bus, _ := served(t)
+	if r := ctl(t, bus.Env(), "report", "x", "a:=null", `b:={"c":null,"d":[{"e":null}],"f":1}`); r != (result{"1\n", "", 0}) {
+		t.Fatalf("report: %+v", r)
+	}
+	const line = `{"type":"x","opts":{"a":null,"b":{"c":null,"d":[{"e":null}],"f":1}}}`
+	if r := ctlWith(t, bus.Env(), strings.NewReader(line), "report", "--batch", "-"); r != (result{"2\n", "", 0}) {
+		t.Fatalf("report --batch: %+v", r)
+	}
+	const want = `{"type":"x","opts":{"b":{"d":[{}],"f":1}},`
+	if r := ctl(t, bus.Env(), "monitor", "--json", "--no-follow"); strings.Count(r.stdout, want) != 2 {
+		t.Errorf("%+v, want twice %s", r, want)
+	}
+}
+
 func TestTroubles(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyRootOnly)
 	tests := []struct {

@@ -29,11 +29,7 @@ type known struct {
 
 // ask asks the service what it knows; nothing if it does not answer in time.
 func (a *app) ask(cmd *cobra.Command) (k known) {
-	parent := cmd.Context()
-	if parent == nil {
-		parent = context.Background()
-	}
-	ctx, cancel := context.WithTimeout(parent, completeTimeout)
+	ctx, cancel := completeContext(cmd)
 	defer cancel()
 	client, err := a.connect(ctx)
 	if err != nil {
@@ -43,6 +39,15 @@ func (a *app) ask(cmd *cobra.Command) (k known) {
 	k.links, _, _ = client.Interfaces(ctx, hub.Filter{})
 	k.containers, _, _ = client.Containers(ctx, hub.Filter{})
 	return k
+}
+
+// completeContext returns a context that ends when a completion has taken too long.
+func completeContext(cmd *cobra.Command) (context.Context, context.CancelFunc) {
+	parent := cmd.Context()
+	if parent == nil {
+		parent = context.Background()
+	}
+	return context.WithTimeout(parent, completeTimeout)
 }
 
 // targets returns containers that begin with word, or interfaces of one where the word
@@ -128,21 +133,31 @@ func linkStates() []string {
 
 // completeWait completes what to wait for, and then the states that it can be in.
 func (a *app) completeWait(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-	link := cmd.Flags().Changed("name")
-	if !link && !cmd.Flags().Changed("pool") && !cmd.Flags().Changed("id") {
-		if len(args) == 0 {
-			return a.completeTargets(cmd, args, word)
+	flags := cmd.Flags()
+	link, last := flags.Changed("name"), -1 // of the last target, and where it is
+	for i, arg := range args {
+		if strings.Contains(arg, ":") {
+			link, last = strings.Contains(arg, "/"), i
 		}
-		link, args = strings.Contains(args[0], "/"), args[1:]
 	}
-	switch {
-	case !link:
-		left := slices.DeleteFunc(states(), func(s string) bool { return slices.Contains(args, s) })
-		return beginning(left, word), cobra.ShellCompDirectiveNoFileComp
-	case len(args) == 0:
-		return beginning([]string{"up", "down"}, word), cobra.ShellCompDirectiveNoFileComp
+	byFlags := flags.Changed("pool") || flags.Changed("id") || flags.Changed("name")
+	if flags.Changed("type") || flags.Changed("action") || last < 0 && !byFlags {
+		return a.completeTargets(cmd, args, word)
 	}
-	return nil, cobra.ShellCompDirectiveNoFileComp
+	possible := states()
+	if given := args[last+1:]; link && len(given) > 0 {
+		possible = nil
+	} else if link {
+		possible = linkWaits()
+	} else {
+		possible = slices.DeleteFunc(possible, func(s string) bool { return slices.Contains(given, s) })
+	}
+	offered := beginning(possible, word)
+	if word != "" {
+		others, _ := a.completeTargets(cmd, args, word)
+		offered = append(offered, others...)
+	}
+	return offered, cobra.ShellCompDirectiveNoFileComp
 }
 
 // types are the event types that have a schema.
@@ -152,20 +167,24 @@ func types() []string {
 	}
 }
 
-// completeReport completes the type, and then pool and id.
-func (a *app) completeReport(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-	if len(args) == 0 {
-		return beginning(types(), word), cobra.ShellCompDirectiveNoFileComp
+// completeTypes completes types, separated by commas: those that have a schema, and those
+// that the service counted since it started.
+func (a *app) completeTypes(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+	offered := map[string]string{}
+	before := word[:strings.LastIndexByte(word, ',')+1]
+	for _, typ := range types() {
+		offered[before+typ] = ""
 	}
-	offered := map[string]string{"pool=": "", "id=": ""}
-	if strings.Contains(word, "=") {
-		k := a.ask(cmd)
-		clear(offered)
-		for _, c := range k.containers {
-			offered["pool="+c.Pool], offered["id="+c.ID] = "", ""
+	ctx, cancel := completeContext(cmd)
+	defer cancel()
+	if s, err := a.askStatus(ctx); err == nil {
+		for name := range s.Counters {
+			if typ, ok := strings.CutPrefix(name, eventsOf); ok {
+				offered[before+typ] = ""
+			}
 		}
 	}
-	return offer(offered, word), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	return offer(offered, word), cobra.ShellCompDirectiveNoFileComp
 }
 
 // plainUsage takes the quotes off the names of values in the descriptions of flags, which
@@ -191,9 +210,10 @@ func (a *app) completeFlags(cmd *cobra.Command) {
 		inState = linkStates()
 	}
 	for flag, complete := range map[string]completer{
-		"type": fixed(types()...), "since": fixed(hub.CursorOldest), "until": fixed(),
+		"type": a.completeTypes, "since": fixed(hub.CursorOldest, "today", "yesterday"), "until": fixed(),
 		"action": fixed(append([]string{"up", "down", "rename", "add", "remove", "run", "done", "failed"}, states()...)...),
-		"state":  fixed(inState...),
+		"state":  fixed(inState...), "on-failure": fixed(onFailureStop, onFailureSkip),
+		"source": fixed(hub.SourceNetlink, "cgroup"),
 		"pool": a.completeFrom(func(k *known, offered map[string]string) {
 			for _, c := range k.containers {
 				offered[c.Pool] = ""

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -19,6 +20,15 @@ const pulse = 5 * time.Second
 
 // address returns the address of the bus.
 func (a *app) address() (string, error) { return client.ResolveAddress(a.bus) }
+
+// busName returns the bus as it was given, or its address where DBUS_SYSTEM_BUS_ADDRESS
+// puts another one in the place of the system bus.
+func (a *app) busName() string {
+	if address := os.Getenv("DBUS_SYSTEM_BUS_ADDRESS"); address != "" && a.bus == client.BusSystem {
+		return address
+	}
+	return a.bus
+}
 
 // connect connects to the bus. What its error, and that of any call, means to a person
 // is said in one place, by [client.Explain].

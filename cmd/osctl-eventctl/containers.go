@@ -13,7 +13,10 @@ import (
 
 const containersLong = `List the containers whose state was reported, with their last state and since when they
 are in it. Arguments name containers; flags that are given several times mean any of
-their values. With --watch the table stays on the terminal, see the command list.`
+their values. With --watch the table stays on the terminal, see the command list.
+
+Exit status: 0 if it went well; 1 if an argument, or a flag other than --state, names
+what is not there, or on another error.`
 
 func (a *app) containers() *cobra.Command {
 	var (
@@ -38,7 +41,7 @@ func (a *app) containers() *cobra.Command {
 			if err := want.parse(args, false); err != nil {
 				return err
 			}
-			table.wanted = func(c *hub.Container) bool { return want.covers(c.Pool, c.ID, "", "", c.State) }
+			table.fields = containerFields
 			return runList(cmd.Context(), a, &table, &want, view)
 		},
 	}
@@ -54,6 +57,10 @@ func containerRow(c *hub.Container) live.Row {
 		Key:   c.Pool + ":" + c.ID,
 		Cells: []string{container(printable(c.Pool), printable(c.ID)), printable(c.State), c.Time.Local().Format(time.DateTime)},
 	}
+}
+
+func containerFields(c *hub.Container) rowFields {
+	return rowFields{pool: c.Pool, id: c.ID, state: c.State}
 }
 
 func containerJSON(c *hub.Container) any {

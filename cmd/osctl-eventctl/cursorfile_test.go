@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/osctl/eventd/dbusapi/bustest"
-	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -81,40 +80,16 @@ func TestCursorFile(t *testing.T) {
 	}
 }
 
-// TestCursorFileTail keeps the cursor of a tail back until its events were shown: a run
-// that is interrupted before shows them the next time.
-func TestCursorFileTail(t *testing.T) {
-	dir := t.TempDir()
-	out, err := os.Create(filepath.Join(dir, "out"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = out.Close() }()
-	file, err := openCursorFile(filepath.Join(dir, "cursor"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = file.file.Close() }()
-	s := &stream{app: &app{out: newOutput(out), err: newOutput(out)}, file: file, finite: true, tail: true, count: 2, end: 4, printer: newPrinter(newOutput(out), true, time.Now())}
-	take := func(from, to uint64) error {
-		var events []*hub.Event
-		for seq := from; seq <= to; seq++ {
-			events = append(events, &hub.Event{Type: "x", Seq: seq})
+// TestCursorFileCount shows the oldest events after the cursor, so many at a time.
+func TestCursorFileCount(t *testing.T) {
+	bus, d := served(t)
+	report(t, d.Client(t), 5, "x")
+	file := filepath.Join(t.TempDir(), "cursor")
+	for _, want := range []string{"1 2", "3 4", "5", ""} {
+		r := ctl(t, bus.Env(), "monitor", "--json", "--no-follow", "-n", "2", "--cursor-file", file)
+		if got := numbers(parseEvents(t, r.stdout)); r.code != 0 || got != want {
+			t.Errorf("got %q, %+v, want %q", got, r, want)
 		}
-		return s.take(t.Context(), client.Update{Events: events, Cursor: hub.FormatCursor("e", to)})
-	}
-	shown := func() string {
-		text, err := os.ReadFile(out.Name())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return numbers(parseEvents(t, string(text)))
-	}
-	if err := take(1, 3); err != nil || file.kept != "" || shown() != "" {
-		t.Errorf("before the end: %v, cursor %q, shown %q", err, file.kept, shown())
-	}
-	if err := take(4, 6); !errors.Is(err, errDone) || file.kept != "e:4" || shown() != "3 4" {
-		t.Errorf("at the end: %v, cursor %q, shown %q", err, file.kept, shown())
 	}
 }
 

@@ -16,10 +16,11 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// fromJSON turns JSON into the value of an option.
+// fromJSON turns JSON into the value of an option; null into the zero Value, which means that
+// the option is not there.
 func fromJSON(text string) (hub.Value, error) {
 	v, err := decodeJSON([]byte(text))
-	if err != nil {
+	if err != nil || v == nil {
 		return hub.Value{}, err
 	}
 	return optionValue(v)
@@ -28,13 +29,29 @@ func fromJSON(text string) (hub.Value, error) {
 // optionValue turns decoded JSON into the value of an option: whole numbers become x (or t),
 // others d, a list of strings as, any other list av, an object a{sv}. What would nest too
 // deeply with these variants gets a closer type, so that all that an event may hold can be
-// reported again.
+// reported again. A key whose value is null is not there.
 func optionValue(v any) (hub.Value, error) {
+	dropNulls(v)
 	value, err := toValue(v)
 	if err == nil && value.Depth(hub.MaxNesting) > hub.MaxNesting && jsonDepth(v, hub.MaxNesting) <= hub.MaxNesting {
 		return commonType([]any{v}).of(v)
 	}
 	return value, err
+}
+
+// dropNulls removes the keys whose value is null from all objects in a decoded value.
+func dropNulls(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		maps.DeleteFunc(v, func(_ string, inner any) bool {
+			dropNulls(inner)
+			return inner == nil
+		})
+	case []any:
+		for _, inner := range v {
+			dropNulls(inner)
+		}
+	}
 }
 
 // decodeJSON decodes text that is one JSON value, and nothing after it. What
@@ -139,7 +156,7 @@ func toValue(v any) (hub.Value, error) {
 		}
 		return hub.Dict("s", "v", items), nil
 	}
-	return hub.Value{}, errors.New("D-Bus has no null")
+	return hub.Value{}, errors.New("D-Bus has no null, so that a list cannot hold one")
 }
 
 func toNumber(n json.Number) (hub.Value, error) {

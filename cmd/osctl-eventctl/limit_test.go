@@ -37,7 +37,7 @@ func TestMonitorLimited(t *testing.T) {
 	m.line(t, &m.stderr, "osctl-eventd is busy: user 65534 has 1024 pending WaitEvents calls, no more are taken; asking it once a second", nil)
 	for i := range 5 { // each takes another call that does not wait
 		report(t, d.Client(t), 1, "x", "n", fmt.Sprint(i))
-		m.line(t, &m.stdout, fmt.Sprintf("n=%d", i), nil)
+		m.line(t, &m.stdout, fmt.Sprintf("n=\"%d\"", i), nil)
 	}
 	if said := m.stderr.String(); strings.Count(said, "\n") != 1 {
 		t.Errorf("it said %s", said)

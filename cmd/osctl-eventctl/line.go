@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"strconv"
 	"strings"
 	"time"
@@ -70,7 +71,8 @@ func container(pool, id string) string {
 // describe says the main thing of an interface event in words, and which options
 // need not be shown any more.
 func describe(e *hub.Event) (string, map[string]bool) {
-	shown := map[string]bool{"pool": true, "id": true}
+	// A pool or an id that is no text names no container, and is shown as any option.
+	shown := map[string]bool{"pool": field(e, "pool") == e.Pool, "id": field(e, "id") == e.ID}
 	switch e.Type {
 	case hub.TypeNetif:
 	case hub.TypeState, hub.TypeManagement:
@@ -112,9 +114,11 @@ func word(name string) string {
 	return printable(name)
 }
 
-// optionText shows a value: text as it is where that is unambiguous, else as JSON.
+// optionText shows a value: text as it is where that is unambiguous, else as JSON. A text
+// that reads like a number, or like another value in JSON, is quoted.
 func optionText(v hub.Value) string {
-	if text := v.Text(); v.Kind() == hub.KindString && text != "" && !strings.ContainsAny(text, " \t\"'") && printable(text) == text {
+	if text := v.Text(); v.Kind() == hub.KindString && text != "" && !strings.ContainsAny(text, " \t\"'") &&
+		printable(text) == text && !json.Valid([]byte(text)) {
 		return text
 	}
 	return string(escape(v.AppendJSON(nil)))

@@ -21,7 +21,10 @@ States are up (can be used), no-carrier (set up, but the other end is not) and d
 With --watch the table stays on the terminal and follows what happens. Rows that were
 added are marked with +, changed ones with *, and those that are gone with - for a
 moment. Keys: arrows, page up and down move; / filters, Esc ends that; left and right
-choose the column to sort by, r reverses; q quits.`
+choose the column to sort by, r reverses; q quits.
+
+Exit status: 0 if it went well; 1 if an argument, or a flag other than --state, names
+what is not there, or on another error.`
 
 func (a *app) list() *cobra.Command {
 	var (
@@ -52,7 +55,7 @@ func (a *app) list() *cobra.Command {
 				return err
 			}
 			table.row, table.json = linkRow, linkJSON
-			table.wanted = func(i *hub.Interface) bool { return want.covers(i.Pool, i.ID, i.Name, i.Veth, string(i.State)) }
+			table.fields = linkFields
 			return runList(cmd.Context(), a, &table, &want, view)
 		},
 	}
@@ -71,6 +74,10 @@ func linkRow(i *hub.Interface) live.Row {
 			strconv.FormatUint(uint64(i.Ifindex), 10),
 		},
 	}
+}
+
+func linkFields(i *hub.Interface) rowFields {
+	return rowFields{i.Pool, i.ID, i.Name, i.Veth, string(i.State)}
 }
 
 func linkJSON(i *hub.Interface) any {

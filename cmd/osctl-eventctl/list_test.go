@@ -79,6 +79,8 @@ func TestList(t *testing.T) {
 		"--id 101 --name eth1":       "vb",
 		"--id nobody":                "",
 		"--pool dozer tank:101/eth0": "",
+		"--veth veth-x":              "",
+		"--state no-carrier va:1":    "",
 	} {
 		r := ctl(t, bus.Env(), append([]string{"list", "--json"}, strings.Fields(args)...)...)
 		var veths []string
@@ -92,8 +94,20 @@ func TestList(t *testing.T) {
 			}
 			veths = append(veths, row.Veth)
 		}
-		if got := strings.Join(veths, " "); got != want || r.code != 0 {
+		unknown := strings.Contains(r.stderr, ": not among the interfaces; see what is")
+		if got := strings.Join(veths, " "); got != want || (r.code == 1) != (want == "") || unknown != (want == "") {
 			t.Errorf("list %s: %q, status %d %s, want %q", args, got, r.code, r.stderr, want)
+		}
+	}
+	// What is there is listed beside what is not. A container without interfaces is there.
+	if r := ctl(t, bus.Env(), "list", "--json", "dozer:9", "tank:7/x\x1b"); r.code != 1 || !strings.Contains(r.stdout, `"vc"`) ||
+		!strings.Contains(r.stderr, `osctl-eventctl: tank:7/x\x1b: not among`) {
+		t.Errorf("one that is there and one that is not: %+v", r)
+	}
+	report(t, client, 1, "state", "pool", "tank", "id", "102", "state", "running")
+	for _, args := range []string{"tank:102", "--pool tank --id 102", "--state no-carrier tank:101"} {
+		if r := ctl(t, bus.Env(), append([]string{"list", "--json"}, strings.Fields(args)...)...); r != (result{}) {
+			t.Errorf("list %s: %+v", args, r)
 		}
 	}
 }
@@ -108,9 +122,9 @@ func TestContainers(t *testing.T) {
 	if !regexp.MustCompile(`^CONTAINER +STATE +SINCE\nevil:\\x1b\[2J +\\u009b31m +\S+ \S+\ntank:9 +stopped +\S+ \S+\ntank:10 +running +\S+ \S+\n$`).MatchString(r.stdout) {
 		t.Errorf("the table is\n%q%s", r.stdout, r.stderr)
 	}
-	for args, want := range map[string]int{"": 3, "tank:9": 1, "--state running": 1, "--pool tank": 2, "--id 10 tank:9": 0} {
+	for args, want := range map[string]int{"": 3, "tank:9": 1, "--state running": 1, "--pool tank": 2, "--state error": 0, "--id 10 tank:9": -1, "tank:7": -1} {
 		r := ctl(t, bus.Env(), append([]string{"containers", "--json"}, strings.Fields(args)...)...)
-		if got := strings.Count(r.stdout, "\n"); got != want || r.code != 0 {
+		if got := strings.Count(r.stdout, "\n") - r.code; got != want {
 			t.Errorf("containers %s: %d rows, %s, want %d", args, got, r.stderr, want)
 		}
 	}

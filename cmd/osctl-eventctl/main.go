@@ -13,18 +13,20 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/osctl/eventd/cmd/internal/buildversion"
 	"github.com/osctl/eventd/dbusapi/client"
 )
 
-// version is set by the linker, see the Makefile.
-var version = "0.0.0-dev"
+// version is set by the linker, see the Makefile, or else by main.
+var version string
 
 // Exit statuses beside 0. The manual page and --help tell them.
 const (
 	exitFailure  = 1 // it could not be done, or the service is not there
 	exitDegraded = 2 // status: the service runs, but not as it should
 	exitTimeout  = 3 // wait: not reached in time
-	exitLost     = 4 // monitor: events were lost on the way
+	exitLost     = 4 // monitor, run: events were lost on the way
+	exitUndone   = 5 // run: the command failed for an event
 
 	// exitInterrupted is that of shells for SIGINT: whoever did not come to the end must
 	// not say that it was reached, reported or healthy.
@@ -43,18 +45,16 @@ func (e *exitError) Error() string { return e.text }
 // has stopped reading its output, a write would keep it for ever.
 const promptly = 50 * time.Millisecond
 
-// orderly is the same for who has to give the terminal back.
+// orderly is the same for a live view, which has to give the terminal back.
 const orderly = time.Second
 
 func main() {
+	version = buildversion.Of(version)
 	// NotifyContext is never stopped: to AfterFunc that would look like a signal.
 	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	app := &app{out: newOutput(os.Stdout), err: newOutput(os.Stderr)}
 	context.AfterFunc(ctx, func() {
-		wait := promptly
-		if app.live.Load() {
-			wait = orderly
-		}
+		wait := max(promptly, time.Duration(app.grace.Load()))
 		time.AfterFunc(wait, func() { os.Exit(app.interrupted()) })
 	})
 	os.Exit(run(ctx, app, os.Args[1:]))

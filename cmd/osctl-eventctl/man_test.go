@@ -52,8 +52,9 @@ func manualPage() *man.Page {
 		{"1", "it could not be done, or the service does not run; stderr says which, and what to do"},
 		{"2", "status: the service runs with less than it should"},
 		{"3", "wait: not reached in time"},
-		{"4", "monitor: events were lost on the way"},
-		{"130", "interrupted before it came to its end; not monitor and --watch, which end so"},
+		{"4", "monitor, run: events were lost on the way"},
+		{"5", "run: the command failed for an event"},
+		{"130", "interrupted before it came to its end; not monitor, run and --watch, which end so"},
 	} {
 		p.Item(status[0], status[1])
 	}

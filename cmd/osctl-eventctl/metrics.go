@@ -2,12 +2,20 @@ package main
 
 import (
 	"bytes"
+	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
+
+	"github.com/osctl/eventd/dbusapi/client"
+	"github.com/osctl/eventd/hub"
 )
 
 // metricPrefix begins the name of each metric.
@@ -61,24 +69,94 @@ func (s *status) writeMetrics(out io.Writer) error {
 	m.gauge("missing", "How many things the service has to do without, like a capability.", strconv.Itoa(len(s.Missing)))
 	m.gauge("oldest_sequence", "Number of the oldest event that is kept.", number(s.Oldest))
 	m.gauge("last_sequence", "Number of the newest event.", number(s.Last))
-	m.gauge("interfaces", "How many veths there are on the host.", number(s.Interfaces))
-	m.gauge("containers", "How many containers a state was reported of.", number(s.Containers))
-
-	names := slices.Sorted(maps.Keys(s.Counters))
-	m.family("events_total", "counter", "Events by type, since the service started.")
-	for _, name := range names {
-		if typ, ok := strings.CutPrefix(name, eventsOf); ok {
-			m.sample("events_total", number(s.Counters[name]), "type", typ)
+	for _, states := range []struct {
+		name, help string
+		counts     map[string]int
+	}{
+		{"interfaces", "Veths on the host, by state.", s.linkStates},
+		{"containers", "Containers of which a state is known, by state.", s.containerStates},
+	} {
+		m.family(states.name, "gauge", states.help)
+		for _, state := range slices.Sorted(maps.Keys(states.counts)) {
+			m.sample(states.name, strconv.Itoa(states.counts[state]), "state", state)
 		}
 	}
-	for _, name := range names {
-		if !strings.HasPrefix(name, eventsOf) && metricName(name) {
-			m.family(name+"_total", "counter", "Counted by the service since it started: "+strings.ReplaceAll(name, "_", " ")+".")
-			m.sample(name+"_total", number(s.Counters[name]))
-		}
-	}
+	m.counters(s.Counters)
 	_, err := m.out.WriteTo(out)
 	return err
+}
+
+// counterHelp tells what the named counters count. Each of them is always among the metrics,
+// so that an alert can watch for its first increase.
+func counterHelp() map[string]string {
+	return map[string]string{
+		"bus_losses":        "Times the service lost its connection to the bus.",
+		hub.CounterLapped:   "Times a subscriber was too slow, and events were dropped for it.",
+		"messages_ignored":  "Messages on the bus that the service does not know, and ignored.",
+		hub.CounterOverruns: "Times the kernel dropped link messages because the service was too slow.",
+		hub.CounterRefused:  "Calls of Report and ReportBatch that were refused.",
+		hub.CounterResyncs:  "Times the interfaces were listed anew and compared.",
+	}
+}
+
+// counters writes what the service counted since it started.
+func (m metrics) counters(counts map[string]uint64) {
+	m.family("events_total", "counter", "Events by type, since the service started.")
+	help := counterHelp()
+	named := maps.Clone(help)
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		if typ, ok := strings.CutPrefix(name, eventsOf); ok {
+			m.sample("events_total", strconv.FormatUint(counts[name], 10), "type", typ)
+		} else if metricName(name) {
+			named[name] = cmp.Or(help[name], "Counted by the service since it started: "+strings.ReplaceAll(name, "_", " ")+".")
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(named)) {
+		m.family(name+"_total", "counter", named[name])
+		m.sample(name+"_total", strconv.FormatUint(counts[name], 10))
+	}
+}
+
+// countStates counts the interfaces and containers by state. The set of states is closed, so
+// that reporters cannot make any number of metrics.
+func (a *app) countStates(ctx context.Context, s *status) error {
+	s.linkStates, s.containerStates = map[string]int{}, map[string]int{otherState: 0}
+	for _, state := range linkStates() {
+		s.linkStates[state] = 0
+	}
+	for _, state := range states() {
+		s.containerStates[state] = 0
+	}
+	return a.call(ctx, func(ctx context.Context, c *client.Client) error {
+		links, _, err := c.Interfaces(ctx, hub.Filter{})
+		if err != nil {
+			return err
+		}
+		for i := range links {
+			s.linkStates[string(links[i].State)]++
+		}
+		containers, _, err := c.Containers(ctx, hub.Filter{})
+		for i := range containers {
+			state := containers[i].State
+			if _, known := s.containerStates[state]; !known {
+				state = otherState
+			}
+			s.containerStates[state]++
+		}
+		return err
+	})
+}
+
+// otherState counts the containers in a state that osctld does not have.
+const otherState = "other"
+
+// isDown reports whether an error means that the service does not run, or does not answer. A
+// service that refuses to answer us does run.
+func isDown(err error) bool {
+	if e, ok := errors.AsType[*client.Error](err); ok {
+		return !client.HasName(e, "org.freedesktop.DBus.Error.AccessDenied")
+	}
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
 }
 
 // metricName reports whether a counter's name can be that of a metric.

@@ -15,6 +15,9 @@ type moment struct {
 	time   time.Time
 }
 
+// momentForms tells in help what parseMoment reads.
+const momentForms = "at a cursor, the oldest event kept (oldest), so long ago\n(90s, 10m, 2h, 1d12h, 1w), or at a time (15:04, 2006-01-02 15:04:05, now,\ntoday, yesterday, @UNIX)"
+
 // timeForms are the forms of a time, in the local zone unless they name one. Those
 // without a date mean today.
 func timeForms() []string {
@@ -26,6 +29,9 @@ func timeForms() []string {
 
 // parseMoment reads CURSOR, oldest, DURATION (so long ago; with + from now) or TIME.
 func parseMoment(text string, now time.Time) (moment, error) {
+	if t, ok := namedTime(text, now); ok {
+		return moment{time: t}, nil
+	}
 	for _, form := range timeForms() {
 		t, err := time.ParseInLocation(form, text, time.Local)
 		if err != nil {
@@ -50,19 +56,46 @@ func parseMoment(text string, now time.Time) (moment, error) {
 	if _, _, err := hub.ParseCursor(text); err == nil {
 		return moment{cursor: text}, nil
 	}
-	return moment{}, fmt.Errorf("%q: expected a cursor, oldest, a duration like 90s, 10m, 2h or 1d (so long ago), or a time like 15:04, 2006-01-02 15:04:05 or 2006-01-02T15:04:05Z", text)
+	return moment{}, fmt.Errorf("%q: expected a cursor, oldest, a duration like 90s, 10m, 2h, 1d12h or 1w (so long ago), or a time like 15:04, today, 2006-01-02 15:04:05, 2006-01-02T15:04:05Z or @1785000000", text)
 }
 
-// parseDuration is [time.ParseDuration] that also takes whole days, and nothing negative.
+// namedTime reads now, today and yesterday (when that day began), and @ with the seconds
+// since 1970.
+func namedTime(text string, now time.Time) (t time.Time, ok bool) {
+	y, m, d := now.Date()
+	switch text {
+	case "now":
+		return now, true
+	case "today":
+		return time.Date(y, m, d, 0, 0, 0, 0, time.Local), true
+	case "yesterday":
+		return time.Date(y, m, d-1, 0, 0, 0, 0, time.Local), true
+	}
+	unix, ok := strings.CutPrefix(text, "@")
+	seconds, err := strconv.ParseUint(unix, 10, 40)
+	return time.Unix(int64(seconds), 0), ok && err == nil
+}
+
+// parseDuration is [time.ParseDuration] that also takes whole weeks and days in front, and
+// nothing negative.
 func parseDuration(text string) (time.Duration, error) {
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
-			return time.Duration(n) * 24 * time.Hour, nil
+	var whole time.Duration
+	rest := text
+	for _, unit := range []struct {
+		letter string
+		length time.Duration
+	}{{"w", 7 * 24 * time.Hour}, {"d", 24 * time.Hour}} {
+		count, after, ok := strings.Cut(rest, unit.letter)
+		if n, err := strconv.ParseUint(count, 10, 13); ok && err == nil {
+			whole, rest = whole+time.Duration(n)*unit.length, after
 		}
 	}
-	d, err := time.ParseDuration(text)
+	if rest == "" && text != "" {
+		return whole, nil
+	}
+	d, err := time.ParseDuration(rest)
 	if err == nil && d < 0 {
 		err = fmt.Errorf("%s is negative", text)
 	}
-	return d, err
+	return whole + d, err
 }

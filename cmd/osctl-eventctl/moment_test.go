@@ -13,6 +13,13 @@ func TestMoment(t *testing.T) {
 		"0123456789abcdef0123456789abcdef:42": {cursor: "0123456789abcdef0123456789abcdef:42"},
 		"10m":                                 {time: now.Add(-10 * time.Minute)},
 		"1h30m":                               {time: now.Add(-90 * time.Minute)},
+		"1w":                                  {time: now.Add(-168 * time.Hour)},
+		"1w1d":                                {time: now.Add(-192 * time.Hour)},
+		"1d12h":                               {time: now.Add(-36 * time.Hour)},
+		"now":                                 {time: now},
+		"today":                               {time: time.Date(2026, 11, 22, 0, 0, 0, 0, time.Local)},
+		"yesterday":                           {time: time.Date(2026, 11, 21, 0, 0, 0, 0, time.Local)},
+		"@1785000000":                         {time: time.Unix(1785000000, 0)},
 		"2d":                                  {time: now.Add(-48 * time.Hour)},
 		"+90s":                                {time: now.Add(90 * time.Second)},
 		"14:30":                               {time: time.Date(2026, 11, 22, 14, 30, 0, 0, time.Local)},
@@ -26,7 +33,7 @@ func TestMoment(t *testing.T) {
 			t.Errorf("%s: %+v, %v, want %+v", text, got, err, want)
 		}
 	}
-	for _, bad := range []string{"", "soon", "-5m", "+", "+oldest", "5", "d", "-1d", "2026-13-01", "25:00", "a b:5", ":5"} {
+	for _, bad := range []string{"", "soon", "-5m", "+", "+oldest", "5", "d", "-1d", "1d5", "1d1w", "1d-5m", "@", "@-1", "@x", "9999999w", "2026-13-01", "25:00", "a b:5", ":5"} {
 		if got, err := parseMoment(bad, now); err == nil || !strings.Contains(err.Error(), "expected a cursor") {
 			t.Errorf("%q: %+v, %v", bad, got, err)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,7 +15,16 @@ import (
 const monitorLong = `Show events as they come, one line each, until it is interrupted. Arguments name
 containers, or interfaces of them as named inside; with several, events of any of them
 are shown. Flags that are given several times mean any of their values; different flags
-must all match.
+must all match. The name events stands for monitor --no-follow: it shows those that are
+kept, and ends.
+
+Where the manager of a container reports what happens to its interfaces, the kernel tells
+of it, too, and each up and down is there twice. With --source netlink each is there once.
+
+With --format each event is shown by a template of Go (https://pkg.go.dev/text/template)
+of the fields .Type, .Action, .Pool, .ID, .Name, .Veth, .Source, .Seq, .Time and .Cursor,
+any option as .Opts.NAME, and {{json .}} for all of it. What would do something to a
+terminal is escaped in them.
 
 It pulls the events, so none is missed: it survives restarts of the service and of the
 bus, and says so on stderr; also, within ten seconds, that they do not answer. Where the
@@ -30,25 +38,30 @@ no such file yet, or an empty one. The file is written after the events were wri
 stdout, whole and to the disk: after a crash some events may come twice, none is left
 out. Each time another file takes its place, with the same owner and mode; a user who may
 not give a file that owner is refused. A link is followed if it is the user's own, or
-root's. While one run uses the file, another one is refused, too.
+root's. While one run uses the file, another one is refused, too. With --no-follow -n it
+shows the oldest events after the cursor, so many at a time. In a pipe, events count
+as written once the pipe has them: a consumer that fails loses what it had not read. Use
+the command run to move the cursor only after an event was handled.
 
 Exit status: 0 if it ended as asked, also when interrupted; 1 on an error; 4 if events
 were lost. When nobody reads its output any more, it ends by SIGPIPE.`
 
 const monitorExample = `  osctl-eventctl monitor
   osctl-eventctl monitor tank:101 tank:102/eth0
-  osctl-eventctl monitor --type ct_netif --action up --action down
-  osctl-eventctl monitor --since 10m
-  osctl-eventctl monitor --no-follow -n 20
+  osctl-eventctl monitor --type ct_netif --action up --action down --source netlink
+  osctl-eventctl monitor --type state,db --since 10m
+  osctl-eventctl events -n 20
+  osctl-eventctl events --since today --format '{{.Time}} {{.Type}} {{.Pool}}:{{.ID}} {{.Opts.ifindex}}'
   osctl-eventctl monitor --json --cursor-file /var/lib/backup/cursor --no-follow
   osctl-eventctl monitor --json | jq -ac 'select(.type == "state")'`
 
 // monitorFlags are the flags of monitor, as given.
 type monitorFlags struct {
 	selection
-	since, until, cursorFile string
-	noFollow, json           bool
-	count                    countFlag
+	since, until, cursorFile, format string
+
+	noFollow, json bool
+	count          countFlag
 }
 
 func (a *app) monitor() *cobra.Command {
@@ -56,37 +69,33 @@ func (a *app) monitor() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "monitor [POOL:ID | POOL:ID/INTERFACE]...",
 		Short:             "Show events as they come",
+		Aliases:           []string{"events"},
 		Long:              monitorLong,
 		Example:           monitorExample,
 		ValidArgsFunction: a.completeTargets,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			flags.noFollow = flags.noFollow || cmd.CalledAs() == "events"
 			s, err := a.newStream(&flags, args, time.Now())
 			if err != nil {
 				return err
 			}
+			defer watchHangup(a.out.file)()
 			return s.run(cmd.Context())
 		},
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&flags.types, "type", nil, "only events of this `TYPE`; may be given several times, as the next ones")
-	f.StringArrayVar(&flags.actions, "action", nil, "only events with this `ACTION`, or state")
-	f.StringArrayVar(&flags.pools, "pool", nil, "only events of containers of this `POOL`")
-	f.StringArrayVar(&flags.ids, "id", nil, "only events of the containers with this `ID`")
-	f.StringVar(&flags.since, "since", "", "begin `THERE`: at a cursor, the oldest event kept (oldest), so long ago\n(90s, 10m, 2h, 1d), or at a time (15:04, 2006-01-02 15:04:05)")
+	flags.addFlags(f)
+	f.StringVar(&flags.since, "since", "", "begin `THERE`: "+momentForms)
 	f.StringVar(&flags.until, "until", "", "end `THERE`: as for --since; +10m is so long from now")
 	f.BoolVar(&flags.noFollow, "no-follow", false, "end with the newest event there is; without --since begin with the\noldest")
-	f.VarP(&flags.count, "lines", "n", "end after `COUNT` events; with --no-follow show the newest COUNT")
+	f.VarP(&flags.count, "lines", "n", "end after `COUNT` events; with --no-follow show the newest COUNT, or with\n--cursor-file the oldest COUNT after the cursor")
 	f.StringVar(&flags.cursorFile, "cursor-file", "", "go on where `FILE` says that the last run stopped, and keep it up to date")
 	f.BoolVar(&flags.json, "json", false, "print one JSON object a line")
+	f.StringVar(&flags.format, "format", "", "print a line made by the `TEMPLATE`")
+	either(cmd, "json", "format")
 	a.completeFlags(cmd)
 	return cmd
 }
-
-// typePattern is what the types of events match, see package hub: with another one
-// nothing would ever be shown.
-const typePattern = "[a-z][a-z0-9_]{0,63}"
-
-var typeForm = regexp.MustCompile("^" + typePattern + "$") //nolint:gochecknoglobals // it does not change
 
 // newStream checks the flags and makes a stream of them.
 func (a *app) newStream(flags *monitorFlags, args []string, now time.Time) (*stream, error) {
@@ -94,20 +103,24 @@ func (a *app) newStream(flags *monitorFlags, args []string, now time.Time) (*str
 	if flags.targets, err = parseTargets(args); err != nil {
 		return nil, err
 	}
-	s := &stream{app: a, selection: flags.selection, finite: flags.noFollow, count: int(flags.count)}
-	s.printer = newPrinter(a.out, flags.json, now)
-	if s.filter, err = flags.filter(); err != nil {
+	if err := flags.check(); err != nil {
 		return nil, err
 	}
-	for _, typ := range flags.types {
-		if !typeForm.MatchString(typ) {
-			return nil, fmt.Errorf("--type %q: expected a type that matches %s, like %s", typ, typePattern, hub.TypeNetif)
+	s := &stream{app: a, selection: flags.selection, finite: flags.noFollow, count: int(flags.count)}
+	p := newPrinter(a.out, flags.json, now)
+	s.sink = p
+	if flags.format != "" {
+		if p.format, err = parseFormat(flags.format); err != nil {
+			return nil, err
 		}
+	}
+	if s.filter, err = flags.filter(); err != nil {
+		return nil, err
 	}
 	if err := s.endAt(flags.until, now); err != nil {
 		return nil, err
 	}
-	s.tail = s.finite && s.count > 0
+	s.tail = s.finite && s.count > 0 && flags.cursorFile == ""
 	return s, s.begin(flags, now)
 }
 
@@ -137,24 +150,34 @@ func (s *stream) begin(flags *monitorFlags, now time.Time) error {
 	if s.finite {
 		s.cursor = hub.CursorOldest
 	}
-	if flags.since != "" {
-		since, err := parseMoment(flags.since, now)
-		if err != nil {
-			return fmt.Errorf("--since %w", err)
-		}
-		s.cursor, s.since = since.cursor, since.time
-		if s.cursor == "" {
-			s.cursor = hub.CursorOldest // and those before that time are passed over
-		}
-	}
-	if flags.cursorFile == "" {
-		return nil
+	if err := s.beginAt(flags.since, now); err != nil || flags.cursorFile == "" {
+		return err
 	}
 	if outputClosed(s.app.out.file) {
 		return errors.New("standard output is closed: the cursor would move past events that nobody got; write to /dev/null to skip them")
 	}
-	var err error
-	if s.file, err = openCursorFile(flags.cursorFile); err != nil {
+	return s.beginAtFile(flags.cursorFile)
+}
+
+// beginAt takes --since.
+func (s *stream) beginAt(text string, now time.Time) error {
+	if text == "" {
+		return nil
+	}
+	since, err := parseMoment(text, now)
+	if err != nil {
+		return fmt.Errorf("--since %w", err)
+	}
+	s.cursor, s.since = since.cursor, since.time
+	if s.cursor == "" {
+		s.cursor = hub.CursorOldest // and those before that time are passed over
+	}
+	return nil
+}
+
+// beginAtFile takes --cursor-file. The cursor that the file holds takes precedence.
+func (s *stream) beginAtFile(path string) (err error) {
+	if s.file, err = openCursorFile(path); err != nil {
 		return err
 	}
 	if s.file.kept != "" {

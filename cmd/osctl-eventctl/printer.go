@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"context"
+	"text/template"
 	"time"
 
 	"github.com/osctl/eventd/hub"
@@ -12,6 +14,8 @@ type printer struct {
 	out   *bufio.Writer
 	lines *liner // nil for JSON
 	buf   []byte
+
+	format *template.Template // takes the place of both, if it is set
 }
 
 func newPrinter(out *output, asJSON bool, now time.Time) *printer {
@@ -23,21 +27,26 @@ func newPrinter(out *output, asJSON bool, now time.Time) *printer {
 }
 
 // event writes one event, whose epoch is given. It may stay in the buffer until flush.
-func (p *printer) event(e *hub.Event, epoch string) error {
+func (p *printer) event(_ context.Context, e *hub.Event, epoch string) (handled bool, err error) {
 	p.buf = p.buf[:0]
-	if p.lines != nil {
+	switch {
+	case p.format != nil:
+		if p.buf, err = appendFormat(p.buf, p.format, e, epoch); err != nil {
+			return false, err
+		}
+	case p.lines != nil:
 		p.buf = p.lines.append(p.buf, e)
-	} else {
+	default:
 		p.buf = e.AppendJSON(p.buf, epoch)
 	}
 	p.buf = append(p.buf, '\n')
 	if len(p.buf) > p.out.Available() { // or the buffer would cut it
 		if err := p.out.Flush(); err != nil {
-			return err
+			return false, err
 		}
 	}
-	_, err := p.out.Write(p.buf)
-	return err
+	_, err = p.out.Write(p.buf)
+	return false, err
 }
 
-func (p *printer) flush() error { return p.out.Flush() }
+func (p *printer) flush(context.Context) error { return p.out.Flush() }

@@ -11,7 +11,8 @@ import (
 )
 
 const reportLong = `Report an event and print the number that it was given. KEY=TEXT is a string; KEY:=JSON
-is a number (1 is an integer, 1.0 a double), a boolean, a list or an object.
+is a number (1 is an integer, 1.0 a double), a boolean, a list or an object. A null means
+that the option, or the key of an object, is not there.
 
 With --batch, report the events in a file, or on standard input (-): one JSON object a
 line, {"type": TYPE, "opts": {...}}, as monitor --json prints them; other keys are passed
@@ -19,12 +20,16 @@ over. No key may come twice in one object, and no text may have half of a surrog
 The numbers are printed one a line. Events
 go in batches of at most 1,024, and from a pipe at once: each batch is taken whole or not
 at all, but those before it stay. An error names the line, and says up to which line
-events were reported.
+events were reported. With --skip-invalid, lines that are no valid event are left out
+instead, each with a line on standard error, and the exit status is 4.
 
 Reporting needs root, unless the policy of the bus says otherwise.`
 
 func (a *app) report() *cobra.Command {
-	var batch string
+	var (
+		batch       string
+		skipInvalid bool
+	)
 	cmd := &cobra.Command{
 		Use:   "report TYPE KEY=TEXT|KEY:=JSON... | --batch FILE|-",
 		Short: "Report an event, or many",
@@ -40,7 +45,9 @@ func (a *app) report() *cobra.Command {
 			case batch != "" && len(args) > 0:
 				return fmt.Errorf("argument %q: --batch takes its events from the file alone", args[0])
 			case batch != "":
-				return a.reportBatch(cmd.Context(), batch)
+				return a.reportBatch(cmd.Context(), batch, skipInvalid)
+			case skipInvalid:
+				return errors.New("--skip-invalid goes with --batch")
 			case len(args) == 0:
 				return errors.New("which event? Expected a TYPE, like state, and KEY=TEXT for its options; see osctl-eventctl report --help")
 			}
@@ -61,5 +68,6 @@ func (a *app) report() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&batch, "batch", "", "report the events in `FILE`, or on standard input for -, one JSON object a line")
+	cmd.Flags().BoolVar(&skipInvalid, "skip-invalid", false, "with --batch: leave out lines that are no valid event, say which, and end with status 4")
 	return cmd
 }

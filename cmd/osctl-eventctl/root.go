@@ -12,20 +12,29 @@ import (
 type app struct {
 	bus      string // as given
 	out, err *output
-	endless  atomic.Bool // to interrupt it is how it ends
-	lost     atomic.Bool // events were lost on the way
-	live     atomic.Bool // the terminal is to be given back at the end
+	endless  atomic.Bool  // to interrupt it is how it ends
+	lost     atomic.Bool  // events were lost on the way
+	undone   atomic.Bool  // run skipped an event
+	grace    atomic.Int64 // nanoseconds that an orderly end may take, if more than promptly
 }
 
 // interrupted is the exit status when the user ended the program.
 func (a *app) interrupted() int {
+	if a.endless.Load() {
+		return a.flaw()
+	}
+	return exitInterrupted
+}
+
+// flaw is the exit status of a stream that ended as asked: 0 if every event was handled.
+func (a *app) flaw() int {
 	switch {
 	case a.lost.Load():
 		return exitLost
-	case a.endless.Load():
-		return 0
+	case a.undone.Load():
+		return exitUndone
 	}
-	return exitInterrupted
+	return 0
 }
 
 func (a *app) root() *cobra.Command {
@@ -43,7 +52,8 @@ interface begins after the last slash: a container with a slash in its id, or a 
 its pool, is named by the flags --pool and --id instead.`,
 		Example: `  osctl-eventctl monitor tank:101
   osctl-eventctl list --watch
-  osctl-eventctl wait tank:101 running --timeout 30s`,
+  osctl-eventctl wait tank:101 running --timeout 30s
+  osctl-eventctl run --type state --action running tank:101 -- /usr/local/bin/backup`,
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -54,6 +64,6 @@ its pool, is named by the flags --pool and --id instead.`,
 	cmd.PersistentFlags().StringVar(&a.bus, "bus", client.BusSystem,
 		"`BUS` on which osctl-eventd is: system, session, or an address")
 	a.completeFlags(cmd)
-	cmd.AddCommand(a.monitor(), a.list(), a.containers(), a.wait(), a.report(), a.status(), a.completion())
+	cmd.AddCommand(a.monitor(), a.run(), a.list(), a.containers(), a.show(), a.wait(), a.report(), a.status(), a.completion())
 	return cmd
 }

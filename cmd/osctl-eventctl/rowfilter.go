@@ -12,12 +12,12 @@ import (
 // rowFilter says which rows of a list are wanted.
 type rowFilter struct {
 	selection
-	names, veths, states []string
+	states []string
 }
 
 func (f *rowFilter) flags(cmd *cobra.Command, links bool) {
 	flags := cmd.Flags()
-	flags.StringArrayVar(&f.pools, "pool", nil, "only those of this `POOL`; may be given several times, as the next ones")
+	flags.StringArrayVar(&f.pools, "pool", nil, "only those of this `POOL`")
 	flags.StringArrayVar(&f.ids, "id", nil, "only those of the containers with this `ID`")
 	flags.StringArrayVar(&f.states, "state", nil, "only those in this `STATE`")
 	if links {
@@ -41,7 +41,7 @@ func (f *rowFilter) parse(args []string, links bool) (err error) {
 
 // asked returns what the service is asked to leave out.
 func (f *rowFilter) asked() (hub.Filter, error) {
-	byContainer := f.selection
+	byContainer := selection{pools: f.pools, ids: f.ids}
 	byContainer.targets = slices.Clone(f.targets)
 	for i := range byContainer.targets {
 		byContainer.targets[i].name = ""
@@ -49,13 +49,14 @@ func (f *rowFilter) asked() (hub.Filter, error) {
 	return byContainer.filter()
 }
 
+// rowFields are what a filter looks at in a row.
+type rowFields struct{ pool, id, name, veth, state string }
+
 // covers reports whether a row is wanted.
-func (f *rowFilter) covers(pool, id, name, veth, state string) bool {
+func (f *rowFilter) covers(row rowFields) bool {
 	oneOf := func(values []string, value string) bool { return len(values) == 0 || slices.Contains(values, value) }
-	if !oneOf(f.pools, pool) || !oneOf(f.ids, id) || !oneOf(f.names, name) || !oneOf(f.veths, veth) || !oneOf(f.states, state) {
-		return false
-	}
-	return len(f.targets) == 0 || slices.ContainsFunc(f.targets, func(t target) bool {
-		return t.pool == pool && t.id == id && (t.name == "" || t.name == name)
-	})
+	return oneOf(f.pools, row.pool) && oneOf(f.ids, row.id) && oneOf(f.names, row.name) && oneOf(f.veths, row.veth) &&
+		oneOf(f.states, row.state) && (len(f.targets) == 0 || slices.ContainsFunc(f.targets, func(t target) bool {
+		return t.pool == row.pool && t.id == row.id && (t.name == "" || t.name == row.name)
+	}))
 }

@@ -27,7 +27,10 @@ error; 2 if it runs with less than it should: its history cannot be written, or 
 a capability.
 
 With --metrics the same is printed in the text format of Prometheus, for the textfile
-collector of its node exporter; osctl_eventd_up is 0 where the service does not answer.`
+collector of its node exporter, with the interfaces and containers by state.
+osctl_eventd_up is 0 if the service does not run or does not answer. On any other error,
+like missing rights, nothing is printed but the error. The units
+osctl-eventd-metrics.service and .timer write a file for the collector twice a minute.`
 
 func (a *app) status() *cobra.Command {
 	var asJSON, asMetrics bool
@@ -37,16 +40,21 @@ func (a *app) status() *cobra.Command {
 		Long:  statusLong,
 		Example: `  osctl-eventctl status
   osctl-eventctl status --json | jq .counters
-  osctl-eventctl status --metrics | sponge /var/lib/prometheus/node-exporter/osctl-eventd.prom`,
+  osctl-eventctl status --metrics | sponge /var/lib/prometheus/node-exporter/osctl-eventd.prom
+  systemctl enable --now osctl-eventd-metrics.timer`,
 		Args:              noArguments,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.askStatus(cmd.Context())
+			if err == nil && asMetrics {
+				err = a.countStates(cmd.Context(), s)
+			}
 			if err != nil {
 				s.Error = client.Explain(err, a.bus)
 			}
 			var printErr error
 			switch {
+			case asMetrics && err != nil && !isDown(err): // whether it runs is not known
 			case asMetrics:
 				printErr = s.writeMetrics(a.out)
 			case asJSON:
@@ -93,11 +101,13 @@ type status struct {
 	Containers uint64            `json:"containers"`
 	Missing    []string          `json:"missing"`
 	Counters   map[string]uint64 `json:"counters"`
+
+	linkStates, containerStates map[string]int // how many are in each state; for metrics alone
 }
 
 // askStatus asks the service. Where it does not answer, the status says just that.
 func (a *app) askStatus(ctx context.Context) (*status, error) {
-	s := &status{Bus: a.bus, Missing: []string{}, Counters: map[string]uint64{}}
+	s := &status{Bus: a.busName(), Missing: []string{}, Counters: map[string]uint64{}}
 	return s, a.call(ctx, func(ctx context.Context, client *client.Client) error {
 		properties, err := client.Properties(ctx)
 		if err == nil {

@@ -6,8 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/osctl/eventd/cmd/internal/daemontest"
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/nstest"
 )
 
 func TestStatusJSON(t *testing.T) {
@@ -31,7 +33,7 @@ func TestStatusJSON(t *testing.T) {
 	report(t, d.Client(t), 3, "x")
 	s, code := ask()
 	if !s.Running || code != 0 || !s.Healthy || s.Version == "" || s.StartTime.IsZero() || s.Last != 3 || s.Counters["events_x"] != 3 ||
-		s.Cursor != hub.FormatCursor(s.Epoch, 3) {
+		s.Cursor != hub.FormatCursor(s.Epoch, 3) || s.Bus != bus.Address() {
 		t.Errorf("%+v, status %d", s, code)
 	}
 }
@@ -79,12 +81,23 @@ func TestMetrics(t *testing.T) {
 	if r := ctl(t, bus.Env(), "status", "--json"); strings.Contains(r.stdout, "start_time") {
 		t.Errorf("a service that does not run has a time of its start: %s", r.stdout)
 	}
-	d := startDaemon(t, bus)
+	host := nstest.New(t)
+	if _, err := host.Pair("va", "vb", nil); err != nil {
+		t.Fatal(err)
+	}
+	d := daemontest.Start(t, programs, host, bus.Address(), nil)
+	for id, state := range map[string]string{"1": "running", "2": "running", "3": "on\nholiday"} {
+		report(t, d.Client(t), 1, "state", "pool", "tank", "id", id, "state", state)
+	}
 	report(t, d.Client(t), 3, "x")
 	r = ctl(t, bus.Env(), "status", "--metrics")
 	samples := parseMetrics(t, r.stdout)
 	for name, want := range map[string]string{
-		"osctl_eventd_up": "1", `osctl_eventd_events_total{type="x"}`: "3", "osctl_eventd_last_sequence": "3", "osctl_eventd_healthy": "1",
+		"osctl_eventd_resyncs_total": "0", "osctl_eventd_reports_refused_total": "0", "osctl_eventd_netlink_overruns_total": "0",
+		"osctl_eventd_lapped_total": "0", "osctl_eventd_bus_losses_total": "0",
+		`osctl_eventd_interfaces{state="up"}`: "0", `osctl_eventd_interfaces{state="no-carrier"}`: "0", `osctl_eventd_interfaces{state="down"}`: "2",
+		`osctl_eventd_containers{state="running"}`: "2", `osctl_eventd_containers{state="other"}`: "1", `osctl_eventd_containers{state="stopped"}`: "0",
+		"osctl_eventd_up": "1", `osctl_eventd_events_total{type="x"}`: "3", "osctl_eventd_last_sequence": "6", "osctl_eventd_healthy": "1",
 	} {
 		if samples[name] != want {
 			t.Errorf("%s is %q, want %s", name, samples[name], want)
@@ -98,6 +111,26 @@ func TestMetrics(t *testing.T) {
 	samples = parseMetrics(t, out.String())
 	if samples["osctl_eventd_resyncs_total"] != "2" || samples[`osctl_eventd_info{version="a\"b\\c\nd",epoch=""}`] != "1" || strings.Contains(out.String(), "bad") {
 		t.Errorf("%v", samples)
+	}
+}
+
+// TestMetricsDenied says nothing of a service that does not answer this user: it may run.
+func TestMetricsDenied(t *testing.T) {
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyRootOnly)
+	startDaemon(t, bus)
+	cmd := bustest.AsNobody(program(), "status", "--metrics")
+	cmd.Env = bus.Env()
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err == nil || len(out) > 0 || !strings.Contains(stderr.String(), "not allowed") {
+		t.Errorf("%v, %s%s", err, out, &stderr)
+	}
+	for args, want := range map[string]string{"--bus nowhere": "", "--bus unix:path=/nonexistent": "osctl_eventd_up 0"} {
+		r := ctl(t, nil, append([]string{"status", "--metrics"}, strings.Fields(args)...)...)
+		if r.code != exitFailure || r.stderr == "" || (r.stdout == "") != (want == "") || !strings.Contains(r.stdout, want) {
+			t.Errorf("%s: %+v, want %q", args, r, want)
+		}
 	}
 }
 

@@ -13,20 +13,29 @@ import (
 // errDone ends a stream that has shown all that was asked for.
 var errDone = errors.New("done")
 
-// stream is one run of monitor.
+// sink is what a stream hands its events to.
+type sink interface {
+	// event takes the next event of an epoch. It reports whether this event and all before it
+	// are handled for good, so that the cursor may be kept at once.
+	event(ctx context.Context, e *hub.Event, epoch string) (handled bool, err error)
+	// flush handles what event has not yet. Then the cursor may be kept.
+	flush(ctx context.Context) error
+}
+
+// stream is one run of monitor, or of run.
 type stream struct {
 	app *app
 	selection
-	filter  hub.Filter
-	printer *printer
-	file    *cursorFile // nil for none
+	filter hub.Filter
+	sink   sink
+	file   *cursorFile // nil for none
 
 	cursor       string    // where to go on
 	since, until time.Time // events outside of it are passed over; zero for no bound
 	untilCursor  string    // the last position that is wanted, "" for any
 	finite       bool      // end with the newest event there is
 	count        int       // how many events, 0 for any number
-	tail         bool      // they are the newest ones of a finite stream
+	tail         bool      // they are the newest ones of a finite stream, which has no file
 
 	end    uint64       // of a finite stream: number of the last event to look at
 	epoch  string       // of the events
@@ -37,7 +46,6 @@ type stream struct {
 // run shows events until there is nothing more to show, or ctx is done.
 func (s *stream) run(ctx context.Context) error {
 	s.app.endless.Store(true)
-	defer watchHangup(s.app.out.file)()
 	if !s.until.IsZero() && !s.finite {
 		if err := s.followUntil(ctx); err != nil {
 			return s.result(err)
@@ -63,8 +71,8 @@ func (s *stream) result(err error) error {
 	switch {
 	case err != nil && !errors.Is(err, errDone):
 		return err
-	case s.app.lost.Load():
-		return &exitError{status: exitLost}
+	case s.app.flaw() != 0:
+		return &exitError{status: s.app.flaw()}
 	}
 	return nil
 }
@@ -133,7 +141,7 @@ func (s *stream) take(ctx context.Context, u client.Update) error {
 			at = min(at, s.end)
 			break
 		}
-		if err := s.show(event); err != nil {
+		if err := s.show(ctx, event); err != nil {
 			return err
 		}
 		if s.full() {
@@ -141,7 +149,7 @@ func (s *stream) take(ctx context.Context, u client.Update) error {
 			break
 		}
 	}
-	return s.settle(epoch, at, s.full() || s.bounded() && at >= s.end)
+	return s.settle(ctx, at, s.full() || s.bounded() && at >= s.end)
 }
 
 // full reports whether as many events were shown as were asked for.
@@ -164,42 +172,55 @@ func (s *stream) gone(ctx context.Context, u client.Update) error {
 }
 
 // show shows an event, or keeps it while newer ones may take its place.
-func (s *stream) show(event *hub.Event) error {
+func (s *stream) show(ctx context.Context, event *hub.Event) error {
 	if !s.covers(event) || event.Time.Before(s.since) || !s.until.IsZero() && event.Time.After(s.until) {
 		return nil
 	}
 	s.shown++
-	if !s.tail {
-		return s.printer.event(event, s.epoch)
-	}
-	if len(s.newest) < s.count {
+	switch {
+	case !s.tail:
+		handled, err := s.sink.event(ctx, event, s.epoch)
+		if err != nil || !handled {
+			return err
+		}
+		return s.moveTo(event.Seq)
+	case len(s.newest) < s.count:
 		s.newest = append(s.newest, event)
-	} else {
+	default:
 		s.newest[(s.shown-1)%s.count] = event
 	}
 	return nil
 }
 
-// settle writes out what was shown, and only then the cursor after it.
-func (s *stream) settle(epoch string, at uint64, over bool) error {
+// settle hands on what was kept back, and only then moves the cursor past it.
+func (s *stream) settle(ctx context.Context, at uint64, over bool) error {
 	if over {
 		for i := range s.newest {
-			if err := s.printer.event(s.newest[(s.shown+i)%len(s.newest)], epoch); err != nil {
+			if _, err := s.sink.event(ctx, s.newest[(s.shown+i)%len(s.newest)], s.epoch); err != nil {
 				return err
 			}
 		}
 	}
-	if err := s.printer.flush(); err != nil {
+	if err := s.sink.flush(ctx); err != nil {
 		return err
 	}
-	s.cursor = hub.FormatCursor(epoch, at)
-	if s.file != nil && (over || !s.tail) {
-		if err := s.file.save(s.cursor); err != nil {
-			return err
-		}
+	if err := s.moveTo(at); err != nil {
+		return err
 	}
 	if over {
 		return errDone
 	}
+	return nil
+}
+
+// moveTo moves the cursor past an event, on the disk first where there is a file.
+func (s *stream) moveTo(seq uint64) error {
+	cursor := hub.FormatCursor(s.epoch, seq)
+	if s.file != nil {
+		if err := s.file.save(cursor); err != nil {
+			return err
+		}
+	}
+	s.cursor = cursor
 	return nil
 }

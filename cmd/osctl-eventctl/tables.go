@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -36,7 +37,7 @@ type tableOf[Row any] struct {
 	state   int // the column with the state
 	row     func(*Row) live.Row
 	json    func(*Row) any
-	wanted  func(*Row) bool
+	fields  func(*Row) rowFields
 
 	events  []string                      // types of those that change rows
 	fold    func([]Row, *hub.Event) []Row // takes an event into the rows
@@ -50,19 +51,65 @@ func runList[Row any](ctx context.Context, a *app, t *tableOf[Row], want *rowFil
 		return err
 	}
 	if view.watch {
-		return watchList(ctx, a, t, filter)
+		return watchList(ctx, a, t, want, filter)
 	}
 	return a.call(ctx, func(ctx context.Context, client *client.Client) error {
 		rows, _, err := t.list(client, ctx, filter)
 		if err != nil {
 			return err
 		}
-		rows = slices.DeleteFunc(rows, func(r Row) bool { return !t.wanted(&r) })
-		if view.json {
-			return encodeRows(a, rows, t.json)
+		unknown, err := findUnknown(ctx, client, t, want, rows)
+		if err != nil {
+			return err
 		}
-		return printTable(a, t, rows)
+		rows = slices.DeleteFunc(rows, func(r Row) bool { return !want.covers(t.fields(&r)) })
+		switch {
+		case view.json:
+			err = encodeRows(a, rows, t.json)
+		case len(rows) > 0 || len(unknown) == 0:
+			err = printTable(a, t, rows)
+		}
+		if err == nil && len(unknown) > 0 {
+			err = fmt.Errorf("%s: not among the %s; see what is with osctl-eventctl list and osctl-eventctl containers",
+				strings.Join(unknown, ", "), t.title)
+		}
+		return err
 	})
+}
+
+// findUnknown returns what the arguments and flags name that no row is of, whatever its state.
+// A container whose state is known need not have an interface.
+func findUnknown[Row any](ctx context.Context, c *client.Client, t *tableOf[Row], want *rowFilter, rows []Row) ([]string, error) {
+	named := slices.Concat(want.pools, want.ids, want.names, want.veths)
+	if len(want.targets) == 0 && len(named) == 0 {
+		return nil, nil
+	}
+	filter, err := want.asked()
+	if err != nil {
+		return nil, err
+	}
+	containers, _, err := c.Containers(ctx, filter)
+	var there []rowFields
+	for i := range rows {
+		there = append(there, t.fields(&rows[i]))
+	}
+	for i := range containers {
+		there = append(there, containerFields(&containers[i]))
+	}
+	one := rowFilter{selection: want.selection}
+	if len(want.targets) == 0 {
+		if slices.ContainsFunc(there, one.covers) {
+			named = nil
+		}
+		return named, err
+	}
+	var unknown []string
+	for _, name := range want.targets {
+		if one.targets = []target{name}; !slices.ContainsFunc(there, one.covers) {
+			unknown = append(unknown, name.String())
+		}
+	}
+	return unknown, err
 }
 
 // printTable prints rows under a header.
@@ -103,7 +150,7 @@ func printTable[Row any](a *app, t *tableOf[Row], rows []Row) error {
 }
 
 // watchList shows rows as they change, until the user quits.
-func watchList[Row any](ctx context.Context, a *app, t *tableOf[Row], filter hub.Filter) error {
+func watchList[Row any](ctx context.Context, a *app, t *tableOf[Row], want *rowFilter, filter hub.Filter) error {
 	if !a.out.terminal {
 		return errors.New("--watch needs a terminal; in a pipe, use monitor --json")
 	}
@@ -123,7 +170,7 @@ func watchList[Row any](ctx context.Context, a *app, t *tableOf[Row], filter hub
 	defer cancel()
 	// The terminal is taken over once the service has answered.
 	answered, ended := make(chan struct{}), make(chan error, 1)
-	feed := &feed[Row]{app: a, table: t, view: view, answered: answered}
+	feed := &feed[Row]{app: a, table: t, want: want, view: view, answered: answered}
 	go func() {
 		ended <- client.Watch(ctx, client.Watcher[Row]{
 			Address: address, List: t.list, Rows: filter, Events: events, Refresh: t.refresh, Pulse: pulse,
@@ -135,7 +182,7 @@ func watchList[Row any](ctx context.Context, a *app, t *tableOf[Row], filter hub
 	case err := <-ended:
 		return err
 	}
-	a.live.Store(true)
+	a.grace.Store(int64(orderly))
 	err = view.Run(ctx)
 	cancel()
 	if watched := <-ended; err == nil && !errors.Is(watched, context.Canceled) {
@@ -148,6 +195,7 @@ func watchList[Row any](ctx context.Context, a *app, t *tableOf[Row], filter hub
 type feed[Row any] struct {
 	app      *app
 	table    *tableOf[Row]
+	want     *rowFilter
 	view     *live.View
 	answered chan struct{} // closed with the first list
 	rows     []Row
@@ -179,7 +227,7 @@ func (f *feed[Row]) fold(events []*hub.Event) {
 func (f *feed[Row]) show() {
 	cells := make([]live.Row, 0, len(f.rows))
 	for i := range f.rows {
-		if f.table.wanted(&f.rows[i]) {
+		if f.want.covers(f.table.fields(&f.rows[i])) {
 			cells = append(cells, f.table.row(&f.rows[i]))
 		}
 	}

@@ -1,31 +1,40 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/osctl/eventd/dbusapi/client"
 )
 
 const waitLong = `Wait until a container is in one of the states given, or until an interface of it, named
-as inside it, is up or down, and print the state that was reached.
+as inside it, is up, down or gone, and print the state that was reached.
+
+With several containers or interfaces it waits until each of them has reached one of the
+states that follow it: tank:1 tank:2 running, or tank:1 running tank:2/eth0 up. An
+argument with a colon is a container or an interface, any other one is a state. They need
+not be in these states at the same time.
 
 The present state counts, so that there is no race: if it is reached already, wait ends
 at once. The container need not exist yet, nor the interface. An interface is up when it
 can be used: it is set up, and so is its other end; otherwise it is down, also if it does
-not exist. A state that lasts only for a moment counts, too. It goes on over restarts of
-the service and of the bus, and says so on stderr.
+not exist, and gone if it does not exist. A state that lasts only for a moment counts,
+too. It goes on over restarts of the service and of the bus, and says so on stderr.
+
+States are those that the container's manager reports, or that the service sees in the
+container's cgroup. Those of osctld are staged, starting, running, stopping, stopped,
+aborting, freezing, frozen, thawed and error. If no state of a container is known, wait
+says so after some seconds.
+
+With --type or --action it waits for the next such event instead, of any of the containers
+and interfaces given, and prints it as monitor does. With --since it also takes one that
+came before.
 
 With --pool and --id in place of the first argument, and --name for an interface, any
 container can be named, also one with a slash in its id.
-
-States are those that the container's manager reports; those of osctld are staged,
-starting, running, stopping, stopped, aborting, freezing, frozen, thawed and error.
 
 Exit status: 0 if it was reached; 3 if not within --timeout; 1 on an error; 130 when
 interrupted.`
@@ -33,19 +42,24 @@ interrupted.`
 // waitFlags are the flags of wait, as given.
 type waitFlags struct {
 	target
-	byFlags bool // the target is given by flags
-	timeout durationFlag
+	byFlags        bool // the target is given by flags
+	timeout        durationFlag
+	types, actions []string
+	since          string
+	json           bool
 }
 
 func (a *app) wait() *cobra.Command {
 	var flags waitFlags
 	cmd := &cobra.Command{
-		Use:   "wait POOL:ID STATE... | POOL:ID/INTERFACE up|down",
-		Short: "Wait for a state of a container or an interface",
+		Use:   "wait {POOL:ID... STATE... | POOL:ID/INTERFACE... up|down|gone}... | --type TYPE [POOL:ID]...",
+		Short: "Wait for a state of containers or interfaces, or for an event",
 		Long:  waitLong,
 		Example: `  osctl-eventctl wait tank:101 running --timeout 30s
   osctl-eventctl wait tank:101 stopped error
+  osctl-eventctl wait tank:101 tank:102 running && backup
   osctl-eventctl wait tank:101/eth0 up && ssh root@ct101
+  osctl-eventctl wait --type backup_done tank:101
   osctl-eventctl wait --pool tank --id a/b --name eth0 up`,
 		ValidArgsFunction: a.completeWait,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -54,73 +68,107 @@ func (a *app) wait() *cobra.Command {
 			if flags.byFlags && (flags.pool == "" || flags.id == "" || f.Changed("name") && flags.name == "") {
 				return errors.New("--pool and --id name a container together, and none of them may be empty; --name is an interface of it")
 			}
-			t, states, err := flags.parse(args)
+			if len(flags.types) > 0 || len(flags.actions) > 0 {
+				return a.awaitEvent(cmd.Context(), &flags, args)
+			}
+			if flags.since != "" || flags.json {
+				return errors.New("--since and --json are about an event; expected --type or --action beside them")
+			}
+			conditions, err := flags.parse(args)
 			if err != nil {
 				return err
 			}
-			return a.await(cmd.Context(), t, states, time.Duration(flags.timeout))
+			return a.await(cmd.Context(), conditions, time.Duration(flags.timeout))
 		},
 	}
 	f := cmd.Flags()
 	f.Var(&flags.timeout, "timeout", "give up after `DURATION`, like 30s, 5m or 1d; 0 waits for ever")
-	f.StringVar(&flags.pool, "pool", "", "wait for a container of this `POOL`; needs --id, and takes the place of\nthe argument POOL:ID")
+	f.StringVar(&flags.pool, "pool", "", "wait for a container of this `POOL`; needs --id, and takes the place of\nthe first argument POOL:ID")
 	f.StringVar(&flags.id, "id", "", "wait for the container with this `ID`; needs --pool")
 	f.StringVar(&flags.name, "name", "", "wait for the interface with this `NAME` inside; needs --pool and --id")
+	f.StringArrayVar(&flags.types, "type", nil, "wait for an event of this `TYPE`, or of one of several, separated by commas")
+	f.StringArrayVar(&flags.actions, "action", nil, "wait for an event with this `ACTION`")
+	f.StringVar(&flags.since, "since", "", "take an event from `THERE` on: "+momentForms)
+	f.BoolVar(&flags.json, "json", false, "print the event as one JSON object")
 	a.completeFlags(cmd)
 	return cmd
 }
 
-// parse returns what to wait for: a target, and its states.
-func (f *waitFlags) parse(args []string) (t target, states []string, err error) {
-	t, states = f.target, args
-	if !f.byFlags {
-		if len(args) == 0 {
-			return t, nil, errors.New("wait for what? Expected POOL:ID and a state, like tank:101 running, or POOL:ID/INTERFACE and up or down")
+// condition is one target, and the states of it that are waited for.
+type condition struct {
+	target
+	states []string
+}
+
+func (c *condition) String() string {
+	return c.target.String() + " was not " + strings.Join(c.states, " or ")
+}
+
+// maxConditions bounds how many connections to the bus a wait takes.
+const maxConditions = 64
+
+// parse returns what to wait for. Targets are followed by the states that each of them is to
+// reach; a -- parts nothing that the colons do not part already.
+func (f *waitFlags) parse(args []string) (conditions []condition, err error) {
+	if f.byFlags {
+		conditions = append(conditions, condition{target: f.target})
+	}
+	first, states := 0, []string(nil) // the targets from first on are to reach states
+	end := func() error {
+		for i := range conditions[first:] {
+			conditions[first+i].states = states
+			if err := f.check(&conditions[first+i]); err != nil {
+				return err
+			}
 		}
-		if t, err = parseTarget(args[0]); err != nil {
-			return t, nil, err
+		first, states = len(conditions), nil
+		return nil
+	}
+	for _, arg := range args {
+		switch {
+		case arg == "--":
+		case strings.Contains(arg, ":"):
+			if len(states) > 0 {
+				if err := end(); err != nil {
+					return nil, err
+				}
+			}
+			t, err := parseTarget(arg)
+			if err != nil {
+				return nil, err
+			}
+			conditions = append(conditions, condition{target: t})
+		case strings.HasPrefix(arg, "-"):
+			return nil, fmt.Errorf("%q: expected a state; flags come before --", arg)
+		case len(conditions) == 0:
+			_, err := parseTarget(arg)
+			return nil, err
+		default:
+			states = append(states, arg)
 		}
-		states = args[1:]
 	}
 	switch {
-	case t.name == "" && len(states) == 0:
-		return t, nil, fmt.Errorf("which state of %s? Expected one or more, like running", t)
-	case t.name != "" && (len(states) != 1 || states[0] != "up" && states[0] != "down"):
-		err = fmt.Errorf("which state of the interface %s? Expected up or down", t)
+	case len(conditions) == 0:
+		return nil, errors.New("wait for what? Expected POOL:ID and a state, like tank:101 running, or POOL:ID/INTERFACE and up, down or gone")
+	case len(conditions) > maxConditions:
+		return nil, fmt.Errorf("wait for %d containers and interfaces: expected at most %d", len(conditions), maxConditions)
+	}
+	return conditions, end()
+}
+
+// check checks the states of one condition.
+func (f *waitFlags) check(c *condition) (err error) {
+	switch {
+	case c.name == "" && len(c.states) == 0:
+		return fmt.Errorf("which state of %s? Expected one or more, like running", c.target)
+	case c.name != "" && (len(c.states) != 1 || !slices.Contains(linkWaits(), c.states[0])):
+		err = fmt.Errorf("which state of the interface %s? Expected up, down or gone", c.target)
 		if !f.byFlags {
 			err = fmt.Errorf("%w; %s", err, slashHint)
 		}
-		return t, nil, err
-	}
-	return t, states, nil
-}
-
-func (a *app) await(ctx context.Context, t target, states []string, timeout time.Duration) error {
-	address, err := a.address()
-	if err != nil {
-		return err
-	}
-	bounded := ctx
-	if timeout > 0 {
-		var cancel context.CancelFunc
-		bounded, cancel = context.WithTimeout(ctx, timeout)
-		defer cancel()
-	}
-	await := client.Await{Address: address, Pool: t.pool, ID: t.id, Pulse: pulse, Notice: func(u client.Update) { a.sayDown(u) }}
-	reached := states[0]
-	if t.name == "" {
-		reached, err = await.State(bounded, states...)
-	} else {
-		err = await.Link(bounded, t.name, reached == "up")
-	}
-	switch {
-	case err == nil:
-		_, err = fmt.Fprintln(a.out, printable(reached))
-		return err
-	case ctx.Err() != nil:
-		return &exitError{status: exitInterrupted}
-	case bounded.Err() != nil:
-		return &exitError{exitTimeout, fmt.Sprintf("%s was not %s within %v", t, strings.Join(states, " or "), timeout)}
 	}
 	return err
 }
+
+// linkWaits are the states of an interface that can be waited for.
+func linkWaits() []string { return []string{"up", "down", "gone"} }

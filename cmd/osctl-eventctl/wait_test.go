@@ -20,6 +20,7 @@ import (
 func TestWait(t *testing.T) {
 	bus, d := served(t)
 	report(t, d.Client(t), 1, "state", "pool", "tank", "id", "101", "state", "running")
+	report(t, d.Client(t), 1, "state", "pool", "tank", "id", "102", "state", "running")
 	report(t, d.Client(t), 1, "state", "pool", "tank", "id", "a/b", "state", "running")
 	for _, test := range []struct {
 		args   string
@@ -34,13 +35,13 @@ func TestWait(t *testing.T) {
 		{"tank:999 stopped error --timeout 20ms", exitTimeout, "", "tank:999 was not stopped or error within 20ms"},
 		{"tank:101/eth0 down", 0, "down\n", ""},
 		{"tank:101/eth0 up --timeout 20ms", exitTimeout, "", "tank:101/eth0 was not up within 20ms"},
-		{"tank:101/eth0 running", 1, "", "Expected up or down"},
-		{"tank:101/eth0", 1, "", "Expected up or down"},
+		{"tank:101/eth0 running", 1, "", "Expected up, down or gone"},
+		{"tank:101/eth0", 1, "", "Expected up, down or gone"},
 		{"tank:101", 1, "", "which state of tank:101? Expected one or more"},
-		{"tank:a/b running", 1, "", "which state of the interface tank:a/b? Expected up or down; if the id has a slash, name the container by --pool and --id"},
+		{"tank:a/b running", 1, "", "which state of the interface tank:a/b? Expected up, down or gone; if the id has a slash, name the container by --pool and --id"},
 		{"--pool tank --id a/b running", 0, "running\n", ""},
 		{"--pool tank --id a/b --name eth0 down", 0, "down\n", ""},
-		{"--pool tank --id a/b --name eth0 running", 1, "", "which state of the interface tank:a/b/eth0? Expected up or down\n"},
+		{"--pool tank --id a/b --name eth0 running", 1, "", "which state of the interface tank:a/b/eth0? Expected up, down or gone\n"},
 		{"--pool tank --id a/b", 1, "", "which state of tank:a/b? Expected one or more"},
 		{"--pool tank running", 1, "", "--pool and --id name a container together"},
 		{"--id a/b running", 1, "", "--pool and --id name a container together"},
@@ -49,8 +50,25 @@ func TestWait(t *testing.T) {
 		{"", 1, "", "wait for what?"},
 		{"tank:101 running --timeout 1d", 0, "running\n", ""},
 		{"tank:101 running --bus unix:path=/nonexistent", 1, "", "is the bus running"},
+		{"tank:101/eth0 gone", 0, "gone\n", ""},
+		{"tank:101 tank:102 running", 0, "tank:101 running\ntank:102 running\n", ""},
+		{"tank:101 running -- tank:102/eth0 down -- tank:102 frozen running", 0, "tank:101 running\ntank:102/eth0 down\ntank:102 running\n", ""},
+		{"--pool tank --id a/b tank:101 running", 0, "tank:a/b running\ntank:101 running\n", ""},
+		{"tank:101 tank:102 stopped running", 0, "tank:101 running\ntank:102 running\n", ""},
+		{"tank:101 running tank:102 stopped --timeout 20ms", exitTimeout, "", "osctl-eventctl: tank:102 was not stopped within 20ms\n"},
+		{"tank:101 running tank:102", 1, "", "which state of tank:102? Expected one or more"},
+		{"tank:101 running -- --timeout 1s", 1, "", `"--timeout": expected a state; flags come before --`},
+		{"tank:999 running --timeout 20ms", exitTimeout, "", "\nno state of tank:999 is known: its manager has reported none"},
+		{"tank:101 dozing --timeout 20ms", exitTimeout, "", "\ndozing is no state that is known; those are aborting, error, "},
+		{"tank:101 running --json", 1, "", "expected --type or --action beside them"},
+		{"--type state --timeout 20ms", exitTimeout, "", "no such event came within 20ms"},
+		{"--type state --since oldest --json tank:102", 0, "{\"type\":\"state\",\"opts\":{\"pool\":\"tank\",\"id\":\"102\"", ""},
+		{"--action running --since oldest --pool tank --id a/b", 0, "  state running", ""},
 	} {
 		r := ctl(t, bus.Env(), append([]string{"wait"}, strings.Fields(test.args)...)...)
+		if strings.Contains(test.args, "--since") { // what follows is of no interest here
+			r.stdout = r.stdout[max(strings.Index(r.stdout, test.stdout), 0):][:len(test.stdout)]
+		}
 		if r.code != test.code || r.stdout != test.stdout || !strings.Contains(r.stderr, test.stderr) || test.stderr == "" && r.stderr != "" {
 			t.Errorf("wait %s: %+v, want %+v", test.args, r, test)
 		}
@@ -152,5 +170,38 @@ func TestWaitLink(t *testing.T) {
 	waitFor("up", host.Up, peer)
 	waitFor("down", host.Down, peer)
 	waitFor("up", host.Up, peer)
-	waitFor("down", host.Delete, veth)
+	waitFor("gone", host.Delete, veth)
+}
+
+// TestWaitEvent waits for one that comes.
+func TestWaitEvent(t *testing.T) {
+	bus, d := served(t)
+	w := start(t, bus, "wait", "--type", "note,backup_done", "tank:1", "tank:2")
+	ended := make(chan int, 1)
+	go func() { ended <- w.wait(t) }()
+	for code := -1; code < 0; { // when it begins to wait cannot be seen from outside
+		report(t, d.Client(t), 1, "backup_done", "pool", "tank", "id", "3")
+		report(t, d.Client(t), 1, "backup_done", "pool", "tank", "id", "2")
+		select {
+		case code = <-ended:
+		case <-time.After(10 * time.Millisecond):
+		}
+		if code > 0 {
+			t.Fatal(code, &w.stderr)
+		}
+	}
+	if out := w.stdout.String(); strings.Count(out, "\n") != 1 || !strings.Contains(out, "backup_done        tank:2 ") {
+		t.Errorf("it printed %s", out)
+	}
+}
+
+// TestWaitHint says that no state is known while it waits, and goes on.
+func TestWaitHint(t *testing.T) {
+	bus, d := served(t)
+	w := start(t, bus, "wait", "tank:1", "running")
+	w.line(t, &w.stderr, "no state of tank:1 is known", nil)
+	report(t, d.Client(t), 1, "state", "pool", "tank", "id", "1", "state", "running")
+	if code := w.wait(t); code != 0 || w.stdout.String() != "running\n" {
+		t.Errorf("status %d, %s%s", code, &w.stdout, &w.stderr)
+	}
 }

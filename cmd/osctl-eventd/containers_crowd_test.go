@@ -109,7 +109,7 @@ func reuseNamespaceID(t *testing.T, told bool) {
 		}
 	}
 	last.kill()
-	a.lives("lxc", ids, leeway{untold: !told, nameless: !told})
+	a.lives("lxc", ids, !told)
 	if len(uses) > rounds/10 {
 		t.Errorf("the test has no point: the kernel gave the nsids (and how often) %v", uses)
 	}

@@ -13,10 +13,12 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/osctl/eventd/cmd/internal/buildversion"
 )
 
-// version is set by the linker, see the Makefile.
-var version = "0.0.0-dev"
+// version is set by the linker, see the Makefile, or else by main.
+var version string
 
 // Exit statuses beside 0. They follow sysexits(3) where systemd does, too.
 const (
@@ -25,6 +27,7 @@ const (
 )
 
 func main() {
+	version = buildversion.Of(version)
 	// What was redacted from events stays in memory for as long as the text that it
 	// came with: so no core of it, and nobody without CAP_SYS_PTRACE reads its memory. It
 	// cannot fail with these arguments, see prctl(2).

@@ -88,7 +88,11 @@ func check(ctx context.Context, components []component) error {
 // the watchdog from being told that all is well.
 func status(events *hub.Hub) string {
 	s := events.Status()
-	return fmt.Sprintf("STATUS=Watching %d interfaces; %d events so far, %d containers", s.Interfaces, s.Last, s.Containers)
+	line := fmt.Sprintf("STATUS=Watching %d interfaces; %d events so far, %d containers", s.Interfaces, s.Last, s.Active)
+	if s.LogProblem != "" {
+		line += "; log: " + s.LogProblem
+	}
+	return line
 }
 
 // notify sends a message to systemd; without one it does nothing.

@@ -85,54 +85,55 @@ func TestCheckOfAll(t *testing.T) {
 // hungLog is a log whose disk hangs until the test lets it go on.
 type hungLog struct {
 	hub.Log
+	hub.Writer
 	hangs chan struct{} // closed when it does
 	letGo chan struct{}
 }
 
-func (l *hungLog) Load(func(hub.Record) error) hub.Stored { return hub.Stored{Epoch: hub.NewEpoch()} }
-func (l *hungLog) Announce(string, uint64) error          { return nil }
-func (l *hungLog) Close(bool) error                       { return nil }
-func (l *hungLog) Full() bool                             { return false }
+func (l *hungLog) Load(func(hub.Record) error, func() bool) hub.Stored {
+	return hub.Stored{Epoch: hub.NewEpoch(), Next: 1, Writer: l}
+}
+func (l *hungLog) Close(bool) error { return nil }
+func (l *hungLog) Full() bool       { return false }
 func (l *hungLog) Append(hub.Record) error {
 	close(l.hangs)
 	<-l.letGo
 	return nil
 }
 
-// TestSuperviseHub wants the watchdog not to be told that all is well while the hub
-// hangs, and told again when it goes on.
-func TestSuperviseHub(t *testing.T) {
+// logOf is the log of a hungLog, which has a Close of its own.
+type logOf struct{ *hungLog }
+
+func (logOf) Close() error { return nil }
+
+// TestSuperviseSlowDisk wants the watchdog to be told that all is well while the disk hangs: it
+// is no reason to be killed.
+func TestSuperviseSlowDisk(t *testing.T) {
 	path, messages := notifySocket(t)
 	t.Setenv("NOTIFY_SOCKET", path)
 	t.Setenv("WATCHDOG_USEC", "60000")
 	hung := &hungLog{hangs: make(chan struct{}), letGo: make(chan struct{})}
-	events, err := hub.New(hub.Config{Log: hung, Logger: slog.New(slog.DiscardHandler)})
+	events, err := hub.New(hub.Config{Log: logOf{hung}, Logger: slog.New(slog.DiscardHandler)})
 	must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- supervise(ctx, slog.New(slog.DiscardHandler), events) }()
 	next(t, messages, "READY=1")
-	next(t, messages, "WATCHDOG=1")
 
 	committed := make(chan error, 1)
-	go func() {
-		e, err := hub.NewEvent("probe", nil, "uid:0")
-		if err == nil {
-			_, err = events.Commit(hub.Batch{Events: []*hub.Event{e}})
-		}
-		committed <- err
-	}()
+	e, err := hub.NewEvent("probe", nil, "uid:0")
+	must(t, err)
+	must(t, events.Submit(hub.Batch{Events: []*hub.Event{e}}, func(_ uint64, err error) { committed <- err }))
 	<-hung.hangs
-	for quiet := false; !quiet; { // one may have been on its way
-		select {
-		case <-messages:
-		case <-time.After(10 * 60 * time.Millisecond):
-			quiet = true
-		}
+	for range 3 {
+		next(t, messages, "WATCHDOG=1")
+	}
+	if len(committed) != 0 {
+		t.Error("the commit did not wait for the disk")
 	}
 	close(hung.letGo)
 	must(t, <-committed)
-	next(t, messages, "WATCHDOG=1")
 	cancel()
 	must(t, <-done)
+	events.Close()
 }

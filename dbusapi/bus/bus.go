@@ -16,6 +16,10 @@ const (
 	// writeTimeout is how long the bus may take nothing before the connection is given up.
 	writeTimeout = 10 * time.Second
 
+	// writeBuffer is how many bytes the kernel keeps for the bus: few, because replies wait there
+	// without taking turns.
+	writeBuffer = 16 << 10
+
 	// callTimeout bounds a call of the bus itself while connecting.
 	callTimeout = 5 * time.Second
 
@@ -26,7 +30,7 @@ const (
 // Handler handles calls. Its methods are called by several goroutines at a time.
 type Handler interface {
 	// Handle handles a call. What it keeps of the call's arguments it must copy: they are
-	// wiped when Handle returns.
+	// wiped when Handle returns, or when a call that it holds is finished.
 	Handle(call *Call)
 	// Refuse returns the error reply for a call that is not handled.
 	Refuse(m *wire.Message, err error) *wire.Error
@@ -42,7 +46,7 @@ type Config struct {
 	MaxBody int
 	// WriteTimeout is how long the bus may take nothing before it is given up; 10 s if 0.
 	WriteTimeout time.Duration
-	// Count counts what happens: calls_over_limit, messages_ignored.
+	// Count counts what happens: CounterOverLimit, CounterIgnored.
 	Count func(name string, n uint64)
 }
 
@@ -78,6 +82,7 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 		control.close()
 		return nil, err
 	}
+	conn.SetWriteBuffer(writeBuffer)
 	b := &Bus{
 		config: config, conn: conn, control: control, out: newOutbox(conn, config.WriteTimeout),
 		replies: map[uint32]chan *wire.Message{}, done: make(chan struct{}),
@@ -198,7 +203,7 @@ func (b *Bus) read() error {
 		case m.Sender == wire.BusName:
 			b.receive(m)
 		case m.Type != wire.TypeCall:
-			b.config.Count("messages_ignored", 1)
+			b.config.Count(CounterIgnored, 1)
 		case m.Refused != nil:
 			b.refuse(m, m.Refused)
 		default:

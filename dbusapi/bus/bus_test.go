@@ -136,8 +136,14 @@ func TestBusDies(t *testing.T) {
 		if b.Err() == nil {
 			t.Error("no reason is given")
 		}
+		closed := make(chan struct{})
+		go func() {
+			defer close(closed)
+			b.Close()
+		}()
+		apitest.Eventually(t, "the calls that wait are dropped", func() bool { calls, _, _ := b.Waiting(); return calls == 0 })
 		close(gate)
-		b.Close()
+		apitest.Await(t, "it is closed", closed)
 		if len(entered) != 0 {
 			t.Error("a call that nobody waits for was handled")
 		}

@@ -36,8 +36,9 @@ func (c *Call) send(h *wire.Header, body func(e *wire.Encoder)) {
 }
 
 // Hold keeps the connection from further turns when Handle returns, until resume is called,
-// once, from any goroutine. It does not block: a worker then runs finish, which ends the
-// call.
+// once, from any goroutine, maybe before Handle returns. It does not block: a worker then runs
+// finish, which ends the call. Until then the call counts against its user's share, and its
+// arguments stay.
 func (c *Call) Hold() (resume func(finish func())) {
 	return c.bus.queue.hold(c.conn)
 }
@@ -51,7 +52,6 @@ func (b *Bus) reply(m *wire.Message, h *wire.Header, body func(e *wire.Encoder))
 // handle runs the handler for a message that has its turn.
 func (b *Bus) handle(conn *connection, m *wire.Message) {
 	b.config.Handler.Handle(&Call{Message: m, Peer: conn.peer, bus: b, conn: conn})
-	m.Clear()
 }
 
 // refuse answers a call that is not handled, and wipes it.

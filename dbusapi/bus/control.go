@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	// maxPeers is how many peers are remembered. The one not heard of for longest is
-	// forgotten first.
-	maxPeers = 1024
+	// maxPeers is how many peers are remembered: more than a system bus has connections
+	// (max_completed_connections, 2,048 by default). Peers that left are forgotten first.
+	maxPeers = 4096
 
 	// maxCredentials is the largest reply of the bus that is read, in bytes: 65,536 groups,
 	// which is all that the kernel lets a process have, take a quarter of it.

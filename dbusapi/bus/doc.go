@@ -13,10 +13,11 @@
 //   - Turns: users take turns, and the connections of a user take turns, one call each. So a
 //     user's flood costs other users one call each turn, however many connections it opens.
 //   - Bounds: 64 MiB of calls may wait. A user may hold half of what others leave of it, a
-//     connection half of what the user's other connections leave. A connection of which
-//     nothing waits may always have one call, while there is any room. Beyond that a call is
-//     refused with LimitsExceeded, counted and logged. Replies and signals wait in buffers of
-//     bounded size; when one is full, whoever adds to it waits.
+//     connection half of what the user's other connections leave; but the first call of a user,
+//     and of a connection within its user's share, is always taken while there is room. Beyond
+//     that a call is refused with LimitsExceeded, counted and logged. Little of replies waits for
+//     the socket, because there are no turns there, and a bounded size of signals; when there
+//     is no room, whoever adds more waits.
 //   - Identity: a [Peer] is what the bus says of a connection. Its calls wait until that is
 //     known, and count to one user "unknown" until then. At most 64 such questions are under
 //     way.
@@ -33,7 +34,7 @@
 //
 // # Files
 //
-// Read them in this order: bus.go (one session), call.go, queue.go and shares.go (turns and
-// quotas), outbox.go (one writer), control.go (the second connection), identity.go (who a
+// Read them in this order: bus.go (one session), call.go, queue.go, shares.go and drain.go (turns,
+// quotas, the end of a queue), outbox.go (one writer), control.go (the second connection), identity.go (who a
 // peer is), refusals.go (what the log is told), stop.go (the end).
 package bus

@@ -39,7 +39,7 @@ func TestCallsOverLimits(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		apitest.Eventually(t, "the second call is refused", func() bool { return counts.get(counterOverLimit) == 1 })
+		apitest.Eventually(t, "the second call is refused", func() bool { return counts.get(CounterOverLimit) == 1 })
 		other := bus.ClientAs(t, bustest.NobodyUID)
 		if err := other.Send(apitest.Bounded(t), numbered(callOf("x"), other.NextSerial())); err != nil {
 			t.Fatal(err)

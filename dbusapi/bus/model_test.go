@@ -22,6 +22,7 @@ type modelConn struct {
 	calls      []modelCall
 	asked      bool // and not answered yet
 	held       bool
+	heldCost   int // of the call that is held; 0 if none is
 	resume     func(func())
 	finishing  bool // it was resumed
 	unanswered bool // the bus did not say
@@ -41,14 +42,16 @@ type model struct {
 // held returns how many bytes connections hold: all, those of a user, that of one.
 func (m *model) bytes(user int, conn string) (all, ofUser, ofConn int) {
 	for name, c := range m.conns {
+		own := c.heldCost
 		for _, call := range c.calls {
-			all += call.cost
-			if c.user == user {
-				ofUser += call.cost
-			}
-			if name == conn {
-				ofConn += call.cost
-			}
+			own += call.cost
+		}
+		all += own
+		if c.user == user {
+			ofUser += own
+		}
+		if name == conn {
+			ofConn += own
 		}
 	}
 	return all, ofUser, ofConn
@@ -59,7 +62,7 @@ func (m *model) offer(name string, size int) {
 	all, ofUser, ofConn := m.bytes(c.user, name)
 	userShare := (m.q.limit - (all - ofUser)) / 2
 	connShare := (userShare - (ofUser - ofConn)) / 2
-	want := ofConn == 0 && size <= m.q.limit-all || ofUser+size <= userShare && ofConn+size <= connShare
+	want := ofUser == 0 && size <= m.q.limit-all || ofUser+size <= userShare && (ofConn == 0 || ofConn+size <= connShare)
 	m.serial++
 	message := newCall(name, m.serial, size)
 	if err := m.q.offer(message); (err == nil) != want {
@@ -96,6 +99,9 @@ func (m *model) turn() {
 		if m.handled != id(c.calls[0].m) {
 			m.t.Fatalf("%s was handled, want %s", m.handled, id(c.calls[0].m))
 		}
+		if c.held {
+			c.heldCost = c.calls[0].cost
+		}
 		c.calls = c.calls[1:]
 	}
 	m.q.mu.Unlock()
@@ -113,7 +119,7 @@ func (m *model) resume(name string) {
 	c := m.conns[name]
 	if c.held && !c.finishing {
 		c.finishing = true
-		c.resume(func() { c.held, c.finishing = false, false })
+		c.resume(func() { c.held, c.finishing, c.heldCost = false, false, 0 })
 	}
 }
 

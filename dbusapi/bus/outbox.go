@@ -9,8 +9,12 @@ import (
 )
 
 const (
-	// outboxLimit is how many bytes of replies, and how many of signals, may wait for the
-	// socket before those who add more have to wait. What is added at once may go over it.
+	// repliesLimit is how many bytes of replies may wait for the socket before workers have to
+	// wait. It is small, because users take turns before it and not in it.
+	repliesLimit = 16 << 10
+
+	// outboxLimit is how many bytes of signals may wait before the emitter has to wait. What is
+	// added at once may go over either limit.
 	outboxLimit = 256 << 10
 
 	// signalShare is about how many bytes of signals go out after the replies of one write,
@@ -104,7 +108,7 @@ func (s *Signals) take(buf []byte, about int) ([]byte, []end) {
 func (o *outbox) addReply(h *wire.Header, body func(e *wire.Encoder)) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for len(o.replies) >= outboxLimit && o.err == nil {
+	for len(o.replies) >= repliesLimit && o.err == nil {
 		o.change.Wait()
 	}
 	if o.err != nil {

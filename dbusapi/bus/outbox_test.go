@@ -200,11 +200,11 @@ func TestOutboxBounds(t *testing.T) {
 				go func() { added <- addSignalOf(ctx, o, signals+1, "late") }()
 				synctest.Wait()
 				serial := uint32(1)
-				for len(o.replies) < outboxLimit {
+				for len(o.replies) < repliesLimit {
 					serial++
 					must(t, addReplyOf(o, serial, text))
 				}
-				if len(o.replies) > outboxLimit+len(text)+200 {
+				if len(o.replies) > repliesLimit+len(text)+200 {
 					t.Errorf("%d bytes of replies wait", len(o.replies))
 				}
 				go func() { added <- addReplyOf(o, serial+1, "late") }()

@@ -1,9 +1,6 @@
 package bus
 
 import (
-	"cmp"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -66,8 +63,9 @@ type connection struct {
 	bytes int // of these, and of the one being handled
 	busy  bool
 
-	held   bool   // Call.Hold was called
-	finish func() // what it was resumed with
+	current *wire.Message // the call that is held; it counts until it is finished
+	held    bool          // Call.Hold was called
+	finish  func()        // what it was resumed with
 }
 
 func newQueue(limit int, handle func(*connection, *wire.Message), who identifier, refused *refusals) *queue {
@@ -193,14 +191,26 @@ func (q *queue) runCall(c *connection) {
 	q.mu.Unlock()
 	q.handle(c, m)
 	q.mu.Lock()
-	q.charge(c, -cost(m))
-	c.busy = false
+	c.busy, c.current = false, m
 	switch {
 	case !c.held, q.dropped:
-		q.goOn(c)
+		q.endCall(c)
 	case c.finish != nil:
 		q.ready(c)
 	}
+}
+
+// endCall wipes the call that was handled, and gives the connection another turn, or forgets
+// it if none of its calls is left.
+func (q *queue) endCall(c *connection) {
+	q.charge(c, -cost(c.current))
+	c.current.Clear()
+	c.current = nil
+	if !c.calls.empty() {
+		q.ready(c)
+		return
+	}
+	q.forget(c)
 }
 
 // runFinish ends a call that was held. The lock is let go of meanwhile.
@@ -211,16 +221,7 @@ func (q *queue) runFinish(c *connection) {
 	finish()
 	q.mu.Lock()
 	c.busy, c.held, c.finish = false, false, nil
-	q.goOn(c)
-}
-
-// goOn gives a connection another turn, or forgets it if none of its calls is left.
-func (q *queue) goOn(c *connection) {
-	if !c.calls.empty() {
-		q.ready(c)
-		return
-	}
-	q.forget(c)
+	q.endCall(c)
 }
 
 func (q *queue) forget(c *connection) {
@@ -243,73 +244,14 @@ func (q *queue) hold(c *connection) (resume func(finish func())) {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		c.finish = finish
-		if !c.busy && q.conns[c.name] == c {
-			q.ready(c)
-		}
-	}
-}
-
-// stop takes no more calls, and returns once none is left, or what is left was dropped.
-func (q *queue) stop() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.stopped = true
-	q.work.Broadcast()
-	for len(q.conns) > 0 && !q.dropped {
-		q.empty.Wait()
-	}
-}
-
-// abandon lets go of all calls that wait, and returns them: those of the connection with
-// the fewest first, because there may be no time to answer all. Calls that are being
-// handled or held go on.
-func (q *queue) abandon() []*wire.Message {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.stopped = true
-	q.turns, q.unasked = fifo[*user]{}, fifo[*connection]{}
-	for _, u := range q.users {
-		u.ready, u.queued = fifo[*connection]{}, false
-	}
-	var left []*wire.Message
-	fewest := func(a, b *connection) int { return cmp.Compare(a.count, b.count) }
-	for _, c := range slices.SortedFunc(maps.Values(q.conns), fewest) {
-		for !c.calls.empty() {
-			m := c.calls.pop()
-			q.charge(c, -cost(m))
-			left = append(left, m)
-		}
-		c.count = 0
 		switch {
-		case c.busy, c.held && c.finish == nil:
-		case c.held:
+		case c.busy:
+		case q.conns[c.name] == c:
 			q.ready(c)
-		default:
-			q.forget(c)
+		case c.current != nil: // it was dropped
+			c.current.Clear()
 		}
 	}
-	q.work.Broadcast()
-	return left
-}
-
-// drop lets go of the connections whose call is held: nobody waits for their end.
-func (q *queue) drop() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.dropped = true
-	for _, c := range q.conns {
-		if c.held && c.finish == nil && !c.busy {
-			q.forget(c)
-		}
-	}
-	q.empty.Broadcast()
-}
-
-// close ends the workers, once the calls that are being handled are done.
-func (q *queue) close() {
-	q.stop()
-	q.wg.Wait()
-	q.refusals.close()
 }
 
 // longest returns for how long the slowest worker has been busy with one call.

@@ -14,9 +14,12 @@ const (
 
 	// maxRefusedUsers is how many users get a line of their own; the others share one.
 	maxRefusedUsers = 32
+)
 
-	// counterOverLimit counts calls that were refused because too many waited.
-	counterOverLimit = "calls_over_limit"
+// Names of the counters.
+const (
+	CounterOverLimit = "calls_over_limit" // calls that were refused because too many waited
+	CounterIgnored   = "messages_ignored" // messages that are neither calls nor from the bus
 )
 
 // refusals counts refused calls, and tells the log of each user's at most once a minute. A
@@ -27,13 +30,14 @@ type refusals struct {
 
 	mu     sync.Mutex
 	users  map[string]uint64 // refused since the log was told
+	ticks  sync.WaitGroup    // ticks under way
 	timer  *time.Timer       // nil until the first call is refused
 	closed bool
 }
 
 // add counts one refused call of a user. It does not wait for the log.
 func (r *refusals) add(user string) {
-	r.count(counterOverLimit, 1)
+	r.count(CounterOverLimit, 1)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.users == nil {
@@ -50,6 +54,14 @@ func (r *refusals) add(user string) {
 
 // tick tells the log, and again a minute later unless nothing was refused meanwhile.
 func (r *refusals) tick() {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return
+	}
+	r.ticks.Add(1)
+	r.mu.Unlock()
+	defer r.ticks.Done()
 	users := r.take()
 	r.tell(users)
 	r.mu.Lock()
@@ -85,5 +97,6 @@ func (r *refusals) close() {
 		r.timer.Stop()
 	}
 	r.mu.Unlock()
+	r.ticks.Wait()
 	r.tell(r.take())
 }

@@ -57,8 +57,8 @@ func TestRefusalsPace(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		lines := log.take()
-		if sum += refusedIn(t, lines)["7"]; sum != 3000 || counts.get(counterOverLimit) != 3000 || len(lines) != 1 {
-			t.Errorf("%d calls were told in the end, in %d lines; %d were counted; want 3000", sum, len(lines), counts.get(counterOverLimit))
+		if sum += refusedIn(t, lines)["7"]; sum != 3000 || counts.get(CounterOverLimit) != 3000 || len(lines) != 1 {
+			t.Errorf("%d calls were told in the end, in %d lines; %d were counted; want 3000", sum, len(lines), counts.get(CounterOverLimit))
 		}
 		r.add("8")
 		time.Sleep(firstRefusal)
@@ -90,7 +90,7 @@ func TestRefusalsOfManyUsers(t *testing.T) {
 				t.Errorf("round %d: %v", round, got)
 			}
 		}
-		if got := counts.get(counterOverLimit); got != 30*maxRefusedUsers {
+		if got := counts.get(CounterOverLimit); got != 30*maxRefusedUsers {
 			t.Errorf("%d were counted", got)
 		}
 		r.close()

@@ -69,7 +69,7 @@ func (q *queue) findRoom(m *wire.Message) (userKey, error) {
 	switch {
 	case q.stopped:
 		return key, hub.ErrClosed
-	case ofConn == 0 && more <= q.limit-q.bytes, ofUser+more <= userShare && ofConn+more <= connShare:
+	case ofUser == 0 && more <= q.limit-q.bytes, ofUser+more <= userShare && (ofConn == 0 || ofConn+more <= connShare):
 		return key, nil
 	}
 	return key, wire.Errorf(wire.ErrLimitsExceeded,

@@ -45,19 +45,26 @@ func TestShares(t *testing.T) {
 	for _, n := range taken {
 		all += n
 	}
-	// However many connections user a opens, each has one call, until there is no room at all.
-	for i := 0; all < 1000; i++ {
+	// User a has its share: more connections get it no more.
+	for i := range 20 {
 		c := fmt.Sprint("a", 10+i)
 		who.knows('a', c)
-		all++
-		mustOffer(t, q, newCall(c, 1, call))
-		if err := q.offer(newCall(c, 2, call)); !wire.HasName(err, wire.ErrLimitsExceeded) && q.shareOf(t, 'a') > 500*call {
-			t.Fatal("the second call of one of many connections:", err)
-		} else if err == nil {
-			all++
+		if err := q.offer(newCall(c, 1, call)); !wire.HasName(err, wire.ErrLimitsExceeded) {
+			t.Fatalf("connection %d of a user that has its share: %v", i, err)
 		}
 	}
-	who.knows('z', "z")
+	// Another connection of user c, which has not, gets one call at least.
+	who.knows('c', "c2")
+	mustOffer(t, q, newCall("c2", 1, call))
+	// A user of whom nothing waits gets one call, as long as there is any room.
+	all++
+	for user := uint32(1000); all < 1000; user++ {
+		c := fmt.Sprint(user)
+		who.knows(user, c)
+		mustOffer(t, q, newCall(c, 1, call))
+		all++
+	}
+	who.knows(5000, "z")
 	if err := q.offer(newCall("z", 1, call)); !wire.HasName(err, wire.ErrLimitsExceeded) || q.bytes != q.limit {
 		t.Errorf("with %d of %d bytes taken: %v", q.bytes, q.limit, err)
 	}
@@ -66,7 +73,7 @@ func TestShares(t *testing.T) {
 	if got := len(h.all()); got != all {
 		t.Errorf("%d calls were handled, want %d", got, all)
 	}
-	if counts.get(counterOverLimit) == 0 || len(log.take()) < 4 {
+	if counts.get(CounterOverLimit) == 0 || len(log.take()) < 4 {
 		t.Error("refused calls were not counted, or not logged")
 	}
 	wantEmpty(t, q)
@@ -82,7 +89,11 @@ func TestSharesOneLargeCall(t *testing.T) {
 	if err := q.offer(newCall("b", 1, 301)); !wire.HasName(err, wire.ErrLimitsExceeded) {
 		t.Error("more than is left:", err)
 	}
-	mustOffer(t, q, newCall("b", 1, 300))
+	if err := q.offer(newCall("b", 1, 300)); !wire.HasName(err, wire.ErrLimitsExceeded) {
+		t.Error("another connection of a user that has more than its share:", err)
+	}
+	who.knows(2, "c")
+	mustOffer(t, q, newCall("c", 1, 300))
 	q.start()
 	q.close()
 	wantEmpty(t, q)

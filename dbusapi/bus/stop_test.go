@@ -144,9 +144,10 @@ func TestConfirm(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := b.Confirm(apitest.Bounded(t)); err != nil || b.Written() != 1000 {
-			t.Fatalf("the last written is %d, %v", b.Written(), err)
+		if err := b.Confirm(apitest.Bounded(t)); err != nil {
+			t.Fatal(err)
 		}
+		apitest.Eventually(t, "the writer notes what it wrote", func() bool { return b.Written() == 1000 })
 		bus.Stop()
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()

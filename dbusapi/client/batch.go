@@ -42,7 +42,12 @@ func (b *Batch) Len() int { return len(b.reports) }
 // Send reports the batch, all or none, and empties it. It returns the number of the
 // first event; the others follow consecutively.
 func (b *Batch) Send(ctx context.Context, c *Client) (uint64, error) {
+	return c.ReportBatch(ctx, b.Take())
+}
+
+// Take returns the reports and empties the batch.
+func (b *Batch) Take() []Report {
 	reports := b.reports
 	*b = Batch{}
-	return c.ReportBatch(ctx, reports)
+	return reports
 }

@@ -73,7 +73,7 @@ func (c *Client) call(ctx context.Context, iface, member, in, out string, body f
 		Flags: c.flags, Destination: wire.Name, Path: wire.Path, Interface: iface, Member: member, Signature: in,
 	}, body)
 	if err != nil {
-		return nil, fmt.Errorf("call %s: %w", member, err)
+		return nil, &callError{member, err}
 	}
 	if errors.Is(m.Refused, errTooLarge) {
 		return nil, fmt.Errorf("call %s: the reply has %d bytes, more than %d", member, m.BodySize, maxReply)
@@ -85,7 +85,7 @@ func (c *Client) call(ctx context.Context, iface, member, in, out string, body f
 		if len(m.Signature) > 0 && m.Signature[0] == 's' {
 			e.Message = d.String()
 		}
-		return nil, fmt.Errorf("call %s: %w", member, e)
+		return nil, &callError{member, e}
 	case m.Signature != out:
 		return nil, fmt.Errorf("call %s: the reply is of type %q, expected %q", member, m.Signature, out)
 	}
@@ -197,7 +197,8 @@ func (c *Client) WaitEvents(ctx context.Context, cursor string, filter hub.Filte
 	return next, events, d.Finish()
 }
 
-// Interfaces lists the veths on the host, and the cursor that belongs to the list.
+// Interfaces lists the veths on the host, and the cursor that belongs to the list. Since is the
+// zero Time where it is not known; BoundBy and Announced are not told.
 // The filter may name pool, id, name and veth.
 func (c *Client) Interfaces(ctx context.Context, filter hub.Filter) ([]hub.Interface, string, error) {
 	d, err := c.call(ctx, wire.Interface, "ListInterfaces", "a{sv}", "sa"+wire.InterfaceType, func(e *wire.Encoder) { e.Filter(filter) })
@@ -211,7 +212,9 @@ func (c *Client) Interfaces(ctx context.Context, filter hub.Filter) ([]hub.Inter
 			Ifindex: d.Uint32(), Veth: d.String(), Name: d.String(), Pool: d.String(), ID: d.String(),
 			State: hub.LinkState(d.String()),
 		})
-		d.Value("a{sv}", maxReplyNesting)
+		if since, ok := readField(d, "since"); ok {
+			rows[len(rows)-1].Since = time.UnixMicro(int64(since.Uint())) //nolint:gosec // a time of this era
+		}
 		return d.Err() == nil
 	})
 	return rows, cursor, d.Finish()
@@ -231,10 +234,23 @@ func (c *Client) Containers(ctx context.Context, filter hub.Filter) ([]hub.Conta
 			Pool: d.String(), ID: d.String(), State: d.String(),
 			Time: time.UnixMicro(int64(d.Uint64())), //nolint:gosec // a time of this era
 		})
-		d.Value("a{sv}", maxReplyNesting)
+		if source, ok := readField(d, "source"); ok {
+			rows[len(rows)-1].Source = source.Text()
+		}
 		return d.Err() == nil
 	})
 	return rows, cursor, d.Finish()
+}
+
+// readField reads the last field of a row, a{sv}, and returns the value of a key.
+func readField(d *wire.Decoder, key string) (value hub.Value, ok bool) {
+	more := d.Value("a{sv}", maxReplyNesting)
+	for items := more.Items(); len(items) >= 2; items = items[2:] {
+		if items[0].Text() == key {
+			value, ok = items[1].Unwrap(), true
+		}
+	}
+	return value, ok
 }
 
 // maxReplyNesting is how deep a reply of the service may nest.

@@ -28,6 +28,16 @@ const (
 // HasName reports whether err is an [Error] of that name.
 func HasName(err error, name string) bool { return wire.HasName(err, name) }
 
+// callError says which method was called.
+type callError struct {
+	member string
+	err    error
+}
+
+func (e *callError) Error() string { return fmt.Sprintf("call %s: %v", e.member, e.err) }
+
+func (e *callError) Unwrap() error { return e.err }
+
 // InvalidEventError says which event of a batch is at fault. None of the batch was reported.
 type InvalidEventError struct {
 	Index int   // from 0

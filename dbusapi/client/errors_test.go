@@ -23,7 +23,10 @@ func TestExplain(t *testing.T) {
 	}{
 		{&Error{Name: wire.ErrServiceUnknown}, "is not running on the bus ADDRESS"},
 		{&Error{Name: wire.ErrNameHasNoOwner}, "is not running on the bus ADDRESS"},
-		{&Error{Name: wire.ErrAccessDenied, Message: "no"}, "not allowed: no."},
+		{&Error{Name: wire.ErrAccessDenied, Message: "no"}, "not allowed: only root and the group osctl-eventd may read. Join it (usermod -aG"},
+		{&callError{"ListContainers", &Error{Name: wire.ErrAccessDenied, Message: "no"}}, "not allowed: only root and the group osctl-eventd may read. "},
+		{&callError{"Report", &Error{Name: wire.ErrAccessDenied, Message: "no"}}, "not allowed: only root may report; "},
+		{&callError{"ReportBatch", &Error{Name: wire.ErrAccessDenied, Message: "no"}}, "examples/reporter.conf. The bus says: no$"},
 		{&Error{Name: wire.ErrNoReply}, "try again"},
 		{&Error{Name: ErrGone, Message: "too old"}, "no longer keeps them"},
 		{&Error{Name: ErrInvalidCursor, Message: "no cursor"}, "no cursor"},

@@ -20,6 +20,9 @@ func Explain(err error, address string) string {
 		return fmt.Sprintf("event %d: %s", e.Index, Explain(e.Err, address))
 	}
 	if e, ok := errors.AsType[*Error](err); ok {
+		if e.Name == wire.ErrAccessDenied {
+			return explainDenied(err, e)
+		}
 		return explainReply(e, address)
 	}
 	_, connecting := errors.AsType[*net.OpError](err)
@@ -43,8 +46,6 @@ func explainReply(e *Error, address string) string {
 		return fmt.Sprintf("osctl-eventd is not running on the bus %s: start it (systemctl start osctl-eventd), or name its bus with --bus", address)
 	case strings.HasPrefix(e.Name, "org.freedesktop.DBus.Error.Spawn."), strings.HasPrefix(e.Name, "org.freedesktop.systemd1."):
 		return fmt.Sprintf("osctl-eventd could not be started: %s. See why with journalctl -u osctl-eventd", e)
-	case e.Name == wire.ErrAccessDenied:
-		return fmt.Sprintf("not allowed: %s. Be root; for reading it is enough to be in the group osctl-eventd", e)
 	case e.Name == wire.ErrNoReply:
 		return "osctl-eventd went away before it answered; try again"
 	case e.Name == wire.ErrShuttingDown:
@@ -53,4 +54,15 @@ func explainReply(e *Error, address string) string {
 		return "osctl-eventd no longer keeps them: its history was dropped, or they were too many"
 	}
 	return e.Error()
+}
+
+// explainDenied is Explain for what the bus does not let this user do: who may, and how to become
+// one of these, before the bus's own words, which are long.
+func explainDenied(err error, e *Error) string {
+	who := "only root and the group osctl-eventd may read. Join it (usermod -aG osctl-eventd NAME) and log in anew"
+	if call, ok := errors.AsType[*callError](err); ok && (call.member == "Report" || call.member == "ReportBatch") {
+		who = "only root may report; the group osctl-eventd only reads. " +
+			"To let another user report, see /usr/share/doc/osctl-eventd/examples/reporter.conf"
+	}
+	return fmt.Sprintf("not allowed: %s. The bus says: %s", who, e)
 }

@@ -45,7 +45,10 @@ func (m *Message) Frame() []byte { return m.frame }
 
 // Clear wipes the body, which may hold secrets. The message, and strings that were decoded
 // from it, must not be used any more.
-func (m *Message) Clear() { clear(m.frame[m.body:]) }
+func (m *Message) Clear() {
+	clear(m.frame[m.body:])
+	m.frame, m.body = nil, 0
+}
 
 // Conn is one connection to a bus: a stream of whole messages each way. One goroutine at a
 // time reads, one writes. No file descriptors are ever negotiated, so that the bus lets
@@ -179,6 +182,14 @@ func (c *Conn) Interrupt() {
 	defer c.mu.Unlock()
 	c.closed = true
 	_ = c.sock.SetDeadline(time.Unix(1, 0))
+}
+
+// SetWriteBuffer sets how many bytes the kernel keeps for the bus. That it cannot be set is no
+// harm.
+func (c *Conn) SetWriteBuffer(bytes int) {
+	if sock, ok := c.sock.(*net.UnixConn); ok {
+		_ = sock.SetWriteBuffer(bytes)
+	}
 }
 
 // CloseWrite says that nothing more will be written. Reading goes on: a unix socket that is

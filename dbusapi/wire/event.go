@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -140,10 +141,10 @@ func optionError(event, option string, err error) error {
 	return invalid
 }
 
-// Filter reads a filter: an a{sv} whose values are a string or an array of
-// strings, which the filter owns. The error is a [hub.InvalidFilterError] where a key is at
-// fault.
-func (d *Decoder) Filter() hub.Filter {
+// Filter reads a filter: an a{sv} whose values are a string or an array of strings, which the
+// filter owns. It takes the given keys, all that there are if none is given. The error is a
+// [hub.InvalidFilterError] where a key is at fault.
+func (d *Decoder) Filter(keys ...string) hub.Filter {
 	var filter hub.Filter
 	for end := d.array('{'); d.more(end); {
 		d.take(0, 8)
@@ -152,10 +153,12 @@ func (d *Decoder) Filter() hub.Filter {
 			return hub.Filter{}
 		}
 		var values []string
-		switch typ {
-		case "s":
+		switch {
+		case keys != nil && !slices.Contains(keys, key):
+			d.err = &hub.InvalidFilterError{Key: key, Reason: "not taken here; the keys are " + strings.Join(keys, ", ")}
+		case typ == "s":
 			values = []string{strings.Clone(d.String())}
-		case "as":
+		case typ == "as":
 			for end := d.array('s'); d.more(end); {
 				if values = append(values, strings.Clone(d.String())); len(values) > hub.MaxFilterValues {
 					break

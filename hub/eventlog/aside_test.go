@@ -15,7 +15,7 @@ import (
 func TestUnreadableIsSetAside(t *testing.T) {
 	replace := func(name, content string) func(*testing.T, string) {
 		return func(t *testing.T, dir string) {
-			path := filepath.Join(dir, name)
+			path := filepath.Join(logDir(t, dir), name)
 			if name == "*" {
 				path = segments(t, dir)[0]
 			}
@@ -34,15 +34,15 @@ func TestUnreadableIsSetAside(t *testing.T) {
 		"head too long":      {replace("head", strings.Repeat("x", 1000)), 5, "head"},
 		"head damaged":       {replace("head", "osctlhd1"+strings.Repeat("\x00", 120)), 5, "head"},
 		"a segment elsewhere": {func(t *testing.T, dir string) {
-			must(t, os.Rename(segments(t, dir)[0], filepath.Join(dir, "00000000000000ff.seg")))
+			must(t, os.Rename(segments(t, dir)[0], filepath.Join(logDir(t, dir), "00000000000000ff.seg")))
 		}, 0, "00000000000000ff.seg"},
 		"a link": {func(t *testing.T, dir string) {
 			must(t, os.Remove(segments(t, dir)[0]))
-			must(t, os.Symlink("/etc/passwd", filepath.Join(dir, "0000000000000001.seg")))
+			must(t, os.Symlink("/etc/passwd", filepath.Join(logDir(t, dir), "0000000000000001.seg")))
 		}, 0, "0000000000000001.seg"},
 		"a pipe": {func(t *testing.T, dir string) {
 			must(t, os.Remove(segments(t, dir)[0]))
-			must(t, syscall.Mkfifo(filepath.Join(dir, "0000000000000001.seg"), 0o600))
+			must(t, syscall.Mkfifo(filepath.Join(logDir(t, dir), "0000000000000001.seg"), 0o600))
 		}, 0, "0000000000000001.seg"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -149,14 +149,17 @@ func TestSegmentsRemoved(t *testing.T) {
 func TestLeftoversAndForeignFiles(t *testing.T) {
 	dir := t.TempDir()
 	open(t, config(dir)).kill()
-	for _, name := range []string{"0000000000000009.tmp", "notes.txt", "1.seg", "000000000000000g.seg"} {
+	must(t, os.MkdirAll(filepath.Join(dir, "log-9.tmp", "full"), 0o700))
+	for _, name := range []string{"log-1/0000000000000009.tmp", "notes.txt", "1.seg", "000000000000000g.seg", "log-9.tmp/head"} {
 		must(t, os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600))
 	}
 	o := open(t, config(dir))
 	o.fill(t, 1)
 	entries, err := os.ReadDir(dir)
 	must(t, err)
-	if got := fmt.Sprint(entries); strings.Contains(got, ".tmp") || !strings.Contains(got, "notes.txt") || !strings.Contains(got, "1.seg") {
+	inside, err := os.ReadDir(logDir(t, dir))
+	must(t, err)
+	if got := fmt.Sprint(entries, inside); strings.Contains(got, ".tmp") || !strings.Contains(got, "notes.txt") || !strings.Contains(got, "1.seg") {
 		t.Errorf("there are %s", got)
 	}
 }

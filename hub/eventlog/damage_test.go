@@ -68,7 +68,7 @@ func (d *damaged) check(t *testing.T, what string, content []byte, whole int) {
 	t.Helper()
 	dir := d.copy
 	d.restore(t)
-	must(t, os.WriteFile(filepath.Join(dir, d.newest), content, 0o600))
+	must(t, os.WriteFile(filepath.Join(logDir(t, dir), d.newest), content, 0o600))
 	c := config(dir)
 	c.MaxEvents = 1 << 10
 	o := open(t, c)
@@ -107,17 +107,19 @@ func (d *damaged) restore(t *testing.T) {
 	if d.head == nil {
 		copyDir(t, d.pristine, d.copy)
 		var err error
-		d.head, err = os.ReadFile(filepath.Join(d.pristine, "head"))
+		d.head, err = os.ReadFile(headPath(t, d.pristine))
 		must(t, err)
 	}
-	entries, err := os.ReadDir(d.copy)
-	must(t, err)
-	for _, entry := range entries {
-		if name := entry.Name(); name > d.newest && name != "head" {
-			must(t, os.RemoveAll(filepath.Join(d.copy, name)))
+	for _, dir := range []string{d.copy, logDir(t, d.copy)} {
+		entries, err := os.ReadDir(dir)
+		must(t, err)
+		for _, entry := range entries {
+			if name := entry.Name(); name > d.newest && name != "head" && name != "log-1" {
+				must(t, os.RemoveAll(filepath.Join(dir, name)))
+			}
 		}
 	}
-	must(t, os.WriteFile(filepath.Join(d.copy, "head"), d.head, 0o600))
+	must(t, os.WriteFile(headPath(t, d.copy), d.head, 0o600))
 }
 
 // compare compares the events after one and up to another with what they were.

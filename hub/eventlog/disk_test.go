@@ -214,30 +214,41 @@ func readOnlyDisk(t *testing.T) {
 }
 
 // A directory that can no longer be written costs nothing until the next segment.
-func TestPermissionLost(t *testing.T) { synctest.Test(t, permissionLost) }
+func TestDirectoryIsReadOnly(t *testing.T) { synctest.Test(t, directoryIsReadOnly) }
 
-func permissionLost(t *testing.T) {
+func directoryIsReadOnly(t *testing.T) {
 	t.Helper()
 	dir := t.TempDir()
 	c := config(dir)
 	c.MaxEvents = 1024
 	o := open(t, c)
-	must(t, os.Chmod(dir, 0o700))
-	asNobody(t, func() { o.fill(t, 255) })
+	mend := readOnly(t, dir)
+	o.fill(t, 255)
 	if !o.Status().Durable {
 		t.Fatalf("status is %+v", o.Status())
 	}
-	asNobody(t, func() { o.fill(t, 10) })
-	if got := o.Status(); got.Durable || !strings.Contains(got.LogProblem, "permission denied") || got.Last != 265 {
+	o.fill(t, 10)
+	if got := o.Status(); got.Durable || !strings.Contains(got.LogProblem, "read-only file system") || got.Last != 265 {
 		t.Fatalf("status is %+v", got)
 	}
 	o.run()
+	mend()
 	eventually(t, "the log is written again", func() bool { return o.Status().Durable })
 	status := o.Status()
 	o.kill()
 	if got := open(t, c).Status(); got != status {
 		t.Errorf("status is %+v, was %+v", got, status)
 	}
+}
+
+// readOnly has no file be made in a directory any more; what is open can be written.
+func readOnly(tb testing.TB, dir string) (mend func()) {
+	tb.Helper()
+	must(tb, syscall.Mount(dir, dir, "", syscall.MS_BIND, ""))
+	mend = sync.OnceFunc(func() { must(tb, syscall.Unmount(dir, syscall.MNT_DETACH)) })
+	tb.Cleanup(mend)
+	must(tb, syscall.Mount("", dir, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+	return mend
 }
 
 // asNobody calls do on a thread that has the rights of nobody on files.
@@ -248,4 +259,30 @@ func asNobody(t *testing.T, do func()) {
 	must(t, syscall.Setfsuid(65534))
 	defer func() { must(t, syscall.Setfsuid(0)) }()
 	do()
+}
+
+// Killed after events were announced that a full disk did not take: cursors of before are Gone,
+// and no number stands for two events.
+func TestKilledOnFullDisk(t *testing.T) {
+	dir := disk(t)
+	o := open(t, config(dir))
+	o.fill(t, 500)
+	stored := o.Status()
+	fillDisk(t, dir)
+	for o.Status().Durable {
+		o.fill(t, 1)
+	}
+	o.fill(t, 100)
+	lacking := o.Status()
+	o.kill()
+	o = open(t, config(dir))
+	for _, cursor := range []string{stored.Cursor(), lacking.Cursor()} {
+		if _, err := o.Subscribe(hub.Filter{}, cursor); !errors.As(err, new(*hub.GoneError)) {
+			t.Errorf("Subscribe: %v", err)
+		}
+	}
+	o.fill(t, 1)
+	if got := o.Status(); got.Epoch == lacking.Epoch || got.Last >= lacking.Last {
+		t.Errorf("status is %+v, was %+v", got, lacking)
+	}
 }

@@ -1,76 +1,49 @@
 package eventlog
 
-import (
-	"os"
-	"path/filepath"
-	"strings"
-)
+import "os"
 
-// Kill closes what the process has open and writes nothing, as the end of the process
-// does.
-func (l *Log) Kill() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, f := range l.takeFormer() {
-		_ = f.Close()
-	}
-	if l.file != nil {
-		_ = l.file.Close()
-	}
-	if l.pendingFile != nil {
-		_ = l.pendingFile.Close()
-	}
-	for _, f := range []*os.File{l.head, l.dir} {
-		if f != nil {
-			_ = f.Close()
-		}
-	}
-	l.dir, l.head, l.file, l.pending, l.pendingFile = nil, nil, nil, nil, nil
+// Kill closes what the process has open and writes nothing, as the end of the process does.
+func (w *Writer) Kill() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.release()
 }
 
-// BreakHead has writes to the head fail until the function that it returns is called.
-func (l *Log) BreakHead() (mend func()) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	good := l.head
-	l.head, _ = os.Open(good.Name())
-	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		_ = l.head.Close()
-		l.head = good
-	}
+// BreakHead has writes to the head fail.
+func (w *Writer) BreakHead() {
+	good := w.head
+	w.head, _ = os.Open(good.Name())
+	_ = good.Close()
 }
 
 // BreakSegment closes the file of the current segment, so that appending to it fails.
-func (l *Log) BreakSegment() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_ = l.file.Close()
+func (w *Writer) BreakSegment() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_ = w.last().file.Close()
 }
 
-// FreezeSegment has the file of the current segment take nothing more; it can be synced.
-func (l *Log) FreezeSegment() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_ = l.file.Close()
-	l.file, _ = os.Open(l.segments[len(l.segments)-1].path(l.config.Dir, segmentSuffix))
-}
-
-// OnSync has a function be asked before each sync of a file ("head", or a segment's name
-// without its suffix) or of the directory ("."). An error of it is that of the sync.
-func (l *Log) OnSync(before func(f *os.File, name string) error) {
-	l.syncFile = func(f *os.File) error {
-		name, _, _ := strings.Cut(filepath.Base(f.Name()), ".")
-		if err := before(f, name); err != nil {
+// OnSync has a function be asked before each sync of a file or directory. An error of it is that
+// of the sync.
+func (l *Log) OnSync(before func(f *os.File, path string) error) {
+	l.hooks.syncFile = func(f *os.File) error {
+		if err := before(f, f.Name()); err != nil {
 			return err
 		}
 		return datasync(f)
 	}
-	l.syncDir = func(path string) error {
-		if err := before(nil, "."); err != nil {
+	l.hooks.syncDir = func(path string) error {
+		if err := before(nil, path); err != nil {
 			return err
 		}
 		return syncDir(path)
+	}
+}
+
+// OnWrite has a function be called before each write.
+func (l *Log) OnWrite(before func()) {
+	l.hooks.writeAt = func(f *os.File, b []byte, off int64) (int, error) {
+		before()
+		return f.WriteAt(b, off)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,9 +26,43 @@ const thisBoot = "11111111-2222-3333-4444-555555555555"
 // opened is a hub on a log in a directory, as the daemon has it.
 type opened struct {
 	*hub.Hub
-	log  *eventlog.Log
+	log  *tapped
 	said *said
 	stop func() // ends Run, if it runs
+}
+
+// tapped is a log whose writers the test has a hand on.
+type tapped struct {
+	*eventlog.Log
+	mu      sync.Mutex
+	writers []*eventlog.Writer
+}
+
+func (l *tapped) add(w hub.Writer) {
+	if w, ok := w.(*eventlog.Writer); ok && w != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.writers = append(l.writers, w)
+	}
+}
+
+func (l *tapped) Load(replay func(hub.Record) error, whole func() bool) hub.Stored {
+	stored := l.Log.Load(replay, whole)
+	l.add(stored.Writer)
+	return stored
+}
+
+func (l *tapped) Create(epoch string) (hub.Writer, error) {
+	w, err := l.Log.Create(epoch)
+	l.add(w)
+	return w, err
+}
+
+// writer returns the newest writer.
+func (l *tapped) writer() *eventlog.Writer {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.writers[len(l.writers)-1]
 }
 
 // said is what was logged.
@@ -63,10 +98,9 @@ func openSyncing(tb testing.TB, c eventlog.Config, before func(*os.File, string)
 	tb.Helper()
 	o := &opened{said: &said{}, stop: func() {}}
 	c.Logger = slog.New(slog.NewTextHandler(o.said, nil))
-	var err error
-	if o.log, err = eventlog.Open(tb.Context(), c); err != nil {
-		tb.Fatal(err)
-	}
+	l, err := eventlog.Open(tb.Context(), c)
+	must(tb, err)
+	o.log = &tapped{Log: l}
 	if before != nil {
 		o.log.OnSync(before)
 	}
@@ -80,7 +114,23 @@ func openSyncing(tb testing.TB, c eventlog.Config, before func(*os.File, string)
 // kill ends it as SIGKILL does: nothing is written, the descriptors are closed.
 func (o *opened) kill() {
 	o.stop()
-	o.log.Kill()
+	o.settle()
+	o.log.mu.Lock()
+	defer o.log.mu.Unlock()
+	for _, w := range o.log.writers {
+		w.Kill()
+	}
+	_ = o.log.Close()
+}
+
+// settle waits until what belongs to the commits before is done, too.
+func (o *opened) settle() { _, _ = o.Commit(hub.Batch{}) }
+
+// sync syncs the log.
+func (o *opened) sync(tb testing.TB) {
+	tb.Helper()
+	o.settle()
+	must(tb, o.log.writer().Sync())
 }
 
 // run runs the hub until it is killed.
@@ -127,6 +177,7 @@ func (o *opened) fill(tb testing.TB, n int) {
 			tb.Fatal(err)
 		}
 	}
+	o.settle()
 }
 
 // texts returns the events that are kept, or those after a number, as text with
@@ -162,15 +213,34 @@ func (o *opened) texts(tb testing.TB, after ...uint64) []string {
 	}
 }
 
-// segments returns the paths of the segments in a directory, the oldest first.
+// logDir returns the directory of the log that counts.
+func logDir(tb testing.TB, dir string) string {
+	tb.Helper()
+	newest := 0
+	paths, err := filepath.Glob(filepath.Join(dir, "log-*"))
+	must(tb, err)
+	for _, path := range paths {
+		n, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(path), "log-"))
+		if err == nil { // else it is not finished
+			newest = max(newest, n)
+		}
+	}
+	return filepath.Join(dir, fmt.Sprint("log-", newest))
+}
+
+// segments returns the paths of the segments of the log that counts, the oldest first.
 func segments(tb testing.TB, dir string) []string {
 	tb.Helper()
-	paths, err := filepath.Glob(filepath.Join(dir, "*.seg"))
-	if err != nil {
-		tb.Fatal(err)
-	}
+	paths, err := filepath.Glob(filepath.Join(logDir(tb, dir), "*.seg"))
+	must(tb, err)
 	slices.Sort(paths)
 	return paths
+}
+
+// headPath returns the path of the head of the log that counts.
+func headPath(tb testing.TB, dir string) string {
+	tb.Helper()
+	return filepath.Join(logDir(tb, dir), "head")
 }
 
 // copyDir copies the files of a directory.

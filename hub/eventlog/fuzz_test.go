@@ -8,7 +8,7 @@ import (
 )
 
 // FuzzSegment opens a log whose segment and head are any bytes: it must start, and be
-// good for what comes then.
+// good for what comes then. The log is where earlier versions had it.
 func FuzzSegment(f *testing.F) {
 	dir := f.TempDir()
 	o := open(f, config(dir))
@@ -16,7 +16,7 @@ func FuzzSegment(f *testing.F) {
 	o.kill()
 	segment, err := os.ReadFile(segments(f, dir)[0])
 	must(f, err)
-	head, err := os.ReadFile(filepath.Join(dir, "head"))
+	head, err := os.ReadFile(headPath(f, dir))
 	must(f, err)
 	f.Add(segment, head)
 	f.Add(segment[:len(segment)-5], head)

@@ -15,21 +15,23 @@ const (
 	headName  = "head"
 	headMagic = "osctlhd1"
 	headSize  = 128
+	// The byte after the head is the mark of an abandoned log. A write that hangs while the
+	// log is marked may write the head later, but never the mark.
+	markOffset = headSize
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// head is what must be known to tell whether the segments are all there is.
+// head says how far the segments go, so that a Load can tell whether something is missing.
 type head struct {
 	epoch  string   // 32 letters
 	boot   [16]byte // of the machine, when this was written
-	last   uint64   // number of the last event that was announced
+	last   uint64   // number of the last event
 	oldest uint64   // index of the oldest segment that counts
 	newest uint64   // index of the newest one
-	size   int64    // of that, in bytes; it may be larger by now
+	size   int64    // of that, in bytes
 	clean  bool     // nothing came after that, and all of it is on the disk
-	lost   bool     // a sync failed, and all was not written anew since
-	synced uint64   // index of the newest segment that was synced; all before it are whole on the disk
+	synced uint64   // index of the newest segment of which a part is on the disk, and all of those before
 }
 
 var errHead = errors.New("the head is damaged")
@@ -41,7 +43,7 @@ func bootHash(boot string) (hash [16]byte) {
 	return hash
 }
 
-// encode writes the head into b, which has headSize bytes.
+// encode writes the head into b, which has headSize bytes or more.
 func (h *head) encode(b []byte) {
 	clear(b)
 	copy(b, headMagic)
@@ -54,15 +56,12 @@ func (h *head) encode(b []byte) {
 	if h.clean {
 		b[88] = 1
 	}
-	if h.lost {
-		b[89] = 1
-	}
 	binary.LittleEndian.PutUint64(b[96:], h.synced)
 	binary.LittleEndian.PutUint32(b[headSize-4:], crc32.Checksum(b[:headSize-4], castagnoli))
 }
 
 func decodeHead(b []byte) (h head, err error) {
-	if len(b) != headSize || string(b[:8]) != headMagic ||
+	if len(b) < headSize || string(b[:8]) != headMagic ||
 		binary.LittleEndian.Uint32(b[headSize-4:]) != crc32.Checksum(b[:headSize-4], castagnoli) {
 		return h, errHead
 	}
@@ -76,35 +75,36 @@ func decodeHead(b []byte) (h head, err error) {
 	h.newest = binary.LittleEndian.Uint64(b[72:])
 	h.size = int64(binary.LittleEndian.Uint64(b[80:])) //nolint:gosec // compared only
 	h.clean = b[88] == 1
-	h.lost = b[89] == 1
 	h.synced = binary.LittleEndian.Uint64(b[96:])
 	return h, nil
 }
 
-// readHead reads the head; found is false if it was never written.
-func readHead(f *os.File) (h head, found bool, err error) {
-	b := make([]byte, headSize+1)
-	n, err := f.ReadAt(b, 0)
-	switch {
-	case err != nil && !errors.Is(err, io.EOF):
-		return h, true, err
-	case n == 0:
-		return h, false, nil
-	}
-	h, err = decodeHead(b[:n])
-	return h, true, err
+// storedHead is a head as it was found.
+type storedHead struct {
+	head
+	found     bool
+	abandoned bool
+	content   []byte
+	problem   error // it was found and cannot be read
 }
 
-// writeHead writes the head in place.
-func (l *Log) writeHead() error {
-	if l.head == nil || !l.writable {
-		return errNoSegment
+// readHead reads the head. An empty one was never written.
+func readHead(f *os.File) (s storedHead, err error) {
+	b := make([]byte, 2*headSize)
+	n, err := f.ReadAt(b, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return s, err
 	}
-	if len(l.segments) > 0 {
-		last := l.segments[len(l.segments)-1]
-		l.state.oldest, l.state.newest, l.state.size = l.segments[0].index, last.index, last.size
+	if n == 0 {
+		return s, nil
 	}
-	l.state.encode(l.headBuffer[:])
-	_, err := l.head.WriteAt(l.headBuffer[:], 0)
-	return err
+	s.found, s.content = true, b[:n]
+	s.head, s.problem = decodeHead(s.content)
+	switch {
+	case n > headSize+1:
+		s.problem = errHead
+	case n > headSize:
+		s.abandoned = b[markOffset] != 0
+	}
+	return s, nil
 }

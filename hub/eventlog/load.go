@@ -4,107 +4,129 @@ import (
 	"errors"
 	"log/slog"
 	"os"
-	"syscall"
+	"path/filepath"
 
 	"github.com/osctl/eventd/hub"
 )
 
 // Load implements [hub.Log].
-func (l *Log) Load(replay func(hub.Record) error) hub.Stored {
+func (l *Log) Load(replay func(hub.Record) error, whole func() bool) hub.Stored {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := reading{log: l, replay: replay}
-	problem := l.trouble
-	l.unread = true
-	if l.head != nil {
-		r.old, r.found, r.headErr = readHead(l.head)
-		r.down = r.found && r.headErr == nil && r.old.boot != bootHash(l.config.Boot) && !r.old.clean
-		err := r.segments()
-		l.unread = err != nil
-		problem = errors.Join(problem, err)
-	}
-	stored := hub.Stored{Epoch: r.old.epoch, Next: r.last() + 1, Problem: problem}
-	if why := r.doubt(); why != "" {
+	w, err := l.load(&r)
+	stored := hub.Stored{Epoch: r.old.epoch, Next: r.last() + 1, Problem: errors.Join(l.trouble, err)}
+	if why := r.doubt(whole()); why != "" {
 		stored.Epoch = hub.NewEpoch()
-		if r.found || len(l.segments) > 0 {
-			l.log.Warn("cursors of before are no longer valid: a new epoch begins", slog.String("because", why), slog.Uint64("last_event", r.last()))
+		if r.old.found || len(r.segments) > 0 {
+			l.log.Warn("earlier cursors are no longer valid: a new epoch begins", slog.String("because", why), slog.Uint64("last_event", r.last()))
 		}
 	}
-	boot := bootHash(l.config.Boot)
-	l.state = head{
-		epoch: stored.Epoch, boot: boot, last: r.last(), synced: min(r.old.synced, r.newest().index),
-		lost: r.old.lost && r.old.boot == boot, // after a boot, what was read is on the disk
-	}
 	if stored.Problem == nil {
-		stored.Problem = l.start(r.headErr)
+		w, stored.Problem = l.start(w, &r, stored.Epoch)
 	}
-	if stored.Problem != nil && stored.Epoch == r.old.epoch {
-		stored.Epoch = hub.NewEpoch() // what is announced from now on is nowhere noted
+	if stored.Problem != nil {
+		if stored.Epoch == r.old.epoch {
+			stored.Epoch = hub.NewEpoch() // what is announced from now on is nowhere noted
+		}
+		if w != nil {
+			w.release()
+		}
+		return stored
 	}
-	if l.state.lost {
-		stored.Unsynced = errUnsynced
-	}
+	stored.Writer = w
 	return stored
 }
 
-// start makes the log ready for what is appended after what was read. The head says
-// that it is in use before anything is announced.
-func (l *Log) start(headErr error) error {
-	if headErr != nil {
-		if err := l.setAsideHead(); err != nil {
-			return err
+// load reads the log that counts, if there is one.
+func (l *Log) load(r *reading) (*Writer, error) {
+	dirs, err := l.logDirs()
+	if err != nil {
+		return nil, err
+	}
+	var newest *logDir
+	for i := range dirs {
+		if !dirs[i].unfinished {
+			newest = &dirs[i]
 		}
 	}
-	l.fitDisk()
-	if len(l.segments) == 0 {
-		if err := l.first(); err != nil {
-			return err
-		}
-	} else if err := l.reopen(); err != nil {
-		return err
+	if newest == nil {
+		l.read = true
+		return nil, nil //nolint:nilnil // there is none, which is no fault
 	}
-	l.prune()
-	if err := l.writeHead(); err != nil {
-		return err
+	w := &Writer{log: l, number: newest.number, path: newest.path, finished: true}
+	headPath := filepath.Join(newest.path, headName)
+	w.head, err = openFile(headPath, os.O_RDWR|os.O_CREATE)
+	problem := err
+	if err != nil {
+		w.head, err = openFile(headPath, os.O_RDONLY)
 	}
-	return l.syncFile(l.head)
+	if err == nil {
+		r.old, err = readHead(w.head)
+	}
+	if err == nil {
+		err = r.read(newest.path)
+	}
+	l.read = err == nil
+	if problem == nil {
+		problem = err
+	}
+	return w, problem
 }
 
-// first makes the first segment of all.
-func (l *Log) first() error {
-	if err := l.begin(l.state.epoch); err != nil {
-		return err
+// start has the log go on after what was read. Its head says that it is in use before
+// anything is announced.
+func (l *Log) start(w *Writer, r *reading, epoch string) (*Writer, error) {
+	if w == nil {
+		return l.first(epoch)
 	}
-	l.pending.first, l.pending.next = l.state.last+1, l.state.last+1
-	return l.finish()
+	if r.old.problem != nil {
+		l.copyAside(headName, r.old.content)
+	}
+	w.segments = r.segments
+	w.state = head{epoch: epoch, boot: bootHash(l.config.Boot), last: r.last(), synced: r.old.synced}
+	if err := w.reopen(); err != nil {
+		return w, err
+	}
+	w.fitDisk()
+	w.prune()
+	err := w.writeWholeHead() // at once: the mark may go only when the epoch does
+	if err == nil {
+		err = w.head.Truncate(headSize + 1)
+	}
+	if err == nil {
+		err = l.hooks.syncFile(w.head)
+	}
+	if err == nil {
+		err = l.replaceBy(w.number)
+	}
+	return w, err
 }
 
-// reopen opens the last segment, cuts off what is not whole, and notes the epoch in it. The
-// process before may have synced neither that one, nor those since the newest one of which
-// the head says so.
-func (l *Log) reopen() error {
-	s := l.segments[len(l.segments)-1]
-	file, err := os.OpenFile(s.path(l.config.Dir, segmentSuffix), os.O_RDWR|syscall.O_NOFOLLOW, 0)
+// first makes the first log of all.
+func (l *Log) first(epoch string) (*Writer, error) {
+	l.newest++
+	w, err := l.create(l.newest, epoch)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err = file.Truncate(s.size); err == nil && s.epoch != l.state.epoch {
-		s.epoch = l.state.epoch
-		_, err = file.WriteAt(s.header(), 0)
+	l.mu.Unlock() // for Finish
+	defer l.mu.Lock()
+	return w, w.Finish()
+}
+
+// reopen opens the last segment and cuts off what is not whole. The process before may have
+// synced none of them.
+func (w *Writer) reopen() error {
+	if len(w.segments) == 0 {
+		return w.nextSegment(nil)
 	}
-	if err != nil {
-		return errors.Join(err, file.Close())
-	}
-	l.file, l.dirty, l.dirDirty = file, true, true
-	for _, s := range l.segments[:len(l.segments)-1] {
-		if s.index < l.state.synced {
-			s.synced = true
-			continue
-		}
-		if s.file, err = os.OpenFile(s.path(l.config.Dir, segmentSuffix), os.O_RDONLY|syscall.O_NOFOLLOW, 0); err != nil {
+	for _, s := range w.segments {
+		var err error
+		if s.file, err = openFile(s.path(w.path, segmentSuffix), os.O_RDWR); err != nil {
 			return err
 		}
-		l.former = append(l.former, s)
 	}
-	return nil
+	w.dirty, w.dirDirty = true, true
+	return w.last().file.Truncate(w.last().size)
 }

@@ -36,7 +36,7 @@ func TestKillLosesNothing(t *testing.T) {
 	if info.Mode().Perm() != 0o700 {
 		t.Errorf("the directory has mode %v", info.Mode())
 	}
-	for _, path := range append(segments(t, dir), filepath.Join(dir, "head")) {
+	for _, path := range append(segments(t, dir), headPath(t, dir)) {
 		info, err := os.Stat(path)
 		must(t, err)
 		if info.Mode().Perm() != 0o600 {
@@ -103,7 +103,7 @@ func TestBounds(t *testing.T) {
 			o := open(t, c)
 			for range 10 {
 				o.fill(t, 500)
-				must(t, o.log.Sync())
+				o.sync(t)
 				total := int64(0)
 				for _, path := range segments(t, c.Dir) {
 					info, err := os.Stat(path)
@@ -131,8 +131,8 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// Removed or replaced files are found at the next sync, and all is written anew.
-func TestVanishedFilesAreMadeAnew(t *testing.T) {
+// Removed or replaced files are found at the next sync, and a new log is written.
+func TestVanishedFiles(t *testing.T) {
 	for _, gone := range []string{"*", "head", "*.seg"} {
 		t.Run(gone, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { filesVanish(t, gone) })
@@ -147,13 +147,13 @@ func filesVanish(t *testing.T, gone string) {
 	o.fill(t, 5)
 	want := o.texts(t)
 	o.run()
-	paths, err := filepath.Glob(filepath.Join(dir, gone))
+	paths, err := filepath.Glob(filepath.Join(logDir(t, dir), gone))
 	must(t, err)
 	for _, path := range paths {
 		must(t, os.Remove(path))
 	}
 	if gone == "*" {
-		must(t, os.Remove(dir))
+		must(t, os.RemoveAll(dir))
 	}
 	o.fill(t, 1)
 	eventually(t, "the log is lost", func() bool { return !o.Status().Durable })

@@ -2,7 +2,6 @@ package eventlog_test
 
 import (
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -18,16 +17,17 @@ import (
 )
 
 // platter is what of a directory is on the disk for certain: contents that were synced,
-// and names as they were when the directory was.
+// and names as they were when their directory was. A file is known by where it will be once the
+// log is finished, and without its suffix, as that changes too.
 type platter struct {
 	tb     testing.TB
 	dir    string
 	random *rand.Rand
 
 	mu      sync.Mutex
-	content map[string][]byte // by name without its suffix: a segment has the same under both of its names
-	names   []string
-	fails   int // so many syncs to come
+	content map[string][]byte   // by place
+	names   map[string][]string // by place of the directory
+	fails   int                 // so many syncs to come
 
 	synced, last uint64 // events
 	outages      []outage
@@ -40,13 +40,25 @@ type outage struct {
 	synced, last uint64 // events that were synced, and announced
 }
 
-func stem(name string) string {
-	digits, _, _ := strings.Cut(name, ".")
-	return digits
+func newPlatter(tb testing.TB, dir string, random *rand.Rand) *platter {
+	return &platter{tb: tb, dir: dir, random: random, content: map[string][]byte{}, names: map[string][]string{}}
+}
+
+// place returns where a file or directory is: log-2/0000000000000001 for example.
+func (p *platter) place(path string) string {
+	path, err := filepath.Rel(p.dir, path)
+	must(p.tb, err)
+	parts := strings.Split(path, "/")
+	for i := range parts {
+		if parts[i] != "." {
+			parts[i], _, _ = strings.Cut(parts[i], ".")
+		}
+	}
+	return filepath.Join(parts...)
 }
 
 // before is told of each sync; some fail, and at some the power fails.
-func (p *platter) before(f *os.File, name string) error {
+func (p *platter) before(f *os.File, path string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.random.IntN(4) == 0 {
@@ -56,65 +68,84 @@ func (p *platter) before(f *os.File, name string) error {
 		p.fails--
 		return syscall.EIO
 	}
-	if name == "." {
-		p.names = slices.Sorted(maps.Keys(p.now()))
+	if f == nil {
+		p.names[p.place(path)] = p.namesNow(path)
 		return nil
 	}
 	info, err := f.Stat()
-	must(p.tb, err)
+	if err != nil {
+		return nil // it was dropped
+	}
 	content := make([]byte, info.Size())
-	_, err = f.ReadAt(content, 0)
-	must(p.tb, err)
-	p.content[name] = content
+	if _, err = f.ReadAt(content, 0); err == nil {
+		p.content[p.place(path)] = content
+	}
 	return nil
 }
 
-// now returns the files as a process sees them.
-func (p *platter) now() map[string][]byte {
-	entries, err := os.ReadDir(p.dir)
+func (p *platter) namesNow(dir string) []string {
+	entries, err := os.ReadDir(dir)
 	must(p.tb, err)
-	files := map[string][]byte{}
+	var names []string
 	for _, entry := range entries {
-		if entry.IsDir() {
-			continue
-		}
-		content, err := os.ReadFile(filepath.Join(p.dir, entry.Name()))
-		must(p.tb, err)
-		files[entry.Name()] = content
+		names = append(names, entry.Name())
 	}
-	return files
+	return names
 }
 
 // fail has the power fail: of what was not synced, anything may be there or not; if strict,
 // nothing is.
 func (p *platter) fail(strict bool) {
 	out := outage{dir: filepath.Join(inMemory(p.tb), "state"), synced: p.synced, last: p.last}
-	must(p.tb, os.Mkdir(out.dir, 0o700))
-	now := p.now()
-	byStem := map[string][]byte{}
-	for name, content := range now {
-		byStem[stem(name)] = content
-	}
-	names := p.names
+	p.failDir(&out, p.dir, ".", out.dir, strict)
+	p.outages = append(p.outages, out)
+}
+
+// failDir makes of a directory what a loss of power leaves of it.
+func (p *platter) failDir(out *outage, from, place, to string, strict bool) {
+	must(p.tb, os.Mkdir(to, 0o700))
+	names := p.names[place]
 	if !strict && p.random.IntN(2) == 0 {
-		names = slices.Sorted(maps.Keys(now))
+		names = p.namesNow(from)
+	}
+	byPlace := map[string]string{}
+	for _, name := range p.namesNow(from) {
+		byPlace[p.place(filepath.Join(from, name))] = filepath.Join(from, name)
 	}
 	for _, name := range names {
-		synced, cached := p.content[stem(name)], byStem[stem(name)]
-		content, choice := synced, p.random.IntN(4)
-		switch {
-		case strict || len(cached) < len(synced) || choice == 0: // only what was synced
-		case choice == 1 || name == "head":
-			content = cached
-		case choice == 2:
-			content = cached[:len(synced)+p.random.IntN(len(cached)-len(synced)+1)]
-		default:
-			content = append(slices.Clone(synced), make([]byte, len(cached)-len(synced))...)
+		place := p.place(filepath.Join(from, name))
+		path, there := byPlace[place]
+		info, err := os.Stat(path)
+		if err == nil && info.IsDir() {
+			p.failDir(out, path, place, filepath.Join(to, name), strict)
+			continue
 		}
-		out.what += fmt.Sprintf(" %s:%d/%d/%d", strings.TrimLeft(name, "0"), len(synced), len(content), len(cached))
-		must(p.tb, os.WriteFile(filepath.Join(out.dir, name), content, 0o600))
+		if !there && strings.HasPrefix(name, "log-") {
+			continue // removed since: what was in it is not known any more, nor needed
+		}
+		p.failFile(out, place, path, filepath.Join(to, name), strict)
 	}
-	p.outages = append(p.outages, out)
+}
+
+// failFile makes of a file what a loss of power leaves of it.
+func (p *platter) failFile(out *outage, place, path, to string, strict bool) {
+	synced := p.content[place]
+	cached, err := os.ReadFile(path)
+	if err != nil { // it was removed
+		cached = synced
+	}
+	content, choice := synced, p.random.IntN(4)
+	switch {
+	case strict || len(cached) < len(synced) || choice == 0: // only what was synced
+	case choice == 1 || filepath.Base(place) == "head":
+		content = cached
+	case choice == 2:
+		content = cached[:len(synced)+p.random.IntN(len(cached)-len(synced)+1)]
+	default:
+		content = append(slices.Clone(synced), make([]byte, len(cached)-len(synced))...)
+	}
+	out.what += fmt.Sprintf(" %s:%d/%d/%d", place, len(synced), len(content), len(cached))
+	must(p.tb, os.WriteFile(to, content, 0o600))
 }
 
 // TestPowerFails has the power fail at any time, with syncs that fail before: what was
@@ -132,7 +163,7 @@ func powerFails(t *testing.T, seed uint64) {
 	c := config(filepath.Join(inMemory(t), "state"))
 	c.MaxEvents = 1024
 	must(t, os.Mkdir(c.Dir, 0o700))
-	p := &platter{tb: t, dir: c.Dir, random: rand.New(rand.NewPCG(seed, 1)), content: map[string][]byte{}}
+	p := newPlatter(t, c.Dir, rand.New(rand.NewPCG(seed, 1)))
 	o := openSyncing(t, c, p.before)
 	o.run()
 	var all []string
@@ -216,7 +247,7 @@ func TestPowerFailsAfterTrouble(t *testing.T) {
 		c := config(filepath.Join(inMemory(t), "state"))
 		c.MaxEvents = 1024
 		must(t, os.Mkdir(c.Dir, 0o700))
-		p := &platter{tb: t, dir: c.Dir, random: rand.New(rand.NewPCG(1, 1)), content: map[string][]byte{}}
+		p := newPlatter(t, c.Dir, rand.New(rand.NewPCG(1, 1)))
 		o := openSyncing(t, c, p.before)
 		o.run()
 		var all []string
@@ -253,7 +284,7 @@ func TestPowerFailsAndDamage(t *testing.T) {
 	c.MaxEvents = 1024
 	o := open(t, c)
 	o.fill(t, 1000) // four segments
-	must(t, o.log.Sync())
+	o.sync(t)
 	want := o.texts(t, 512)
 	o.kill()
 	damaged := segments(t, c.Dir)[1]

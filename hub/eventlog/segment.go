@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,7 +19,7 @@ const (
 	segmentSuffix = ".seg"
 	pendingSuffix = ".tmp"
 	segmentMagic  = "osctlev1"
-	segmentHeader = 64 // magic, index, epoch, 3 sizes (see header), checksum
+	segmentHeader = 64 // magic, index, epoch, 8 bytes of no use, size of the snapshot, checksum
 	recordHeader  = 20 // length of the data, checksum, first, count
 	// maxRecord is far above what the hub appends at once, in bytes.
 	maxRecord = 64 << 20
@@ -41,35 +40,30 @@ type segment struct {
 	index uint64
 	epoch string
 	size  int64    // of what is whole, in bytes
-	begin int64    // where its first part ends, which it had when it was finished: with a snapshot
+	begin int64    // where the snapshot ends that it begins with
 	first uint64   // number of its first event, or the next one
 	next  uint64   // number after its last event
-	file  *os.File // if it is open beside being the last one
-	// synced says that a part of it is on the disk.
-	synced bool
-	// stuck says that it was to be removed and could not be; see remove, whose own it is.
-	stuck bool
-	// after is the index of the segment that it followed when it was begun, and afterSize
-	// where that one ended then; 0 if it takes the place of all others.
-	after     uint64
-	afterSize int64
+	file  *os.File // of the last one, and of those before that are not on the disk
 }
 
 func (s *segment) path(dir, suffix string) string {
 	return filepath.Join(dir, fmt.Sprintf("%016x", s.index)+suffix)
 }
 
-// header returns the header of a segment. What it says of the former one is left out
-// where it does not fit, which is far above what there ever is.
+// close closes the file, if it is open.
+func (s *segment) close() {
+	if s.file != nil {
+		_ = s.file.Close()
+		s.file = nil
+	}
+}
+
+// header returns the header of a segment.
 func (s *segment) header() []byte {
 	b := make([]byte, segmentHeader)
 	copy(b, segmentMagic)
 	binary.LittleEndian.PutUint64(b[8:], s.index)
 	copy(b[16:48], s.epoch)
-	if back := s.index - s.after; s.after != 0 && back <= math.MaxUint32 && s.afterSize <= math.MaxUint32 {
-		binary.LittleEndian.PutUint32(b[48:], uint32(back))
-		binary.LittleEndian.PutUint32(b[52:], uint32(s.afterSize)) //nolint:gosec // checked
-	}
 	binary.LittleEndian.PutUint32(b[56:], uint32(min(s.begin, maxSegment))) //nolint:gosec // at most that
 	binary.LittleEndian.PutUint32(b[60:], crc32.Checksum(b[:60], castagnoli))
 	return b
@@ -82,9 +76,6 @@ func (s *segment) readHeader(b []byte) error {
 		return errFormat
 	}
 	s.epoch = string(b[16:48])
-	if back := uint64(binary.LittleEndian.Uint32(b[48:])); back != 0 && back < s.index {
-		s.after, s.afterSize = s.index-back, max(segmentHeader, int64(binary.LittleEndian.Uint32(b[52:])))
-	}
 	s.size, s.begin = segmentHeader, max(segmentHeader, int64(binary.LittleEndian.Uint32(b[56:])))
 	return nil
 }
@@ -159,8 +150,16 @@ func cutRecord(b []byte) (r hub.Record, size int64, err error) {
 	return r, int64(len(b)), nil
 }
 
-// listSegments returns the segments in a directory by their index, and removes what
-// was begun and not finished. Files of other names are none of ours.
+// segmentIndex returns the index of the segment that has this name, if it is one of ours.
+func segmentIndex(name string) (index uint64, ok bool) {
+	digits, ok := strings.CutSuffix(name, segmentSuffix)
+	index, err := strconv.ParseUint(digits, 16, 64)
+	s := &segment{index: index}
+	return index, ok && err == nil && index > 0 && index <= maxIndex && filepath.Base(s.path("", segmentSuffix)) == name
+}
+
+// listSegments returns the segments in a directory by their index, and removes what was begun
+// and not finished.
 func listSegments(dir string) ([]*segment, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -168,15 +167,11 @@ func listSegments(dir string) ([]*segment, error) {
 	}
 	var segments []*segment
 	for _, entry := range entries {
-		digits, suffix, _ := strings.Cut(entry.Name(), ".")
-		index, err := strconv.ParseUint(digits, 16, 64)
-		s := &segment{index: index}
-		switch {
-		case err != nil || index == 0 || index > maxIndex || filepath.Base(s.path("", "."+suffix)) != entry.Name():
-		case "."+suffix == segmentSuffix:
-			segments = append(segments, s)
-		case "."+suffix == pendingSuffix:
-			_ = os.Remove(filepath.Join(dir, entry.Name())) // else begin writes over it
+		name, pending := strings.CutSuffix(entry.Name(), pendingSuffix)
+		if index, ok := segmentIndex(name); ok && !pending {
+			segments = append(segments, &segment{index: index})
+		} else if _, ok := segmentIndex(name + segmentSuffix); ok && pending {
+			_ = os.Remove(filepath.Join(dir, entry.Name())) // else it is written over
 		}
 	}
 	slices.SortFunc(segments, func(a, b *segment) int { return cmp.Compare(a.index, b.index) })

@@ -14,17 +14,17 @@ import (
 // syncs is what a log synced, and what fails.
 type syncs struct {
 	mu    sync.Mutex
-	names []string
-	fails string // this, or what ends in it; "": nothing
+	paths []string
+	fails string // what ends in it fails; "": nothing
 }
 
-func (s *syncs) before(_ *os.File, name string) error {
+func (s *syncs) before(_ *os.File, path string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fails != "" && strings.HasSuffix(name, s.fails) {
+	if s.fails != "" && strings.HasSuffix(strings.TrimSuffix(path, ".tmp"), s.fails) {
 		return syscall.EIO
 	}
-	s.names = append(s.names, name)
+	s.paths = append(s.paths, path)
 	return nil
 }
 
@@ -35,61 +35,61 @@ func (s *syncs) fail(name string) {
 }
 
 // want compares what was synced since it was called last.
-func (s *syncs) want(t *testing.T, when string, want ...string) {
+func (s *syncs) want(t *testing.T, when, dir string, want ...string) {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	got := s.names
-	for i, name := range got {
-		if len(name) == 16 {
-			got[i] = strings.TrimLeft(name, "0")
+	var got []string
+	for _, path := range s.paths {
+		name, err := filepath.Rel(dir, path)
+		must(t, err)
+		if digits, ok := strings.CutPrefix(filepath.Base(name), "000000000000000"); ok {
+			name, _, _ = strings.Cut(digits, ".")
 		}
+		got = append(got, name)
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%s: synced %q, want %q", when, got, want)
 	}
-	s.names = nil
+	s.paths = nil
 }
 
-// Each segment that has what is not on the disk is synced, and none else; the directory when
-// files came; the head before anything is announced, and last of all at a clean end.
+// A log is whole on the disk before it counts. Then each segment that has what is not on the
+// disk is synced, and none else; the directory when files came; the head before anything is
+// announced, and last of all at a clean end.
 func TestWhatIsSynced(t *testing.T) {
 	c := config(t.TempDir())
 	c.MaxEvents = 1024
 	s := &syncs{}
 	o := openSyncing(t, c, s.before)
-	s.want(t, "start", "head")
-	must(t, o.log.Sync())
-	s.want(t, "the first segment", "1", ".")
-	must(t, o.log.Sync())
-	s.want(t, "nothing new")
+	s.want(t, "start", c.Dir, "1", "log-1.tmp", "log-1.tmp/head", ".")
+	o.sync(t)
+	s.want(t, "nothing new", c.Dir)
 	o.fill(t, 5)
-	must(t, o.log.Sync())
-	s.want(t, "events", "1")
+	o.sync(t)
+	s.want(t, "events", c.Dir, "1")
 	o.fill(t, 512)
-	must(t, o.log.Sync())
-	s.want(t, "two segments more", "1", "2", "3", ".")
+	o.sync(t)
+	s.want(t, "two segments more", c.Dir, "1", "2", "3", "log-1")
 	o.addLink(t, 7)
-	must(t, o.log.Sync())
-	s.want(t, "a change of the view", "3")
+	o.sync(t)
+	s.want(t, "a change of the view", c.Dir, "3")
 	o.fill(t, 300)
 	o.kill()
 
 	o = openSyncing(t, c, s.before)
-	s.want(t, "start", "head")
-	must(t, o.log.Sync())
-	s.want(t, "what a killed process left", "3", "4", ".")
+	s.want(t, "start", c.Dir, "log-1/head")
+	o.sync(t)
+	s.want(t, "what a killed process left", c.Dir, "1", "2", "3", "4", "log-1")
 	o.fill(t, 256)
 	o.Close()
-	s.want(t, "clean end", "4", "5", ".", "head")
-	openSyncing(t, c, s.before).Close()
-	s.want(t, "start and clean end", "head", "5", ".", "head")
+	s.want(t, "clean end", c.Dir, "4", "5", "log-1", "log-1/head")
 }
 
-// What cannot be synced is not durable, whatever the kernel says at the next try: it is
-// written anew, in other files, and the former ones are removed only then.
+// What cannot be synced is not durable, whatever the kernel says at the next try: a new log is
+// written, and the old one is removed only then.
 func TestSyncFails(t *testing.T) {
-	for _, name := range []string{"1", "2", "3", "."} {
+	for _, name := range []string{"0001", "0002", "0003", "log-1"} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { syncFails(t, name) })
 		})
@@ -102,26 +102,24 @@ func syncFails(t *testing.T, name string) {
 	c.MaxEvents = 1024
 	s := &syncs{}
 	o := openSyncing(t, c, s.before)
-	must(t, o.log.Sync())
+	o.sync(t)
 	o.fill(t, 600)
 	epoch := o.Status().Epoch
-	before := segments(t, c.Dir)
+	old := segments(t, c.Dir)[0]
 	s.fail(name)
 	o.run()
-	problem := "sync the log: input/output error"
-	eventually(t, "it is told", func() bool { return o.Status().LogProblem == problem })
-	if got := o.Status(); got.Durable || !strings.Contains(o.said.String(), problem) {
-		t.Errorf("status is %+v; said %s", got, o.said)
+	eventually(t, "it is told", func() bool { return o.Status().LogProblem == "sync the log: input/output error" })
+	if got := o.Status(); got.Durable {
+		t.Errorf("status is %+v", got)
 	}
-	if name == "." {
-		eventually(t, "it was tried again", func() bool { return len(segments(t, c.Dir)) > 0 && !slices.Contains(segments(t, c.Dir), before[2]) })
-		if got := segments(t, c.Dir); !slices.Contains(got, before[0]) {
-			t.Errorf("there are %q: the one that was synced is removed, and nothing else was", got)
-		}
-		s.fail("")
+	if _, err := os.Stat(old); err != nil {
+		t.Errorf("the old log is removed before there is a new one: %v", err)
 	}
-	eventually(t, "it is durable again, with the same file failing", func() bool { return o.Status().Durable })
-	eventually(t, "the former segments are removed", func() bool { return len(segments(t, c.Dir)) == 1 })
+	s.fail("")
+	eventually(t, "it is durable again", func() bool { return o.Status().Durable })
+	if _, err := os.Stat(old); err == nil {
+		t.Error("the old log is there")
+	}
 	o.fill(t, 5)
 	want, status := o.texts(t), o.Status()
 	o.kill()
@@ -131,49 +129,24 @@ func syncFails(t *testing.T, name string) {
 	}
 }
 
-// A sync that failed is not made good by one that works, but by all being written anew:
-// also by the next process.
-func TestFailedSyncIsNotForgotten(t *testing.T) {
-	for name, end := range map[string]func(*opened){
-		"killed":        func(o *opened) { _ = o.log.Sync(); o.kill() },
-		"closed":        func(o *opened) { o.Close() },
-		"failed before": func(o *opened) { _ = o.log.Sync(); o.Close() },
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { failedSyncIsNotForgotten(t, name, end) })
-		})
-	}
-}
-
-func failedSyncIsNotForgotten(t *testing.T, name string, end func(*opened)) {
-	t.Helper()
-	c := config(t.TempDir())
-	s := &syncs{}
-	o := openSyncing(t, c, s.before)
-	o.fill(t, 5)
-	want, epoch := o.texts(t), o.Status().Epoch
-	s.fail("1")
-	end(o)
-	s.fail("")
-	if err := o.log.Sync(); name == "killed" && err == nil {
-		t.Error("a second try to sync worked")
-	}
-	o = openSyncing(t, c, s.before)
-	if got := o.Status(); got.Durable || !strings.Contains(got.LogProblem, "written anew") || got.Epoch != epoch {
-		t.Errorf("status is %+v", got)
-	}
-	o.run()
-	eventually(t, "it is written anew", func() bool {
-		return o.Status().Durable && slices.Equal(segments(t, c.Dir), []string{filepath.Join(c.Dir, "0000000000000002.seg")})
+// Killed after a sync that failed: what the kernel has is there, and what it lacks is of another
+// epoch.
+func TestKilledAfterFailedSync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := config(t.TempDir())
+		s := &syncs{}
+		o := openSyncing(t, c, s.before)
+		o.fill(t, 5)
+		s.fail("1")
+		o.run()
+		eventually(t, "it is told", func() bool { return o.Status().LogProblem != "" })
+		o.fill(t, 1)
+		lacking := o.Status()
+		o.kill()
+		if got := open(t, c).Status(); got.Epoch == lacking.Epoch || got.Last != 5 {
+			t.Errorf("status is %+v, was %+v", got, lacking)
+		}
 	})
-	o.stop()
-	o.stop = func() {}
-	o.Close()
-	c.Boot = "another"
-	o = open(t, c)
-	if got := o.texts(t); !slices.Equal(got, want) || o.Status().Epoch != epoch || !o.Status().Durable {
-		t.Errorf("restored %d events, status is %+v", len(got), o.Status())
-	}
 }
 
 // A head that cannot be synced at the start might say after a loss of power that the end
@@ -189,74 +162,69 @@ func TestHeadCannotBeSynced(t *testing.T) {
 	if got := o.Status(); got.Durable || got.Epoch == epoch || got.Last != 5 {
 		t.Errorf("status is %+v", got)
 	}
-	_, err := os.Stat(c.Dir)
-	must(t, err)
 }
 
-// What the head says was synced is no word for segments that came later and have the numbers
-// of some that are gone.
-func TestSyncedSegmentsAreGone(t *testing.T) {
+// An end at which something cannot be synced is no clean one.
+func TestCloseCannotSync(t *testing.T) {
+	c := config(t.TempDir())
+	c.MaxEvents = 1024
+	s := &syncs{}
+	o := openSyncing(t, c, s.before)
+	o.fill(t, 300)
+	epoch := o.Status().Epoch
+	s.fail("0001")
+	o.Close()
+	c.Boot = "another"
+	if got := open(t, c).Status(); !got.Durable || got.Last != 300 || got.Epoch == epoch {
+		t.Errorf("status is %+v", got)
+	}
+}
+
+// A log in the layout of earlier versions is gone on with where it is; a new one takes its place.
+func TestEarlierLayout(t *testing.T) { synctest.Test(t, earlierLayout) }
+
+func earlierLayout(t *testing.T) {
+	t.Helper()
 	c := config(t.TempDir())
 	c.MaxEvents = 1024
 	o := open(t, c)
-	o.fill(t, 1000) // four segments
-	o.Close()
-	for _, path := range segments(t, c.Dir) {
-		must(t, os.Remove(path))
+	o.fill(t, 300)
+	want, status := o.texts(t), o.Status()
+	o.kill()
+	earlier := filepath.Join(t.TempDir(), "state")
+	must(t, os.Rename(logDir(t, c.Dir), earlier))
+	must(t, os.Truncate(filepath.Join(earlier, "head"), 128))
+	must(t, os.WriteFile(filepath.Join(earlier, "notes.txt"), nil, 0o600))
+	c.Dir = earlier
+	for range 2 {
+		o = open(t, c)
+		if got := o.texts(t); !slices.Equal(got, want) || o.Status() != status {
+			t.Fatalf("restored %d events, status is %+v, was %+v; said %s", len(got), o.Status(), status, o.said)
+		}
+		o.fill(t, 10)
+		want, status = o.texts(t), o.Status()
+		o.kill()
 	}
 	o = open(t, c)
-	o.fill(t, 600)
-	o.kill()
-
-	s := &syncs{}
-	o = openSyncing(t, c, s.before)
-	s.want(t, "start", "head")
-	must(t, o.log.Sync())
-	s.want(t, "what a killed process left", "1", "2", "3", ".")
-}
-
-// Nothing is removed before the head says on the disk what takes its place.
-func TestHeadIsSyncedBeforeRemoval(t *testing.T) { synctest.Test(t, headIsSyncedBeforeRemoval) }
-
-func headIsSyncedBeforeRemoval(t *testing.T) {
-	t.Helper()
-	c := config(t.TempDir())
-	c.MaxEvents = 512
-	s := &syncs{}
-	o := openSyncing(t, c, s.before)
-	oldest := segments(t, c.Dir)[0]
-	must(t, o.log.Sync())
-	o.fill(t, 1000)
-	s.want(t, "before", "head", "1", ".")
-	s.fail("head")
-	if err := o.log.Sync(); err == nil || !slices.Contains(segments(t, c.Dir), oldest) {
-		t.Errorf("Sync: %v; there are %q", err, segments(t, c.Dir))
-	}
-	s.want(t, "with a head that fails", "2", "3", "4", ".")
-	s.fail("")
-	o.run()
+	o.log.writer().BreakSegment()
 	o.fill(t, 1)
-	eventually(t, "all is written anew", func() bool { return o.Status().Durable && len(segments(t, c.Dir)) == 1 })
-	s.want(t, "anew", "5", ".", "head")
-}
-
-// An end at which something cannot be synced removes nothing that was; after a restart of the
-// machine, what can be read is on the disk.
-func TestCloseCannotSync(t *testing.T) {
-	c := config(t.TempDir())
-	c.MaxEvents = 512
-	s := &syncs{}
-	o := openSyncing(t, c, s.before)
-	oldest := segments(t, c.Dir)[0]
-	must(t, o.log.Sync())
-	o.fill(t, 1000)
-	s.fail("4")
-	o.Close()
-	if !slices.Contains(segments(t, c.Dir), oldest) {
-		t.Errorf("there are %q", segments(t, c.Dir))
+	lacking := o.Status()
+	copied := filepath.Join(t.TempDir(), "killed")
+	copyDir(t, earlier, copied)
+	o.run()
+	eventually(t, "there is a new log", func() bool { return o.Status().Durable })
+	want, status = o.texts(t), o.Status()
+	o.kill()
+	entries, err := os.ReadDir(earlier)
+	must(t, err)
+	if len(entries) != 2 || entries[0].Name() != "log-1" || entries[1].Name() != "notes.txt" {
+		t.Errorf("there are %v", entries)
 	}
-	c.Boot = "another"
-	if got := open(t, c).Status(); !got.Durable || got.Last != 1000 {
-		t.Errorf("status is %+v", got)
+	if o = open(t, c); !slices.Equal(o.texts(t), want) || o.Status() != status {
+		t.Errorf("status is %+v, was %+v", o.Status(), status)
+	}
+	c.Dir = copied
+	if got := open(t, c).Status(); got.Epoch == lacking.Epoch || got.Last != 320 {
+		t.Errorf("killed: status is %+v, was %+v", got, lacking)
 	}
 }

@@ -1,9 +1,11 @@
 package boottest
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -11,22 +13,12 @@ import (
 	"github.com/osctl/eventd/dbusapi/bustest"
 )
 
-// TestLintian wants lintian to have nothing to say.
-func TestLintian(t *testing.T) {
-	t.Parallel()
-	cmd := exec.Command("lintian", "--allow-root", "--fail-on=error,warning", deb(t, firstVersion))
-	cmd.Env = append(cmd.Environ(), "TMPDIR="+t.TempDir()) // it leaves a file behind
-	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
-		t.Errorf("lintian: %v\n%s", err, out)
-	}
-}
-
 // TestRPM wants the other package to have the same files and to work with systemd, as
 // far as Debian's rpm(8) can tell.
 func TestRPM(t *testing.T) {
 	t.Parallel()
 	s := boot(t, bustest.Daemon)
-	s.run("rpm", "--install", "--nodeps", s.copyIn(rpm(t, firstVersion)))
+	s.run("rpm", "--install", "--nodeps", s.buildRPM(firstVersion))
 	files := func(list string) []string {
 		list = strings.ReplaceAll(list, "/usr/lib/systemd/system/", "/lib/systemd/system/")
 		all := slices.DeleteFunc(strings.Fields(list), func(file string) bool {
@@ -44,7 +36,7 @@ func TestRPM(t *testing.T) {
 	}
 	s.run("systemctl", "start", unit)
 	pid := s.show("MainPID")
-	s.run("rpm", "--upgrade", "--nodeps", s.copyIn(rpm(t, secondVersion)))
+	s.run("rpm", "--upgrade", "--nodeps", s.buildRPM(secondVersion))
 	s.awaitRestart(pid)
 	if out := s.run("osctl-eventctl", "status"); !strings.Contains(out, secondVersion) {
 		t.Errorf("after the upgrade runs\n%s", out)
@@ -57,6 +49,54 @@ func TestRPM(t *testing.T) {
 	s.run("dpkg", "--install", s.copyIn(deb(t, firstVersion)))
 	if inDeb := files(s.run("dpkg", "--listfiles", "osctl-eventd")); !slices.Equal(inDeb, inRPM) {
 		t.Errorf("the packages differ:\n%s", difference(strings.Join(inDeb, "\n"), strings.Join(inRPM, "\n")))
+	}
+}
+
+// buildRPM builds the package for rpm in the system, which has rpmbuild, and returns where
+// it is there.
+func (s *system) buildRPM(version string) string {
+	s.t.Helper()
+	s.shell("ARCH=" + runtime.GOARCH + " DIST=/mnt/rpms " + s.copySource(version) + "/packaging/package.sh rpm " + version)
+	found, err := filepath.Glob(filepath.Join(s.Shared(), "rpms", "osctl-eventd-"+version+"-*.rpm"))
+	if err != nil || len(found) != 1 {
+		s.t.Fatalf("packages for rpm: %q, %v", found, err)
+	}
+	return "/mnt/rpms/" + filepath.Base(found[0])
+}
+
+// copySource copies what is installed, and the scripts for it, to the system, and returns
+// where it is there.
+func (s *system) copySource(version string) string {
+	s.t.Helper()
+	source := "source-" + version
+	tree := filepath.Join(s.Shared(), source)
+	for from, to := range map[string]string{"..": "packaging", "../../systemd": "systemd", filepath.Join(packages, version): "bin"} {
+		must(s.t, os.CopyFS(filepath.Join(tree, to), os.DirFS(from)))
+	}
+	for _, file := range []string{"README.md", "CHANGELOG.md", "LICENSE"} {
+		text, err := os.ReadFile(filepath.Join("../..", file))
+		must(s.t, err)
+		must(s.t, os.WriteFile(filepath.Join(tree, file), text, 0o600))
+	}
+	return "/mnt/" + source
+}
+
+// TestSameBytes wants the same package of the same programs, whenever it is made.
+func TestSameBytes(t *testing.T) {
+	t.Parallel()
+	dist := t.TempDir()
+	cmd := exec.Command("../package.sh", "deb", firstVersion)
+	cmd.Env = append(os.Environ(), "BIN="+filepath.Join(packages, firstVersion), "DIST="+dist, sourceDate)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	first := deb(t, firstVersion)
+	one, err := os.ReadFile(first)
+	must(t, err)
+	other, err := os.ReadFile(filepath.Join(dist, filepath.Base(first)))
+	must(t, err)
+	if !bytes.Equal(one, other) {
+		t.Error("two packages of the same programs differ")
 	}
 }
 
@@ -91,17 +131,17 @@ func TestInstallTarget(t *testing.T) {
 }
 
 // TestInstallByHand wants what `make install` installs to work, after what README.md says
-// is to be done then.
+// is to be done then, and to be stopped before `make uninstall` removes it.
 func TestInstallByHand(t *testing.T) {
 	eachKind(t, func(t *testing.T, kind bustest.Kind) {
 		s := boot(t, kind)
-		cmd := exec.Command("../install.sh", "install")
-		cmd.Env = append(os.Environ(), "BIN="+filepath.Join(packages, firstVersion), "DESTDIR="+filepath.Join(s.Shared(), "tree"), "PREFIX=/usr/local")
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-		s.shell("cp -r /mnt/tree/. /; systemd-sysusers; systemctl daemon-reload; systemctl reload dbus; systemctl enable --now osctl-eventd")
+		install := "PREFIX=/usr/local " + s.copySource(firstVersion) + "/packaging/install.sh "
+		s.shell(install + "install; systemd-sysusers; systemctl daemon-reload; systemctl reload dbus; systemctl enable --now osctl-eventd")
 		s.run("osctl-eventctl", "report", "probe", "id=101")
+		s.shell(install + "uninstall")
+		if got := s.show("ActiveState") + s.show("LoadState"); got != "inactivenot-found" {
+			t.Errorf("after the removal the unit is %s", got)
+		}
+		s.shell("test -z \"$(find /etc/systemd -name '*osctl*')\"")
 	})
 }

@@ -2,13 +2,17 @@ package boottest
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/osctl/eventd/dbusapi/bustest"
 )
 
-const accessDenied = "org.freedesktop.DBus.Error.AccessDenied"
+const (
+	accessDenied = "org.freedesktop.DBus.Error.AccessDenied"
+	properties   = "org.freedesktop.DBus.Properties"
+)
 
 // deeds are what one may do with the service, each a call that it would answer.
 func deeds() map[string]*bustest.Message {
@@ -23,8 +27,8 @@ func deeds() map[string]*bustest.Message {
 	return map[string]*bustest.Message{
 		"Introspect":     call("org.freedesktop.DBus.Introspectable", "Introspect", "", nil),
 		"Ping":           call("org.freedesktop.DBus.Peer", "Ping", "", nil),
-		"Get":            call("org.freedesktop.DBus.Properties", "Get", "ss", body().String(service).String("Version")),
-		"GetAll":         call("org.freedesktop.DBus.Properties", "GetAll", "s", body().String(service)),
+		"Get":            call(properties, "Get", "ss", body().String(service).String("Version")),
+		"GetAll":         call(properties, "GetAll", "s", body().String(service)),
 		"WaitEvents":     call(service, "WaitEvents", "sa{sv}uu", body().String("oldest").Dict().Uint32(1).Uint32(0)),
 		"ListInterfaces": call(service, "ListInterfaces", "a{sv}", body().Dict()),
 		"ListContainers": call(service, "ListContainers", "a{sv}", body().Dict()),
@@ -36,7 +40,7 @@ func deeds() map[string]*bustest.Message {
 // nobodys are calls that nobody but root may even try: members of the service's
 // interfaces that are neither for reading nor for reporting, and watching the bus.
 func nobodys() map[string]*bustest.Message {
-	set := bustest.MethodCall(service, object, "org.freedesktop.DBus.Properties", "Set")
+	set := bustest.MethodCall(service, object, properties, "Set")
 	set.Signature = "ssv"
 	set.Body = new(bustest.Body).String(service).String("Version").Variant("s", func(b *bustest.Body) { b.String("2") }).Bytes()
 	watch := bustest.MethodCall(bustest.DriverName, bustest.DriverPath, "org.freedesktop.DBus.Monitoring", "BecomeMonitor")
@@ -53,8 +57,8 @@ func nobodys() map[string]*bustest.Message {
 
 // Sets of deeds. signals stands for receiving them.
 var (
-	looking   = []string{"Introspect", "Ping"}
-	reading   = []string{"Get", "GetAll", "WaitEvents", "ListInterfaces", "ListContainers", "signals"}
+	looking   = []string{"Introspect", "Ping", "Get", "GetAll"}
+	reading   = []string{"WaitEvents", "ListInterfaces", "ListContainers", "signals"}
 	reporting = []string{"Report", "ReportBatch"}
 )
 
@@ -76,6 +80,10 @@ func closed() rights {
 func TestRights(t *testing.T) {
 	eachBus(t, func(t *testing.T, s *system) {
 		checkRights(t, s, "closed", closed())
+		shown := s.run("setpriv", "--reuid="+strconv.Itoa(userUID), "--clear-groups", "busctl", "introspect", service, object)
+		if !strings.Contains(shown, ".WaitEvents") || !strings.Contains(shown, `"`+firstVersion+`"`) {
+			t.Errorf("busctl shows an ordinary user %s", shown)
+		}
 
 		open := closed()
 		for uid := range open {
@@ -156,13 +164,14 @@ func requestName(t *testing.T, c *bustest.Client) error {
 	return err
 }
 
-// checkSignals reports an event and looks who is told. A signal that everybody may
-// receive follows it, so what did not come by then does not.
+// checkSignals reports an event and looks who is told of it and of the properties that change
+// with it. A signal that everybody may receive follows, so what did not come by then does not.
 func checkSignals(t *testing.T, state string, clients map[uint32]*bustest.Client, want rights) {
 	t.Helper()
 	const barrier = "org.example.Barrier"
 	for _, c := range clients {
-		for _, rule := range []string{"type='signal',interface='" + service + "'", "type='signal',interface='" + barrier + "'"} {
+		for _, iface := range []string{service, properties, barrier} {
+			rule := "type='signal',interface='" + iface + "'"
 			if _, err := c.CallDriver(bounded(t), "AddMatch", "s", new(bustest.Body).String(rule)); err != nil {
 				t.Fatal("AddMatch:", err)
 			}
@@ -174,16 +183,21 @@ func checkSignals(t *testing.T, state string, clients map[uint32]*bustest.Client
 	if _, err := root.Call(bounded(t), deeds()["Report"]); err != nil {
 		t.Fatal("Report:", err)
 	}
-	awaitSignal(t, root, service) // the bus has passed it on by then
+	// The bus has passed both on by then.
+	if !slices.Contains(awaitSignal(t, root, properties), service) {
+		awaitSignal(t, root, service)
+	}
 	signal := &bustest.Message{Type: bustest.TypeSignal, Serial: root.NextSerial(), Path: "/", Interface: barrier, Member: "Barrier"}
 	must(t, root.Send(bounded(t), signal.Marshal()))
 	for uid, c := range clients {
-		told := uid == 0
-		for _, iface := range awaitSignal(t, c, barrier) {
-			told = told || iface == service
+		got := awaitSignal(t, c, barrier)
+		if uid == 0 {
+			got = append(got, properties, service) // see above
 		}
-		if may := slices.Contains(want[uid], "signals"); told != may {
-			t.Errorf("%s: uid %d receives signals: %v, want %v", state, uid, told, may)
+		for _, iface := range []string{service, properties} {
+			if told, may := slices.Contains(got, iface), slices.Contains(want[uid], "signals"); told != may {
+				t.Errorf("%s: uid %d receives signals of %s: %v, want %v", state, uid, iface, told, may)
+			}
 		}
 	}
 }

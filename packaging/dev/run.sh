@@ -1,36 +1,43 @@
 #!/bin/sh
 # run.sh [BUS]: starts the daemon on BUS (private unless told otherwise) and shows
-# events as they come, until it is interrupted.
+# events as they come, until it is interrupted. Nothing of it stays.
 set -eu
-bin=${BIN:-$(dirname "$0")/../../bin}
+bin=$(cd "${BIN:-$(dirname "$0")/../../bin}" && pwd)
 bus=${1:-private}
 
 address=$(mktemp)
-daemon=
+daemon= monitor=
 finish() {
 	trap - EXIT HUP INT TERM
-	[ -z "$daemon" ] || kill "$daemon" 2>/dev/null || true
+	# shellcheck disable=SC2086 # one word each, or none
+	[ -z "$monitor$daemon" ] || kill $monitor $daemon 2>/dev/null || true
 	wait
 	rm -f "$address"
 }
 trap finish EXIT
 trap 'exit 0' HUP INT TERM
+# SIGKILL leaves no time for that: the kernel ends both programs with this shell.
+bound="setpriv --pdeathsig TERM"
+$bound true 2>/dev/null || bound=
 
-# A bus of our own comes with events of our own: nothing of them stays.
-state=
-[ "$bus" != private ] || state='--state-dir none'
-# In its own process group, so that an interrupt at the terminal ends the monitor
-# first and then, through finish, the daemon.
-setsid "$bin/osctl-eventd" --bus "$bus" $state --log-level warn >"$address" &
+# In its own session, so that an interrupt at the terminal ends the monitor first and
+# then, through finish, the daemon.
+$bound setsid "$bin/osctl-eventd" --bus "$bus" --state-dir none --log-level warn >"$address" &
 daemon=$!
 tries=0
-if [ "$bus" = private ]; then
+case $bus in
+private)
 	while [ ! -s "$address" ]; do
 		kill -0 "$daemon" 2>/dev/null || exit 1
 		sleep 0.05
 	done
 	bus=$(cat "$address")
-fi
+	busctl="busctl --address='$bus'"
+	;;
+system) busctl="busctl" ;;
+session) busctl="busctl --user" ;;
+*) busctl="busctl --address='$bus'" ;;
+esac
 # Status 2: it runs with less than it should, as without cgroups. Its log says with what.
 until "$bin/osctl-eventctl" --bus "$bus" status >/dev/null 2>&1 || [ $? -eq 2 ]; do
 	kill -0 "$daemon" 2>/dev/null || exit 1
@@ -42,17 +49,20 @@ done
 cat <<X
 osctl-eventd runs on the bus $bus
 
-Its events are shown here. In another terminal, try (as root):
-  ip link add try0 type veth peer name try1
-  ip link set try0 up; ip link set try1 up
-  ip link set try1 down
-  ip link set try1 up
-  ip link set try0 name try2
-  ip link delete try2
-For other commands on this bus, in that terminal:
-  export DBUS_SYSTEM_BUS_ADDRESS='$bus'
-  busctl introspect org.osctl.Eventd /org/osctl/Eventd
+Its events are shown here. Make some in another terminal, as root:
+  ip netns add box
+  ip link add out0 type veth peer name eth0 netns box
+  ip link set out0 up; ip -n box link set eth0 up
+  ip -n box link set eth0 down
+  ip -n box link set eth0 name lan0
+  ip link delete out0; ip netns delete box
+More ways to look at it from there:
+  $bin/osctl-eventctl --bus '$bus' monitor --since oldest
+  $bin/osctl-eventctl --bus '$bus' list --watch
+  $busctl introspect org.osctl.Eventd /org/osctl/Eventd
 End with Ctrl-C.
 
 X
-"$bin/osctl-eventctl" --bus "$bus" monitor
+$bound "$bin/osctl-eventctl" --bus "$bus" monitor &
+monitor=$!
+wait "$monitor"

@@ -3,6 +3,7 @@ package man
 import (
 	"bytes"
 	"flag"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -19,9 +20,31 @@ func TestInterface(t *testing.T) {
 	if err := Drift("org.osctl.Eventd.5", page, *update); err != nil {
 		t.Error(err)
 	}
-	for _, want := range []string{`.SS "WaitEvents(s cursor, a{sv} filter, u max_events, u timeout_msec) \-> (s cursor, a(ssssstta{sv}) events)"`, `.B "Durable b"`, ".SS \"Lapped("} {
+	for _, want := range []string{
+		`.SS "WaitEvents(s cursor, a{sv} filter, u max_events, u timeout_msec) \-> (s next_cursor, a(ssssstta{sv}) events)"`,
+		`.B "Durable b"`, `.SS "Lapped(`, `.B "org.osctl.Eventd.Error.Gone"`, `.B "ct_netif"`, `.B "since (t)"`, `.B "source (s)"`,
+	} {
 		if !strings.Contains(page.String(), want) {
 			t.Errorf("the page does not have %s", want)
+		}
+	}
+}
+
+// TestLanguages wants each line of the section on languages in the client that was run.
+func TestLanguages(t *testing.T) {
+	page, err := Interface()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range languages() {
+		client, err := os.ReadFile(filepath.Join("../clients", l.client))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range l.lines {
+			if !strings.Contains(string(client), line) || !strings.Contains(page.String(), escape(line)) {
+				t.Errorf("%s: %q is not in the client, or not on the page", l.name, line)
+			}
 		}
 	}
 }

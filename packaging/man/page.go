@@ -50,15 +50,27 @@ func (p *Page) paragraph() {
 	p.begun = false
 }
 
-// Text adds text. Empty lines part paragraphs; lines that are indented stay as they are.
+// Text adds text. Empty lines part paragraphs; lines that are indented stay as they are, and
+// lines "- term: text" become items.
 func (p *Page) Text(text string) {
 	for paragraph := range strings.SplitSeq(strings.Trim(text, "\n"), "\n\n") {
-		if strings.HasPrefix(paragraph, "  ") {
+		switch {
+		case strings.HasPrefix(paragraph, "  "):
 			p.Example(paragraph)
-			continue
+		case strings.HasPrefix(paragraph, "- "):
+			p.items(paragraph)
+		default:
+			p.paragraph()
+			p.lines(paragraph)
 		}
-		p.paragraph()
-		p.lines(paragraph)
+	}
+}
+
+// items adds a list of which each line is "- term: text".
+func (p *Page) items(list string) {
+	for line := range strings.SplitSeq(list, "\n") {
+		term, text, _ := strings.Cut(strings.TrimPrefix(line, "- "), ": ")
+		p.Item(term, text)
 	}
 }
 
@@ -72,6 +84,13 @@ func (p *Page) Item(term, text string) {
 		}
 		p.lines(paragraph)
 	}
+}
+
+// ItemLine adds a line of code to an item, as it is.
+func (p *Page) ItemLine(code string) {
+	p.b.WriteString(".IP\n.EX\n")
+	p.line(code)
+	p.b.WriteString(".EE\n")
 }
 
 // Example adds lines as they are, without the indent that all have.

@@ -23,15 +23,20 @@ import (
 )
 
 // Patience is how long a test waits for what must come. It is no measure of speed.
-const Patience = 2 * time.Minute
+const Patience = time.Minute
 
-// Main is the TestMain of a package that runs the programs: it builds them once, into
-// a directory that it stores in dir, runs the tests, and looks for leaked goroutines.
-func Main(m *testing.M, dir *string) {
+// Main is the TestMain of a package that runs the programs: it builds them once, and more
+// of those in cmd if named, into a directory that it stores in dir, runs the tests, and looks
+// for leaked goroutines.
+func Main(m *testing.M, dir *string, more ...string) {
 	built, err := os.MkdirTemp("", "osctl-eventd-test-")
 	if err == nil {
 		const module = "github.com/osctl/eventd/cmd/"
-		build := exec.Command("go", "build", "-o", built, module+"osctl-eventd", module+"osctl-eventctl") //nolint:noctx,gosec // ends by itself
+		args := []string{"build", "-buildvcs=false", "-o", built, module + "osctl-eventd", module + "osctl-eventctl"}
+		for _, program := range more {
+			args = append(args, module+program)
+		}
+		build := exec.Command("go", args...) //nolint:noctx,gosec // ends by itself
 		build.Stderr = os.Stderr
 		err = build.Run()
 	}

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/osctl/eventd/dbusapi/client"
+	"github.com/osctl/eventd/hub"
+)
+
+// hintTime is how long a wait lasts before it says that it may be in vain.
+const hintTime = 3 * time.Second
+
+// await waits until all conditions were met, and prints how.
+func (a *app) await(ctx context.Context, conditions []condition, timeout time.Duration) error {
+	address, err := a.address()
+	if err != nil {
+		return err
+	}
+	bounded, cancel := boundTime(ctx, timeout)
+	defer cancel()
+	reached := make([]string, len(conditions))
+	group, groupCtx := errgroup.WithContext(bounded)
+	notice := a.onceEach()
+	for i := range conditions {
+		group.Go(func() (err error) {
+			reached[i], err = conditions[i].reach(groupCtx, client.Await{Address: address, Pulse: pulse, Notice: notice})
+			return err
+		})
+	}
+	hinting, stop := context.WithCancel(bounded)
+	hints := make(chan string, 1)
+	go func() {
+		select {
+		case <-time.After(hintTime):
+			hint := a.hint(hinting, conditions)
+			if hint != "" {
+				a.say("%s", hint)
+			}
+			hints <- hint
+		case <-hinting.Done():
+			hints <- ""
+		}
+	}()
+	err = group.Wait()
+	stop()
+	said := <-hints
+	switch {
+	case ctx.Err() != nil:
+		return &exitError{status: exitInterrupted}
+	case err != nil && expired(bounded):
+		return a.timedOut(ctx, conditions, reached, timeout, said != "")
+	case err != nil:
+		return err
+	}
+	for i := range conditions {
+		line := printable(reached[i])
+		if len(conditions) > 1 {
+			line = printable(conditions[i].target.String()) + " " + line
+		}
+		if _, err := fmt.Fprintln(a.out, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// boundTime returns a context that ends after a while, or never for 0.
+func boundTime(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	if timeout > 0 {
+		return context.WithTimeout(ctx, timeout)
+	}
+	return context.WithCancel(ctx)
+}
+
+// expired reports whether the time of a context is over. A socket that has the same deadline may
+// notice before the context does.
+func expired(ctx context.Context) bool {
+	deadline, bounded := ctx.Deadline()
+	return bounded && !time.Now().Before(deadline) || ctx.Err() != nil
+}
+
+// onceEach returns a notice for several waits that says once when the service goes away, and
+// once when it is back.
+func (a *app) onceEach() func(client.Update) {
+	var mu sync.Mutex
+	down := false
+	return func(u client.Update) {
+		mu.Lock()
+		defer mu.Unlock()
+		if (u.Down != nil) != down {
+			down = !down
+			a.sayDown(u)
+		}
+	}
+}
+
+// timedOut is the error of a wait that took too long.
+func (a *app) timedOut(ctx context.Context, conditions []condition, reached []string, timeout time.Duration, hinted bool) error {
+	var missed []condition
+	var texts []string
+	for i := range conditions {
+		if reached[i] == "" {
+			missed, texts = append(missed, conditions[i]), append(texts, conditions[i].String())
+		}
+	}
+	text := fmt.Sprintf("%s within %v", strings.Join(texts, ", "), timeout)
+	if !hinted {
+		if hint := a.hint(ctx, missed); hint != "" {
+			text += "\n" + hint
+		}
+	}
+	return &exitError{exitTimeout, text}
+}
+
+// hint says why conditions may never be met: no state of a container is known, or the state is
+// neither one of osctld nor that of any container. It returns "" if there is nothing to say, or if the service
+// does not answer.
+func (a *app) hint(ctx context.Context, conditions []condition) string {
+	var rows []hub.Container
+	err := a.call(ctx, func(ctx context.Context, c *client.Client) (err error) {
+		rows, _, err = c.Containers(ctx, hub.Filter{})
+		return err
+	})
+	if err != nil {
+		return ""
+	}
+	known := states()
+	for _, row := range rows {
+		known = append(known, row.State)
+	}
+	var hints []string
+	for _, c := range conditions {
+		if c.name != "" {
+			continue
+		}
+		if !slices.ContainsFunc(rows, func(row hub.Container) bool { return row.Pool == c.pool && row.ID == c.id }) {
+			hints = append(hints, fmt.Sprintf("no state of %s is known: its manager has reported none, and the service saw none in a cgroup; see osctl-eventctl containers", c.target))
+		}
+		for _, state := range c.states {
+			if !slices.Contains(known, state) {
+				slices.Sort(known)
+				hints = append(hints, fmt.Sprintf("%s is no state that is known; those are %s", state, strings.Join(slices.Compact(known), ", ")))
+			}
+		}
+	}
+	return strings.Join(hints, "\n")
+}
+
+// reach waits until a condition is met, and returns the state that was reached.
+func (c *condition) reach(ctx context.Context, await client.Await) (reached string, err error) {
+	await.Pool, await.ID = c.pool, c.id
+	reached = c.states[0]
+	switch {
+	case c.name == "":
+		return await.State(ctx, c.states...)
+	case reached == "gone":
+		err = c.reachGone(ctx, await)
+	default:
+		err = await.Link(ctx, c.name, reached == "up")
+	}
+	if err != nil {
+		return "", err
+	}
+	return reached, nil
+}
+
+// errReached ends a watch once its condition is met.
+var errReached = errors.New("reached")
+
+// reachGone waits until there is no such interface.
+func (c *condition) reachGone(ctx context.Context, await client.Await) error {
+	s := selection{pools: []string{c.pool}, ids: []string{c.id}}
+	rows, err := s.filter()
+	if err != nil {
+		return err
+	}
+	events, err := rows.With("type", hub.TypeNetif)
+	if err != nil {
+		return err
+	}
+	err = client.Watch(ctx, client.Watcher[hub.Interface]{
+		Address: await.Address, List: (*client.Client).Interfaces, Rows: rows, Events: events, Refresh: linkRefresh, Pulse: await.Pulse,
+	}, func(w client.Watched[hub.Interface]) error {
+		if w.Down != nil || w.Up {
+			await.Notice(w.Update)
+		}
+		if w.Listed && !slices.ContainsFunc(w.Rows, func(row hub.Interface) bool { return row.Name == c.name }) {
+			return errReached
+		}
+		for _, e := range w.Events { // it may be back before the next list
+			if gone, _ := e.Options.Get("gone"); gone.Bool() && e.Options.Text("name") == c.name {
+				return errReached
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, errReached) {
+		return nil
+	}
+	return err
+}
+
+// awaitEvent waits for an event, and prints it.
+func (a *app) awaitEvent(ctx context.Context, flags *waitFlags, args []string) error {
+	now := time.Now()
+	s, err := a.newStream(&monitorFlags{
+		selection: selection{types: flags.types, actions: flags.actions}, since: flags.since, json: flags.json, count: 1,
+	}, args, now)
+	if err != nil {
+		return err
+	}
+	if flags.byFlags {
+		s.targets = append(s.targets, flags.target)
+		if s.filter, err = s.selection.filter(); err != nil {
+			return err
+		}
+	}
+	bounded, cancel := boundTime(ctx, time.Duration(flags.timeout))
+	defer cancel()
+	switch err = s.follow(bounded); {
+	case errors.Is(err, errDone):
+		return nil
+	case ctx.Err() != nil:
+		return &exitError{status: exitInterrupted}
+	case expired(bounded):
+		return &exitError{exitTimeout, fmt.Sprintf("no such event came within %v", time.Duration(flags.timeout))}
+	}
+	return err
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/osctl/eventd/dbusapi/client"
+	"github.com/osctl/eventd/hub"
+)
+
+const showLong = `Show what is known of one container: its state, its interfaces, and the last events of
+it that are kept. With --pool and --id in place of the argument any container can be
+named, also one with a slash in its id.
+
+Exit status: 0 if anything is known of the container; 1 if not, or on an error.`
+
+// defaultShown is how many events show shows unless told otherwise.
+const defaultShown = 10
+
+func (a *app) show() *cobra.Command {
+	var (
+		t      target
+		asJSON bool
+		count  = countFlag(defaultShown)
+	)
+	cmd := &cobra.Command{
+		Use:   "show POOL:ID",
+		Short: "Show what is known of one container",
+		Long:  showLong,
+		Example: `  osctl-eventctl show tank:101
+  osctl-eventctl show tank:101 -n 50
+  osctl-eventctl show tank:101 --json | jq .interfaces`,
+		ValidArgsFunction: a.completeContainers,
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			byFlags := t.pool != "" && t.id != ""
+			if byFlags == (len(args) > 0) || len(args) > 1 {
+				return errors.New("show which container? Expected POOL:ID, like tank:101, or --pool and --id")
+			}
+			if !byFlags {
+				if t, err = parseTarget(args[0]); err != nil {
+					return err
+				}
+			}
+			if t.name != "" {
+				return fmt.Errorf("%q: expected a container as POOL:ID, like tank:101; "+slashHint, args[0])
+			}
+			return a.showContainer(cmd.Context(), t, int(count), asJSON)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&t.pool, "pool", "", "show a container of this `POOL`; needs --id")
+	f.StringVar(&t.id, "id", "", "show the container with this `ID`; needs --pool")
+	f.VarP(&count, "lines", "n", "show the last `COUNT` events")
+	f.BoolVar(&asJSON, "json", false, "print one JSON object")
+	a.completeFlags(cmd)
+	return cmd
+}
+
+// containerDetails is what is known of one container.
+type containerDetails struct {
+	target
+	state *hub.Container // nil if none was reported
+	links []hub.Interface
+	lastEvents
+}
+
+// lastEvents is a sink that keeps events.
+type lastEvents struct {
+	events []*hub.Event
+	epoch  string
+}
+
+func (l *lastEvents) event(_ context.Context, e *hub.Event, epoch string) (handled bool, err error) {
+	l.events, l.epoch = append(l.events, e), epoch
+	return false, nil
+}
+
+func (l *lastEvents) flush(context.Context) error { return nil }
+
+// showContainer asks what is known of a container, and prints it.
+func (a *app) showContainer(ctx context.Context, t target, count int, asJSON bool) error {
+	known := containerDetails{target: t}
+	s := &stream{app: a, sink: &known.lastEvents, selection: selection{pools: []string{t.pool}, ids: []string{t.id}}}
+	s.finite, s.tail, s.count, s.cursor = true, true, count, hub.CursorOldest
+	var err error
+	if s.filter, err = s.selection.filter(); err != nil {
+		return err
+	}
+	err = a.call(ctx, func(ctx context.Context, client *client.Client) error {
+		states, _, err := client.Containers(ctx, s.filter)
+		if err != nil {
+			return err
+		}
+		if len(states) > 0 {
+			known.state = &states[0]
+		}
+		known.links, _, err = client.Interfaces(ctx, s.filter)
+		return err
+	})
+	if err == nil {
+		err = s.result(s.follow(ctx))
+	}
+	switch {
+	case err != nil:
+		return err
+	case known.state == nil && len(known.links) == 0 && len(known.events) == 0:
+		return fmt.Errorf("nothing is known of %s; osctl-eventctl containers and osctl-eventctl list show what is", t)
+	case asJSON:
+		return known.writeJSON(a.out)
+	}
+	return known.write(a.out)
+}
+
+// write writes what is known for a person.
+func (d *containerDetails) write(out *output) error {
+	colour := colourful(out)
+	state := "not known; nobody has reported one"
+	if d.state != nil {
+		since := d.state.Time.Local()
+		state = string(paint(nil, colour, inkOf(d.state.State), printable(d.state.State))) +
+			fmt.Sprintf(" since %s (%v)", since.Format(time.DateTime), time.Since(since).Round(time.Second))
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintf(w, "Container:\t%s\nState:\t%s\n", printable(d.String()), state)
+	for i := range d.links {
+		title := ""
+		if i == 0 {
+			title = "Interfaces:"
+		}
+		link := &d.links[i]
+		linkState := paint(nil, colour, inkOf(string(link.State)), printable(string(link.State)))
+		_, _ = fmt.Fprintf(w, "%s\t%s %s (%s on the host)\n", title, word(cmp.Or(link.Name, "-")), linkState, word(link.Veth))
+	}
+	if err := w.Flush(); err != nil || len(d.events) == 0 {
+		return err
+	}
+	text, lines := []byte{'\n'}, &liner{colour: colour, today: time.Now()}
+	for _, e := range d.events {
+		text = append(lines.append(text, e), '\n')
+	}
+	_, err := out.Write(text)
+	return err
+}
+
+// writeJSON writes what is known as one JSON object.
+func (d *containerDetails) writeJSON(out *output) error {
+	details := struct {
+		Pool       string            `json:"pool"`
+		ID         string            `json:"id"`
+		State      string            `json:"state"`
+		Time       time.Time         `json:"time,omitzero"`
+		Interfaces []any             `json:"interfaces"`
+		Events     []json.RawMessage `json:"events"`
+	}{Pool: d.pool, ID: d.id, Interfaces: []any{}, Events: []json.RawMessage{}}
+	if d.state != nil {
+		details.State, details.Time = d.state.State, d.state.Time.UTC()
+	}
+	for i := range d.links {
+		details.Interfaces = append(details.Interfaces, linkJSON(&d.links[i]))
+	}
+	for _, e := range d.events {
+		details.Events = append(details.Events, e.AppendJSON(nil, d.epoch))
+	}
+	return json.NewEncoder(out).Encode(details)
+}

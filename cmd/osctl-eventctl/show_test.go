@@ -1,0 +1,51 @@
+package main
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/osctl/eventd/cmd/internal/daemontest"
+	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/netwatch/nstest"
+)
+
+// TestShow shows what is known of a container, and nothing of another one.
+func TestShow(t *testing.T) {
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	host := nstest.New(t)
+	d := daemontest.Start(t, programs, host, bus.Address(), nil)
+	client := d.Client(t)
+	bind(t, host, client, "va", "tank", "101", "eth0")
+	report(t, client, 12, "backup", "pool", "tank", "id", "101", "note", "a\nb")
+	report(t, client, 1, "backup", "pool", "tank", "id", "102")
+	report(t, client, 1, "state", "pool", "tank", "id", "101", "state", "running")
+	report(t, client, 1, "state", "pool", "lxc", "id", "a/b", "state", "stopped")
+	r := ctl(t, bus.Env(), "show", "tank:101")
+	want := regexp.MustCompile(`^Container:   tank:101\nState:       running since \S+ \S+ \(\d+s\)\nInterfaces:  eth0 down \(va on the host\)\n\n` +
+		`(\S+  backup +tank:101 +note="a\\nb"  from uid:0\n){9}\S+  state running .*\n$`)
+	if r.code != 0 || !want.MatchString(r.stdout) {
+		t.Errorf("%+v", r)
+	}
+	if r := ctl(t, bus.Env(), "show", "tank:102"); r.code != 0 || !strings.Contains(r.stdout, "State:      not known; nobody has reported one\n") {
+		t.Errorf("no state: %+v", r)
+	}
+	var shown struct {
+		Pool, ID, State string
+		Interfaces      []struct{ Veth string }
+		Events          []struct{ Seq uint64 }
+	}
+	r = ctl(t, bus.Env(), "show", "tank:101", "--json", "-n", "3")
+	if err := json.Unmarshal([]byte(r.stdout), &shown); err != nil || shown.State != "running" || len(shown.Interfaces) != 1 || len(shown.Events) != 3 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	for args, want := range map[string]string{
+		"--pool lxc --id a/b": "", "tank:999": "nothing is known of tank:999; osctl-eventctl containers", "tank:101/eth0": "expected a container as POOL:ID",
+		"": "show which container?", "tank:1 tank:2": "show which container?", "--pool tank": "show which container?", "--pool tank --id 101 tank:101": "show which container?",
+	} {
+		if r := ctl(t, bus.Env(), append([]string{"show"}, strings.Fields(args)...)...); (r.code == 0) != (want == "") || !strings.Contains(r.stderr, want) {
+			t.Errorf("show %s: %+v, want %q", args, r, want)
+		}
+	}
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
+)
+
+// credentialName is the name of the unit's directory of credentials, see LoadCredential= in
+// systemd.exec(5).
+const credentialName = "osctl-eventd-nats" //nolint:gosec // a name, no secret
+
+// serverFlags are the flags of how NATS is reached.
+type serverFlags struct {
+	fleet.Access
+	stream string
+}
+
+func (s *serverFlags) add(f *pflag.FlagSet) {
+	server := os.Getenv("NATS_URL")
+	if server == "" {
+		server = "nats://127.0.0.1:4222"
+	}
+	f.StringVar(&s.Servers, "server", server, "`URL` of the NATS servers, several with commas between; tls:// demands TLS")
+	f.StringVar(&s.stream, "stream", fleet.DefaultStream, "`NAME` of the JetStream stream")
+	f.StringVar(&s.User, "user", os.Getenv("NATS_USER"), "log in as this `USER`, with the password in the file password")
+	f.StringVar(&s.Dir, "credentials", "",
+		"`DIR` of the files creds, password, ca.pem, cert.pem, key.pem, as far as there are any")
+}
+
+// check completes and checks the flags.
+func (s *serverFlags) check() error {
+	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); s.Dir == "" && dir != "" {
+		s.Dir, s.Prefix = dir, credentialName+"_"
+	}
+	if err := s.Check(); err != nil {
+		return fmt.Errorf("--server: %w", err)
+	}
+	if err := fleet.CheckStream(s.stream); err != nil {
+		return fmt.Errorf("--stream %q: %w", s.stream, err)
+	}
+	return nil
+}
+
+// shortHostName is the name of this host up to the first dot.
+func shortHostName() (string, error) {
+	name, err := os.Hostname()
+	name, _, _ = strings.Cut(name, ".")
+	if err == nil && name == "" {
+		err = errors.New("this host has no name")
+	}
+	return name, err
+}

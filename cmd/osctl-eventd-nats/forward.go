@@ -1,0 +1,105 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/forward"
+	"github.com/osctl/eventd/dbusapi/client"
+)
+
+const forwardLong = `Forward the events of this host's osctl-eventd until it is told to stop. It is meant to
+be started by systemd. It goes on where the stream is, so it may be killed at any time.
+NATS and osctl-eventd may be away: what waits meanwhile is what osctl-eventd keeps (its
+option --history), and what is lost beyond that is said in the stream.
+
+It ends with status 3 if another machine forwards under the same name, or if this machine
+is a copy of another one, or an older copy of itself. With --take-over it goes on once,
+and a record in the stream says so. The flag does nothing where that is not needed.`
+
+const forwardExample = `  osctl-eventd-nats forward --server tls://nats.example.org --user node1 --credentials /etc/osctl-eventd-nats`
+
+// forwardFlags are the flags of forward, as given.
+type forwardFlags struct {
+	serverFlags
+	bus, host, stateDir, machineID, logLevel string
+	alive                                    time.Duration
+	takeOver                                 bool
+}
+
+func forwardCommand(stderr io.Writer) *cobra.Command {
+	var flags forwardFlags
+	cmd := &cobra.Command{
+		Use: "forward", Short: "Forward the events of this host into the stream",
+		Long: forwardLong, Example: forwardExample, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			config, err := flags.config(stderr)
+			if err != nil {
+				return err
+			}
+			systemd, err := newNotifier(config.Log)
+			if err != nil {
+				return err
+			}
+			config.Progress, config.Tick = systemd.progress, systemd.tick
+			systemd.ready()
+			defer systemd.stopping()
+			return forward.Run(cmd.Context(), config)
+		},
+	}
+	stateDir := os.Getenv("STATE_DIRECTORY")
+	if stateDir == "" {
+		stateDir = "/var/lib/osctl-eventd-nats"
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	flags.add(f)
+	f.StringVar(&flags.host, "host", "", "`NAME` of this host in the fleet; the short host name if it is not given")
+	f.StringVar(&flags.bus, "bus", client.BusSystem, "`BUS` on which osctl-eventd is: system, session, or an address")
+	f.StringVar(&flags.stateDir, "state-dir", stateDir, "`DIR` of the state file")
+	f.DurationVar(&flags.alive, "alive", 5*time.Minute,
+		"say `SO OFTEN` that the host lives; at most a third of the stream's max_age")
+	f.BoolVar(&flags.takeOver, "take-over", false, "once: go on although another machine wrote last under this name")
+	f.StringVar(&flags.machineID, "machine-id", "/etc/machine-id", "`FILE` that identifies this machine")
+	f.StringVar(&flags.logLevel, "log-level", "info", "`LEVEL` of what is logged: debug, info, warn, error")
+	return cmd
+}
+
+// config checks the flags.
+func (f *forwardFlags) config(stderr io.Writer) (forward.Config, error) {
+	none := forward.Config{}
+	if err := f.check(); err != nil {
+		return none, err
+	}
+	if f.alive < time.Second || f.alive > 24*time.Hour {
+		return none, errors.New("--alive: expected 1s to 24h")
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
+		return none, fmt.Errorf("--log-level %q: expected debug, info, warn or error", f.logLevel)
+	}
+	bus, err := client.ResolveAddress(f.bus)
+	if err != nil {
+		return none, fmt.Errorf("--bus: %w", err)
+	}
+	machine, err := forward.MachineID(f.machineID)
+	if err != nil {
+		return none, err
+	}
+	if f.host == "" {
+		if f.host, err = shortHostName(); err != nil {
+			return none, fmt.Errorf("%w; name it with --host", err)
+		}
+	}
+	return forward.Config{
+		Bus: bus, Access: f.Access, Stream: f.stream, Host: f.host, Machine: machine, Version: version,
+		StateDir: f.stateDir, Alive: f.alive, TakeOver: f.takeOver,
+		Log: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
+	}, nil
+}

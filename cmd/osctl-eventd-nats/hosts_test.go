@@ -1,0 +1,84 @@
+package main
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/accounts"
+	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
+	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleettest"
+	"github.com/osctl/eventd/dbusapi/apitest"
+)
+
+// TestHosts has the user who may only read look at a fleet: a host that is well, one that went
+// silent, and one whose last message no bridge wrote.
+func TestHosts(t *testing.T) {
+	server, stream, dir := secured(t)
+	e := fleettest.StartEventd(t, 1000)
+	as := func(name string, more ...string) []string {
+		return bridge(t, server, e.Bus.Address(), append(more, "--host", name, "--user", name, "--credentials", filepath.Join(dir, name))...)
+	}
+	cursor := e.Commit(t, 5)
+	launch(t, nil, as("node1")...)
+	node2 := launch(t, nil, as("node2", "--alive", "1s")...)
+	fleettest.AwaitCursor(t, stream, "node1", cursor)
+	fleettest.AwaitCursor(t, stream, "node2", cursor)
+	node2.kill()
+	admin := server.Connect(t, login(t, dir, accounts.Admin))
+	fleettest.Forge(t, admin, "web.1", nats.Header{}, "x")
+
+	watch := []string{"hosts", "--server", server.URL, "--user", accounts.Watch, "--credentials", filepath.Join(dir, accounts.Watch)}
+	var hosts map[string]map[string]any
+	apitest.Eventually(t, "node2 is silent", func() bool {
+		p := launch(t, nil, append(watch, "--json")...)
+		if status := p.wait(t); status != exitUnhealthy {
+			t.Fatalf("hosts: %d, %s", status, &p.out)
+		}
+		hosts = map[string]map[string]any{}
+		for line := range strings.Lines(p.out.String()) {
+			host := map[string]any{}
+			if err := json.Unmarshal([]byte(line), &host); err != nil {
+				t.Fatal(err)
+			}
+			hosts[host["host"].(string)] = host
+		}
+		return hosts["node2"]["health"] == silent
+	})
+	state := hosts["node1"]["state"].(map[string]any)
+	if len(hosts) != 3 || hosts["node1"]["health"] != healthy || hosts["web.1"]["health"] != foreign || hosts["node1"]["cursor"] != cursor || state["history"] != 5.0 {
+		t.Errorf("hosts %v", hosts)
+	}
+	p := launch(t, nil, watch...)
+	p.wait(t)
+	if lines := strings.Split(p.out.String(), "\n"); len(lines) != 5 || !strings.HasPrefix(lines[0], "HOST ") || !strings.HasPrefix(lines[1], "node1  ok ") {
+		t.Errorf("the table is\n%s", &p.out)
+	}
+	p = launch(t, nil, append(watch, "--metrics")...)
+	p.wait(t)
+	for _, want := range []string{`osctl_fleet_healthy{host="node1"} 1`, `osctl_fleet_healthy{host="node2"} 0`, `osctl_fleet_healthy{host="web.1"} 0`, `osctl_fleet_durable{host="node1"} 0`} {
+		if !strings.Contains(p.out.String(), want+"\n") {
+			t.Errorf("metrics without %s:\n%s", want, &p.out)
+		}
+	}
+}
+
+func TestSilent(t *testing.T) {
+	now := time.Now()
+	for _, test := range []struct {
+		age    time.Duration
+		status *fleet.Status
+		want   bool
+	}{
+		{time.Hour, nil, false}, {24 * time.Second, &fleet.Status{Interval: 10}, false}, {26 * time.Second, &fleet.Status{Interval: 10}, true},
+	} {
+		h := fleet.Host{Seen: now.Add(-test.age), Head: fleet.Head{Status: test.status}}
+		if h.Silent(now) != test.want {
+			t.Errorf("after %v with %v: silent is not %t", test.age, test.status, test.want)
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package fleet
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/osctl/eventd/hub"
+)
+
+// Headers of a message that a bridge wrote.
+const (
+	HeaderCursor  = "Osctl-Cursor"  // EPOCH:SEQ after the message
+	HeaderMachine = "Osctl-Machine" // who wrote it, see package forward
+	HeaderTime    = "Osctl-Time"    // of the event that the cursor names, in microseconds since 1970; absent if not known
+	HeaderState   = "Osctl-State"   // how the host was lately, see [State]; absent if not known
+)
+
+// State is how a host's osctl-eventd and the stream compared, lately.
+type State struct {
+	Backlog uint64 `json:"backlog"` // events that are not in the stream yet
+	History uint64 `json:"history"` // events that osctl-eventd keeps
+	// Left is how many of the kept events are in the stream already: once they have made
+	// room for new ones, events are lost.
+	Left    uint64 `json:"left"`
+	Durable bool   `json:"durable"` // whether the history survives a restart of osctl-eventd
+}
+
+// Status is a [State], and how often the host says that it lives, in seconds.
+type Status struct {
+	State
+	Interval float64
+}
+
+const stateForm = "backlog=%d history=%d left=%d durable=%t interval=%g"
+
+func (s *Status) String() string {
+	return fmt.Sprintf(stateForm, s.Backlog, s.History, s.Left, s.Durable, s.Interval)
+}
+
+// parseStatus is the reverse of String. It returns nil for what it does not understand: nothing
+// depends on it.
+func parseStatus(text string) *Status {
+	s := &Status{}
+	if _, err := fmt.Sscanf(text, stateForm, &s.Backlog, &s.History, &s.Left, &s.Durable, &s.Interval); err != nil {
+		return nil
+	}
+	return s
+}
+
+// ErrForeign says that a message was not written by a bridge.
+var ErrForeign = errors.New("not written by a bridge")
+
+// Head is what the header of a message says.
+type Head struct {
+	Cursor  string
+	Machine string
+	Time    time.Time // of the event that Cursor names; zero if it is not known
+	Status  *Status   // nil if it is not known
+	Seq     uint64    // of the message in the stream; 0 for none
+}
+
+// header returns the head as the header of a message.
+func (h *Head) header() nats.Header {
+	header := nats.Header{HeaderCursor: {h.Cursor}, HeaderMachine: {h.Machine}}
+	if !h.Time.IsZero() {
+		header.Set(HeaderTime, strconv.FormatUint(hub.Micros(h.Time), 10))
+	}
+	if h.Status != nil {
+		header.Set(HeaderState, h.Status.String())
+	}
+	return header
+}
+
+// ParseHead reads the header of a stored message. The error is [ErrForeign] for a message that
+// no bridge wrote: it has no cursor, or it came from elsewhere in the stream. Whoever may choose
+// the reply subject of a request to the server can have such a copy stored anywhere that the
+// server may write, and it carries the headers that the server puts on replies.
+func ParseHead(header nats.Header) (Head, error) {
+	h := Head{Cursor: header.Get(HeaderCursor), Machine: header.Get(HeaderMachine)}
+	for _, name := range []string{HeaderCursor, HeaderMachine} {
+		if len(header.Values(name)) != 1 {
+			return h, fmt.Errorf("%w: %d headers %s", ErrForeign, len(header.Values(name)), name)
+		}
+	}
+	for _, name := range []string{nats.JSStream, nats.JSSubject, nats.JSSequence} {
+		if len(header.Values(name)) > 0 {
+			return h, fmt.Errorf("%w: it is a copy of another message, with header %s", ErrForeign, name)
+		}
+	}
+	if _, _, err := hub.ParseCursor(h.Cursor); err != nil {
+		return h, fmt.Errorf("%w: %w", ErrForeign, err)
+	}
+	if text := header.Get(HeaderTime); text != "" {
+		micros, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return h, fmt.Errorf("%w: header %s: %w", ErrForeign, HeaderTime, err)
+		}
+		h.Time = time.UnixMicro(micros)
+	}
+	h.Status = parseStatus(header.Get(HeaderState))
+	return h, nil
+}
+
+// parseReply is ParseHead for the reply to a direct get, on which the server has put headers of
+// its own behind those of the message.
+func parseReply(header nats.Header) (Head, error) {
+	stored := nats.Header{}
+	for name, values := range header {
+		switch name {
+		case nats.JSStream, nats.JSSubject, nats.JSSequence, nats.JSTimeStamp:
+			values = values[:len(values)-1]
+		}
+		if len(values) > 0 {
+			stored[name] = values
+		}
+	}
+	h, err := ParseHead(stored)
+	sequences := header.Values(nats.JSSequence)
+	if len(sequences) == 0 {
+		return h, errors.New("the server's reply has no header " + nats.JSSequence)
+	}
+	seq, parseErr := strconv.ParseUint(sequences[len(sequences)-1], 10, 64)
+	if parseErr != nil {
+		return h, fmt.Errorf("the server's reply: header %s: %w", nats.JSSequence, parseErr)
+	}
+	if err != nil {
+		return Head{Seq: seq}, err
+	}
+	h.Seq = seq
+	return h, nil
+}

@@ -1,0 +1,170 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	dialTime = 5 * time.Second  // to connect to one server
+	callTime = 10 * time.Second // to get an answer
+
+	// CallTime is how long a method of a [Link] takes at most.
+	CallTime = callTime
+)
+
+// Codes of errors with which JetStream refuses a message.
+const (
+	codeWrongLastSequence        = 10071
+	codeWrongLastSequenceCluster = 10164
+	codeMessageTooLarge          = 10054
+)
+
+var (
+	// ErrSuperseded says that the last message of the host is another one than was thought:
+	// another bridge wrote meanwhile, or the stream lost messages.
+	ErrSuperseded = errors.New("another message is the last one of this host")
+	// ErrTooLarge says that the server takes no message of this size. Nothing was stored.
+	ErrTooLarge = errors.New("the server takes no message of this size")
+)
+
+// RefusedError is what JetStream refuses a message with, other than [ErrSuperseded] and [ErrTooLarge].
+type RefusedError struct {
+	Code        int    `json:"err_code"`
+	Description string `json:"description"`
+}
+
+func (e *RefusedError) Error() string { return fmt.Sprintf("%s (%d)", e.Description, e.Code) }
+
+// Link is the connection of one host's bridge to a NATS server. It never reconnects: after an
+// error it is not known what the stream has, so whoever holds it closes it, makes another one and
+// reads [Link.Head]. It is for one goroutine.
+type Link struct {
+	conn   *nats.Conn
+	ctx    context.Context //nolint:containedctx // done when the link is, with the reason as its cause
+	cancel context.CancelCauseFunc
+	stream string
+	host   string
+}
+
+// Dial connects for a host. The caller closes the Link.
+func Dial(access *Access, stream, host string) (*Link, error) {
+	l := &Link{stream: stream, host: host}
+	l.ctx, l.cancel = context.WithCancelCause(context.Background())
+	conn, err := access.connect("osctl-eventd-nats "+host, Inbox(host),
+		nats.NoReconnect(), nats.ReconnectBufSize(-1),
+		nats.ClosedHandler(func(c *nats.Conn) {
+			err := c.LastError()
+			if err == nil {
+				err = nats.ErrConnectionClosed
+			}
+			l.cancel(err)
+		}),
+		// A request that the server does not permit gets no answer, only this.
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { l.cancel(err) }),
+	)
+	if err != nil {
+		l.cancel(err)
+		return nil, err
+	}
+	l.conn = conn
+	return l, nil
+}
+
+// Done is closed when the link has failed or was closed.
+func (l *Link) Done() <-chan struct{} { return l.ctx.Done() }
+
+// Err says why the link has failed.
+func (l *Link) Err() error { return context.Cause(l.ctx) }
+
+// MaxPayload is how many bytes a message may have on this server, its header included.
+func (l *Link) MaxPayload() int { return int(l.conn.MaxPayload()) }
+
+// Server is the URL and version of the server.
+func (l *Link) Server() string {
+	return l.conn.ConnectedUrlRedacted() + ", nats-server " + l.conn.ConnectedServerVersion()
+}
+
+// Close ends the connection.
+func (l *Link) Close() {
+	l.conn.Close()
+	l.cancel(nats.ErrConnectionClosed)
+}
+
+// request makes a request, within [CallTime] and the life of the link.
+func (l *Link) request(ctx context.Context, msg *nats.Msg) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	defer context.AfterFunc(l.ctx, cancel)() //nolint:contextcheck // the life of the link, too
+	reply, err := l.conn.RequestMsgWithContext(ctx, msg)
+	if err == nil {
+		return reply, nil
+	}
+	if l.ctx.Err() != nil {
+		err = l.Err()
+	}
+	if errors.Is(err, nats.ErrNoResponders) {
+		const form = "nobody answers on %s: is there a stream %s with the subject and allow_direct? (%w)"
+		return nil, fmt.Errorf(form, msg.Subject, l.stream, err)
+	}
+	return nil, fmt.Errorf("request %s: %w", msg.Subject, err)
+}
+
+// Head reads the last message of the host. found is false where the stream has none. The error is
+// [ErrForeign] for a message that no bridge wrote; its Seq is known then.
+func (l *Link) Head(ctx context.Context) (head Head, found bool, err error) {
+	reply, err := l.request(ctx, nats.NewMsg(HeadSubject(l.stream, l.host)))
+	if err != nil {
+		return Head{}, false, err
+	}
+	switch status := reply.Header.Get("Status"); status {
+	case "":
+		head, err = parseReply(reply.Header)
+		return head, true, err
+	case "404":
+		return Head{}, false, nil
+	default:
+		why := status + " " + reply.Header.Get("Description")
+		return Head{}, false, fmt.Errorf("read the last message of %s: %s", Subject(l.host), why)
+	}
+}
+
+// Publish stores lines as the next message of the host, after the one that expected numbers,
+// and returns the number that it got. Only ErrTooLarge says that nothing was stored; after any
+// other error the link is of no more use.
+func (l *Link) Publish(ctx context.Context, head Head, expected uint64, lines []byte) (uint64, error) {
+	msg := &nats.Msg{Subject: Subject(l.host), Header: head.header(), Data: lines}
+	msg.Header.Set(nats.ExpectedLastSubjSeqHdr, strconv.FormatUint(expected, 10))
+	msg.Header.Set(nats.ExpectedStreamHdr, l.stream)
+	reply, err := l.request(ctx, msg)
+	if errors.Is(err, nats.ErrMaxPayload) {
+		return 0, ErrTooLarge
+	}
+	if err != nil {
+		return 0, err
+	}
+	var ack struct {
+		Seq   uint64        `json:"seq"`
+		Error *RefusedError `json:"error"`
+	}
+	if err := json.Unmarshal(reply.Data, &ack); err != nil {
+		return 0, fmt.Errorf("the answer to a message on %s: %w", msg.Subject, err)
+	}
+	switch {
+	case ack.Error == nil && ack.Seq > 0:
+		return ack.Seq, nil
+	case ack.Error == nil:
+		return 0, fmt.Errorf("the answer to a message on %s has no number", msg.Subject)
+	case ack.Error.Code == codeWrongLastSequence, ack.Error.Code == codeWrongLastSequenceCluster:
+		return 0, fmt.Errorf("%w: %w", ErrSuperseded, ack.Error)
+	case ack.Error.Code == codeMessageTooLarge:
+		return 0, ErrTooLarge
+	}
+	return 0, fmt.Errorf("the stream %s refuses a message: %w", l.stream, ack.Error)
+}

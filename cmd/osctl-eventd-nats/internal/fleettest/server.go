@@ -1,0 +1,167 @@
+// Package fleettest runs what the tests of the bridge need: NATS servers, an osctl-eventd without
+// a kernel behind it, and a reader that checks a whole stream. All of it is on loopback and on
+// buses of its own.
+package fleettest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/osctl/eventd/dbusapi/apitest"
+)
+
+// Server is a nats-server with JetStream, a process of its own: Debian's, or the one that
+// NATS_SERVER names.
+type Server struct {
+	URL string
+	Dir string // of its configuration and store
+
+	cmd  *exec.Cmd
+	dead chan struct{}
+}
+
+// StartServer starts a server until the test ends. conf is added to its configuration.
+func StartServer(tb testing.TB, conf string) *Server {
+	tb.Helper()
+	s := &Server{Dir: tb.TempDir()}
+	s.Configure(tb, "-1", conf)
+	s.Start(tb)
+	tb.Cleanup(s.Kill)
+	return s
+}
+
+// Configure writes the configuration, which the next start reads.
+func (s *Server) Configure(tb testing.TB, port, conf string) {
+	tb.Helper()
+	text := fmt.Sprintf("host: 127.0.0.1\nport: %s\nserver_name: test\n%s\n"+
+		"jetstream { store_dir: %q, max_file_store: 2G, max_memory_store: 64M }\n", port, conf, s.store())
+	if err := os.WriteFile(s.conf(), []byte(text), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func (s *Server) conf() string  { return filepath.Join(s.Dir, "nats.conf") }
+func (s *Server) store() string { return filepath.Join(s.Dir, "store") }
+
+// Start starts the server, again at the same address if it ran before, and waits until it answers.
+func (s *Server) Start(tb testing.TB) {
+	tb.Helper()
+	program := os.Getenv("NATS_SERVER")
+	if program == "" {
+		program = "nats-server"
+	}
+	log, err := os.OpenFile(filepath.Join(s.Dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() { _ = log.Close() }()
+	s.cmd = exec.Command(program, "-c", s.conf(), "--ports_file_dir", s.Dir) //nolint:noctx,gosec // killed by Kill; the tester names it
+	s.cmd.Stdout, s.cmd.Stderr = log, log
+	if err := s.cmd.Start(); err != nil {
+		tb.Fatalf("%v; install the Debian package nats-server", err)
+	}
+	dead := make(chan struct{})
+	s.dead = dead
+	go func(cmd *exec.Cmd) {
+		defer close(dead)
+		_ = cmd.Wait()
+	}(s.cmd)
+	ports := filepath.Join(s.Dir, fmt.Sprintf("%s_%d.ports", filepath.Base(program), s.cmd.Process.Pid))
+	apitest.Eventually(tb, "the server is ready", func() bool {
+		select {
+		case <-dead:
+			said, _ := os.ReadFile(log.Name())
+			tb.Fatalf("the server ended: %s", said)
+		default:
+		}
+		text, _ := os.ReadFile(ports) //nolint:gosec // below a directory of the test
+		found := regexp.MustCompile(`(nats|tls)://127\.0\.0\.1:\d+`).Find(text)
+		said, _ := os.ReadFile(log.Name())
+		if found == nil || bytes.Count(said, []byte("Server is ready")) == 0 {
+			return false
+		}
+		s.URL = string(found)
+		return true
+	})
+	_ = os.Remove(ports)
+	port := regexp.MustCompile(`\d+$`).FindString(s.URL)
+	text, err := os.ReadFile(s.conf())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	text = regexp.MustCompile(`(?m)^port: .*$`).ReplaceAll(text, []byte("port: "+port))
+	if err := os.WriteFile(s.conf(), text, 0o600); err != nil { //nolint:gosec // below a directory of the test
+		tb.Fatal(err)
+	}
+}
+
+// Kill kills the server (SIGKILL) and waits until it is dead.
+func (s *Server) Kill() {
+	_ = s.cmd.Process.Kill()
+	<-s.dead
+}
+
+// Connect connects to the server until the test ends.
+func (s *Server) Connect(tb testing.TB, options ...nats.Option) *nats.Conn {
+	tb.Helper()
+	closed := make(chan struct{})
+	options = append(options, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.RetryOnFailedConnect(true),
+		nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
+	c, err := nats.Connect(s.URL, options...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		c.Close()
+		<-closed
+	})
+	return c
+}
+
+// MakeStream makes the stream of a fleet; change may be nil.
+func (s *Server) MakeStream(tb testing.TB, change func(*jetstream.StreamConfig), options ...nats.Option) jetstream.Stream {
+	tb.Helper()
+	js, err := jetstream.New(s.Connect(tb, options...))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	config := jetstream.StreamConfig{
+		Name: "OSCTL", Subjects: []string{"osctl.events.*"}, Storage: jetstream.FileStorage, AllowDirect: true,
+	}
+	if change != nil {
+		change(&config)
+	}
+	var stream jetstream.Stream
+	Retry(tb, "make the stream", func(ctx context.Context) error {
+		stream, err = js.CreateStream(ctx, config)
+		return err
+	})
+	return stream
+}
+
+// Retry repeats what may fail while a server is away.
+func Retry(tb testing.TB, what string, do func(context.Context) error) {
+	tb.Helper()
+	var err error
+	defer func() {
+		if tb.Failed() {
+			tb.Logf("%s: %v", what, err)
+		}
+	}()
+	apitest.Eventually(tb, what, func() bool {
+		ctx, cancel := context.WithTimeout(tb.Context(), 5*time.Second)
+		defer cancel()
+		err = do(ctx)
+		return err == nil
+	})
+}

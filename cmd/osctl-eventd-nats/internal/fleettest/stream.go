@@ -1,0 +1,140 @@
+package fleettest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
+	"github.com/osctl/eventd/dbusapi/apitest"
+)
+
+// Got is what a stream has of one host.
+type Got struct {
+	Events  int
+	Records []fleet.Record
+	Cursor  string // after the last message
+	Bytes   int
+	Chunks  int // messages with events
+}
+
+// Gaps are the records of type _gap.
+func (g *Got) Gaps() (gaps []fleet.Record) {
+	for _, r := range g.Records {
+		if r.Type == fleet.TypeGap {
+			gaps = append(gaps, r)
+		}
+	}
+	return gaps
+}
+
+// Lost is how many events the gaps say are missing.
+func (g *Got) Lost() (n uint64) {
+	for _, r := range g.Gaps() {
+		n += r.Lost
+	}
+	return n
+}
+
+// Read reads all that a stream has of a host, and fails the test if an event is missing, comes
+// twice or out of order, and no record says so.
+func Read(tb testing.TB, stream jetstream.Stream, host string) Got {
+	tb.Helper()
+	var got Got
+	var track fleet.Track
+	for _, msg := range Messages(tb, stream, host) {
+		lines, hole, err := track.Take(msg.Header, msg.Data)
+		if err != nil || hole != nil {
+			tb.Fatalf("after %d events: hole %v, error %v, in %s", got.Events, hole, err, msg.Data)
+		}
+		chunk := false
+		for _, line := range lines {
+			if line.Record != nil {
+				got.Records = append(got.Records, *line.Record)
+				continue
+			}
+			chunk = true
+			got.Events++
+		}
+		if chunk {
+			got.Chunks++
+		}
+		got.Bytes += len(msg.Data)
+	}
+	got.Cursor = track.Cursor
+	return got
+}
+
+// Messages reads the messages of a host.
+func Messages(tb testing.TB, stream jetstream.Stream, host string) (all []*nats.Msg) {
+	tb.Helper()
+	ctx := apitest.Bounded(tb)
+	subject := fleet.Subject(host)
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(subject))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	want := int(info.State.Subjects[subject]) //nolint:gosec // few
+	if want == 0 {
+		return nil
+	}
+	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{subject}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	messages, err := consumer.Messages()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer messages.Stop()
+	for range want {
+		msg, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			tb.Fatalf("after %d of %d messages: %v", len(all), want, err)
+		}
+		all = append(all, &nats.Msg{Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data()})
+	}
+	return all
+}
+
+// AwaitCursor waits until the last message of a host has a cursor.
+func AwaitCursor(tb testing.TB, stream jetstream.Stream, host, cursor string) {
+	tb.Helper()
+	last := ""
+	defer func() {
+		if tb.Failed() {
+			tb.Logf("the stream is at %s, want %s", last, cursor)
+		}
+	}()
+	apitest.Eventually(tb, "the stream has "+cursor, func() bool {
+		last = Cursor(tb.Context(), stream, host)
+		return last == cursor
+	})
+}
+
+// Cursor is that of the last message of a host, "" if there is none or the server is away.
+func Cursor(ctx context.Context, stream jetstream.Stream, host string) string {
+	msg, err := stream.GetLastMsgForSubject(ctx, fleet.Subject(host))
+	if err != nil {
+		return ""
+	}
+	return msg.Header.Get(fleet.HeaderCursor)
+}
+
+// Forge writes a message to a host's subject as no bridge does.
+func Forge(tb testing.TB, conn *nats.Conn, host string, header nats.Header, data any) {
+	tb.Helper()
+	text, err := json.Marshal(data)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	reply, err := conn.RequestMsgWithContext(apitest.Bounded(tb), &nats.Msg{Subject: fleet.Subject(host), Header: header, Data: text})
+	if err == nil && json.Valid(reply.Data) && string(reply.Data) != "" {
+		return
+	}
+	tb.Fatal(errors.Join(err, errors.New("forging failed")))
+}

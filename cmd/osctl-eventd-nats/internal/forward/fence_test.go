@@ -1,0 +1,190 @@
+package forward
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
+	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleettest"
+	"github.com/osctl/eventd/dbusapi/apitest"
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/hub/eventlog"
+)
+
+// TestOtherMachine has a second machine forward under the name of the first: it is refused, then
+// allowed to take over, and then the first one is refused.
+func TestOtherMachine(t *testing.T) {
+	first, second, server := fleettest.StartEventd(t, 1000), fleettest.StartEventd(t, 1000), fleettest.StartServer(t, "")
+	stream := server.MakeStream(t, nil)
+	a, b := config(t, server, first), config(t, server, second)
+	b.Machine = "m2"
+	running := start(t, a)
+	was := first.Commit(t, 50)
+	fleettest.AwaitCursor(t, stream, host, was)
+	is := second.Commit(t, 30)
+	start(t, b).wantFence(t, "another machine (m1) forwards to osctl.events.node1")
+	want(t, stream, 50, 0)
+	b.TakeOver = true
+	start(t, b)
+	fleettest.AwaitCursor(t, stream, host, is)
+	first.Commit(t, 1)
+	running.wantFence(t, "another machine (m2)")
+	got := want(t, stream, 80, 0)
+	if g := got.Gaps(); len(g) != 1 || g[0].Reason != fleet.GapTakeOver || g[0].From != was {
+		t.Errorf("gaps %+v", g)
+	}
+}
+
+// TestSameMachineID has a clone with the machine-id, but with a history of its own.
+func TestSameMachineID(t *testing.T) {
+	first, second, server := fleettest.StartEventd(t, 1000), fleettest.StartEventd(t, 1000), fleettest.StartServer(t, "")
+	stream := server.MakeStream(t, nil)
+	start(t, config(t, server, first))
+	fleettest.AwaitCursor(t, stream, host, first.Commit(t, 50))
+	second.Commit(t, 100)
+	start(t, config(t, server, second)).wantFence(t, "it began with another epoch")
+	fleettest.AwaitCursor(t, stream, host, first.Commit(t, 50))
+	want(t, stream, 100, 0)
+}
+
+// TestCopiedHistory has two machines with copies of one disk: one that is behind the stream,
+// and, later, ahead of it.
+func TestCopiedHistory(t *testing.T) {
+	server := fleettest.StartServer(t, "")
+	stream := server.MakeStream(t, nil)
+	dir, copied := t.TempDir(), t.TempDir()
+	openHub := func(dir string) *hub.Hub {
+		log, err := eventlog.Open(t.Context(), eventlog.Config{Dir: dir, MaxEvents: 1000, Boot: "boot"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := apitest.NewHub(t, hub.Config{Log: log})
+		t.Cleanup(h.Close)
+		return h
+	}
+	first := fleettest.StartEventd(t, 1000)
+	first.Stop()
+	h := openHub(dir)
+	first.Serve(t, h)
+	a := config(t, server, first)
+	running := start(t, a)
+	fleettest.AwaitCursor(t, stream, host, first.Commit(t, 50))
+	running.stop(t)
+	first.Stop()
+	h.Close()
+	for from, to := range map[string]string{dir: copied, a.StateDir: filepath.Join(copied, "bridge")} {
+		if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first.Serve(t, openHub(dir))
+	start(t, a)
+	fleettest.AwaitCursor(t, stream, host, first.Commit(t, 20))
+
+	second := fleettest.StartEventd(t, 1000)
+	second.Stop()
+	second.Serve(t, openHub(copied))
+	b := config(t, server, second)
+	b.StateDir = filepath.Join(copied, "bridge")
+	start(t, b).wantFence(t, "its event 70 does not exist here")
+	second.Commit(t, 40)
+	start(t, b).wantFence(t, "its event 70 is another one here")
+	fleettest.AwaitCursor(t, stream, host, first.Commit(t, 5))
+	if got := want(t, stream, 75, 0); got.Gaps() != nil {
+		t.Errorf("gaps %+v", got.Gaps())
+	}
+	// The second one takes over: what only it has is in the stream then.
+	b.TakeOver = true
+	start(t, b)
+	is := second.Commit(t, 1)
+	fleettest.AwaitCursor(t, stream, host, is)
+	got := fleettest.Read(t, stream, host)
+	if g := got.Gaps(); len(g) != 1 || g[0].Reason != fleet.GapTakeOver {
+		t.Errorf("gaps %+v", g)
+	}
+}
+
+// TestForeign has somebody write to the subject who is no bridge, or copy a message there.
+func TestForeign(t *testing.T) {
+	e, server := fleettest.StartEventd(t, 1000), fleettest.StartServer(t, "")
+	stream := server.MakeStream(t, nil)
+	conn := server.Connect(t)
+	c := config(t, server, e)
+	for name, header := range map[string]nats.Header{
+		"nothing": nil,
+		"a copy": {
+			fleet.HeaderCursor: {"e:1"}, fleet.HeaderMachine: {"m1"},
+			nats.JSStream: {"OSCTL"}, nats.JSSubject: {"osctl.events.other"}, nats.JSSequence: {"1"},
+		},
+		"two cursors": {fleet.HeaderCursor: {"e:1", "e:2"}, fleet.HeaderMachine: {"m1"}},
+	} {
+		c.TakeOver = false
+		r := start(t, c)
+		was := e.Commit(t, 10)
+		fleettest.AwaitCursor(t, stream, host, was)
+		fleettest.Forge(t, conn, host, header, map[string]string{"type": "x", "cursor": "e:1"})
+		e.Commit(t, 1)
+		r.wantFence(t, "not written by a bridge")
+		c.TakeOver = true
+		r = start(t, c)
+		fleettest.AwaitCursor(t, stream, host, e.Commit(t, 1))
+		r.stop(t)
+		if t.Failed() {
+			t.Fatal("with", name)
+		}
+	}
+	// All events are there, between the messages that no bridge wrote.
+	var track fleet.Track
+	events, foreign := 0, 0
+	for _, msg := range fleettest.Messages(t, stream, host) {
+		lines, hole, err := track.Take(msg.Header, msg.Data)
+		switch {
+		case err != nil:
+			foreign++
+		case hole != nil:
+			t.Error(hole)
+		}
+		for _, line := range lines {
+			if line.Record == nil {
+				events++
+			}
+		}
+	}
+	if events != 36 || foreign != 3 {
+		t.Errorf("%d events and %d foreign messages, want 36 and 3", events, foreign)
+	}
+}
+
+// TestOneBridgeADirectory has a second bridge use the state directory of a first one.
+func TestOneBridgeADirectory(t *testing.T) {
+	e, server := fleettest.StartEventd(t, 10), fleettest.StartServer(t, "")
+	stream := server.MakeStream(t, nil)
+	c := config(t, server, e)
+	start(t, c)
+	fleettest.AwaitCursor(t, stream, host, e.Commit(t, 1))
+	if err := Run(t.Context(), c); err == nil {
+		t.Error("a second bridge uses the state directory")
+	}
+}
+
+func TestMachineID(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "machine-id")
+	if err := os.WriteFile(path, []byte("3f8e4c0a5d0b4f6c9b7a1122334455ff\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// What systemd-id128 machine-id --app-specific says with this machine-id.
+	if id, err := MachineID(path); err != nil || id != wantMachine {
+		t.Errorf("MachineID = %s, %v", id, err)
+	}
+	if err := os.WriteFile(path, []byte("uninitialized\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := MachineID(path); err == nil {
+		t.Error("a machine without an id has one")
+	}
+}
+
+const wantMachine = "50dc2d46abda4d80b366b51704343e12"

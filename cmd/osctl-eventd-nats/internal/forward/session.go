@@ -1,0 +1,190 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
+	"github.com/osctl/eventd/dbusapi/client"
+	"github.com/osctl/eventd/hub"
+)
+
+// session is a bridge with a connection.
+type session struct {
+	*bridge
+	link  *fleet.Link
+	head  fleet.Head // the last message of the host
+	limit int        // bytes of a message with more than one event
+	lines []byte     // of the message that is made, kept for the next one
+}
+
+// resume finds out where the stream is, and writes a record where that needs one.
+func (s *session) resume(ctx context.Context) error {
+	head, found, err := s.link.Head(ctx)
+	if err != nil && !errors.Is(err, fleet.ErrForeign) {
+		return err
+	}
+	s.head = head
+	if !found {
+		return s.begin(ctx)
+	}
+	err = s.checkFence(ctx, err)
+	if _, ok := errors.AsType[*FenceError](err); ok && s.TakeOver {
+		return s.takeOver(ctx, err)
+	}
+	if err != nil || s.announced {
+		return err
+	}
+	return s.announce(ctx, fleet.StartAgain)
+}
+
+// checkFence checks that this machine wrote the head, from the history that it has now.
+func (s *session) checkFence(ctx context.Context, foreign error) error {
+	switch subject := fleet.Subject(s.Host); {
+	case foreign != nil:
+		return &FenceError{fmt.Sprintf("message %d of stream %s is the last one on %s and was %v: find out who may"+
+			" write there; to go on after it, run once with --take-over", s.head.Seq, s.Stream, subject, foreign)}
+	case s.head.Machine != s.Machine:
+		return otherMachine(subject, s.head.Machine)
+	}
+	epoch, _, _ := strings.Cut(s.head.Cursor, ":")
+	return s.eventd.checkHead(ctx, s.head.Cursor, s.head.Time, strings.HasPrefix(s.state.cursor, epoch+":"))
+}
+
+// begin begins where the stream has nothing of this host.
+func (s *session) begin(ctx context.Context) error {
+	reason := fleet.StartStreamEmpty
+	s.head.Cursor = s.state.cursor
+	if s.head.Cursor == "" {
+		reason = fleet.StartNew
+		oldest, err := s.eventd.oldestCursor(ctx)
+		if err != nil {
+			return err
+		}
+		s.head.Cursor = oldest
+	}
+	s.head.Seq = 0
+	return s.announce(ctx, reason)
+}
+
+// takeOver goes on after a message of somebody else, where this machine stood last.
+func (s *session) takeOver(ctx context.Context, fence error) error {
+	s.Log.Warn("taking over", slog.String("although", fence.Error()))
+	cursor := s.state.cursor
+	if cursor == "" {
+		oldest, err := s.eventd.oldestCursor(ctx)
+		if err != nil {
+			return err
+		}
+		cursor = oldest
+	}
+	gap := fleet.Record{Reason: fleet.GapTakeOver, Detail: fence.Error()}
+	if err := s.writeGap(ctx, gap, cursor); err != nil {
+		return err
+	}
+	s.TakeOver = false
+	return nil
+}
+
+// forward follows osctl-eventd from the head until something fails.
+func (s *session) forward(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	updates, ended := make(chan client.Update), make(chan error, 1)
+	go func() {
+		ended <- client.Follow(ctx, client.Follower{Address: s.Bus, Cursor: s.head.Cursor}, func(u client.Update) error {
+			select {
+			case updates <- u:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	}()
+	err := s.loop(ctx, updates, ended)
+	cancel()
+	if !errors.Is(err, errFollowEnded) {
+		<-ended //nolint:errcheck // ctx is done
+	}
+	return err
+}
+
+// errFollowEnded says that following ended, and not the connection to NATS.
+var errFollowEnded = errors.New("following osctl-eventd ended")
+
+func (s *session) loop(ctx context.Context, updates <-chan client.Update, ended <-chan error) error {
+	alive, tick := time.NewTimer(time.Until(s.nextAlive)), time.NewTicker(s.Tick)
+	defer alive.Stop()
+	defer tick.Stop()
+	s.reportProgress(ctx)
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.link.Done():
+			return s.link.Err()
+		case err := <-ended:
+			return fmt.Errorf("%w: %w", errFollowEnded, err)
+		case u := <-updates:
+			err = s.take(ctx, u)
+		case <-alive.C:
+			err = s.sayAlive(ctx)
+			s.nextAlive = time.Now().Add(s.Alive)
+			alive.Reset(s.Alive)
+		case <-tick.C:
+			s.reportProgress(ctx)
+			s.saveState()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// reportProgress tells the service manager how things are.
+func (s *session) reportProgress(ctx context.Context) {
+	s.Progress("Forwarding to " + fleet.Subject(s.Host) + ", at " + s.head.Cursor + s.behind(ctx))
+}
+
+// take forwards what [client.Follow] hands on.
+func (s *session) take(ctx context.Context, u client.Update) error {
+	switch {
+	case u.Down != nil:
+		s.Log.Warn("osctl-eventd is away", slog.String("reason", client.Explain(u.Down, s.Bus)))
+		return nil //nolint:nilerr // it comes back, and following goes on
+	case u.Up:
+		s.Log.Info("osctl-eventd is back")
+		return nil
+	case u.Gone != nil:
+		return s.takeGone(ctx, u)
+	case len(u.Events) == 0:
+		return nil
+	}
+	epoch, _, err := hub.ParseCursor(u.Cursor)
+	if err != nil {
+		return err
+	}
+	return s.writeEvents(ctx, epoch, u.Events)
+}
+
+// takeGone writes a gap for events that osctl-eventd no longer keeps.
+func (s *session) takeGone(ctx context.Context, u client.Update) error {
+	was, _, err := hub.ParseCursor(s.head.Cursor)
+	if err != nil {
+		return err
+	}
+	is, _, err := hub.ParseCursor(u.Cursor)
+	switch {
+	case err != nil:
+		return err
+	case was != is:
+		return s.writeGap(ctx, fleet.Record{Reason: fleet.GapEpoch, Detail: u.Gone.Error()}, u.Cursor)
+	case u.Lost == 0: // the same history, but shorter
+		return otherHistory("osctl-eventd began to number its events again")
+	}
+	return s.writeGap(ctx, fleet.Record{Reason: fleet.GapLapped, Detail: u.Gone.Error(), Lost: u.Lost}, u.Cursor)
+}

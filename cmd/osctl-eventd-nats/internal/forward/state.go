@@ -1,0 +1,76 @@
+package forward
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/osctl/eventd/hub"
+)
+
+// saveEvery bounds how often the state file is written. It may lag: it counts only where the
+// stream has no message of the host.
+const saveEvery = time.Second
+
+// stateFile keeps the cursor of the last message that the server took, for the case that the
+// stream has none of this host any more.
+type stateFile struct {
+	dir    *os.File // holds the lock
+	path   string
+	cursor string    // "" for none
+	saved  string    // what the file has
+	at     time.Time // when it was last written, or could not be
+}
+
+// openState reads the state file and keeps other bridges away from it.
+func openState(dir string, log *slog.Logger) (*stateFile, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	d, err := os.Open(dir) //nolint:gosec // named by the administrator
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("state directory %s: another bridge uses it (%w)", dir, err), d.Close())
+	}
+	s := &stateFile{dir: d, path: filepath.Join(dir, "cursor")}
+	text, err := os.ReadFile(s.path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.Join(err, d.Close())
+	}
+	cursor := strings.TrimSuffix(string(text), "\n")
+	if _, _, err := hub.ParseCursor(cursor); err == nil {
+		s.cursor, s.saved = cursor, cursor
+	} else if cursor != "" {
+		log.Warn("the state file is damaged; going on without it", slog.String("path", s.path), errorAttr(err))
+	}
+	return s, nil
+}
+
+// save writes the cursor if the file has another one. The file is whole after a crash, and may be
+// an older one after a loss of power.
+func (s *stateFile) save() error {
+	if s.cursor == s.saved {
+		return nil
+	}
+	s.at = time.Now()
+	next := s.path + ".new"
+	if err := os.WriteFile(next, []byte(s.cursor+"\n"), 0o600); err != nil {
+		return err
+	}
+	if err := os.Rename(next, s.path); err != nil {
+		return err
+	}
+	s.saved = s.cursor
+	return nil
+}
+
+func (s *stateFile) close() error { return s.dir.Close() }

@@ -1,0 +1,128 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
+	"github.com/osctl/eventd/hub"
+)
+
+const (
+	maxChunk  = 512 << 10 // bytes of a message, unless one event alone has more
+	headRoom  = 2 << 10   // for the header of a message, of which the texts are bounded
+	maxDetail = 200       // bytes of a record's detail
+)
+
+// writeEvents writes consecutive events in as few messages as they fit in. An event that fits in
+// none is a gap.
+func (s *session) writeEvents(ctx context.Context, epoch string, events []*hub.Event) error {
+	for len(events) > 0 {
+		n, lines := s.fill(epoch, events)
+		last := events[n-1]
+		err := fleet.ErrTooLarge
+		if len(lines) <= s.link.MaxPayload()-headRoom {
+			err = s.write(ctx, hub.FormatCursor(epoch, last.Seq), last.Time, lines)
+		}
+		switch {
+		case err == nil:
+		case !errors.Is(err, fleet.ErrTooLarge):
+			return err
+		case n > 1:
+			s.limit = len(lines) / 2
+			continue
+		default:
+			detail := fmt.Sprintf("event %d of type %s has %d bytes", last.Seq, last.Type, len(lines))
+			gap := fleet.Record{Reason: fleet.GapTooLarge, Detail: detail, Lost: 1}
+			if err := s.writeGap(ctx, gap, hub.FormatCursor(epoch, last.Seq)); err != nil {
+				return err
+			}
+		}
+		events = events[n:]
+	}
+	return nil
+}
+
+// fill returns the lines of the first events that fit in a message, and how many those are: at least one.
+func (s *session) fill(epoch string, events []*hub.Event) (n int, lines []byte) {
+	limit := min(s.limit, s.link.MaxPayload()-headRoom)
+	lines = s.lines[:0] // no message is under way
+	defer func() { s.lines = lines }()
+	for n < len(events) {
+		before := len(lines)
+		lines = append(events[n].AppendJSON(lines, epoch), '\n')
+		if n > 0 && len(lines) > limit {
+			return n, lines[:before]
+		}
+		n++
+	}
+	return n, lines
+}
+
+// write writes a message after which the host is at cursor, where at is the time of the event
+// there, zero if it is not known.
+func (s *session) write(ctx context.Context, cursor string, at time.Time, lines []byte) error {
+	head := fleet.Head{Cursor: cursor, Machine: s.Machine, Time: at, Status: s.status}
+	seq, err := s.link.Publish(ctx, head, s.head.Seq, lines)
+	if err != nil {
+		return err
+	}
+	s.head = head
+	s.head.Seq = seq
+	if s.trouble != "" {
+		s.Log.Info("forwarding again", slog.String("server", s.link.Server()), slog.String("cursor", cursor))
+	}
+	s.pause, s.trouble, s.since = firstPause, "", time.Time{}
+	s.state.cursor = cursor
+	s.Progress("")
+	if time.Since(s.state.at) >= saveEvery {
+		s.saveState()
+	}
+	return nil
+}
+
+// writeRecord writes a record and moves the host to its cursor.
+func (s *session) writeRecord(ctx context.Context, r fleet.Record, at time.Time) error {
+	r.Host, r.Machine, r.Time = s.Host, s.Machine, time.Now().UTC().Truncate(time.Microsecond)
+	r.Detail = r.Detail[:min(len(r.Detail), maxDetail)]
+	line, err := r.Line()
+	if err != nil {
+		return err
+	}
+	return s.write(ctx, r.Cursor, at, line)
+}
+
+// writeGap writes that the events from the head to a cursor are missing.
+func (s *session) writeGap(ctx context.Context, r fleet.Record, to string) error {
+	r.Type, r.From, r.Cursor = fleet.TypeGap, s.head.Cursor, to
+	s.Log.Warn("events are missing in the stream", slog.String("reason", r.Reason), slog.String("from", r.From),
+		slog.String("to", to), slog.Uint64("lost", r.Lost), slog.String("detail", r.Detail))
+	return s.writeRecord(ctx, r, time.Time{})
+}
+
+// announce writes that this bridge begins at the head.
+func (s *session) announce(ctx context.Context, reason string) error {
+	r := fleet.Record{Type: fleet.TypeStart, Reason: reason, Version: s.Version}
+	if err := s.writeState(ctx, r); err != nil {
+		return err
+	}
+	s.announced = true
+	return nil
+}
+
+// sayAlive writes that the host lives.
+func (s *session) sayAlive(ctx context.Context) error {
+	return s.writeState(ctx, fleet.Record{Type: fleet.TypeAlive})
+}
+
+// writeState writes a record that says how the host is and does not move it.
+func (s *session) writeState(ctx context.Context, r fleet.Record) error {
+	r.Cursor, r.Interval = s.head.Cursor, s.Alive.Seconds()
+	if state, err := s.compare(ctx, s.head.Cursor); err == nil { // without one while osctl-eventd is away
+		r.State = state
+	}
+	return s.writeRecord(ctx, r, s.head.Time)
+}

@@ -1,0 +1,77 @@
+// Command osctl-eventd-nats is the bridge from osctl-eventd to NATS JetStream: it forwards the
+// events of this host into a stream that has those of a whole fleet. osctl-eventd-nats(8) tells
+// how to use it. It is a client of osctl-eventd like any other, over D-Bus.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/forward"
+)
+
+// version is set by the linker, see the Makefile.
+var version = "0.0.0-dev"
+
+// Exit statuses beside 0.
+const (
+	exitFailure = 1
+	exitFenced  = 3 // forward: another machine writes under this host's name
+
+	// promptly is how long an orderly end may take. All that is cut off by it can be cut off at
+	// any time.
+	promptly = 5 * time.Second
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	context.AfterFunc(ctx, func() {
+		stop() // the second signal kills
+		time.AfterFunc(promptly, func() { os.Exit(0) })
+	})
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is main without the process: it returns the exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := rootCommand(stdout, stderr) //nolint:contextcheck // cobra hands the context to the commands
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	if status, ok := errors.AsType[statusError](err); ok {
+		return int(status)
+	}
+	_, _ = fmt.Fprintf(stderr, "osctl-eventd-nats: %v\n", err)
+	if _, ok := errors.AsType[*forward.FenceError](err); ok {
+		return exitFenced
+	}
+	return exitFailure
+}
+
+func rootCommand(stdout, stderr io.Writer) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "osctl-eventd-nats",
+		Short: "Have the events of many hosts in one NATS JetStream stream",
+		Long: `osctl-eventd-nats forwards the events of this host's osctl-eventd into a JetStream
+stream that has those of a whole fleet: each event once and in order, or a record in its
+place that says which are missing.`,
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	cmd.SetOut(stdout)
+	cmd.SetErr(stderr)
+	cmd.CompletionOptions.DisableDefaultCmd = true
+	cmd.AddCommand(forwardCommand(stderr), setupCommand(stdout), hostsCommand(stdout))
+	return cmd
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/osctl/eventd/packaging/man"
+)
+
+var update = flag.Bool("update", false, "write the manual page anew")
+
+// TestManualPage makes osctl-eventd-nats(8) of the commands.
+func TestManualPage(t *testing.T) {
+	for _, name := range []string{"STATE_DIRECTORY", "NATS_URL", "NATS_USER"} {
+		t.Setenv(name, "")
+	}
+	if err := man.Drift("../nats/osctl-eventd-nats.8", manualPage(), *update); err != nil {
+		t.Error(err)
+	}
+	out, err := exec.Command("mandoc", "-T", "lint", "-W", "warning", "../../packaging/nats/osctl-eventd-nats.8").CombinedOutput()
+	if err != nil || len(bytes.TrimSpace(out)) > 0 {
+		t.Errorf("mandoc: %v\n%s", err, out)
+	}
+}
+
+func manualPage() *man.Page {
+	root := rootCommand(os.Stdout, os.Stderr)
+	p := man.New(root.Name(), 8, strings.ToLower(root.Short[:1])+root.Short[1:])
+	p.Section("SYNOPSIS")
+	p.Text(root.Name() + " COMMAND [ARGUMENT]...")
+	p.Section("DESCRIPTION")
+	p.Text(root.Long)
+	p.Section("COMMANDS")
+	for _, c := range commands(root) {
+		p.Subsection(c.Use)
+		p.Text(c.Long)
+		c.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+			if f.Name == "help" {
+				return
+			}
+			value, usage := pflag.UnquoteUsage(f)
+			if value != "" {
+				value = " " + strings.ToUpper(value)
+			}
+			if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "[]" {
+				usage += "; " + f.DefValue + " if it is not given"
+			}
+			p.Item("--"+f.Name+value, usage)
+		})
+		p.Text("Examples:")
+		p.Example(c.Example)
+	}
+	p.Section("EXIT STATUS")
+	p.Item("0", "it was told to stop, or did what it was asked for")
+	p.Item("1", "it could not be done; stderr says why")
+	p.Item("2", "hosts: a host is silent, or its last message was not written by a bridge")
+	p.Item("3", "forward: another machine forwards under this host's name; stderr says what to do")
+	p.Section("ENVIRONMENT")
+	p.Item("NATS_URL, NATS_USER", "what --server and --user are if they are not given")
+	p.Item("STATE_DIRECTORY, CREDENTIALS_DIRECTORY, NOTIFY_SOCKET, WATCHDOG_USEC", "set by systemd, see systemd.exec(5) and sd_notify(3)")
+	p.Section("FILES")
+	p.Item("/etc/osctl-eventd-nats", "configuration (env) and secrets of the service: creds, password, ca.pem, cert.pem, key.pem")
+	p.Item("/var/lib/osctl-eventd-nats", "the state file: how far the events are in the stream, for when the stream has nothing of this host any more")
+	p.Item("/usr/share/doc/osctl-eventd-nats/nats.md", "from nothing to two hosts in one stream, and what is promised")
+	p.Section("SEE ALSO")
+	p.Text("osctl-eventd(8), osctl-eventctl(1), systemctl(1)")
+	return p
+}
+
+// commands are those that a person runs.
+func commands(root *cobra.Command) (all []*cobra.Command) {
+	for _, c := range root.Commands() {
+		if !c.Hidden && c.Name() != "help" {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// TestHelp expects each command to tell what it does, with examples.
+func TestHelp(t *testing.T) {
+	for _, c := range commands(rootCommand(os.Stdout, os.Stderr)) {
+		if c.Short == "" || c.Long == "" || !strings.HasPrefix(c.Example, "  osctl-eventd-nats "+c.Name()) {
+			t.Errorf("%s: short %q, long %q, example %q", c.Name(), c.Short, c.Long, c.Example)
+		}
+		for line := range strings.Lines(c.Long) {
+			if len(line) > 91 {
+				t.Errorf("%s: a line of %d characters: %s", c.Name(), len(line), line)
+			}
+		}
+	}
+}

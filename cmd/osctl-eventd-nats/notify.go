@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+)
+
+const (
+	idleTick  = 20 * time.Second // between lines on how things are, without a watchdog
+	leastTick = time.Second      // between two messages to systemd
+)
+
+// notifier tells systemd, if it runs us, how things are. Each call says that we make progress.
+// It is for one goroutine.
+type notifier struct {
+	log  *slog.Logger
+	tick time.Duration // how often to say something
+	last time.Time
+}
+
+func newNotifier(log *slog.Logger) (*notifier, error) {
+	watchdog, err := daemon.SdWatchdogEnabled(false)
+	if err != nil {
+		return nil, fmt.Errorf("the watchdog's interval: %w", err)
+	}
+	n := &notifier{log: log, tick: idleTick}
+	if watchdog > 0 {
+		n.tick = min(n.tick, watchdog/4)
+	}
+	return n, nil
+}
+
+// ready says that the start is over. It does not wait for NATS, which may be away for hours.
+func (n *notifier) ready() { n.send(daemon.SdNotifyReady + "\nSTATUS=Connecting") }
+
+func (n *notifier) stopping() { n.send(daemon.SdNotifyStopping) }
+
+// progress says that a step was made. A status is for people, "" for the same as before.
+func (n *notifier) progress(status string) {
+	if status == "" {
+		if time.Since(n.last) >= leastTick {
+			n.send(daemon.SdNotifyWatchdog)
+		}
+		return
+	}
+	n.send(daemon.SdNotifyWatchdog + "\nSTATUS=" + oneLine(status))
+}
+
+// oneLine keeps an error's text from saying more to systemd than STATUS.
+func oneLine(text string) string {
+	b := []byte(text)
+	for i := range b {
+		if b[i] < ' ' {
+			b[i] = ' '
+		}
+	}
+	return string(b)
+}
+
+func (n *notifier) send(state string) {
+	n.last = time.Now()
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		n.log.Warn("systemd cannot be notified", slog.Any("error", err))
+	}
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/accounts"
+	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
+)
+
+const setupLong = `Write the configuration of a fleet of these hosts into a directory: accounts.conf, to be
+included by the NATS servers; stream.json, to make the stream of; and a password for each
+host, one that may only read (fleet-watch) and one that may do everything (fleet-admin).
+
+A host may publish on its own subject and read the last message there, nothing else.
+Repeat it with all hosts to add one: passwords that are there stay.`
+
+const setupExample = `  osctl-eventd-nats setup --out fleet node1 node2
+  nats --user fleet-admin --password "$(cat fleet/fleet-admin/password)" stream add OSCTL --config fleet/stream.json`
+
+func setupCommand(stdout io.Writer) *cobra.Command {
+	f := accounts.Fleet{}
+	var out string
+	cmd := &cobra.Command{
+		Use: "setup HOST...", Short: "Write the servers' configuration for a fleet of hosts",
+		Long: setupLong, Example: setupExample, Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, hosts []string) error {
+			f.Hosts = hosts
+			if err := fleet.CheckStream(f.Stream); err != nil {
+				return fmt.Errorf("--stream %q: %w", f.Stream, err)
+			}
+			if err := f.Check(); err != nil {
+				return err
+			}
+			if err := f.Write(out); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(stdout, `Wrote %[1]s/accounts.conf and %[1]s/stream.json, and a password for each of %[2]d hosts.
+1. Servers: include accounts.conf in nats-server.conf, and reload.
+2. Stream: nats --user %[3]s --password "$(cat %[1]s/%[3]s/password)" stream add %[4]s --config %[1]s/stream.json
+3. Each host: copy %[1]s/HOST/password to /etc/osctl-eventd-nats/password, and set NATS_USER=HOST in /etc/osctl-eventd-nats/env.
+`, out, len(hosts), accounts.Admin, f.Stream)
+			return err
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&out, "out", ".", "`DIR` to write into")
+	flags.StringVar(&f.Stream, "stream", fleet.DefaultStream, "`NAME` of the JetStream stream")
+	flags.IntVar(&f.Replicas, "replicas", 1, "`N` servers that keep each message; more than one needs nats-server 2.10")
+	flags.DurationVar(&f.MaxAge, "max-age", 14*24*time.Hour, "drop events after this `TIME`")
+	flags.Int64Var(&f.MaxBytes, "max-bytes", 10<<30, "drop the oldest events beyond so many `BYTES`")
+	return cmd
+}

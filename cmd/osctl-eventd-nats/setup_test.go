@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/accounts"
+	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
+	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleettest"
+	"github.com/osctl/eventd/dbusapi/apitest"
+)
+
+// secured is a server with the accounts of two hosts, and its stream as stream.json has it.
+func secured(t *testing.T) (server *fleettest.Server, stream jetstream.Stream, dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	p := launch(t, nil, "setup", "--out", dir, "node1", "node2")
+	if status := p.wait(t); status != 0 || !strings.Contains(p.out.String(), "a password for each of 2 hosts") {
+		t.Fatalf("setup: %d, %s", status, &p.out)
+	}
+	server = &fleettest.Server{Dir: t.TempDir()}
+	conf, err := os.ReadFile(filepath.Join(dir, "accounts.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(server.Dir, "accounts.conf"), conf, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server.Configure(t, "-1", "include ./accounts.conf")
+	server.Start(t)
+	t.Cleanup(server.Kill)
+	text, err := os.ReadFile(filepath.Join(dir, "stream.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream = server.MakeStream(t, func(c *jetstream.StreamConfig) {
+		*c = jetstream.StreamConfig{}
+		if err := json.Unmarshal(text, c); err != nil {
+			t.Fatal(err)
+		}
+		c.MaxBytes = 1 << 30
+	}, login(t, dir, accounts.Admin))
+	return server, stream, dir
+}
+
+// login logs in as a user that setup made.
+func login(t *testing.T, dir, user string) nats.Option {
+	t.Helper()
+	password, err := os.ReadFile(filepath.Join(dir, user, "password"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return nats.UserInfo(user, strings.TrimSpace(string(password)))
+}
+
+// TestSetup has two hosts forward with what setup made, and then one of them try all that is not
+// its own.
+func TestSetup(t *testing.T) {
+	server, stream, dir := secured(t)
+	for _, name := range []string{"node1", "node2"} {
+		e := fleettest.StartEventd(t, 1000)
+		launch(t, nil, bridge(t, server, e.Bus.Address(), "--host", name, "--user", name, "--credentials", filepath.Join(dir, name))...)
+		fleettest.AwaitCursor(t, stream, name, e.Commit(t, 5))
+	}
+	before := fleettest.Messages(t, stream, "node2")
+	rights := newIntruder(t, server, login(t, dir, "node1"))
+	own, other := fleet.Subject("node1"), fleet.Subject("node2")
+	ownHead, otherHead := fleet.HeadSubject("OSCTL", "node1"), fleet.HeadSubject("OSCTL", "node2")
+
+	// The way that a bridge goes is open, or all else would prove nothing.
+	if reply := rights.request(t, ownHead, ""); reply == nil || reply.Header.Get(fleet.HeaderCursor) == "" {
+		t.Fatalf("a host cannot read its own head: %v", reply)
+	}
+	for _, subject := range []string{
+		other, otherHead, "osctl.events.*", "osctl.live.node2.x", "$JS.API.INFO", "$JS.API.STREAM.INFO.OSCTL", "$JS.API.STREAM.PURGE.OSCTL",
+		"$JS.API.STREAM.DELETE.OSCTL", "$JS.API.STREAM.MSG.GET.OSCTL", "$JS.API.STREAM.CREATE.X", "$JS.API.CONSUMER.CREATE.OSCTL.x",
+		"$JS.API.CONSUMER.CREATE.OSCTL", "$JS.API.CONSUMER.DURABLE.CREATE.OSCTL.x", "$KV.OSCTL.x", "_INBOX_node2.x.y",
+	} {
+		if reply := rights.request(t, subject, `{"last_by_subj":"`+other+`"}`); reply != nil {
+			t.Errorf("a request to %s was answered: %s", subject, reply.Data)
+		}
+	}
+	// Without a subject the request says in its body what to read.
+	if reply := rights.request(t, "$JS.API.DIRECT.GET.OSCTL", `{"last_by_subj":"`+other+`"}`); reply != nil {
+		t.Errorf("the other host's head was read: %v", reply.Header)
+	}
+	// A body with a request that is permitted reads nothing else.
+	if reply := rights.request(t, ownHead, `{"last_by_subj":"`+other+`"}`); reply != nil && reply.Header.Get(nats.JSSubject) == other {
+		t.Errorf("the other host's head was read: %v", reply.Header)
+	}
+	for _, subject := range []string{">", "osctl.>", other, "_INBOX.>", "_INBOX_node2.>", "$JS.>", "*.>"} {
+		if rights.subscribe(t, subject) {
+			t.Errorf("subscribed to %s", subject)
+		}
+	}
+	// The server sends its answers wherever the reply subject says.
+	for _, subject := range []string{own, ownHead} {
+		for _, reply := range []string{other, otherHead, "$JS.API.STREAM.PURGE.OSCTL"} {
+			rights.publish(t, subject, reply, `{"type":"x"}`)
+		}
+	}
+	rights.request(t, ownHead, "") // what was sent before it is done
+	after := fleettest.Messages(t, stream, "node2")
+	if len(after) != len(before) {
+		t.Errorf("the other host has %d messages, had %d", len(after), len(before))
+	}
+}
+
+// intruder is a connection that tries what it may not do.
+type intruder struct {
+	conn   *nats.Conn
+	denied chan error
+}
+
+func newIntruder(t *testing.T, server *fleettest.Server, options ...nats.Option) *intruder {
+	t.Helper()
+	i := &intruder{denied: make(chan error, 100)}
+	options = append(options, nats.CustomInboxPrefix(fleet.Inbox("node1")), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { i.denied <- err }))
+	i.conn = server.Connect(t, options...)
+	return i
+}
+
+// request returns the reply, nil if the request was denied or nobody answers.
+func (i *intruder) request(t *testing.T, subject, body string) *nats.Msg {
+	t.Helper()
+	ctx, cancel := context.WithCancel(apitest.Bounded(t))
+	defer cancel()
+	done := make(chan struct{})
+	defer close(done)
+	for len(i.denied) > 0 {
+		<-i.denied
+	}
+	go func() {
+		select {
+		case <-i.denied:
+			cancel()
+		case <-done:
+		}
+	}()
+	reply, err := i.conn.RequestWithContext(ctx, subject, []byte(body))
+	if err != nil {
+		return nil
+	}
+	return reply
+}
+
+// subscribe reports whether the server lets it subscribe.
+func (i *intruder) subscribe(t *testing.T, subject string) bool {
+	t.Helper()
+	for len(i.denied) > 0 {
+		<-i.denied
+	}
+	s, err := i.conn.SubscribeSync(subject)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Unsubscribe() }()
+	if err := i.conn.FlushWithContext(apitest.Bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-i.denied:
+		return false
+	case <-time.After(time.Second): // the server's word comes before its answer to the flush
+		return true
+	}
+}
+
+func (i *intruder) publish(t *testing.T, subject, reply, body string) {
+	t.Helper()
+	if err := i.conn.PublishRequest(subject, reply, []byte(body)); err != nil {
+		t.Fatal(err)
+	}
+	if err := i.conn.FlushWithContext(apitest.Bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSetupAgain(t *testing.T) {
+	dir := t.TempDir()
+	read := func(user string) string {
+		text, err := os.ReadFile(filepath.Join(dir, user, "password"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	f := accounts.Fleet{Stream: "OSCTL", Hosts: []string{"node1"}}
+	if err := f.Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	was := read("node1")
+	f.Hosts = append(f.Hosts, "node2")
+	if err := f.Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	if read("node1") != was || len(was) < 20 || read("node2") == was {
+		t.Errorf("passwords %q, %q, %q", was, read("node1"), read("node2"))
+	}
+	for _, hosts := range [][]string{{""}, {"a", "a"}, {"a/b"}, {".."}, {accounts.Admin}} {
+		if err := (&accounts.Fleet{Hosts: hosts}).Check(); err == nil {
+			t.Errorf("hosts %q are taken", hosts)
+		}
+	}
+}

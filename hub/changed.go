@@ -1,0 +1,13 @@
+package hub
+
+// Changed returns a channel that holds a token when the [Status] or a counter may have changed
+// since the last token was taken. It is for one reader.
+func (h *Hub) Changed() <-chan struct{} { return h.changed }
+
+// noteChange puts a token there.
+func (h *Hub) noteChange() {
+	select {
+	case h.changed <- struct{}{}:
+	default: // one is there
+	}
+}

@@ -1,0 +1,295 @@
+package hub
+
+import (
+	"sync"
+	"time"
+)
+
+// Limits of what waits to be committed. Beyond them Submit returns [ErrBusy]; a batch that is
+// alone is always taken.
+const (
+	maxQueued      = 1024     // batches
+	maxQueuedBytes = 16 << 20 // of memory, about
+)
+
+// writeLimit is how long a write to the log may take. After that the commit goes on without it.
+const writeLimit = 5 * time.Second
+
+// Batch is what one [Hub.Commit] takes: events, and the changes to the view of
+// interfaces that belong to them. Either may be empty.
+type Batch struct {
+	Events     []*Event
+	Interfaces []InterfaceChange
+	// Place, if not empty, says where the interfaces of the view are from now on: in
+	// which boot and which network namespace. To the hub it is opaque.
+	Place string
+}
+
+// size returns about how many bytes of memory a batch takes.
+func (b *Batch) size() int {
+	n := len(b.Place)
+	for _, e := range b.Events {
+		n += e.size
+	}
+	for i := range b.Interfaces {
+		row := &b.Interfaces[i].Interface
+		n += interfaceOverhead + len(row.Veth) + len(row.Name) + len(row.Pool) + len(row.ID) + len(row.BoundBy)
+	}
+	return n
+}
+
+// interfaceOverhead is about what an InterfaceChange takes beside its texts, in bytes.
+const interfaceOverhead = 160
+
+// job is one entry of the queue: a batch, or work to do between two of them.
+type job struct {
+	batch Batch
+	size  int
+	done  func(first uint64, err error)
+	work  func(*committer)
+}
+
+// committer is the goroutine that commits. There is one at a time, and only while there is
+// something to do. If a write to the log hangs, the committer is replaced: the new one goes on
+// without the log, and the old one ends when the write comes back.
+type committer struct {
+	hub *Hub
+	// instead is called by its successor if the write under way does not come back; nil while
+	// there is none. Guarded by the queue's lock.
+	instead func()
+}
+
+// queue holds the jobs that wait for the committer.
+type queue struct {
+	mu        sync.Mutex
+	changed   sync.Cond // when jobs leave the queue, and when the committer ends
+	jobs      []job
+	batches   int
+	bytes     int // of the batches
+	closed    bool
+	committer *committer // nil: there is nothing to do
+}
+
+// Commit takes a batch, all or none, and returns the number of its first event once all can
+// read it; the others follow consecutively. The events come from [NewEvent] and belong to
+// the hub from then on. It waits for room in the queue, and for the log as long as a write may
+// take, but never for a subscriber. The error is [ErrClosed] or a [TooLargeError].
+func (h *Hub) Commit(batch Batch) (first uint64, err error) {
+	type result struct {
+		first uint64
+		err   error
+	}
+	committed := make(chan result, 1)
+	err = h.enqueue(batch, true, func(first uint64, err error) { committed <- result{first, err} })
+	if err != nil {
+		return 0, err
+	}
+	r := <-committed
+	return r.first, r.err
+}
+
+// Submit is Commit for a caller that does not wait: it puts a batch into the queue. Batches are
+// committed in the order in which they were submitted. Unless Submit returns an error, done is
+// called exactly once, with the result of the commit, by the committer: it may neither block nor
+// call Commit. Until then batch belongs to the hub. The error is [ErrClosed], a [TooLargeError],
+// or [ErrBusy] if the queue is full.
+func (h *Hub) Submit(batch Batch, done func(first uint64, err error)) error {
+	return h.enqueue(batch, false, done)
+}
+
+func (h *Hub) enqueue(batch Batch, wait bool, done func(uint64, error)) error {
+	if len(batch.Events) > MaxBatch {
+		return &TooLargeError{What: "events in one batch", Got: len(batch.Events), Limit: MaxBatch}
+	}
+	size := batch.size()
+	q := &h.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for !q.closed && (q.batches >= maxQueued || q.bytes > 0 && q.bytes+size > maxQueuedBytes) {
+		if !wait {
+			return ErrBusy
+		}
+		q.changed.Wait()
+	}
+	if q.closed {
+		return ErrClosed
+	}
+	q.batches, q.bytes = q.batches+1, q.bytes+size
+	h.add(job{batch: batch, size: size, done: done})
+	return nil
+}
+
+// between has work done by the committer, between two commits. It reports false if there is
+// no committer any more, as the hub closes.
+func (h *Hub) between(work func(*committer)) bool {
+	q := &h.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return false
+	}
+	h.add(job{work: work})
+	return true
+}
+
+// add appends a job. The caller holds the queue's lock.
+func (h *Hub) add(j job) {
+	q := &h.queue
+	q.jobs = append(q.jobs, j)
+	if q.committer == nil {
+		q.committer = &committer{hub: h}
+		go q.committer.run() // Close waits for the queue to be empty
+	}
+}
+
+// next takes the next job. Without one the committer ends.
+func (c *committer) next() (j job, ok bool) {
+	q := &c.hub.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	defer q.changed.Broadcast()
+	if len(q.jobs) == 0 {
+		q.jobs, q.committer = nil, nil
+		return j, false
+	}
+	j, q.jobs[0] = q.jobs[0], job{}
+	q.jobs = q.jobs[1:]
+	if j.work == nil {
+		q.batches, q.bytes = q.batches-1, q.bytes-j.size
+	}
+	return j, true
+}
+
+// run does jobs until there are none, or until it was replaced.
+func (c *committer) run() {
+	for {
+		j, ok := c.next()
+		switch {
+		case !ok:
+			return
+		case j.work != nil:
+			j.work(c)
+		default:
+			c.commit(&j)
+		}
+		if c.replaced() {
+			return
+		}
+	}
+}
+
+func (c *committer) replaced() bool {
+	q := &c.hub.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.committer != c
+}
+
+// commit numbers a batch, stores it, and has all see it.
+func (c *committer) commit(j *job) {
+	h := c.hub
+	first := h.next // only the committer changes it
+	now := time.Now().Round(0).Truncate(time.Microsecond)
+	for i, e := range j.batch.Events {
+		e.Seq = first + uint64(i)
+		e.Time = now
+	}
+	publish := func() {
+		h.publish(&j.batch)
+		j.done(first, nil)
+	}
+	if !c.store(&j.batch, publish) {
+		return // its successor publishes it
+	}
+	publish()
+	c.rotate()
+}
+
+// publish has everybody see a batch that was stored.
+func (h *Hub) publish(batch *Batch) {
+	h.publishing.Store(true)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.publishing.Store(false)
+	h.views.apply(batch)
+	h.waiters.direct = maxDirect + len(batch.Events)
+	for _, e := range batch.Events {
+		h.counters.addEvent(e.Type)
+		h.push(e)
+		h.waiters.wake(e)
+	}
+	h.startSweep()
+	h.noteChange()
+}
+
+// write does a write to the log. If it does not come back in time, this committer is
+// replaced, and its successor calls instead; then ok is false, and the caller returns without
+// touching anything.
+func (c *committer) write(write func() error, instead func()) (ok bool, err error) {
+	h, q := c.hub, &c.hub.queue
+	q.mu.Lock()
+	c.instead = instead
+	limit := writeLimit
+	if q.closed {
+		limit = closePatience
+	}
+	q.mu.Unlock()
+	timer := time.AfterFunc(limit, func() { h.replace(c) })
+	h.disk.begin(diskWrite)
+	err = write()
+	timer.Stop()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	c.instead = nil
+	if q.committer != c {
+		return false, err
+	}
+	h.disk.end(diskWrite)
+	return true, err
+}
+
+// replace replaces a committer whose write does not come back.
+func (h *Hub) replace(c *committer) {
+	h.queue.mu.Lock()
+	defer h.queue.mu.Unlock()
+	h.replaceLocked(c)
+}
+
+func (h *Hub) replaceLocked(c *committer) {
+	q := &h.queue
+	if q.committer != c || c.instead == nil {
+		return
+	}
+	instead, next := c.instead, &committer{hub: h}
+	q.committer = next
+	h.disk.end(diskWrite)
+	h.buffer = nil // the write reads from it
+	go func() {
+		h.abandonLog(errDiskHangs)
+		instead()
+		next.run()
+	}()
+}
+
+// drain closes the queue and waits until all that is in it is committed. After a while it goes on
+// without the log, so that a disk that is slow or hangs cannot make it last.
+func (h *Hub) drain() {
+	q := &h.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	q.changed.Broadcast()
+	var timer *time.Timer
+	timer = time.AfterFunc(closePatience, func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if q.committer != nil { // else drain is done, or about to be
+			h.replaceLocked(q.committer)
+			timer.Reset(closePatience / 20) // it may be between two writes
+		}
+	})
+	defer timer.Stop()
+	for q.committer != nil {
+		q.changed.Wait()
+	}
+}

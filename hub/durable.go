@@ -1,0 +1,303 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// syncAfter is how long after a commit the log begins to be brought to the disk, or
+	// once the last time is done. A loss of power costs what came since then.
+	syncAfter = 500 * time.Millisecond
+	// retryAfter is how long after trouble a new log is tried; doubled each time, up to
+	// maxRetryAfter.
+	retryAfter    = time.Second
+	maxRetryAfter = time.Minute
+	// diskPatience is how long the hub waits for the disk where it can do without, as for the
+	// log to note that it is abandoned.
+	diskPatience = time.Second
+	// closePatience is how long Close waits for a write that is under way, and for the log to
+	// be closed.
+	closePatience = 2 * time.Second
+	// slowAfter is how long a write or a sync takes before Status tells.
+	slowAfter = time.Second
+	// maxKeptBuffer is how large a buffer is kept for the next commit, in bytes.
+	maxKeptBuffer = 256 << 10
+)
+
+var (
+	errDiskHangs = errors.New("the disk hangs: a write did not come back in time")
+	errSlow      = errors.New("the disk is slow: a write takes more than a second")
+)
+
+// durability is the hub's side of the log. In trouble the hub lets go of its writer, and goes
+// on in memory; [Hub.Run] writes a new log then, see rewrite.go.
+type durability struct {
+	log       Log // nil for none
+	logger    *slog.Logger
+	attention chan struct{} // holds a token when there is something to do for Run
+	written   atomic.Bool   // since the last Sync
+	disk      diskWatch
+	buffer    []byte // the committer's
+
+	// Changed by the committer only, with the hub's lock held.
+	writer   Writer // nil: commits stay in memory
+	finished bool   // the writer's log counts: the next start reads it
+	problem  error  // why some events are not in the log that counts
+}
+
+// diskWatch tells how long what is under way on the disk takes.
+type diskWatch struct {
+	made  time.Time
+	began [2]atomic.Int64 // nanoseconds since made; 0 for nothing
+}
+
+const (
+	diskWrite = iota
+	diskSync
+)
+
+func (d *diskWatch) begin(what int) { d.began[what].Store(int64(time.Since(d.made)) + 1) }
+
+func (d *diskWatch) end(what int) { d.began[what].Store(0) }
+
+func (d *diskWatch) slow() bool {
+	for i := range d.began {
+		if began := d.began[i].Load(); began != 0 && time.Since(d.made)-time.Duration(began) > slowAfter {
+			return true
+		}
+	}
+	return false
+}
+
+// durable and problemText are called with the hub's lock held.
+func (d *durability) durable() bool { return d.writer != nil && d.finished }
+
+func (d *durability) problemText() string {
+	switch {
+	case d.problem != nil:
+		return validText(d.problem.Error()) // it may name a path
+	case d.disk.slow():
+		return errSlow.Error()
+	}
+	return ""
+}
+
+// nudge tells Run that there is something to do.
+func (d *durability) nudge() {
+	select {
+	case d.attention <- struct{}{}:
+	default: // it knows already
+	}
+}
+
+// tryDisk calls do, which may hang. It waits for it no longer than limit.
+func tryDisk(limit time.Duration, do func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- do() }()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+		return errDiskHangs
+	}
+}
+
+// store appends a numbered batch to the log. It returns false if the committer was replaced
+// meanwhile; then its successor calls instead.
+func (c *committer) store(batch *Batch, instead func()) bool {
+	h := c.hub
+	w := h.writer
+	if w == nil || len(batch.Events) == 0 && len(batch.Interfaces) == 0 && batch.Place == "" {
+		return true
+	}
+	h.buffer = appendBatch(h.buffer[:0], batch)
+	record := Record{First: h.next, Count: uint32(len(batch.Events)), Data: h.buffer} //nolint:gosec // at most MaxBatch
+	ok, err := c.write(func() error { return w.Append(record) }, instead)
+	switch {
+	case !ok:
+		return false
+	case err != nil:
+		h.abandonLog(err)
+	case !h.written.Swap(true):
+		h.nudge()
+	}
+	if cap(h.buffer) > maxKeptBuffer {
+		h.buffer = nil
+	}
+	return true
+}
+
+// rotate has the log begin with a snapshot again if it is time for that.
+func (c *committer) rotate() {
+	h := c.hub
+	w := h.writer
+	if w == nil || !h.finished || !w.Full() {
+		return
+	}
+	snapshot := h.snapshotRecords()
+	ok, err := c.write(func() error { return w.Rotate(snapshot) }, func() {})
+	if ok && err != nil {
+		h.abandonLog(err)
+	}
+}
+
+// snapshotRecords returns the views as they are stored. Only the committer calls it.
+func (h *Hub) snapshotRecords() []Record {
+	parts := h.views.parts()
+	records := make([]Record, len(parts))
+	for i := range parts {
+		which := byte(0)
+		if i == 0 {
+			which |= firstPart
+		}
+		if i == len(parts)-1 {
+			which |= lastPart
+		}
+		records[i] = Record{First: h.next, Data: appendSnapshot(nil, &parts[i], which)}
+	}
+	return records
+}
+
+// abandonLog lets go of the log before the first event is announced that it lacks. The log is
+// marked, so that no start gives a number twice in one epoch. If it cannot be marked, another
+// epoch begins at once, which no start takes for its own. Only the committer calls it.
+func (h *Hub) abandonLog(problem error) {
+	w := h.writer
+	if w == nil {
+		return
+	}
+	err := tryDisk(diskPatience, w.Abandon)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.writer, h.finished, h.problem = nil, false, problem
+	if err != nil {
+		h.epoch = NewEpoch()
+	}
+	h.noteChange()
+	h.nudge()
+}
+
+// Run looks after the log until ctx is done: it begins to bring it to the disk half a second
+// after a commit, and after trouble it tries to write a new one after a second, then more and
+// more seldom, up to once a minute. Without a log it only waits. It does not wait for a disk
+// that hangs.
+func (h *Hub) Run(ctx context.Context) error {
+	said, failures := false, 0
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-h.attention:
+		}
+		wait := syncAfter
+		if problem := h.logProblem(); problem != nil {
+			if !said {
+				h.logger.Error("the log cannot be written: events are kept in memory only", slog.Any("error", problem))
+			}
+			said = true
+			wait = min(retryAfter<<min(failures, 6), maxRetryAfter)
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		rewrites := h.currentWriter() == nil
+		err, ended := h.tendUntil(ctx)
+		h.noteChange()
+		switch {
+		case ended:
+			return nil
+		case err != nil:
+			failures++
+		case rewrites && said:
+			h.logger.Info("the log is written again")
+			said = false
+		case !rewrites:
+			failures = 0 // a new log alone proves little: to write one each second would wear a disk out
+		}
+	}
+}
+
+// tendUntil tends the log, and ends soon after ctx, also if the disk hangs.
+func (h *Hub) tendUntil(ctx context.Context) (err error, ended bool) { //nolint:revive // the error is the result of tend
+	done := make(chan error, 1)
+	go func() { done <- h.tend() }()
+	select {
+	case err := <-done:
+		return err, false
+	case <-ctx.Done():
+	}
+	_ = tryDisk(diskPatience, func() error { return <-done })
+	return nil, true
+}
+
+func (h *Hub) logProblem() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.problem
+}
+
+func (h *Hub) currentWriter() Writer {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.writer
+}
+
+// tend syncs the log, or writes a new one where there is none.
+func (h *Hub) tend() error {
+	if h.log == nil {
+		return nil
+	}
+	h.written.Store(false)
+	w := h.currentWriter()
+	if w == nil {
+		err := h.rewrite()
+		if err != nil {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.problem = err
+			h.nudge()
+		}
+		return err
+	}
+	h.disk.begin(diskSync)
+	err := w.Sync()
+	h.disk.end(diskSync)
+	if err != nil {
+		err = fmt.Errorf("sync the log: %w", err)
+		h.waitBetween(func() {
+			if h.writer == w {
+				h.abandonLog(err)
+			}
+		})
+	}
+	return err
+}
+
+// waitBetween has work done between two commits and waits for it, unless the hub is closed.
+func (h *Hub) waitBetween(work func()) {
+	done := make(chan struct{})
+	if h.between(func(*committer) { defer close(done); work() }) {
+		<-done
+	}
+}
+
+// closeLog ends the log after the last commit.
+func (h *Hub) closeLog() error {
+	var err error
+	if w := h.currentWriter(); w != nil {
+		err = w.Close(h.durable())
+	}
+	return errors.Join(err, h.log.Close())
+}

@@ -1,0 +1,370 @@
+package hub
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// afterRetries fires when a new log was tried at least so many times.
+func afterRetries(n int) <-chan time.Time { return time.After(time.Duration(n) * maxRetryAfter) }
+
+func TestLogSeesBatchesFirstAndInOrder(t *testing.T) {
+	log := &memoryLog{}
+	h := newHub(t, Config{Log: log})
+	var saw []string
+	log.before = func(r Record) {
+		saw = append(saw, fmt.Sprintf("%d+%d last %d, %d containers, %d links", r.First, r.Count, h.last(), len(h.views.containers), len(h.views.interfaces)))
+	}
+	state := newEvent(t, "state", opt("pool", "p"), opt("id", "1"), opt("state", "running"))
+	link := []InterfaceChange{{Interface: Interface{Ifindex: 7, State: LinkUp}}}
+	if _, err := h.Commit(Batch{Events: []*Event{state, newEvent(t, "x")}, Interfaces: link}); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, h, 1)
+	if _, err := h.Commit(Batch{}); err != nil {
+		t.Fatal(err)
+	}
+	if !h.Status().Durable {
+		t.Error("not durable, but the log works")
+	}
+	h.Close()
+	if _, err := h.Commit(Batch{Events: []*Event{newEvent(t, "late")}}); !errors.Is(err, ErrClosed) {
+		t.Errorf("Commit after Close: %v", err)
+	}
+	want := []string{"1+2 last 0, 0 containers, 0 links", "3+1 last 2, 1 containers, 1 links"}
+	if !slices.Equal(saw, want) {
+		t.Errorf("the log saw %q, want %q", saw, want)
+	}
+	if !log.counts.closed || !log.counts.clean {
+		t.Errorf("closed %v, clean %v", log.counts.closed, log.counts.clean)
+	}
+}
+
+// reopened is the hub that comes after one that was killed.
+func reopened(tb testing.TB, log *memoryLog) *Hub {
+	tb.Helper()
+	return newHub(tb, Config{Log: log})
+}
+
+func TestRestartGoesOn(t *testing.T) {
+	log := &memoryLog{}
+	h := newHub(t, Config{Log: log})
+	state := newEvent(t, "state", opt("pool", "p"), opt("id", "1"), opt("state", "running"), Option{"init_pid", Uint32(7)},
+		Option{"more", Dict("s", "v", []Value{String("a"), Variant(Struct([]Value{Bool(true), Int64(-5), Number(KindDouble, 1<<62), Bytes([]byte{0, 255})}))})})
+	row := Interface{Ifindex: 3, Veth: "veth1", Name: "eth0", Pool: "p", ID: "1", State: LinkNoCarrier, Announced: true, BoundBy: "osctld.service", Since: time.UnixMicro(1700000000000001)}
+	if _, err := h.Commit(Batch{Events: []*Event{state}, Interfaces: []InterfaceChange{{Interface: row}}, Place: "here"}); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, h, 2)
+	cursor := FormatCursor(h.Status().Epoch, 1)
+
+	again := reopened(t, log)
+	if got, want := again.Status(), h.Status(); got != want {
+		t.Errorf("status is %+v, want %+v", got, want)
+	}
+	rows, _ := again.Interfaces()
+	if !slices.Equal(rows, []Interface{row}) || again.Place() != "here" {
+		t.Errorf("interfaces are %+v in %q", rows, again.Place())
+	}
+	containers, _ := again.Containers()
+	if len(containers) != 1 || containers[0] != (Container{Pool: "p", ID: "1", State: "running", Source: "uid:0", Time: state.Time}) {
+		t.Errorf("containers are %+v", containers)
+	}
+	buf := make([]*Event, 4)
+	n, err := subscribe(t, again, Filter{}, CursorOldest).Poll(buf)
+	if err != nil || n != 3 {
+		t.Fatalf("Poll = %d, %v", n, err)
+	}
+	wantSame(t, buf[0], state)
+	wantPoll(t, subscribe(t, again, Filter{}, cursor), 4, 2, 3)
+	if seq := commit(t, again, newEvent(t, "next")); seq != 4 {
+		t.Errorf("the next event has number %d", seq)
+	}
+}
+
+func wantSame(t *testing.T, got, want *Event) {
+	t.Helper()
+	same := got.Type == want.Type && got.Action == want.Action && got.Pool == want.Pool && got.ID == want.ID &&
+		got.Source == want.Source && got.Seq == want.Seq && got.Time.Equal(want.Time) && got.keys == want.keys && got.size == want.size
+	if !same || !slices.EqualFunc(got.Options, want.Options, func(a, b Option) bool { return a.Name == b.Name && sameValue(a.Value, b.Value) }) {
+		t.Errorf("restored %+v, want %+v", got, want)
+	}
+}
+
+// settle waits until the committer has done all that belongs to the commits before.
+func settle(h *Hub) { h.waitBetween(func() {}) }
+
+// tendWell tends the log and wants that to work.
+func tendWell(tb testing.TB, h *Hub) {
+	tb.Helper()
+	if err := h.tend(); err != nil {
+		tb.Fatal(err)
+	}
+	if got := h.Status(); !got.Durable || got.LogProblem != "" {
+		tb.Fatalf("status is %+v", got)
+	}
+}
+
+// While the log cannot be written events go on; when it can again, a new one is written, and
+// nothing was missed.
+func TestLogFailsAndRecovers(t *testing.T) {
+	log := &memoryLog{room: 1 << 20}
+	h := newHub(t, Config{Log: log})
+	fill(t, h, 2)
+	log.fails = syscall.EIO
+	fill(t, h, 1000)
+	if got := h.Status(); got.Durable || got.LogProblem != syscall.EIO.Error() || got.Last != 1002 {
+		t.Fatalf("status is %+v", got)
+	}
+	if !log.counts.abandoned {
+		t.Error("the log does not say that it lacks something")
+	}
+	if err := h.tend(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("tend: %v", err)
+	}
+	// The clock was set back meanwhile.
+	back := time.UnixMicro(7)
+	h.ring[500].Time = back
+	log.fails = nil
+	tendWell(t, h)
+	if first, next := log.holds(); first != 1 || next != 1003 {
+		t.Errorf("the log holds %d to %d", first, next-1)
+	}
+	again := reopened(t, log)
+	if got, want := again.Status(), h.Status(); got != want {
+		t.Errorf("after a restart status is %+v, want %+v", got, want)
+	}
+	if got := again.ring[500]; !got.Time.Equal(back) || !again.ring[501].Time.Equal(h.ring[501].Time) {
+		t.Errorf("times are %v, %v", got.Time, again.ring[501].Time)
+	}
+}
+
+// A process that ends while the log lacks what was announced must not go on with the
+// same epoch.
+func TestRestartInTroubleBeginsAnEpoch(t *testing.T) {
+	log := &memoryLog{}
+	h := newHub(t, Config{Log: log})
+	fill(t, h, 2)
+	log.fails = syscall.ENOSPC
+	fill(t, h, 1)
+	before := h.Status()
+	log.fails = nil
+	again := reopened(t, log)
+	if got := again.Status(); got.Epoch == before.Epoch || got.Last != 2 {
+		t.Errorf("status is %+v", got)
+	}
+	if _, err := again.Subscribe(Filter{}, before.Cursor()); !errors.As(err, new(*GoneError)) {
+		t.Errorf("Subscribe with a cursor of before: %v", err)
+	}
+	log.fails = syscall.EIO
+	h.Close()
+	if log.counts.clean {
+		t.Error("a log that lacks events was closed as clean")
+	}
+}
+
+// Close writes what is missing if it can.
+func TestCloseWritesWhatIsMissing(t *testing.T) {
+	log := &memoryLog{room: 1 << 20}
+	h := newHub(t, Config{Log: log})
+	log.fails = syscall.EIO
+	fill(t, h, 3)
+	log.fails = nil
+	h.Close()
+	if _, next := log.holds(); !log.counts.clean || next != 4 {
+		t.Errorf("clean %v, the log holds up to %d", log.counts.clean, next-1)
+	}
+}
+
+// A log that cannot say that it is abandoned must not be gone on with in the epoch of what it
+// lacks: its numbers are given again.
+func TestMarkFails(t *testing.T) {
+	log := &memoryLog{room: 1 << 20}
+	h := newHub(t, Config{Log: log})
+	fill(t, h, 2)
+	stored := h.Status()
+	log.fails, log.marks = syscall.EROFS, syscall.EROFS
+	fill(t, h, 3)
+	lacking := h.Status()
+	fill(t, h, 1)
+	if h.Status().Epoch != lacking.Epoch || lacking.Epoch == stored.Epoch {
+		t.Errorf("epochs are %s, %s, %s", stored.Epoch, lacking.Epoch, h.Status().Epoch)
+	}
+	log.fails, log.marks = nil, nil
+	again := reopened(t, log)
+	fill(t, again, 10)
+	if again.Status().Epoch != stored.Epoch {
+		t.Errorf("epoch is %s, was %s", again.Status().Epoch, stored.Epoch)
+	}
+	if _, err := again.Subscribe(Filter{}, lacking.Cursor()); !errors.As(err, new(*GoneError)) {
+		t.Errorf("Subscribe with a cursor of an epoch that ended: %v", err)
+	}
+	wantPoll(t, subscribe(t, again, Filter{}, stored.Cursor()), 20, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
+	// The first one lives on, and writes a log of its own.
+	tendWell(t, h)
+	if got := reopened(t, log).Status(); got.Epoch != lacking.Epoch || got.Last != 6 {
+		t.Errorf("status is %+v", got)
+	}
+}
+
+// A failed sync leaves nothing to rely on: a new log is written.
+func TestSyncFails(t *testing.T) {
+	log := &memoryLog{room: 1 << 20, syncs: syscall.EIO}
+	h := newHub(t, Config{Log: log})
+	fill(t, h, 3)
+	old := log.counts
+	if err := h.tend(); !errors.Is(err, syscall.EIO) || h.Status().Durable || !old.abandoned {
+		t.Errorf("tend: %v, durable %v", err, h.Status().Durable)
+	}
+	log.syncs = nil
+	tendWell(t, h)
+	if first, next := log.holds(); log.counts == old || first != 1 || next != 4 {
+		t.Errorf("the log holds %d to %d", first, next-1)
+	}
+}
+
+func TestRotationBeginsWithTheViews(t *testing.T) {
+	log := &memoryLog{full: 3}
+	h := newHub(t, Config{Log: log})
+	for i := range snapshotPart + 10 {
+		commit(t, h, newEvent(t, "state", opt("pool", "p"), opt("id", fmt.Sprint(i)), opt("state", "running")))
+	}
+	settle(h)
+	log.counts.segments = log.counts.segments[len(log.counts.segments)-1:]
+	again := reopened(t, log)
+	got, _ := again.Containers()
+	want, _ := h.Containers()
+	if !slices.Equal(got, want) || len(got) != snapshotPart+10 {
+		t.Errorf("%d containers, want %d", len(got), len(want))
+	}
+	if again.Status().Last != h.Status().Last {
+		t.Errorf("status is %+v", again.Status())
+	}
+}
+
+// A snapshot that is not whole, and a hole before the end, leave views that may lack
+// something: another epoch.
+func TestViewsThatAreNotWhole(t *testing.T) {
+	for name, spoil := range map[string]func(*memoryWriter){
+		"half a snapshot at the end": func(w *memoryWriter) {
+			newest := &w.segments[len(w.segments)-1]
+			*newest = (*newest)[:1]
+		},
+		"nothing but half a snapshot": func(w *memoryWriter) { w.segments = [][]Record{w.segments[len(w.segments)-1][:1]} },
+		"a hole":                      func(w *memoryWriter) { w.segments = [][]Record{slices.Delete(w.segments[0], 4, 6)} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := &memoryLog{full: snapshotPart + 2}
+			h := newHub(t, Config{Log: log, History: 2 * snapshotPart})
+			for i := range snapshotPart + 2 {
+				commit(t, h, newEvent(t, "state", opt("pool", "p"), opt("id", fmt.Sprint(i)), opt("state", "running")))
+			}
+			settle(h)
+			if newest := log.counts.segments[1]; len(newest) != 2 {
+				t.Fatalf("the newest segment has %d records", len(newest))
+			}
+			spoil(log.counts)
+			again := reopened(t, log)
+			status := again.Status()
+			if status.Epoch == h.Status().Epoch || status.Last != snapshotPart+2 || !status.Durable {
+				t.Errorf("status is %+v, was %+v", status, h.Status())
+			}
+			if got := reopened(t, log).Status(); got != status {
+				t.Errorf("after one more restart status is %+v, want %+v", got, status)
+			}
+		})
+	}
+}
+
+// Run says once that there is trouble and once that it is over, and syncs within a
+// second of a commit; with nothing to do it does nothing.
+func TestRunTendsTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said bytes.Buffer
+		log := &memoryLog{room: 1 << 20}
+		h := newHub(t, Config{Log: log, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error)
+		go func() { done <- h.Run(ctx) }()
+		wait := func() { <-afterRetries(2); synctest.Wait() }
+		wait()
+		if n := log.count(&log.synced); n != 0 {
+			t.Errorf("%d syncs of nothing", n)
+		}
+		fill(t, h, 3)
+		<-time.After(syncAfter)
+		synctest.Wait()
+		if n := log.count(&log.synced); n != 1 {
+			t.Errorf("%d syncs", n)
+		}
+		log.set(func() { log.fails = syscall.EROFS })
+		fill(t, h, 3)
+		wait()
+		wait()
+		if h.Status().Durable {
+			t.Error("durable, but the log fails")
+		}
+		log.set(func() { log.fails = nil })
+		wait()
+		if !h.Status().Durable {
+			t.Error("not durable, but the log works")
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if n := strings.Count(said.String(), "level=ERROR"); n != 1 || strings.Count(said.String(), "written again") != 1 {
+			t.Errorf("the hub said: %s", said.String())
+		}
+	})
+}
+
+// A disk that takes all and can sync nothing gets no new log each second for ever; once it
+// works again it is used within a minute.
+func TestRetriesBackOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &memoryLog{room: 1 << 20, syncs: syscall.EIO}
+		h := newHub(t, Config{Log: log})
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error)
+		go func() { done <- h.Run(ctx) }()
+		creates := func(d time.Duration) int {
+			before := log.count(&log.creates)
+			<-time.After(d)
+			synctest.Wait()
+			return log.count(&log.creates) - before
+		}
+		fill(t, h, 3)
+		if n := creates(10 * time.Second); n < 2 {
+			t.Errorf("%d attempts at first", n)
+		}
+		if n := creates(time.Hour); n < 50 || n > 70 {
+			t.Errorf("%d attempts in an hour", n)
+		}
+		log.set(func() { log.syncs = nil })
+		creates(maxRetryAfter)
+		if got := h.Status(); !got.Durable || got.Last != 3 {
+			t.Errorf("status is %+v", got)
+		}
+		fill(t, h, 1)
+		creates(time.Second) // it is synced
+		log.set(func() { log.syncs = syscall.EIO })
+		fill(t, h, 1)
+		if n := creates(10 * time.Second); n < 2 {
+			t.Errorf("%d attempts after it worked again", n)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}

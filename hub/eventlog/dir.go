@@ -1,0 +1,203 @@
+package eventlog
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// ErrInUse is the error of [Open] when another process has the directory.
+var ErrInUse = errors.New("the state directory is used by another process")
+
+const (
+	logPrefix        = "log-"
+	unfinishedSuffix = ".tmp"
+)
+
+// logDir is where one log is: a directory of its own, or, as earlier versions had it, the
+// configured one.
+type logDir struct {
+	path       string
+	number     uint64 // the highest one counts; 0: the configured directory
+	unfinished bool
+}
+
+// logDirs returns the logs that are there, the newest last.
+func (l *Log) logDirs() ([]logDir, error) {
+	entries, err := os.ReadDir(l.config.Dir)
+	if err != nil {
+		return nil, err
+	}
+	var dirs []logDir
+	flat := false
+	for _, entry := range entries {
+		name, unfinished := strings.CutSuffix(entry.Name(), unfinishedSuffix)
+		digits, ok := strings.CutPrefix(name, logPrefix)
+		n, err := strconv.ParseUint(digits, 10, 62)
+		if ok && err == nil && n > 0 && digits == strconv.FormatUint(n, 10) {
+			dirs = append(dirs, logDir{filepath.Join(l.config.Dir, entry.Name()), n, unfinished})
+		}
+		_, segment := segmentIndex(entry.Name())
+		flat = flat || segment || name == headName
+	}
+	if flat {
+		dirs = append(dirs, logDir{path: l.config.Dir})
+	}
+	slices.SortFunc(dirs, func(a, b logDir) int { return cmp.Compare(a.number, b.number) })
+	return dirs, nil
+}
+
+// files returns the paths of the files of a log.
+func (d *logDir) files() ([]string, error) {
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		return nil, err
+	}
+	var paths []string
+	for _, entry := range entries {
+		_, segment := segmentIndex(entry.Name())
+		if segment || entry.Name() == headName || d.number > 0 {
+			paths = append(paths, filepath.Join(d.path, entry.Name()))
+		}
+	}
+	return paths, nil
+}
+
+// remove removes a log, and reports whether it is gone.
+func (l *Log) remove(d logDir) bool {
+	paths, err := d.files()
+	for _, path := range paths {
+		err = errors.Join(err, os.RemoveAll(path))
+	}
+	if d.number > 0 {
+		err = errors.Join(err, os.Remove(d.path))
+	}
+	if err != nil {
+		l.log.Warn("an old log cannot be removed", slog.Any("error", err))
+	}
+	return err == nil
+}
+
+// replaceBy removes all logs but one; what could not be read is set aside.
+func (l *Log) replaceBy(number uint64) error {
+	dirs, err := l.logDirs()
+	if err != nil {
+		return err
+	}
+	for _, d := range dirs {
+		switch {
+		case d.number == number:
+		case l.read || d.unfinished:
+			l.remove(d)
+		default:
+			paths, err := d.files()
+			if err == nil {
+				err = l.setAside(paths...)
+			}
+			if err != nil {
+				return err
+			}
+			if d.number > 0 {
+				l.remove(d)
+			}
+		}
+	}
+	l.read = true
+	return nil
+}
+
+// open makes, opens and locks the directory, unless it is open and is still there.
+func (l *Log) open() error {
+	if err := os.MkdirAll(l.config.Dir, 0o700); err != nil {
+		return err
+	}
+	if l.dir != nil && !replaced(l.dir, l.config.Dir, os.Stat) { // which may be a link
+		return nil
+	}
+	dir, err := lockDir(l.config.Dir)
+	if err != nil {
+		return err
+	}
+	if l.dir != nil {
+		_ = l.dir.Close()
+	}
+	l.dir, l.read = dir, false
+	return nil
+}
+
+// lockDir opens a directory and locks it.
+func lockDir(path string) (*os.File, error) {
+	dir, err := os.Open(path) //nolint:gosec // the configured one
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	if err == nil {
+		return dir, nil
+	}
+	_ = dir.Close()
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, fmt.Errorf("%s: %w", path, ErrInUse)
+	}
+	return nil, fmt.Errorf("lock %s: %w", path, err)
+}
+
+// replaced reports whether a file that is open is for certain not the one at path.
+func replaced(f *os.File, path string, stat func(string) (os.FileInfo, error)) bool {
+	open, err := f.Stat()
+	if err != nil {
+		return true
+	}
+	there, err := stat(path)
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	return !os.SameFile(open, there)
+}
+
+// free returns how many bytes the disk has left for us.
+func (l *Log) free() int64 {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(l.config.Dir, &fs); err != nil {
+		return l.config.MaxBytes // then writing will tell
+	}
+	return int64(min(fs.Bavail, uint64(MaxMaxBytes))) * fs.Bsize
+}
+
+// datasync is fdatasync(2), of a file that may be closed meanwhile.
+func datasync(file *os.File) error {
+	conn, err := file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	control := conn.Control(func(fd uintptr) {
+		for {
+			if err = syscall.Fdatasync(int(fd)); !errors.Is(err, syscall.EINTR) {
+				return
+			}
+		}
+	})
+	return errors.Join(control, os.NewSyscallError("fdatasync", err))
+}
+
+// syncDir brings the names in a directory to the disk.
+func syncDir(dir string) error {
+	d, err := os.Open(dir) //nolint:gosec // one of ours
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

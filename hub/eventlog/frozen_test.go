@@ -1,0 +1,90 @@
+package eventlog_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/osctl/eventd/hub"
+)
+
+// frozenDisk mounts a file system that can be frozen: then what writes to it hangs, also kill -9
+// does not end it, until it is thawed.
+func frozenDisk(t *testing.T) (dir string, freeze func() (thaw func())) {
+	t.Helper()
+	run := func(name string, args ...string) {
+		t.Helper()
+		if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+			t.Fatalf("%s %q: %v: %s", name, args, err, out)
+		}
+	}
+	image, dir := filepath.Join(t.TempDir(), "image"), t.TempDir()
+	must(t, os.WriteFile(image, nil, 0o600))
+	must(t, os.Truncate(image, 64<<20))
+	run("mkfs.ext4", "-q", image)
+	run("mount", "-o", "loop", image, dir)
+	t.Cleanup(func() { must(t, syscall.Unmount(dir, syscall.MNT_DETACH)) })
+	return dir, func() func() {
+		run("fsfreeze", "-f", dir)
+		thaw := sync.OnceFunc(func() { run("fsfreeze", "-u", dir) })
+		t.Cleanup(thaw)
+		return thaw
+	}
+}
+
+// A real disk that hangs: readers go on, commits after some seconds, in memory; a new log is
+// written after the thaw, and Close does not wait for one.
+func TestFrozenDisk(t *testing.T) {
+	t.Parallel()
+	dir, freeze := frozenDisk(t)
+	c := config(filepath.Join(dir, "state"))
+	o := open(t, c)
+	o.run()
+	o.fill(t, 100)
+	o.sync(t)
+	rest := func() { time.Sleep(5 * time.Millisecond) }
+	slow := func() bool { return strings.Contains(o.Status().LogProblem, "the disk is slow") }
+
+	thaw := freeze()
+	done := make(chan uint64, 3)
+	for i := range 3 {
+		must(t, o.Submit(hub.Batch{Events: []*hub.Event{event(t, i)}}, func(first uint64, _ error) { done <- first }))
+	}
+	poll(t, "the disk is slow", slow, rest)
+	if got := o.Status(); got.Last != 100 || len(o.texts(t)) != 100 || len(done) != 0 {
+		t.Errorf("status is %+v", got)
+	}
+	for i := range 3 {
+		if first := <-done; first != uint64(101+i) {
+			t.Errorf("commit %d has number %d", i, first)
+		}
+	}
+	o.fill(t, 10)
+	if got := o.Status(); got.Durable || got.Last != 113 {
+		t.Errorf("status is %+v", got)
+	}
+	thaw()
+	poll(t, "the log is written again", func() bool { return o.Status().Durable }, rest)
+	want, status := o.texts(t), o.Status()
+	o.kill()
+
+	o = open(t, c)
+	if got := o.texts(t); !slices.Equal(got, want) || o.Status() != status {
+		t.Errorf("restored %d events, status is %+v, was %+v", len(got), o.Status(), status)
+	}
+	o.fill(t, 1)
+	thaw = freeze()
+	must(t, o.Submit(hub.Batch{Events: []*hub.Event{event(t, 1)}}, func(first uint64, _ error) { done <- first }))
+	poll(t, "the disk is slow", slow, rest)
+	o.Close()
+	if first := <-done; first != 115 {
+		t.Errorf("the commit has number %d", first)
+	}
+	thaw()
+}

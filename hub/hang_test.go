@@ -1,0 +1,308 @@
+package hub
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// hang has what writes to the log hang until the function that it returns is called.
+func (l *memoryLog) hang() (letGo func()) {
+	hangs := make(chan struct{})
+	l.set(func() { l.before = func(Record) { <-hangs } })
+	return func() {
+		l.set(func() { l.before = nil })
+		close(hangs)
+	}
+}
+
+// submit submits events one by one, and returns a function that tells which are done.
+func submit(t *testing.T, h *Hub, n int) (done func() []uint64) {
+	t.Helper()
+	var mu sync.Mutex
+	var numbers []uint64
+	for range n {
+		err := h.Submit(Batch{Events: []*Event{newEvent(t, "x")}}, func(first uint64, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				t.Error(err)
+			}
+			numbers = append(numbers, first)
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	return func() []uint64 {
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(numbers)
+	}
+}
+
+// A write that does not come back holds up commits for some seconds and readers not at all;
+// then commits go on in memory, and a new log is written once the disk works again.
+func TestWriteHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &memoryLog{room: 1 << 20}
+		h := newHub(t, Config{Log: log})
+		fill(t, h, 2)
+		old := log.counts
+		letGo := log.hang()
+		done := submit(t, h, 3)
+		s := subscribe(t, h, Filter{}, CursorOldest)
+		wantPoll(t, s, 4, 1, 2)
+		if got := h.Status(); got.Last != 2 || got.LogProblem != "" || len(done()) != 0 {
+			t.Errorf("status is %+v", got)
+		}
+		time.Sleep(2 * time.Second)
+		if got := h.Status(); got.LogProblem != errSlow.Error() || !got.Durable || len(done()) != 0 {
+			t.Errorf("after two seconds status is %+v", got)
+		}
+		time.Sleep(writeLimit)
+		if got := done(); !slices.Equal(got, []uint64{3, 4, 5}) {
+			t.Errorf("%d are done", got)
+		}
+		if got := h.Status(); got.LogProblem != errDiskHangs.Error() || got.Durable || !old.abandoned {
+			t.Errorf("status is %+v", got)
+		}
+		wantPoll(t, s, 4, 3, 4, 5)
+		letGo()
+		fill(t, h, 1)
+		tendWell(t, h)
+		if first, next := log.holds(); first != 1 || next != 7 {
+			t.Errorf("the log holds %d to %d", first, next-1)
+		}
+		if got := reopened(t, log).Status(); got != h.Status() {
+			t.Errorf("after a restart status is %+v, was %+v", got, h.Status())
+		}
+		h.Close()
+	})
+}
+
+// A write that only takes long is no trouble.
+func TestWriteIsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &memoryLog{}
+		h := newHub(t, Config{Log: log})
+		log.before = func(Record) { time.Sleep(2 * time.Second) }
+		fill(t, h, 10)
+		if got := h.Status(); got.Last != 10 || !got.Durable || got.LogProblem != "" {
+			t.Errorf("status is %+v", got)
+		}
+		if _, next := log.holds(); next != 11 {
+			t.Errorf("the log holds up to %d", next-1)
+		}
+	})
+}
+
+// hungMark is a log whose mark cannot be written for as long as the disk hangs.
+type hungMark struct {
+	*memoryLog
+	hangs chan struct{}
+}
+
+func (l *hungMark) Load(replay func(Record) error, whole func() bool) Stored {
+	stored := l.memoryLog.Load(replay, whole)
+	stored.Writer = &hungWriter{Writer: stored.Writer, hangs: l.hangs}
+	return stored
+}
+
+type hungWriter struct {
+	Writer
+	hangs chan struct{}
+}
+
+func (w *hungWriter) Append(Record) error { <-w.hangs; return nil }
+func (w *hungWriter) Abandon() error      { <-w.hangs; return nil }
+func (w *hungWriter) Sync() error         { <-w.hangs; return nil }
+func (w *hungWriter) Close(bool) error    { <-w.hangs; return nil }
+
+// A disk on which nothing comes back: the epoch changes, as nothing says on it that it lacks
+// something.
+func TestDiskHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &hungMark{&memoryLog{}, make(chan struct{})}
+		h := newHub(t, Config{Log: log})
+		before := h.Status()
+		fill(t, h, 1)
+		if got := h.Status(); got.Epoch == before.Epoch || got.Durable || got.Last != 1 {
+			t.Errorf("status is %+v, was %+v", got, before)
+		}
+		close(log.hangs)
+	})
+}
+
+// Close waits neither for a write, nor a sync, nor the mark.
+func TestCloseOnHungDisk(t *testing.T) {
+	for _, appends := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			log := &hungMark{&memoryLog{}, make(chan struct{})}
+			h := newHub(t, Config{Log: log})
+			var done func() []uint64
+			if appends {
+				done = submit(t, h, 3)
+			}
+			synctest.Wait()
+			start := time.Now()
+			h.Close()
+			if took := time.Since(start); took > 4*time.Second { // of the bubble
+				t.Errorf("it took %v", took)
+			}
+			if appends && !slices.Equal(done(), []uint64{1, 2, 3}) {
+				t.Errorf("%d are done", done())
+			}
+			close(log.hangs)
+		})
+	}
+}
+
+// Close does not wait for a slow disk to take all that was submitted.
+func TestCloseOnSlowDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said bytes.Buffer
+		log := &memoryLog{}
+		h := newHub(t, Config{Log: log, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		log.before = func(Record) { time.Sleep(time.Second) }
+		done := submit(t, h, 500)
+		start := time.Now()
+		h.Close()
+		if took := time.Since(start); took > 4*time.Second { // of the bubble
+			t.Errorf("it took %v", took)
+		}
+		if got := len(done()); got != 500 || !log.counts.abandoned || !strings.Contains(said.String(), "events are lost") {
+			t.Errorf("%d are done; the hub said: %s", got, said.String())
+		}
+		time.Sleep(time.Second)
+	})
+}
+
+// rotationHangs is a log that hangs when it rotates.
+type rotationHangs struct{ *hungMark }
+
+func (l rotationHangs) Load(replay func(Record) error, whole func() bool) Stored {
+	stored := l.memoryLog.Load(replay, whole)
+	stored.Writer = &hungRotation{stored.Writer, l.hangs}
+	return stored
+}
+
+type hungRotation struct {
+	Writer
+	hangs chan struct{}
+}
+
+func (w *hungRotation) Rotate([]Record) error { <-w.hangs; return nil }
+
+// Rotation that hangs is given up, too. The commit before it is answered by then.
+func TestRotationHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := rotationHangs{&hungMark{&memoryLog{full: 2}, make(chan struct{})}}
+		h := newHub(t, Config{Log: log})
+		start := time.Now()
+		fill(t, h, 2)
+		if took := time.Since(start); took != 0 { // of the bubble
+			t.Errorf("commits took %v", took)
+		}
+		fill(t, h, 3)
+		if got := h.Status(); got.Last != 5 || got.Durable || got.LogProblem != errDiskHangs.Error() {
+			t.Errorf("status is %+v", got)
+		}
+		close(log.hangs)
+	})
+}
+
+// Batches are committed in the order in which they were submitted, each done is called once,
+// and what waits is bounded.
+func TestSubmit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &memoryLog{}
+		h := newHub(t, Config{Log: log})
+		letGo := log.hang()
+		fillQueue := func(e func() *Event) (n int) {
+			for ; ; n++ {
+				err := h.Submit(Batch{Events: []*Event{e()}}, func(uint64, error) {})
+				if errors.Is(err, ErrBusy) {
+					return n
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if n := fillQueue(func() *Event { return newEvent(t, "x") }); n != maxQueued && n != maxQueued+1 { // one may be under way
+			t.Errorf("%d batches wait", n)
+		}
+		waits := make(chan uint64, 1)
+		go func() { waits <- commit(t, h, newEvent(t, "waits")) }()
+		synctest.Wait()
+		if len(waits) != 0 {
+			t.Error("Commit did not wait for room")
+		}
+		letGo()
+		last := <-waits
+		letGo = log.hang()
+		large := func() *Event { return newEvent(t, "large", Option{"o", Bytes(make([]byte, 1<<20))}) }
+		if n := fillQueue(large); n < 6 || n > 10 {
+			t.Errorf("%d large batches wait", n)
+		}
+		letGo()
+		h.Close()
+		if err := h.Submit(Batch{}, nil); !errors.Is(err, ErrClosed) {
+			t.Errorf("Submit: %v", err)
+		}
+		if got := h.Status(); got.Last < last+6 {
+			t.Errorf("what was submitted before Close is not committed: status is %+v", got)
+		}
+	})
+}
+
+// A batch that is larger than all that may wait is taken when nothing waits.
+func TestSubmitLarge(t *testing.T) {
+	h := newHub(t, Config{})
+	if seq := commit(t, h, newEvent(t, "large", Option{"o", Bytes(make([]byte, maxQueuedBytes))})); seq != 1 {
+		t.Errorf("number %d", seq)
+	}
+	err := h.Submit(Batch{Events: make([]*Event, MaxBatch+1)}, nil)
+	if _, ok := errors.AsType[*TooLargeError](err); !ok {
+		t.Errorf("Submit: %v", err)
+	}
+}
+
+// Many submit at once, fewer than may wait: each batch keeps its order, and numbers are consecutive.
+func TestSubmittersKeepTheirOrder(t *testing.T) {
+	h := newHub(t, Config{Log: &memoryLog{full: 50}})
+	var all, each sync.WaitGroup
+	for i := range 8 {
+		each.Go(func() {
+			last := uint64(0)
+			for n := range 100 {
+				all.Add(1)
+				batch := Batch{Events: []*Event{newEvent(t, fmt.Sprint("t", i)), newEvent(t, "y")}}
+				err := h.Submit(batch, func(first uint64, err error) {
+					if err != nil || first <= last || batch.Events[1].Seq != first+1 {
+						t.Errorf("batch %d of %d has number %d after %d, %v", n, i, first, last, err)
+					}
+					last = first
+					all.Done()
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	each.Wait()
+	all.Wait()
+	if got := h.Status(); got.Last != 8*100*2 {
+		t.Errorf("status is %+v", got)
+	}
+}

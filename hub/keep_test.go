@@ -1,0 +1,22 @@
+package hub
+
+import (
+	"reflect"
+	"testing"
+)
+
+func TestSizesOfEvents(t *testing.T) {
+	for _, c := range []struct {
+		typ  reflect.Type
+		size uintptr
+	}{
+		{reflect.TypeFor[Event](), eventBytes},
+		{reflect.TypeFor[Option](), optionBytes},
+		{reflect.TypeFor[Value](), valueBytes},
+		{reflect.TypeFor[compound](), compoundBytes},
+	} {
+		if c.typ.Size() != c.size {
+			t.Errorf("%v has %d bytes, counted as %d", c.typ, c.typ.Size(), c.size)
+		}
+	}
+}
