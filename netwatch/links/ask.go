@@ -116,7 +116,7 @@ func (t *Table) learn(r *row, a *Answer) {
 	t.takeOwner(r, a)
 	if r.hold == nil {
 		t.tell(r, r.compared)
-	} else if r.nameKnown && (a.Found || r.bound != nil || !t.Owners || r.waived) {
+	} else if r.nameKnown && (a.Found || r.bound != nil && !r.contained || !t.Owners || r.waived) {
 		t.release(r)
 	}
 	if r.nameKnown && (a.Found || r.kept || !t.Owners) {
@@ -132,6 +132,7 @@ func (t *Table) takeOwner(r *row, a *Answer) {
 	switch {
 	case a.Found:
 		r.owner, r.verified, r.waived, r.kept = a.Owner, true, false, false
+		r.contained = a.Owner.Pool != PoolNetns
 		r.mover, r.moverRuns = Owner{}, false
 	case a.Moved && (r.hold == nil || r.waived):
 		t.keep(r)

@@ -73,7 +73,7 @@ func (t *Table) setPeer(r *row, p rtnl.Peer) {
 		if r.owner.ID != "" && r.owner.Pool != PoolNetns && p.NSID != rtnl.NSIDLocal {
 			r.mover = r.owner
 		}
-		r.owner, r.kept, r.Name, r.waived = Owner{}, false, r.boundName(), false
+		r.owner, r.kept, r.Name, r.waived, r.contained = Owner{}, false, r.boundName(), false, false
 		r.broke = r.shown.State == hub.LinkUp
 	}
 	t.forgetPeer(r)

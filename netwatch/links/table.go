@@ -30,6 +30,7 @@ type row struct {
 	kept          bool          // the owner is the mover
 	shownKept     bool          // as the last change showed it
 	bound         *Binding      // what was reported, nil for nothing
+	contained     bool          // a container was found for this peer, so a report does not count
 	verified      bool          // the owner was found since the last rise, in this epoch
 	answered      bool          // it was asked for the owner, in this epoch
 	nameKnown     bool          // the name inside was heard or asked for, in this epoch

@@ -73,10 +73,11 @@ func (t *Table) emit(r *row, c Change) {
 }
 
 // assign sets the owner that counts: the container that was found, then what was reported, then
-// the name of the namespace. What was reported counts once it was asked for a container.
+// the name of the namespace. What was reported counts once it was asked for a container, and only
+// if none was ever found for this peer: one that was found may just be missed.
 func (r *row) assign(owners bool) {
 	r.Pool, r.ID, r.BoundBy = r.owner.Pool, r.owner.ID, ""
-	if r.bound == nil || owners && r.peer.Foreign() && !r.answered {
+	if r.bound == nil || r.contained || owners && r.peer.Foreign() && !r.answered {
 		return
 	}
 	if r.owner.ID == "" || r.owner.Pool == PoolNetns {
