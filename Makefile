@@ -16,6 +16,10 @@ RELEASE ?= amd64 arm64
 # Whoever runs this as root in a user's clone trusts that user already; git would not say a
 # version there.
 VERSION ?= $(shell git -c safe.directory='*' describe --tags --always --dirty 2>/dev/null || echo 0.0.0-dev)
+# A version that is given is text, and nothing that make expands.
+ifneq ($(filter environment command,$(firstword $(origin VERSION))),)
+override VERSION := $(value VERSION)
+endif
 # The version of packages: that of a tag, or one below all tags.
 PACKAGE_VERSION ?= $(shell packaging/version.sh '$(call checked,$(VERSION))')
 

@@ -76,7 +76,18 @@ complete bash "$share/bash-completion/completions/osctl-eventctl"
 complete zsh "$share/zsh/vendor-completions/_osctl-eventctl"
 complete fish "$share/fish/vendor_completions.d/osctl-eventctl.fish"
 
-put 644 README.md "$doc/README.md"
+# page SOURCE TARGET puts a page, with its links to where they lead here.
+page() {
+	put 644 "$1" "$2"
+	[ "$action" = uninstall ] ||
+		sed 's,(packaging/doc/,(,; s,(cmd/osctl-eventctl/live.svg),(live.svg),; s,(.github/SECURITY.md),(SECURITY.md),; s,(CHANGELOG.md),(changelog.gz),' "$1" >"$2"
+}
+page README.md "$doc/README.md"
+page .github/SECURITY.md "$doc/SECURITY.md"
+put 644 cmd/osctl-eventctl/live.svg "$doc/live.svg"
+for text in packaging/doc/*.md; do
+	page "$text" "$doc/${text##*/}"
+done
 pack CHANGELOG.md "$doc/changelog.gz"
 for example in packaging/examples/*; do
 	putUnit "$example" "$doc/examples/${example##*/}"
@@ -85,5 +96,5 @@ done
 rmdir "$doc/examples" "$doc" 2>/dev/null || true
 if [ -z "${DESTDIR:-}" ]; then
 	[ ! -d /run/systemd/system ] || systemctl daemon-reload || true
-	echo "The history stays in /var/lib/osctl-eventd, and so does the user osctl-eventd: README.md says how to remove both."
+	echo "The history stays in /var/lib/osctl-eventd, and so does the user osctl-eventd: operations.md says how to remove both."
 fi
