@@ -118,7 +118,8 @@ func (r *Report) check() error {
 }
 
 // Report reports one event and returns its number. Options that cannot be sent are
-// refused with a [hub.InvalidEventError] before anything is.
+// refused with a [hub.InvalidEventError] before anything is. If ctx ends first, or the service
+// goes away, whether the event was taken is not known.
 func (c *Client) Report(ctx context.Context, typ string, options hub.Options) (uint64, error) {
 	if err := (&Report{Type: typ, Options: options}).check(); err != nil {
 		return 0, err

@@ -28,6 +28,8 @@ func TestExplain(t *testing.T) {
 		{&callError{"Report", &Error{Name: wire.ErrAccessDenied, Message: "no"}}, "not allowed: only root may report; "},
 		{&callError{"ReportBatch", &Error{Name: wire.ErrAccessDenied, Message: "no"}}, "examples/reporter.conf. The bus says: no$"},
 		{&Error{Name: wire.ErrNoReply}, "try again"},
+		{&callError{"Report", &Error{Name: wire.ErrNoReply}}, "before it answered. Whether the event was taken is not known$"},
+		{&callError{"Report", context.DeadlineExceeded}, "Whether the event was taken is not known$"},
 		{&Error{Name: ErrGone, Message: "too old"}, "no longer keeps them"},
 		{&Error{Name: ErrInvalidCursor, Message: "no cursor"}, "no cursor"},
 		{&Error{Name: ErrTooLarge}, ErrTooLarge},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -16,8 +17,25 @@ import (
 // it. For other errors it returns their text. The address is that of the bus, as the person
 // gave it.
 func Explain(err error, address string) string {
+	text := explain(err, address)
+	if isCall(err, "Report") && (errors.Is(err, context.DeadlineExceeded) || HasName(err, wire.ErrNoReply)) {
+		// To try again could report the event twice.
+		text = strings.TrimSuffix(text, again) + ". Whether the event was taken is not known"
+	}
+	return text
+}
+
+const again = "; try again"
+
+// isCall reports whether an error is that of a call of one of these methods.
+func isCall(err error, members ...string) bool {
+	call, ok := errors.AsType[*callError](err)
+	return ok && slices.Contains(members, call.member)
+}
+
+func explain(err error, address string) string {
 	if e, ok := errors.AsType[*InvalidEventError](err); ok {
-		return fmt.Sprintf("event %d: %s", e.Index, Explain(e.Err, address))
+		return fmt.Sprintf("event %d: %s", e.Index, explain(e.Err, address))
 	}
 	if e, ok := errors.AsType[*Error](err); ok {
 		if e.Name == wire.ErrAccessDenied {
@@ -47,7 +65,7 @@ func explainReply(e *Error, address string) string {
 	case strings.HasPrefix(e.Name, "org.freedesktop.DBus.Error.Spawn."), strings.HasPrefix(e.Name, "org.freedesktop.systemd1."):
 		return fmt.Sprintf("osctl-eventd could not be started: %s. See why with journalctl -u osctl-eventd", e)
 	case e.Name == wire.ErrNoReply:
-		return "osctl-eventd went away before it answered; try again"
+		return "osctl-eventd went away before it answered" + again
 	case e.Name == wire.ErrShuttingDown:
 		return "osctl-eventd is shutting down; try again when it is back"
 	case e.Name == wire.ErrGone:
@@ -60,7 +78,7 @@ func explainReply(e *Error, address string) string {
 // one of these, before the bus's own words, which are long.
 func explainDenied(err error, e *Error) string {
 	who := "only root and the group osctl-eventd may read. Join it (usermod -aG osctl-eventd NAME) and log in anew"
-	if call, ok := errors.AsType[*callError](err); ok && (call.member == "Report" || call.member == "ReportBatch") {
+	if isCall(err, "Report", "ReportBatch") {
 		who = "only root may report; the group osctl-eventd only reads. " +
 			"To let another user report, see /usr/share/doc/osctl-eventd/examples/reporter.conf"
 	}
