@@ -15,6 +15,8 @@ const (
 	maxPromises = 1024
 	// promiseFor is how long.
 	promiseFor = time.Minute
+	// maxBound is the most bytes that a text of a binding may have.
+	maxBound = 255
 )
 
 // PoolNetns is the pool of namespaces that have a name and no container. A report counts
@@ -36,10 +38,10 @@ type Binding struct {
 // the end of being up may come when another veth has the name, so it binds nothing.
 func BindingOf(e *hub.Event) (b *Binding, ok bool) {
 	b = &Binding{
-		Owner: Owner{strings.Clone(e.Pool), strings.Clone(e.ID)}, Source: e.Source,
+		Owner: Owner{strings.Clone(e.Pool), strings.Clone(e.ID)}, Source: strings.Clone(e.Source),
 		Name: strings.Clone(e.Options.Text("name")), Veth: strings.Clone(e.Options.Text("veth")),
 	}
-	if e.Source == hub.SourceNetlink || b.Veth == "" || b.Owner.ID == "" {
+	if e.Source == hub.SourceNetlink || b.Veth == "" || b.Owner.ID == "" || b.tooLong() {
 		return nil, false
 	}
 	switch e.Action {
@@ -54,6 +56,11 @@ func BindingOf(e *hub.Event) (b *Binding, ok bool) {
 		return nil, false
 	}
 	return b, true
+}
+
+// tooLong reports whether a text is longer than the name of any interface or container.
+func (b *Binding) tooLong() bool {
+	return max(len(b.Owner.Pool), len(b.Owner.ID), len(b.Name), len(b.Veth)) > maxBound
 }
 
 // promises are bindings of veths that are not there yet, the oldest first.
@@ -134,7 +141,7 @@ func (t *Table) rename(r *row, name string) {
 	}
 	if r.hold == nil {
 		t.tell(r, false)
-	} else if r.answered && r.bound != nil {
+	} else if r.answered && r.bound != nil && !r.contained {
 		t.release(r)
 	}
 }
