@@ -19,6 +19,9 @@ const emitBatch = 64
 // subscription. If the bus is too slow for the history to hold what waits, the emitter says
 // so with the signal Lapped and goes on at the middle of what is kept, so that it is not
 // lapped again at once.
+//
+// An event is read (the position of sub), queued (queued), written to the socket (bus.Written),
+// and confirmed by the bus (sure): each number is at most the one before it.
 type emitter struct {
 	sub    *hub.Subscription
 	log    *slog.Logger
