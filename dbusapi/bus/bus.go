@@ -16,9 +16,9 @@ const (
 	// writeTimeout is how long the bus may take nothing before the connection is given up.
 	writeTimeout = 10 * time.Second
 
-	// writeBuffer is how many bytes the kernel keeps for the bus: few, because replies wait there
-	// without taking turns.
-	writeBuffer = 16 << 10
+	// writeBuffer is how many bytes the kernel keeps for the bus: not many, because replies wait
+	// there without taking turns, and enough for signals to go out fast.
+	writeBuffer = 64 << 10
 
 	// callTimeout bounds a call of the bus itself while connecting.
 	callTimeout = 5 * time.Second
