@@ -56,6 +56,7 @@ func (t *Table) rise(r *row) {
 		}
 		return
 	}
+	r.epoch = t.nextEpoch() // what was asked before says nothing of now
 	r.verified = false
 	r.nameKnown = r.nameKnown && t.Hears // else it may have changed unheard
 	t.ask(r)
