@@ -82,8 +82,9 @@ func TestStopInFlood(t *testing.T) {
 			if _, err := fmt.Sscanf(where, "%d last_seq=%d", &told, &last); err != nil || last != h.Status().Last {
 				t.Fatalf("the last event is %d, and the log says %s (%v)", h.Status().Last, unsent, err)
 			}
-			told--
-			t.Logf("the bus did not confirm the signals of %d to %d", told+1, last)
+			t.Logf("the bus did not confirm the signals of %d to %d", told, last)
+			apitest.Eventually(t, "the signals that were confirmed", func() bool { return r.WantInOrder(t, 1) >= told-1 })
+			return // of the others some may have come, too
 		}
 		r.WantAll(t, 1, told)
 	})

@@ -118,6 +118,18 @@ func (r *Receiver) WantAll(tb testing.TB, first, last uint64) (lost uint64) {
 		defer r.mu.Unlock()
 		return len(r.spans) > 0 && r.spans[len(r.spans)-1][1] >= last
 	})
+	if got := r.WantInOrder(tb, first); got != last {
+		tb.Fatalf("the last is %d, want %d", got, last)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return last - first + 1 - uint64(len(r.events))
+}
+
+// WantInOrder expects what came so far to be each number from first on, announced or said to be
+// lost, once and in order. It returns the last one, first-1 if nothing came.
+func (r *Receiver) WantInOrder(tb testing.TB, first uint64) (last uint64) {
+	tb.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	next := first
@@ -127,10 +139,10 @@ func (r *Receiver) WantAll(tb testing.TB, first, last uint64) (lost uint64) {
 		}
 		next = span[1] + 1
 	}
-	if next != last+1 || len(r.errs) > 0 {
-		tb.Fatalf("the last is %d, want %d; %v", next-1, last, r.errs)
+	if len(r.errs) > 0 {
+		tb.Fatal(r.errs)
 	}
-	return last - first + 1 - uint64(len(r.events))
+	return next - 1
 }
 
 // Seqs returns the numbers of events.

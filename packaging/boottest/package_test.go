@@ -73,9 +73,10 @@ func (s *system) copySource(version string) string {
 	for from, to := range map[string]string{"..": "packaging", "../../systemd": "systemd", filepath.Join(packages, version): "bin"} {
 		must(s.t, os.CopyFS(filepath.Join(tree, to), os.DirFS(from)))
 	}
-	for _, file := range []string{"README.md", "CHANGELOG.md", "LICENSE"} {
+	for _, file := range []string{"README.md", "CHANGELOG.md", "LICENSE", ".github/SECURITY.md", "cmd/osctl-eventctl/live.svg"} {
 		text, err := os.ReadFile(filepath.Join("../..", file))
 		must(s.t, err)
+		must(s.t, os.MkdirAll(filepath.Dir(filepath.Join(tree, file)), 0o755)) //nolint:gosec // everybody may see it
 		must(s.t, os.WriteFile(filepath.Join(tree, file), text, 0o600))
 	}
 	return "/mnt/" + source
