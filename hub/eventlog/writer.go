@@ -34,6 +34,7 @@ type Writer struct {
 	number    uint64
 	head      *os.File
 	abandoned atomic.Bool
+	isFull    atomic.Bool // what Full says, as a Sync that hangs may hold the lock
 
 	mu       sync.Mutex
 	path     string // of its directory
@@ -108,6 +109,7 @@ func (w *Writer) updateHead() {
 		s := w.last()
 		w.state.oldest, w.state.newest, w.state.size = w.segments[0].index, s.index, s.size
 		w.state.last = max(s.next, 1) - 1
+		w.isFull.Store(w.finished && w.full())
 	}
 	w.state.encode(w.headers[:headSize])
 }
@@ -150,11 +152,7 @@ func (w *Writer) release() {
 }
 
 // Full implements [hub.Writer].
-func (w *Writer) Full() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.finished && w.full()
-}
+func (w *Writer) Full() bool { return w.isFull.Load() }
 
 func (w *Writer) full() bool {
 	s := w.last()
