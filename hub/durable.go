@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -42,7 +43,8 @@ type durability struct {
 	attention chan struct{} // holds a token when there is something to do for Run
 	written   atomic.Bool   // since the last Sync
 	disk      diskWatch
-	buffer    []byte // the committer's
+	buffer    []byte     // the committer's
+	tending   sync.Mutex // held while the log is synced or a new one is written
 
 	// Changed by the committer only, with the hub's lock held.
 	writer   Writer // nil: commits stay in memory
@@ -259,6 +261,8 @@ func (h *Hub) tend() error {
 	if h.log == nil {
 		return nil
 	}
+	h.tending.Lock()
+	defer h.tending.Unlock()
 	h.written.Store(false)
 	w := h.currentWriter()
 	if w == nil {
@@ -291,6 +295,16 @@ func (h *Hub) waitBetween(work func()) {
 	if h.between(func(*committer) { defer close(done); work() }) {
 		<-done
 	}
+}
+
+// writeMissing writes a new log at the end, unless Run left one behind that is not done: two at
+// once would each remove what the other one wrote.
+func (h *Hub) writeMissing() error {
+	if !h.tending.TryLock() {
+		return errDiskHangs
+	}
+	defer h.tending.Unlock()
+	return h.rewrite()
 }
 
 // closeLog ends the log after the last commit.

@@ -22,6 +22,7 @@ const (
 var (
 	errLappedLog    = errors.New("events come faster than the log can be written")
 	errEpochChanged = errors.New("the epoch changed while a new log was written")
+	errTwoLogs      = errors.New("another new log is written already")
 	errLetGo        = errors.New("the new log had trouble before it was finished")
 )
 
@@ -126,6 +127,10 @@ func (c *committer) attach(w Writer, epoch string, from uint64, attached chan<- 
 	h := c.hub
 	if epoch != h.epoch {
 		attached <- errEpochChanged // the next attempt has the right one
+		return
+	}
+	if h.writer != nil {
+		attached <- errTwoLogs
 		return
 	}
 	events, snapshot := h.copyRing(from, math.MaxInt), h.snapshotRecords()

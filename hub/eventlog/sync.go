@@ -88,11 +88,8 @@ func (w *Writer) Finish() error {
 
 // Close implements [hub.Writer].
 func (w *Writer) Close(clean bool) error {
-	w.mu.Lock()
-	finished := w.finished
-	w.mu.Unlock()
-	if !finished {
-		return w.discard()
+	if discarded, err := w.discard(); discarded {
+		return err
 	}
 	err := w.Sync()
 	w.mu.Lock()
@@ -108,10 +105,14 @@ func (w *Writer) Close(clean bool) error {
 	return w.log.hooks.syncFile(w.head)
 }
 
-// discard removes a log that is not finished.
-func (w *Writer) discard() error {
+// discard removes a log that is not finished, and reports whether it did. Afterwards Finish
+// fails.
+func (w *Writer) discard() (discarded bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.finished {
+		return false, nil
+	}
 	w.release()
-	return os.RemoveAll(w.path)
+	return true, os.RemoveAll(w.path)
 }

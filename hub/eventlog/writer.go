@@ -51,8 +51,9 @@ type Writer struct {
 
 // create begins a log. The caller holds the lock of l.
 func (l *Log) create(number uint64, epoch string) (*Writer, error) {
+	l.removeUnfinished()
 	path := filepath.Join(l.config.Dir, fmt.Sprint(logPrefix, number)) + unfinishedSuffix
-	err := errors.Join(os.RemoveAll(path), os.Mkdir(path, 0o700))
+	err := os.Mkdir(path, 0o700)
 	if err != nil {
 		return nil, err
 	}
