@@ -118,6 +118,9 @@ func (h *Hub) writeLog(from uint64) error {
 			h.finished, h.problem = true, nil
 		}
 	})
+	if err != nil {
+		err = errors.Join(err, w.Close(false)) // it would keep its room
+	}
 	return err
 }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/osctl/eventd/hub"
@@ -159,4 +161,56 @@ func TestCloseBesideFinish(t *testing.T) {
 	if got := o.Status(); got.Last != 1 || !got.Durable {
 		t.Errorf("after a restart status is %+v", got)
 	}
+}
+
+// New logs that cannot be finished, at whichever step, do not pile up.
+func TestUnfinishedLogsAreRemoved(t *testing.T) {
+	for _, fails := range []string{"0001", "head", "."} {
+		t.Run(fails, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := config(t.TempDir())
+				if fails == "." {
+					fails = filepath.Base(c.Dir)
+				}
+				s := &syncs{}
+				o := openSyncing(t, c, s.before)
+				o.log.writer().BreakSegment()
+				s.fail(fails)
+				o.fill(t, 1)
+				o.run()
+				eventually(t, "several logs were tried", func() bool {
+					o.log.mu.Lock()
+					defer o.log.mu.Unlock()
+					return len(o.log.writers) > 4
+				})
+				o.stop()
+				logs, err := filepath.Glob(filepath.Join(c.Dir, "log-*"))
+				must(t, err)
+				if want := []string{filepath.Join(c.Dir, "log-1")}; !slices.Equal(logs, want) {
+					t.Errorf("there are %q, want %q", logs, want)
+				}
+			})
+		})
+	}
+}
+
+// MakeRoom removes unfinished logs, too, as of a writer that was let go.
+func TestMakeRoomRemovesUnfinishedLogs(t *testing.T) {
+	c := config(t.TempDir())
+	l, stored := openBare(t, c)
+	must(t, stored.Writer.Abandon())
+	for range 3 {
+		w, err := l.Create(stored.Epoch)
+		must(t, err)
+		must(t, w.Abandon())
+	}
+	for l.MakeRoom() {
+		continue
+	}
+	logs, err := filepath.Glob(filepath.Join(c.Dir, "log-*"))
+	must(t, err)
+	if len(logs) != 0 {
+		t.Errorf("there are %q", logs)
+	}
+	must(t, l.Close())
 }

@@ -76,7 +76,11 @@ func (w *Writer) Finish() error {
 	}
 	w.mu.Unlock()
 	if err == nil {
-		err = l.hooks.syncDir(l.config.Dir)
+		if err = l.hooks.syncDir(l.config.Dir); err != nil {
+			w.mu.Lock()
+			w.finished = false // the old one still counts, so Close may remove this one
+			w.mu.Unlock()
+		}
 	}
 	if err != nil {
 		return err
