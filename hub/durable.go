@@ -43,8 +43,9 @@ type durability struct {
 	attention chan struct{} // holds a token when there is something to do for Run
 	written   atomic.Bool   // since the last Sync
 	disk      diskWatch
-	buffer    []byte     // the committer's
-	tending   sync.Mutex // held while the log is synced or a new one is written
+	buffer    []byte       // the committer's
+	writes    atomic.Int32 // writes under way, of writers that were let go, too
+	tending   sync.Mutex   // held while the log is synced or a new one is written
 
 	// Changed by the committer only, with the hub's lock held.
 	writer   Writer // nil: commits stay in memory
@@ -111,6 +112,13 @@ func tryDisk(limit time.Duration, do func() error) error {
 	}
 }
 
+// countWrite counts a write while it is under way, also when nobody waits for it any more.
+func (d *durability) countWrite(write func() error) error {
+	d.writes.Add(1)
+	defer d.writes.Add(-1)
+	return write()
+}
+
 // store appends a numbered batch to the log. It returns false if the committer was replaced
 // meanwhile; then its successor calls instead.
 func (c *committer) store(batch *Batch, instead func()) bool {
@@ -175,7 +183,7 @@ func (h *Hub) abandonLog(problem error) {
 	if w == nil {
 		return
 	}
-	err := tryDisk(diskPatience, w.Abandon)
+	err := tryDisk(diskPatience, func() error { return h.countWrite(w.Abandon) })
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.writer, h.finished, h.problem = nil, false, problem

@@ -32,6 +32,9 @@ var (
 // room for both logs, the old one goes first, as the ring has the same events. Where there is no
 // room for the whole ring, the oldest events are left out.
 func (h *Hub) rewrite() error {
+	if h.writes.Load() > 0 {
+		return errDiskHangs // a new log would only hang, too: they would add up
+	}
 	for share := int64(1); ; {
 		room, more := h.log.Room()
 		from, all := h.fitting(room / share)
