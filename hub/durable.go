@@ -199,7 +199,7 @@ func (h *Hub) abandonLog(problem error) {
 // more seldom, up to once a minute. Without a log it only waits. It does not wait for a disk
 // that hangs.
 func (h *Hub) Run(ctx context.Context) error {
-	said, failures := false, 0
+	var back backOff
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -208,13 +208,12 @@ func (h *Hub) Run(ctx context.Context) error {
 			return nil
 		case <-h.attention:
 		}
-		wait := syncAfter
-		if problem := h.logProblem(); problem != nil {
-			if !said {
+		wait, problem := syncAfter, h.logProblem()
+		if problem != nil {
+			if !back.trouble {
 				h.logger.Error("the log cannot be written: events are kept in memory only", slog.Any("error", problem))
 			}
-			said = true
-			wait = min(retryAfter<<min(failures, 6), maxRetryAfter)
+			wait = back.next()
 		}
 		timer.Reset(wait)
 		select {
@@ -222,22 +221,42 @@ func (h *Hub) Run(ctx context.Context) error {
 			return nil
 		case <-timer.C:
 		}
-		rewrites := h.currentWriter() == nil
+		if problem == nil && h.logProblem() != nil {
+			continue // trouble began meanwhile: it is waited for as long as is due
+		}
 		err, ended := h.tendUntil(ctx)
 		h.noteChange()
 		switch {
 		case ended:
 			return nil
-		case err != nil:
-			failures++
-		case rewrites && said:
+		case err == nil && back.trouble:
 			h.logger.Info("the log is written again")
-			said = false
-		case !rewrites:
-			failures = 0 // a new log alone proves little: to write one each second would wear a disk out
+			back.over()
 		}
 	}
 }
+
+// backOff says how long to wait before a new log is tried. A new log alone proves little, as the
+// next write may fail: to write one each second would wear a disk out.
+type backOff struct {
+	trouble bool
+	tries   int
+	since   time.Time // when trouble was over last
+}
+
+// next returns how long to wait for the next try. After maxRetryAfter without trouble it begins
+// anew.
+func (b *backOff) next() time.Duration {
+	if !b.trouble && time.Since(b.since) > maxRetryAfter {
+		b.tries = 0
+	}
+	wait := min(retryAfter<<min(b.tries, 6), maxRetryAfter)
+	b.trouble = true
+	b.tries++
+	return wait
+}
+
+func (b *backOff) over() { b.trouble, b.since = false, time.Now() }
 
 // tendUntil tends the log, and ends soon after ctx, also if the disk hangs.
 func (h *Hub) tendUntil(ctx context.Context) (err error, ended bool) { //nolint:revive // the error is the result of tend
