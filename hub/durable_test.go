@@ -409,3 +409,23 @@ func TestNewLogsBackOff(t *testing.T) {
 		h.Close()
 	})
 }
+
+// What a process left that was killed is synced soon after the next start, also without a commit.
+func TestSyncAfterKill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &memoryLog{}
+		fill(t, newHub(t, Config{Log: log}), 3)
+		h := reopened(t, log)
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error)
+		go func() { done <- h.Run(ctx) }()
+		time.Sleep(2 * syncAfter)
+		if n := log.count(&log.synced); n != 1 {
+			t.Errorf("%d syncs", n)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
