@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -35,11 +36,9 @@ func (w *Writer) Sync() error {
 		errs = append(errs, w.log.hooks.syncFile(file), file.Close())
 	}
 	if current != nil {
-		err := w.log.hooks.syncFile(current)
-		if errors.Is(err, os.ErrClosed) && !w.abandoned.Load() {
-			err = nil // it was dropped, as it is over the limits by now
+		if err := w.log.hooks.syncFile(current); err != nil && w.has(newest) {
+			errs = append(errs, err)
 		}
-		errs = append(errs, err)
 	}
 	if names {
 		errs = append(errs, w.log.hooks.syncDir(dir))
@@ -57,6 +56,13 @@ func (w *Writer) Sync() error {
 		return w.writeHead()
 	}
 	return nil
+}
+
+// has reports whether a segment was not dropped meanwhile, as it is over the limits.
+func (w *Writer) has(s *segment) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Contains(w.segments, s)
 }
 
 // Finish implements [hub.Writer].
