@@ -236,7 +236,7 @@ func (c *committer) write(write func() error, instead func()) (ok bool, err erro
 	q.mu.Unlock()
 	timer := time.AfterFunc(limit, func() { h.replace(c) })
 	h.disk.begin(diskWrite)
-	err = write()
+	err = h.countWrite(write)
 	timer.Stop()
 	q.mu.Lock()
 	defer q.mu.Unlock()

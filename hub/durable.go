@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -42,7 +43,9 @@ type durability struct {
 	attention chan struct{} // holds a token when there is something to do for Run
 	written   atomic.Bool   // since the last Sync
 	disk      diskWatch
-	buffer    []byte // the committer's
+	buffer    []byte       // the committer's
+	writes    atomic.Int32 // writes under way, of writers that were let go, too
+	tending   sync.Mutex   // held while the log is synced or a new one is written
 
 	// Changed by the committer only, with the hub's lock held.
 	writer   Writer // nil: commits stay in memory
@@ -109,6 +112,13 @@ func tryDisk(limit time.Duration, do func() error) error {
 	}
 }
 
+// countWrite counts a write while it is under way, also when nobody waits for it any more.
+func (d *durability) countWrite(write func() error) error {
+	d.writes.Add(1)
+	defer d.writes.Add(-1)
+	return write()
+}
+
 // store appends a numbered batch to the log. It returns false if the committer was replaced
 // meanwhile; then its successor calls instead.
 func (c *committer) store(batch *Batch, instead func()) bool {
@@ -173,7 +183,7 @@ func (h *Hub) abandonLog(problem error) {
 	if w == nil {
 		return
 	}
-	err := tryDisk(diskPatience, w.Abandon)
+	err := tryDisk(diskPatience, func() error { return h.countWrite(w.Abandon) })
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.writer, h.finished, h.problem = nil, false, problem
@@ -189,7 +199,7 @@ func (h *Hub) abandonLog(problem error) {
 // more seldom, up to once a minute. Without a log it only waits. It does not wait for a disk
 // that hangs.
 func (h *Hub) Run(ctx context.Context) error {
-	said, failures := false, 0
+	var back backOff
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -198,13 +208,12 @@ func (h *Hub) Run(ctx context.Context) error {
 			return nil
 		case <-h.attention:
 		}
-		wait := syncAfter
-		if problem := h.logProblem(); problem != nil {
-			if !said {
+		wait, problem := syncAfter, h.logProblem()
+		if problem != nil {
+			if !back.trouble {
 				h.logger.Error("the log cannot be written: events are kept in memory only", slog.Any("error", problem))
 			}
-			said = true
-			wait = min(retryAfter<<min(failures, 6), maxRetryAfter)
+			wait = back.next()
 		}
 		timer.Reset(wait)
 		select {
@@ -212,22 +221,42 @@ func (h *Hub) Run(ctx context.Context) error {
 			return nil
 		case <-timer.C:
 		}
-		rewrites := h.currentWriter() == nil
+		if problem == nil && h.logProblem() != nil {
+			continue // trouble began meanwhile: it is waited for as long as is due
+		}
 		err, ended := h.tendUntil(ctx)
 		h.noteChange()
 		switch {
 		case ended:
 			return nil
-		case err != nil:
-			failures++
-		case rewrites && said:
+		case err == nil && back.trouble:
 			h.logger.Info("the log is written again")
-			said = false
-		case !rewrites:
-			failures = 0 // a new log alone proves little: to write one each second would wear a disk out
+			back.over()
 		}
 	}
 }
+
+// backOff says how long to wait before a new log is tried. A new log alone proves little, as the
+// next write may fail: to write one each second would wear a disk out.
+type backOff struct {
+	trouble bool
+	tries   int
+	since   time.Time // when trouble was over last
+}
+
+// next returns how long to wait for the next try. After maxRetryAfter without trouble it begins
+// anew.
+func (b *backOff) next() time.Duration {
+	if !b.trouble && time.Since(b.since) > maxRetryAfter {
+		b.tries = 0
+	}
+	wait := min(retryAfter<<min(b.tries, 6), maxRetryAfter)
+	b.trouble = true
+	b.tries++
+	return wait
+}
+
+func (b *backOff) over() { b.trouble, b.since = false, time.Now() }
 
 // tendUntil tends the log, and ends soon after ctx, also if the disk hangs.
 func (h *Hub) tendUntil(ctx context.Context) (err error, ended bool) { //nolint:revive // the error is the result of tend
@@ -259,6 +288,8 @@ func (h *Hub) tend() error {
 	if h.log == nil {
 		return nil
 	}
+	h.tending.Lock()
+	defer h.tending.Unlock()
 	h.written.Store(false)
 	w := h.currentWriter()
 	if w == nil {
@@ -291,6 +322,16 @@ func (h *Hub) waitBetween(work func()) {
 	if h.between(func(*committer) { defer close(done); work() }) {
 		<-done
 	}
+}
+
+// writeMissing writes a new log at the end, unless Run left one behind that is not done: two at
+// once would each remove what the other one wrote.
+func (h *Hub) writeMissing() error {
+	if !h.tending.TryLock() {
+		return errDiskHangs
+	}
+	defer h.tending.Unlock()
+	return h.rewrite()
 }
 
 // closeLog ends the log after the last commit.

@@ -356,11 +356,72 @@ func TestRetriesBackOff(t *testing.T) {
 			t.Errorf("status is %+v", got)
 		}
 		fill(t, h, 1)
-		creates(time.Second) // it is synced
+		creates(2 * maxRetryAfter) // it is synced, and that is no trouble for long enough
 		log.set(func() { log.syncs = syscall.EIO })
 		fill(t, h, 1)
 		if n := creates(10 * time.Second); n < 2 {
 			t.Errorf("%d attempts after it worked again", n)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// failingRotation is a log that cannot rotate, whatever else works.
+type failingRotation struct{ *memoryLog }
+
+func (l failingRotation) Load(replay func(Record) error, whole func() bool) Stored {
+	stored := l.memoryLog.Load(replay, whole)
+	stored.Writer = failingRotationWriter{stored.Writer}
+	return stored
+}
+
+func (l failingRotation) Create(epoch string) (Writer, error) {
+	w, err := l.memoryLog.Create(epoch)
+	return failingRotationWriter{w}, err
+}
+
+type failingRotationWriter struct{ Writer }
+
+func (failingRotationWriter) Rotate([]Record) error { return syscall.EIO }
+
+// A disk on which each new log works, and the next write fails, gets no new log each second.
+func TestNewLogsBackOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &memoryLog{room: 1 << 30, full: 1}
+		h := newHub(t, Config{Log: failingRotation{log}})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- h.Run(ctx) }()
+		for range 10 * 600 {
+			fill(t, h, 1)
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := log.count(&log.creates); n < 10 || n > 20 {
+			t.Errorf("%d new logs in ten minutes", n)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		h.Close()
+	})
+}
+
+// What a process left that was killed is synced soon after the next start, also without a commit.
+func TestSyncAfterKill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &memoryLog{}
+		fill(t, newHub(t, Config{Log: log}), 3)
+		h := reopened(t, log)
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error)
+		go func() { done <- h.Run(ctx) }()
+		time.Sleep(2 * syncAfter)
+		if n := log.count(&log.synced); n != 1 {
+			t.Errorf("%d syncs", n)
 		}
 		cancel()
 		if err := <-done; err != nil {

@@ -2,9 +2,11 @@ package hub
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -76,7 +78,11 @@ func TestWriteHangs(t *testing.T) {
 			t.Errorf("status is %+v", got)
 		}
 		wantPoll(t, s, 4, 3, 4, 5)
+		if err := h.tend(); !errors.Is(err, errDiskHangs) || log.count(&log.creates) != 0 {
+			t.Errorf("tend while the write hangs: %v, %d new logs", err, log.count(&log.creates))
+		}
 		letGo()
+		synctest.Wait()
 		fill(t, h, 1)
 		tendWell(t, h)
 		if first, next := log.holds(); first != 1 || next != 7 {
@@ -305,4 +311,33 @@ func TestSubmittersKeepTheirOrder(t *testing.T) {
 	if got := h.Status(); got.Last != 8*100*2 {
 		t.Errorf("status is %+v", got)
 	}
+}
+
+// Writes that hang do not add up while a disk hangs for hours; once it works again, a new log is
+// written.
+func TestHungWritesDoNotAddUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &memoryLog{room: 1 << 30}
+		h := newHub(t, Config{Log: log, History: 100})
+		ctx, cancel := context.WithCancel(t.Context())
+		ran := make(chan struct{})
+		go func() { defer close(ran); _ = h.Run(ctx) }()
+		letGo := log.hang()
+		before := runtime.NumGoroutine()
+		for range 60 {
+			submit(t, h, 1)
+			time.Sleep(time.Minute)
+		}
+		if creates, now := log.count(&log.creates), runtime.NumGoroutine(); creates != 0 || now > before+4 {
+			t.Errorf("%d new logs; there were %d goroutines, now %d", creates, before, now)
+		}
+		letGo()
+		time.Sleep(2 * maxRetryAfter)
+		if got := h.Status(); !got.Durable || got.LogProblem != "" || got.Last != 60 {
+			t.Errorf("status is %+v", got)
+		}
+		cancel()
+		<-ran
+		h.Close()
+	})
 }

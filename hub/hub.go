@@ -109,7 +109,7 @@ func (h *Hub) Close() {
 		return
 	}
 	if h.log != nil && h.logProblem() != nil {
-		_ = tryDisk(diskPatience, h.rewrite) // what is still missing then is told below
+		_ = tryDisk(diskPatience, h.writeMissing) // what is still missing then is told below
 	}
 	h.drain()
 	h.mu.Lock()

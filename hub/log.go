@@ -27,7 +27,8 @@ type Writer interface {
 	// Append stores a record that follows the last one, so that it survives the end of
 	// the process. After an error the log is abandoned.
 	Append(record Record) error
-	// Full reports whether it is time for Rotate.
+	// Full reports whether it is time for Rotate. It never blocks, not even beside a method that
+	// hangs.
 	Full() bool
 	// Rotate stores a snapshot, from which a Load can begin: so it drops the oldest records
 	// that are over the limits. After an error the log is

@@ -11,6 +11,10 @@ func (h *Hub) load() {
 	stored := h.log.Load(r.record, r.whole)
 	h.epoch, h.writer, h.finished, h.problem = stored.Epoch, stored.Writer, stored.Writer != nil, stored.Problem
 	h.startAt(stored.Next)
+	if r.began { // the process before may have synced none of it
+		h.written.Store(true)
+		h.nudge()
+	}
 	switch {
 	case h.writer == nil:
 		h.nudge()

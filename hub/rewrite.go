@@ -22,6 +22,7 @@ const (
 var (
 	errLappedLog    = errors.New("events come faster than the log can be written")
 	errEpochChanged = errors.New("the epoch changed while a new log was written")
+	errTwoLogs      = errors.New("another new log is written already")
 	errLetGo        = errors.New("the new log had trouble before it was finished")
 )
 
@@ -31,6 +32,9 @@ var (
 // room for both logs, the old one goes first, as the ring has the same events. Where there is no
 // room for the whole ring, the oldest events are left out.
 func (h *Hub) rewrite() error {
+	if h.writes.Load() > 0 {
+		return errDiskHangs // a new log would only hang, too: they would add up
+	}
 	for share := int64(1); ; {
 		room, more := h.log.Room()
 		from, all := h.fitting(room / share)
@@ -117,6 +121,9 @@ func (h *Hub) writeLog(from uint64) error {
 			h.finished, h.problem = true, nil
 		}
 	})
+	if err != nil {
+		err = errors.Join(err, w.Close(false)) // it would keep its room
+	}
 	return err
 }
 
@@ -126,6 +133,10 @@ func (c *committer) attach(w Writer, epoch string, from uint64, attached chan<- 
 	h := c.hub
 	if epoch != h.epoch {
 		attached <- errEpochChanged // the next attempt has the right one
+		return
+	}
+	if h.writer != nil {
+		attached <- errTwoLogs
 		return
 	}
 	events, snapshot := h.copyRing(from, math.MaxInt), h.snapshotRecords()

@@ -86,15 +86,33 @@ func (l *Log) remove(d logDir) bool {
 	return err == nil
 }
 
-// replaceBy removes all logs but one; what could not be read is set aside.
+// removeUnfinished removes what was begun and given up, also by an earlier process: it takes
+// room, and never counts.
+func (l *Log) removeUnfinished() {
+	dirs, err := l.logDirs()
+	if err != nil {
+		return // then nothing else works
+	}
+	for _, d := range dirs {
+		if d.unfinished {
+			l.remove(d)
+		}
+	}
+}
+
+// replaceBy removes the logs before one; what could not be read is set aside. After Close the
+// directory may be another process's: then the next Load does it.
 func (l *Log) replaceBy(number uint64) error {
+	if l.dir == nil {
+		return nil
+	}
 	dirs, err := l.logDirs()
 	if err != nil {
 		return err
 	}
 	for _, d := range dirs {
 		switch {
-		case d.number == number:
+		case d.number >= number:
 		case l.read || d.unfinished:
 			l.remove(d)
 		default:

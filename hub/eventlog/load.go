@@ -98,6 +98,7 @@ func (l *Log) start(w *Writer, r *reading, epoch string) (*Writer, error) {
 		err = l.hooks.syncFile(w.head)
 	}
 	if err == nil {
+		l.removeUnfinished()
 		err = l.replaceBy(w.number)
 	}
 	return w, err

@@ -118,7 +118,7 @@ func (l *Log) Room() (room int64, more bool) {
 	return min(room, l.config.MaxBytes), room < l.config.MaxBytes
 }
 
-// MakeRoom implements [hub.Log]. Directories aside go first.
+// MakeRoom implements [hub.Log]. Directories aside go first, then all logs: none is being written.
 func (l *Log) MakeRoom() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -131,9 +131,7 @@ func (l *Log) MakeRoom() bool {
 	}
 	removed := false
 	for _, d := range dirs {
-		if !d.unfinished {
-			removed = l.remove(d) || removed
-		}
+		removed = l.remove(d) || removed
 	}
 	return removed
 }

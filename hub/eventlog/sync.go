@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -35,11 +36,9 @@ func (w *Writer) Sync() error {
 		errs = append(errs, w.log.hooks.syncFile(file), file.Close())
 	}
 	if current != nil {
-		err := w.log.hooks.syncFile(current)
-		if errors.Is(err, os.ErrClosed) && !w.abandoned.Load() {
-			err = nil // it was dropped, as it is over the limits by now
+		if err := w.log.hooks.syncFile(current); err != nil && w.has(newest) {
+			errs = append(errs, err)
 		}
-		errs = append(errs, err)
 	}
 	if names {
 		errs = append(errs, w.log.hooks.syncDir(dir))
@@ -59,6 +58,13 @@ func (w *Writer) Sync() error {
 	return nil
 }
 
+// has reports whether a segment was not dropped meanwhile, as it is over the limits.
+func (w *Writer) has(s *segment) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Contains(w.segments, s)
+}
+
 // Finish implements [hub.Writer].
 func (w *Writer) Finish() error {
 	l := w.log
@@ -76,7 +82,11 @@ func (w *Writer) Finish() error {
 	}
 	w.mu.Unlock()
 	if err == nil {
-		err = l.hooks.syncDir(l.config.Dir)
+		if err = l.hooks.syncDir(l.config.Dir); err != nil {
+			w.mu.Lock()
+			w.finished = false // the old one still counts, so Close may remove this one
+			w.mu.Unlock()
+		}
 	}
 	if err != nil {
 		return err
@@ -88,11 +98,8 @@ func (w *Writer) Finish() error {
 
 // Close implements [hub.Writer].
 func (w *Writer) Close(clean bool) error {
-	w.mu.Lock()
-	finished := w.finished
-	w.mu.Unlock()
-	if !finished {
-		return w.discard()
+	if discarded, err := w.discard(); discarded {
+		return err
 	}
 	err := w.Sync()
 	w.mu.Lock()
@@ -108,10 +115,14 @@ func (w *Writer) Close(clean bool) error {
 	return w.log.hooks.syncFile(w.head)
 }
 
-// discard removes a log that is not finished.
-func (w *Writer) discard() error {
+// discard removes a log that is not finished, and reports whether it did. Afterwards Finish
+// fails.
+func (w *Writer) discard() (discarded bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.finished {
+		return false, nil
+	}
 	w.release()
-	return os.RemoveAll(w.path)
+	return true, os.RemoveAll(w.path)
 }

@@ -9,6 +9,9 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/hub/eventlog"
 )
 
 // syncs is what a log synced, and what fails.
@@ -226,5 +229,30 @@ func earlierLayout(t *testing.T) {
 	c.Dir = copied
 	if got := open(t, c).Status(); got.Epoch == lacking.Epoch || got.Last != 320 {
 		t.Errorf("killed: status is %+v, was %+v", got, lacking)
+	}
+}
+
+// A segment that is rotated and dropped while it is synced is no trouble.
+func TestSyncOfDroppedSegment(t *testing.T) {
+	c := config(t.TempDir())
+	c.MaxBytes, c.MaxEvents = eventlog.MinMaxBytes, 1
+	l, stored := openBare(t, c)
+	w := stored.Writer
+	must(t, w.Append(oneEvent(1, 9000)))
+	synced := 0
+	l.OnSync(func(*os.File, string) error {
+		if synced++; synced > 1 {
+			return nil
+		}
+		for n := uint64(2); n < 20; n++ {
+			must(t, w.Rotate([]hub.Record{{First: n, Data: []byte("snapshot")}}))
+			must(t, w.Append(oneEvent(n, 9000)))
+		}
+		return nil
+	})
+	must(t, w.Sync())
+	must(t, w.Close(true))
+	if again := reload(t, l, c); again.Epoch != stored.Epoch || again.Next != 20 {
+		t.Errorf("the same epoch %v, next is %d", again.Epoch == stored.Epoch, again.Next)
 	}
 }

@@ -34,6 +34,7 @@ type Writer struct {
 	number    uint64
 	head      *os.File
 	abandoned atomic.Bool
+	isFull    atomic.Bool // what Full says, as a Sync that hangs may hold the lock
 
 	mu       sync.Mutex
 	path     string // of its directory
@@ -50,8 +51,9 @@ type Writer struct {
 
 // create begins a log. The caller holds the lock of l.
 func (l *Log) create(number uint64, epoch string) (*Writer, error) {
+	l.removeUnfinished()
 	path := filepath.Join(l.config.Dir, fmt.Sprint(logPrefix, number)) + unfinishedSuffix
-	err := errors.Join(os.RemoveAll(path), os.Mkdir(path, 0o700))
+	err := os.Mkdir(path, 0o700)
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +110,7 @@ func (w *Writer) updateHead() {
 		s := w.last()
 		w.state.oldest, w.state.newest, w.state.size = w.segments[0].index, s.index, s.size
 		w.state.last = max(s.next, 1) - 1
+		w.isFull.Store(w.finished && w.full())
 	}
 	w.state.encode(w.headers[:headSize])
 }
@@ -150,11 +153,7 @@ func (w *Writer) release() {
 }
 
 // Full implements [hub.Writer].
-func (w *Writer) Full() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.finished && w.full()
-}
+func (w *Writer) Full() bool { return w.isFull.Load() }
 
 func (w *Writer) full() bool {
 	s := w.last()

@@ -1,0 +1,216 @@
+package eventlog_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/hub/eventlog"
+)
+
+// oneEvent returns a record of one event, with so many bytes.
+func oneEvent(number uint64, size int) hub.Record {
+	return hub.Record{First: number, Count: 1, Data: make([]byte, size)}
+}
+
+// openBare opens a log without a hub, and returns the writer of what it has stored.
+func openBare(t *testing.T, c eventlog.Config) (*eventlog.Log, hub.Stored) {
+	t.Helper()
+	l, err := eventlog.Open(t.Context(), c)
+	must(t, err)
+	stored := l.Load(func(hub.Record) error { return nil }, func() bool { return true })
+	must(t, stored.Problem)
+	return l, stored
+}
+
+// Full returns while a Sync hangs in writing the head: the committer calls it where nobody would
+// replace it.
+func TestFullBesideHungSync(t *testing.T) {
+	l, stored := openBare(t, config(t.TempDir()))
+	w := stored.Writer
+	must(t, w.Append(oneEvent(1, 10)))
+	must(t, w.Rotate([]hub.Record{{First: 2, Data: []byte("snapshot")}})) // the head has to tell of it
+	hangs, letGo := make(chan struct{}), make(chan struct{})
+	l.OnWrite(func() {
+		close(hangs)
+		<-letGo
+	})
+	synced := make(chan error, 1)
+	go func() { synced <- w.Sync() }()
+	<-hangs
+	full := make(chan bool, 1)
+	go func() { full <- w.Full() }()
+	select {
+	case <-full:
+	case <-time.After(10 * time.Second):
+		t.Error("Full waits for Sync")
+	}
+	close(letGo)
+	must(t, <-synced)
+	l.OnWrite(func() {})
+	must(t, w.Close(true))
+	must(t, l.Close())
+}
+
+// reload closes a log, and returns what a restart finds.
+func reload(t *testing.T, l *eventlog.Log, c eventlog.Config) hub.Stored {
+	t.Helper()
+	must(t, l.Close())
+	l, stored := openBare(t, c)
+	must(t, stored.Writer.Close(true))
+	must(t, l.Close())
+	return stored
+}
+
+// A log whose Finish comes back late, when a newer one counts already, does not remove that.
+func TestFinishKeepsNewerLog(t *testing.T) {
+	c := config(t.TempDir())
+	l, stored := openBare(t, c)
+	must(t, stored.Writer.Abandon())
+	older, err := l.Create(stored.Epoch)
+	must(t, err)
+	must(t, older.Append(oneEvent(1, 10)))
+	var newer hub.Writer
+	l.OnSync(func(_ *os.File, path string) error {
+		if path != c.Dir || newer != nil {
+			return nil
+		}
+		newer, err = l.Create(stored.Epoch)
+		must(t, err)
+		must(t, newer.Append(oneEvent(1, 10)))
+		must(t, newer.Append(oneEvent(2, 10)))
+		must(t, newer.Finish())
+		return nil
+	})
+	must(t, older.Finish())
+	_ = older.Close(false)
+	must(t, newer.Close(true))
+	if again := reload(t, l, c); again.Epoch != stored.Epoch || again.Next != 3 {
+		t.Errorf("the same epoch %v, next is %d", again.Epoch == stored.Epoch, again.Next)
+	}
+}
+
+// A new log that was given up cannot take the place of the one that came after it: what that one
+// says of itself, as that it is abandoned, is what the next start reads.
+func TestFinishOfLogGivenUp(t *testing.T) {
+	c := config(t.TempDir())
+	l, stored := openBare(t, c)
+	must(t, stored.Writer.Abandon())
+	older, err := l.Create(stored.Epoch)
+	must(t, err)
+	must(t, older.Append(oneEvent(1, 10)))
+	newer, err := l.Create(stored.Epoch)
+	must(t, err)
+	must(t, newer.Append(oneEvent(1, 10)))
+	must(t, newer.Append(oneEvent(2, 10)))
+	if older.Finish() == nil {
+		t.Error("a log that was given up was finished")
+	}
+	_ = older.Close(false)
+	must(t, newer.Finish())
+	must(t, newer.Abandon())
+	if again := reload(t, l, c); again.Epoch == stored.Epoch || again.Next != 3 {
+		t.Errorf("the same epoch %v, next is %d", again.Epoch == stored.Epoch, again.Next)
+	}
+}
+
+// Close writes no log of its own beside one that Run left behind: what was committed is there
+// after a restart.
+func TestCloseBesideFinish(t *testing.T) {
+	c := config(t.TempDir())
+	l, err := eventlog.Open(t.Context(), c)
+	must(t, err)
+	h, err := hub.New(hub.Config{Log: l})
+	must(t, err)
+	finishes, letGo := make(chan struct{}), make(chan struct{})
+	var failed, hung bool // Run syncs, and nobody else before Close
+	l.OnSync(func(f *os.File, path string) error {
+		switch {
+		case !failed:
+			failed = true
+			return syscall.EIO
+		case f == nil && path == c.Dir && !hung: // the new log has its name
+			hung = true
+			close(finishes)
+			<-letGo
+		}
+		return nil
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan struct{})
+	go func() { defer close(ran); _ = h.Run(ctx) }()
+	_, err = h.Commit(hub.Batch{Events: []*hub.Event{event(t, 1)}})
+	must(t, err)
+	<-finishes
+	cancel()
+	<-ran
+	h.Close()
+	entries, err := filepath.Glob(filepath.Join(c.Dir, "log-*"))
+	must(t, err)
+	if len(entries) != 2 {
+		t.Errorf("there are %q, want the old log and one new one", entries)
+	}
+	close(letGo)
+	o := open(t, c)
+	if got := o.Status(); got.Last != 1 || !got.Durable {
+		t.Errorf("after a restart status is %+v", got)
+	}
+}
+
+// New logs that cannot be finished, at whichever step, do not pile up.
+func TestUnfinishedLogsAreRemoved(t *testing.T) {
+	for _, fails := range []string{"0001", "head", "."} {
+		t.Run(fails, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := config(t.TempDir())
+				if fails == "." {
+					fails = filepath.Base(c.Dir)
+				}
+				s := &syncs{}
+				o := openSyncing(t, c, s.before)
+				o.log.writer().BreakSegment()
+				s.fail(fails)
+				o.fill(t, 1)
+				o.run()
+				eventually(t, "several logs were tried", func() bool {
+					o.log.mu.Lock()
+					defer o.log.mu.Unlock()
+					return len(o.log.writers) > 4
+				})
+				o.stop()
+				logs, err := filepath.Glob(filepath.Join(c.Dir, "log-*"))
+				must(t, err)
+				if want := []string{filepath.Join(c.Dir, "log-1")}; !slices.Equal(logs, want) {
+					t.Errorf("there are %q, want %q", logs, want)
+				}
+			})
+		})
+	}
+}
+
+// MakeRoom removes unfinished logs, too, as of a writer that was let go.
+func TestMakeRoomRemovesUnfinishedLogs(t *testing.T) {
+	c := config(t.TempDir())
+	l, stored := openBare(t, c)
+	must(t, stored.Writer.Abandon())
+	for range 3 {
+		w, err := l.Create(stored.Epoch)
+		must(t, err)
+		must(t, w.Abandon())
+	}
+	for l.MakeRoom() {
+		continue
+	}
+	logs, err := filepath.Glob(filepath.Join(c.Dir, "log-*"))
+	must(t, err)
+	if len(logs) != 0 {
+		t.Errorf("there are %q", logs)
+	}
+	must(t, l.Close())
+}
