@@ -214,3 +214,25 @@ func TestMakeRoomRemovesUnfinishedLogs(t *testing.T) {
 	}
 	must(t, l.Close())
 }
+
+// A log whose Finish does not come back is bounded, too.
+func TestUnfinishedLogIsBounded(t *testing.T) {
+	c := config(t.TempDir())
+	c.MaxBytes = eventlog.MinMaxBytes
+	l, stored := openBare(t, c)
+	w, err := l.Create(stored.Epoch)
+	must(t, err)
+	taken := int64(0)
+	for n := uint64(1); err == nil && n < 200; n++ {
+		if err = w.Append(oneEvent(n, 9000)); err == nil {
+			taken += 9000
+		}
+	}
+	if err == nil || taken < c.MaxBytes || taken > 3*c.MaxBytes {
+		t.Errorf("it took %d bytes with a limit of %d, then %v", taken, c.MaxBytes, err)
+	}
+	must(t, w.Append(hub.Record{First: 1 + uint64(taken/9000), Data: []byte("snapshot")}))
+	must(t, w.Close(false))
+	must(t, stored.Writer.Close(true))
+	must(t, l.Close())
+}

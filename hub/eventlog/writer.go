@@ -17,14 +17,18 @@ import (
 const (
 	// A segment is full with a segmentShare-th of the bytes, or with an eventShare-th
 	// of the events that are kept; but not before it is twice its snapshot.
+	// A log that is not finished drops nothing, so it takes no events beyond
+	// unfinishedLimits times the limit.
 	segmentShare     = 8
 	eventShare       = 4
 	minSegmentEvents = 256
+	unfinishedLimits = 2
 )
 
 var (
 	errAbandoned = errors.New("the log was abandoned")
 	errVanished  = errors.New("the files of the log were removed or replaced")
+	errUnbounded = errors.New("the new log grows faster than it can be finished")
 	errRecord    = errors.New("record of a size that cannot be")
 )
 
@@ -86,6 +90,8 @@ func (w *Writer) Append(r hub.Record) error {
 		return errAbandoned
 	case len(r.Data) == 0 || len(r.Data) > maxRecord:
 		return fmt.Errorf("%w: %d bytes", errRecord, len(r.Data))
+	case !w.finished && r.Count > 0 && w.total() > unfinishedLimits*w.limit: // a snapshot may be as large as it is
+		return errUnbounded
 	case !w.finished && w.full():
 		if err := w.nextSegment(nil); err != nil {
 			return err
