@@ -84,17 +84,11 @@ func (w *Watcher) commit() error {
 			}
 			batch.Events = append(batch.Events, e)
 		}
-		if _, err := w.hub.Commit(batch); err != nil {
+		if err := w.submit(batch); err != nil {
 			return err
 		}
 		changes = changes[n:]
 	}
-	if w.resync.whole {
-		select {
-		case <-w.ready:
-		default:
-			close(w.ready)
-		}
-	}
+	w.sayReady()
 	return nil
 }

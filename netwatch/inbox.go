@@ -116,12 +116,12 @@ func earlier(a, b time.Time) time.Time {
 
 // Check proves that the watcher makes progress, for a watchdog: it returns nil once Run took a
 // turn after Check was called. If the kernel's queue could be read to its end in that turn, all
-// that was in it is committed. The error is that of ctx, [ErrStopped], or [ErrBusy]
+// that was in it is with the hub. The error is that of ctx, [ErrStopped], or [ErrBusy]
 // when 64 calls wait already. It is safe for concurrent use and wakes Run only once.
 func (w *Watcher) Check(ctx context.Context) error { return w.await(ctx, false) }
 
 // Settle is Check that also waits until the queue was read to its end, no dump is running or
-// wanted, nothing is held back, and nothing is to be asked: the view then is what the kernel
+// wanted, nothing is held back, nothing is to be asked, and all is committed: the view then is what the kernel
 // had when Settle was called, or newer. While links change so fast that messages get lost
 // again and again, that may take as long as they do.
 func (w *Watcher) Settle(ctx context.Context) error { return w.await(ctx, true) }
@@ -169,7 +169,7 @@ func (b *inbox) beginTurn() {
 
 // finishWaiters ends the calls that are over after a turn.
 func (w *Watcher) finishWaiters(idle bool) {
-	settled := idle && w.resync.synced() && w.table.Settled()
+	settled := idle && w.resync.synced() && w.table.Settled() && w.submitted.isEmpty()
 	b := &w.inbox
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -250,6 +251,7 @@ func TestReplay(t *testing.T) {
 					must(t, err)
 				}
 			}
+			w.submitted.wait(time.Minute)
 			s.compare(t, h, describeAll(events.read(t)))
 			if w.resync.wanted != "" {
 				t.Errorf("resync because %q", w.resync.wanted)

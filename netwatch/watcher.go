@@ -67,6 +67,7 @@ type Watcher struct {
 	queueSize uint64 // datagrams that the receive buffer holds at most
 	missing   missing
 	inbox     inbox
+	submitted submitted
 	ready     chan struct{}
 	started   atomic.Bool
 	stopped   chan struct{}
