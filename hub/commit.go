@@ -235,8 +235,10 @@ func (c *committer) write(write func() error, instead func()) (ok bool, err erro
 	}
 	q.mu.Unlock()
 	timer := time.AfterFunc(limit, func() { h.replace(c) })
+	slow := h.tellWhenSlow()
 	h.disk.begin(diskWrite)
 	err = h.countWrite(write)
+	slow.Stop()
 	timer.Stop()
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -77,6 +77,11 @@ func (d *diskWatch) slow() bool {
 	return false
 }
 
+// tellWhenSlow has Changed tell that the disk is slow, unless the timer is stopped before.
+func (h *Hub) tellWhenSlow() *time.Timer {
+	return time.AfterFunc(slowAfter+time.Millisecond, h.noteChange) // slow is more than slowAfter
+}
+
 // durable and problemText are called with the hub's lock held.
 func (d *durability) durable() bool { return d.writer != nil && d.finished }
 
@@ -302,9 +307,11 @@ func (h *Hub) tend() error {
 		}
 		return err
 	}
+	slow := h.tellWhenSlow()
 	h.disk.begin(diskSync)
 	err := w.Sync()
 	h.disk.end(diskSync)
+	slow.Stop()
 	if err != nil {
 		err = fmt.Errorf("sync the log: %w", err)
 		h.waitBetween(func() {

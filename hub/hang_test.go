@@ -341,3 +341,22 @@ func TestHungWritesDoNotAddUp(t *testing.T) {
 		h.Close()
 	})
 }
+
+// Changed tells when Status begins to say that the disk is slow.
+func TestChangedWhenDiskIsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &memoryLog{}
+		h := newHub(t, Config{Log: log})
+		fill(t, h, 1)
+		<-h.Changed()
+		letGo := log.hang()
+		submit(t, h, 1)
+		start := time.Now()
+		<-h.Changed()
+		if took := time.Since(start); took > 2*slowAfter || h.Status().LogProblem != errSlow.Error() { // of the bubble
+			t.Errorf("after %v status is %+v", took, h.Status())
+		}
+		letGo()
+		h.Close()
+	})
+}

@@ -30,7 +30,7 @@
 //	log-N/                       the log with the highest N counts
 //	log-N/head                   129 bytes, written in place with each record; the last is the mark
 //	log-N/0000000000000007.seg   a segment: a header, then records; numbers count up
-//	log-N.tmp/                   a log that was begun and not finished; removed by Load
+//	log-N.tmp/                   a log that was begun and not finished; removed by Load and Create
 //	aside-N/                     segments and heads that could not be read
 //
 // Earlier versions had the head and the segments in the directory itself. Such a log is gone on
