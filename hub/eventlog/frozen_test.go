@@ -41,7 +41,6 @@ func frozenDisk(t *testing.T) (dir string, freeze func() (thaw func())) {
 // A real disk that hangs: readers go on, commits after some seconds, in memory; a new log is
 // written after the thaw, and Close does not wait for one.
 func TestFrozenDisk(t *testing.T) {
-	t.Parallel()
 	dir, freeze := frozenDisk(t)
 	c := config(filepath.Join(dir, "state"))
 	o := open(t, c)
