@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -251,7 +250,7 @@ func TestReplay(t *testing.T) {
 					must(t, err)
 				}
 			}
-			w.submitted.wait(time.Minute)
+			w.submitted.wait()
 			s.compare(t, h, describeAll(events.read(t)))
 			if w.resync.wanted != "" {
 				t.Errorf("resync because %q", w.resync.wanted)

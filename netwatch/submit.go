@@ -3,19 +3,14 @@ package netwatch
 import (
 	"errors"
 	"sync"
-	"time"
 
 	"github.com/osctl/eventd/hub"
 )
-
-// lastCommits is how long the end of Run waits for what was submitted to be committed.
-const lastCommits = 2 * time.Second
 
 // submitted counts the batches that the hub has and has not committed yet.
 type submitted struct {
 	mu   sync.Mutex
 	open int
-	none chan struct{} // closed when there are none; nil while nobody waits for that
 }
 
 func (s *submitted) add() {
@@ -29,10 +24,6 @@ func (s *submitted) done() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.open--
-	if s.open == 0 && s.none != nil {
-		close(s.none)
-		s.none = nil
-	}
 	return s.open == 0
 }
 
@@ -40,22 +31,6 @@ func (s *submitted) isEmpty() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.open == 0
-}
-
-// wait waits until all is committed, or for limit.
-func (s *submitted) wait(limit time.Duration) {
-	s.mu.Lock()
-	if s.open == 0 {
-		s.mu.Unlock()
-		return
-	}
-	none := make(chan struct{})
-	s.none = none
-	s.mu.Unlock()
-	select {
-	case <-none:
-	case <-time.After(limit):
-	}
 }
 
 // submit hands a batch to the hub. It does not wait for the disk, unless the hub's queue is full.

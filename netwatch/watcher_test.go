@@ -125,7 +125,7 @@ func TestCheckTakesATurn(t *testing.T) {
 		for range n {
 			_, err := w.turn(false)
 			must(t, err)
-			w.submitted.wait(time.Minute)
+			w.submitted.wait()
 		}
 	}
 	over := func(x *waiter) bool {
@@ -226,7 +226,7 @@ func TestLargeBatches(t *testing.T) {
 		w.table.Apply(&rtnl.Link{Ifindex: i + 1, Name: "h", Flags: flagsUp, Peer: alone}, false)
 	}
 	must(t, w.commit())
-	w.submitted.wait(time.Minute)
+	w.submitted.wait()
 	if s := h.Status(); s.Interfaces != n || s.Last != n {
 		t.Errorf("%+v", s)
 	}
