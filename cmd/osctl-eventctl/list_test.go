@@ -99,7 +99,8 @@ func TestList(t *testing.T) {
 			t.Errorf("list %s: %q, status %d %s, want %q", args, got, r.code, r.stderr, want)
 		}
 	}
-	// What is there is listed beside what is not. A container without interfaces is there.
+	// list prints the containers it finds even if others are unknown. A container without
+	// interfaces is known.
 	if r := ctl(t, bus.Env(), "list", "--json", "dozer:9", "tank:7/x\x1b"); r.code != 1 || !strings.Contains(r.stdout, `"vc"`) ||
 		!strings.Contains(r.stderr, `osctl-eventctl: tank:7/x\x1b: not among`) {
 		t.Errorf("one that is there and one that is not: %+v", r)

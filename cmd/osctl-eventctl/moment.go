@@ -15,8 +15,8 @@ type moment struct {
 	time   time.Time
 }
 
-// momentForms tells in help what parseMoment reads.
-const momentForms = "at a cursor, the oldest event kept (oldest), so long ago\n(90s, 10m, 2h, 1d12h, 1w), or at a time (15:04, 2006-01-02 15:04:05, now,\ntoday, yesterday, @UNIX)"
+// momentForms is the help text for the forms that parseMoment reads.
+const momentForms = "a cursor; oldest, the oldest event kept; a duration\nbefore now (90s, 10m, 2h, 1d12h, 1w); or a time (15:04, 2006-01-02 15:04:05,\nnow, today, yesterday, @UNIX)"
 
 // timeForms are the forms of a time, in the local zone unless they name one. Those
 // without a date mean today.
@@ -27,7 +27,7 @@ func timeForms() []string {
 	}
 }
 
-// parseMoment reads CURSOR, oldest, DURATION (so long ago; with + from now) or TIME.
+// parseMoment reads CURSOR, oldest, DURATION (before now; with + after now) or TIME.
 func parseMoment(text string, now time.Time) (moment, error) {
 	if t, ok := namedTime(text, now); ok {
 		return moment{time: t}, nil
@@ -56,7 +56,7 @@ func parseMoment(text string, now time.Time) (moment, error) {
 	if _, _, err := hub.ParseCursor(text); err == nil {
 		return moment{cursor: text}, nil
 	}
-	return moment{}, fmt.Errorf("%q: expected a cursor, oldest, a duration like 90s, 10m, 2h, 1d12h or 1w (so long ago), or a time like 15:04, today, 2006-01-02 15:04:05, 2006-01-02T15:04:05Z or @1785000000", text)
+	return moment{}, fmt.Errorf("%q: expected a cursor, oldest, a duration before now (90s, 10m, 2h, 1d12h, 1w), or a time (15:04, today, 2006-01-02 15:04:05, 2006-01-02T15:04:05Z, @1785000000)", text)
 }
 
 // namedTime reads now, today and yesterday (when that day began), and @ with the seconds

@@ -85,8 +85,8 @@ func (a *app) monitor() *cobra.Command {
 	}
 	f := cmd.Flags()
 	flags.addFlags(f)
-	f.StringVar(&flags.since, "since", "", "begin `THERE`: "+momentForms)
-	f.StringVar(&flags.until, "until", "", "end `THERE`: as for --since; +10m is so long from now")
+	f.StringVar(&flags.since, "since", "", "begin at `MOMENT`: "+momentForms)
+	f.StringVar(&flags.until, "until", "", "end at `MOMENT`, as for --since; +10m is 10 minutes from now")
 	f.BoolVar(&flags.noFollow, "no-follow", false, "end with the newest event there is; without --since begin with the\noldest")
 	f.VarP(&flags.count, "lines", "n", "end after `COUNT` events; with --no-follow show the newest COUNT, or with\n--cursor-file the oldest COUNT after the cursor")
 	f.StringVar(&flags.cursorFile, "cursor-file", "", "go on where `FILE` says that the last run stopped, and keep it up to date")

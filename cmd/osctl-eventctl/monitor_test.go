@@ -146,7 +146,7 @@ func TestMonitorRange(t *testing.T) {
 	for args, want := range map[string]string{
 		"tank":                       "expected a container as POOL:ID",
 		"tank:1/":                    "expected a container as POOL:ID",
-		"--since soon":               "expected a cursor, oldest, a duration",
+		"--since soon":               "expected a cursor, oldest, a duration before now",
 		"--until oldest":             "nothing comes before that",
 		"--until other:1":            "from another epoch",
 		"--cursor-file /nowhere/x/y": "no such file or directory",

@@ -87,7 +87,7 @@ func (a *app) run() *cobra.Command {
 	}
 	f := cmd.Flags()
 	flags.addFlags(f)
-	f.StringVar(&flags.since, "since", "", "begin `THERE`, if the cursor file holds no cursor: "+momentForms)
+	f.StringVar(&flags.since, "since", "", "begin at `MOMENT`, if the cursor file holds no cursor: "+momentForms)
 	f.StringVar(&flags.cursorFile, "cursor-file", "", "go on where `FILE` says that the last run stopped, and keep it up to date")
 	f.BoolVar(&flags.noFollow, "no-follow", false, "end with the newest event there is; without --since begin with the\noldest")
 	f.Var(&flags.batch, "batch", "give the command up to `COUNT` events at a time")

@@ -88,7 +88,7 @@ func (a *app) wait() *cobra.Command {
 	f.StringVar(&flags.name, "name", "", "wait for the interface with this `NAME` inside; needs --pool and --id")
 	f.StringArrayVar(&flags.types, "type", nil, "wait for an event of this `TYPE`, or of one of several, separated by commas")
 	f.StringArrayVar(&flags.actions, "action", nil, "wait for an event with this `ACTION`")
-	f.StringVar(&flags.since, "since", "", "take an event from `THERE` on: "+momentForms)
+	f.StringVar(&flags.since, "since", "", "accept events since `MOMENT`: "+momentForms)
 	f.BoolVar(&flags.json, "json", false, "print the event as one JSON object")
 	a.completeFlags(cmd)
 	return cmd

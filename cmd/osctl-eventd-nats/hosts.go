@@ -88,7 +88,7 @@ func readHosts(ctx context.Context, s *serverFlags) ([]fleet.Host, error) {
 	return reader.Hosts(ctx)
 }
 
-// What a host may be like.
+// The health of a host.
 const (
 	healthy = "ok"
 	silent  = "silent"

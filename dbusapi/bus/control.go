@@ -139,11 +139,11 @@ func (k *control) remember(name string) *peerEntry {
 	e := &peerEntry{peer: &Peer{Name: name, Left: ctx}, left: left}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.byUse.Len() >= maxPeers {
-		k.forget(k.byUse.Back())
-	}
 	if at := k.peers[name]; at != nil {
 		k.forget(at)
+	}
+	if k.byUse.Len() >= maxPeers {
+		k.forget(k.byUse.Back())
 	}
 	k.peers[name] = k.byUse.PushFront(e)
 	return e

@@ -103,7 +103,7 @@ func TestPeersAreBounded(t *testing.T) {
 	if second.peer.Left.Err() == nil || k.recall("second") != nil {
 		t.Error("a peer that was forgotten does not count as left")
 	}
-	// One that is asked for again is there once.
+	// A peer that is remembered twice replaces its first entry.
 	again := k.remember("first")
 	if first.peer.Left.Err() == nil || again.peer.Left.Err() != nil || k.recall("first") != nil {
 		t.Error("asked for again:", first.peer.Left.Err(), again.peer.Left.Err())

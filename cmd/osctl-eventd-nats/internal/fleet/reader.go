@@ -113,7 +113,8 @@ func (r *Reader) host(ctx context.Context, subject string) (Host, bool, error) {
 	return h, true, err
 }
 
-// hostOf returns the host of a subject: the reverse of [Subject], but for names that were cut.
+// hostOf returns the host of a subject: the reverse of [Subject]. The name of a host
+// that Subject cut stays cut.
 func hostOf(subject string) string {
 	token := strings.TrimPrefix(subject, subjectPrefix)
 	var b strings.Builder

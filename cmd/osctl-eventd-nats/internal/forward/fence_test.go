@@ -175,7 +175,7 @@ func TestMachineID(t *testing.T) {
 	if err := os.WriteFile(path, []byte("3f8e4c0a5d0b4f6c9b7a1122334455ff\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// What systemd-id128 machine-id --app-specific says with this machine-id.
+	// wantMachine is the output of systemd-id128 machine-id --app-specific for this machine-id.
 	if id, err := MachineID(path); err != nil || id != wantMachine {
 		t.Errorf("MachineID = %s, %v", id, err)
 	}

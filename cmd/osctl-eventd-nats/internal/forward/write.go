@@ -13,7 +13,7 @@ import (
 
 const (
 	maxChunk  = 512 << 10 // bytes of a message, unless one event alone has more
-	headRoom  = 2 << 10   // for the header of a message, of which the texts are bounded
+	headRoom  = 2 << 10   // bytes kept free for a message's header, whose texts are bounded
 	maxDetail = 200       // bytes of a record's detail
 )
 
