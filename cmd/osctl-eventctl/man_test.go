@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/osctl/eventd/packaging/man"
 )
@@ -35,12 +34,12 @@ func manualPage() *man.Page {
 		}
 		p.Subsection(c.Use)
 		p.Text(c.Long)
-		c.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) { manualFlag(p, f) })
+		p.Flags(c.LocalNonPersistentFlags())
 		p.Text("Examples:")
 		p.Example(c.Example)
 	}
 	p.Section("OPTIONS")
-	root.PersistentFlags().VisitAll(func(f *pflag.Flag) { manualFlag(p, f) })
+	p.Flags(root.PersistentFlags())
 	p.Item("-h, --help", "tell about a command, with examples")
 	p.Item("--version", "print the version")
 	p.Section("ENVIRONMENT")
@@ -63,22 +62,6 @@ func manualPage() *man.Page {
 	p.Section("SEE ALSO")
 	p.Text("osctl-eventd(8), org.osctl.Eventd(5), busctl(1)")
 	return p
-}
-
-// manualFlag adds a flag.
-func manualFlag(p *man.Page, f *pflag.Flag) {
-	if f.Name == "help" {
-		return
-	}
-	value, usage := pflag.UnquoteUsage(f)
-	term := "--" + f.Name
-	if f.Shorthand != "" {
-		term = "-" + f.Shorthand + ", " + term
-	}
-	if value != "" {
-		term += " " + strings.ToUpper(value)
-	}
-	p.Item(term, usage)
 }
 
 // TestHelp expects each command to tell what it does, with examples.

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/osctl/eventd/packaging/man"
 )
@@ -41,19 +40,7 @@ func manualPage() *man.Page {
 	for _, c := range commands(root) {
 		p.Subsection(c.Use)
 		p.Text(c.Long)
-		c.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
-			if f.Name == "help" {
-				return
-			}
-			value, usage := pflag.UnquoteUsage(f)
-			if value != "" {
-				value = " " + strings.ToUpper(value)
-			}
-			if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "[]" {
-				usage += "; " + f.DefValue + " if it is not given"
-			}
-			p.Item("--"+f.Name+value, usage)
-		})
+		p.Flags(c.LocalNonPersistentFlags())
 		p.Text("Examples:")
 		p.Example(c.Example)
 	}

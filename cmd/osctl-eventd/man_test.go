@@ -2,10 +2,7 @@ package main
 
 import (
 	"flag"
-	"strings"
 	"testing"
-
-	"github.com/spf13/pflag"
 
 	"github.com/osctl/eventd/packaging/man"
 )
@@ -36,16 +33,7 @@ it answered is announced before. A second signal kills it.`)
 	p.Section("OPTIONS")
 	var opts options
 	var level string
-	flagSet(&opts, &level).VisitAll(func(f *pflag.Flag) {
-		value, usage := pflag.UnquoteUsage(f)
-		if value != "" {
-			value = " " + strings.ToUpper(value)
-		}
-		if f.DefValue != "" && f.DefValue != "false" {
-			usage += "; " + f.DefValue + " if it is not given"
-		}
-		p.Item("--"+f.Name+value, usage)
-	})
+	p.Flags(flagSet(&opts, &level))
 	p.Item("--help", "tell about the options")
 	p.Section("WHO MAY DO WHAT")
 	p.Text(`Root may do everything. Members of the group osctl-eventd may read and receive the

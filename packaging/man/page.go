@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+
+	"github.com/spf13/pflag"
 )
 
 // date stands at the foot of each page, as a page wants one. It moves with a release.
@@ -48,6 +50,27 @@ func (p *Page) paragraph() {
 		p.b.WriteString(".PP\n")
 	}
 	p.begun = false
+}
+
+// Flags adds an item for each flag but help, with its default value.
+func (p *Page) Flags(flags *pflag.FlagSet) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Name == "help" {
+			return
+		}
+		value, usage := pflag.UnquoteUsage(f)
+		term := "--" + f.Name
+		if f.Shorthand != "" {
+			term = "-" + f.Shorthand + ", " + term
+		}
+		if value != "" {
+			term += " " + strings.ToUpper(value)
+		}
+		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "[]" {
+			usage += "; " + f.DefValue + " if it is not given"
+		}
+		p.Item(term, usage)
+	})
 }
 
 // Text adds text. Empty lines part paragraphs; lines that are indented stay as they are, and
