@@ -2,7 +2,6 @@ package hub
 
 import (
 	"bytes"
-	"strconv"
 	"sync/atomic"
 	"time"
 )
@@ -110,7 +109,7 @@ func makeEvent(typ string, options Options, source string) *Event {
 	source = validText(source)
 	commandID := "" // as text, where it is a number
 	if id, ok := options.Get("id"); ok && typ == TypeManagement && id.Integer() {
-		commandID = integerText(id)
+		commandID = string(id.AppendJSON(nil))
 	}
 	var f footprint
 	for _, s := range [...]string{typ, source, commandID} {
@@ -143,13 +142,3 @@ func makeEvent(typ string, options Options, source string) *Event {
 // encodedOverhead is what the encoding of an event has beside its texts and options, at
 // most, with the header that keeps it.
 const encodedOverhead = 96
-
-// integerText returns an integer as decimal text.
-func integerText(v Value) string {
-	switch v.kind { //nolint:exhaustive // the rest is unsigned
-	case KindInt16, KindInt32, KindInt64:
-		return strconv.FormatInt(v.Int(), 10)
-	default:
-		return strconv.FormatUint(v.Uint(), 10)
-	}
-}
