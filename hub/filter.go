@@ -54,14 +54,8 @@ func (f Filter) With(key string, values ...string) (Filter, error) {
 	unique := slices.Clone(values)
 	slices.Sort(unique)
 	unique = slices.Compact(unique)
-	total := 0
-	for _, value := range unique {
-		total += len(value)
-	}
-	var kept keptTexts
-	kept.all.Grow(total)
 	for j := range unique {
-		unique[j] = kept.keep(unique[j])
+		unique[j] = strings.Clone(unique[j])
 	}
 	f.values[i] = unique
 	f.total += len(f.values[i])
