@@ -100,10 +100,10 @@ func TestValueAccessors(t *testing.T) {
 	if v := Number(KindDouble, math.Float64bits(2)); v.Integer() || v.Int() != 0 {
 		t.Errorf("%+v", v)
 	}
-	if v := Dict("o", "a{sv}", nil); v.KeyType() != "o" || v.ElemType() != "a{sv}" || v.Depth(8) != 1 {
-		t.Errorf("key %q, elem %q", v.KeyType(), v.ElemType())
+	if v := Dict("o", "a{sv}", nil); v.Type() != "a{oa{sv}}" || v.ElemType() != "a{sv}" || v.Depth(8) != 1 {
+		t.Errorf("type %q, elem %q", v.Type(), v.ElemType())
 	}
-	if v := Array("(su)", nil); v.ElemType() != "(su)" || v.KeyType() != "" {
+	if v := Array("(su)", nil); v.ElemType() != "(su)" {
 		t.Errorf("elem %q", v.ElemType())
 	}
 	if v := Bytes([]byte("\x00")); v.ElemType() != "y" || v.Text() != "\x00" || v.Depth(8) != 1 || v.Items() != nil {

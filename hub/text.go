@@ -6,9 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// IsPlainText reports whether [PlainText] leaves raw as it is: printable UTF-8 without a
+// isPlainText reports whether [PlainText] leaves raw as it is: printable UTF-8 without a
 // backslash.
-func IsPlainText(raw []byte) bool {
+func isPlainText(raw []byte) bool {
 	for i := 0; i < len(raw); {
 		r, size := utf8.DecodeRune(raw[i:])
 		if !plainRune(r, size) {
@@ -25,7 +25,7 @@ func IsPlainText(raw []byte) bool {
 // so two names that differ never look the same. The text has at most limit bytes; the rest
 // is cut off, between characters.
 func PlainText(raw []byte, limit int) string {
-	if len(raw) <= limit && IsPlainText(raw) {
+	if len(raw) <= limit && isPlainText(raw) {
 		return string(raw)
 	}
 	const hex = "0123456789abcdef"

@@ -15,7 +15,7 @@ func TestPlainText(t *testing.T) {
 		if got := PlainText([]byte(name), 255); got != want {
 			t.Errorf("%q is shown as %q, want %q", name, got, want)
 		}
-		if got := IsPlainText([]byte(name)); got != (name == want) {
+		if got := isPlainText([]byte(name)); got != (name == want) {
 			t.Errorf("%q is plain: %v", name, got)
 		}
 	}

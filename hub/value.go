@@ -189,15 +189,6 @@ func (v Value) Items() []Value {
 	return v.inner.items
 }
 
-// KeyType and ElemType split the type of a dict; ElemType also gives the
-// element type of an array.
-func (v Value) KeyType() string {
-	if v.kind != KindDict {
-		return ""
-	}
-	return v.inner.typ[2:3]
-}
-
 // ElemType returns the type of the elements of an array or of the values of a
 // dict, "" for any other kind.
 func (v Value) ElemType() string {
