@@ -69,7 +69,7 @@ func (d *Decoder) Events() []*hub.Event {
 			Type: d.String(), Action: d.String(), Pool: d.String(), ID: d.String(), Source: d.String(),
 			Seq: d.Uint64(), Time: time.UnixMicro(int64(d.Uint64())), //nolint:gosec // a time of this era
 		}
-		event.Options = d.anyOptions()
+		event.Options = d.Dict()
 		if d.err == nil {
 			events = append(events, event)
 		}
@@ -77,8 +77,8 @@ func (d *Decoder) Events() []*hub.Event {
 	return events
 }
 
-// anyOptions reads an a{sv} that a server sent.
-func (d *Decoder) anyOptions() hub.Options {
+// Dict reads an a{sv} that the service sent, as a client does.
+func (d *Decoder) Dict() hub.Options {
 	options := make(hub.Options, 0, usualOptions)
 	for end := d.array('{'); d.more(end); {
 		d.take(0, 8)
