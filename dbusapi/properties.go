@@ -71,7 +71,7 @@ func (c *call) getProperty() error {
 	if err != nil {
 		return err
 	}
-	c.Reply("v", func(e *wire.Encoder) { e.Variant(value) })
+	c.reply(func(e *wire.Encoder) { e.Variant(value) })
 	return nil
 }
 
@@ -90,7 +90,7 @@ func (c *call) getAllProperties() error {
 		}
 		all = c.service.properties()
 	}
-	c.Reply("a{sv}", func(e *wire.Encoder) { e.Options(all) })
+	c.reply(func(e *wire.Encoder) { e.Options(all) })
 	return nil
 }
 

@@ -56,7 +56,7 @@ func newClient(w *wire.Conn) *Client {
 func (c *Client) Name() string { return c.conn.wire.Name() }
 
 // Done is closed when the connection to the bus is lost.
-func (c *Client) Done() <-chan struct{} { return c.conn.done }
+func (c *Client) Done() <-chan struct{} { return c.conn.wire.Done() }
 
 // Close ends the connection. Calls under way return an error. It may be called more than once.
 func (c *Client) Close() { c.conn.close() }
@@ -103,8 +103,8 @@ func (c *Client) send(ctx context.Context, h *wire.Header, body func(e *wire.Enc
 		defer func() { <-slots }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
-	case <-c.conn.done:
-		return nil, c.conn.reason()
+	case <-c.conn.wire.Done():
+		return nil, c.conn.wire.Err()
 	}
 	return c.conn.call(ctx, h, body)
 }
