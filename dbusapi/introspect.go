@@ -69,13 +69,13 @@ func (c *call) introspect() error {
 		child, _, _ := strings.Cut(below, "/")
 		xml = `<node><node name="` + child + `"/></node>`
 	}
-	c.Reply("s", func(e *wire.Encoder) { e.String(xml) })
+	c.reply(func(e *wire.Encoder) { e.String(xml) })
 	return nil
 }
 
 // ping handles Peer.Ping.
 func (c *call) ping() error {
-	c.Reply("", nil)
+	c.reply(nil)
 	return nil
 }
 
@@ -88,6 +88,6 @@ func (c *call) machineID() error {
 	if err != nil {
 		return wire.Errorf(wire.ErrFailed, "this machine has no machine id")
 	}
-	c.Reply("s", func(e *wire.Encoder) { e.String(strings.TrimSpace(string(id))) })
+	c.reply(func(e *wire.Encoder) { e.String(strings.TrimSpace(string(id))) })
 	return nil
 }

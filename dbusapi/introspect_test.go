@@ -192,7 +192,8 @@ func wantQtName(t *testing.T, m *xmlMember, typ, suffix string) {
 func TestDocumentedErrors(t *testing.T) {
 	for _, name := range []string{
 		wire.ErrInvalidEvent, wire.ErrInvalidFilter, wire.ErrInvalidCursor, wire.ErrGone, wire.ErrTooLarge,
-		wire.ErrLimitsExceeded, wire.ErrShuttingDown, wire.ErrInvalidArgs, wire.ErrAccessDenied, wire.ErrUnknownMethod,
+		wire.ErrLimitsExceeded, wire.ErrShuttingDown, wire.ErrInvalidArgs, wire.ErrAccessDenied,
+		wire.ErrTimeout, wire.ErrUnknownMethod,
 	} {
 		if !strings.Contains(packaging.Interface, "\n    - "+name+": ") {
 			t.Errorf("the document does not describe the error %s", name)

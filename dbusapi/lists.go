@@ -44,7 +44,7 @@ func (c *call) listInterfaces() error {
 	}
 	rows, cursor := c.service.Hub.Interfaces()
 	pools, ids, names, veths := filter.Values("pool"), filter.Values("id"), filter.Values("name"), filter.Values("veth")
-	c.Reply("sa"+wire.InterfaceType, func(e *wire.Encoder) {
+	c.reply(func(e *wire.Encoder) {
 		e.String(cursor)
 		e.Array('(', func() {
 			for i := range rows {
@@ -73,7 +73,7 @@ func (c *call) listContainers() error {
 	}
 	rows, cursor := c.service.Hub.Containers()
 	pools, ids := filter.Values("pool"), filter.Values("id")
-	c.Reply("sa"+wire.ContainerType, func(e *wire.Encoder) {
+	c.reply(func(e *wire.Encoder) {
 		e.String(cursor)
 		e.Array('(', func() {
 			for i := range rows {

@@ -19,6 +19,7 @@ type call struct {
 	*bus.Call
 	service *Service
 	waits   *waits
+	out     string // the type of the reply, see methods
 }
 
 // Handle implements [bus.Handler].
@@ -27,6 +28,7 @@ func (h *handler) Handle(m *bus.Call) {
 	found, err := h.service.find(m.Message)
 	switch {
 	case err == nil:
+		c.out = found.out
 		err = found.handle(c)
 	case isReport(m.Message):
 		err = h.service.reportRefused(err)
@@ -44,6 +46,9 @@ func (h *handler) Refuse(m *wire.Message, err error) *wire.Error {
 	}
 	return toError(err)
 }
+
+// reply sends the reply of the method; body appends its arguments.
+func (c *call) reply(body func(e *wire.Encoder)) { c.Reply(c.out, body) }
 
 // fail sends an error reply.
 func (c *call) fail(err error) { c.Fail(toError(err)) }

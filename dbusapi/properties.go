@@ -40,9 +40,9 @@ func (s *Service) properties() hub.Options {
 	}
 }
 
-// propertyInterface checks the interface argument of the property methods.
-func propertyInterface(name string, empty bool) error {
-	if name == wire.Interface || empty && name == "" {
+// propertyInterface checks the interface argument of the property methods, which may be empty.
+func propertyInterface(name string) error {
+	if name == wire.Interface || name == "" {
 		return nil
 	}
 	return wire.Errorf(wire.ErrUnknownInterface, "there are no properties of interface %.80q, only of %s", name, wire.Interface)
@@ -50,7 +50,7 @@ func propertyInterface(name string, empty bool) error {
 
 // property returns one property.
 func (s *Service) property(iface, name string) (hub.Value, error) {
-	if err := propertyInterface(iface, true); err != nil {
+	if err := propertyInterface(iface); err != nil {
 		return hub.Value{}, err
 	}
 	value, ok := s.properties().Get(name)
@@ -71,7 +71,7 @@ func (c *call) getProperty() error {
 	if err != nil {
 		return err
 	}
-	c.Reply("v", func(e *wire.Encoder) { e.Variant(value) })
+	c.reply(func(e *wire.Encoder) { e.Variant(value) })
 	return nil
 }
 
@@ -85,12 +85,12 @@ func (c *call) getAllProperties() error {
 	var all hub.Options
 	// Every D-Bus interface may be asked for its properties; the standard ones have none.
 	if _, ok := c.service.methods[iface]; !ok || iface == wire.Interface {
-		if err := propertyInterface(iface, true); err != nil {
+		if err := propertyInterface(iface); err != nil {
 			return err
 		}
 		all = c.service.properties()
 	}
-	c.Reply("a{sv}", func(e *wire.Encoder) { e.Options(all) })
+	c.reply(func(e *wire.Encoder) { e.Options(all) })
 	return nil
 }
 

@@ -33,7 +33,7 @@ func dialRaw(tb testing.TB, bus *bustest.Bus, typ byte) *rawConn {
 	var reading sync.WaitGroup
 	reading.Go(c.read)
 	tb.Cleanup(func() {
-		conn.Interrupt()
+		conn.Interrupt(wire.ErrClosed)
 		reading.Wait()
 		_ = conn.Close()
 	})

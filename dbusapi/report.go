@@ -20,14 +20,14 @@ const largeBody = 64 << 10
 // report handles Report.
 func (c *call) report() error {
 	return c.commit(c.readReport, func(first uint64, _ int) {
-		c.Reply("t", func(e *wire.Encoder) { e.Uint64(first) })
+		c.reply(func(e *wire.Encoder) { e.Uint64(first) })
 	})
 }
 
 // reportBatch handles ReportBatch: all or none.
 func (c *call) reportBatch() error {
 	return c.commit(c.readBatch, func(first uint64, n int) {
-		c.Reply("at", func(e *wire.Encoder) {
+		c.reply(func(e *wire.Encoder) {
 			e.Array('t', func() {
 				for i := range n {
 					e.Uint64(first + uint64(i))

@@ -116,7 +116,7 @@ func (w *wait) collect(next func([]*hub.Event) (int, error)) (bool, error) {
 // answer sends the events that were collected, and the cursor to go on from.
 func (w *wait) answer() {
 	cursor := w.sub.Cursor()
-	w.call.Reply("sa("+wire.EventType+")", func(e *wire.Encoder) {
+	w.call.reply(func(e *wire.Encoder) {
 		e.String(cursor)
 		e.Events(w.events)
 	})

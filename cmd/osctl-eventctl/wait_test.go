@@ -86,7 +86,7 @@ func TestWait(t *testing.T) {
 }
 
 // TestWaitRace races the command against the change that it waits for. The 10,000 races
-// are those of the library's AwaitState, which the command calls; see package dbusapi.
+// are those of the library's Await, which the command calls; see package client.
 func TestWaitRace(t *testing.T) {
 	bus, d := served(t)
 	client := d.Client(t)

@@ -23,7 +23,7 @@ func EachBus(t *testing.T, test func(t *testing.T, bus *bustest.Bus)) {
 	}
 }
 
-// EachParallel is eachBus for tests that do not mind others beside them.
+// EachParallel is [EachBus] for tests that do not mind others beside them.
 func EachParallel(t *testing.T, test func(t *testing.T, bus *bustest.Bus)) {
 	t.Helper()
 	t.Parallel()
@@ -155,18 +155,6 @@ func OK(tb testing.TB, c *bustest.Client, m *bustest.Message) *bustest.Message {
 
 // Body decodes the body of a message.
 func Body(m *bustest.Message) *wire.Decoder { return wire.NewDecoder(string(m.Body), m.BigEndian) }
-
-// ParseEvent reads an event of the type of the signal's body.
-func ParseEvent(d *wire.Decoder) *hub.Event {
-	e := &hub.Event{
-		Type: d.String(), Action: d.String(), Pool: d.String(), ID: d.String(), Source: d.String(),
-		Seq: d.Uint64(), Time: time.UnixMicro(int64(d.Uint64())), //nolint:gosec // a time of this era
-	}
-	for items := d.Value("a{sv}", 64).Items(); len(items) >= 2; items = items[2:] {
-		e.Options = append(e.Options, hub.Option{Name: items[0].Text(), Value: items[1].Items()[0]})
-	}
-	return e
-}
 
 // Epoch is the epoch of a hub.
 func Epoch(h *hub.Hub) string {

@@ -71,7 +71,7 @@ func (r *Receiver) take(m *bustest.Message) {
 	case m.Interface != wire.Interface || m.Type != bustest.TypeSignal:
 		return
 	case m.Member == "Event" && m.Signature == wire.EventType:
-		e := ParseEvent(d)
+		e := d.Event()
 		r.events = append(r.events, e)
 		r.Raw = append(r.Raw, m)
 		r.spans = append(r.spans, [2]uint64{e.Seq, e.Seq})

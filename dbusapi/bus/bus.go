@@ -59,11 +59,9 @@ type Bus struct {
 	control *control
 
 	running sync.WaitGroup // reader and writer
-	done    chan struct{}
 
 	mu      sync.Mutex
-	replies map[uint32]chan *wire.Message // to our own calls, by serial; nil once closed
-	err     error                         // why the session ended
+	replies map[uint32]chan *wire.Message // to our own calls, by serial
 	late    uint64                        // calls without reply that came while stopping
 	leaving bool                          // we give up the name ourselves
 }
@@ -85,25 +83,25 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 	conn.SetWriteBuffer(writeBuffer)
 	b := &Bus{
 		config: config, conn: conn, control: control, out: newOutbox(conn, config.WriteTimeout),
-		replies: map[uint32]chan *wire.Message{}, done: make(chan struct{}),
+		replies: map[uint32]chan *wire.Message{},
 	}
 	b.queue = newQueue(maxWaiting, b.handle, control, &refusals{log: config.Log, count: config.Count})
 	b.queue.start()
-	b.running.Go(func() { b.fail(b.read()) })
+	b.running.Go(func() { b.GiveUp(b.read()) })
 	b.running.Go(func() {
 		if err := b.out.run(); !errors.Is(err, errLeft) {
-			b.fail(err)
+			b.GiveUp(err)
 		}
 	})
 	b.running.Go(func() {
 		select {
-		case <-control.done:
-			b.fail(control.reason())
-		case <-b.done:
+		case <-control.wire.Done():
+			b.GiveUp(control.wire.Err())
+		case <-b.Done():
 		}
 	})
 	if err := b.own(ctx); err != nil {
-		b.fail(err)
+		b.GiveUp(err)
 		b.Close()
 		return nil, err
 	}
@@ -146,14 +144,10 @@ func (b *Bus) Waiting() (calls, bytes, signals int) {
 }
 
 // Done is closed when the session has ended, see Err.
-func (b *Bus) Done() <-chan struct{} { return b.done }
+func (b *Bus) Done() <-chan struct{} { return b.conn.Done() }
 
 // Err returns why the session ended, once Done is closed.
-func (b *Bus) Err() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.err
-}
+func (b *Bus) Err() error { return b.conn.Err() }
 
 // Alive asks the bus whether it answers.
 func (b *Bus) Alive(ctx context.Context) error { return b.control.ping(ctx) }
@@ -162,26 +156,16 @@ func (b *Bus) Alive(ctx context.Context) error { return b.control.ping(ctx) }
 func (b *Bus) Stuck() time.Duration { return b.queue.longest() }
 
 // GiveUp ends the session; the first reason counts.
-func (b *Bus) GiveUp(err error) { b.fail(err) }
-
-func (b *Bus) fail(err error) {
-	b.mu.Lock()
-	if b.replies == nil {
-		b.mu.Unlock()
-		return
-	}
-	b.err, b.replies = err, nil
-	b.mu.Unlock()
-	b.out.close(err)
-	b.conn.Interrupt()
-	b.control.interrupt(err)
-	close(b.done)
+func (b *Bus) GiveUp(err error) {
+	b.conn.Interrupt(err)
+	b.out.close(b.Err())
+	b.control.wire.Interrupt(b.Err())
 }
 
 // Close ends the session and returns when nothing of it runs any more. Calls that wait are
 // dropped: after a lost connection there is nobody to answer.
 func (b *Bus) Close() {
-	b.fail(wire.ErrClosed)
+	b.GiveUp(wire.ErrClosed)
 	for _, m := range b.queue.abandon() {
 		m.Clear()
 	}
@@ -240,7 +224,7 @@ func (b *Bus) receive(m *wire.Message) {
 		leaving := b.leaving
 		b.mu.Unlock()
 		if m.Member == "NameLost" && !leaving && m.Decoder().String() == b.config.Name {
-			b.fail(errors.New("the name " + b.config.Name + " was taken away"))
+			b.GiveUp(errors.New("the name " + b.config.Name + " was taken away"))
 		}
 		return
 	}
@@ -259,10 +243,6 @@ func (b *Bus) call(ctx context.Context, member, sig string, body func(e *wire.En
 	h.Serial = b.conn.NextSerial()
 	reply := make(chan *wire.Message, 1)
 	b.mu.Lock()
-	if b.replies == nil {
-		defer b.mu.Unlock()
-		return nil, b.err
-	}
 	b.replies[h.Serial] = reply
 	b.mu.Unlock()
 	defer func() {
@@ -281,7 +261,7 @@ func (b *Bus) call(ctx context.Context, member, sig string, body func(e *wire.En
 		return m.Decoder(), nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
-	case <-b.done:
+	case <-b.Done():
 		return nil, b.Err()
 	}
 }

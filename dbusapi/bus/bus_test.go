@@ -155,7 +155,7 @@ func TestControlEndEndsSession(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		b := connect(t, testConfig(bus, echo))
 		reason := errors.New("the other connection ended")
-		b.control.interrupt(reason)
+		b.control.wire.Interrupt(reason)
 		apitest.Await(t, "it is done", b.Done())
 		if !errors.Is(b.Err(), reason) {
 			t.Error("Err:", b.Err())
@@ -163,7 +163,7 @@ func TestControlEndEndsSession(t *testing.T) {
 		b.Close()
 		b = connect(t, testConfig(bus, echo))
 		b.GiveUp(reason)
-		apitest.Await(t, "the other connection ends", b.control.done)
+		apitest.Await(t, "the other connection ends", b.control.wire.Done())
 	})
 }
 

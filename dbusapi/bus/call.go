@@ -18,22 +18,11 @@ type Call struct {
 
 // Reply sends the reply; body appends its arguments, which are of type sig.
 func (c *Call) Reply(sig string, body func(e *wire.Encoder)) {
-	c.send(&wire.Header{Type: wire.TypeReply, Signature: sig}, body)
+	c.bus.reply(c.Message, &wire.Header{Type: wire.TypeReply, Signature: sig}, body)
 }
 
 // Fail sends an error reply.
-func (c *Call) Fail(err *wire.Error) {
-	c.send(&wire.Header{Type: wire.TypeError, ErrorName: err.Name, Signature: "s"},
-		func(e *wire.Encoder) { e.String(err.Message) })
-}
-
-// send answers, unless the caller wants no answer. The error of the outbox is that of the
-// connection, which takes its callers with it: there is nobody to tell.
-func (c *Call) send(h *wire.Header, body func(e *wire.Encoder)) {
-	if c.Flags&wire.FlagNoReply == 0 {
-		_ = c.bus.reply(c.Message, h, body)
-	}
-}
+func (c *Call) Fail(err *wire.Error) { c.bus.replyError(c.Message, err) }
 
 // Hold keeps the connection from further turns when Handle returns, until resume is called,
 // once, from any goroutine, maybe before Handle returns. It does not block: a worker then runs
@@ -43,10 +32,18 @@ func (c *Call) Hold() (resume func(finish func())) {
 	return c.bus.queue.hold(c.conn)
 }
 
-// reply queues the answer to m.
-func (b *Bus) reply(m *wire.Message, h *wire.Header, body func(e *wire.Encoder)) error {
-	h.ReplySerial, h.Destination, h.Serial = m.Serial, m.Sender, b.conn.NextSerial()
-	return b.out.addReply(h, body)
+// reply queues the answer to m, unless its sender wants none. The error of the outbox is that of
+// the connection, which takes its callers with it: there is nobody to tell.
+func (b *Bus) reply(m *wire.Message, h *wire.Header, body func(e *wire.Encoder)) {
+	if m.Flags&wire.FlagNoReply == 0 {
+		h.ReplySerial, h.Destination, h.Serial = m.Serial, m.Sender, b.conn.NextSerial()
+		_ = b.out.addReply(h, body)
+	}
+}
+
+func (b *Bus) replyError(m *wire.Message, err *wire.Error) {
+	b.reply(m, &wire.Header{Type: wire.TypeError, ErrorName: err.Name, Signature: "s"},
+		func(e *wire.Encoder) { e.String(err.Message) })
 }
 
 // handle runs the handler for a message that has its turn.
@@ -57,12 +54,8 @@ func (b *Bus) handle(conn *connection, m *wire.Message) {
 // refuse answers a call that is not handled, and wipes it.
 func (b *Bus) refuse(m *wire.Message, err error) {
 	defer m.Clear()
-	reply := b.config.Handler.Refuse(m, err)
-	switch {
-	case m.Flags&wire.FlagNoReply == 0:
-		_ = b.reply(m, &wire.Header{Type: wire.TypeError, ErrorName: reply.Name, Signature: "s"},
-			func(e *wire.Encoder) { e.String(reply.Message) }) // see Call.send
-	case errors.Is(err, hub.ErrClosed):
+	b.replyError(m, b.config.Handler.Refuse(m, err))
+	if m.Flags&wire.FlagNoReply != 0 && errors.Is(err, hub.ErrClosed) {
 		b.mu.Lock()
 		b.late++
 		b.mu.Unlock()

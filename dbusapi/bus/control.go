@@ -41,12 +41,10 @@ type control struct {
 	bus     *dbus.Conn
 	begun   atomic.Bool // authentication is over, messages follow
 	rest    []byte      // of a message that godbus has not taken yet; the reader's alone
-	done    chan struct{}
 	asking  sync.WaitGroup
 	reading sync.Mutex // held while godbus is in Read
 
 	mu    sync.Mutex
-	err   error // why it ended; nil while it works
 	peers map[string]*list.Element
 	byUse *list.List // of *peerEntry, the last used in front
 }
@@ -66,11 +64,11 @@ func dialControl(ctx context.Context, address string) (*control, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &control{wire: wire.NewConn(sock), done: make(chan struct{}), peers: map[string]*list.Element{}, byUse: list.New()}
-	stop := context.AfterFunc(ctx, func() { k.interrupt(ctx.Err()) })
+	k := &control{wire: wire.NewConn(sock), peers: map[string]*list.Element{}, byUse: list.New()}
+	stop := context.AfterFunc(ctx, func() { k.wire.Interrupt(ctx.Err()) })
 	defer stop()
 	if err := k.begin(ctx); err != nil {
-		if reason := k.reason(); reason != nil {
+		if reason := k.wire.Err(); reason != nil {
 			err = reason
 		}
 		k.close()
@@ -177,27 +175,9 @@ func (k *control) ping(ctx context.Context) error {
 	return k.bus.BusObject().CallWithContext(ctx, wire.BusInterface+".GetId", 0).Err
 }
 
-// interrupt ends the connection; the first reason counts.
-func (k *control) interrupt(err error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.err != nil {
-		return
-	}
-	k.err = err
-	k.wire.Interrupt()
-	close(k.done)
-}
-
-func (k *control) reason() error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.err
-}
-
 // close ends the connection and waits for all that runs on it.
 func (k *control) close() {
-	k.interrupt(wire.ErrClosed)
+	k.wire.Interrupt(wire.ErrClosed)
 	if k.bus != nil {
 		_ = k.bus.Close()
 	}
@@ -226,7 +206,7 @@ func (t *transport) Read(p []byte) (int, error) {
 	for len(k.rest) == 0 {
 		m, err := k.wire.Read(admitFromBus)
 		if err != nil {
-			k.interrupt(err)
+			k.wire.Interrupt(err)
 			return 0, err
 		}
 		if m.Refused == nil {
@@ -266,13 +246,13 @@ func (t *transport) Write(p []byte) (int, error) {
 	}
 	n, err := k.wire.Write(p, writeTimeout)
 	if err != nil {
-		k.interrupt(err)
+		k.wire.Interrupt(err)
 	}
 	return n, err
 }
 
 // Close is for godbus; control.close closes the socket.
 func (t *transport) Close() error {
-	(*control)(t).interrupt(errors.New("godbus closed the connection"))
+	(*control)(t).wire.Interrupt(errors.New("godbus closed the connection"))
 	return nil
 }

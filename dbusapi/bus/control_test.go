@@ -148,8 +148,8 @@ func TestStrangersOfControl(t *testing.T) {
 					t.Fatalf("after %+v: %+v", m, p)
 				}
 			}
-			if err := k.ping(apitest.Bounded(t)); err != nil || k.reason() != nil {
-				t.Error("ping:", err, k.reason())
+			if err := k.ping(apitest.Bounded(t)); err != nil || k.wire.Err() != nil {
+				t.Error("ping:", err, k.wire.Err())
 			}
 		})
 	}
@@ -160,7 +160,7 @@ func TestStrangersOfControl(t *testing.T) {
 func bareControl(t *testing.T) (*control, net.Conn) {
 	t.Helper()
 	here, there := net.Pipe()
-	k := &control{wire: wire.NewConn(here), done: make(chan struct{}), peers: map[string]*list.Element{}, byUse: list.New()}
+	k := &control{wire: wire.NewConn(here), peers: map[string]*list.Element{}, byUse: list.New()}
 	k.begun.Store(true)
 	t.Cleanup(func() {
 		k.close()
@@ -209,13 +209,13 @@ func TestWhatGodbusHears(t *testing.T) {
 			t.Fatalf("godbus reads %+v, %v; want %d", m, err, serial)
 		}
 	}
-	if _, err := (*transport)(k).Read(make([]byte, 1)); !errors.Is(err, wire.ErrBusClosed) || !errors.Is(k.reason(), wire.ErrBusClosed) {
-		t.Error("at the end:", err, k.reason())
+	if _, err := (*transport)(k).Read(make([]byte, 1)); !errors.Is(err, wire.ErrBusClosed) || !errors.Is(k.wire.Err(), wire.ErrBusClosed) {
+		t.Error("at the end:", err, k.wire.Err())
 	}
 	if err := <-said; err != nil {
 		t.Error(err)
 	}
-	apitest.Await(t, "it is done", k.done)
+	apitest.Await(t, "it is done", k.wire.Done())
 	if left.Left.Err() == nil || stays.Left.Err() != nil {
 		t.Error("who left:", left.Left.Err(), stays.Left.Err())
 	}
@@ -270,8 +270,8 @@ func TestControlOfBusThatDies(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		k := openControl(t, bus)
 		bus.Kill()
-		apitest.Await(t, "it is done", k.done)
-		if k.reason() == nil {
+		apitest.Await(t, "it is done", k.wire.Done())
+		if k.wire.Err() == nil {
 			t.Error("there is no reason")
 		}
 		if err := k.ping(t.Context()); err == nil {
@@ -290,7 +290,7 @@ func TestControlOfBusThatDies(t *testing.T) {
 func TestQuestionWithoutAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		here, there := net.Pipe()
-		k := &control{wire: wire.NewConn(here), done: make(chan struct{}), peers: map[string]*list.Element{}, byUse: list.New()}
+		k := &control{wire: wire.NewConn(here), peers: map[string]*list.Element{}, byUse: list.New()}
 		served := make(chan error, 1)
 		var silent atomic.Bool
 		go func() {

@@ -59,7 +59,7 @@ func (b *Bus) Leave(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { b.fail(ctx.Err()) })
+	stop := context.AfterFunc(ctx, func() { b.GiveUp(ctx.Err()) })
 	defer stop()
 	if err := b.out.flush(); err != nil {
 		return err
@@ -68,7 +68,7 @@ func (b *Bus) Leave(ctx context.Context) error {
 	if err := b.conn.CloseWrite(); err != nil {
 		return err
 	}
-	<-b.done
+	<-b.Done()
 	return ctx.Err()
 }
 

@@ -26,16 +26,6 @@ type Await struct {
 	Notice func(Update)
 }
 
-// AwaitState is [Await.State] without Pulse and Notice.
-func AwaitState(ctx context.Context, address, pool, id string, states ...string) (string, error) {
-	return Await{Address: address, Pool: pool, ID: id}.State(ctx, states...)
-}
-
-// AwaitLink is [Await.Link] without Pulse and Notice.
-func AwaitLink(ctx context.Context, address, pool, id, name string, up bool) error {
-	return Await{Address: address, Pool: pool, ID: id}.Link(ctx, name, up)
-}
-
 // State waits until the container is in one of the states, and returns that state. The
 // present state counts, and so does one that the container is in for a moment only, as long
 // as its event is kept. The container need not exist yet. The wait outlasts restarts of the

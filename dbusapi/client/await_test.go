@@ -78,7 +78,7 @@ func awaitOnce(ctx context.Context, h *hub.Hub, address string, i int) error {
 	if i%2 == 0 {
 		want = append(want, "aborting") // which stays: it may be past running before the list
 	}
-	reached, err := AwaitState(ctx, address, "tank", id, want...)
+	reached, err := Await{Address: address, Pool: "tank", ID: id}.State(ctx, want...)
 	if err == nil && reached != "running" && (i%2 != 0 || reached != "aborting") {
 		err = fmt.Errorf("reached %q", reached)
 	}
@@ -110,7 +110,9 @@ func TestAwaitLink(t *testing.T) {
 	waits := monitorWaits(t, bus)
 	begin := func(up bool) chan error {
 		ended := make(chan error, 1)
-		go func() { ended <- AwaitLink(apitest.Bounded(t), bus.Address(), "tank", "1", "eth0", up) }()
+		go func() {
+			ended <- Await{Address: bus.Address(), Pool: "tank", ID: "1"}.Link(apitest.Bounded(t), "eth0", up)
+		}()
 		return ended
 	}
 	reached := func(what string, ended chan error) {
@@ -152,10 +154,10 @@ func TestAwaitLink(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(apitest.Bounded(t))
 	ended := make(chan error, 1)
-	go func() { ended <- AwaitLink(ctx, bus.Address(), "tank", "1", "eth0", false) }()
+	go func() { ended <- Await{Address: bus.Address(), Pool: "tank", ID: "1"}.Link(ctx, "eth0", false) }()
 	waits.until(t, 1)
 	cancel()
-	if err := apitest.Await(t, "AwaitLink ends", ended); !errors.Is(err, context.Canceled) {
+	if err := apitest.Await(t, "the wait ends", ended); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }
@@ -203,7 +205,7 @@ func awaitLinkOnce(t *testing.T, h *hub.Hub, address string, i uint32) {
 		down.State = hub.LinkDown
 		netif(t, h, "down", "eth0", "", down, false)
 	})
-	if err := AwaitLink(ctx, address, row.Pool, row.ID, "eth0", up); err != nil {
+	if err := (Await{Address: address, Pool: row.Pool, ID: row.ID}).Link(ctx, "eth0", up); err != nil {
 		t.Errorf("wait %d, up %v: %v", i, up, err)
 	}
 	changed.Wait()

@@ -10,7 +10,7 @@ import (
 const limitMemory = 5 * lastRetry
 
 // backOff says once why the service cannot be followed now, and waits before the next try:
-// longer each time, until answered says that all is well.
+// longer each time, until noteAnswer says that the service is back.
 func (f *follow) backOff(ctx context.Context, why error) error {
 	f.pause = min(2*f.pause, lastRetry)
 	if HasName(why, ErrLimitsExceeded) {

@@ -56,7 +56,7 @@ func newClient(w *wire.Conn) *Client {
 func (c *Client) Name() string { return c.conn.wire.Name() }
 
 // Done is closed when the connection to the bus is lost.
-func (c *Client) Done() <-chan struct{} { return c.conn.done }
+func (c *Client) Done() <-chan struct{} { return c.conn.wire.Done() }
 
 // Close ends the connection. Calls under way return an error. It may be called more than once.
 func (c *Client) Close() { c.conn.close() }
@@ -103,8 +103,8 @@ func (c *Client) send(ctx context.Context, h *wire.Header, body func(e *wire.Enc
 		defer func() { <-slots }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
-	case <-c.conn.done:
-		return nil, c.conn.reason()
+	case <-c.conn.wire.Done():
+		return nil, c.conn.wire.Err()
 	}
 	return c.conn.call(ctx, h, body)
 }
@@ -202,60 +202,46 @@ func (c *Client) WaitEvents(ctx context.Context, cursor string, filter hub.Filte
 // zero Time where it is not known; BoundBy and Announced are not told.
 // The filter may name pool, id, name and veth.
 func (c *Client) Interfaces(ctx context.Context, filter hub.Filter) ([]hub.Interface, string, error) {
-	d, err := c.call(ctx, wire.Interface, "ListInterfaces", "a{sv}", "sa"+wire.InterfaceType, func(e *wire.Encoder) { e.Filter(filter) })
-	if err != nil {
-		return nil, "", err
-	}
-	cursor := d.String()
-	var rows []hub.Interface
-	d.Structs(func() bool {
-		rows = append(rows, hub.Interface{
+	return list(ctx, c, "ListInterfaces", wire.InterfaceType, filter, func(d *wire.Decoder) hub.Interface {
+		row := hub.Interface{
 			Ifindex: d.Uint32(), Veth: d.String(), Name: d.String(), Pool: d.String(), ID: d.String(),
 			State: hub.LinkState(d.String()),
-		})
-		if since, ok := readField(d, "since"); ok {
-			rows[len(rows)-1].Since = time.UnixMicro(int64(since.Uint())) //nolint:gosec // a time of this era
 		}
-		return d.Err() == nil
+		if since, ok := d.Dict().Get("since"); ok {
+			row.Since = time.UnixMicro(int64(since.Uint())) //nolint:gosec // a time of this era
+		}
+		return row
 	})
-	return rows, cursor, d.Finish()
 }
 
 // Containers lists the last reported state of each container, and the cursor that
 // belongs to the list. The filter may name pool and id.
 func (c *Client) Containers(ctx context.Context, filter hub.Filter) ([]hub.Container, string, error) {
-	d, err := c.call(ctx, wire.Interface, "ListContainers", "a{sv}", "sa"+wire.ContainerType, func(e *wire.Encoder) { e.Filter(filter) })
+	return list(ctx, c, "ListContainers", wire.ContainerType, filter, func(d *wire.Decoder) hub.Container {
+		return hub.Container{
+			Pool: d.String(), ID: d.String(), State: d.String(),
+			Time:   time.UnixMicro(int64(d.Uint64())), //nolint:gosec // a time of this era
+			Source: d.Dict().Text("source"),
+		}
+	})
+}
+
+// list calls a method that lists rows, each of which readRow reads.
+func list[Row any](
+	ctx context.Context, c *Client, member, rowType string, filter hub.Filter, readRow func(*wire.Decoder) Row,
+) ([]Row, string, error) {
+	d, err := c.call(ctx, wire.Interface, member, "a{sv}", "sa"+rowType, func(e *wire.Encoder) { e.Filter(filter) })
 	if err != nil {
 		return nil, "", err
 	}
 	cursor := d.String()
-	var rows []hub.Container
+	var rows []Row
 	d.Structs(func() bool {
-		rows = append(rows, hub.Container{
-			Pool: d.String(), ID: d.String(), State: d.String(),
-			Time: time.UnixMicro(int64(d.Uint64())), //nolint:gosec // a time of this era
-		})
-		if source, ok := readField(d, "source"); ok {
-			rows[len(rows)-1].Source = source.Text()
-		}
-		return d.Err() == nil
+		rows = append(rows, readRow(d))
+		return true
 	})
 	return rows, cursor, d.Finish()
 }
-
-// readField reads the last field of a row, a{sv}, and returns the value of a key.
-func readField(d *wire.Decoder, key string) (value hub.Value, ok bool) {
-	more := d.Value("a{sv}", maxReplyNesting)
-	for items := more.Items(); len(items) >= 2; items = items[2:] {
-		if items[0].Text() == key {
-			value, ok = items[1].Unwrap(), true
-		}
-	}
-	return value, ok
-}
-
-// maxReplyNesting is how deep a reply of the service may nest.
-const maxReplyNesting = 32
 
 // Properties returns the properties of the service. It does not start a service that does
 // not run, because it asks how the service is.
@@ -264,13 +250,6 @@ func (c *Client) Properties(ctx context.Context) (hub.Options, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := d.Value("a{sv}", maxReplyNesting)
-	if err := d.Finish(); err != nil {
-		return nil, err
-	}
-	var properties hub.Options
-	for items := v.Items(); len(items) >= 2; items = items[2:] {
-		properties = append(properties, hub.Option{Name: items[0].Text(), Value: items[1].Unwrap()})
-	}
-	return properties, nil
+	properties := d.Dict()
+	return properties, d.Finish()
 }

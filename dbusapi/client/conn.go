@@ -33,42 +33,22 @@ type conn struct {
 	wire    *wire.Conn
 	out     chan []byte // messages to be written
 	running sync.WaitGroup
-	done    chan struct{} // closed once the connection has ended
 
 	mu    sync.Mutex
-	calls map[uint32]chan *wire.Message // by serial; nil once the connection has ended
-	err   error                         // why it has ended
+	calls map[uint32]chan *wire.Message // by serial
 }
 
 // startConn starts the reader and the writer of a connection. The conn owns w.
 func startConn(w *wire.Conn) *conn {
-	c := &conn{wire: w, out: make(chan []byte), done: make(chan struct{}), calls: map[uint32]chan *wire.Message{}}
-	c.running.Go(func() { c.fail(c.read()) })
-	c.running.Go(func() { c.fail(c.write()) })
+	c := &conn{wire: w, out: make(chan []byte), calls: map[uint32]chan *wire.Message{}}
+	c.running.Go(func() { w.Interrupt(c.read()) })
+	c.running.Go(func() { w.Interrupt(c.write()) })
 	return c
-}
-
-// fail ends the connection; the first reason counts.
-func (c *conn) fail(err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.calls == nil {
-		return
-	}
-	c.calls, c.err = nil, err
-	c.wire.Interrupt()
-	close(c.done)
-}
-
-func (c *conn) reason() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.err
 }
 
 // close ends the connection and returns when nothing of it runs any more.
 func (c *conn) close() {
-	c.fail(wire.ErrClosed)
+	c.wire.Interrupt(wire.ErrClosed)
 	c.running.Wait()
 	_ = c.wire.Close()
 }
@@ -127,7 +107,7 @@ func (c *conn) refuse(m *wire.Message) {
 	e.Message(h, func(e *wire.Encoder) { e.String("nothing is served here, call " + wire.Name) })
 	select {
 	case c.out <- e.Bytes:
-	case <-c.done:
+	case <-c.wire.Done():
 	}
 }
 
@@ -137,7 +117,7 @@ func (c *conn) write() error {
 		var buf []byte
 		select {
 		case buf = <-c.out:
-		case <-c.done:
+		case <-c.wire.Done():
 			return wire.ErrClosed
 		}
 		for more := true; more && len(buf) < writeAtOnce; {
@@ -163,10 +143,6 @@ func (c *conn) call(ctx context.Context, h *wire.Header, body func(e *wire.Encod
 	reply := make(chan *wire.Message, 1)
 	h.Type, h.Serial = wire.TypeCall, c.wire.NextSerial()
 	c.mu.Lock()
-	if c.calls == nil {
-		defer c.mu.Unlock()
-		return nil, c.err
-	}
 	c.calls[h.Serial] = reply
 	c.mu.Unlock()
 	defer func() {
@@ -185,8 +161,8 @@ func (c *conn) call(ctx context.Context, h *wire.Header, body func(e *wire.Encod
 			return m, nil
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-c.done:
-			return nil, c.reason()
+		case <-c.wire.Done():
+			return nil, c.wire.Err()
 		}
 	}
 }

@@ -212,7 +212,7 @@ func TestBusHangsInRefusal(t *testing.T) {
 			}
 		}
 		<-c.Done()
-		if err := c.conn.reason(); !strings.Contains(err.Error(), "the bus took nothing for 10s") {
+		if err := c.conn.wire.Err(); !strings.Contains(err.Error(), "the bus took nothing for 10s") {
 			t.Errorf("after %v the connection ended with %v", time.Since(begin), err)
 		}
 	})

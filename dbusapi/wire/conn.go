@@ -16,7 +16,7 @@ import (
 const MaxHeader = 1 << 20
 
 var (
-	// ErrClosed is returned by a connection that was interrupted.
+	// ErrClosed is why a connection ended that its owner closed.
 	ErrClosed = errors.New("dbus: the connection is closed")
 	// ErrBusClosed says that the bus ended the connection.
 	ErrBusClosed = errors.New("the bus closed the connection")
@@ -59,13 +59,16 @@ type Conn struct {
 	name   string
 	serial atomic.Uint32
 
-	mu     sync.Mutex
-	closed bool // Interrupt was called
+	done chan struct{} // closed by Interrupt
+	mu   sync.Mutex
+	err  error // why Interrupt was called; nil until then
 }
 
 // NewConn returns a connection over a socket on which nothing was said yet. Most callers
 // want [Dial].
-func NewConn(sock net.Conn) *Conn { return &Conn{sock: sock, in: newReader(sock)} }
+func NewConn(sock net.Conn) *Conn {
+	return &Conn{sock: sock, in: newReader(sock), done: make(chan struct{})}
+}
 
 // Name returns our unique name on the bus, once [Dial] or Hello returned it.
 func (c *Conn) Name() string { return c.name }
@@ -85,7 +88,8 @@ func (c *Conn) Raw() io.Reader { return c.in }
 // Read reads the next message. It asks admit, after the header and before any memory for
 // the body is taken, whether the body is wanted; an error of admit becomes Refused.
 // Messages whose header is larger than [MaxHeader] or malformed are passed over. The error
-// is that of the socket, or [ErrHeader] where the stream cannot be followed any further.
+// is that of [Conn.Err], of the socket, or [ErrHeader] where the stream cannot be followed any
+// further.
 func (c *Conn) Read(admit func(*Message) error) (*Message, error) {
 	for {
 		m, err := c.read(admit)
@@ -131,8 +135,8 @@ func (c *Conn) reason(err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case err != nil && c.closed:
-		return ErrClosed
+	case err != nil && c.err != nil:
+		return c.err
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return ErrBusClosed
 	}
@@ -140,7 +144,7 @@ func (c *Conn) reason(err error) error {
 }
 
 // Write writes b and returns how much of it the socket took. It fails once the bus has
-// taken nothing at all for timeout.
+// taken nothing at all for timeout, and with [Conn.Err].
 func (c *Conn) Write(b []byte, timeout time.Duration) (int, error) {
 	written := 0
 	for written < len(b) {
@@ -151,7 +155,7 @@ func (c *Conn) Write(b []byte, timeout time.Duration) (int, error) {
 		written += n
 		switch {
 		case err == nil, errors.Is(err, os.ErrDeadlineExceeded) && n > 0:
-		case errors.Is(err, os.ErrDeadlineExceeded) && !c.interrupted():
+		case errors.Is(err, os.ErrDeadlineExceeded) && c.Err() == nil:
 			return written, fmt.Errorf("the bus took nothing for %v", timeout)
 		default:
 			return written, c.reason(err)
@@ -164,24 +168,33 @@ func (c *Conn) Write(b []byte, timeout time.Duration) (int, error) {
 func (c *Conn) setWriteDeadline(timeout time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
-		return ErrClosed
+	if c.err != nil {
+		return c.err
 	}
 	return c.sock.SetWriteDeadline(time.Now().Add(timeout))
 }
 
-func (c *Conn) interrupted() bool {
+// Interrupt ends Read and Write, also those under way, for good. They fail with why; the first
+// reason counts.
+func (c *Conn) Interrupt(why error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.closed
+	if c.err != nil {
+		return
+	}
+	c.err = why
+	_ = c.sock.SetDeadline(time.Unix(1, 0))
+	close(c.done)
 }
 
-// Interrupt ends Read and Write, also those under way, for good.
-func (c *Conn) Interrupt() {
+// Done is closed once the connection was interrupted, see Err.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// Err returns why the connection was interrupted, nil if it was not.
+func (c *Conn) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.closed = true
-	_ = c.sock.SetDeadline(time.Unix(1, 0))
+	return c.err
 }
 
 // SetWriteBuffer sets how many bytes the kernel keeps for the bus. That it cannot be set is no

@@ -183,7 +183,7 @@ func TestInterruptRead(t *testing.T) {
 			ended <- err
 		}()
 		synctest.Wait()
-		c.Interrupt()
+		c.Interrupt(ErrClosed)
 		if err := <-ended; !errors.Is(err, ErrClosed) {
 			t.Error("the Read under way:", err)
 		}
@@ -265,7 +265,7 @@ func TestInterruptWrite(t *testing.T) {
 			}
 			synctest.Wait()
 			start := time.Now()
-			c.Interrupt()
+			c.Interrupt(ErrClosed)
 			if r := <-ended; r.n != take || !errors.Is(r.err, ErrClosed) || time.Since(start) > 0 {
 				t.Errorf("%d bytes, %v, after %v", r.n, r.err, time.Since(start))
 			}

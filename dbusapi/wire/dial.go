@@ -42,7 +42,7 @@ func Dial(ctx context.Context, address string) (*Conn, error) {
 		return nil, err
 	}
 	c := NewConn(sock)
-	stop := context.AfterFunc(ctx, c.Interrupt)
+	stop := context.AfterFunc(ctx, func() { c.Interrupt(ctx.Err()) })
 	err = c.begin()
 	if !stop() && err == nil {
 		err = ctx.Err()

@@ -72,16 +72,13 @@ func (e *Encoder) Array(elem byte, each func()) {
 
 // Options appends options as a{sv}.
 func (e *Encoder) Options(options hub.Options) {
-	e.Uint32(0)
-	at := len(e.Bytes)
-	e.Align(8)
-	start := len(e.Bytes)
-	for i := range options {
-		e.Align(8)
-		e.String(options[i].Name)
-		e.Variant(options[i].Value)
-	}
-	binary.LittleEndian.PutUint32(e.Bytes[at-4:], uint32(len(e.Bytes)-start)) //nolint:gosec // messages are bounded
+	e.Array('{', func() {
+		for i := range options {
+			e.Align(8)
+			e.String(options[i].Name)
+			e.Variant(options[i].Value)
+		}
+	})
 }
 
 // Variant appends a v that holds value.

@@ -63,22 +63,26 @@ func (d *Decoder) Structs(each func() bool) {
 // Events reads an array of events, as a client does.
 func (d *Decoder) Events() []*hub.Event {
 	var events []*hub.Event
-	for end := d.array('('); d.more(end); {
-		d.take(0, 8)
-		event := &hub.Event{
-			Type: d.String(), Action: d.String(), Pool: d.String(), ID: d.String(), Source: d.String(),
-			Seq: d.Uint64(), Time: time.UnixMicro(int64(d.Uint64())), //nolint:gosec // a time of this era
-		}
-		event.Options = d.anyOptions()
-		if d.err == nil {
+	d.Structs(func() bool {
+		if event := d.Event(); d.err == nil {
 			events = append(events, event)
 		}
-	}
+		return true
+	})
 	return events
 }
 
-// anyOptions reads an a{sv} that a server sent.
-func (d *Decoder) anyOptions() hub.Options {
+// Event reads the fields of one event: the body of the signal, too.
+func (d *Decoder) Event() *hub.Event {
+	return &hub.Event{
+		Type: d.String(), Action: d.String(), Pool: d.String(), ID: d.String(), Source: d.String(),
+		Seq: d.Uint64(), Time: time.UnixMicro(int64(d.Uint64())), //nolint:gosec // a time of this era
+		Options: d.Dict(),
+	}
+}
+
+// Dict reads an a{sv} that the service sent, as a client does.
+func (d *Decoder) Dict() hub.Options {
 	options := make(hub.Options, 0, usualOptions)
 	for end := d.array('{'); d.more(end); {
 		d.take(0, 8)
