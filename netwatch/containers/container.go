@@ -19,16 +19,15 @@ var askPauses = []time.Duration{
 // container has two.
 type container struct {
 	Container
-	node      *node
-	rule      *matcher
-	process   process // that was asked last; pid 0 is none
-	nsid      int32   // that it said; none
-	tries     int
-	again     time.Time
-	named     bool // the id is what the monitor says
-	empty     bool // no process is in it, as its cgroup.events says
-	watch     int32
-	watchedBy *watches
+	node    *node
+	rule    *matcher
+	process process // that was asked last; pid 0 is none
+	nsid    int32   // that it said; none
+	tries   int
+	again   time.Time
+	named   bool // the id is what the monitor says
+	empty   bool // no process is in it, as its cgroup.events says
+	watch   int32
 }
 
 // addContainer takes the cgroup of a container that is new.
