@@ -80,6 +80,7 @@ func TestCheck(t *testing.T) {
 		_, err := ns.Pair("h", "p", nil)
 		must(t, err)
 		must(t, w.Check(t.Context()))
+		w.submitted.wait()
 		if n := h.Status().Interfaces; n != 2 { // Check is a barrier
 			t.Errorf("%d interfaces", n)
 		}
