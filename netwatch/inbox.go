@@ -169,7 +169,7 @@ func (b *inbox) beginTurn() {
 
 // finishWaiters ends the calls that are over after a turn.
 func (w *Watcher) finishWaiters(idle bool) {
-	settled := idle && w.resync.synced() && w.table.Settled() && w.submitted.isEmpty()
+	settled := idle && w.resync.synced() && w.table.Settled() && w.submitted.Load() == 0
 	b := &w.inbox
 	b.mu.Lock()
 	defer b.mu.Unlock()
