@@ -142,7 +142,7 @@ func TestChurn(t *testing.T) {
 	if counters[hub.CounterOverruns] < 10 {
 		t.Errorf("only %d overruns, so this tested nothing", counters[hub.CounterOverruns])
 	}
-	t.Logf("%d events, %d overruns, %d dumps, %d doubts", len(events.events), counters[hub.CounterOverruns], w.resync.dumps, w.resync.doubts)
+	t.Logf("%d events, %d overruns, %d dumps", len(events.events), counters[hub.CounterOverruns], w.resync.dumps)
 }
 
 // agree waits until the view has what the kernel has, which says a change of

@@ -169,7 +169,7 @@ func (b *inbox) beginTurn() {
 
 // finishWaiters ends the calls that are over after a turn.
 func (w *Watcher) finishWaiters(idle bool) {
-	settled := idle && w.resync.synced() && w.table.Settled() && w.submitted.isEmpty()
+	settled := idle && w.resync.synced() && w.table.Settled() && w.submitted.Load() == 0
 	b := &w.inbox
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -188,7 +188,7 @@ func (w *Watcher) followReports(ctx context.Context) {
 	var events [64]*hub.Event
 	for {
 		n, err := w.reports.Next(ctx, events[:])
-		if lapped := (*hub.LappedError)(nil); errors.As(err, &lapped) {
+		if _, lapped := errors.AsType[*hub.LappedError](err); lapped {
 			w.log.Warn("missed reports of interfaces, whose owners are found all the same", slog.Any("error", err))
 			continue
 		}

@@ -180,7 +180,7 @@ func (m *model) replace(with datagram) {
 // turn is one turn of the watcher.
 func (m *model) turn() (idle bool) {
 	idle, err := m.w.turn(false)
-	m.w.submitted.wait()
+	m.w.waitCommitted()
 	m.must(err)
 	return idle
 }

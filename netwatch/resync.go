@@ -40,7 +40,6 @@ type resync struct {
 	nudged   bool   // that was answered
 
 	dumps     uint64    // asked for so far
-	doubts    uint64    // records that contradicted a live message, so far
 	whole     bool      // a dump was finished
 	streak    int       // dumps in a row without calm
 	notBefore time.Time // when the next may be asked for
@@ -189,11 +188,8 @@ func (w *Watcher) answer(m *rtnl.Message) {
 	switch m.Type {
 	case unix.RTM_NEWLINK:
 		r.records++
-		if w.table.Apply(&m.Link, true) {
-			r.doubts++
-			if r.wanted == "" { // not want: this dump is whole all the same
-				r.wanted = becauseDoubt
-			}
+		if w.table.Apply(&m.Link, true) && r.wanted == "" {
+			r.wanted = becauseDoubt // not want: this dump is whole all the same
 		}
 	case unix.NLMSG_DONE:
 		w.finishDump(m.Errno)

@@ -250,7 +250,7 @@ func TestReplay(t *testing.T) {
 					must(t, err)
 				}
 			}
-			w.submitted.wait()
+			w.waitCommitted()
 			s.compare(t, h, describeAll(events.read(t)))
 			if w.resync.wanted != "" {
 				t.Errorf("resync because %q", w.resync.wanted)

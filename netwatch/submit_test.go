@@ -2,9 +2,9 @@ package netwatch
 
 import "time"
 
-// wait waits until all that was submitted is committed, or for a minute.
-func (s *submitted) wait() {
-	for end := time.Now().Add(time.Minute); !s.isEmpty() && time.Now().Before(end); {
+// waitCommitted waits until all that was submitted is committed, or for a minute.
+func (w *Watcher) waitCommitted() {
+	for end := time.Now().Add(time.Minute); w.submitted.Load() > 0 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 }

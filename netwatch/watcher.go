@@ -67,7 +67,7 @@ type Watcher struct {
 	queueSize uint64 // datagrams that the receive buffer holds at most
 	missing   missing
 	inbox     inbox
-	submitted submitted
+	submitted atomic.Int64 // batches that the hub has and has not committed yet
 	ready     chan struct{}
 	started   atomic.Bool
 	stopped   chan struct{}

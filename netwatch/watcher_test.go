@@ -80,6 +80,7 @@ func TestCheck(t *testing.T) {
 		_, err := ns.Pair("h", "p", nil)
 		must(t, err)
 		must(t, w.Check(t.Context()))
+		w.waitCommitted()
 		if n := h.Status().Interfaces; n != 2 { // Check is a barrier
 			t.Errorf("%d interfaces", n)
 		}
@@ -125,7 +126,7 @@ func TestCheckTakesATurn(t *testing.T) {
 		for range n {
 			_, err := w.turn(false)
 			must(t, err)
-			w.submitted.wait()
+			w.waitCommitted()
 		}
 	}
 	over := func(x *waiter) bool {
@@ -226,7 +227,7 @@ func TestLargeBatches(t *testing.T) {
 		w.table.Apply(&rtnl.Link{Ifindex: i + 1, Name: "h", Flags: flagsUp, Peer: alone}, false)
 	}
 	must(t, w.commit())
-	w.submitted.wait()
+	w.waitCommitted()
 	if s := h.Status(); s.Interfaces != n || s.Last != n {
 		t.Errorf("%+v", s)
 	}

@@ -30,7 +30,7 @@ type account struct {
 
 func follow(t testing.TB, d *daemonProcess, exec func(name string, args ...string) (string, error)) *account {
 	t.Helper()
-	a := &account{t: t, daemon: d, client: d.client(t), cursor: hub.CursorOldest}
+	a := &account{t: t, daemon: d, client: d.Client(t), cursor: hub.CursorOldest}
 	a.ip = func(args ...string) error {
 		_, err := exec("ip", args...)
 		return err

@@ -51,7 +51,7 @@ func burst(b *testing.B, containers int, cgroup func(id string) string) (daemon,
 	h := cttest.NewHost(b)
 	d := daemonBy(b, h)
 	monitor := monitorLinks(b, h)
-	daemon, ip = -processorTime(b, d.cmd.Process.Pid), -processorTime(b, monitor.cmd.Process.Pid)
+	daemon, ip = -processorTime(b, d.Cmd.Process.Pid), -processorTime(b, monitor.cmd.Process.Pid)
 
 	b.StartTimer()
 	ids := make(chan string)
@@ -68,10 +68,10 @@ func burst(b *testing.B, containers int, cgroup func(id string) string) (daemon,
 	}
 	close(ids)
 	wg.Wait()
-	events := collect(b, d.client(b), typeFilter(b, hub.TypeNetif), containers)
+	events := collect(b, d.Client(b), typeFilter(b, hub.TypeNetif), containers)
 	b.StopTimer()
 	monitor.await(b, fmt.Sprintf("v%d@", 1000+containers-1), func() {})
-	daemon += processorTime(b, d.cmd.Process.Pid)
+	daemon += processorTime(b, d.Cmd.Process.Pid)
 	ip += processorTime(b, monitor.cmd.Process.Pid)
 	for _, e := range events {
 		if e.Action != "up" || "v"+e.ID != e.Options.Text("veth") {

@@ -56,8 +56,8 @@ func readyAfter(b *testing.B, host *nstest.NS, bus *bustest.Bus, state string) t
 		}
 	}
 	took := time.Since(started)
-	must(b, d.cmd.Process.Kill())
-	d.wait(b)
+	must(b, d.Cmd.Process.Kill())
+	d.Wait(b)
 	return took
 }
 

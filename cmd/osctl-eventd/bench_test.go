@@ -129,7 +129,7 @@ func BenchmarkIdle(b *testing.B) {
 	ns := nstest.New(b)
 	bus := bustest.Start(b, bustest.Daemon, bustest.PolicyOpen)
 	d := startDaemon(b, ns, bus.Address(), nil)
-	pid := d.cmd.Process.Pid
+	pid := d.Cmd.Process.Pid
 	time.Sleep(2 * time.Second) // what starting it stirred up settles
 	before := wakeups(b, pid)
 	b.ResetTimer()

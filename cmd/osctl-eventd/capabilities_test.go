@@ -95,11 +95,11 @@ func (d *daemonProcess) lacks(t testing.TB, want []string) {
 		t.Errorf("missing: %q, want %q", lines, want)
 	}
 	for _, line := range lines {
-		if n := strings.Count(d.stderr.String(), line); n != 1 {
+		if n := strings.Count(d.Stderr.String(), line); n != 1 {
 			t.Errorf("%d times in the log: %s", n, line)
 		}
 	}
-	if n := strings.Count(d.stderr.String(), "level=WARN"); n != len(want) {
+	if n := strings.Count(d.Stderr.String(), "level=WARN"); n != len(want) {
 		t.Errorf("%d warnings", n)
 	}
 }
@@ -107,7 +107,7 @@ func (d *daemonProcess) lacks(t testing.TB, want []string) {
 // missing returns what the daemon says that it has to do without.
 func (d *daemonProcess) missing(t testing.TB) []string {
 	t.Helper()
-	p, err := d.client(t).Properties(t.Context())
+	p, err := d.Client(t).Properties(t.Context())
 	must(t, err)
 	v, _ := p.Get("Missing")
 	var lines []string

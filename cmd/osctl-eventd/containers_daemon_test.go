@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/osctl/eventd/cmd/internal/daemontest"
 	"github.com/osctl/eventd/netwatch/cttest"
 )
 
@@ -20,39 +21,39 @@ import (
 // path says for the test. The daemon ends with the test, by a signal, and takes its bus along.
 func runDaemon(t testing.TB, cmd *exec.Cmd, path func(string) string, signal func(syscall.Signal) error) *daemonProcess {
 	t.Helper()
-	d := &daemonProcess{cmd: cmd, stderr: &lockedBuffer{}, ended: make(chan struct{})}
-	cmd.Stderr = d.stderr
+	d := &daemonProcess{&daemontest.Daemon{Cmd: cmd, Stderr: &daemontest.Output{}, Ended: make(chan struct{})}}
+	cmd.Stderr = d.Stderr
 	stdout, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())
 	t.Cleanup(func() {
 		_ = signal(syscall.SIGTERM)
 		select {
-		case <-d.ended:
+		case <-d.Ended:
 		case <-time.After(patience):
 			t.Errorf("the daemon does not end")
 			_ = signal(syscall.SIGKILL)
-			<-d.ended
+			<-d.Ended
 		}
 		if t.Failed() {
-			t.Logf("the daemon said:\n%s", d.stderr)
+			t.Logf("the daemon said:\n%s", d.Stderr)
 		}
 	})
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	go func() {
-		defer close(d.ended)
-		d.err = cmd.Wait()
+		defer close(d.Ended)
+		_ = cmd.Wait() // Cmd.ProcessState tells how it ended
 	}()
 	if err != nil {
-		<-d.ended
-		t.Fatalf("the daemon printed no address: %v\n%s", err, d.stderr)
+		<-d.Ended
+		t.Fatalf("the daemon printed no address: %v\n%s", err, d.Stderr)
 	}
 	socket, ok := strings.CutPrefix(strings.TrimSpace(line), "unix:path=")
 	if !ok {
 		t.Fatalf("the daemon printed the address %q", line)
 	}
-	d.address = "unix:path=" + path(socket)
-	d.waitForService(t)
+	d.Address = "unix:path=" + path(socket)
+	d.WaitForService(t)
 	return d
 }
 
@@ -104,8 +105,8 @@ func daemonIn(t testing.TB, m *cttest.Machine) *daemonProcess {
 // fate says whether a daemon that may just be ending lives.
 func (d *daemonProcess) fate() string {
 	select {
-	case <-d.ended:
-		return fmt.Sprintf("ended: %v", d.err)
+	case <-d.Ended:
+		return fmt.Sprintf("ended: %v", d.Cmd.ProcessState)
 	case <-time.After(time.Second):
 		return "lives"
 	}

@@ -28,7 +28,7 @@ import (
 func TestVethToEvents(t *testing.T) {
 	ns := nstest.New(t)
 	d := startDaemon(t, ns, "", nil)
-	client := d.client(t)
+	client := d.Client(t)
 	try0, err := ns.Pair("try0", "try1", nil)
 	must(t, err)
 	try1, err := ns.Index("try1")
@@ -79,11 +79,11 @@ func tool(t *testing.T, name string, args ...string) (string, error) {
 func TestPlainTools(t *testing.T) {
 	d := startDaemon(t, nstest.New(t), "", nil)
 	call := func(method string, args ...string) (string, error) {
-		all := append([]string{"--address=" + d.address, "call", wire.Name, wire.Path, wire.Interface, method}, args...)
+		all := append([]string{"--address=" + d.Address, "call", wire.Name, wire.Path, wire.Interface, method}, args...)
 		return tool(t, "busctl", all...)
 	}
 
-	out, err := tool(t, "busctl", "--address="+d.address, "introspect", wire.Name, wire.Path)
+	out, err := tool(t, "busctl", "--address="+d.Address, "introspect", wire.Name, wire.Path)
 	must(t, err)
 	for _, member := range []string{
 		`\.Report +method +sa\{sv\} +t `, `\.ReportBatch +method +a\(sa\{sv\}\) +at `,
@@ -129,7 +129,7 @@ type monitored struct{ *lockedBuffer }
 func monitorWith(t *testing.T, d *daemonProcess, match string) monitored {
 	t.Helper()
 	m := monitored{&lockedBuffer{}}
-	cmd := exec.Command("busctl", "--address="+d.address, "monitor", "--match", match)
+	cmd := exec.Command("busctl", "--address="+d.Address, "monitor", "--match", match)
 	cmd.Stdout, cmd.Stderr = m, m
 	must(t, cmd.Start())
 	t.Cleanup(func() {
@@ -162,7 +162,7 @@ func TestBusRestart(t *testing.T) {
 			bus := bustest.Start(t, kind, bustest.PolicyOpen)
 			ns := nstest.New(t)
 			d := startDaemon(t, ns, bus.Address(), nil)
-			_, before, err := d.client(t).WaitEvents(t.Context(), "", hub.Filter{}, 0, 0)
+			_, before, err := d.Client(t).WaitEvents(t.Context(), "", hub.Filter{}, 0, 0)
 			must(t, err)
 			if len(before) != 0 {
 				t.Fatalf("%d events", len(before))
@@ -182,10 +182,10 @@ func TestBusRestart(t *testing.T) {
 				waitOperState(t, ns, netlink.OperLowerLayerDown, va)
 			}
 			bus.Restart(t)
-			d.waitForService(t)
+			d.WaitForService(t)
 			next := map[string]string{"va": "up", "vb": "up"}
 			other := map[string]string{"up": "down", "down": "up"}
-			for i, e := range collect(t, d.client(t), hub.Filter{}, 4*flips) {
+			for i, e := range collect(t, d.Client(t), hub.Filter{}, 4*flips) {
 				veth := e.Options.Text("veth")
 				if e.Seq != uint64(i+1) || e.Action != next[veth] {
 					t.Fatalf("event %d has number %d and is %s of %s, want %s", i, e.Seq, e.Action, veth, next[veth])
@@ -219,7 +219,7 @@ func waitOperState(t testing.TB, ns *nstest.NS, want netlink.LinkOperState, ifin
 // TestNameTaken starts a second daemon on the same bus.
 func TestNameTaken(t *testing.T) {
 	d := startDaemon(t, nstest.New(t), "", nil)
-	out, err := tool(t, filepath.Join(programs, "osctl-eventd"), "--bus", d.address, "--state-dir", stateNone)
+	out, err := tool(t, filepath.Join(programs, "osctl-eventd"), "--bus", d.Address, "--state-dir", stateNone)
 	if err == nil || !strings.Contains(out, "already has an owner") {
 		t.Errorf("%v: %s", err, out)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -24,49 +23,18 @@ type lockedBuffer = daemontest.Output
 
 // daemonProcess is a daemon that runs as a process of its own, in a network namespace or
 // on a host of containers.
-type daemonProcess struct {
-	cmd     *exec.Cmd
-	address string // of the bus
-	stderr  *lockedBuffer
-	ended   chan struct{}
-	err     error // after ended, of one on a host of containers
-}
+type daemonProcess struct{ *daemontest.Daemon }
 
 // startDaemon is [daemontest.Start] with the programs of this package.
 func startDaemon(t testing.TB, ns *nstest.NS, address string, env []string, flags ...string) *daemonProcess {
 	t.Helper()
-	d := launchDaemon(t, ns, address, env, flags...)
-	d.waitForService(t)
-	return d
+	return &daemonProcess{daemontest.Start(t, programs, ns, address, env, flags...)}
 }
 
 // launchDaemon is [daemontest.Launch] with the programs of this package.
 func launchDaemon(t testing.TB, ns *nstest.NS, address string, env []string, flags ...string) *daemonProcess {
 	t.Helper()
-	d := daemontest.Launch(t, programs, ns, address, env, flags...)
-	return &daemonProcess{cmd: d.Cmd, address: d.Address, stderr: d.Stderr, ended: d.Ended}
-}
-
-func (d *daemonProcess) process() *daemontest.Daemon {
-	return &daemontest.Daemon{Cmd: d.cmd, Address: d.address, Stderr: d.stderr, Ended: d.ended}
-}
-
-// waitForService waits until the service answers on the bus.
-func (d *daemonProcess) waitForService(t testing.TB) {
-	t.Helper()
-	d.process().WaitForService(t)
-}
-
-// client connects to the daemon's bus.
-func (d *daemonProcess) client(t testing.TB) *client.Client {
-	t.Helper()
-	return d.process().Client(t)
-}
-
-// wait waits until the daemon has ended and returns its exit status, -1 for a signal.
-func (d *daemonProcess) wait(t testing.TB) int {
-	t.Helper()
-	return d.process().Wait(t)
+	return &daemonProcess{daemontest.Launch(t, programs, ns, address, env, flags...)}
 }
 
 // until waits until something is so.

@@ -91,7 +91,7 @@ func killAtAnyInstant(t *testing.T, kills int, flags ...string) {
 			k.settle(d, seen)
 			continue
 		}
-		client := d.client(t)
+		client := d.Client(t)
 		seen.readOn(t, client)
 		client.Close()
 	}
@@ -99,13 +99,13 @@ func killAtAnyInstant(t *testing.T, kills int, flags ...string) {
 	k.load.Wait()
 	k.settle(d, seen)
 	k.check(seen)
-	must(t, d.cmd.Process.Signal(syscall.SIGTERM))
-	if code := d.wait(t); code != 0 {
+	must(t, d.Cmd.Process.Signal(syscall.SIGTERM))
+	if code := d.Wait(t); code != 0 {
 		t.Errorf("exit status %d", code)
 	}
 	again := startDaemon(t, k.host, k.bus.Address(), nil, k.flags...)
 	before := len(seen.events)
-	client := again.client(t)
+	client := again.Client(t)
 	seen.readOn(t, client)
 	if len(seen.events) != before {
 		t.Errorf("%d events more after an orderly restart", len(seen.events)-before)
@@ -152,8 +152,8 @@ func (k *killing) killOnce(d *daemonProcess) {
 		time.Sleep(time.Millisecond)
 	}
 	time.Sleep(time.Duration(k.random.Int64N(int64(30 * time.Millisecond))))
-	must(k.t, d.cmd.Process.Kill())
-	d.wait(k.t)
+	must(k.t, d.Cmd.Process.Kill())
+	d.Wait(k.t)
 	k.mu.Lock()
 	k.sent = 0
 	k.mu.Unlock()
@@ -236,7 +236,7 @@ func (k *killing) settle(d *daemonProcess, seen *history) {
 	k.t.Helper()
 	k.flips.Lock()
 	defer k.flips.Unlock()
-	client := d.client(k.t)
+	client := d.Client(k.t)
 	for end := time.Now().Add(patience); ; {
 		seen.readOn(k.t, client)
 		want, settled := k.inKernel() // each time: carrier comes and goes up to a second later

@@ -25,7 +25,7 @@ func TestSecretsLeaveMemory(t *testing.T) {
 	// Without preemption by signals: the kernel saves vector registers, which may have some
 	// hundred bytes of what is being copied, on the stack of the handler, where Go leaves them.
 	d := startDaemon(t, nstest.New(t), bus.Address(), []string{"GODEBUG=asyncpreemptoff=1"}, "--history", "64", "--state-dir", t.TempDir())
-	c := d.client(t)
+	c := d.Client(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	secret := strings.Repeat("hunter2+swordfish", 3000)
@@ -46,7 +46,7 @@ func TestSecretsLeaveMemory(t *testing.T) {
 	if _, err := c.Report(ctx, "state", hub.Options{{Name: "password", Value: hub.String(secret)}}); !client.HasName(err, client.ErrInvalidEvent) {
 		t.Error("a report without what its type needs:", err)
 	}
-	pid := d.cmd.Process.Pid
+	pid := d.Cmd.Process.Pid
 	if rss := residentBytes(t, pid); rss > limit {
 		t.Errorf("the daemon takes %d MiB after %d batches with secrets of 1 MiB each", rss>>20, batches)
 	}

@@ -36,7 +36,7 @@ type options struct {
 
 // journalDir is where the position in the journal is kept, "" for nowhere.
 func (o options) journalDir() string {
-	if o.stateDir == "none" {
+	if o.stateDir == stateNone {
 		return ""
 	}
 	return o.stateDir

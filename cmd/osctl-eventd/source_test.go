@@ -24,7 +24,7 @@ func TestSourceThatIsNotUTF8(t *testing.T) {
 	reportFrom(t, bus.Address(), name+"\xff.service")
 	want := name + `\xff.service`
 	for _, when := range []string{"at first", "after a restart"} {
-		c := d.client(t)
+		c := d.Client(t)
 		events := collect(t, c, typeFilter(t, "strange"), 1)
 		if events[0].Source != want {
 			t.Errorf("%s the source is %q, want %q", when, events[0].Source, want)
@@ -41,13 +41,13 @@ func TestSourceThatIsNotUTF8(t *testing.T) {
 				t.Errorf("%s the service lost the bus", when)
 			}
 		}
-		must(t, d.cmd.Process.Signal(syscall.SIGTERM))
-		if status := d.wait(t); status != 0 {
+		must(t, d.Cmd.Process.Signal(syscall.SIGTERM))
+		if status := d.Wait(t); status != 0 {
 			t.Errorf("the daemon ended with %d", status)
 		}
 		d = startDaemon(t, ns, bus.Address(), nil, "--state-dir", state)
 	}
-	if events := collect(t, d.client(t), hub.Filter{}, 3); len(events) != 3 {
+	if events := collect(t, d.Client(t), hub.Filter{}, 3); len(events) != 3 {
 		t.Errorf("%d events are kept", len(events))
 	}
 }

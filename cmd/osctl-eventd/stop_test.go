@@ -28,7 +28,7 @@ func TestStopUnderLoad(t *testing.T) {
 	var answered []uint64
 	var wg sync.WaitGroup
 	for range 4 {
-		client := d.client(t)
+		client := d.Client(t)
 		wg.Go(func() {
 			for {
 				seq, err := client.Report(t.Context(), hub.TypeState, hub.Options{
@@ -48,9 +48,9 @@ func TestStopUnderLoad(t *testing.T) {
 		defer mu.Unlock()
 		return len(answered) > 2000
 	})
-	backlog := reportBacklog(t, d.client(t))
-	must(t, d.cmd.Process.Signal(syscall.SIGTERM))
-	if code := d.wait(t); code != 0 {
+	backlog := reportBacklog(t, d.Client(t))
+	must(t, d.Cmd.Process.Signal(syscall.SIGTERM))
+	if code := d.Wait(t); code != 0 {
 		t.Errorf("exit status %d", code)
 	}
 	wg.Wait()
@@ -204,9 +204,9 @@ func TestNotify(t *testing.T) {
 	next(t, messages, "WATCHDOG=1")
 
 	bus.Stop()
-	for deadline := time.Now().Add(patience); !strings.Contains(d.stderr.String(), "the bus does not answer"); {
+	for deadline := time.Now().Add(patience); !strings.Contains(d.Stderr.String(), "the bus does not answer"); {
 		if time.Now().After(deadline) {
-			t.Fatalf("the daemon does not notice that the bus hangs:\n%s", d.stderr)
+			t.Fatalf("the daemon does not notice that the bus hangs:\n%s", d.Stderr)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -216,12 +216,12 @@ func TestNotify(t *testing.T) {
 	next(t, messages, "WATCHDOG=1")
 	next(t, messages, "WATCHDOG=1")
 	bus.Cont()
-	d.waitForService(t)
+	d.WaitForService(t)
 	next(t, messages, "WATCHDOG=1")
 
-	must(t, d.cmd.Process.Signal(syscall.SIGTERM))
+	must(t, d.Cmd.Process.Signal(syscall.SIGTERM))
 	next(t, messages, "STOPPING=1")
-	if code := d.wait(t); code != 0 {
+	if code := d.Wait(t); code != 0 {
 		t.Errorf("exit status %d", code)
 	}
 }
@@ -231,17 +231,17 @@ func TestSecondSignalKills(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	d := startDaemon(t, nstest.New(t), bus.Address(), nil)
 	bus.Stop()
-	must(t, d.cmd.Process.Signal(syscall.SIGTERM))
+	must(t, d.Cmd.Process.Signal(syscall.SIGTERM))
 	// It takes a moment until the first one was taken in.
 	for ended := false; !ended; {
 		select {
-		case <-d.ended:
+		case <-d.Ended:
 			ended = true
 		case <-time.After(10 * time.Millisecond):
-			_ = d.cmd.Process.Signal(syscall.SIGTERM)
+			_ = d.Cmd.Process.Signal(syscall.SIGTERM)
 		}
 	}
-	if code := d.wait(t); code != -1 {
+	if code := d.Wait(t); code != -1 {
 		t.Errorf("exit status %d, want an end by signal", code)
 	}
 }
@@ -251,8 +251,8 @@ func TestBusHangsWhileStopping(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	d := startDaemon(t, nstest.New(t), bus.Address(), nil)
 	bus.Stop()
-	must(t, d.cmd.Process.Signal(syscall.SIGTERM))
-	if code := d.wait(t); code != 0 {
+	must(t, d.Cmd.Process.Signal(syscall.SIGTERM))
+	if code := d.Wait(t); code != 0 {
 		t.Errorf("exit status %d", code)
 	}
 }

@@ -19,16 +19,15 @@ var askPauses = []time.Duration{
 // container has two.
 type container struct {
 	Container
-	node      *node
-	rule      *matcher
-	process   process // that was asked last; pid 0 is none
-	nsid      int32   // that it said; none
-	tries     int
-	again     time.Time
-	named     bool // the id is what the monitor says
-	empty     bool // no process is in it, as its cgroup.events says
-	watch     int32
-	watchedBy *watches
+	node    *node
+	rule    *matcher
+	process process // that was asked last; pid 0 is none
+	nsid    int32   // that it said; none
+	tries   int
+	again   time.Time
+	named   bool // the id is what the monitor says
+	empty   bool // no process is in it, as its cgroup.events says
+	watch   int32
 }
 
 // addContainer takes the cgroup of a container that is new.
@@ -121,7 +120,7 @@ func (t *Tracker) inquire(c *container) {
 		}
 	}
 	if c.process.pid != 0 && !c.named {
-		c.ID, c.named = t.nameByMonitor(c), true
+		c.ID, c.named = nameByMonitor(c), true
 	}
 	if c.nsid == before {
 		return
@@ -152,18 +151,12 @@ func endsInNumber(id string) bool {
 
 // nameByMonitor asks the monitor of an LXC container, the parent of its init, what that is called.
 // LXC appends -1 and so on to the name of a cgroup that is taken, and a container may be called so.
-func (t *Tracker) nameByMonitor(c *container) string {
-	status, err := t.readProc(c.process.pid, "status")
-	if err != nil {
-		return c.ID
-	}
-	_, parent, _ := bytes.Cut(status, []byte("\nPPid:"))
-	parent, _, _ = bytes.Cut(parent, []byte("\n"))
-	pid, err := strconv.Atoi(strings.TrimSpace(string(parent)))
+func nameByMonitor(c *container) string {
+	pid, err := strconv.Atoi(strings.TrimSpace(string(readStatus(c.process.pid, "PPid"))))
 	if err != nil || pid <= 1 {
 		return c.ID
 	}
-	argv, err := t.readProc(pid, "cmdline")
+	argv, err := readProc(pid, "cmdline")
 	if err != nil {
 		return c.ID
 	}
@@ -179,9 +172,17 @@ func (t *Tracker) nameByMonitor(c *container) string {
 	return c.ID
 }
 
+// readStatus reads a value of the status of a process; it is empty if that cannot be read.
+func readStatus(pid int, key string) []byte {
+	status, _ := readProc(pid, "status") // the process may be gone
+	_, value, _ := bytes.Cut(status, []byte("\n"+key+":"))
+	value, _, _ = bytes.Cut(value, []byte("\n"))
+	return value
+}
+
 // readProc reads the beginning of a file about a process.
-func (t *Tracker) readProc(pid int, name string) ([]byte, error) {
-	return readFile(t.config.Proc + "/" + strconv.Itoa(pid) + "/" + name)
+func readProc(pid int, name string) ([]byte, error) {
+	return readFile("/proc/" + strconv.Itoa(pid) + "/" + name)
 }
 
 // readFile reads the first 4 KiB of a file.

@@ -2,8 +2,10 @@ package containers
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -459,6 +461,20 @@ func TestMissingIsText(t *testing.T) {
 	tracker.mu.Unlock()
 	if lines := tracker.Missing(); len(lines) != 1 || !strings.HasSuffix(lines[0], `(open /run/a\xff\x1bb)`) {
 		t.Errorf("%q", lines)
+	}
+}
+
+// TestFaultsAreBounded wants an error to be logged once, a long one too, and only so many of them.
+func TestFaultsAreBounded(t *testing.T) {
+	var lines bytes.Buffer
+	tracker := &Tracker{log: slog.New(slog.NewTextHandler(&lines, nil))}
+	for i := range 2 * maxFaults {
+		for range 2 {
+			tracker.fault(fmt.Errorf("%d %s", i, strings.Repeat("x", 2*maxText)))
+		}
+	}
+	if n := bytes.Count(lines.Bytes(), []byte("\n")); n != maxFaults {
+		t.Errorf("%d lines, want %d", n, maxFaults)
 	}
 }
 

@@ -91,9 +91,8 @@ func (t *Tracker) probe() {
 // Of errors that nobody else hears of this many are logged in that time, each once: who owns a
 // cgroup could make ever new ones.
 const (
-	maxFaults   = 16
-	faultsFor   = time.Hour
-	faultsShown = 255
+	maxFaults = 16
+	faultsFor = time.Hour
 )
 
 // faults are the errors that were logged lately.
@@ -113,10 +112,10 @@ func (t *Tracker) fault(err error) {
 	if now := time.Now(); f.said == nil || now.Sub(f.since) >= faultsFor {
 		f.said, f.since = map[string]struct{}{}, now
 	}
-	text := err.Error()
+	text := show(err.Error())
 	if _, again := f.said[text]; again || len(f.said) >= maxFaults {
 		return
 	}
-	f.said[text[:min(len(text), faultsShown)]] = struct{}{}
-	t.log.Warn("owner of a network namespace may stay unknown", slog.Any("error", err), slog.Bool("others_unsaid_for_an_hour", len(f.said) == maxFaults))
+	f.said[text] = struct{}{}
+	t.log.Warn("owner of a network namespace may stay unknown", slog.String("error", text), slog.Bool("others_unsaid_for_an_hour", len(f.said) == maxFaults))
 }

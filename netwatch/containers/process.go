@@ -43,7 +43,7 @@ func (t *Tracker) processes(c *container) []process {
 	for i := 0; i < len(dirs) && i < maxInside; i++ {
 		pids := t.pids(dirs[i])
 		for _, pid := range pids[:min(len(pids), maxPerDir)] {
-			p := t.look(pid, dirs[i])
+			p := look(pid, dirs[i])
 			if p.rank == rankInit {
 				return []process{p}
 			}
@@ -119,15 +119,9 @@ func likely(name string) int {
 }
 
 // look reads which namespaces a process is the first of, and since when it is there.
-func (t *Tracker) look(pid int, dir string) process {
+func look(pid int, dir string) process {
 	p := process{pid: pid, dir: dir, rank: rankOther}
-	status, err := t.readProc(pid, "status")
-	if err != nil {
-		return p
-	}
-	_, line, _ := bytes.Cut(status, []byte("\nNSpid:"))
-	line, _, _ = bytes.Cut(line, []byte("\n"))
-	levels := bytes.Fields(line)
+	levels := bytes.Fields(readStatus(pid, "NSpid"))
 	switch {
 	case len(levels) < 2 || string(levels[len(levels)-1]) != "1":
 	case len(levels) == 2:
@@ -136,7 +130,7 @@ func (t *Tracker) look(pid int, dir string) process {
 		p.rank = rankNested
 	}
 	// Field 22 of stat; the second is a name in parentheses that may hold anything.
-	stat, _ := t.readProc(pid, "stat")
+	stat, _ := readProc(pid, "stat")
 	if fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]); len(fields) > 19 {
 		p.started, _ = strconv.ParseUint(string(fields[19]), 10, 64)
 	}

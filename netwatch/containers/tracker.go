@@ -24,7 +24,6 @@ type Config struct {
 	// root then), or a directory with unified, systemd and the like in it. Empty means where
 	// /proc/self/mountinfo says.
 	Cgroup string
-	Proc   string // the proc filesystem; empty means /proc
 	Netns  string // where namespaces are bound to files by name; empty means /run/netns
 }
 
@@ -61,9 +60,6 @@ func New(config Config) (*Tracker, error) {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
-	if config.Proc == "" {
-		config.Proc = "/proc"
-	}
 	if config.Netns == "" {
 		config.Netns = "/run/netns"
 	}
@@ -94,7 +90,7 @@ func New(config Config) (*Tracker, error) {
 
 // mount finds the hierarchies and looks at all cgroups in them.
 func (t *Tracker) mount() {
-	found, err := findHierarchies(t.config.Proc, t.config.Cgroup)
+	found, err := findHierarchies("/proc", t.config.Cgroup)
 	if err != nil {
 		t.lack(lackCgroup, err.Error())
 		return

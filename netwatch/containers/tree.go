@@ -28,7 +28,6 @@ type node struct {
 	depth     int
 	kids      map[string]*node // by name
 	watch     int32            // 0 is none
-	watchedBy *watches
 	container *container
 }
 
@@ -46,8 +45,8 @@ func (t *Tracker) refreshUser(n *node) {
 	if !ok || n.user != 0 || s.Uid == 0 {
 		return
 	}
-	n.user = s.Uid
 	t.unwatch(n)
+	n.user = s.Uid
 	t.watch(n)
 }
 

@@ -113,18 +113,16 @@ func (t *Tracker) watch(n *node) bool {
 	if wd == 0 {
 		return false
 	}
-	n.watch, n.watchedBy = wd, w
+	n.watch = wd
 	w.nodes[wd] = n
 	return true
 }
 
 func (t *Tracker) unwatch(n *node) {
-	if n.watch == 0 {
-		return
-	}
-	if n.watchedBy.nodes[n.watch] == n { // else it is that of another node for the same cgroup
-		delete(n.watchedBy.nodes, n.watch)
-		n.watchedBy.remove(n.watch)
+	w := t.of(n.user)
+	if n.watch != 0 && w.nodes[n.watch] == n { // else it is that of another node for the same cgroup
+		delete(w.nodes, n.watch)
+		w.remove(n.watch)
 	}
 	n.watch = 0
 }
@@ -136,15 +134,16 @@ func (t *Tracker) watchEvents(c *container) {
 	}
 	w := t.of(c.node.within)
 	if wd := w.add(c.node.dir()+"/cgroup.events", fileMask); wd != 0 {
-		c.watch, c.watchedBy = wd, w
+		c.watch = wd
 		w.files[wd] = c
 	}
 }
 
 func (t *Tracker) unwatchEvents(c *container) {
-	if c.watch != 0 && c.watchedBy.files[c.watch] == c {
-		delete(c.watchedBy.files, c.watch)
-		c.watchedBy.remove(c.watch)
+	w := t.of(c.node.within)
+	if c.watch != 0 && w.files[c.watch] == c {
+		delete(w.files, c.watch)
+		w.remove(c.watch)
 	}
 	c.watch = 0
 }

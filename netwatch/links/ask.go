@@ -206,6 +206,3 @@ func (t *Table) Next() (next time.Time) {
 
 // Settled reports whether nothing is held back and nothing is to be asked now.
 func (t *Table) Settled() bool { return t.held == 0 && len(t.due) == 0 }
-
-// Pending reports how many rows will be asked about again.
-func (t *Table) Pending() int { return len(t.later) }

@@ -30,9 +30,7 @@ func (t *Table) setPeerAsSaid(r *row, p rtnl.Peer) (other *row) {
 	case r.peer.NSID == rtnl.NSIDLocal:
 		other = t.rows[r.peer.Ifindex]
 	case r.peer.Ifindex == 0:
-		if all := t.pairedWith(r.Ifindex); len(all) > 0 {
-			other = all[0]
-		}
+		other = t.inside[rtnl.NSIDLocal][r.Ifindex]
 	}
 	if other == nil || other == r {
 		return nil
@@ -46,15 +44,6 @@ func (t *Table) setPeerAsSaid(r *row, p rtnl.Peer) (other *row) {
 		other.Name = r.Veth
 	}
 	return other
-}
-
-// pairedWith returns the row whose peer is a link of the watched namespace.
-func (t *Table) pairedWith(ifindex uint32) []*row {
-	r := t.inside[rtnl.NSIDLocal][ifindex]
-	if r == nil {
-		return nil
-	}
-	return []*row{r}
 }
 
 // setPeer gives a row its peer. When that is another one than before, what was known of the

@@ -52,7 +52,7 @@ type Table struct {
 	Config
 
 	rows    map[uint32]*row
-	inside  map[int32]map[uint32]*row // rows by their foreign peer: nsid, ifindex there
+	inside  map[int32]map[uint32]*row // rows by their peer: nsid, ifindex there
 	byName  map[string]*row           // for reports, which know no ifindex
 	changes []Change                  // since the last Take
 
@@ -202,10 +202,7 @@ func (t *Table) remove(l *rtnl.Link) {
 	if r := t.rows[l.Ifindex]; r != nil {
 		t.drop(r, false)
 	}
-	if !l.Moved {
-		return
-	}
-	for _, other := range t.pairedWith(l.Ifindex) {
+	if other := t.inside[rtnl.NSIDLocal][l.Ifindex]; l.Moved && other != nil {
 		t.loseCarrier(other, l.MovedTo)
 	}
 }
