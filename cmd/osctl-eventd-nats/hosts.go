@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
+	"github.com/osctl/eventd/hub"
 )
 
 const hostsLong = `Show the hosts of the fleet: when the last event was, how many events are not in the
@@ -120,20 +121,11 @@ func writeTable(out io.Writer, hosts []fleet.Host, now time.Time) error {
 			durable = map[bool]string{true: "yes", false: "no"}[s.Durable]
 		}
 		seen := now.Sub(h.Seen).Round(time.Second).String() + " ago"
-		row := []string{printable(h.Name), health(h, now), seen, last, lag, left, durable}
+		name := hub.PlainText([]byte(h.Name), 4*len(h.Name)) // whole, even if all of it is escaped
+		row := []string{name, health(h, now), seen, last, lag, left, durable}
 		_, _ = fmt.Fprintln(w, strings.Join(row, "\t"))
 	}
 	return w.Flush()
-}
-
-// printable makes a name safe for a terminal.
-func printable(name string) string {
-	for _, r := range name {
-		if !strconv.IsPrint(r) {
-			return strconv.Quote(name)
-		}
-	}
-	return name
 }
 
 // writeHostLines writes the hosts as JSON.
