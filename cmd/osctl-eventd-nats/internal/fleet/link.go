@@ -14,9 +14,6 @@ import (
 const (
 	dialTime = 5 * time.Second  // to connect to one server
 	callTime = 10 * time.Second // to get an answer
-
-	// CallTime is how long a method of a [Link] takes at most.
-	CallTime = callTime
 )
 
 // Codes of errors with which JetStream refuses a message.
@@ -97,7 +94,7 @@ func (l *Link) Close() {
 	l.cancel(nats.ErrConnectionClosed)
 }
 
-// request makes a request, within [CallTime] and the life of the link.
+// request makes a request, within callTime and the life of the link.
 func (l *Link) request(ctx context.Context, msg *nats.Msg) (*nats.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
