@@ -20,6 +20,11 @@ func TestToken(t *testing.T) {
 			t.Errorf("Token(%q) = %q, want %q", text, got, want)
 		}
 	}
+	for _, token := range []string{"=2", "=2eb", "a%41", "==", "=~"} { // of which Token makes none
+		if host := hostOf(subjectPrefix + token); host != token {
+			t.Errorf("%q is read as %q", token, host)
+		}
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := rapid.String().Draw(t, "a"), rapid.String().Draw(t, "b")
 		for _, token := range []string{Token(a), Token(b)} {
@@ -29,6 +34,13 @@ func TestToken(t *testing.T) {
 		}
 		if (a == b) != (Token(a) == Token(b)) {
 			t.Fatalf("%q and %q have the tokens %q and %q", a, b, Token(a), Token(b))
+		}
+		want := a
+		if token := Token(a); token == "=" || strings.Contains(token, "=~") {
+			want = token
+		}
+		if host := hostOf(Subject(a)); host != want {
+			t.Fatalf("%q has the subject %q, which is read as %q", a, Subject(a), host)
 		}
 	})
 }

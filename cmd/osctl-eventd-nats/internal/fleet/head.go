@@ -61,6 +61,7 @@ type Head struct {
 	Time    time.Time // of the event that Cursor names; zero if it is not known
 	Status  *Status   // nil if it is not known
 	Seq     uint64    // of the message in the stream; 0 for none
+	Seen    time.Time // when the server got the message; zero if it is not known
 }
 
 // header returns the head as the header of a message.
@@ -107,20 +108,25 @@ func ParseHead(header nats.Header, added int) (Head, error) {
 	return h, nil
 }
 
-// parseReply is ParseHead for the reply to a direct get. Where the error is [ErrForeign], only Seq is set.
+// parseReply is ParseHead for the reply to a direct get. Where the error is [ErrForeign], only Seq
+// and Seen are set.
 func parseReply(header nats.Header) (Head, error) {
-	sequences := header.Values(nats.JSSequence)
-	if len(sequences) == 0 {
-		return Head{}, errors.New("the server's reply has no header " + nats.JSSequence)
+	last := func(name string) string {
+		values := append([]string{""}, header.Values(name)...)
+		return values[len(values)-1]
 	}
-	seq, err := strconv.ParseUint(sequences[len(sequences)-1], 10, 64)
+	seq, err := strconv.ParseUint(last(nats.JSSequence), 10, 64)
 	if err != nil {
 		return Head{}, fmt.Errorf("the server's reply: header %s: %w", nats.JSSequence, err)
 	}
+	seen, err := time.Parse(time.RFC3339Nano, last(nats.JSTimeStamp))
+	if err != nil {
+		return Head{}, fmt.Errorf("the server's reply: header %s: %w", nats.JSTimeStamp, err)
+	}
 	h, err := ParseHead(header, 1)
 	if err != nil {
-		return Head{Seq: seq}, err
+		h = Head{}
 	}
-	h.Seq = seq
-	return h, nil
+	h.Seq, h.Seen = seq, seen
+	return h, err
 }

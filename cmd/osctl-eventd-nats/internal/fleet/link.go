@@ -39,9 +39,9 @@ type RefusedError struct {
 
 func (e *RefusedError) Error() string { return fmt.Sprintf("%s (%d)", e.Description, e.Code) }
 
-// Link is the connection of one host's bridge to a NATS server. It never reconnects: after an
-// error it is not known what the stream has, so whoever holds it closes it, makes another one and
-// reads [Link.Head]. It is for one goroutine.
+// Link is the connection of one host's bridge to a NATS server, or that of [Hosts]. It never
+// reconnects: after an error it is not known what the stream has, so its user closes it, makes
+// another one and reads [Link.Head]. It is for one goroutine.
 type Link struct {
 	conn   *nats.Conn
 	ctx    context.Context //nolint:containedctx // done when the link is, with the reason as its cause
@@ -114,9 +114,14 @@ func (l *Link) request(ctx context.Context, msg *nats.Msg) (*nats.Msg, error) {
 }
 
 // Head reads the last message of the host. found is false where the stream has none. The error is
-// [ErrForeign] for a message that no bridge wrote; its Seq is known then.
+// [ErrForeign] for a message that no bridge wrote; only its Seq and Seen are known then.
 func (l *Link) Head(ctx context.Context) (head Head, found bool, err error) {
-	reply, err := l.request(ctx, nats.NewMsg(HeadSubject(l.stream, l.host)))
+	return l.lastOn(ctx, Subject(l.host))
+}
+
+// lastOn is Head for any subject of the stream.
+func (l *Link) lastOn(ctx context.Context, subject string) (head Head, found bool, err error) {
+	reply, err := l.request(ctx, nats.NewMsg(HeadPrefix(l.stream)+subject))
 	if err != nil {
 		return Head{}, false, err
 	}
@@ -128,7 +133,7 @@ func (l *Link) Head(ctx context.Context) (head Head, found bool, err error) {
 		return Head{}, false, nil
 	default:
 		why := status + " " + reply.Header.Get("Description")
-		return Head{}, false, fmt.Errorf("read the last message of %s: %s", Subject(l.host), why)
+		return Head{}, false, fmt.Errorf("read the last message on %s: %s", subject, why)
 	}
 }
 
