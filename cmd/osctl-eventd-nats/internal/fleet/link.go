@@ -9,18 +9,12 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 const (
 	dialTime = 5 * time.Second  // to connect to one server
 	callTime = 10 * time.Second // to get an answer
-)
-
-// Codes of errors with which JetStream refuses a message.
-const (
-	codeWrongLastSequence        = 10071
-	codeWrongLastSequenceCluster = 10164
-	codeMessageTooLarge          = 10054
 )
 
 var (
@@ -30,14 +24,6 @@ var (
 	// ErrTooLarge says that the server takes no message of this size. Nothing was stored.
 	ErrTooLarge = errors.New("the server takes no message of this size")
 )
-
-// RefusedError is what JetStream refuses a message with, other than [ErrSuperseded] and [ErrTooLarge].
-type RefusedError struct {
-	Code        int    `json:"err_code"`
-	Description string `json:"description"`
-}
-
-func (e *RefusedError) Error() string { return fmt.Sprintf("%s (%d)", e.Description, e.Code) }
 
 // Link is the connection of one host's bridge to a NATS server, or that of [Hosts]. It never
 // reconnects: after an error it is not known what the stream has, so its user closes it, makes
@@ -152,21 +138,25 @@ func (l *Link) Publish(ctx context.Context, head Head, expected uint64, lines []
 		return 0, err
 	}
 	var ack struct {
-		Seq   uint64        `json:"seq"`
-		Error *RefusedError `json:"error"`
+		Seq   uint64              `json:"seq"`
+		Error *jetstream.APIError `json:"error"`
 	}
 	if err := json.Unmarshal(reply.Data, &ack); err != nil {
 		return 0, fmt.Errorf("the answer to a message on %s: %w", msg.Subject, err)
 	}
-	switch {
-	case ack.Error == nil && ack.Seq > 0:
+	if ack.Error == nil {
+		if ack.Seq == 0 {
+			return 0, fmt.Errorf("the answer to a message on %s has no number", msg.Subject)
+		}
 		return ack.Seq, nil
-	case ack.Error == nil:
-		return 0, fmt.Errorf("the answer to a message on %s has no number", msg.Subject)
-	case ack.Error.Code == codeWrongLastSequence, ack.Error.Code == codeWrongLastSequenceCluster:
-		return 0, fmt.Errorf("%w: %w", ErrSuperseded, ack.Error)
-	case ack.Error.Code == codeMessageTooLarge:
-		return 0, ErrTooLarge
 	}
-	return 0, fmt.Errorf("the stream %s refuses a message: %w", l.stream, ack.Error)
+	switch ack.Error.ErrorCode {
+	case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant:
+		return 0, fmt.Errorf("%w: %s", ErrSuperseded, ack.Error.Description)
+	case jetstream.JSErrCodeStreamMessageExceedsMaximum:
+		return 0, ErrTooLarge
+	default:
+		const form = "the stream %s refuses a message: %s (%d)"
+		return 0, fmt.Errorf(form, l.stream, ack.Error.Description, ack.Error.ErrorCode)
+	}
 }
