@@ -19,9 +19,10 @@ be started by systemd. It goes on where the stream is, so it may be killed at an
 NATS and osctl-eventd may be away: what waits meanwhile is what osctl-eventd keeps (its
 option --history), and what is lost beyond that is said in the stream.
 
-It ends with status 3 if another machine forwards under the same name, or if this machine
-is a copy of another one, or an older copy of itself. With --take-over it goes on once,
-and a record in the stream says so. The flag does nothing where that is not needed.`
+It ends with status 3 if another machine forwards under the same name, if this machine is
+a copy of another one or an older copy of itself, or if the last message of the host was
+written by no bridge. With --take-over it goes on once, and a record in the stream says so.
+The flag does nothing where that is not needed.`
 
 const forwardExample = `  osctl-eventd-nats forward --server tls://nats.example.org --user node1 --credentials /etc/osctl-eventd-nats`
 

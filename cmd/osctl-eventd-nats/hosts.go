@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
+	"github.com/osctl/eventd/hub"
 )
 
 const hostsLong = `Show the hosts of the fleet: when the last event was, how many events are not in the
@@ -47,7 +47,7 @@ func hostsCommand(stdout io.Writer) *cobra.Command {
 			if err := flags.check(); err != nil {
 				return err
 			}
-			hosts, err := readHosts(cmd.Context(), &flags.serverFlags)
+			hosts, err := fleet.Hosts(cmd.Context(), &flags.Access, flags.stream)
 			if err != nil {
 				return err
 			}
@@ -77,15 +77,6 @@ func hostsCommand(stdout io.Writer) *cobra.Command {
 	f.BoolVar(&flags.metrics, "metrics", false, "print the text format of Prometheus")
 	cmd.MarkFlagsMutuallyExclusive("json", "metrics")
 	return cmd
-}
-
-func readHosts(ctx context.Context, s *serverFlags) ([]fleet.Host, error) {
-	reader, err := fleet.OpenReader(ctx, &s.Access, s.stream)
-	if err != nil {
-		return nil, err
-	}
-	defer reader.Close()
-	return reader.Hosts(ctx)
 }
 
 // The health of a host.
@@ -119,21 +110,12 @@ func writeTable(out io.Writer, hosts []fleet.Host, now time.Time) error {
 			lag, left = strconv.FormatUint(s.Backlog, 10), strconv.FormatUint(s.Left, 10)
 			durable = map[bool]string{true: "yes", false: "no"}[s.Durable]
 		}
-		seen := now.Sub(h.Seen).Round(time.Second).String() + " ago"
-		row := []string{printable(h.Name), health(h, now), seen, last, lag, left, durable}
+		seen := now.Sub(h.Head.Seen).Round(time.Second).String() + " ago"
+		name := hub.PlainText([]byte(h.Name), 4*len(h.Name)) // whole, even if all of it is escaped
+		row := []string{name, health(h, now), seen, last, lag, left, durable}
 		_, _ = fmt.Fprintln(w, strings.Join(row, "\t"))
 	}
 	return w.Flush()
-}
-
-// printable makes a name safe for a terminal.
-func printable(name string) string {
-	for _, r := range name {
-		if !strconv.IsPrint(r) {
-			return strconv.Quote(name)
-		}
-	}
-	return name
 }
 
 // writeHostLines writes the hosts as JSON.
@@ -142,7 +124,7 @@ func writeHostLines(out io.Writer, hosts []fleet.Host, now time.Time) error {
 	for i := range hosts {
 		h := &hosts[i]
 		line := map[string]any{
-			"host": h.Name, "health": health(h, now), "seen": h.Seen, "cursor": h.Head.Cursor, "machine": h.Head.Machine,
+			"host": h.Name, "health": health(h, now), "seen": h.Head.Seen, "cursor": h.Head.Cursor, "machine": h.Head.Machine,
 		}
 		if !h.Head.Time.IsZero() {
 			line["last_event"] = h.Head.Time.UTC()
@@ -167,7 +149,7 @@ func writeMetrics(out io.Writer, hosts []fleet.Host, now time.Time) error {
 			return number(health(h, now) == healthy), true
 		}},
 		{"seen_timestamp_seconds", "When the server got the host's last message.", func(h *fleet.Host) (float64, bool) {
-			return seconds(h.Seen), !h.Seen.IsZero()
+			return seconds(h.Head.Seen), !h.Head.Seen.IsZero()
 		}},
 		{"last_event_timestamp_seconds", "When the host's last event was.", func(h *fleet.Host) (float64, bool) {
 			return seconds(h.Head.Time), !h.Head.Time.IsZero()

@@ -76,7 +76,7 @@ func TestSilent(t *testing.T) {
 	}{
 		{time.Hour, nil, false}, {24 * time.Second, &fleet.Status{Interval: 10}, false}, {26 * time.Second, &fleet.Status{Interval: 10}, true},
 	} {
-		h := fleet.Host{Seen: now.Add(-test.age), Head: fleet.Head{Status: test.status}}
+		h := fleet.Host{Head: fleet.Head{Seen: now.Add(-test.age), Status: test.status}}
 		if h.Silent(now) != test.want {
 			t.Errorf("after %v with %v: silent is not %t", test.age, test.status, test.want)
 		}

@@ -15,23 +15,25 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/osctl/eventd/cmd/internal/buildversion"
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/forward"
 )
 
-// version is set by the linker, see the Makefile.
-var version = "0.0.0-dev"
+// version is set by the linker, see the Makefile, or else by main.
+var version string
 
 // Exit statuses beside 0.
 const (
 	exitFailure = 1
 	exitFenced  = 3 // forward: another machine writes under this host's name
-
-	// promptly is how long an orderly end may take. All that is cut off by it can be cut off at
-	// any time.
-	promptly = 5 * time.Second
 )
 
+// promptly is how long an orderly end may take. All that is cut off by it can be cut off at
+// any time.
+const promptly = 5 * time.Second
+
 func main() {
+	version = buildversion.Of(version)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	context.AfterFunc(ctx, func() {
 		stop() // the second signal kills

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -46,18 +47,8 @@ func (n *notifier) progress(status string) {
 		}
 		return
 	}
-	n.send(daemon.SdNotifyWatchdog + "\nSTATUS=" + oneLine(status))
-}
-
-// oneLine keeps an error's text from saying more to systemd than STATUS.
-func oneLine(text string) string {
-	b := []byte(text)
-	for i := range b {
-		if b[i] < ' ' {
-			b[i] = ' '
-		}
-	}
-	return string(b)
+	// A line break in an error's text would begin another message to systemd.
+	n.send(daemon.SdNotifyWatchdog + "\nSTATUS=" + strings.ReplaceAll(status, "\n", " "))
 }
 
 func (n *notifier) send(state string) {

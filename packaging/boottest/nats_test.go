@@ -5,7 +5,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -63,10 +62,7 @@ func TestNATS(t *testing.T) {
 			t.Errorf("the process's status is without %q:\n%s", want, status)
 		}
 	}
-	level := regexp.MustCompile(`exposure level for \S+: (\d+\.\d+)`).FindStringSubmatch(s.run("systemd-analyze", "security", unit))
-	if value, err := strconv.ParseFloat(level[1], 64); err != nil || value > 1.5 {
-		t.Errorf("exposure %s, want at most 1.5", level[1])
-	}
+	exposure(t, s, unit)
 	modes := s.run("stat", "-c", "%U %a", "/etc/osctl-eventd-nats/password", "/var/lib/osctl-eventd-nats/cursor")
 	if modes != "root 600\nosctl-eventd-nats 600\n" {
 		t.Errorf("password and state are %q", modes)

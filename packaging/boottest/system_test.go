@@ -128,6 +128,12 @@ func (s *system) awaitRestart(pid string) {
 	})
 }
 
+// answers reports whether the service answers a call, which does not start it.
+func (s *system) answers() bool {
+	_, err := s.Exec("busctl", "--timeout=1", "--auto-start=no", "call", service, object, "org.freedesktop.DBus.Peer", "Ping")
+	return err == nil
+}
+
 // client connects to the system bus as a user.
 func (s *system) client(uid uint32) *bustest.Client {
 	s.t.Helper()

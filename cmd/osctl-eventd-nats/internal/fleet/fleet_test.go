@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -19,6 +20,11 @@ func TestToken(t *testing.T) {
 			t.Errorf("Token(%q) = %q, want %q", text, got, want)
 		}
 	}
+	for _, token := range []string{"=2", "=2eb", "a%41", "==", "=~"} { // of which Token makes none
+		if host := hostOf(subjectPrefix + token); host != token {
+			t.Errorf("%q is read as %q", token, host)
+		}
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := rapid.String().Draw(t, "a"), rapid.String().Draw(t, "b")
 		for _, token := range []string{Token(a), Token(b)} {
@@ -28,6 +34,13 @@ func TestToken(t *testing.T) {
 		}
 		if (a == b) != (Token(a) == Token(b)) {
 			t.Fatalf("%q and %q have the tokens %q and %q", a, b, Token(a), Token(b))
+		}
+		want := a
+		if token := Token(a); token == "=" || strings.Contains(token, "=~") {
+			want = token
+		}
+		if host := hostOf(Subject(a)); host != want {
+			t.Fatalf("%q has the subject %q, which is read as %q", a, Subject(a), host)
 		}
 	})
 }
@@ -58,47 +71,37 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestTrack reads what no bridge would write: each is refused whole, and moves nothing.
-func TestTrack(t *testing.T) {
-	header := func(cursor string) nats.Header {
-		return nats.Header{HeaderCursor: {cursor}, HeaderMachine: {"m"}}
-	}
-	const event = `{"type":"x","cursor":"e:5"}` + "\n"
-	track := Track{}
-	lines, hole, err := track.Take(header("e:5"), []byte(event))
-	if len(lines) != 1 || hole != nil || err != nil || track.Cursor != "e:5" {
-		t.Fatalf("an event: %v, %v, %v", lines, hole, err)
-	}
-	for name, msg := range map[string]struct {
-		header nats.Header
-		data   string
-	}{
-		"no header": {nil, event}, "no line": {header("e:6"), ""}, "no JSON": {header("e:6"), "x\n"},
-		"no cursor": {header("e:6"), `{"type":"x"}`}, "another cursor": {header("e:7"), event},
-		"half": {header("e:6"), event + `{"type":"x","cur`}, "bad time": {nats.Header{HeaderCursor: {"e:5"}, HeaderMachine: {"m"}, HeaderTime: {"x"}}, event},
+func TestParseHead(t *testing.T) {
+	const at = "1700000000000000"
+	for name, header := range map[string]nats.Header{
+		"nothing": nil, "no cursor": {HeaderMachine: {"m"}}, "no machine": {HeaderCursor: {"e:5"}},
+		"two cursors": {HeaderCursor: {"e:5", "e:6"}, HeaderMachine: {"m"}},
+		"bad cursor":  {HeaderCursor: {"x"}, HeaderMachine: {"m"}},
+		"bad time":    {HeaderCursor: {"e:5"}, HeaderMachine: {"m"}, HeaderTime: {"x"}},
+		"a copy":      {HeaderCursor: {"e:5"}, HeaderMachine: {"m"}, nats.JSStream: {"OSCTL"}},
 	} {
-		if lines, _, err := track.Take(msg.header, []byte(msg.data)); err == nil || lines != nil || track.Cursor != "e:5" {
-			t.Errorf("%s: %v, %v, at %s", name, lines, err, track.Cursor)
+		if h, err := ParseHead(header, 0); !errors.Is(err, ErrForeign) {
+			t.Errorf("%s: %+v, %v", name, h, err)
 		}
 	}
-	_, hole, err = track.Take(header("e:8"), []byte(`{"type":"x","cursor":"e:8"}`))
-	if h, ok := errors.AsType[*HoleError](hole); !ok || err != nil || *h != (HoleError{"e:5", "e:7"}) {
-		t.Errorf("a hole: %v, %v", hole, err)
+	want := &Status{State{Backlog: 1, History: 3, Left: 2, Durable: true}, 0.5}
+	header := nats.Header{HeaderCursor: {"e:5"}, HeaderMachine: {"m"}, HeaderTime: {at}, HeaderState: {want.String()}}
+	h, err := ParseHead(header, 0)
+	if err != nil || h.Cursor != "e:5" || h.Machine != "m" || h.Status == nil || *h.Status != *want {
+		t.Errorf("%+v, %v", h, err)
 	}
-	_, hole, err = track.Take(header("f:2"), []byte(`{"type":"_gap","from":"e:8","cursor":"f:2"}`))
-	if hole != nil || err != nil || track.Cursor != "f:2" {
-		t.Errorf("a gap: %v, %v", hole, err)
+	if written := h.header(); !reflect.DeepEqual(written, header) {
+		t.Errorf("%v was read, and is written as %v", header, written)
 	}
 }
 
-func FuzzTrack(f *testing.F) {
-	f.Add("e:5", `{"type":"x","cursor":"e:5"}`)
-	f.Add("f:2", `{"type":"_gap","from":"e:8","cursor":"f:2"}`)
-	f.Fuzz(func(t *testing.T, cursor, data string) {
-		track := Track{Cursor: "e:4"}
-		lines, _, err := track.Take(nats.Header{HeaderCursor: {cursor}, HeaderMachine: {"m"}}, []byte(data))
-		if err == nil && track.Cursor != cursor || err != nil && (lines != nil || track.Cursor != "e:4") {
-			t.Fatalf("%v, %v, at %s", lines, err, track.Cursor)
+func FuzzParseHead(f *testing.F) {
+	f.Add("e:5", "1700000000000000", "backlog=1 history=3 left=2 durable=true interval=0.5")
+	f.Fuzz(func(t *testing.T, cursor, at, state string) {
+		header := nats.Header{HeaderCursor: {cursor}, HeaderMachine: {"m"}, HeaderTime: {at}, HeaderState: {state}}
+		h, err := ParseHead(header, 0)
+		if h.Cursor != cursor || err != nil && !errors.Is(err, ErrForeign) {
+			t.Fatalf("%+v, %v", h, err)
 		}
 	})
 }

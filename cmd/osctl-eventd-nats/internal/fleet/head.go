@@ -61,6 +61,7 @@ type Head struct {
 	Time    time.Time // of the event that Cursor names; zero if it is not known
 	Status  *Status   // nil if it is not known
 	Seq     uint64    // of the message in the stream; 0 for none
+	Seen    time.Time // when the server got the message; zero if it is not known
 }
 
 // header returns the head as the header of a message.
@@ -75,11 +76,13 @@ func (h *Head) header() nats.Header {
 	return header
 }
 
-// ParseHead reads the header of a stored message. The error is [ErrForeign] for a message that
-// no bridge wrote: it has no cursor, or it came from elsewhere in the stream. Whoever may choose
+// ParseHead reads the header of a message. The server puts headers of its own behind those of the
+// message: added says how many of each, 0 where the header is that of the message as it is stored, 1
+// for the reply to a direct get. The error is [ErrForeign] for a message that no bridge wrote: it has no
+// cursor, or it came from elsewhere in the stream. Whoever may choose
 // the reply subject of a request to the server can have such a copy stored anywhere that the
 // server may write, and it carries the headers that the server puts on replies.
-func ParseHead(header nats.Header) (Head, error) {
+func ParseHead(header nats.Header, added int) (Head, error) {
 	h := Head{Cursor: header.Get(HeaderCursor), Machine: header.Get(HeaderMachine)}
 	for _, name := range []string{HeaderCursor, HeaderMachine} {
 		if len(header.Values(name)) != 1 {
@@ -87,7 +90,7 @@ func ParseHead(header nats.Header) (Head, error) {
 		}
 	}
 	for _, name := range []string{nats.JSStream, nats.JSSubject, nats.JSSequence} {
-		if len(header.Values(name)) > 0 {
+		if len(header.Values(name)) > added {
 			return h, fmt.Errorf("%w: it is a copy of another message, with header %s", ErrForeign, name)
 		}
 	}
@@ -105,31 +108,25 @@ func ParseHead(header nats.Header) (Head, error) {
 	return h, nil
 }
 
-// parseReply is ParseHead for the reply to a direct get, on which the server has put headers of
-// its own behind those of the message.
+// parseReply is ParseHead for the reply to a direct get. Where the error is [ErrForeign], only Seq
+// and Seen are set.
 func parseReply(header nats.Header) (Head, error) {
-	stored := nats.Header{}
-	for name, values := range header {
-		switch name {
-		case nats.JSStream, nats.JSSubject, nats.JSSequence, nats.JSTimeStamp:
-			values = values[:len(values)-1]
-		}
-		if len(values) > 0 {
-			stored[name] = values
-		}
+	last := func(name string) string {
+		values := append([]string{""}, header.Values(name)...)
+		return values[len(values)-1]
 	}
-	h, err := ParseHead(stored)
-	sequences := header.Values(nats.JSSequence)
-	if len(sequences) == 0 {
-		return h, errors.New("the server's reply has no header " + nats.JSSequence)
-	}
-	seq, parseErr := strconv.ParseUint(sequences[len(sequences)-1], 10, 64)
-	if parseErr != nil {
-		return h, fmt.Errorf("the server's reply: header %s: %w", nats.JSSequence, parseErr)
-	}
+	seq, err := strconv.ParseUint(last(nats.JSSequence), 10, 64)
 	if err != nil {
-		return Head{Seq: seq}, err
+		return Head{}, fmt.Errorf("the server's reply: header %s: %w", nats.JSSequence, err)
 	}
-	h.Seq = seq
-	return h, nil
+	seen, err := time.Parse(time.RFC3339Nano, last(nats.JSTimeStamp))
+	if err != nil {
+		return Head{}, fmt.Errorf("the server's reply: header %s: %w", nats.JSTimeStamp, err)
+	}
+	h, err := ParseHead(header, 1)
+	if err != nil {
+		h = Head{}
+	}
+	h.Seq, h.Seen = seq, seen
+	return h, err
 }

@@ -9,21 +9,12 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 const (
 	dialTime = 5 * time.Second  // to connect to one server
 	callTime = 10 * time.Second // to get an answer
-
-	// CallTime is how long a method of a [Link] takes at most.
-	CallTime = callTime
-)
-
-// Codes of errors with which JetStream refuses a message.
-const (
-	codeWrongLastSequence        = 10071
-	codeWrongLastSequenceCluster = 10164
-	codeMessageTooLarge          = 10054
 )
 
 var (
@@ -34,17 +25,9 @@ var (
 	ErrTooLarge = errors.New("the server takes no message of this size")
 )
 
-// RefusedError is what JetStream refuses a message with, other than [ErrSuperseded] and [ErrTooLarge].
-type RefusedError struct {
-	Code        int    `json:"err_code"`
-	Description string `json:"description"`
-}
-
-func (e *RefusedError) Error() string { return fmt.Sprintf("%s (%d)", e.Description, e.Code) }
-
-// Link is the connection of one host's bridge to a NATS server. It never reconnects: after an
-// error it is not known what the stream has, so whoever holds it closes it, makes another one and
-// reads [Link.Head]. It is for one goroutine.
+// Link is the connection of one host's bridge to a NATS server, or that of [Hosts]. It never
+// reconnects: after an error it is not known what the stream has, so its user closes it, makes
+// another one and reads [Link.Head]. It is for one goroutine.
 type Link struct {
 	conn   *nats.Conn
 	ctx    context.Context //nolint:containedctx // done when the link is, with the reason as its cause
@@ -97,7 +80,7 @@ func (l *Link) Close() {
 	l.cancel(nats.ErrConnectionClosed)
 }
 
-// request makes a request, within [CallTime] and the life of the link.
+// request makes a request, within callTime and the life of the link.
 func (l *Link) request(ctx context.Context, msg *nats.Msg) (*nats.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
@@ -117,9 +100,14 @@ func (l *Link) request(ctx context.Context, msg *nats.Msg) (*nats.Msg, error) {
 }
 
 // Head reads the last message of the host. found is false where the stream has none. The error is
-// [ErrForeign] for a message that no bridge wrote; its Seq is known then.
+// [ErrForeign] for a message that no bridge wrote; only its Seq and Seen are known then.
 func (l *Link) Head(ctx context.Context) (head Head, found bool, err error) {
-	reply, err := l.request(ctx, nats.NewMsg(HeadSubject(l.stream, l.host)))
+	return l.lastOn(ctx, Subject(l.host))
+}
+
+// lastOn is Head for any subject of the stream.
+func (l *Link) lastOn(ctx context.Context, subject string) (head Head, found bool, err error) {
+	reply, err := l.request(ctx, nats.NewMsg(HeadPrefix(l.stream)+subject))
 	if err != nil {
 		return Head{}, false, err
 	}
@@ -131,7 +119,7 @@ func (l *Link) Head(ctx context.Context) (head Head, found bool, err error) {
 		return Head{}, false, nil
 	default:
 		why := status + " " + reply.Header.Get("Description")
-		return Head{}, false, fmt.Errorf("read the last message of %s: %s", Subject(l.host), why)
+		return Head{}, false, fmt.Errorf("read the last message on %s: %s", subject, why)
 	}
 }
 
@@ -150,21 +138,25 @@ func (l *Link) Publish(ctx context.Context, head Head, expected uint64, lines []
 		return 0, err
 	}
 	var ack struct {
-		Seq   uint64        `json:"seq"`
-		Error *RefusedError `json:"error"`
+		Seq   uint64              `json:"seq"`
+		Error *jetstream.APIError `json:"error"`
 	}
 	if err := json.Unmarshal(reply.Data, &ack); err != nil {
 		return 0, fmt.Errorf("the answer to a message on %s: %w", msg.Subject, err)
 	}
-	switch {
-	case ack.Error == nil && ack.Seq > 0:
+	if ack.Error == nil {
+		if ack.Seq == 0 {
+			return 0, fmt.Errorf("the answer to a message on %s has no number", msg.Subject)
+		}
 		return ack.Seq, nil
-	case ack.Error == nil:
-		return 0, fmt.Errorf("the answer to a message on %s has no number", msg.Subject)
-	case ack.Error.Code == codeWrongLastSequence, ack.Error.Code == codeWrongLastSequenceCluster:
-		return 0, fmt.Errorf("%w: %w", ErrSuperseded, ack.Error)
-	case ack.Error.Code == codeMessageTooLarge:
-		return 0, ErrTooLarge
 	}
-	return 0, fmt.Errorf("the stream %s refuses a message: %w", l.stream, ack.Error)
+	switch ack.Error.ErrorCode {
+	case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant:
+		return 0, fmt.Errorf("%w: %s", ErrSuperseded, ack.Error.Description)
+	case jetstream.JSErrCodeStreamMessageExceedsMaximum:
+		return 0, ErrTooLarge
+	default:
+		const form = "the stream %s refuses a message: %s (%d)"
+		return 0, fmt.Errorf(form, l.stream, ack.Error.Description, ack.Error.ErrorCode)
+	}
 }

@@ -18,8 +18,7 @@ type Got struct {
 	Events  int
 	Records []fleet.Record
 	Cursor  string // after the last message
-	Bytes   int
-	Chunks  int // messages with events
+	Chunks  int    // messages with events
 }
 
 // Gaps are the records of type _gap.
@@ -45,7 +44,7 @@ func (g *Got) Lost() (n uint64) {
 func Read(tb testing.TB, stream jetstream.Stream, host string) Got {
 	tb.Helper()
 	var got Got
-	var track fleet.Track
+	var track Track
 	for _, msg := range Messages(tb, stream, host) {
 		lines, hole, err := track.Take(msg.Header, msg.Data)
 		if err != nil || hole != nil {
@@ -63,7 +62,6 @@ func Read(tb testing.TB, stream jetstream.Stream, host string) Got {
 		if chunk {
 			got.Chunks++
 		}
-		got.Bytes += len(msg.Data)
 	}
 	got.Cursor = track.Cursor
 	return got

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
 	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
@@ -24,24 +25,22 @@ type history struct {
 	durable      bool
 }
 
-func (e *eventd) call(ctx context.Context, do func(context.Context, *client.Client) error) error {
-	ctx, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
+// connect returns a client with a connection that is not lost.
+func (e *eventd) connect(ctx context.Context) (*client.Client, error) {
 	if e.client != nil {
 		select {
 		case <-e.client.Done():
 			e.close()
 		default:
+			return e.client, nil
 		}
 	}
-	if e.client == nil {
-		c, err := client.Dial(ctx, e.address)
-		if err != nil {
-			return err
-		}
-		e.client = c
+	c, err := client.Dial(ctx, e.address)
+	if err != nil {
+		return nil, err
 	}
-	return do(ctx, e.client)
+	e.client = c
+	return c, nil
 }
 
 func (e *eventd) close() {
@@ -52,59 +51,61 @@ func (e *eventd) close() {
 }
 
 // history returns what is kept now. It does not start a service that does not run.
-func (e *eventd) history(ctx context.Context) (h history, err error) {
-	err = e.call(ctx, func(ctx context.Context, c *client.Client) error {
-		p, err := c.Properties(ctx)
-		if err != nil {
-			return err
-		}
-		oldest, _ := p.Get("OldestSequence")
-		last, _ := p.Get("LastSequence")
-		durable, _ := p.Get("Durable")
-		h = history{p.Text("Epoch"), max(oldest.Uint(), 1), last.Uint(), durable.Bool()}
-		return nil
-	})
-	return h, err
-}
-
-// oldestCursor returns the cursor before the oldest event that is kept.
-func (e *eventd) oldestCursor(ctx context.Context) (string, error) {
-	h, err := e.history(ctx)
-	return hub.FormatCursor(h.epoch, h.oldest-1), err
+func (e *eventd) history(ctx context.Context) (history, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	c, err := e.connect(ctx)
+	if err != nil {
+		return history{}, err
+	}
+	p, err := c.Properties(ctx)
+	if err != nil {
+		return history{}, err
+	}
+	oldest, _ := p.Get("OldestSequence")
+	last, _ := p.Get("LastSequence")
+	durable, _ := p.Get("Durable")
+	return history{p.Text("Epoch"), max(oldest.Uint(), 1), last.Uint(), durable.Bool()}, nil
 }
 
 // checkHead compares the event that the head names with the one of that number here. The error
 // is a [FenceError] if they are not the same event. What is no longer kept cannot be compared:
 // following from the head says that it is gone. But a head from another epoch must be one that this
-// bridge has written before (known): else another machine may have, which has our machine-id.
-func (e *eventd) checkHead(ctx context.Context, cursor string, at time.Time, known bool) error {
-	epoch, seq, err := hub.ParseCursor(cursor)
+// bridge has written before, as its own cursor says: else another machine may have, which has our
+// machine-id.
+func (e *eventd) checkHead(ctx context.Context, head fleet.Head, own string) error {
+	epoch, seq, err := hub.ParseCursor(head.Cursor)
 	if err != nil {
 		return err
 	}
+	known, _, _ := hub.ParseCursor(own)
 	h, err := e.history(ctx)
 	switch {
 	case err != nil:
 		return err
-	case epoch != h.epoch && !known:
+	case epoch != h.epoch && epoch != known:
 		return otherHistory("it began with another epoch, and the state file knows nothing of that")
 	case epoch != h.epoch, seq == 0, seq < h.oldest:
 		return nil
 	}
-	return e.call(ctx, func(ctx context.Context, c *client.Client) error {
-		_, events, err := c.WaitEvents(ctx, hub.FormatCursor(epoch, seq-1), hub.Filter{}, 1, 0)
-		switch {
-		case client.HasName(err, client.ErrGone):
-			return nil
-		case err != nil && !client.HasName(err, client.ErrInvalidCursor):
-			return err
-		case err != nil || len(events) == 0:
-			return otherHistory(fmt.Sprintf("its event %d does not exist here", seq))
-		case !at.IsZero() && hub.Micros(events[0].Time) != hub.Micros(at):
-			return otherHistory(fmt.Sprintf("its event %d is another one here", seq))
-		}
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	c, err := e.connect(ctx)
+	if err != nil {
+		return err
+	}
+	_, events, err := c.WaitEvents(ctx, hub.FormatCursor(epoch, seq-1), hub.Filter{}, 1, 0)
+	switch {
+	case client.HasName(err, client.ErrGone):
 		return nil
-	})
+	case err != nil && !client.HasName(err, client.ErrInvalidCursor):
+		return err
+	case err != nil || len(events) == 0:
+		return otherHistory(fmt.Sprintf("its event %d does not exist here", seq))
+	case !head.Time.IsZero() && hub.Micros(events[0].Time) != hub.Micros(head.Time):
+		return otherHistory(fmt.Sprintf("its event %d is another one here", seq))
+	}
+	return nil
 }
 
 // otherHistory is the error where two machines share an epoch.

@@ -137,7 +137,7 @@ func TestForeign(t *testing.T) {
 		}
 	}
 	// All events are there, between the messages that no bridge wrote.
-	var track fleet.Track
+	var track fleettest.Track
 	events, foreign := 0, 0
 	for _, msg := range fleettest.Messages(t, stream, host) {
 		lines, hole, err := track.Take(msg.Header, msg.Data)

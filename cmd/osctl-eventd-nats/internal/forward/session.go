@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
@@ -51,36 +50,38 @@ func (s *session) checkFence(ctx context.Context, foreign error) error {
 	case s.head.Machine != s.Machine:
 		return otherMachine(subject, s.head.Machine)
 	}
-	epoch, _, _ := strings.Cut(s.head.Cursor, ":")
-	return s.eventd.checkHead(ctx, s.head.Cursor, s.head.Time, strings.HasPrefix(s.state.cursor, epoch+":"))
+	return s.eventd.checkHead(ctx, s.head, s.state.cursor)
 }
 
 // begin begins where the stream has nothing of this host.
 func (s *session) begin(ctx context.Context) error {
 	reason := fleet.StartStreamEmpty
-	s.head.Cursor = s.state.cursor
-	if s.head.Cursor == "" {
+	if s.state.cursor == "" {
 		reason = fleet.StartNew
-		oldest, err := s.eventd.oldestCursor(ctx)
-		if err != nil {
-			return err
-		}
-		s.head.Cursor = oldest
 	}
-	s.head.Seq = 0
+	cursor, err := s.lastCursor(ctx)
+	if err != nil {
+		return err
+	}
+	s.head.Cursor = cursor
 	return s.announce(ctx, reason)
+}
+
+// lastCursor returns where this machine stood last: before its oldest event, if nothing is known.
+func (s *session) lastCursor(ctx context.Context) (string, error) {
+	if s.state.cursor != "" {
+		return s.state.cursor, nil
+	}
+	h, err := s.eventd.history(ctx)
+	return hub.FormatCursor(h.epoch, h.oldest-1), err
 }
 
 // takeOver goes on after a message of somebody else, where this machine stood last.
 func (s *session) takeOver(ctx context.Context, fence error) error {
 	s.Log.Warn("taking over", slog.String("although", fence.Error()))
-	cursor := s.state.cursor
-	if cursor == "" {
-		oldest, err := s.eventd.oldestCursor(ctx)
-		if err != nil {
-			return err
-		}
-		cursor = oldest
+	cursor, err := s.lastCursor(ctx)
+	if err != nil {
+		return err
 	}
 	gap := fleet.Record{Reason: fleet.GapTakeOver, Detail: fence.Error()}
 	if err := s.writeGap(ctx, gap, cursor); err != nil {
@@ -95,6 +96,7 @@ func (s *session) forward(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	updates, ended := make(chan client.Update), make(chan error, 1)
 	go func() {
+		defer close(ended)
 		ended <- client.Follow(ctx, client.Follower{Address: s.Bus, Cursor: s.head.Cursor}, func(u client.Update) error {
 			select {
 			case updates <- u:
@@ -106,14 +108,9 @@ func (s *session) forward(ctx context.Context) error {
 	}()
 	err := s.loop(ctx, updates, ended)
 	cancel()
-	if !errors.Is(err, errFollowEnded) {
-		<-ended //nolint:errcheck // ctx is done
-	}
+	<-ended //nolint:errcheck // ctx is done
 	return err
 }
-
-// errFollowEnded says that following ended, and not the connection to NATS.
-var errFollowEnded = errors.New("following osctl-eventd ended")
 
 func (s *session) loop(ctx context.Context, updates <-chan client.Update, ended <-chan error) error {
 	alive, tick := time.NewTimer(time.Until(s.nextAlive)), time.NewTicker(s.Tick)
@@ -128,7 +125,7 @@ func (s *session) loop(ctx context.Context, updates <-chan client.Update, ended 
 		case <-s.link.Done():
 			return s.link.Err()
 		case err := <-ended:
-			return fmt.Errorf("%w: %w", errFollowEnded, err)
+			return fmt.Errorf("following osctl-eventd ended: %w", err)
 		case u := <-updates:
 			err = s.take(ctx, u)
 		case <-alive.C:

@@ -1,4 +1,4 @@
-package fleet
+package fleettest
 
 import (
 	"bytes"
@@ -7,14 +7,14 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
 	"github.com/osctl/eventd/hub"
 )
 
 // Line is one line of a message: an event, or a record of the bridge.
 type Line struct {
-	Text   []byte // JSON, without the line break
 	Type   string
-	Record *Record // nil for an event
+	Record *fleet.Record // nil for an event
 }
 
 // Track is what a reader knows of one host: where its events are. The zero value is a host of
@@ -23,19 +23,11 @@ type Track struct {
 	Cursor string // after the last message; "" for none
 }
 
-// HoleError says that events of a host are missing in the stream, and no record says so: the
-// stream no longer has them, or somebody else writes to it.
-type HoleError struct{ From, To string }
-
-func (e *HoleError) Error() string {
-	return fmt.Sprintf("events are missing after %s; the next position is %s", e.From, e.To)
-}
-
-// Take reads a message of the host and moves on. hole is a [HoleError] if something is missing
-// before the message, which is taken all the same. The error is [ErrForeign] for a message that
-// no bridge wrote; nothing is taken of it.
+// Take reads a message of the host and moves on. hole says that events are missing and no
+// record says so; the message is taken all the same. The error is [fleet.ErrForeign] for a message
+// that no bridge wrote; nothing is taken of it.
 func (t *Track) Take(header nats.Header, data []byte) (lines []Line, hole, err error) {
-	head, err := ParseHead(header)
+	head, err := fleet.ParseHead(header, 0)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -46,13 +38,13 @@ func (t *Track) Take(header nats.Header, data []byte) (lines []Line, hole, err e
 			return nil, nil, err
 		}
 		if at != "" && next.from != at && hole == nil {
-			hole = &HoleError{at, next.from}
+			hole = fmt.Errorf("events are missing after %s; the next position is %s", at, next.from)
 		}
 		at = next.to
 		lines = append(lines, line)
 	}
 	if at != head.Cursor {
-		return nil, nil, fmt.Errorf("%w: its lines end at %q, its header says %q", ErrForeign, at, head.Cursor)
+		return nil, nil, fmt.Errorf("%w: its lines end at %q, its header says %q", fleet.ErrForeign, at, head.Cursor)
 	}
 	t.Cursor = at
 	return lines, hole, nil
@@ -68,25 +60,25 @@ func readLine(text []byte, at string) (Line, step, error) {
 		Cursor string `json:"cursor"`
 	}
 	if err := json.Unmarshal(text, &e); err != nil {
-		return Line{}, step{}, fmt.Errorf("%w: %w", ErrForeign, err)
+		return Line{}, step{}, fmt.Errorf("%w: %w", fleet.ErrForeign, err)
 	}
 	epoch, seq, err := hub.ParseCursor(e.Cursor)
 	if err != nil {
-		return Line{}, step{}, fmt.Errorf("%w: %w", ErrForeign, err)
+		return Line{}, step{}, fmt.Errorf("%w: %w", fleet.ErrForeign, err)
 	}
-	line := Line{Text: text, Type: e.Type}
+	line := Line{Type: e.Type}
 	if e.Type == "" || e.Type[0] != '_' {
 		return line, step{hub.FormatCursor(epoch, max(seq, 1)-1), e.Cursor}, nil
 	}
-	line.Record = &Record{}
+	line.Record = &fleet.Record{}
 	if err := json.Unmarshal(text, line.Record); err != nil {
-		return Line{}, step{}, fmt.Errorf("%w: %w", ErrForeign, err)
+		return Line{}, step{}, fmt.Errorf("%w: %w", fleet.ErrForeign, err)
 	}
 	s := step{e.Cursor, e.Cursor}
 	switch {
-	case e.Type == TypeGap && line.Record.From == "": // after a message that no bridge wrote
+	case e.Type == fleet.TypeGap && line.Record.From == "": // after a message that no bridge wrote
 		s.from = at
-	case e.Type == TypeGap:
+	case e.Type == fleet.TypeGap:
 		s.from = line.Record.From
 	}
 	return line, s, nil
