@@ -13,8 +13,8 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-const listLong = `List the veths on this host: whose they are, their name inside the container, their
-state, and their name on the host. Arguments name containers, or interfaces of them;
+const listLong = `List the veths on this host: their container, their name inside it, their state, and
+their name on the host. Arguments name containers, or interfaces of them;
 flags that are given several times mean any of their values.
 
 States are up (can be used), no-carrier (set up, but the other end is not) and down.
