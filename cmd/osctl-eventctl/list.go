@@ -33,6 +33,7 @@ func (a *app) list() *cobra.Command {
 		table = tableOf[hub.Interface]{
 			list: (*client.Client).Interfaces, title: "interfaces",
 			columns: []string{"CONTAINER", "NAME", "STATE", "VETH", "IFINDEX"}, state: 2,
+			row: linkRow, json: linkJSON, fields: linkFields,
 			events: []string{hub.TypeNetif}, refresh: linkRefresh, fold: foldLink,
 		}
 	)
@@ -54,8 +55,6 @@ func (a *app) list() *cobra.Command {
 			if err := oneOf("state", want.states, linkStates()...); err != nil {
 				return err
 			}
-			table.row, table.json = linkRow, linkJSON
-			table.fields = linkFields
 			return runList(cmd.Context(), a, &table, &want, view)
 		},
 	}
