@@ -1,22 +1,22 @@
 # osctl-eventd. `make run` and `make test` are all that a newcomer needs; both install
-# what they miss on Debian 12. `make help` lists the rest.
+# missing packages on Debian 12. `make help` lists the other targets.
 
 #? BUS=private      run: the bus to serve on: private, system, session, or an address
-#? ARGS=./...       test: what go test gets, as in ARGS='-run Report ./dbusapi'
+#? ARGS=./...       test: arguments of go test, as in ARGS='-run Report ./dbusapi'
 #? FUZZTIME=10m     fuzz: the time for each target
 #? PREFIX=/usr      install, uninstall: where programs and documentation go
-#? DESTDIR=         install, uninstall: what comes before all paths
+#? DESTDIR=         install, uninstall: a directory before all paths
 #? RELEASE='amd64 arm64'  release: the architectures
-#? VERSION=         build, packages: the version, by default what git describe says
+#? VERSION=         build, packages: the version, by default that of git describe
 BUS ?= private
 ARGS ?= ./...
 FUZZTIME ?= 10m
 PREFIX ?= /usr
 RELEASE ?= amd64 arm64
-# Whoever runs this as root in a user's clone trusts that user already; git would not say a
-# version there.
+# git refuses to describe a clone of another user. Root, who runs make there, trusts that user
+# already.
 VERSION ?= $(shell git -c safe.directory='*' describe --tags --always --dirty 2>/dev/null || echo 0.0.0-dev)
-# A version that is given is text, and nothing that make expands.
+# make does not expand a version that is given.
 ifneq ($(filter environment command,$(firstword $(origin VERSION))),)
 override VERSION := $(value VERSION)
 endif
@@ -24,18 +24,18 @@ endif
 PACKAGE_VERSION ?= $(shell packaging/version.sh '$(call checked,$(VERSION))')
 
 GO ?= go
-# Where upstream's Go is. sudo drops that from PATH.
+# The directory of upstream's Go. sudo drops it from PATH.
 export PATH := $(PATH):/usr/local/go/bin
 LDFLAGS = -s -w -X main.version=$(call checked,$(VERSION))
 BUILD = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 GOLANGCI = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
-# What the tests of a package import that need more than a user has.
+# Imports of tests that need root or packages.
 PRIVILEGED = nstest|cttest|bustest|apitest|daemontest|x/sys/unix|syscall
-# Where package cttest keeps the Debian that it boots.
+# The directory in which package cttest keeps the Debian that it boots.
 IMAGES = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/osctl-eventd-cttest
 
-# checked is a version that a shell may see, and else an error: the name of a tag may have
-# quotes, $$ and ; in it, and whoever may push a tag must not run anything here.
+# checked is a version that is safe in a shell, or else an error: the name of a tag may have
+# quotes, $$ and ; in it, and a user who may push a tag must not run commands here.
 VERSION_CHARACTERS = a b c d e f g h i j k l m n o p q r s t u v w x y z A B C D E F G H I J K L M N O P Q R S T U V W X Y Z 0 1 2 3 4 5 6 7 8 9 . _ + ~ -
 without = $(if $1,$(call without,$(wordlist 2,$(words $1),$1),$(subst $(firstword $1),,$2)),$2)
 checked = $(if $(call without,$(VERSION_CHARACTERS),$1)$(filter-out 1,$(words $1)),$(error VERSION, which is the name of a tag where it is not given, has more than letters, digits and ._+~-; give one, as in make VERSION=1.2.3),$(strip $1))
@@ -50,13 +50,13 @@ help: ## list the targets, and the variables with their defaults
 check-go:
 	@packaging/dev/check-go.sh '$(GO)'
 
-build: check-go ## build both programs to bin/
+build: check-go ## build the programs to bin/
 	$(BUILD) -o bin/ ./cmd/...
 
 run: check-go ## build, start the daemon on a private bus (or BUS=...), show events as they come
 	@packaging/dev/setup.sh run
 	@$(MAKE) --no-print-directory build
-	@# It ends with make, however that ends.
+	@# The script ends with make, however make ends.
 	@$$(setpriv --pdeathsig TERM true 2>/dev/null && echo exec setpriv --pdeathsig TERM) packaging/dev/run.sh '$(BUS)'
 
 test: check-go ## all tests, as root: unit, race, kernel, bus, end to end
@@ -92,10 +92,10 @@ fuzz: ## every fuzz target for FUZZTIME each
 install: build ## install below DESTDIR: programs, unit, bus policy, documentation
 	PREFIX='$(PREFIX)' packaging/install.sh install
 
-uninstall: ## remove what install installed
+uninstall: ## remove the files that install installed
 	PREFIX='$(PREFIX)' packaging/install.sh uninstall
 
-deb rpm: build ## make packages in dist/, of the bridge to NATS too
+deb rpm: build ## make packages of osctl-eventd and osctl-eventd-nats in dist/
 	@packaging/dev/setup.sh $@
 	GO='$(GO)' packaging/package.sh $@ '$(PACKAGE_VERSION)'
 	GO='$(GO)' packaging/package.sh $@ '$(PACKAGE_VERSION)' osctl-eventd-nats
@@ -114,12 +114,12 @@ release: build ## tarball, deb, rpm and checksums for all of RELEASE in dist/
 	rm -rf dist/build
 	cd dist && sha256sum -- * >SHA256SUMS && cat SHA256SUMS
 
-man: ## write the manual pages anew, and the picture of the live view
+man: ## regenerate the manual pages, and the picture of the live view
 	$(GO) test -count=1 -run 'Interface|ManualPage|Picture' ./packaging/man ./cmd/osctl-eventd ./cmd/osctl-eventctl ./cmd/osctl-eventd-nats -update
 
-lintian: deb ## what Debian's checker says of the package
+lintian: deb ## check the Debian package with lintian
 	@packaging/dev/setup.sh lintian
 	lintian --allow-root --fail-on=error,warning dist/osctl-eventd_$(PACKAGE_VERSION)_$$($(GO) env GOARCH).deb
 
-clean: ## remove what was built, and what the tests keep
+clean: ## remove built files, and the Debian that the tests keep
 	rm -rf bin dist '$(IMAGES)'

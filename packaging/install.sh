@@ -1,9 +1,9 @@
 #!/bin/sh
-# install.sh install|uninstall: installs what `make build` made, and all that belongs to
-# it ($BIN), below $DESTDIR; or removes the same files. Programs and documentation go below
-# $PREFIX; what the bus and systemd read goes where they look, whatever that is. It creates
-# no user and starts no service: see README.md for what to do then. Removal stops the
-# service first. The packages are made of the same list.
+# install.sh install|uninstall: installs the programs of `make build` ($BIN), units, policy
+# and documentation below $DESTDIR; or removes the same files. Programs and documentation go
+# below $PREFIX, files for the bus and systemd into their own directories. The script creates
+# no user and starts no service: operations.md lists the next steps. Removal stops the
+# service first. package.sh makes the packages of the same list.
 set -eu
 cd "$(dirname "$0")/.."
 action=${1:-}
@@ -67,7 +67,7 @@ for page in packaging/man/*.[1-8]; do
 	pack "$page" "$share/man/man${page##*.}/${page##*/}.gz"
 done
 
-# The program itself knows what it completes.
+# The program prints its own completion scripts.
 complete() {
 	put 644 /dev/null "$2"
 	[ "$action" = uninstall ] || "$native/osctl-eventctl" completion "$1" >"$2"

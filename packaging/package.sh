@@ -1,8 +1,8 @@
 #!/bin/sh
 # package.sh deb|rpm|tar VERSION [PACKAGE]: makes a package, osctl-eventd or osctl-eventd-nats,
-# of what `make build` made ($BIN), in dist ($DIST). VERSION is that of the package; what the programs say was linked into them. The
-# architecture is $ARCH, as Go calls it. The same input and SOURCE_DATE_EPOCH, by default
-# the time of the commit, give the same bytes.
+# of the programs of `make build` ($BIN), in dist ($DIST). VERSION is that of the package; the
+# linker put another one into the programs. The architecture is $ARCH, as Go calls it. The same
+# input and SOURCE_DATE_EPOCH, by default the time of the commit, give the same bytes.
 set -eu
 cd "$(dirname "$0")/.."
 format=${1:-} version=${2:-} package=${3:-osctl-eventd}

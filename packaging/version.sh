@@ -1,6 +1,6 @@
 #!/bin/sh
 # version.sh VERSION: prints a version for packages. A tag gives its own (v1.2.3 is 1.2.3,
-# v1.2.3-4-gabcdef is newer than that); what is no tag gets one that is older than any.
+# v1.2.3-4-gabcdef is newer than that); any other VERSION gets one that is older than any tag's.
 set -eu
 export LC_ALL=C # ranges are of bytes
 version=${1#v}

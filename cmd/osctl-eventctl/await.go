@@ -121,8 +121,8 @@ func (a *app) timedOut(ctx context.Context, conditions []condition, reached []st
 }
 
 // hint says why conditions may never be met: no state of a container is known, or the state is
-// neither one of osctld nor that of any container. It returns "" if there is nothing to say, or if the service
-// does not answer.
+// neither one of osctld nor that of any container. It returns "" if there is nothing to say, or if
+// the service does not answer.
 func (a *app) hint(ctx context.Context, conditions []condition) string {
 	var rows []hub.Container
 	err := a.call(ctx, func(ctx context.Context, c *client.Client) (err error) {
@@ -142,7 +142,7 @@ func (a *app) hint(ctx context.Context, conditions []condition) string {
 			continue
 		}
 		if !slices.ContainsFunc(rows, func(row hub.Container) bool { return row.Pool == c.pool && row.ID == c.id }) {
-			hints = append(hints, fmt.Sprintf("no state of %s is known: its manager has reported none, and the service saw none in a cgroup; see osctl-eventctl containers", c.target))
+			hints = append(hints, fmt.Sprintf("no state of %s is known: its manager has reported none; see osctl-eventctl containers", c.target))
 		}
 		for _, state := range c.states {
 			if !slices.Contains(known, state) {

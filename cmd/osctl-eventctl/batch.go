@@ -40,8 +40,8 @@ type batchRun struct {
 	doubtful []int // lines of events of which no answer tells whether they were reported
 }
 
-// reportBatch reports the events of a file, "-" for standard input. With skipInvalid, lines that
-// are no event, or one that is refused, are left out and counted: then the exit status is exitLost.
+// reportBatch reports the events of a file, "-" for standard input. With skipInvalid it leaves out,
+// and counts, invalid lines and refused events: then the exit status is exitLost.
 func (a *app) reportBatch(ctx context.Context, path string, skipInvalid bool) error {
 	file := os.Stdin
 	if path != "-" {
@@ -192,7 +192,7 @@ func (b *batchRun) sendEvents(ctx context.Context, events []client.Report, lines
 // reported prints the numbers of events that were reported.
 func (b *batchRun) reported(first uint64, lines []int) error {
 	for i := range lines {
-		_, _ = fmt.Fprintln(b.out, first+uint64(i)) // Flush tells of an error
+		_, _ = fmt.Fprintln(b.out, first+uint64(i)) // Flush returns an error
 	}
 	b.done += len(lines)
 	b.upTo = lines[len(lines)-1]

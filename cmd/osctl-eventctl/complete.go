@@ -13,9 +13,8 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// completeTimeout bounds what the completion of a word may take: somebody waits for it
-// with a key pressed. Where the service does not answer there is nothing to offer, and
-// nothing is said.
+// completeTimeout bounds the completion of a word, because the user waits at the prompt.
+// If the service does not answer, there is nothing to offer and no error.
 const completeTimeout = 500 * time.Millisecond
 
 // completer is cobra's type of function that completes a word.
@@ -78,8 +77,8 @@ func (t target) parses() bool {
 
 // safe reports whether a shell takes text for itself wherever it stands: not for a quote, an
 // expansion, a flag, or (zsh) the path of a program. Completion offers nothing else, because
-// the shell puts it on the command line of a person, who may be root; and much of it was
-// named by a container, or by a reporter.
+// the shell puts it on the command line of a user, maybe root, while containers and reporters
+// choose many of the names.
 func safe(text string) bool {
 	return text != "" && text[0] != '-' && text[0] != '=' &&
 		strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:@%+,=/") == ""
@@ -213,7 +212,7 @@ func (a *app) completeFlags(cmd *cobra.Command) {
 		"type": a.completeTypes, "since": fixed(hub.CursorOldest, "today", "yesterday"), "until": fixed(),
 		"action": fixed(append([]string{"up", "down", "rename", "add", "remove", "run", "done", "failed"}, states()...)...),
 		"state":  fixed(inState...), "on-failure": fixed(onFailureStop, onFailureSkip),
-		"source": fixed(hub.SourceNetlink, "cgroup"),
+		"source": fixed(hub.SourceNetlink, hub.SourceCgroup),
 		"pool": a.completeFrom(func(k *known, offered map[string]string) {
 			for _, c := range k.containers {
 				offered[c.Pool] = ""

@@ -14,8 +14,8 @@ import (
 // callTimeout bounds a call that should be answered at once.
 const callTimeout = 10 * time.Second
 
-// pulse is how often who waits asks whether the service is still there: when it hangs,
-// that is said within twice that time.
+// pulse is how often a waiting command asks whether the service still answers. It reports
+// a hang within twice that time.
 const pulse = 5 * time.Second
 
 // address returns the address of the bus.
@@ -30,8 +30,8 @@ func (a *app) busName() string {
 	return a.bus
 }
 
-// connect connects to the bus. What its error, and that of any call, means to a person
-// is said in one place, by [client.Explain].
+// connect connects to the bus. [client.Explain] explains its errors, and those of calls, to
+// the user.
 func (a *app) connect(ctx context.Context) (*client.Client, error) {
 	address, err := a.address()
 	if err != nil {
@@ -52,12 +52,12 @@ func (a *app) call(ctx context.Context, do func(context.Context, *client.Client)
 	return do(ctx, client)
 }
 
-// sayDown says when the service went away and came back, and reports whether an update
-// was about that.
+// sayDown says when the service went away and came back, and reports whether the update
+// was one of these two.
 func (a *app) sayDown(u client.Update) bool {
 	switch {
 	case u.Down != nil:
-		a.say("%s", a.whatIsDown(u.Down))
+		a.say("%s", a.describeOutage(u.Down))
 	case u.Up:
 		a.say("osctl-eventd is back")
 	default:
@@ -66,8 +66,9 @@ func (a *app) sayDown(u client.Update) bool {
 	return true
 }
 
-// whatIsDown says what went away, and then why: a line may be cut at the end.
-func (a *app) whatIsDown(err error) string {
+// describeOutage names the service or the bus first and the reason last, because a live view
+// cuts a long line.
+func (a *app) describeOutage(err error) string {
 	const waiting = "; waiting for it to come back"
 	if reply, replied := errors.AsType[*client.Error](err); replied {
 		if reply.Name == client.ErrLimitsExceeded {
@@ -81,8 +82,8 @@ func (a *app) whatIsDown(err error) string {
 	return fmt.Sprintf("the bus %s went away%s (%v)", a.bus, waiting, err)
 }
 
-// say tells the person at the terminal something that is not the answer. Lines stay
-// lines; whatever else would move a terminal's cursor is escaped.
+// say writes a message to standard error. It keeps line breaks, and escapes all else that
+// would move the cursor of a terminal.
 func (a *app) say(format string, args ...any) {
 	lines := strings.Split(strings.ReplaceAll(fmt.Sprintf(format, args...), "\t", "  "), "\n")
 	for i := range lines {

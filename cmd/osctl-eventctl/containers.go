@@ -25,7 +25,8 @@ func (a *app) containers() *cobra.Command {
 		table = tableOf[hub.Container]{
 			list: (*client.Client).Containers, title: "containers",
 			columns: []string{"CONTAINER", "STATE", "SINCE"}, state: 1,
-			row: containerRow, json: containerJSON, events: []string{hub.TypeState, hub.TypeDB}, fold: foldContainer,
+			row: containerRow, json: containerJSON, fields: containerFields,
+			events: []string{hub.TypeState, hub.TypeDB}, fold: foldContainer,
 		}
 	)
 	cmd := &cobra.Command{
@@ -41,7 +42,6 @@ func (a *app) containers() *cobra.Command {
 			if err := want.parse(args, false); err != nil {
 				return err
 			}
-			table.fields = containerFields
 			return runList(cmd.Context(), a, &table, &want, view)
 		},
 	}

@@ -16,7 +16,9 @@ type templateEvent struct {
 
 	Seq  uint64
 	Opts map[string]string // an option that is not there is empty
-	json string
+
+	event *hub.Event // for {{json .}}
+	epoch string
 }
 
 // newTemplateEvent returns what a template sees of an event.
@@ -26,7 +28,7 @@ func newTemplateEvent(e *hub.Event, epoch string) *templateEvent {
 		Pool: printable(field(e, "pool")), ID: printable(field(e, "id")),
 		Name: printable(field(e, "name")), Veth: printable(field(e, "veth")),
 		Seq: e.Seq, Time: e.Time.UTC().Format(eventTime), Cursor: hub.FormatCursor(epoch, e.Seq),
-		Opts: map[string]string{}, json: string(escape(e.AppendJSON(nil, epoch))),
+		Opts: map[string]string{}, event: e, epoch: epoch,
 	}
 	for _, o := range e.Options {
 		t.Opts[o.Name] = printable(plain(o.Value))
@@ -37,7 +39,7 @@ func newTemplateEvent(e *hub.Event, epoch string) *templateEvent {
 // parseFormat parses the template of --format, and tries it.
 func parseFormat(text string) (*template.Template, error) {
 	parsed, err := template.New("--format").Option("missingkey=zero").Funcs(template.FuncMap{
-		"json": func(e *templateEvent) string { return e.json },
+		"json": func(e *templateEvent) string { return string(escape(e.event.AppendJSON(nil, e.epoch))) },
 	}).Parse(text)
 	if err == nil {
 		err = parsed.Execute(io.Discard, newTemplateEvent(&hub.Event{}, ""))

@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watchHangup ends the process, by SIGPIPE, as soon as nobody can read the file any
-// more that it writes to: else `monitor | head -n 1` would stay until the next event.
-// Only pipes and sockets tell. It returns how to end the watch.
+// watchHangup ends the process, by SIGPIPE, as soon as the reader of its output has gone:
+// else `monitor | head -n 1` would stay until the next event. It works for pipes and
+// sockets only. The function that it returns ends the watch.
 func watchHangup(out *os.File) (stop func()) {
 	info, err := out.Stat()
 	if err != nil || info.Mode()&(os.ModeNamedPipe|os.ModeSocket) == 0 {
@@ -29,7 +29,7 @@ func watchHangup(out *os.File) (stop func()) {
 				continue
 			}
 			if err == nil && fds[1].Revents == 0 {
-				_, _ = out.WriteString("\n") // nobody gets it, and SIGPIPE ends us
+				_, _ = out.WriteString("\n") // there is no reader, so SIGPIPE ends us
 			}
 			return
 		}

@@ -17,7 +17,7 @@ type liner struct {
 	today  time.Time // events of another day show their date
 }
 
-// append appends an event as one line: when, what, whose, and the rest of its options.
+// append appends an event as one line: time, type, action, container, and other options.
 // Columns line up as long as their content is of usual length.
 func (l *liner) append(b []byte, e *hub.Event) []byte {
 	at, layout := e.Time.Local(), "15:04:05.000"

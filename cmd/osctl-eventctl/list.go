@@ -13,8 +13,8 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-const listLong = `List the veths on this host: whose they are, their name inside the container, their
-state, and their name on the host. Arguments name containers, or interfaces of them;
+const listLong = `List the veths on this host: their container, their name inside it, their state, and
+their name on the host. Arguments name containers, or interfaces of them;
 flags that are given several times mean any of their values.
 
 States are up (can be used), no-carrier (set up, but the other end is not) and down.
@@ -33,6 +33,7 @@ func (a *app) list() *cobra.Command {
 		table = tableOf[hub.Interface]{
 			list: (*client.Client).Interfaces, title: "interfaces",
 			columns: []string{"CONTAINER", "NAME", "STATE", "VETH", "IFINDEX"}, state: 2,
+			row: linkRow, json: linkJSON, fields: linkFields,
 			events: []string{hub.TypeNetif}, refresh: linkRefresh, fold: foldLink,
 		}
 	)
@@ -54,8 +55,6 @@ func (a *app) list() *cobra.Command {
 			if err := oneOf("state", want.states, linkStates()...); err != nil {
 				return err
 			}
-			table.row, table.json = linkRow, linkJSON
-			table.fields = linkFields
 			return runList(cmd.Context(), a, &table, &want, view)
 		},
 	}

@@ -1,6 +1,6 @@
 // Command osctl-eventctl is the command line client of osctl-eventd: it shows
-// events, containers and interfaces, waits for a state, reports events, and tells how
-// the service is. osctl-eventctl(1) tells how to use it.
+// events, containers, interfaces and the status of the service, waits for a state, and
+// reports events. osctl-eventctl(1) describes it.
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 // version is set by the linker, see the Makefile, or else by main.
 var version string
 
-// Exit statuses beside 0. The manual page and --help tell them.
+// Exit statuses beside 0. The manual page and --help list them.
 const (
 	exitFailure  = 1 // it could not be done, or the service is not there
 	exitDegraded = 2 // status: the service runs, but not as it should
@@ -28,8 +28,8 @@ const (
 	exitLost     = 4 // monitor, run: events were lost on the way
 	exitUndone   = 5 // run: the command failed for an event
 
-	// exitInterrupted is that of shells for SIGINT: whoever did not come to the end must
-	// not say that it was reached, reported or healthy.
+	// exitInterrupted is that of shells for SIGINT: an interrupted command must not claim
+	// that a state was reached, an event reported, or the service healthy.
 	exitInterrupted = 130
 )
 
@@ -41,8 +41,8 @@ type exitError struct {
 
 func (e *exitError) Error() string { return e.text }
 
-// promptly is how long an interrupted program may take to end in order. Where somebody
-// has stopped reading its output, a write would keep it for ever.
+// promptly is how long an interrupted program may take to end in order. A write to a pipe
+// whose reader has stopped would block for ever.
 const promptly = 50 * time.Millisecond
 
 // orderly is the same for a live view, which has to give the terminal back.
@@ -60,8 +60,8 @@ func main() {
 	os.Exit(run(ctx, app, os.Args[1:]))
 }
 
-// run is main without the process: it returns the exit status. When nobody reads its
-// output any more, SIGPIPE ends the process, as it does other tools.
+// run is main without the process: it returns the exit status. SIGPIPE ends the process when
+// the reader of its output has gone, as it does other tools.
 func run(ctx context.Context, app *app, args []string) int {
 	root := app.root() //nolint:contextcheck // cobra hands the context to the commands
 	root.SetArgs(args)

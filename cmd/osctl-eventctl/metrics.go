@@ -86,11 +86,12 @@ func (s *status) writeMetrics(out io.Writer) error {
 	return err
 }
 
-// counterHelp tells what the named counters count. Each of them is always among the metrics,
+// counterHelp describes the named counters. Each of them is always among the metrics,
 // so that an alert can watch for its first increase.
 func counterHelp() map[string]string {
 	return map[string]string{
 		"bus_losses":        "Times the service lost its connection to the bus.",
+		"calls_over_limit":  "Calls that were refused because too many waited.",
 		hub.CounterLapped:   "Times a subscriber was too slow, and events were dropped for it.",
 		"messages_ignored":  "Messages on the bus that the service does not know, and ignored.",
 		hub.CounterOverruns: "Times the kernel dropped link messages because the service was too slow.",

@@ -18,20 +18,21 @@ are shown. Flags that are given several times mean any of their values; differen
 must all match. The name events stands for monitor --no-follow: it shows those that are
 kept, and ends.
 
-Where the manager of a container reports what happens to its interfaces, the kernel tells
-of it, too, and each up and down is there twice. With --source netlink each is there once.
+If the manager of a container reports the up and down of its interfaces, each is there
+twice, because the watcher sees it in the kernel, too. With --source netlink each is there
+once.
 
 With --format each event is shown by a template of Go (https://pkg.go.dev/text/template)
 of the fields .Type, .Action, .Pool, .ID, .Name, .Veth, .Source, .Seq, .Time and .Cursor,
-any option as .Opts.NAME, and {{json .}} for all of it. What would do something to a
-terminal is escaped in them.
+any option as .Opts.NAME, and {{json .}} for all of it. Control characters in them are
+escaped.
 
-It pulls the events, so none is missed: it survives restarts of the service and of the
-bus, and says so on stderr; also, within ten seconds, that they do not answer. Where the
-service lets no more programs wait, it says that it is busy, and asks it once a second. If
-events are lost all the same, because the service no longer keeps them, it says on stderr
-how many ("lost 12 events: ..."), goes on with the oldest that is kept, and ends with
-status 4.
+The command pulls the events, so it misses none. It survives restarts of the service and
+of the bus, and reports on stderr when they go away and come back, and within ten seconds
+that they hang. While the service takes no more waiting calls, the command reports it as
+busy, and asks it once a second. If the service no longer keeps some of the events, the
+command says on stderr how many were lost ("lost 12 events: ..."), goes on with the oldest
+that is kept, and ends with status 4.
 
 With --cursor-file it goes on where the last run stopped, or with --since where there is
 no such file yet, or an empty one. The file is written after the events were written to
@@ -44,7 +45,7 @@ as written once the pipe has them: a consumer that fails loses what it had not r
 the command run to move the cursor only after an event was handled.
 
 Exit status: 0 if it ended as asked, also when interrupted; 1 on an error; 4 if events
-were lost. When nobody reads its output any more, it ends by SIGPIPE.`
+were lost. It ends by SIGPIPE when the reader of its output has gone.`
 
 const monitorExample = `  osctl-eventctl monitor
   osctl-eventctl monitor tank:101 tank:102/eth0

@@ -49,8 +49,8 @@ func escape(text []byte) []byte {
 	return made
 }
 
-// output is where the program writes. All that goes to a terminal is escaped here, whoever
-// made it: names come from containers. The full screen of --watch alone draws by itself.
+// output is a file that the program writes to. If that is a terminal, output escapes all text,
+// because names come from containers. Only the full screen of --watch draws by itself.
 // Each write must be of whole characters.
 type output struct {
 	file     *os.File

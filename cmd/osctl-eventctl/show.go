@@ -21,7 +21,7 @@ named, also one with a slash in its id.
 
 Exit status: 0 if anything is known of the container; 1 if not, or on an error.`
 
-// defaultShown is how many events show shows unless told otherwise.
+// defaultShown is how many events show prints without --lines.
 const defaultShown = 10
 
 func (a *app) show() *cobra.Command {
@@ -121,7 +121,7 @@ func (a *app) showContainer(ctx context.Context, t target, count int, asJSON boo
 // write writes what is known for a person.
 func (d *containerDetails) write(out *output) error {
 	colour := colourful(out)
-	state := "not known; nobody has reported one"
+	state := "not known; no client has reported one"
 	if d.state != nil {
 		since := d.state.Time.Local()
 		state = string(paint(nil, colour, inkOf(d.state.State), printable(d.state.State))) +

@@ -18,25 +18,24 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-const statusLong = `Tell how the service is: since when it runs, whether its events survive a restart, which
-of them it keeps, what it knows, what it has to do without, and what it counted since it
-started.
+const statusLong = `Show the status of the service: when it started, whether its events survive a restart,
+which of them it keeps, how many interfaces and containers it knows, which capabilities it
+misses, and its counters.
 
 Exit status: 0 if the service runs and is healthy; 1 if it does not run, or on another
-error; 2 if it runs with less than it should: its history cannot be written, or it misses
-a capability.
+error; 2 if it runs, but cannot write its history or misses a capability.
 
-With --metrics the same is printed in the text format of Prometheus, for the textfile
-collector of its node exporter, with the interfaces and containers by state.
+With --metrics the command prints the same in the text format of Prometheus, for the
+textfile collector of its node exporter, with the interfaces and containers by state.
 osctl_eventd_up is 0 if the service does not run or does not answer. On any other error,
-like missing rights, nothing is printed but the error. The units
+like missing rights, the command prints only the error. The units
 osctl-eventd-metrics.service and .timer write a file for the collector twice a minute.`
 
 func (a *app) status() *cobra.Command {
 	var asJSON, asMetrics bool
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Tell how the service is",
+		Short: "Show the status of the service",
 		Long:  statusLong,
 		Example: `  osctl-eventctl status
   osctl-eventctl status --json | jq .counters
@@ -83,7 +82,7 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// status is how the service is, as --json prints it.
+// status is the status of the service, as --json prints it.
 type status struct {
 	Running    bool              `json:"running"`
 	Healthy    bool              `json:"healthy"`

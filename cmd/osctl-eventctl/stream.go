@@ -149,7 +149,7 @@ func (s *stream) take(ctx context.Context, u client.Update) error {
 			break
 		}
 	}
-	return s.settle(ctx, at, s.full() || s.bounded() && at >= s.end)
+	return s.advance(ctx, at, s.full() || s.bounded() && at >= s.end)
 }
 
 // full reports whether as many events were shown as were asked for.
@@ -192,8 +192,8 @@ func (s *stream) show(ctx context.Context, event *hub.Event) error {
 	return nil
 }
 
-// settle hands on what was kept back, and only then moves the cursor past it.
-func (s *stream) settle(ctx context.Context, at uint64, over bool) error {
+// advance hands the events of a finished tail to the sink, and only then moves the cursor past them.
+func (s *stream) advance(ctx context.Context, at uint64, over bool) error {
 	if over {
 		for i := range s.newest {
 			if _, err := s.sink.event(ctx, s.newest[(s.shown+i)%len(s.newest)], s.epoch); err != nil {

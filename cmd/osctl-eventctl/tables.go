@@ -204,7 +204,7 @@ type feed[Row any] struct {
 func (f *feed[Row]) take(w client.Watched[Row]) error {
 	switch {
 	case w.Down != nil:
-		f.view.Trouble(printable(f.app.whatIsDown(w.Down)))
+		f.view.Trouble(printable(f.app.describeOutage(w.Down)))
 	case w.Up:
 		f.view.Trouble("")
 	case w.Listed:

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -98,8 +99,8 @@ func (s *selection) check() error {
 	return nil
 }
 
-// filter returns what the service can do of the selection. It takes keys one by one, so
-// that the targets are still to be held against what comes, see covers.
+// filter returns the filter that the service applies. It matches each key by itself, so covers
+// still has to check the targets of the events that pass.
 func (s *selection) filter() (hub.Filter, error) {
 	types, pools, ids := s.types, s.pools, s.ids
 	links := len(s.targets) > 0
@@ -139,10 +140,5 @@ func (s *selection) filter() (hub.Filter, error) {
 
 // covers reports whether an event that passed the filter is wanted.
 func (s *selection) covers(e *hub.Event) bool {
-	for _, t := range s.targets {
-		if t.covers(e) {
-			return true
-		}
-	}
-	return len(s.targets) == 0
+	return len(s.targets) == 0 || slices.ContainsFunc(s.targets, func(t target) bool { return t.covers(e) })
 }

@@ -22,12 +22,12 @@ The present state counts, so that there is no race: if it is reached already, wa
 at once. The container need not exist yet, nor the interface. An interface is up when it
 can be used: it is set up, and so is its other end; otherwise it is down, also if it does
 not exist, and gone if it does not exist. A state that lasts only for a moment counts,
-too. It goes on over restarts of the service and of the bus, and says so on stderr.
+too. wait survives restarts of the service and of the bus, and reports them on stderr.
 
-States are those that the container's manager reports, or that the service sees in the
-container's cgroup. Those of osctld are staged, starting, running, stopping, stopped,
-aborting, freezing, frozen, thawed and error. If no state of a container is known, wait
-says so after some seconds.
+States are those that the container's manager reports, and stopped after a reboot of the
+host. Those of osctld are staged, starting, running, stopping, stopped, aborting,
+freezing, frozen, thawed and error. If no state of a container is known, wait says so
+after some seconds.
 
 With --type or --action it waits for the next such event instead, of any of the containers
 and interfaces given, and prints it as monitor does. With --since it also takes one that

@@ -1,9 +1,9 @@
 #!/bin/sh
-# run.sh [BINDIR]: runs each client here, and what generators make of the interface, against the
-# daemon on a private bus. It is run by hand, as root, and is no part of make test. On Debian it needs:
+# run.sh [BINDIR]: runs each client here, and the code that generators make of the interface,
+# against the daemon on a private bus. Run it by hand, as root: make test does not. On Debian it needs:
 #   apt-get install libglib2.0-dev-bin libglib2.0-dev libsystemd-dev qtbase5-dev qtbase5-dev-tools gcc g++ pkg-config
 #     python3-dbus python3-gi python3-dasbus libnet-dbus-perl ruby-dbus nodejs npm libsdbus-c++-bin libsdbus-c++-dev
-# and npm install dbus-next in the directory that NODE_PATH names. dbus-codegen-go is run where it is there.
+# and dbus-next, by npm install, with NODE_PATH naming its node_modules. dbus-codegen-go is optional.
 set -eu
 [ "${1:-}" != inside ] || { shift; inside=1; }
 here=$(cd "$(dirname "$0")" && pwd)
@@ -28,7 +28,7 @@ until [ -s address ]; do sleep 0.05; kill -0 "$daemon"; done
 DBUS_SYSTEM_BUS_ADDRESS=$(cat address)
 export DBUS_SYSTEM_BUS_ADDRESS
 faults=0
-run() { # NAME COMMAND...: each client ends within a minute, and prints what it got
+run() { # NAME COMMAND...: each client prints the event, and has two minutes
 	name=$1
 	shift
 	if timeout 120 "$@" >out 2>&1; then

@@ -1,7 +1,7 @@
 #!/bin/sh
-# install.sh install|uninstall: installs the bridge to NATS, which `make build` made ($BIN), and all
-# that belongs to it, below $DESTDIR; or removes the same files, but for the configuration. It is
-# apart from what ../install.sh installs, and needs that. It creates no user and starts no service.
+# install.sh install|uninstall: installs the bridge to NATS of `make build` ($BIN), its unit and its
+# pages below $DESTDIR; or removes the same files, but for the configuration. The bridge needs what
+# ../install.sh installs. The script creates no user and starts no service.
 set -eu
 cd "$(dirname "$0")/../.."
 action=${1:-}
