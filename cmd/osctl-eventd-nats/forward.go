@@ -20,9 +20,9 @@ NATS and osctl-eventd may be away: what waits meanwhile is what osctl-eventd kee
 option --history), and what is lost beyond that is said in the stream.
 
 It ends with status 3 if another machine forwards under the same name, if this machine is
-a copy of another one or an older copy of itself, or if the last message of the host was
-written by no bridge. With --take-over it goes on once, and a record in the stream says so.
-The flag does nothing where that is not needed.`
+a copy of another one or an older copy of itself, or if no bridge wrote the host's last
+message. With --take-over it goes on once, and a record in the stream says so. The flag
+does nothing where that is not needed.`
 
 const forwardExample = `  osctl-eventd-nats forward --server tls://nats.example.org --user node1 --credentials /etc/osctl-eventd-nats`
 

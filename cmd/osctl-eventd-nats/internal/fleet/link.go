@@ -150,13 +150,12 @@ func (l *Link) Publish(ctx context.Context, head Head, expected uint64, lines []
 		}
 		return ack.Seq, nil
 	}
-	switch ack.Error.ErrorCode {
-	case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant:
+	code := ack.Error.ErrorCode
+	if code == jetstream.JSErrCodeStreamWrongLastSequence || code == jetstream.JSErrCodeStreamWrongLastSequenceConstant {
 		return 0, fmt.Errorf("%w: %s", ErrSuperseded, ack.Error.Description)
-	case jetstream.JSErrCodeStreamMessageExceedsMaximum:
-		return 0, ErrTooLarge
-	default:
-		const form = "the stream %s refuses a message: %s (%d)"
-		return 0, fmt.Errorf(form, l.stream, ack.Error.Description, ack.Error.ErrorCode)
 	}
+	if code == jetstream.JSErrCodeStreamMessageExceedsMaximum {
+		return 0, ErrTooLarge
+	}
+	return 0, fmt.Errorf("the stream %s refuses a message: %s (%d)", l.stream, ack.Error.Description, code)
 }
