@@ -5,8 +5,8 @@
 #
 # Others may use the machine meanwhile, and run the same tests. So the command runs in a
 # mount namespace with a /tmp and a /dev/shm of its own, and in a cgroup of its own: what is
-# there at the end is the command's. What has to be looked for on the whole machine counts
-# if it carries a name that the tests give, and belongs to no living process of others.
+# there at the end is the command's. What has to be looked for on the whole machine counts if
+# the tests' names, or the environment, tell that it is of this run.
 set -eu
 [ $# -gt 0 ] || {
 	echo "usage: $0 COMMAND [ARGUMENT]..." >&2
@@ -33,7 +33,7 @@ cgroup=$cgroup2/${dir##*/}
 
 # marked: the processes that the command started, as far as their environment says. Those of
 # its cgroup are its own, too, with whatever environment.
-marked() { grep -lsxz "$run" /proc/[0-9]*/environ | cut -d/ -f3; }
+marked() { grep -lsxzF "$run" /proc/[0-9]*/environ | cut -d/ -f3; }
 
 processes() {
 	{ marked; cat "$cgroup/cgroup.procs"; } | sort -nu | while read -r pid; do
@@ -42,17 +42,19 @@ processes() {
 	done
 }
 
-# cgroups: those with names of the tests that nobody else uses.
+# cgroups: those with names of the tests. Each is named after a directory of the test in /tmp.
 cgroups() {
 	awk '$3 ~ /^cgroup2?$/ { print $2 }' /proc/mounts | while read -r mount; do
-		for path in "$mount"/cttest-* "$mount"/osctl-eventd-test-* "$cgroup"/*/; do
+		for path in "$mount"/cttest-* "$mount"/osctl-eventd-test-*; do
+			name=${path##*/}
+			test=${name#osctl-eventd-test-}
 			[ -d "$path" ] || continue
-			maker=${path##*/osctl-eventd-test-}
-			[ "$maker" = "$path" ] || [ ! -d "/proc/${maker%%-*}" ] || continue
-			members=$(find "$path" -name cgroup.procs -exec cat {} + 2>/dev/null)
-			[ -n "$members" ] && ! marked | grep -qx "$members" || echo "cgroup $path"
+			[ -d "/tmp/$name" ] || [ -d "/tmp/${test%-*}" ] ||
+				find "$path" -name cgroup.procs -exec cat {} + 2>/dev/null | grep -qxF "$(marked)" || continue
+			echo "cgroup $path"
 		done
 	done
+	find "$cgroup" -mindepth 1 -type d | sed 's/^/cgroup /'
 }
 
 # state: all that may be left, a line each.
@@ -81,7 +83,7 @@ status=0
 trap : HUP INT TERM
 (
 	echo 0 >"$cgroup/cgroup.procs"
-	exec env "$run" "$@"
+	exec env -u TMPDIR "$run" "$@"
 ) || status=$?
 
 new "$dir/before" >"$dir/left"
