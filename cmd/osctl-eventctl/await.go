@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
@@ -61,9 +62,9 @@ func (a *app) await(ctx context.Context, conditions []condition, timeout time.Du
 		return err
 	}
 	for i := range conditions {
-		line := printable(reached[i])
+		line := terminal.Printable(reached[i])
 		if len(conditions) > 1 {
-			line = printable(conditions[i].target.String()) + " " + line
+			line = terminal.Printable(conditions[i].target.String()) + " " + line
 		}
 		if _, err := fmt.Fprintln(a.out, line); err != nil {
 			return err

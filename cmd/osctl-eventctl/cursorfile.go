@@ -227,16 +227,3 @@ func (f *cursorFile) syncDir() error {
 	}
 	return errors.Join(dir.Sync(), dir.Close())
 }
-
-// outputClosed reports whether an output was closed when the program started. The runtime of
-// Go opens /dev/null for reading and writing then, and what is written is lost without an
-// error; a shell that is told to write there opens it for writing alone.
-func outputClosed(out *os.File) bool {
-	info, err := out.Stat()
-	if err != nil {
-		return true
-	}
-	flags, err := unix.FcntlInt(out.Fd(), unix.F_GETFL, 0)
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	return err != nil || ok && info.Mode()&os.ModeCharDevice != 0 && stat.Rdev == unix.Mkdev(1, 3) && flags&unix.O_ACCMODE == unix.O_RDWR
-}

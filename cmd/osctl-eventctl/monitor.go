@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
@@ -80,7 +81,7 @@ func (a *app) monitor() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer watchHangup(a.out.file)()
+			defer terminal.WatchHangup(a.out.File)()
 			return s.run(cmd.Context())
 		},
 	}
@@ -154,7 +155,7 @@ func (s *stream) begin(flags *monitorFlags, now time.Time) error {
 	if err := s.beginAt(flags.since, now); err != nil || flags.cursorFile == "" {
 		return err
 	}
-	if outputClosed(s.app.out.file) {
+	if s.app.out.Closed() {
 		return errors.New("standard output is closed: the cursor would move past events that nobody got; write to /dev/null to skip them")
 	}
 	return s.beginAtFile(flags.cursorFile)
