@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/osctl/eventd/cmd/internal/eventflags"
 	"github.com/osctl/eventd/cmd/internal/line"
 	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/dbusapi/client"
@@ -89,7 +90,7 @@ func (l *lastEvents) flush(context.Context) error { return nil }
 // showContainer asks what is known of a container, and prints it.
 func (a *app) showContainer(ctx context.Context, t target, count int, asJSON bool) error {
 	known := containerDetails{target: t}
-	s := &stream{app: a, sink: &known.lastEvents, selection: selection{pools: []string{t.pool}, ids: []string{t.id}}}
+	s := &stream{app: a, sink: &known.lastEvents, selection: selection{Filter: eventflags.Filter{Pools: []string{t.pool}, IDs: []string{t.id}}}}
 	s.finite, s.tail, s.count, s.cursor = true, true, count, hub.CursorOldest
 	var err error
 	if s.filter, err = s.selection.filter(); err != nil {

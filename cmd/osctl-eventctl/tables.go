@@ -81,7 +81,7 @@ func runList[Row any](ctx context.Context, a *app, t *tableOf[Row], want *rowFil
 // findUnknown returns what the arguments and flags name that no row is of, whatever its state.
 // A container whose state is known need not have an interface.
 func findUnknown[Row any](ctx context.Context, c *client.Client, t *tableOf[Row], want *rowFilter, rows []Row) ([]string, error) {
-	named := slices.Concat(want.pools, want.ids, want.names, want.veths)
+	named := slices.Concat(want.Pools, want.IDs, want.Names, want.Veths)
 	if len(want.targets) == 0 && len(named) == 0 {
 		return nil, nil
 	}
