@@ -34,8 +34,9 @@ A command that fails is run again up to --retry times, after 1 second, then 2, u
 minute. If that does not help, run ends, and the cursor stays before the event
 (--on-failure stop), or says so and goes on (--on-failure skip).
 
-Down and up events that only tell of a new owner of an interface (handover) are passed
-over unless --handover is given, because the interface worked all the time.
+A down event that only says that the interface passed to another container (handover) is
+passed over unless --handover is given, because the interface worked all the time. The up
+event of its new owner is not: for that container there may be no other one.
 
 The unit osctl-eventctl-run@NAME.service runs a command in this way, as root, with the
 options and the command that /etc/osctl-eventctl/NAME.conf gives. Copy the example from
@@ -94,7 +95,7 @@ func (a *app) run() *cobra.Command {
 	f.Uint16Var(&flags.retry, "retry", 0, "run a command that failed up to `COUNT` times more")
 	f.StringVar(&flags.onFailure, "on-failure", onFailureStop, "when the command failed for good, `stop|skip`: end, or go on with the\nnext event")
 	f.Var(&flags.timeout, "timeout", "end a command that takes longer than `DURATION`, like 30s or 5m; it counts\nas failed")
-	f.BoolVar(&flags.handover, "handover", false, "also for events that only tell of a new owner of an interface")
+	f.BoolVar(&flags.handover, "handover", false, "also for down events of interfaces that passed to another container")
 	a.completeFlags(cmd)
 	return cmd
 }

@@ -140,12 +140,12 @@ func TestRunArguments(t *testing.T) {
 	}
 }
 
-// TestRunSelects passes over what is not wanted, handovers too.
+// TestRunSelects passes over what is not wanted, and downs by handover, but no up.
 func TestRunSelects(t *testing.T) {
 	bus, _ := served(t)
 	for _, args := range []string{
 		"state pool=tank id=1 state=running", "ct_netif pool=tank id=1 action=down name=eth0 handover:=true",
-		"ct_netif pool=tank id=1 action=up name=eth0", "ct_netif pool=tank id=2 action=up name=eth0",
+		"ct_netif pool=tank id=1 action=up name=eth0 handover:=true", "ct_netif pool=tank id=2 action=up name=eth0",
 	} {
 		if r := ctl(t, bus.Env(), append([]string{"report"}, strings.Fields(args)...)...); r.code != 0 {
 			t.Fatal(r)
