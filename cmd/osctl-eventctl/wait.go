@@ -21,9 +21,10 @@ not be in these states at the same time.
 The present state counts, so that there is no race: if it is reached already, wait ends
 at once. The container need not exist yet, nor the interface. An interface is up when it
 can be used: it is set up, and so is its other end; otherwise it is down, also if it does
-not exist, and gone if it does not exist. While wait waits for down, an interface that passes
-to another container (handover) is not down, because it works on. A state that lasts only
-for a moment counts, too. wait survives restarts of the service and of the bus, and reports them on stderr.
+not exist, and gone if it does not exist. While wait waits for down, an interface that
+passes to another container (handover) is not down, because it works on. A state that
+lasts only for a moment counts, too. wait survives restarts of the service and of the
+bus, and reports them on stderr.
 
 States are those that the container's manager reports, and stopped after a reboot of the
 host. Those of osctld are staged, starting, running, stopping, stopped, aborting,
