@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/osctl/eventd/cmd/internal/line"
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/live"
 	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
@@ -45,7 +47,7 @@ func (a *app) containers() *cobra.Command {
 			if err := want.parse(args, false); err != nil {
 				return err
 			}
-			want.noStopped = !all && len(args) == 0 && len(want.states) == 0 && len(want.ids) == 0
+			want.noStopped = !all && len(args) == 0 && len(want.states) == 0 && len(want.IDs) == 0
 			return runList(cmd.Context(), a, &table, &want, view)
 		},
 	}
@@ -60,7 +62,7 @@ func (a *app) containers() *cobra.Command {
 func containerRow(c *hub.Container) live.Row {
 	return live.Row{
 		Key:   c.Pool + ":" + c.ID,
-		Cells: []string{container(printable(c.Pool), printable(c.ID)), printable(c.State), c.Time.Local().Format(time.DateTime)},
+		Cells: []string{line.Container(terminal.Printable(c.Pool), terminal.Printable(c.ID)), terminal.Printable(c.State), c.Time.Local().Format(time.DateTime)},
 	}
 }
 
