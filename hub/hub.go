@@ -150,7 +150,7 @@ func (h *Hub) Status() Status {
 	defer h.mu.Unlock()
 	return Status{
 		Epoch: h.epoch, Oldest: h.first, Last: h.last(),
-		Interfaces: len(h.views.interfaces), Containers: len(h.views.containers), Active: h.views.active.Len(),
+		Interfaces: len(h.views.interfaces), Containers: len(h.views.containers), Active: h.views.active,
 		Durable: h.durable(), LogProblem: h.problemText(),
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Limits of the view of containers. When there is more, the containers whose state was
-// reported longest ago leave, of those that are stopped first.
+// Limits of the view of containers. When there is more, the containers whose state
+// was reported longest ago leave.
 const (
 	MaxContainers     = 65536
 	MaxStopped        = 1024     // of them that are stopped: some managers never say that one was removed
@@ -71,15 +71,16 @@ type views struct {
 	place      string // where the interfaces are, see Batch.Place
 	interfaces map[uint32]Interface
 	containers map[containerKey]*list.Element // values are *Container
-	// active and stopped have the containers, each the one changed last in front.
-	active, stopped *list.List
-	bytes           int    // of all containers, see Container.size
-	revision        uint64 // see Hub.InterfacesRevision
+	byAge      *list.List                     // the one changed last in front
+	bytes      int                            // of all containers, see Container.size
+	active     int                            // containers that are not stopped
+	stopped    int                            // containers that are
+	revision   uint64                         // see Hub.InterfacesRevision
 }
 
 func newViews() views {
 	return views{
-		interfaces: map[uint32]Interface{}, containers: map[containerKey]*list.Element{}, active: list.New(), stopped: list.New(),
+		interfaces: map[uint32]Interface{}, containers: map[containerKey]*list.Element{}, byAge: list.New(),
 		// Higher than that of any hub before, so that nobody takes its rows for ours.
 		revision: uint64(time.Now().UnixMicro()),
 	}
@@ -134,22 +135,47 @@ func (i Interface) listed() Interface {
 
 // putContainer makes a container the one that changed last. The texts of row are copied.
 func (v *views) putContainer(row Container) {
-	key := containerKey{row.Pool, row.ID}
-	v.dropContainer(v.containers[key])
-	keepTexts(&row.Pool, &row.ID, &row.State, &row.Source)
-	v.bytes += row.size()
-	v.containers[containerKey{row.Pool, row.ID}] = v.listOf(&row).PushFront(&row)
-	for v.stopped.Len() > MaxStopped || len(v.containers) > MaxContainers || v.bytes > maxContainerBytes {
-		v.dropContainer(cmp.Or(v.stopped.Back(), v.active.Back()))
+	if at := v.containers[containerKey{row.Pool, row.ID}]; at != nil {
+		if known, ok := at.Value.(*Container); ok {
+			v.account(known, -1)
+			keepTexts(&row.State, &row.Source)
+			known.State, known.Source, known.Time = row.State, row.Source, row.Time
+			v.account(known, 1)
+		}
+		v.byAge.MoveToFront(at)
+	} else {
+		keepTexts(&row.Pool, &row.ID, &row.State, &row.Source)
+		v.account(&row, 1)
+		v.containers[containerKey{row.Pool, row.ID}] = v.byAge.PushFront(&row)
+	}
+	for len(v.containers) > MaxContainers || v.bytes > maxContainerBytes {
+		v.dropContainer(v.byAge.Back())
+	}
+	for v.stopped > MaxStopped {
+		v.dropContainer(v.oldestStopped())
 	}
 }
 
-// listOf returns the list that a container is in.
-func (v *views) listOf(row *Container) *list.List {
-	if row.State == stateStopped {
-		return v.stopped
+// oldestStopped returns the container that stopped first. It passes over the active ones that
+// changed before that, which are few.
+func (v *views) oldestStopped() *list.Element {
+	at := v.byAge.Back()
+	for ; at != nil; at = at.Prev() {
+		if row, ok := at.Value.(*Container); ok && row.State == stateStopped {
+			break
+		}
 	}
-	return v.active
+	return at
+}
+
+// account adds what a container counts for, times sign.
+func (v *views) account(row *Container, sign int) {
+	v.bytes += sign * row.size()
+	if row.State == stateStopped {
+		v.stopped += sign
+	} else {
+		v.active += sign
+	}
 }
 
 // dropContainer removes a container, nil for none.
@@ -157,22 +183,9 @@ func (v *views) dropContainer(at *list.Element) {
 	if at == nil {
 		return
 	}
-	if row, ok := at.Value.(*Container); ok {
-		v.listOf(row).Remove(at)
-		v.bytes -= row.size()
+	if row, ok := v.byAge.Remove(at).(*Container); ok {
+		v.account(row, -1)
 		delete(v.containers, containerKey{row.Pool, row.ID})
-	}
-}
-
-// eachContainer calls do for all containers, the one changed last at the end of those that are
-// stopped, and of the others.
-func (v *views) eachContainer(do func(*Container)) {
-	for _, rows := range []*list.List{v.stopped, v.active} {
-		for at := rows.Back(); at != nil; at = at.Prev() {
-			if row, ok := at.Value.(*Container); ok {
-				do(row)
-			}
-		}
 	}
 }
 
@@ -180,7 +193,7 @@ func (v *views) eachContainer(do func(*Container)) {
 type snapshot struct {
 	place      string
 	interfaces []Interface
-	containers []*Container // see views.eachContainer
+	containers []*Container // the one that changed last at the end
 }
 
 // parts returns a snapshot in parts that are small enough for a record each, at
@@ -198,10 +211,12 @@ func (v *views) parts() []snapshot {
 		p := part()
 		p.interfaces = append(p.interfaces, row)
 	}
-	v.eachContainer(func(row *Container) {
-		p := part()
-		p.containers = append(p.containers, row)
-	})
+	for at := v.byAge.Back(); at != nil; at = at.Prev() {
+		if row, ok := at.Value.(*Container); ok {
+			p := part()
+			p.containers = append(p.containers, row)
+		}
+	}
 	return parts
 }
 
@@ -275,6 +290,10 @@ func (h *Hub) copyContainers() ([]Container, string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	rows := make([]Container, 0, len(h.views.containers))
-	h.views.eachContainer(func(row *Container) { rows = append(rows, *row) })
+	for at := h.views.byAge.Front(); at != nil; at = at.Next() {
+		if row, ok := at.Value.(*Container); ok {
+			rows = append(rows, *row)
+		}
+	}
 	return rows, FormatCursor(h.epoch, h.last())
 }
