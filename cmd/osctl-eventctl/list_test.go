@@ -94,7 +94,7 @@ func TestList(t *testing.T) {
 			}
 			veths = append(veths, row.Veth)
 		}
-		unknown := strings.Contains(r.stderr, ": not among the interfaces; see what is")
+		unknown := strings.Contains(r.stderr, "; osctl-eventctl list and osctl-eventctl containers --all show what is")
 		if got := strings.Join(veths, " "); got != want || (r.code == 1) != (want == "") || unknown != (want == "") {
 			t.Errorf("list %s: %q, status %d %s, want %q", args, got, r.code, r.stderr, want)
 		}
@@ -102,7 +102,7 @@ func TestList(t *testing.T) {
 	// list prints the containers it finds even if others are unknown. A container without
 	// interfaces is known.
 	if r := ctl(t, bus.Env(), "list", "--json", "dozer:9", "tank:7/x\x1b"); r.code != 1 || !strings.Contains(r.stdout, `"vc"`) ||
-		!strings.Contains(r.stderr, `osctl-eventctl: tank:7/x\x1b: not among`) {
+		!strings.Contains(r.stderr, `osctl-eventctl: nothing is known of tank:7/x\x1b; `) {
 		t.Errorf("one that is there and one that is not: %+v", r)
 	}
 	report(t, client, 1, "state", "pool", "tank", "id", "102", "state", "running")
