@@ -83,7 +83,7 @@ func recipes() [][2]string {
 		},
 		{"Show the last hour of one container", "osctl-eventctl events --since 1h tank:101"},
 		{"Find out whose a veth is", "osctl-eventctl list --veth veth1a2b"},
-		{"Send events to syslog, and leave out none", "osctl-eventctl run --cursor-file /var/lib/misc/containers.cursor --batch 100 -- logger -t containers"},
+		{"Send events to syslog, and leave out none", "osctl-eventctl run --cursor-file /var/lib/misc/containers.cursor --batch 100 -- logger --socket-errors=on -t containers"},
 		{"Give metrics to the node exporter of Prometheus", "systemctl enable --now osctl-eventd-metrics.timer"},
 	}
 }
