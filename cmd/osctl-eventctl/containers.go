@@ -20,7 +20,7 @@ Arguments name containers; flags that are given several times mean any of their
 values. With --watch the table stays on the terminal, see the command list.
 
 Exit status: 0 if it went well; 1 if an argument, or a flag other than --state,
-names what is not there, or on another error.`
+names something unknown, or on another error.`
 
 func (a *app) containers() *cobra.Command {
 	var (
@@ -52,7 +52,7 @@ func (a *app) containers() *cobra.Command {
 		},
 	}
 	want.flags(cmd, false)
-	cmd.Flags().BoolVarP(&all, "all", "a", false, "stopped containers, too")
+	cmd.Flags().BoolVarP(&all, "all", "a", false, "show stopped containers, too")
 	view.flags(cmd)
 	a.completeFlags(cmd)
 	return cmd

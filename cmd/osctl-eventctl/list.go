@@ -27,7 +27,7 @@ gone with - for a moment. Keys: arrows, page up and down move; / filters, Esc
 ends that; left and right choose the column to sort by, r reverses; q quits.
 
 Exit status: 0 if it went well; 1 if an argument, or a flag other than --state,
-names what is not there, or on another error.`
+names something unknown, or on another error.`
 
 func (a *app) list() *cobra.Command {
 	var (

@@ -18,8 +18,8 @@ import (
 const monitorLong = `Show events as they come, one line each, until it is interrupted. Arguments
 name containers, or interfaces of them as named inside; with several, events of
 any of them are shown. Flags that are given several times mean any of their
-values; different flags must all match. The name events stands for monitor
---no-follow: it shows those that are kept, and ends.
+values; different flags must all match. osctl-eventctl events is short for
+monitor --no-follow: it shows the events that are kept, and ends.
 
 The service itself makes events of type ct_netif, with the action up, down or
 rename, when an interface changes, and of type state, where the action is the
@@ -27,8 +27,8 @@ new state of a container. Managers of containers report these, too, and others:
 org.osctl.Eventd(5) lists the types.
 
 If the manager of a container reports the up and down of its interfaces, each
-is there twice, because the watcher sees it in the kernel, too. With --source
-netlink each is there once.
+comes twice, because the service sees it in the kernel, too. With --source
+netlink each comes once.
 
 With --format each event is shown by a template of Go
 (https://pkg.go.dev/text/template) of the fields .Type, .Action, .Pool, .ID,
@@ -44,15 +44,15 @@ were lost ("lost 12 events: ..."), goes on with the oldest that is kept, and
 ends with status 4.
 
 With --cursor-file it goes on where the last run stopped, or with --since where
-there is no such file yet, or an empty one. The file is written after the
-events were written to stdout, whole and to the disk: after a crash some events
-may come twice, none is left out. Each time another file takes its place, with
-the same owner and mode; a user who may not give a file that owner is refused.
-A link is followed if it is the user's own, or root's. While one run uses the
-file, another one is refused, too. With --no-follow -n it shows the oldest
-events after the cursor, so many at a time. In a pipe, events count as written
-once the pipe has them: a consumer that fails loses what it had not read. Use
-the command run to move the cursor only after an event was handled.
+there is no such file yet, or an empty one. The file is replaced after the
+events were written to stdout, and synced to the disk: after a crash some
+events may come twice, none is left out. The new file has the owner and mode of
+the old one; a user who may not set that owner is refused. A link is followed
+if it is the user's own, or root's. While one run uses the file, another one is
+refused, too. With --no-follow -n COUNT it shows the COUNT oldest events after
+the cursor. In a pipe, events count as written once the pipe has them: a
+consumer that fails loses what it had not read. Use the command run to move the
+cursor only after an event was handled.
 
 Exit status: 0 if it ended as asked, also when interrupted; 1 on an error; 4 if
 events were lost. It ends by SIGPIPE when the reader of its output has gone.`

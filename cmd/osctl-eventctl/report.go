@@ -16,13 +16,13 @@ object. A null means that the option, or the key of an object, is not there.
 
 With --batch, report the events in a file, or on standard input (-): one JSON
 object a line, {"type": TYPE, "opts": {...}}, as monitor --json prints them;
-other keys are passed over. No key may come twice in one object, and no text
-may have half of a surrogate pair. The numbers are printed one a line. Events
-go in batches of at most 1,024, and from a pipe at once: each batch is taken
-whole or not at all, but those before it stay. An error names the line, and
-says up to which line events were reported. With --skip-invalid, lines that are
-no valid event are left out instead, each with a line on standard error, and
-the exit status is 4.
+other keys are ignored. No key may come twice in one object, and no text may
+have half of a surrogate pair. The numbers are printed one a line. Events go in
+batches of at most 1,024, and from a pipe at once: each batch is taken whole or
+not at all, but those before it stay. An error names the line, and says up to
+which line events were reported. With --skip-invalid, lines that are no valid
+event are left out instead, each with a line on standard error, and the exit
+status is 4.
 
 Reporting needs root, unless the policy of the bus says otherwise.`
 

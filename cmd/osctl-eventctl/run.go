@@ -26,17 +26,18 @@ events that are there already, a line each, and of the environment only
 EVENT_COUNT and the EVENT_CURSOR of the last one. Its output goes where that of
 run goes.
 
-With --cursor-file no event is left out, whatever ends: the cursor moves past
-an event after the command ended with status 0, and is on the disk before the
-next event. An event whose command was running when run was killed is handled
-again by the next run, so the command should do no harm twice. When run is
-interrupted, or the command exceeds --timeout, the command and its process
-group get SIGTERM, and SIGKILL 10 seconds later; if run is killed, the command
-gets SIGKILL.
+With --cursor-file no event is left out, whatever is killed or restarted: the
+cursor moves past an event after the command ended with status 0, and is on the
+disk before the next event. An event whose command was running when run was
+killed is handled again by the next run, so the command must be safe to repeat.
+When run is interrupted, or the command exceeds --timeout, the command and its
+process group get SIGTERM, and SIGKILL 10 seconds later; if run is killed, the
+command gets SIGKILL.
 
 A command that fails is run again up to --retry times, after 1 second, then 2,
 up to a minute. If that does not help, run ends, and the cursor stays before
-the event (--on-failure stop), or says so and goes on (--on-failure skip).
+the event (--on-failure stop), or run reports it and goes on (--on-failure
+skip).
 
 A down event that only says that the interface passed to another container
 (handover) is passed over unless --handover is given, because the interface
