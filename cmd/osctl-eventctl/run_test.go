@@ -131,7 +131,7 @@ func TestRunArguments(t *testing.T) {
 		"--on-failure what -- true":   `--on-failure "what": expected stop, skip`,
 		"--type X -- true":            "expected a type that matches",
 		"--batch 0 -- true":           "expected 1 to",
-		"--retry -1 -- true":          "invalid argument",
+		"--retry -1 -- true":          "expected a number from 0 to 65535",
 		"--cursor-file /proc -- true": "cursor file /proc: it is not a regular file",
 	} {
 		if r := ctl(t, nil, append([]string{"run"}, strings.Fields(args)...)...); r.code != 1 || !strings.Contains(r.stderr, want) {
