@@ -92,7 +92,7 @@ func either(cmd *cobra.Command, one, other string) {
 	cmd.MarkFlagsMutuallyExclusive(one, other)
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
 		if cmd.Flags().Changed(one) && cmd.Flags().Changed(other) {
-			return fmt.Errorf("--%s and --%s: expected one of them alone", one, other)
+			return fmt.Errorf("--%s and --%s: expected one of them, not both", one, other)
 		}
 		return nil
 	}

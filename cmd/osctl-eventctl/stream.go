@@ -113,7 +113,7 @@ func (s *stream) setEnd(ctx context.Context) error {
 		return err
 	}
 	if wanted != epoch {
-		return fmt.Errorf("--until %s: that cursor is from another epoch, the history of now is that of %s", s.untilCursor, epoch)
+		return fmt.Errorf("--until %s: that cursor is from another epoch; the present one is %s", s.untilCursor, epoch)
 	}
 	if at < end || !s.finite {
 		s.end = at

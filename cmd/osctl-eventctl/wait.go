@@ -36,8 +36,8 @@ stopped, aborting, freezing, frozen, thawed and error. If no state of a
 container is known, wait says so after some seconds.
 
 With --type or --action it waits for the next such event instead, of any of the
-containers and interfaces given, and prints it as monitor does. With --since it
-also takes one that came before.
+containers and interfaces given, and prints it as monitor does, a handover too.
+With --since it also takes one that came before.
 
 With --pool and --id in place of the first argument, and --name for an
 interface, any container can be named, also one with a slash in its id.

@@ -94,8 +94,8 @@ func ParseDuration(text string) (time.Duration, error) {
 		return whole, nil
 	}
 	d, err := time.ParseDuration(rest)
-	if err == nil && d < 0 {
-		err = fmt.Errorf("%s is negative", text)
+	if err == nil && (d < 0 || whole+d < whole) {
+		err = fmt.Errorf("%s is negative or too long", text)
 	}
 	return whole + d, err
 }
