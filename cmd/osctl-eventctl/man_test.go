@@ -16,12 +16,13 @@ var update = flag.Bool("update", false, "write the manual page and the picture o
 
 // TestManualPage makes osctl-eventctl(1) of the commands.
 func TestManualPage(t *testing.T) {
-	if err := man.Drift("osctl-eventctl.1", manualPage(), *update); err != nil {
+	if err := man.Drift("osctl-eventctl.1", manualPage(t), *update); err != nil {
 		t.Error(err)
 	}
 }
 
-func manualPage() *man.Page {
+func manualPage(tb testing.TB) *man.Page {
+	tb.Helper()
 	root := (&app{out: terminal.NewOutput(os.Stdout), err: terminal.NewOutput(os.Stderr)}).root()
 	p := man.New(root.Name(), 1, strings.ToLower(root.Short[:1])+root.Short[1:])
 	p.Section("SYNOPSIS")
@@ -39,6 +40,7 @@ func manualPage() *man.Page {
 		p.Text("Examples:")
 		p.Example(c.Example)
 	}
+	jsonSection(tb, p)
 	p.Section("OPTIONS")
 	p.Flags(root.PersistentFlags())
 	p.Item("-h, --help", "tell about a command, with examples")
@@ -63,7 +65,7 @@ func manualPage() *man.Page {
 		p.Text(recipe[0] + ":\n\n  " + recipe[1])
 	}
 	p.Section("SEE ALSO")
-	p.Text("osctl-eventd(8), org.osctl.Eventd(5), busctl(1)")
+	p.Text("osctl-eventd(8), osctl-eventd-recipes(7), org.osctl.Eventd(5), busctl(1)")
 	return p
 }
 

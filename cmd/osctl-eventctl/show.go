@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"text/tabwriter"
 	"time"
 
@@ -153,7 +154,7 @@ func (d *containerDetails) write(out *terminal.Output) error {
 }
 
 // writeJSON writes what is known as one JSON object.
-func (d *containerDetails) writeJSON(out *terminal.Output) error {
+func (d *containerDetails) writeJSON(out io.Writer) error {
 	details := struct {
 		Pool       string            `json:"pool"`
 		ID         string            `json:"id"`
