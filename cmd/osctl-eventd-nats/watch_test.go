@@ -175,3 +175,45 @@ func TestWatchTwoHosts(t *testing.T) {
 		t.Errorf("it ended with %d: %s", status, &p.err)
 	}
 }
+
+// TestWatchKilled kills watch, and the server, at any instant. With its cursor file nothing is left out, and
+// only what a killed run had printed comes again.
+func TestWatchKilled(t *testing.T) {
+	e, server := fleettest.StartEventd(t, 1_000_000), fleettest.StartServer(t, "")
+	stream := server.MakeStream(t, nil)
+	launch(t, nil, bridge(t, server, e.Bus.Address())...)
+	args := []string{"--json", "--cursor-file", filepath.Join(t.TempDir(), "cursor")}
+	stop := produce(t, e)
+	seen, last := uint64(0), uint64(0) // the highest number, and the last one
+	check := func(p *process) {
+		t.Helper()
+		for _, event := range p.events(t) {
+			if event.Seq > seen+1 || event.Seq != last+1 && last != 0 && event.Seq > seen {
+				t.Fatalf("event %d comes after %d, the highest one was %d", event.Seq, last, seen)
+			}
+			last, seen = event.Seq, max(seen, event.Seq)
+		}
+	}
+	for i := range times(t, 10) {
+		p := watching(t, server, args...)
+		instant(t)
+		instant(t)
+		if i%5 == 4 {
+			server.Kill()
+			server.Start(t)
+			instant(t)
+		}
+		p.kill()
+		check(p)
+	}
+	cursor, n := stop()
+	fleettest.AwaitCursor(t, stream, host, cursor)
+	p := watching(t, server, append(args, "--no-follow")...)
+	if status := p.wait(t); status != 0 {
+		t.Errorf("the last run ended with %d, %s", status, &p.err)
+	}
+	check(p)
+	if seen != uint64(n) {
+		t.Errorf("the last event is %d of %d", seen, n)
+	}
+}

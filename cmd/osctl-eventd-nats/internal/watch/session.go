@@ -2,6 +2,7 @@ package watch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -48,10 +49,10 @@ func (s *session) start(ctx context.Context, last uint64) error {
 		}
 		s.base = s.at.Seq
 	case s.Since.IsZero():
-		s.at = fleet.PositionIn(s.stream, last)
+		s.at = fleet.LastPosition(s.stream)
 		s.base, s.anchored = last, true
 	default:
-		s.at = fleet.PositionIn(s.stream, 0)
+		s.at = fleet.FirstPosition(s.stream)
 	}
 	heads, err := fleet.Hosts(ctx, s.stream)
 	if err != nil {
@@ -85,21 +86,25 @@ func (s *session) start(ctx context.Context, last uint64) error {
 
 // compare compares the stream with where the reader is, and says what is not there any more.
 func (s *session) compare(created time.Time, first, last uint64) error {
-	notice := ""
 	switch at := s.at.Seq; {
 	case !created.Equal(s.at.Created):
-		notice = "the stream was made anew, and what it had before is gone; going on with the oldest message"
-		s.at = fleet.PositionIn(s.stream, 0)
+		s.at = fleet.FirstPosition(s.stream)
+		return s.give(Update{Lost: true, Notice: "the stream was made anew, and what it had before is gone; going on with the oldest message"})
 	case last < at:
-		notice = "the stream went back to an older copy of itself; going on there"
-		s.at.Seq = last
+		return s.goBack()
 	case first > at+1 && (at > 0 || s.anchored):
-		notice = fmt.Sprintf("the stream dropped its messages %d to %d before they were read; going on with the oldest", at+1, first-1)
 		s.jumped = true
-	default:
-		return nil
+		const form = "the stream dropped its messages %d to %d before they were read; going on with the oldest"
+		return s.give(Update{Lost: true, Notice: fmt.Sprintf(form, at+1, first-1)})
 	}
-	return s.give(Update{Notice: notice, Lost: true})
+	return nil
+}
+
+// goBack has the reader go on in an older copy of the stream. What the copy has was read; bridges
+// fill in what it lacks, and that has newer times.
+func (s *session) goBack() error {
+	s.Since, s.at, s.anchored = s.at.Seen.Add(1), fleet.FirstPosition(s.stream), false
+	return s.give(Update{Notice: "the stream went back to an older copy of itself; going on with what is newer"})
 }
 
 // wants reports whether a host is watched.
@@ -110,7 +115,8 @@ func (s *session) wants(name string) bool {
 // consumer asks the server for the messages after the position.
 func (s *session) consumer(ctx context.Context) (jetstream.Consumer, error) {
 	c := jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{fleet.Subjects}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: s.at.Seq + 1,
+		FilterSubjects: []string{fleet.Subjects}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq: max(s.at.Seq, 1), // the last one that was read comes again, see receive
 	}
 	if len(s.Config.Hosts) == 1 { // for several, older servers have no filter
 		c.FilterSubjects[0], s.jumped = fleet.Subject(s.Config.Hosts[0]), true
@@ -188,8 +194,15 @@ func (s *session) receive(ctx context.Context, msg jetstream.Msg) error {
 		return err
 	}
 	seq := m.Head.Seq
+	s.caught, s.pause = m.Pending == 0, firstPause
+	if seq == s.at.Seq {
+		if !m.Head.Seen.Equal(s.at.Seen) {
+			return errors.Join(s.goBack(), errOlder)
+		}
+		return s.checkEnd()
+	}
 	s.jumped = s.jumped || seq != s.at.Seq+1
-	s.at.Seq, s.caught, s.pause = seq, m.Pending == 0, firstPause
+	s.at.Seq, s.at.Seen = seq, m.Head.Seen
 	u := Update{Host: m.Name, After: s.at, More: m.Pending > 0}
 	if s.wants(m.Name) {
 		if u.Lines, err = s.message(ctx, &m); err != nil {
@@ -199,7 +212,15 @@ func (s *session) receive(ctx context.Context, msg jetstream.Msg) error {
 	if err := s.give(u); err != nil {
 		return err
 	}
-	if s.Finite && (s.caught || seq >= s.end) {
+	return s.checkEnd()
+}
+
+// errOlder ends a session that reads an older copy of the stream.
+var errOlder = errors.New("the stream is an older copy of itself")
+
+// checkEnd ends a finite run.
+func (s *session) checkEnd() error {
+	if s.Finite && (s.caught || s.at.Seq >= s.end) {
 		return errEnd
 	}
 	return nil

@@ -87,6 +87,8 @@ func Run(ctx context.Context, config Config, take func(Update) error) error {
 		switch {
 		case errors.Is(err, errEnd), ctx.Err() != nil:
 			return nil
+		case errors.Is(err, errOlder):
+			continue
 		case !w.running:
 			return err
 		}
