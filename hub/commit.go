@@ -12,9 +12,6 @@ const (
 	maxQueuedBytes = 16 << 20 // of memory, about
 )
 
-// writeLimit is how long a write to the log may take. After that the commit goes on without it.
-const writeLimit = 5 * time.Second
-
 // Batch is what one [Hub.Commit] takes: events, and the changes to the view of
 // interfaces that belong to them. Either may be empty.
 type Batch struct {
@@ -229,7 +226,7 @@ func (c *committer) write(write func() error, instead func()) (ok bool, err erro
 	h, q := c.hub, &c.hub.queue
 	q.mu.Lock()
 	c.instead = instead
-	limit := writeLimit
+	limit := diskLimit
 	if q.closed {
 		limit = closePatience
 	}
@@ -237,7 +234,7 @@ func (c *committer) write(write func() error, instead func()) (ok bool, err erro
 	timer := time.AfterFunc(limit, func() { h.replace(c) })
 	slow := h.tellWhenSlow()
 	h.disk.begin(diskWrite)
-	err = h.countWrite(write)
+	err = h.countCall(write)
 	slow.Stop()
 	timer.Stop()
 	q.mu.Lock()

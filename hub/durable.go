@@ -24,6 +24,8 @@ const (
 	// closePatience is how long Close waits for a write that is under way, and for the log to
 	// be closed.
 	closePatience = 2 * time.Second
+	// diskLimit is how long a write or a sync may take. After that the log is abandoned.
+	diskLimit = 5 * time.Second
 	// slowAfter is how long a write or a sync takes before Status tells.
 	slowAfter = time.Second
 	// maxKeptBuffer is how large a buffer is kept for the next commit, in bytes.
@@ -31,8 +33,8 @@ const (
 )
 
 var (
-	errDiskHangs = errors.New("the disk hangs: a write did not come back in time")
-	errSlow      = errors.New("the disk is slow: a write takes more than a second")
+	errDiskHangs = errors.New("the disk hangs: a write or a sync did not return")
+	errSlow      = errors.New("the disk is slow: a write or a sync takes more than a second")
 )
 
 // durability is the hub's side of the log. In trouble the hub lets go of its writer, and goes
@@ -44,7 +46,7 @@ type durability struct {
 	written   atomic.Bool   // since the last Sync
 	disk      diskWatch
 	buffer    []byte       // the committer's
-	writes    atomic.Int32 // writes under way, of writers that were let go, too
+	underWay  atomic.Int32 // calls of writers, also of writers that were abandoned
 	tending   sync.Mutex   // held while the log is synced or a new one is written
 
 	// Changed by the committer only, with the hub's lock held.
@@ -117,11 +119,11 @@ func tryDisk(limit time.Duration, do func() error) error {
 	}
 }
 
-// countWrite counts a write while it is under way, also when nobody waits for it any more.
-func (d *durability) countWrite(write func() error) error {
-	d.writes.Add(1)
-	defer d.writes.Add(-1)
-	return write()
+// countCall counts a call of a writer until it returns, also when nobody waits for it any more.
+func (d *durability) countCall(call func() error) error {
+	d.underWay.Add(1)
+	defer d.underWay.Add(-1)
+	return call()
 }
 
 // store appends a numbered batch to the log. It returns false if the committer was replaced
@@ -188,7 +190,7 @@ func (h *Hub) abandonLog(problem error) {
 	if w == nil {
 		return
 	}
-	err := tryDisk(diskPatience, func() error { return h.countWrite(w.Abandon) })
+	err := tryDisk(diskPatience, func() error { return h.countCall(w.Abandon) })
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.writer, h.finished, h.problem = nil, false, problem
@@ -307,9 +309,14 @@ func (h *Hub) tend() error {
 		}
 		return err
 	}
+	return h.sync(w)
+}
+
+// sync brings the log to the disk. A sync that fails or does not return in time is trouble.
+func (h *Hub) sync(w Writer) error {
 	slow := h.tellWhenSlow()
 	h.disk.begin(diskSync)
-	err := w.Sync()
+	err := tryDisk(diskLimit, func() error { return h.countCall(w.Sync) })
 	h.disk.end(diskSync)
 	slow.Stop()
 	if err != nil {

@@ -20,7 +20,8 @@ type memoryLog struct {
 	synced  int
 	creates int
 	// before is called first by what writes; it may hang.
-	before func(Record)
+	before     func(Record)
+	beforeSync func() // the same of Sync
 }
 
 // memoryWriter is one of its logs.
@@ -147,6 +148,12 @@ func (w *memoryWriter) Finish() error {
 }
 
 func (w *memoryWriter) Sync() error {
+	w.log.mu.Lock()
+	before := w.log.beforeSync
+	w.log.mu.Unlock()
+	if before != nil {
+		before()
+	}
 	w.log.mu.Lock()
 	defer w.log.mu.Unlock()
 	w.log.synced++

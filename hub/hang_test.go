@@ -70,7 +70,7 @@ func TestWriteHangs(t *testing.T) {
 		if got := h.Status(); got.LogProblem != errSlow.Error() || !got.Durable || len(done()) != 0 {
 			t.Errorf("after two seconds status is %+v", got)
 		}
-		time.Sleep(writeLimit)
+		time.Sleep(diskLimit)
 		if got := done(); !slices.Equal(got, []uint64{3, 4, 5}) {
 			t.Errorf("%d are done", got)
 		}
@@ -109,6 +109,86 @@ func TestWriteIsSlow(t *testing.T) {
 			t.Errorf("the log holds up to %d", next-1)
 		}
 	})
+}
+
+// hangSync has syncs hang until the function that it returns is called.
+func (l *memoryLog) hangSync() (letGo func()) {
+	hangs := make(chan struct{})
+	l.set(func() { l.beforeSync = func() { <-hangs } })
+	return func() {
+		l.set(func() { l.beforeSync = nil })
+		close(hangs)
+	}
+}
+
+// A sync that does not return is trouble like a write that does not, also when nothing is
+// committed meanwhile. A new log is written once the disk works again, and not before.
+func TestSyncHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said bytes.Buffer
+		log := &memoryLog{room: 1 << 20}
+		h := newHub(t, Config{Log: log, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		stop := runHub(t, h)
+		letGo := log.hangSync()
+		fill(t, h, 2)
+		old := log.counts
+		time.Sleep(syncAfter + 2*slowAfter)
+		if got := h.Status(); got.LogProblem != errSlow.Error() || !got.Durable {
+			t.Errorf("after two seconds status is %+v", got)
+		}
+		time.Sleep(diskLimit)
+		if got := h.Status(); !strings.Contains(got.LogProblem, errDiskHangs.Error()) || got.Durable || !old.abandoned {
+			t.Errorf("status is %+v, abandoned %v", got, old.abandoned)
+		}
+		fill(t, h, 1)
+		time.Sleep(time.Hour)
+		if n := log.count(&log.creates); n != 0 || strings.Count(said.String(), "level=ERROR") != 1 {
+			t.Errorf("%d new logs while the disk hangs; the hub said: %s", n, said.String())
+		}
+		letGo()
+		time.Sleep(maxRetryAfter + syncAfter)
+		if got := h.Status(); !got.Durable || got.LogProblem != "" {
+			t.Errorf("status is %+v", got)
+		}
+		if first, next := log.holds(); log.counts == old || first != 1 || next != 4 {
+			t.Errorf("the log holds %d to %d", first, next-1)
+		}
+		stop()
+		h.Close()
+	})
+}
+
+// Neither Run nor Close waits for a sync that hangs.
+func TestStopBesideHungSync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &memoryLog{}
+		h := newHub(t, Config{Log: log})
+		stop := runHub(t, h)
+		letGo := log.hangSync()
+		fill(t, h, 1)
+		time.Sleep(2 * syncAfter)
+		start := time.Now()
+		stop()
+		h.Close()
+		if took := time.Since(start); took > 4*time.Second { // of the bubble
+			t.Errorf("it took %v", took)
+		}
+		letGo()
+	})
+}
+
+// runHub runs a hub until the function that it returns is called.
+func runHub(t *testing.T, h *Hub) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- h.Run(ctx) }()
+	return func() {
+		cancel()
+		if err := <-ran; err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // hungMark is a log whose mark cannot be written for as long as the disk hangs.

@@ -32,7 +32,7 @@ var (
 // room for both logs, the old one goes first, as the ring has the same events. Where there is no
 // room for the whole ring, the oldest events are left out.
 func (h *Hub) rewrite() error {
-	if h.writes.Load() > 0 {
+	if h.underWay.Load() > 0 {
 		return errDiskHangs // a new log would only hang, too: they would add up
 	}
 	for share := int64(1); ; {
