@@ -116,13 +116,13 @@ func (h *Hub) enqueue(batch Batch, wait bool, done func(uint64, error)) error {
 	return nil
 }
 
-// between has work done by the committer, between two commits. It reports false if there is
-// no committer any more, as the hub closes.
+// between has work done by the committer, between two commits. It reports false if the hub is
+// closed and the last commit is done.
 func (h *Hub) between(work func(*committer)) bool {
 	q := &h.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed {
+	if q.closed && q.committer == nil {
 		return false
 	}
 	h.add(job{work: work})

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -47,13 +46,20 @@ type durability struct {
 	disk      diskWatch
 	buffer    []byte       // the committer's
 	underWay  atomic.Int32 // calls of writers, also of writers that were abandoned
-	tending   sync.Mutex   // held while the log is synced or a new one is written
+	tending   semaphore    // held while the log is loaded, synced, written anew, or closed
 
 	// Changed by the committer only, with the hub's lock held.
 	writer   Writer // nil: commits stay in memory
 	finished bool   // the writer's log counts: the next start reads it
 	problem  error  // why some events are not in the log that counts
 }
+
+// semaphore is a lock that one goroutine may take and another one release.
+type semaphore chan struct{}
+
+func (s semaphore) acquire() { s <- struct{}{} }
+
+func (s semaphore) release() { <-s }
 
 // diskWatch tells how long what is under way on the disk takes.
 type diskWatch struct {
@@ -265,7 +271,7 @@ func (b *backOff) next() time.Duration {
 
 func (b *backOff) over() { b.trouble, b.since = false, time.Now() }
 
-// tendUntil tends the log, and ends soon after ctx, also if the disk hangs.
+// tendUntil tends the log. It ends with ctx, also if the disk hangs: then Close waits for the rest.
 func (h *Hub) tendUntil(ctx context.Context) (err error, ended bool) { //nolint:revive // the error is the result of tend
 	done := make(chan error, 1)
 	go func() { done <- h.tend() }()
@@ -273,9 +279,8 @@ func (h *Hub) tendUntil(ctx context.Context) (err error, ended bool) { //nolint:
 	case err := <-done:
 		return err, false
 	case <-ctx.Done():
+		return nil, true
 	}
-	_ = tryDisk(diskPatience, func() error { return <-done })
-	return nil, true
 }
 
 func (h *Hub) logProblem() error {
@@ -295,21 +300,20 @@ func (h *Hub) tend() error {
 	if h.log == nil {
 		return nil
 	}
-	h.tending.Lock()
-	defer h.tending.Unlock()
+	h.tending.acquire()
+	defer h.tending.release()
 	h.written.Store(false)
-	w := h.currentWriter()
-	if w == nil {
-		err := h.rewrite()
-		if err != nil {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			h.problem = err
-			h.nudge()
-		}
-		return err
+	if w := h.currentWriter(); w != nil {
+		return h.sync(w)
 	}
-	return h.sync(w)
+	err := h.rewrite()
+	if err != nil {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.problem = err
+		h.nudge()
+	}
+	return err
 }
 
 // sync brings the log to the disk. A sync that fails or does not return in time is trouble.
@@ -330,29 +334,44 @@ func (h *Hub) sync(w Writer) error {
 	return err
 }
 
-// waitBetween has work done between two commits and waits for it, unless the hub is closed.
+// waitBetween has work done between two commits, or after the last one, and waits for it. The
+// caller holds tending.
 func (h *Hub) waitBetween(work func()) {
 	done := make(chan struct{})
-	if h.between(func(*committer) { defer close(done); work() }) {
-		<-done
+	if !h.between(func(*committer) { defer close(done); work() }) {
+		work()
+		return
 	}
+	<-done
 }
 
-// writeMissing writes a new log at the end, unless Run left one behind that is not done: two at
-// once would each remove what the other one wrote.
+// writeMissing writes a new log for Close, unless Run has left one that is written by now.
 func (h *Hub) writeMissing() error {
-	if !h.tending.TryLock() {
-		return errDiskHangs
+	h.tending.acquire()
+	defer h.tending.release()
+	if h.currentWriter() != nil {
+		return nil
 	}
-	defer h.tending.Unlock()
 	return h.rewrite()
 }
 
-// closeLog ends the log after the last commit.
+// closeLog ends the log after the last commit. It waits for a sync or a new log that is under way,
+// because to close the new log would discard it.
 func (h *Hub) closeLog() error {
+	h.tending.acquire() // for good: nothing else may touch the log from now on
 	var err error
 	if w := h.currentWriter(); w != nil {
 		err = w.Close(h.durable())
 	}
 	return errors.Join(err, h.log.Close())
+}
+
+// endLog closes the log, and says what is lost. It does not wait for a disk that hangs.
+func (h *Hub) endLog() {
+	err := tryDisk(closePatience, h.closeLog)
+	if problem := h.logProblem(); problem != nil {
+		h.logger.Error("events are lost with the end of the service: the log cannot be written", slog.Any("error", problem))
+	} else if err != nil {
+		h.logger.Error("the log cannot be closed", slog.Any("error", err))
+	}
 }

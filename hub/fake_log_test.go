@@ -21,7 +21,7 @@ type memoryLog struct {
 	creates int
 	// before is called first by what writes; it may hang.
 	before     func(Record)
-	beforeSync func() // the same of Sync
+	beforeSync func() // the same of Sync and Finish
 }
 
 // memoryWriter is one of its logs.
@@ -32,6 +32,7 @@ type memoryWriter struct {
 	abandoned bool
 	clean     bool
 	closed    bool
+	finished  bool
 }
 
 func (l *memoryLog) Load(replay func(Record) error, whole func() bool) Stored {
@@ -138,22 +139,30 @@ func (w *memoryWriter) Rotate(snapshot []Record) error {
 }
 
 func (w *memoryWriter) Finish() error {
+	w.waitForSync()
 	w.log.mu.Lock()
 	defer w.log.mu.Unlock()
 	err := errors.Join(w.log.fails, w.log.syncs)
+	if w.closed {
+		err = errors.New("closed before it was finished")
+	}
 	if err == nil {
-		w.log.counts = w
+		w.log.counts, w.finished = w, true
 	}
 	return err
 }
 
-func (w *memoryWriter) Sync() error {
+func (w *memoryWriter) waitForSync() {
 	w.log.mu.Lock()
 	before := w.log.beforeSync
 	w.log.mu.Unlock()
 	if before != nil {
 		before()
 	}
+}
+
+func (w *memoryWriter) Sync() error {
+	w.waitForSync()
 	w.log.mu.Lock()
 	defer w.log.mu.Unlock()
 	w.log.synced++

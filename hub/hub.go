@@ -72,7 +72,8 @@ func New(config Config) (*Hub, error) {
 	}
 	h := &Hub{
 		durability: durability{
-			log: config.Log, logger: config.Logger, attention: make(chan struct{}, 1), disk: diskWatch{made: time.Now()},
+			log: config.Log, logger: config.Logger, attention: make(chan struct{}, 1), tending: make(semaphore, 1),
+			disk: diskWatch{made: time.Now()},
 		},
 		epoch: NewEpoch(), ring: make([]*Event, config.History), first: 1, next: 1,
 		maxBytes: config.HistoryBytes, waiters: newWaiterIndex(), views: newViews(), counters: newCounters(),
@@ -109,7 +110,7 @@ func (h *Hub) Close() {
 		return
 	}
 	if h.log != nil && h.logProblem() != nil {
-		_ = tryDisk(diskPatience, h.writeMissing) // what is still missing then is told below
+		_ = tryDisk(diskPatience, h.writeMissing) // endLog says what is still missing then
 	}
 	h.drain()
 	h.mu.Lock()
@@ -117,13 +118,8 @@ func (h *Hub) Close() {
 	h.waiters.wakeAll(h.next)
 	h.mu.Unlock()
 	h.sweeps.Wait()
-	if problem := h.logProblem(); problem != nil {
-		h.logger.Error("events are lost with the end of the service: the log cannot be written", slog.Any("error", problem))
-	}
 	if h.log != nil {
-		if err := tryDisk(closePatience, h.closeLog); err != nil {
-			h.logger.Error("the log cannot be closed", slog.Any("error", err))
-		}
+		h.endLog()
 	}
 }
 

@@ -120,22 +120,32 @@ func TestFinishOfLogGivenUp(t *testing.T) {
 	}
 }
 
-// Close writes no log of its own beside one that Run left behind: what was committed is there
-// after a restart.
+// Close neither discards a new log that Run left unfinished, nor writes one beside it: what was
+// committed is there after a restart.
 func TestCloseBesideFinish(t *testing.T) {
+	for name, at := range map[string]string{"before it has its name": "head", "after": "."} {
+		t.Run(name, func(t *testing.T) { closeBesideFinish(t, at) })
+	}
+}
+
+func closeBesideFinish(t *testing.T, at string) {
+	t.Helper()
 	c := config(t.TempDir())
 	l, err := eventlog.Open(t.Context(), c)
 	must(t, err)
 	h, err := hub.New(hub.Config{Log: l})
 	must(t, err)
+	if at == "." {
+		at = filepath.Base(c.Dir)
+	}
 	finishes, letGo := make(chan struct{}), make(chan struct{})
 	var failed, hung bool // Run syncs, and nobody else before Close
-	l.OnSync(func(f *os.File, path string) error {
+	l.OnSync(func(_ *os.File, path string) error {
 		switch {
 		case !failed:
 			failed = true
 			return syscall.EIO
-		case f == nil && path == c.Dir && !hung: // the new log has its name
+		case filepath.Base(path) == at && !hung:
 			hung = true
 			close(finishes)
 			<-letGo
@@ -148,6 +158,7 @@ func TestCloseBesideFinish(t *testing.T) {
 	_, err = h.Commit(hub.Batch{Events: []*hub.Event{event(t, 1)}})
 	must(t, err)
 	<-finishes
+	status := h.Status()
 	cancel()
 	<-ran
 	h.Close()
@@ -157,9 +168,9 @@ func TestCloseBesideFinish(t *testing.T) {
 		t.Errorf("there are %q, want the old log and one new one", entries)
 	}
 	close(letGo)
-	o := open(t, c)
-	if got := o.Status(); got.Last != 1 || !got.Durable {
-		t.Errorf("after a restart status is %+v", got)
+	o := open(t, c) // once Close is done, beside this
+	if got := o.Status(); got.Last != 1 || !got.Durable || got.Epoch != status.Epoch {
+		t.Errorf("after a restart status is %+v, was %+v", got, status)
 	}
 }
 
