@@ -25,6 +25,8 @@ const (
 	closePatience = 2 * time.Second
 	// diskLimit is how long a write or a sync may take. After that the log is abandoned.
 	diskLimit = 5 * time.Second
+	// loadPatience is how long New waits for the next record of the log.
+	loadPatience = 10 * time.Second
 	// slowAfter is how long a write or a sync takes before Status tells.
 	slowAfter = time.Second
 	// maxKeptBuffer is how large a buffer is kept for the next commit, in bytes.
@@ -33,6 +35,7 @@ const (
 
 var (
 	errDiskHangs = errors.New("the disk hangs: a write or a sync did not return")
+	errUnread    = errors.New("the disk hangs: the log was not read in time")
 	errSlow      = errors.New("the disk is slow: a write or a sync takes more than a second")
 )
 
@@ -169,23 +172,6 @@ func (c *committer) rotate() {
 	if ok && err != nil {
 		h.abandonLog(err)
 	}
-}
-
-// snapshotRecords returns the views as they are stored. Only the committer calls it.
-func (h *Hub) snapshotRecords() []Record {
-	parts := h.views.parts()
-	records := make([]Record, len(parts))
-	for i := range parts {
-		which := byte(0)
-		if i == 0 {
-			which |= firstPart
-		}
-		if i == len(parts)-1 {
-			which |= lastPart
-		}
-		records[i] = Record{First: h.next, Data: appendSnapshot(nil, &parts[i], which)}
-	}
-	return records
 }
 
 // abandonLog lets go of the log before the first event is announced that it lacks. The log is

@@ -372,8 +372,8 @@ func TestRetriesBackOff(t *testing.T) {
 // failingRotation is a log that cannot rotate, whatever else works.
 type failingRotation struct{ *memoryLog }
 
-func (l failingRotation) Load(replay func(Record) error, whole func() bool) Stored {
-	stored := l.memoryLog.Load(replay, whole)
+func (l failingRotation) Load(ctx context.Context, replay func(Record) error, whole func() bool) Stored {
+	stored := l.memoryLog.Load(ctx, replay, whole)
 	stored.Writer = failingRotationWriter{stored.Writer}
 	return stored
 }

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"slices"
 	"sync"
@@ -35,7 +36,7 @@ type memoryWriter struct {
 	finished  bool
 }
 
-func (l *memoryLog) Load(replay func(Record) error, whole func() bool) Stored {
+func (l *memoryLog) Load(_ context.Context, replay func(Record) error, whole func() bool) Stored {
 	w := l.counts
 	stored := Stored{Epoch: NewEpoch(), Next: 1, Problem: l.fails}
 	if w == nil {

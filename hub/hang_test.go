@@ -191,14 +191,113 @@ func runHub(t *testing.T, h *Hub) (stop func()) {
 	}
 }
 
+// hungLoad is a log that hangs when it is loaded, after so many records.
+type hungLoad struct {
+	*memoryLog
+	records int
+	pause   time.Duration // before each
+	hangs   chan struct{}
+	given   chan error // up: what the context said at the end of Load
+}
+
+func (l *hungLoad) Load(ctx context.Context, replay func(Record) error, whole func() bool) Stored {
+	stored := l.memoryLog.Load(ctx, func(r Record) error {
+		time.Sleep(l.pause)
+		if l.records--; l.records == -1 {
+			<-l.hangs
+		}
+		return replay(r)
+	}, whole)
+	l.given <- ctx.Err()
+	return stored
+}
+
+// A disk that hangs at the start does not keep a hub from beginning: in memory, in a new epoch,
+// with nothing of what comes of the log later. A new log is written once the disk works again.
+func TestLoadHangs(t *testing.T) {
+	for _, records := range []int{0, 5} {
+		synctest.Test(t, func(t *testing.T) {
+			var said bytes.Buffer
+			log := &memoryLog{room: 1 << 30}
+			h := newHub(t, Config{Log: log})
+			fill(t, h, 10)
+			before := h.Status()
+			h.Close()
+			hung := &hungLoad{log, records, 0, make(chan struct{}), make(chan error, 1)}
+			start := time.Now()
+			h = newHub(t, Config{Log: hung, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+			if took := time.Since(start); took > 2*loadPatience { // of the bubble
+				t.Errorf("it took %v", took)
+			}
+			stop := runHub(t, h)
+			fill(t, h, 3)
+			status := h.Status()
+			if status.Epoch == before.Epoch || status.Durable || status.LogProblem != errUnread.Error() || status.Oldest != 1 || status.Last != 3 {
+				t.Errorf("status is %+v", status)
+			}
+			time.Sleep(time.Hour)
+			if n := log.count(&log.creates); n != 0 || !strings.Contains(said.String(), errUnread.Error()) {
+				t.Errorf("%d new logs while the disk hangs; the hub said: %s", n, said.String())
+			}
+			old := log.counts
+			close(hung.hangs)
+			if err := <-hung.given; err == nil {
+				t.Error("the log was not told that nobody waits for it")
+			}
+			time.Sleep(maxRetryAfter)
+			if got := h.Status(); got.Epoch != status.Epoch || !got.Durable || got.LogProblem != "" || !old.abandoned {
+				t.Errorf("status is %+v, the old log is abandoned %v", got, old.abandoned)
+			}
+			want := h.Status()
+			stop()
+			h.Close()
+			if got := reopened(t, log).Status(); got != want {
+				t.Errorf("after a restart status is %+v, was %+v", got, want)
+			}
+		})
+	}
+}
+
+// Close does not wait for a log that is still being loaded.
+func TestCloseBesideHungLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &memoryLog{}
+		fill(t, newHub(t, Config{Log: log}), 1)
+		hung := &hungLoad{log, 0, 0, make(chan struct{}), make(chan error, 1)}
+		h := newHub(t, Config{Log: hung})
+		stop := runHub(t, h)
+		time.Sleep(2 * retryAfter)
+		start := time.Now()
+		stop()
+		h.Close()
+		if took := time.Since(start); took > 4*time.Second { // of the bubble
+			t.Errorf("it took %v", took)
+		}
+		close(hung.hangs)
+	})
+}
+
+// A disk that is only slow is waited for.
+func TestLoadIsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &memoryLog{}
+		h := newHub(t, Config{Log: log})
+		fill(t, h, 100)
+		slow := &hungLoad{log, -1, loadPatience - time.Second, nil, make(chan error, 1)}
+		if got := newHub(t, Config{Log: slow}).Status(); got != h.Status() {
+			t.Errorf("status is %+v, want %+v", got, h.Status())
+		}
+	})
+}
+
 // hungMark is a log whose mark cannot be written for as long as the disk hangs.
 type hungMark struct {
 	*memoryLog
 	hangs chan struct{}
 }
 
-func (l *hungMark) Load(replay func(Record) error, whole func() bool) Stored {
-	stored := l.memoryLog.Load(replay, whole)
+func (l *hungMark) Load(ctx context.Context, replay func(Record) error, whole func() bool) Stored {
+	stored := l.memoryLog.Load(ctx, replay, whole)
 	stored.Writer = &hungWriter{Writer: stored.Writer, hangs: l.hangs}
 	return stored
 }
@@ -275,8 +374,8 @@ func TestCloseOnSlowDisk(t *testing.T) {
 // rotationHangs is a log that hangs when it rotates.
 type rotationHangs struct{ *hungMark }
 
-func (l rotationHangs) Load(replay func(Record) error, whole func() bool) Stored {
-	stored := l.memoryLog.Load(replay, whole)
+func (l rotationHangs) Load(ctx context.Context, replay func(Record) error, whole func() bool) Stored {
+	stored := l.memoryLog.Load(ctx, replay, whole)
 	stored.Writer = &hungRotation{stored.Writer, l.hangs}
 	return stored
 }

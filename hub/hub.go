@@ -42,21 +42,17 @@ type Hub struct {
 	publishing atomic.Bool    // a commit wants the lock: the sweep stands back
 	changed    chan struct{}  // see Changed
 
-	mu       sync.Mutex
-	closed   bool
-	epoch    string
-	ring     []*Event // event seq is at seq % len(ring)
-	first    uint64   // number of the oldest event kept
-	next     uint64   // number of the next event
-	bytes    int      // of all events in the ring
-	maxBytes int
+	mu     sync.Mutex
+	closed bool
+	epoch  string
+	state
 	waiters  waiterIndex
-	views    views
 	counters counters
 }
 
 // New returns a hub that goes on from what its log holds; without one it is empty
-// and has a new epoch.
+// and has a new epoch. The same if the disk hangs: New gives up reading the log after ten to
+// twenty seconds in which nothing came of it, and the hub begins as in any trouble, in memory.
 func New(config Config) (*Hub, error) {
 	if config.History == 0 {
 		config.History = DefaultHistory
@@ -75,31 +71,14 @@ func New(config Config) (*Hub, error) {
 			log: config.Log, logger: config.Logger, attention: make(chan struct{}, 1), tending: make(semaphore, 1),
 			disk: diskWatch{made: time.Now()},
 		},
-		epoch: NewEpoch(), ring: make([]*Event, config.History), first: 1, next: 1,
-		maxBytes: config.HistoryBytes, waiters: newWaiterIndex(), views: newViews(), counters: newCounters(),
-		changed: make(chan struct{}, 1),
+		epoch: NewEpoch(), waiters: newWaiterIndex(), counters: newCounters(), changed: make(chan struct{}, 1),
 	}
 	h.queue.changed.L = &h.queue.mu
-	h.load()
+	if h.log == nil || !h.load(&config) {
+		h.state = newState(&config)
+	}
 	return h, nil
 }
-
-// push appends a numbered event to the ring and drops what no longer fits.
-func (h *Hub) push(e *Event) {
-	h.bytes += e.size
-	for h.next-h.first >= uint64(len(h.ring)) || h.bytes > h.maxBytes && h.first < h.next {
-		slot := &h.ring[h.first%uint64(len(h.ring))]
-		h.bytes -= (*slot).size
-		*slot = nil
-		h.first++
-	}
-	h.ring[h.next%uint64(len(h.ring))] = e
-	h.next++
-}
-
-// last returns the number of the newest event, 0 if there was none yet. The
-// caller holds the lock.
-func (h *Hub) last() uint64 { return h.next - 1 }
 
 // Close ends the hub: what was submitted is committed, further commits are refused, and
 // subscriptions end with [ErrClosed] once they have read what is there. The log is brought to

@@ -1,5 +1,7 @@
 package hub
 
+import "context"
+
 // Log keeps logs of commits, of which one is current; hub/eventlog is the one on disk.
 // It stores records and knows nothing of what is in them. A hub that was given a Log owns it.
 // Its methods are called one at a time. They may block: then the hub goes on in memory.
@@ -7,8 +9,10 @@ type Log interface {
 	// Load hands all stored records to replay, oldest first, and says where they end. A
 	// record that replay refuses is damaged: it and what follows in its segment go. At the
 	// end it asks whole whether the state is known that belongs to the last record.
-	// Called once, before everything else. Trouble is no error but in Stored.
-	Load(replay func(Record) error, whole func() bool) Stored
+	// Called once, before everything else. Trouble is no error but in Stored. When ctx is
+	// done, the hub has begun without it: it ends soon, without a Writer, and a new log has
+	// what is stored set aside.
+	Load(ctx context.Context, replay func(Record) error, whole func() bool) Stored
 	// Create begins a new log beside the current one. It counts from its Finish on.
 	Create(epoch string) (Writer, error)
 	// Room returns about how many bytes a new log may take; and whether MakeRoom could

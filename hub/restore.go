@@ -1,38 +1,85 @@
 package hub
 
-import "fmt"
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
 
-// load takes over what the log holds.
-func (h *Hub) load() {
-	if h.log == nil {
-		return
-	}
-	r := replayer{hub: h}
-	stored := h.log.Load(r.record, r.whole)
-	h.epoch, h.writer, h.finished, h.problem = stored.Epoch, stored.Writer, stored.Writer != nil, stored.Problem
-	h.startAt(stored.Next)
-	if r.began { // the process before may have synced none of it
-		h.written.Store(true)
-		h.nudge()
-	}
-	switch {
-	case h.writer == nil:
-		h.nudge()
-	case !r.whole():
-		if err := h.writer.Rotate(h.snapshotRecords()); err != nil {
-			h.abandonLog(err)
+// load goes on from what the log holds. It reports false if the disk hangs: what comes of the log
+// later is dropped, and until then nothing else touches the log.
+func (h *Hub) load(config *Config) bool {
+	ctx, giveUp := context.WithCancel(context.Background())
+	defer giveUp()
+	r := &replayer{state: newState(config)}
+	loaded := make(chan Stored)
+	h.tending.acquire()
+	go func() {
+		defer h.tending.release()
+		stored := r.load(ctx, h.log)
+		select {
+		case loaded <- stored:
+		case <-ctx.Done():
+			if stored.Writer != nil {
+				_ = stored.Writer.Abandon()
+			}
 		}
+	}()
+	ticker := time.NewTicker(loadPatience)
+	defer ticker.Stop()
+	for seen := int64(0); ; {
+		select {
+		case stored := <-loaded:
+			h.takeOver(r, &stored)
+			return true
+		case <-ticker.C:
+		}
+		records := r.records.Load()
+		if records == seen {
+			h.problem = errUnread
+			h.nudge()
+			return false
+		}
+		seen = records
 	}
 }
 
-// replayer takes stored records.
+// takeOver has the hub go on from what was loaded.
+func (h *Hub) takeOver(r *replayer, stored *Stored) {
+	h.state, h.epoch, h.problem = r.state, stored.Epoch, stored.Problem
+	h.writer, h.finished = stored.Writer, stored.Writer != nil
+	if r.began { // the process before may have synced none of it
+		h.written.Store(true)
+	}
+	if r.began || h.writer == nil {
+		h.nudge()
+	}
+	if r.failed != nil {
+		h.abandonLog(r.failed)
+	}
+}
+
+// replayer takes stored records, and makes the state of them.
 type replayer struct {
-	hub    *Hub
-	stored storedReader
-	batch  Batch
-	parts  []*snapshot // of a snapshot that is not whole yet
-	began  bool        // there was a record
-	viewed bool        // the views are those of the last record
+	state
+	records atomic.Int64
+	stored  storedReader
+	batch   Batch
+	parts   []*snapshot // of a snapshot that is not whole yet
+	began   bool        // there was a record
+	viewed  bool        // the views are those of the last record
+	failed  error       // the log could not be made whole again
+}
+
+// load replays a log. If the views are not whole, a snapshot makes them so for the next start.
+func (r *replayer) load(ctx context.Context, log Log) Stored {
+	stored := log.Load(ctx, r.record, r.whole)
+	r.startAt(stored.Next)
+	if stored.Writer != nil && !r.whole() {
+		r.failed = stored.Writer.Rotate(r.snapshotRecords())
+	}
+	return stored
 }
 
 // whole reports whether the views are those after the last record. If not, a snapshot is
@@ -40,6 +87,7 @@ type replayer struct {
 func (r *replayer) whole() bool { return !r.began || r.viewed && r.parts == nil }
 
 func (r *replayer) record(record Record) error {
+	r.records.Add(1)
 	if !r.began {
 		r.began, r.viewed = true, record.First == 1
 	}
@@ -54,8 +102,8 @@ func (r *replayer) record(record Record) error {
 		if len(r.batch.Events) != int(record.Count) {
 			return fmt.Errorf("%w: %d events, %d were expected", errStored, len(r.batch.Events), record.Count)
 		}
-		r.viewed = r.viewed && record.First == r.hub.next
-		r.hub.replay(record.First, &r.batch)
+		r.viewed = r.viewed && record.First == r.next
+		r.replay(record.First, &r.batch)
 	case recordSnapshot:
 		part, which := stored.snapshot()
 		if err := stored.end(record); err != nil {
@@ -65,31 +113,12 @@ func (r *replayer) record(record Record) error {
 			r.parts = nil
 		}
 		if r.parts = append(r.parts, part); which&lastPart != 0 {
-			r.hub.views.restore(r.parts)
-			r.hub.startAt(record.First)
+			r.views.restore(r.parts)
+			r.startAt(record.First)
 			r.parts, r.viewed = nil, true
 		}
 	default:
 		return fmt.Errorf("%w: of kind %q", errStored, kind)
 	}
 	return nil
-}
-
-// startAt has the ring go on with the event that has the given number: those before
-// are dropped where others are missing in between.
-func (h *Hub) startAt(first uint64) {
-	if first == h.next {
-		return
-	}
-	clear(h.ring)
-	h.bytes, h.first, h.next = 0, max(first, 1), max(first, 1)
-}
-
-// replay is Commit for what was committed before.
-func (h *Hub) replay(first uint64, batch *Batch) {
-	h.startAt(first)
-	h.views.apply(batch)
-	for _, e := range batch.Events {
-		h.push(e)
-	}
 }

@@ -69,7 +69,7 @@ func (h *Hub) fitting(room int64) (from uint64, all bool) {
 	defer h.mu.Unlock()
 	from = h.next
 	for from > h.first {
-		room -= int64(h.ring[(from-1)%uint64(len(h.ring))].size) / memoryToStored
+		room -= int64(h.event(from-1).size) / memoryToStored
 		if room < 0 {
 			break
 		}
@@ -183,7 +183,7 @@ func (h *Hub) copyRing(from uint64, most int) []*Event {
 	}
 	events := make([]*Event, 0, min(h.next-from, uint64(most))) //nolint:gosec // positive
 	for ; from < h.next && len(events) < cap(events); from++ {
-		events = append(events, h.ring[from%uint64(len(h.ring))])
+		events = append(events, h.event(from))
 	}
 	return events
 }

@@ -116,7 +116,7 @@ func (h *Hub) firstMatch(sub *Subscription, from uint64) uint64 {
 		return from
 	}
 	for ; from < h.next; from++ {
-		if sub.filter.matchKeys(&h.ring[from%uint64(len(h.ring))].keys) {
+		if sub.filter.matchKeys(&h.event(from).keys) {
 			break
 		}
 	}

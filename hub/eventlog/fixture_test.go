@@ -46,8 +46,8 @@ func (l *tapped) add(w hub.Writer) {
 	}
 }
 
-func (l *tapped) Load(replay func(hub.Record) error, whole func() bool) hub.Stored {
-	stored := l.Log.Load(replay, whole)
+func (l *tapped) Load(ctx context.Context, replay func(hub.Record) error, whole func() bool) hub.Stored {
+	stored := l.Log.Load(ctx, replay, whole)
 	l.add(stored.Writer)
 	return stored
 }

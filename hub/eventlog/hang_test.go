@@ -24,7 +24,7 @@ func openBare(t *testing.T, c eventlog.Config) (*eventlog.Log, hub.Stored) {
 	t.Helper()
 	l, err := eventlog.Open(t.Context(), c)
 	must(t, err)
-	stored := l.Load(func(hub.Record) error { return nil }, func() bool { return true })
+	stored := l.Load(t.Context(), func(hub.Record) error { return nil }, func() bool { return true })
 	must(t, stored.Problem)
 	return l, stored
 }

@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -10,20 +11,23 @@ import (
 )
 
 // Load implements [hub.Log].
-func (l *Log) Load(replay func(hub.Record) error, whole func() bool) hub.Stored {
+func (l *Log) Load(ctx context.Context, replay func(hub.Record) error, whole func() bool) hub.Stored {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := reading{log: l, replay: replay}
+	r := reading{log: l, ctx: ctx, replay: replay}
 	w, err := l.load(&r)
-	stored := hub.Stored{Epoch: r.old.epoch, Next: r.last() + 1, Problem: errors.Join(l.trouble, err)}
+	stored := hub.Stored{Epoch: r.old.epoch, Next: r.last() + 1, Problem: errors.Join(l.trouble, err, ctx.Err())}
 	if why := r.doubt(whole()); why != "" {
 		stored.Epoch = hub.NewEpoch()
-		if r.old.found || len(r.segments) > 0 {
+		if ctx.Err() == nil && (r.old.found || len(r.segments) > 0) {
 			l.log.Warn("earlier cursors are no longer valid: a new epoch begins", slog.String("because", why), slog.Uint64("last_event", r.last()))
 		}
 	}
 	if stored.Problem == nil {
 		w, stored.Problem = l.start(w, &r, stored.Epoch)
+	}
+	if err := ctx.Err(); err != nil { // nobody takes what was read
+		l.read, stored.Problem = false, errors.Join(stored.Problem, err)
 	}
 	if stored.Problem != nil {
 		if stored.Epoch == r.old.epoch {

@@ -58,9 +58,9 @@ type hooks struct {
 }
 
 // Open opens the log in a directory. It waits for a few seconds for another process
-// that has it, as that may be about to end. The error is [ErrInUse], also when ctx ends
-// that wait, or one of the config: any other trouble is left for Load to tell, as a hub
-// can do without.
+// that has it, as that may be about to end. The error is [ErrInUse], that of ctx, or one of
+// the config: any other trouble, a disk that hangs included, is left for Load to tell, as a
+// hub can do without.
 func Open(ctx context.Context, config Config) (*Log, error) {
 	if config.MaxBytes == 0 {
 		config.MaxBytes = DefaultMaxBytes
@@ -76,20 +76,44 @@ func Open(ctx context.Context, config Config) (*Log, error) {
 			config.MaxBytes, config.MaxEvents, config.Dir, MinMaxBytes, int64(MaxMaxBytes))
 	}
 	l := &Log{config: config, log: config.Logger, hooks: &hooks{syncFile: datasync, syncDir: syncDir, writeAt: (*os.File).WriteAt}}
-	ctx, cancel := context.WithTimeout(ctx, lockPatience)
-	defer cancel()
+	patience := time.NewTimer(lockPatience)
+	defer patience.Stop()
 	again := time.NewTicker(lockPatience / 50)
 	defer again.Stop()
 	for {
-		if l.trouble = l.open(); !errors.Is(l.trouble, ErrInUse) {
+		var inUse error
+		select {
+		case err := <-l.beginOpen():
+			if !errors.Is(err, ErrInUse) {
+				return l, nil
+			}
+			inUse = err
+		case <-time.After(lockPatience): // the disk hangs
 			return l, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
 		select {
-		case <-ctx.Done():
-			return nil, l.trouble
 		case <-again.C:
+		case <-patience.C:
+			return nil, inUse
+		case <-ctx.Done():
+			return nil, inUse
 		}
 	}
+}
+
+// beginOpen opens the directory and tells how that went. Until then it holds the lock, so Load
+// waits for it.
+func (l *Log) beginOpen() <-chan error {
+	opened := make(chan error, 1)
+	l.mu.Lock()
+	go func() {
+		defer l.mu.Unlock()
+		l.trouble = l.open()
+		opened <- l.trouble
+	}()
+	return opened
 }
 
 // Create implements [hub.Log].

@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,6 +19,7 @@ const maxSegment = 1 << 30
 // reading is the replay of all segments of a log.
 type reading struct {
 	log      *Log
+	ctx      context.Context //nolint:containedctx // of one Load
 	replay   func(hub.Record) error
 	old      storedHead
 	dir      string
@@ -68,6 +70,9 @@ func (r *reading) read(dir string) error {
 		return err
 	}
 	for i, s := range all {
+		if err := r.ctx.Err(); err != nil {
+			return err
+		}
 		if r.old.problem == nil && s.index < r.old.oldest {
 			r.log.removeSegment(s, dir) // it was dropped before
 			continue
