@@ -106,13 +106,18 @@ func (l *memoryLog) holds() (first, next uint64) {
 
 func (w *memoryWriter) records() []Record { return slices.Concat(w.segments...) }
 
-func (w *memoryWriter) Append(r Record) error {
-	w.log.mu.Lock()
-	before := w.log.before
-	w.log.mu.Unlock()
+// wait calls before with the record that is about to be written.
+func (l *memoryLog) wait(r Record) {
+	l.mu.Lock()
+	before := l.before
+	l.mu.Unlock()
 	if before != nil {
 		before(r)
 	}
+}
+
+func (w *memoryWriter) Append(r Record) error {
+	w.log.wait(r)
 	w.log.mu.Lock()
 	defer w.log.mu.Unlock()
 	if w.log.fails != nil {
@@ -131,6 +136,7 @@ func (w *memoryWriter) Full() bool {
 }
 
 func (w *memoryWriter) Rotate(snapshot []Record) error {
+	w.log.wait(snapshot[0])
 	w.log.mu.Lock()
 	defer w.log.mu.Unlock()
 	if w.log.fails == nil {

@@ -102,23 +102,34 @@ func (r *replayer) record(record Record) error {
 		if len(r.batch.Events) != int(record.Count) {
 			return fmt.Errorf("%w: %d events, %d were expected", errStored, len(r.batch.Events), record.Count)
 		}
-		r.viewed = r.viewed && record.First == r.next
+		r.viewed = r.viewed && record.First == r.next && r.parts == nil
+		r.parts = nil
 		r.replay(record.First, &r.batch)
 	case recordSnapshot:
 		part, which := stored.snapshot()
 		if err := stored.end(record); err != nil {
 			return err
 		}
-		if which&firstPart != 0 {
-			r.parts = nil
-		}
-		if r.parts = append(r.parts, part); which&lastPart != 0 {
-			r.views.restore(r.parts)
-			r.startAt(record.First)
-			r.parts, r.viewed = nil, true
-		}
+		r.takePart(part, which, record.First)
 	default:
 		return fmt.Errorf("%w: of kind %q", errStored, kind)
 	}
 	return nil
+}
+
+// takePart takes one part of a snapshot. The snapshot counts if all of its parts follow each other,
+// from the first one on.
+func (r *replayer) takePart(part *snapshot, which byte, first uint64) {
+	switch {
+	case which&firstPart != 0:
+		r.parts = nil
+	case r.parts == nil:
+		r.viewed = false
+		return
+	}
+	if r.parts = append(r.parts, part); which&lastPart != 0 {
+		r.views.restore(r.parts)
+		r.startAt(first)
+		r.parts, r.viewed = nil, true
+	}
 }

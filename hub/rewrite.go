@@ -150,12 +150,7 @@ func (c *committer) attach(w Writer, epoch string, from uint64, attached chan<- 
 				return err
 			}
 		}
-		for _, record := range snapshot {
-			if err := w.Append(record); err != nil {
-				return err
-			}
-		}
-		return nil
+		return w.Rotate(snapshot)
 	}, func() { attached <- errDiskHangs })
 	if !ok {
 		return

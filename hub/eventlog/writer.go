@@ -17,8 +17,8 @@ import (
 const (
 	// A segment is full with a segmentShare-th of the bytes, or with an eventShare-th
 	// of the events that are kept; but not before it is twice its snapshot.
-	// A log that is not finished drops nothing, so it takes no events beyond
-	// unfinishedLimits times the limit.
+	// A log that is not finished drops nothing between its snapshots. Beside the last one
+	// it takes no more than unfinishedLimits times the limit.
 	segmentShare     = 8
 	eventShare       = 4
 	minSegmentEvents = 256
@@ -90,7 +90,7 @@ func (w *Writer) Append(r hub.Record) error {
 		return errAbandoned
 	case len(r.Data) == 0 || len(r.Data) > maxRecord:
 		return fmt.Errorf("%w: %d bytes", errRecord, len(r.Data))
-	case !w.finished && r.Count > 0 && w.total() > unfinishedLimits*w.limit: // a snapshot may be as large as it is
+	case !w.finished && w.total()-w.last().begin > unfinishedLimits*w.limit:
 		return errUnbounded
 	case !w.finished && w.full():
 		if err := w.nextSegment(nil); err != nil {
