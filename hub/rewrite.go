@@ -2,14 +2,14 @@ package hub
 
 import (
 	"errors"
-	"math"
 	"syscall"
 )
 
 const (
-	// rewriteStep is how many events are appended to a new log at once while commits go
-	// on; the last ones are appended between two commits.
-	rewriteStep = 256
+	// rewriteStep is how many events of the ring one record of a new log has at most, and
+	// rewriteBytes how many bytes of memory they take, but for the last of them.
+	rewriteStep  = 256
+	rewriteBytes = 4 << 20
 	// memoryToStored is how much smaller an event is in the log, at least: its texts and
 	// values count twice in memory.
 	memoryToStored = 2
@@ -81,22 +81,16 @@ func (h *Hub) fitting(room int64) (from uint64, all bool) {
 	return from, all
 }
 
-// writeLog writes a new log with the events from from on, beside the commits.
+// writeLog writes a new log with the events from from on: most of them beside the commits, the
+// last ones between two of them.
 func (h *Hub) writeLog(from uint64) error {
 	epoch := h.Status().Epoch
 	w, err := h.log.Create(epoch)
 	if err != nil {
 		return err
 	}
-	for {
-		events := h.copyRing(from, rewriteStep)
-		if len(events) < rewriteStep {
-			break // the committer sees whether there are none left, or none any more
-		}
-		if err := appendEvents(w, from, events); err != nil {
-			return errors.Join(err, w.Close(false))
-		}
-		from += rewriteStep
+	if from, err = h.appendRing(w, from); err != nil {
+		return errors.Join(err, w.Close(false))
 	}
 	attached := make(chan error, 1)
 	if !h.between(func(c *committer) { c.attach(w, epoch, from, attached) }) {
@@ -139,16 +133,10 @@ func (c *committer) attach(w Writer, epoch string, from uint64, attached chan<- 
 		attached <- errTwoLogs
 		return
 	}
-	events, snapshot := h.copyRing(from, math.MaxInt), h.snapshotRecords()
-	if events == nil {
-		attached <- errLappedLog
-		return
-	}
+	snapshot := h.snapshotRecords()
 	ok, err := c.write(func() error {
-		for ; len(events) > 0; events = events[min(len(events), rewriteStep):] {
-			if err := appendEvents(w, events[0].Seq, events[:min(len(events), rewriteStep)]); err != nil {
-				return err
-			}
+		if _, err := h.appendRing(w, from); err != nil {
+			return err
 		}
 		return w.Rotate(snapshot)
 	}, func() { attached <- errDiskHangs })
@@ -163,22 +151,38 @@ func (c *committer) attach(w Writer, epoch string, from uint64, attached chan<- 
 	attached <- err
 }
 
-// appendEvents appends events that were committed before to a new log.
-func appendEvents(w Writer, first uint64, events []*Event) error {
-	return w.Append(Record{First: first, Count: uint32(len(events)), Data: appendBatch(nil, &Batch{Events: events})}) //nolint:gosec // a few
+// appendRing appends the events of the ring from number from on, and returns the number after the
+// last one.
+func (h *Hub) appendRing(w Writer, from uint64) (next uint64, err error) {
+	for more := true; more; {
+		var events []*Event
+		if events, more = h.copyRing(from); events == nil {
+			return from, errLappedLog
+		}
+		if len(events) == 0 {
+			break
+		}
+		data := appendBatch(nil, &Batch{Events: events})
+		if err := w.Append(Record{First: from, Count: uint32(len(events)), Data: data}); err != nil { //nolint:gosec // a few
+			return from, err
+		}
+		from += uint64(len(events))
+	}
+	return from, nil
 }
 
-// copyRing returns at most so many events in the ring from number from on, nil if some of them
-// are gone.
-func (h *Hub) copyRing(from uint64, most int) []*Event {
+// copyRing returns events of the ring from number from on, as many as go into one record, and
+// whether there are more. The result is nil if some of them are gone.
+func (h *Hub) copyRing(from uint64) (events []*Event, more bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if from < h.first {
-		return nil
+		return nil, false
 	}
-	events := make([]*Event, 0, min(h.next-from, uint64(most))) //nolint:gosec // positive
-	for ; from < h.next && len(events) < cap(events); from++ {
-		events = append(events, h.event(from))
+	events = make([]*Event, 0, min(h.next-from, rewriteStep))
+	for size := 0; from < h.next && len(events) < rewriteStep && size < rewriteBytes; from++ {
+		e := h.event(from)
+		events, size = append(events, e), size+e.size
 	}
-	return events
+	return events, from < h.next
 }

@@ -190,3 +190,27 @@ func TestEpochChangesInTrouble(t *testing.T) {
 		t.Errorf("after a restart status is %+v, was %+v", got, status)
 	}
 }
+
+// The records of a new log are small, however much room the events take in it.
+func TestRecordsOfNewLogAreBounded(t *testing.T) {
+	log := &memoryLog{room: 1 << 30, fails: syscall.EIO}
+	h := newHub(t, Config{Log: log})
+	elem := "aa(" + strings.Repeat("y", 250) + ")"
+	items := make([]Value, 16000) // 64 KiB on the bus
+	for i := range items {
+		items[i] = Array(elem[1:], nil)
+	}
+	for range 20 {
+		commit(t, h, newEvent(t, "x", Option{"o", Array(elem, items)}))
+	}
+	log.fails = nil
+	tendWell(t, h)
+	for _, r := range log.counts.records() {
+		if len(r.Data) > 32<<20 {
+			t.Errorf("a record of %d events has %d bytes", r.Count, len(r.Data))
+		}
+	}
+	if got := reopened(t, log).Status(); got != h.Status() {
+		t.Errorf("after a restart status is %+v, was %+v", got, h.Status())
+	}
+}

@@ -21,8 +21,10 @@ const (
 	segmentMagic  = "osctlev1"
 	segmentHeader = 64 // magic, index, epoch, 8 bytes of no use, size of the snapshot, checksum
 	recordHeader  = 20 // length of the data, checksum, first, count
-	// maxRecord is far above what the hub appends at once, in bytes.
-	maxRecord = 64 << 20
+	// maxRecord is above what the hub appends at once, in bytes. A batch of 1 MiB on the
+	// bus is stored in 65 MiB at most: an empty array takes 4 bytes there, and up to 258
+	// here, as its type is stored with it.
+	maxRecord = 128 << 20
 	// maxIndex is far above what there ever is.
 	maxIndex = 1 << 62
 )
