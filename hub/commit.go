@@ -204,10 +204,8 @@ func (c *committer) commit(j *job) {
 
 // publish has everybody see a batch that was stored.
 func (h *Hub) publish(batch *Batch) {
-	h.publishing.Store(true)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.publishing.Store(false)
 	h.views.apply(batch)
 	h.waiters.direct = maxDirect + len(batch.Events)
 	for _, e := range batch.Events {

@@ -64,24 +64,24 @@ func (s semaphore) acquire() { s <- struct{}{} }
 
 func (s semaphore) release() { <-s }
 
-// diskWatch tells how long what is under way on the disk takes.
-type diskWatch struct {
-	made  time.Time
-	began [2]atomic.Int64 // nanoseconds since made; 0 for nothing
-}
+// diskWatch knows since when a write and a sync are under way; nil if none is.
+type diskWatch [2]atomic.Pointer[time.Time]
 
 const (
 	diskWrite = iota
 	diskSync
 )
 
-func (d *diskWatch) begin(what int) { d.began[what].Store(int64(time.Since(d.made)) + 1) }
+func (d *diskWatch) begin(what int) {
+	now := time.Now()
+	d[what].Store(&now)
+}
 
-func (d *diskWatch) end(what int) { d.began[what].Store(0) }
+func (d *diskWatch) end(what int) { d[what].Store(nil) }
 
 func (d *diskWatch) slow() bool {
-	for i := range d.began {
-		if began := d.began[i].Load(); began != 0 && time.Since(d.made)-time.Duration(began) > slowAfter {
+	for i := range d {
+		if began := d[i].Load(); began != nil && time.Since(*began) > slowAfter {
 			return true
 		}
 	}

@@ -20,6 +20,7 @@ type memoryLog struct {
 	crowded bool // there would be more room without what is stored
 	synced  int
 	creates int
+	created *memoryWriter // the last one
 	// before is called first by what writes; it may hang.
 	before     func(Record)
 	beforeSync func() // the same of Sync and Finish
@@ -66,7 +67,8 @@ func (l *memoryLog) Create(epoch string) (Writer, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.creates++
-	return &memoryWriter{log: l, epoch: epoch, segments: [][]Record{nil}}, l.fails
+	l.created = &memoryWriter{log: l, epoch: epoch, segments: [][]Record{nil}}
+	return l.created, l.fails
 }
 
 func (l *memoryLog) Room() (int64, bool) { return l.room, l.crowded }

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Defaults and limits of a [Config].
@@ -36,11 +35,10 @@ type Config struct {
 // Hub is the hub. It is safe for concurrent use.
 type Hub struct {
 	durability
-	queue      queue
-	closing    atomic.Bool
-	sweeps     sync.WaitGroup // at most one, see startSweep
-	publishing atomic.Bool    // a commit wants the lock: the sweep stands back
-	changed    chan struct{}  // see Changed
+	queue   queue
+	closing atomic.Bool
+	sweeps  sync.WaitGroup // at most one, see startSweep
+	changed chan struct{}  // see Changed
 
 	mu     sync.Mutex
 	closed bool
@@ -69,7 +67,6 @@ func New(config Config) (*Hub, error) {
 	h := &Hub{
 		durability: durability{
 			log: config.Log, logger: config.Logger, attention: make(chan struct{}, 1), tending: make(semaphore, 1),
-			disk: diskWatch{made: time.Now()},
 		},
 		epoch: NewEpoch(), waiters: newWaiterIndex(), counters: newCounters(), changed: make(chan struct{}, 1),
 	}

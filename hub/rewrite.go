@@ -20,10 +20,8 @@ const (
 )
 
 var (
-	errLappedLog    = errors.New("events come faster than the log can be written")
-	errEpochChanged = errors.New("the epoch changed while a new log was written")
-	errTwoLogs      = errors.New("another new log is written already")
-	errLetGo        = errors.New("the new log had trouble before it was finished")
+	errLappedLog   = errors.New("events come faster than the log can be written")
+	errNewLogFails = errors.New("the new log had trouble before it was finished")
 )
 
 // rewrite is the one way back from any trouble with the log: it writes a new one from the ring
@@ -42,16 +40,15 @@ func (h *Hub) rewrite() error {
 			continue
 		}
 		err := h.writeLog(from)
+		lapped := errors.Is(err, errLappedLog)
 		switch {
-		case errors.Is(err, errLappedLog) && share < smallestShare:
-			share *= 2
-		case !noRoom(err):
+		case !lapped && !noRoom(err):
 			return err
-		case h.log.MakeRoom():
-		case share < smallestShare:
-			share *= 4
+		case !lapped && h.log.MakeRoom():
+		case share == smallestShare:
+			return err
 		default:
-			return err
+			share *= 2
 		}
 	}
 }
@@ -84,8 +81,7 @@ func (h *Hub) fitting(room int64) (from uint64, all bool) {
 // writeLog writes a new log with the events from from on: most of them beside the commits, the
 // last ones between two of them.
 func (h *Hub) writeLog(from uint64) error {
-	epoch := h.Status().Epoch
-	w, err := h.log.Create(epoch)
+	w, err := h.log.Create(h.Status().Epoch) // which changes only when a log is abandoned
 	if err != nil {
 		return err
 	}
@@ -93,7 +89,7 @@ func (h *Hub) writeLog(from uint64) error {
 		return errors.Join(err, w.Close(false))
 	}
 	attached := make(chan error, 1)
-	if !h.between(func(c *committer) { c.attach(w, epoch, from, attached) }) {
+	if !h.between(func(c *committer) { c.attach(w, from, attached) }) {
 		return errors.Join(ErrClosed, w.Close(false))
 	}
 	if err := <-attached; err != nil {
@@ -106,7 +102,7 @@ func (h *Hub) writeLog(from uint64) error {
 	h.waitBetween(func() {
 		switch {
 		case h.writer != w:
-			err = errors.Join(errLetGo, err)
+			err = errors.Join(errNewLogFails, err)
 		case err != nil:
 			h.abandonLog(err)
 		default:
@@ -123,16 +119,8 @@ func (h *Hub) writeLog(from uint64) error {
 
 // attach appends the last events to a new log, and has it get all further commits. It tells
 // attached whether it worked.
-func (c *committer) attach(w Writer, epoch string, from uint64, attached chan<- error) {
+func (c *committer) attach(w Writer, from uint64, attached chan<- error) {
 	h := c.hub
-	if epoch != h.epoch {
-		attached <- errEpochChanged // the next attempt has the right one
-		return
-	}
-	if h.writer != nil {
-		attached <- errTwoLogs
-		return
-	}
 	snapshot := h.snapshotRecords()
 	ok, err := c.write(func() error {
 		if _, err := h.appendRing(w, from); err != nil {
@@ -141,6 +129,7 @@ func (c *committer) attach(w Writer, epoch string, from uint64, attached chan<- 
 		return w.Rotate(snapshot)
 	}, func() { attached <- errDiskHangs })
 	if !ok {
+		_ = w.Close(false) // nobody knows it any more
 		return
 	}
 	if err == nil {

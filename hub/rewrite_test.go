@@ -111,6 +111,34 @@ func TestCloseBesideRewrite(t *testing.T) {
 	}
 }
 
+// A new log is given up if the committer hangs in it, and is closed once that returns.
+func TestNewLogHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &memoryLog{room: 1 << 30, fails: syscall.EIO}
+		h := newHub(t, Config{Log: log})
+		fill(t, h, 2)
+		hangs := make(chan struct{})
+		log.fails, log.before = nil, func(r Record) {
+			if r.Count == 0 { // the snapshot
+				<-hangs
+			}
+		}
+		if err := h.tend(); !errors.Is(err, errDiskHangs) || h.Status().Durable {
+			t.Errorf("tend: %v, status is %+v", err, h.Status())
+		}
+		fill(t, h, 1)
+		close(hangs)
+		synctest.Wait()
+		if !log.created.closed {
+			t.Error("the log that was given up is not closed")
+		}
+		tendWell(t, h)
+		if got := reopened(t, log).Status(); got != h.Status() {
+			t.Errorf("after a restart status is %+v, was %+v", got, h.Status())
+		}
+	})
+}
+
 // What is committed while a new log is finished is in it; and if it fails then, it is let go.
 func TestCommitsBesideFinish(t *testing.T) {
 	log := &memoryLog{room: 1 << 30}

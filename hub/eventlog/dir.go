@@ -195,22 +195,6 @@ func (l *Log) free() int64 {
 	return int64(min(fs.Bavail, uint64(MaxMaxBytes))) * fs.Bsize
 }
 
-// datasync is fdatasync(2), of a file that may be closed meanwhile.
-func datasync(file *os.File) error {
-	conn, err := file.SyscallConn()
-	if err != nil {
-		return err
-	}
-	control := conn.Control(func(fd uintptr) {
-		for {
-			if err = syscall.Fdatasync(int(fd)); !errors.Is(err, syscall.EINTR) {
-				return
-			}
-		}
-	})
-	return errors.Join(control, os.NewSyscallError("fdatasync", err))
-}
-
 // syncDir brings the names in a directory to the disk.
 func syncDir(dir string) error {
 	d, err := os.Open(dir) //nolint:gosec // one of ours

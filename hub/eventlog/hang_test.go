@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -55,6 +57,35 @@ func TestFullBesideHungSync(t *testing.T) {
 	must(t, <-synced)
 	l.OnWrite(func() {})
 	must(t, w.Close(true))
+	must(t, l.Close())
+}
+
+// The files of a log that was abandoned beside a write that hangs are closed when that returns.
+func TestFilesOfHungWriteAreClosed(t *testing.T) {
+	c := config(t.TempDir())
+	l, stored := openBare(t, c)
+	w := stored.Writer
+	hangs, letGo := make(chan struct{}), make(chan struct{})
+	var hung atomic.Bool
+	l.OnWrite(func() {
+		if hung.CompareAndSwap(false, true) { // the mark is written beside it
+			close(hangs)
+			<-letGo
+		}
+	})
+	appended := make(chan error, 1)
+	go func() { appended <- w.Append(oneEvent(1, 10)) }()
+	<-hangs
+	must(t, w.Abandon())
+	close(letGo)
+	<-appended
+	files, err := filepath.Glob("/proc/self/fd/*")
+	must(t, err)
+	for _, file := range files {
+		if to, err := os.Readlink(file); err == nil && strings.HasPrefix(to, c.Dir+"/") {
+			t.Errorf("%s is open", to)
+		}
+	}
 	must(t, l.Close())
 }
 

@@ -75,7 +75,7 @@ func Open(ctx context.Context, config Config) (*Log, error) {
 		return nil, fmt.Errorf("log of %d bytes, %d events in %q: expected a directory and %d to %d bytes",
 			config.MaxBytes, config.MaxEvents, config.Dir, MinMaxBytes, int64(MaxMaxBytes))
 	}
-	l := &Log{config: config, log: config.Logger, hooks: &hooks{syncFile: datasync, syncDir: syncDir, writeAt: (*os.File).WriteAt}}
+	l := &Log{config: config, log: config.Logger, hooks: &hooks{syncFile: (*os.File).Sync, syncDir: syncDir, writeAt: (*os.File).WriteAt}}
 	patience := time.NewTimer(lockPatience)
 	defer patience.Stop()
 	again := time.NewTicker(lockPatience / 50)

@@ -50,7 +50,7 @@ func (w *Writer) Sync() error {
 		return err
 	}
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.unlock()
 	if w.state.synced != newest.index && !w.closed {
 		w.state.synced = newest.index
 		return w.writeHead()

@@ -84,7 +84,7 @@ func (w *Writer) last() *segment { return w.segments[len(w.segments)-1] }
 // Append implements [hub.Writer].
 func (w *Writer) Append(r hub.Record) error {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.unlock()
 	switch {
 	case w.closed:
 		return errAbandoned
@@ -140,11 +140,23 @@ func (w *Writer) writeWholeHead() error {
 func (w *Writer) Abandon() error {
 	w.abandoned.Store(true)
 	_, err := w.log.hooks.writeAt(w.head, []byte{1}, markOffset)
-	if w.mu.TryLock() { // else the files are those of what hangs
+	w.releaseAbandoned()
+	return err
+}
+
+// unlock gives up the lock.
+func (w *Writer) unlock() {
+	w.mu.Unlock()
+	w.releaseAbandoned()
+}
+
+// releaseAbandoned closes the files of an abandoned log. If a method that hangs holds the lock, its
+// unlock does that.
+func (w *Writer) releaseAbandoned() {
+	if w.abandoned.Load() && w.mu.TryLock() {
 		defer w.mu.Unlock()
 		w.release()
 	}
-	return err
 }
 
 // release closes all files.
@@ -171,7 +183,7 @@ func (w *Writer) full() bool {
 // Rotate implements [hub.Writer].
 func (w *Writer) Rotate(snapshot []hub.Record) error {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.unlock()
 	if w.closed {
 		return errAbandoned
 	}
