@@ -10,26 +10,26 @@ import (
 )
 
 const (
-	// syncAfter is how long after a commit the log begins to be brought to the disk, or
-	// once the last time is done. A loss of power costs what came since then.
+	// syncAfter is how long after a commit a sync begins. A loss of power costs the events
+	// since the last sync began.
 	syncAfter = 500 * time.Millisecond
-	// retryAfter is how long after trouble a new log is tried; doubled each time, up to
-	// maxRetryAfter.
+	// retryAfter is the first delay before a new log is tried after trouble. It doubles each
+	// time, up to maxRetryAfter.
 	retryAfter    = time.Second
 	maxRetryAfter = time.Minute
-	// diskPatience is how long the hub waits for the disk where it can do without, as for the
-	// log to note that it is abandoned.
+	// diskPatience is how long the hub waits for the disk where it has an alternative, as for
+	// the mark of an abandoned log.
 	diskPatience = time.Second
-	// closePatience is how long Close waits for a write that is under way, and for the log to
+	// closePatience is how long Close waits for the queue of commits, and then for the log to
 	// be closed.
 	closePatience = 2 * time.Second
 	// diskLimit is how long a write or a sync may take. After that the log is abandoned.
 	diskLimit = 5 * time.Second
 	// loadPatience is how long New waits for the next record of the log.
 	loadPatience = 10 * time.Second
-	// slowAfter is how long a write or a sync takes before Status tells.
+	// slowAfter is how long a write or a sync takes before Status says that the disk is slow.
 	slowAfter = time.Second
-	// maxKeptBuffer is how large a buffer is kept for the next commit, in bytes.
+	// maxKeptBuffer is the size of the largest buffer that is reused, in bytes.
 	maxKeptBuffer = 256 << 10
 )
 
@@ -39,22 +39,22 @@ var (
 	errSlow      = errors.New("the disk is slow: a write or a sync takes more than a second")
 )
 
-// durability is the hub's side of the log. In trouble the hub lets go of its writer, and goes
-// on in memory; [Hub.Run] writes a new log then, see rewrite.go.
+// durability is the hub's side of the log. In trouble the hub drops its writer and continues in
+// memory; then [Hub.Run] writes a new log, see rewrite.go.
 type durability struct {
 	log       Log // nil for none
 	logger    *slog.Logger
-	attention chan struct{} // holds a token when there is something to do for Run
+	attention chan struct{} // holds a token when Run has something to do
 	written   atomic.Bool   // since the last Sync
 	disk      diskWatch
 	buffer    []byte       // the committer's
 	underWay  atomic.Int32 // calls of writers, also of writers that were abandoned
-	tending   semaphore    // held while the log is loaded, synced, written anew, or closed
+	tending   semaphore    // held while the log is loaded, synced, rewritten or closed
 
-	// Changed by the committer only, with the hub's lock held.
+	// Only the committer changes these, with the hub's lock held.
 	writer   Writer // nil: commits stay in memory
-	finished bool   // the writer's log counts: the next start reads it
-	problem  error  // why some events are not in the log that counts
+	finished bool   // the writer's log is the current one, which the next start reads
+	problem  error  // why the current log lacks events
 }
 
 // semaphore is a lock that one goroutine may take and another one release.
@@ -88,12 +88,13 @@ func (d *diskWatch) slow() bool {
 	return false
 }
 
-// tellWhenSlow has Changed tell that the disk is slow, unless the timer is stopped before.
+// tellWhenSlow announces by Changed that the disk is slow, unless the timer is stopped before.
 func (h *Hub) tellWhenSlow() *time.Timer {
-	return time.AfterFunc(slowAfter+time.Millisecond, h.noteChange) // slow is more than slowAfter
+	return time.AfterFunc(slowAfter+time.Millisecond, h.noteChange) // when slow reports true
 }
 
-// durable and problemText are called with the hub's lock held.
+// durable reports whether the current log has all events. The caller holds the hub's lock, as of
+// problemText.
 func (d *durability) durable() bool { return d.writer != nil && d.finished }
 
 func (d *durability) problemText() string {
@@ -106,15 +107,15 @@ func (d *durability) problemText() string {
 	return ""
 }
 
-// nudge tells Run that there is something to do.
+// nudge wakes Run.
 func (d *durability) nudge() {
 	select {
 	case d.attention <- struct{}{}:
-	default: // it knows already
+	default: // a token is there
 	}
 }
 
-// tryDisk calls do, which may hang. It waits for it no longer than limit.
+// tryDisk calls do in a goroutine and waits for it, but no longer than limit.
 func tryDisk(limit time.Duration, do func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- do() }()
@@ -128,7 +129,7 @@ func tryDisk(limit time.Duration, do func() error) error {
 	}
 }
 
-// countCall counts a call of a writer until it returns, also when nobody waits for it any more.
+// countCall counts a call of a writer as under way until it returns, even if nobody waits for it.
 func (d *durability) countCall(call func() error) error {
 	d.underWay.Add(1)
 	defer d.underWay.Add(-1)
@@ -136,7 +137,7 @@ func (d *durability) countCall(call func() error) error {
 }
 
 // store appends a numbered batch to the log. It returns false if the committer was replaced
-// meanwhile; then its successor calls instead.
+// meanwhile; then the successor calls instead.
 func (c *committer) store(batch *Batch, instead func()) bool {
 	h := c.hub
 	w := h.writer
@@ -160,7 +161,7 @@ func (c *committer) store(batch *Batch, instead func()) bool {
 	return true
 }
 
-// rotate has the log begin with a snapshot again if it is time for that.
+// rotate adds a snapshot to the log when it is due, so that old records can be dropped.
 func (c *committer) rotate() {
 	h := c.hub
 	w := h.writer
@@ -174,9 +175,9 @@ func (c *committer) rotate() {
 	}
 }
 
-// abandonLog lets go of the log before the first event is announced that it lacks. The log is
-// marked, so that no start gives a number twice in one epoch. If it cannot be marked, another
-// epoch begins at once, which no start takes for its own. Only the committer calls it.
+// abandonLog drops the writer before the first event is published that the log lacks. It marks the
+// log, so that the next start begins another epoch: else that would give the numbers of these events
+// again. If the mark cannot be written, another epoch begins at once. Only the committer calls it.
 func (h *Hub) abandonLog(problem error) {
 	w := h.writer
 	if w == nil {
@@ -193,10 +194,9 @@ func (h *Hub) abandonLog(problem error) {
 	h.nudge()
 }
 
-// Run looks after the log until ctx is done: it begins to bring it to the disk half a second
-// after a commit, and after trouble it tries to write a new one after a second, then more and
-// more seldom, up to once a minute. Without a log it only waits. It does not wait for a disk
-// that hangs.
+// Run maintains the log until ctx is done: it syncs the log half a second after a commit, and
+// after trouble it tries to write a new one, with a delay that doubles from a second to a minute.
+// Without a log it only waits. It does not wait for a disk that hangs.
 func (h *Hub) Run(ctx context.Context) error {
 	var back backOff
 	timer := time.NewTimer(0)
@@ -221,7 +221,7 @@ func (h *Hub) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		if problem == nil && h.logProblem() != nil {
-			continue // trouble began meanwhile: it is waited for as long as is due
+			continue // trouble began meanwhile, which has a delay of its own
 		}
 		err, ended := h.tendUntil(ctx)
 		h.noteChange()
@@ -235,16 +235,15 @@ func (h *Hub) Run(ctx context.Context) error {
 	}
 }
 
-// backOff says how long to wait before a new log is tried. A new log alone proves little, as the
-// next write may fail: to write one each second would wear a disk out.
+// backOff is the delay before a new log is tried. A new log does not reset it at once, because the
+// next write may fail: a new log each second would wear a disk out.
 type backOff struct {
 	trouble bool
 	tries   int
-	since   time.Time // when trouble was over last
+	since   time.Time // the end of the last trouble
 }
 
-// next returns how long to wait for the next try. After maxRetryAfter without trouble it begins
-// anew.
+// next returns the delay before the next try. It is short again after maxRetryAfter without trouble.
 func (b *backOff) next() time.Duration {
 	if !b.trouble && time.Since(b.since) > maxRetryAfter {
 		b.tries = 0
@@ -257,7 +256,8 @@ func (b *backOff) next() time.Duration {
 
 func (b *backOff) over() { b.trouble, b.since = false, time.Now() }
 
-// tendUntil tends the log. It ends with ctx, also if the disk hangs: then Close waits for the rest.
+// tendUntil calls tend. It returns when ctx is done, even if the disk hangs: then Close waits for
+// tend.
 func (h *Hub) tendUntil(ctx context.Context) (err error, ended bool) { //nolint:revive // the error is the result of tend
 	done := make(chan error, 1)
 	go func() { done <- h.tend() }()
@@ -281,7 +281,7 @@ func (h *Hub) currentWriter() Writer {
 	return h.writer
 }
 
-// tend syncs the log, or writes a new one where there is none.
+// tend syncs the log, or writes a new one after trouble.
 func (h *Hub) tend() error {
 	if h.log == nil {
 		return nil
@@ -302,7 +302,7 @@ func (h *Hub) tend() error {
 	return err
 }
 
-// sync brings the log to the disk. A sync that fails or does not return in time is trouble.
+// sync syncs the log. If that fails or does not return in time, the log is abandoned.
 func (h *Hub) sync(w Writer) error {
 	slow := h.tellWhenSlow()
 	h.disk.begin(diskSync)
@@ -320,8 +320,8 @@ func (h *Hub) sync(w Writer) error {
 	return err
 }
 
-// waitBetween has work done between two commits, or after the last one, and waits for it. The
-// caller holds tending.
+// waitBetween has the committer call work between two commits, and waits for that. After the last
+// commit it calls work itself. The caller holds tending.
 func (h *Hub) waitBetween(work func()) {
 	done := make(chan struct{})
 	if !h.between(func(*committer) { defer close(done); work() }) {
@@ -331,7 +331,7 @@ func (h *Hub) waitBetween(work func()) {
 	<-done
 }
 
-// writeMissing writes a new log for Close, unless Run has left one that is written by now.
+// writeMissing writes a new log for Close, unless the tend that Run left has done that.
 func (h *Hub) writeMissing() error {
 	h.tending.acquire()
 	defer h.tending.release()
@@ -341,10 +341,10 @@ func (h *Hub) writeMissing() error {
 	return h.rewrite()
 }
 
-// closeLog ends the log after the last commit. It waits for a sync or a new log that is under way,
-// because to close the new log would discard it.
+// closeLog closes the log after the last commit. It waits for a rewrite that is under way, because
+// Close would discard the new log.
 func (h *Hub) closeLog() error {
-	h.tending.acquire() // for good: nothing else may touch the log from now on
+	h.tending.acquire() // and keeps it: nothing may touch the log from now on
 	var err error
 	if w := h.currentWriter(); w != nil {
 		err = w.Close(h.durable())
@@ -352,7 +352,7 @@ func (h *Hub) closeLog() error {
 	return errors.Join(err, h.log.Close())
 }
 
-// endLog closes the log, and says what is lost. It does not wait for a disk that hangs.
+// endLog closes the log and logs what is lost. It does not wait for a disk that hangs.
 func (h *Hub) endLog() {
 	err := tryDisk(closePatience, h.closeLog)
 	if problem := h.logProblem(); problem != nil {

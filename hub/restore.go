@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// load goes on from what the log holds. It reports false if the disk hangs: what comes of the log
-// later is dropped, and until then nothing else touches the log.
+// load has the hub continue from its log. It reports false if the disk hangs. Then the result of the
+// load is dropped when it comes, and nothing else touches the log before.
 func (h *Hub) load(config *Config) bool {
 	ctx, giveUp := context.WithCancel(context.Background())
 	defer giveUp()
@@ -45,11 +45,11 @@ func (h *Hub) load(config *Config) bool {
 	}
 }
 
-// takeOver has the hub go on from what was loaded.
+// takeOver has the hub continue from what was loaded.
 func (h *Hub) takeOver(r *replayer, stored *Stored) {
 	h.state, h.epoch, h.problem = r.state, stored.Epoch, stored.Problem
 	h.writer, h.finished = stored.Writer, stored.Writer != nil
-	if r.began { // the process before may have synced none of it
+	if r.began { // the process before may not have synced it
 		h.written.Store(true)
 	}
 	if r.began || h.writer == nil {
@@ -60,19 +60,19 @@ func (h *Hub) takeOver(r *replayer, stored *Stored) {
 	}
 }
 
-// replayer takes stored records, and makes the state of them.
+// replayer makes the state from stored records.
 type replayer struct {
 	state
 	records atomic.Int64
 	stored  storedReader
 	batch   Batch
-	parts   []*snapshot // of a snapshot that is not whole yet
+	parts   []*snapshot // of a snapshot of which parts are still to come
 	began   bool        // there was a record
-	viewed  bool        // the views are those of the last record
-	failed  error       // the log could not be made whole again
+	viewed  bool        // the views are those after the last record
+	failed  error       // of the snapshot that was to replace a damaged one
 }
 
-// load replays a log. If the views are not whole, a snapshot makes them so for the next start.
+// load replays a log. If its snapshot is damaged, it adds one of what there is.
 func (r *replayer) load(ctx context.Context, log Log) Stored {
 	stored := log.Load(ctx, r.record, r.whole)
 	r.startAt(stored.Next)
@@ -82,8 +82,8 @@ func (r *replayer) load(ctx context.Context, log Log) Stored {
 	return stored
 }
 
-// whole reports whether the views are those after the last record. If not, a snapshot is
-// damaged, and what came before it is missing.
+// whole reports whether the views are those after the last record. If not, a snapshot is damaged,
+// and the records before it are missing.
 func (r *replayer) whole() bool { return !r.began || r.viewed && r.parts == nil }
 
 func (r *replayer) record(record Record) error {
@@ -117,8 +117,8 @@ func (r *replayer) record(record Record) error {
 	return nil
 }
 
-// takePart takes one part of a snapshot. The snapshot counts if all of its parts follow each other,
-// from the first one on.
+// takePart takes one part of a snapshot. A snapshot counts only if its parts follow each other
+// directly, from the first to the last.
 func (r *replayer) takePart(part *snapshot, which byte, first uint64) {
 	switch {
 	case which&firstPart != 0:

@@ -6,16 +6,18 @@ import (
 )
 
 const (
-	// rewriteStep is how many events of the ring one record of a new log has at most, and
-	// rewriteBytes how many bytes of memory they take, but for the last of them.
+	// rewriteStep is how many events one record of a new log has at most. It ends after
+	// rewriteBytes bytes of their memory, too.
 	rewriteStep  = 256
 	rewriteBytes = 4 << 20
-	// memoryToStored is how much smaller an event is in the log, at least: its texts and
-	// values count twice in memory.
+	// memoryToStored is how many times smaller an event is in the log than in memory, where it
+	// has its encoding, too.
 	memoryToStored = 2
-	// lapMargin is which part of a full ring is left out for commits that go on.
+	// lapMargin: of a full ring, the oldest eighth is left out of a new log, because commits
+	// push it out meanwhile.
 	lapMargin = 8
-	// smallestShare is the smallest part of the room that is tried.
+	// smallestShare: if a new log does not fit, less and less of the room is used, down to
+	// this part of it.
 	smallestShare = 64
 )
 
@@ -25,13 +27,13 @@ var (
 )
 
 // rewrite is the one way back from any trouble with the log: it writes a new one from the ring
-// and the views, which replaces the old one once it is on the disk. The epoch stays: only events
-// that the ring no longer has are missing, and these are Gone by their numbers. Where there is no
-// room for both logs, the old one goes first, as the ring has the same events. Where there is no
-// room for the whole ring, the oldest events are left out.
+// and the views, which replaces the old one once it is on the disk. The epoch stays, because the new
+// log lacks only events that the ring has dropped, and cursors before those are Gone anyway. If the
+// disk has no room for both logs, the old one goes first. If it has no room for the whole ring, the
+// oldest events are left out.
 func (h *Hub) rewrite() error {
 	if h.underWay.Load() > 0 {
-		return errDiskHangs // a new log would only hang, too: they would add up
+		return errDiskHangs // a new log would hang, too, and each would keep a goroutine
 	}
 	for share := int64(1); ; {
 		room, more := h.log.Room()
@@ -58,9 +60,8 @@ func noRoom(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }
 
-// fitting returns the number from which on the events in the ring fit into so many bytes of
-// log, and whether that is all of them. A full ring loses its oldest all the time, so of that
-// some are left out.
+// fitting returns the number of the oldest event from which on the ring fits into so many bytes of
+// log, and whether that is the whole ring.
 func (h *Hub) fitting(room int64) (from uint64, all bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -78,8 +79,8 @@ func (h *Hub) fitting(room int64) (from uint64, all bool) {
 	return from, all
 }
 
-// writeLog writes a new log with the events from from on: most of them beside the commits, the
-// last ones between two of them.
+// writeLog writes a new log with the events from number from on. It appends most of them beside
+// the commits, and the committer appends the rest.
 func (h *Hub) writeLog(from uint64) error {
 	w, err := h.log.Create(h.Status().Epoch) // which changes only when a log is abandoned
 	if err != nil {
@@ -101,7 +102,7 @@ func (h *Hub) writeLog(from uint64) error {
 	err = w.Finish()
 	h.waitBetween(func() {
 		switch {
-		case h.writer != w:
+		case h.writer != w: // a commit abandoned it
 			err = errors.Join(errNewLogFails, err)
 		case err != nil:
 			h.abandonLog(err)
@@ -117,8 +118,8 @@ func (h *Hub) writeLog(from uint64) error {
 	return err
 }
 
-// attach appends the last events to a new log, and has it get all further commits. It tells
-// attached whether it worked.
+// attach appends the last events and the views to a new log, which gets all further commits. It
+// sends the result to attached.
 func (c *committer) attach(w Writer, from uint64, attached chan<- error) {
 	h := c.hub
 	snapshot := h.snapshotRecords()
@@ -140,8 +141,8 @@ func (c *committer) attach(w Writer, from uint64, attached chan<- error) {
 	attached <- err
 }
 
-// appendRing appends the events of the ring from number from on, and returns the number after the
-// last one.
+// appendRing appends the events of the ring from number from on to w, and returns the number after
+// the last one.
 func (h *Hub) appendRing(w Writer, from uint64) (next uint64, err error) {
 	for more := true; more; {
 		var events []*Event
@@ -160,8 +161,8 @@ func (h *Hub) appendRing(w Writer, from uint64) (next uint64, err error) {
 	return from, nil
 }
 
-// copyRing returns events of the ring from number from on, as many as go into one record, and
-// whether there are more. The result is nil if some of them are gone.
+// copyRing returns the events for one record, from number from on, and whether more follow. It
+// returns nil if the ring has dropped some of them.
 func (h *Hub) copyRing(from uint64) (events []*Event, more bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

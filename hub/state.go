@@ -33,8 +33,8 @@ func (s *state) push(e *Event) {
 	s.next++
 }
 
-// startAt makes first the number of the next event. If events are missing before it, those that
-// are kept go.
+// startAt makes first the number of the next event. If events are missing before it, it drops all
+// that are kept, because numbers are consecutive.
 func (s *state) startAt(first uint64) {
 	if first == s.next {
 		return

@@ -29,7 +29,7 @@ func (w *Writer) Sync() error {
 	}
 	there := !replaced(newest.file, newest.path(dir, segmentSuffix), os.Lstat) && !replaced(w.head, filepath.Join(dir, headName), os.Lstat)
 	w.dirty, w.dirDirty = false, false
-	w.mu.Unlock()
+	w.unlock()
 
 	var errs []error
 	for _, file := range rotated {
