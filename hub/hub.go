@@ -12,7 +12,7 @@ const (
 	DefaultHistory      = 16384    // events
 	DefaultHistoryBytes = 64 << 20 // bytes of memory, about
 	MaxHistory          = 1 << 24  // events
-	usualEvent          = 4 << 10  // bytes, more than most events take
+	usualEvent          = 4 << 10  // bytes of memory; most events take less
 	MaxBatch            = 1024     // events in one Commit
 )
 
@@ -20,15 +20,14 @@ const (
 type Config struct {
 	// History is how many events the ring keeps, DefaultHistory if 0.
 	History int
-	// HistoryBytes is about how much memory the events in the ring may take; if 0,
-	// usualEvent for each of History, and at least DefaultHistoryBytes. The oldest
-	// leave early when the newest are large; at least one is kept.
+	// HistoryBytes is how much memory the events in the ring may take, approximately; if 0,
+	// 4 KiB for each of History, and at least DefaultHistoryBytes. If the newest events are
+	// large, the ring keeps fewer than History, but at least one.
 	HistoryBytes int
-	// Log is where each commit is appended before anybody sees it; nil keeps
-	// events in memory only. The hub owns it from New on, and goes on from what it
-	// holds.
+	// Log gets each commit before subscribers see it; nil keeps events in memory only. The
+	// hub owns it from New on, and continues from what it holds.
 	Log Log
-	// Logger is where trouble with Log goes; nil discards it.
+	// Logger gets trouble with Log; nil discards it.
 	Logger *slog.Logger
 }
 
@@ -48,9 +47,9 @@ type Hub struct {
 	counters counters
 }
 
-// New returns a hub that goes on from what its log holds; without one it is empty
-// and has a new epoch. The same if the disk hangs: New gives up reading the log after ten to
-// twenty seconds in which nothing came of it, and the hub begins as in any trouble, in memory.
+// New returns a hub that continues from what its log holds; without one it is empty and has a new
+// epoch. It is empty as well if the disk hangs: New gives up the log if no record came for ten to
+// twenty seconds, and the hub starts in memory, as in any trouble.
 func New(config Config) (*Hub, error) {
 	if config.History == 0 {
 		config.History = DefaultHistory
@@ -77,10 +76,9 @@ func New(config Config) (*Hub, error) {
 	return h, nil
 }
 
-// Close ends the hub: what was submitted is committed, further commits are refused, and
-// subscriptions end with [ErrClosed] once they have read what is there. The log is brought to
-// the disk and closed, so Run must have returned. It does not wait for a disk that hangs: after
-// some seconds it leaves it alone.
+// Close ends the hub: it commits what was submitted and refuses further commits, and subscriptions
+// end with [ErrClosed] once they have read all events. It syncs and closes the log, so Run must
+// have returned. It waits some seconds for a disk that hangs, and then leaves it alone.
 func (h *Hub) Close() {
 	if h.closing.Swap(true) {
 		return
@@ -107,9 +105,9 @@ type Status struct {
 	Interfaces int
 	Containers int
 	Active     int  // containers that are not stopped
-	Durable    bool // everything that is committed goes to the log
-	// LogProblem says why it is not Durable, or that the disk is slow: a write or a sync has
-	// been under way for more than a second. It is "" if there is no log or no problem.
+	Durable    bool // each commit goes to the log
+	// LogProblem says why Durable is false, or that the disk is slow, which is that a write or
+	// a sync has been under way for more than a second. It is "" without a log or a problem.
 	LogProblem string
 }
 

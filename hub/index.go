@@ -1,35 +1,33 @@
 package hub
 
-// The index of waiters answers one question for each event: which waiting
-// subscriptions does it concern? Its cost must not depend on how many wait.
+// The index finds the waiting subscriptions that an event concerns, at a cost that does not
+// depend on how many wait.
 //
-// A filter is a product of sets: type in {…} and id in {…} and so on. Each
-// element of that product is a tuple that an event either has or has not, so a
-// waiter is filed under tuples of its filter, and an event looks itself up:
-// once for each set of keys that any waiter names (at most 2^7, in practice two
-// or three), with its own values under these keys.
+// A filter is a product of sets: type in {…} and id in {…} and so on. Each element of that product
+// is a tuple of values. A waiter is filed under the tuples of its filter. An event is looked up
+// once for each set of keys that any waiter names (at most 2^7, in practice two or three), with its
+// own values of these keys.
 //
-// Filing is work under the hub's lock, so a waiter is filed under maxTuples at
-// most. Keys are taken into the tuples, those that tell events apart best first,
-// while the product fits; a filter of long lists is filed under fewer keys, or
-// under none. So what an event finds is held against the whole filter.
+// Filing takes the hub's lock, so a waiter is filed under maxTuples tuples at most. The keys that
+// tell events apart best come first, as long as the product is small enough; so a filter with long
+// lists is filed under fewer keys, or under none. Therefore the waiters that an event finds are
+// compared with the whole filter.
 //
-// A commit looks at maxDirect waiters at most, and one more for each of its events.
-// Where there are more, it only notes the number of its event, and a sweep compares
-// all waiters with all events from that number on, a few at a time (see sweep.go).
-// So readers, however many, cannot hold up reports.
+// A commit compares maxDirect waiters at most, and one more for each of its events. If there are
+// more, it leaves the event to the sweep (see sweep.go). So readers, however many, cannot delay
+// reports.
 
 const (
-	// maxTuples bounds under how many tuples one waiter is filed.
+	// maxTuples is how many tuples one waiter is filed under at most.
 	maxTuples = 16
-	// maxDirect bounds how many waiters one commit looks at, beside one for each event.
+	// maxDirect is how many waiters one commit compares at most, beside one for each event.
 	maxDirect = 16
 )
 
 // keySet is a set of filter keys, bit i for key i.
 type keySet uint8
 
-// tuple is the values of an event under a keySet; "" elsewhere.
+// tuple is the values of an event for the keys of a set; "" for other keys.
 type tuple struct {
 	set    keySet
 	values [numKeys]string
@@ -52,7 +50,7 @@ type entryList struct {
 type waiterIndex struct {
 	lists  map[tuple]*entryList
 	sets   map[keySet]int // how many entries use the set
-	direct int            // how many waiters this commit may still look at
+	direct int            // how many waiters this commit may still compare
 	sweep  sweep
 }
 
@@ -60,7 +58,7 @@ func newWaiterIndex() waiterIndex {
 	return waiterIndex{lists: map[tuple]*entryList{}, sets: map[keySet]int{}}
 }
 
-// entriesFor makes the entries of a subscription, once in its life.
+// entriesFor returns the entries of a subscription, which are made once.
 func entriesFor(sub *Subscription) []entry {
 	set, count := keySet(0), 1
 	for _, i := range [numKeys]int{keyID, keyVeth, keyName, keyPool, keySource, keyAction, keyType} {
@@ -106,7 +104,7 @@ func (x *waiterIndex) add(sub *Subscription) {
 	sub.waiting = true
 }
 
-// remove takes a subscription out again.
+// remove removes a subscription.
 func (x *waiterIndex) remove(sub *Subscription) {
 	for i := range sub.entries {
 		e := &sub.entries[i]
@@ -122,7 +120,7 @@ func (x *waiterIndex) remove(sub *Subscription) {
 		if list.n--; list.n == 0 {
 			delete(x.lists, e.tuple)
 		}
-		e.prev, e.next = nil, nil // or it would keep subscriptions that ended
+		e.prev, e.next = nil, nil // or it would keep ended subscriptions in memory
 	}
 	set := sub.entries[0].tuple.set
 	if x.sets[set] -= len(sub.entries); x.sets[set] == 0 {
@@ -132,8 +130,8 @@ func (x *waiterIndex) remove(sub *Subscription) {
 	sub.waiting = false
 }
 
-// wake wakes the subscriptions that wait for e, and takes them out. If there may be more
-// of them than this commit may look at, it leaves the rest to the sweep.
+// wake wakes the subscriptions that wait for e, and removes them. If there may be more of them
+// than this commit may compare, it leaves the rest to the sweep.
 func (x *waiterIndex) wake(e *Event) {
 	for set := range x.sets {
 		t := tuple{set: set}
@@ -161,16 +159,16 @@ func (x *waiterIndex) wake(e *Event) {
 	}
 }
 
-// release wakes a subscription for event seq, or for one before that it was not compared
-// with yet, and takes it out.
+// release removes a subscription and wakes it for event seq, or for an earlier one that it was not
+// compared with yet.
 func (x *waiterIndex) release(sub *Subscription, seq uint64) {
 	seq = min(seq, x.compared(sub, seq))
 	x.remove(sub)
 	sub.wake(seq)
 }
 
-// compared returns the number of the first event that a waiting subscription may not have
-// been compared with. It is next if there is none.
+// compared returns the number of the first event that a waiting subscription may not have been
+// compared with, next if there is none.
 func (x *waiterIndex) compared(sub *Subscription, next uint64) uint64 {
 	if x.sweep.from == 0 {
 		return next
@@ -178,7 +176,7 @@ func (x *waiterIndex) compared(sub *Subscription, next uint64) uint64 {
 	return max(sub.pos, x.sweep.from)
 }
 
-// wakeAll wakes everybody, as the hub closes.
+// wakeAll wakes all subscriptions when the hub closes.
 func (x *waiterIndex) wakeAll(next uint64) {
 	for x.sweep.first != nil {
 		x.release(x.sweep.first, next)
