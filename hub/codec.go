@@ -128,11 +128,11 @@ func appendValue(b []byte, v Value) []byte {
 	return b
 }
 
-// Flags of a part of a snapshot.
+// Which part of a snapshot it is, and its form.
 const (
 	firstPart   = 1 << iota
-	lastPart    // the snapshot is complete
-	withSources // its containers have a source
+	lastPart    // makes it count
+	withSources // its containers have one
 )
 
 // appendSnapshot appends one part of a snapshot.

@@ -139,6 +139,6 @@ func makeEvent(typ string, options Options, source string) *Event {
 	return e
 }
 
-// encodedOverhead is how many bytes the encoding of an event has beside its texts and options, at
-// most, with the slice header.
+// encodedOverhead is what the encoding of an event has beside its texts and options, at
+// most, with the header that keeps it.
 const encodedOverhead = 96

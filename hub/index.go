@@ -1,21 +1,23 @@
 package hub
 
-// The index finds the waiting subscriptions that an event concerns, at a cost that does not
-// depend on how many wait.
+// The index of waiters answers one question for each event: which waiting
+// subscriptions does it concern? Its cost must not depend on how many wait.
 //
-// A filter is a product of sets: type in {…} and id in {…} and so on. Each element of that product
-// is a tuple of values. A waiter is filed under the tuples of its filter. An event is looked up
-// once for each set of keys that any waiter names (at most 2^7, in practice two or three), with its
-// own values of these keys.
+// A filter is a product of sets: type in {…} and id in {…} and so on. Each
+// element of that product is a tuple that an event either has or has not, so a
+// waiter is filed under tuples of its filter, and an event looks itself up:
+// once for each set of keys that any waiter names (at most 2^7, in practice two
+// or three), with its own values under these keys.
 //
-// Filing takes the hub's lock, so a waiter is filed under maxTuples tuples at most. The keys that
-// tell events apart best come first, as long as the product is small enough; so a filter with long
-// lists is filed under fewer keys, or under none. Therefore the waiters that an event finds are
-// compared with the whole filter.
+// Filing is work under the hub's lock, so a waiter is filed under maxTuples at
+// most. Keys are taken into the tuples, those that tell events apart best first,
+// while the product fits; a filter of long lists is filed under fewer keys, or
+// under none. So what an event finds is held against the whole filter.
 //
-// A commit compares maxDirect waiters at most, and one more for each of its events. If there are
-// more, it leaves the event to the sweep (see sweep.go). So readers, however many, cannot delay
-// reports.
+// A commit looks at maxDirect waiters at most, and one more for each of its events.
+// Where there are more, it only notes the number of its event, and a sweep compares
+// all waiters with all events from that number on, a few at a time (see sweep.go).
+// So readers, however many, cannot hold up reports.
 
 const (
 	// maxTuples is how many tuples one waiter is filed under at most.
@@ -58,7 +60,7 @@ func newWaiterIndex() waiterIndex {
 	return waiterIndex{lists: map[tuple]*entryList{}, sets: map[keySet]int{}}
 }
 
-// entriesFor returns the entries of a subscription, which are made once.
+// entriesFor makes the entries of a subscription, once in its life.
 func entriesFor(sub *Subscription) []entry {
 	set, count := keySet(0), 1
 	for _, i := range [numKeys]int{keyID, keyVeth, keyName, keyPool, keySource, keyAction, keyType} {
