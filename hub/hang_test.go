@@ -133,20 +133,24 @@ func TestSyncHangs(t *testing.T) {
 		fill(t, h, 2)
 		old := log.counts
 		time.Sleep(syncAfter + 2*slowAfter)
+		synctest.Wait()
 		if got := h.Status(); got.LogProblem != errSlow.Error() || !got.Durable {
 			t.Errorf("after two seconds status is %+v", got)
 		}
 		time.Sleep(diskLimit)
+		synctest.Wait()
 		if got := h.Status(); !strings.Contains(got.LogProblem, errDiskHangs.Error()) || got.Durable || !old.abandoned {
 			t.Errorf("status is %+v, abandoned %v", got, old.abandoned)
 		}
 		fill(t, h, 1)
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if n := log.count(&log.creates); n != 0 || strings.Count(said.String(), "level=ERROR") != 1 {
 			t.Errorf("%d new logs while the disk hangs; the hub said: %s", n, said.String())
 		}
 		letGo()
 		time.Sleep(maxRetryAfter + syncAfter)
+		synctest.Wait()
 		if got := h.Status(); !got.Durable || got.LogProblem != "" {
 			t.Errorf("status is %+v", got)
 		}
@@ -236,6 +240,7 @@ func TestLoadHangs(t *testing.T) {
 				t.Errorf("status is %+v", status)
 			}
 			time.Sleep(time.Hour)
+			synctest.Wait()
 			if n := log.count(&log.creates); n != 0 || !strings.Contains(said.String(), errUnread.Error()) {
 				t.Errorf("%d new logs while the disk hangs; the hub said: %s", n, said.String())
 			}
@@ -245,6 +250,7 @@ func TestLoadHangs(t *testing.T) {
 				t.Error("the log was not told that nobody waits for it")
 			}
 			time.Sleep(maxRetryAfter)
+			synctest.Wait()
 			if got := h.Status(); got.Epoch != status.Epoch || !got.Durable || got.LogProblem != "" || !old.abandoned {
 				t.Errorf("status is %+v, the old log is abandoned %v", got, old.abandoned)
 			}

@@ -34,8 +34,8 @@ type Writer interface {
 	Append(record Record) error
 	// Full reports whether Rotate is due. It never blocks, not even beside a method that hangs.
 	Full() bool
-	// Rotate stores a snapshot, from which a Load can begin, and drops the oldest records
-	// beyond the limits. After an error the hub abandons the log.
+	// Rotate stores a snapshot, from which a Load can begin. A finished log then drops its
+	// oldest records beyond the limits. After an error the hub abandons the log.
 	Rotate(snapshot []Record) error
 	// Finish syncs the new log, makes it the current one, and deletes the old one.
 	Finish() error

@@ -285,3 +285,33 @@ func TestUnfinishedLogIsBounded(t *testing.T) {
 		})
 	}
 }
+
+// A new log drops nothing before it replaces the old one, which takes room until then.
+func TestUnfinishedLogDropsNothing(t *testing.T) {
+	c := config(t.TempDir())
+	c.MaxBytes, c.MaxEvents = eventlog.MinMaxBytes, 1
+	l, stored := openBare(t, c)
+	w, err := l.Create(stored.Epoch)
+	must(t, err)
+	for n := range uint64(10) {
+		must(t, w.Append(oneEvent(n+1, 9000)))
+	}
+	must(t, w.Rotate([]hub.Record{{First: 11, Data: []byte("snapshot")}}))
+	must(t, w.Finish())
+	must(t, w.Close(true))
+	must(t, l.Close())
+	l, err = eventlog.Open(t.Context(), c)
+	must(t, err)
+	first := uint64(0)
+	again := l.Load(t.Context(), func(r hub.Record) error {
+		if first == 0 {
+			first = r.First
+		}
+		return nil
+	}, func() bool { return true })
+	if first != 1 || again.Next != 11 || again.Epoch != stored.Epoch {
+		t.Errorf("the log has %d to %d", first, again.Next-1)
+	}
+	must(t, again.Writer.Close(true))
+	must(t, l.Close())
+}

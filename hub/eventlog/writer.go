@@ -17,8 +17,8 @@ import (
 const (
 	// A segment is full when it has a segmentShare-th of the bytes that are kept, or an
 	// eventShare-th of the events, and is at least twice as large as its snapshot.
-	// A log that is not finished drops segments only with its snapshot. Beside that it takes
-	// unfinishedLimits times the limit at most.
+	// A log that is not finished drops nothing. Beside its snapshot it takes unfinishedLimits
+	// times the limit at most.
 	segmentShare     = 8
 	eventShare       = 4
 	minSegmentEvents = 256
@@ -190,7 +190,9 @@ func (w *Writer) Rotate(snapshot []hub.Record) error {
 	if err := w.nextSegment(snapshot); err != nil {
 		return err
 	}
-	w.prune()
+	if w.finished { // else the old log takes room that this one is to have
+		w.prune()
+	}
 	return w.writeHead()
 }
 
