@@ -201,8 +201,14 @@ func (t *Table) Next() (next time.Time) {
 			next = r.again
 		}
 	}
+	for _, r := range t.throttled {
+		if !r.gone && (next.IsZero() || r.roomAt.Before(next)) {
+			next = r.roomAt
+		}
+	}
 	return next
 }
 
-// Settled reports whether nothing is held back and nothing is to be asked now.
+// Settled reports whether no up waits for its owner and nothing is to be asked now. What is over
+// budget does not count.
 func (t *Table) Settled() bool { return t.held == 0 && len(t.due) == 0 }

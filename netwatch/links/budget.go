@@ -52,23 +52,28 @@ func (b *bucket) spend(of Budget, now time.Time) {
 // The row of the view must wait with the event. Only when something ends that was announced before
 // (an interface is deleted), it is announced at once: Spend then takes the token.
 type Budgets struct {
+	ofInterface, ofContainer Budget
+
 	mu         sync.Mutex
 	buckets    map[Owner]*bucket
 	sweepAfter time.Time // the buckets that are full stay until then
 }
 
-// NewBudgets returns the buckets of containers, all of them full.
-func NewBudgets() *Budgets { return &Budgets{buckets: map[Owner]*bucket{}} }
+// NewBudgets returns the buckets of containers, all of them full. The budgets are [InterfaceBudget] and
+// [ContainerBudget], and in tests smaller ones.
+func NewBudgets(ofInterface, ofContainer Budget) *Budgets {
+	return &Budgets{ofInterface: ofInterface, ofContainer: ofContainer, buckets: map[Owner]*bucket{}}
+}
 
 // Take takes a token of a container if there is one. If not, there may be one at the time at.
 func (b *Budgets) Take(owner Owner, now time.Time) (at time.Time, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	own := b.bucket(owner, now)
-	if at = own.room(ContainerBudget); now.Before(at) {
+	if at = own.room(b.ofContainer); now.Before(at) {
 		return at, false
 	}
-	own.spend(ContainerBudget, now)
+	own.spend(b.ofContainer, now)
 	return now, true
 }
 
@@ -76,7 +81,7 @@ func (b *Budgets) Take(owner Owner, now time.Time) (at time.Time, ok bool) {
 func (b *Budgets) Spend(owner Owner, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.bucket(owner, now).spend(ContainerBudget, now)
+	b.bucket(owner, now).spend(b.ofContainer, now)
 }
 
 // bucket returns the bucket of a container. Beyond maxBuckets containers share one.

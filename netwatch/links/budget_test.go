@@ -6,6 +6,8 @@ import (
 	"time"
 )
 
+func newBudgets() *Budgets { return NewBudgets(InterfaceBudget, ContainerBudget) }
+
 // takeAll takes tokens until there is none.
 func takeAll(b *Budgets, owner Owner, now time.Time) (taken int, next time.Time) {
 	for {
@@ -18,7 +20,7 @@ func takeAll(b *Budgets, owner Owner, now time.Time) (taken int, next time.Time)
 }
 
 func TestBudgetOfContainer(t *testing.T) {
-	b, now := NewBudgets(), time.Unix(1000, 0)
+	b, now := newBudgets(), time.Unix(1000, 0)
 	web, db := Owner{"lxc", "web"}, Owner{"lxc", "db"}
 	wants := func(owner Owner, want int) time.Time {
 		t.Helper()
@@ -46,7 +48,7 @@ func TestBudgetOfContainer(t *testing.T) {
 
 // TestBudgetOfUser wants the containers of one user to have one budget.
 func TestBudgetOfUser(t *testing.T) {
-	b, now := NewBudgets(), time.Unix(1000, 0)
+	b, now := newBudgets(), time.Unix(1000, 0)
 	taken := 0
 	for i := range 500 {
 		if _, ok := b.Take(Owner{[]string{"podman@1000", "lxc@1000"}[i%2], fmt.Sprint(i)}, now); ok {
@@ -60,7 +62,7 @@ func TestBudgetOfUser(t *testing.T) {
 
 // TestBudgetsAreBounded wants buckets to be dropped when they are full, and no more than there may be.
 func TestBudgetsAreBounded(t *testing.T) {
-	b, now := NewBudgets(), time.Unix(1000, 0)
+	b, now := newBudgets(), time.Unix(1000, 0)
 	for i := range maxBuckets + 1000 {
 		b.Take(Owner{"lxc", fmt.Sprint(i)}, now)
 		if i == 0 {

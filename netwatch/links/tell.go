@@ -34,16 +34,13 @@ func (t *Table) tell(r *row, resync bool) {
 	}
 	switch {
 	case isUp && (!wasUp || handover):
-		if !handover {
+		if !handover && !r.throttled {
 			t.rise(r)
 		}
 		r.Announced = true
 		t.emit(r, Change{Action: ActionUp, Row: r.Interface, Resync: resync, Handover: handover, Kept: r.kept})
 	case is != was:
 		t.emit(r, Change{Row: is, Kept: r.kept})
-	}
-	if r.hold != nil && len(r.hold.changes) >= maxHeldChanges {
-		t.giveUp(r)
 	}
 }
 
@@ -63,14 +60,17 @@ func (t *Table) rise(r *row) {
 	t.holdBack(r)
 }
 
-// emit records a change to a row, or has it wait if the row is held.
+// emit announces a change to a row, or has it wait if the row is held.
 func (t *Table) emit(r *row, c Change) {
 	r.shown, r.shownKept = c.Row, c.Kept
-	if r.hold == nil {
-		t.changes = append(t.changes, c)
-		return
+	switch h := r.hold; {
+	case h == nil:
+		t.announce(r, c)
+	case len(h.changes) < t.Budgets.ofInterface.Burst:
+		h.changes = append(h.changes, c)
+	default:
+		h.left++
 	}
-	r.hold.changes = append(r.hold.changes, c)
 }
 
 // assign sets the owner that counts: the container that was found, then what was reported, then
