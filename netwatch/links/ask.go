@@ -133,7 +133,7 @@ func (t *Table) takeOwner(r *row, a *Answer) {
 	case a.Found:
 		r.owner, r.verified, r.waived, r.kept = a.Owner, true, false, false
 		r.contained = a.Owner.Pool != PoolNetns
-		r.mover, r.moverRuns = Owner{}, false
+		r.mover, r.moverRuns, r.lastOwner = Owner{}, false, a.Owner
 	case a.Moved && (r.hold == nil || r.waived):
 		t.keep(r)
 	case r.hold == nil && r.shown.ID != "" && r.tries < laterRetries && t.Owners:

@@ -26,6 +26,7 @@ type row struct {
 	former        rtnl.Peer     // the last that was known for sure
 	epoch         uint64        // moves when the peer is another one, or may be
 	owner         Owner         // as it was found last
+	lastOwner     Owner         // the last that was found
 	mover         Owner         // whose namespace it was moved out of to where it is
 	moverRuns     bool          // as the last answer said
 	kept          bool          // the owner is the mover
@@ -46,6 +47,7 @@ type row struct {
 	hold          *hold
 	bucket        bucket
 	throttled     bool      // over budget: changes are counted, and the outcome is told at roomAt
+	resuming      bool      // the outcome is told now
 	roomAt        time.Time // when there may be a token
 	left          uint32    // changes that were left out since the last event
 	seen          uint64    // generation that saw it last, live or in its dump
@@ -106,6 +108,7 @@ func (t *Table) Seed(rows []hub.Interface) {
 			r.bound = &Binding{Owner: Owner{known.Pool, known.ID}, Name: known.Name, Veth: known.Veth, Source: known.BoundBy}
 		} else {
 			r.owner = Owner{known.Pool, known.ID}
+			r.lastOwner = r.owner
 		}
 		t.rows[known.Ifindex] = r
 		t.byName[known.Veth] = r
@@ -235,6 +238,9 @@ func (t *Table) mayBeFreed(nsid int32) bool {
 
 // drop takes a row out of the Table, and announces it as down if it was announced as up.
 func (t *Table) drop(r *row, resync bool) {
+	if r.hold != nil && r.lastOwner == (Owner{}) {
+		r.lastOwner = shortLived
+	}
 	t.release(r)
 	t.forgetPeer(r)
 	delete(t.rows, r.Ifindex)
@@ -252,8 +258,8 @@ func (t *Table) drop(r *row, resync bool) {
 		if r.shown.State != hub.LinkUp && r.left > 0 {
 			r.left-- // this one
 		}
+		t.spend(r, &c)
 	}
-	t.spend(r, &c)
 	t.publish(r, c)
 }
 

@@ -34,7 +34,7 @@ func (t *Table) tell(r *row, resync bool) {
 	}
 	switch {
 	case isUp && (!wasUp || handover):
-		if !handover && !r.throttled {
+		if !handover {
 			t.rise(r)
 		}
 		r.Announced = true
@@ -44,8 +44,12 @@ func (t *Table) tell(r *row, resync bool) {
 	}
 }
 
-// rise has the owner of a row that comes up be asked for, and its changes wait for that.
+// rise has the owner of a row that comes up be asked for, and its changes wait for that. A row that is
+// throttled waits already, and if its owner was found meanwhile it need not wait again.
 func (t *Table) rise(r *row) {
+	if r.resuming && r.verified {
+		return
+	}
 	if !r.peer.Foreign() && !r.due { // nobody can be asked
 		if !r.verified {
 			r.owner, r.kept = Owner{}, false
@@ -57,7 +61,9 @@ func (t *Table) rise(r *row) {
 	r.verified = false
 	r.nameKnown = r.nameKnown && t.Hears // else it may have changed unheard
 	t.ask(r)
-	t.holdBack(r)
+	if !r.throttled {
+		t.holdBack(r)
+	}
 }
 
 // emit announces a change to a row, or has it wait if the row is held.

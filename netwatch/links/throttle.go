@@ -42,7 +42,7 @@ func (t *Table) take(r *row, c *Change) (at time.Time, ok bool) {
 	if at = r.bucket.room(t.Budgets.ofInterface); now.Before(at) {
 		return at, false
 	}
-	if owner := payer(r, c); owner.ID != "" {
+	if owner := r.payer(c); owner != (Owner{}) {
 		if at, ok = t.Budgets.Take(owner, now); !ok {
 			return at, false
 		}
@@ -55,16 +55,20 @@ func (t *Table) take(r *row, c *Change) (at time.Time, ok bool) {
 func (t *Table) spend(r *row, c *Change) {
 	now := t.Now()
 	r.bucket.spend(t.Budgets.ofInterface, now)
-	if owner := payer(r, c); owner.ID != "" {
+	if owner := r.payer(c); owner != (Owner{}) {
 		t.Budgets.Spend(owner, now)
 	}
 }
 
-// payer returns the container whose budget a change draws on. One that moved its interface to where
-// nobody is found still pays.
-func payer(r *row, c *Change) Owner {
+// shortLived pays for interfaces that go before their owner was found, all together. A container that
+// reboots as fast as it can would have a new budget each time.
+var shortLived = Owner{Pool: "@"}
+
+// payer returns the container whose budget a change draws on. One that is known no more pays still,
+// else it would gain by dying, or by moving its interface to where nobody is found.
+func (r *row) payer(c *Change) Owner {
 	if c.Row.ID == "" {
-		return r.mover
+		return r.lastOwner
 	}
 	return Owner{c.Row.Pool, c.Row.ID}
 }
@@ -104,7 +108,9 @@ func (t *Table) resume(r *row) {
 		r.Since = r.told.Since // that it had another meanwhile was left out
 	}
 	before := len(t.changes)
+	r.resuming = true
 	t.tell(r, true)
+	r.resuming = false
 	outcome := t.changes[before:]
 	announced := len(outcome)
 	if r.hold != nil {
