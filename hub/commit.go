@@ -23,6 +23,9 @@ type Batch struct {
 	// Place, if not empty, says where the interfaces of the view are from now on: in
 	// which boot and which network namespace. To the hub it is opaque.
 	Place string
+	// NewStates leaves out each event of type state that says what the view of containers says
+	// already. A container that the view does not have counts as stopped.
+	NewStates bool
 }
 
 // size returns about how many bytes of memory a batch takes.
@@ -188,6 +191,9 @@ func (c *committer) replaced() bool {
 // commit numbers a batch, stores it, and has all see it.
 func (c *committer) commit(j *job) {
 	h := c.hub
+	if j.batch.NewStates {
+		j.batch.Events = h.views.newStates(j.batch.Events) // only the committer changes them
+	}
 	first := h.next // only the committer changes it
 	now := time.Now().Round(0).Truncate(time.Microsecond)
 	for i, e := range j.batch.Events {

@@ -296,7 +296,7 @@ func TestUsers(t *testing.T) {
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
 	ctx, cancel := context.WithCancel(t.Context())
 	var ended sync.WaitGroup
-	ended.Go(func() { tracker.Run(ctx, nil) })
+	ended.Go(func() { tracker.Run(ctx, nil, nil) })
 	defer ended.Wait()
 	defer cancel()
 	must(t, os.Chown(given, 1000, 1000)) // after it was seen, as systemd does
@@ -380,7 +380,7 @@ func TestRun(t *testing.T) {
 	told := make(chan news, 100)
 	ctx, cancel := context.WithCancel(t.Context())
 	var ended sync.WaitGroup
-	ended.Go(func() { tracker.Run(ctx, func(c Container, nsid int32) { told <- news{c, nsid} }) })
+	ended.Go(func() { tracker.Run(ctx, func(c Container, nsid int32) { told <- news{c, nsid} }, nil) })
 	defer ended.Wait()
 	defer cancel()
 	dir := filepath.Join(root, "lxc.payload.a")
