@@ -79,6 +79,12 @@ func TestV1(t *testing.T) {
 	must(t, os.Mkdir(dir, 0o755))
 	must(t, os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(fmt.Sprint(s.pid())), 0o644))
 	wants(t, tracker, vethTo(t, ns, "v", s.pid()), "lxc:old")
+	if lines := tracker.Missing(); len(lines) != 1 || !strings.HasPrefix(lines[0], costs[lackStates]) {
+		t.Errorf("missing: %q", lines)
+	}
+	if got := tracker.Begin(map[Container]bool{{"lxc", "old"}: true, {"lxc", "gone"}: true}); len(got) != 0 {
+		t.Errorf("states of v1: %v", got)
+	}
 }
 
 // TestInit is a container whose init is further down, beside a process in a namespace of its own
