@@ -27,7 +27,7 @@ const (
 var costs = [lackKinds]string{
 	lackQuery:  "RTM_GETNSID: the kernel does not say which namespace has which id: no container is recognised",
 	lackCgroup: "cgroups: no hierarchy can be read: only named network namespaces are recognised, no containers",
-	lackStates: "cgroup v2: states of containers are not seen: only those that a manager reports are known",
+	lackStates: "cgroup v2: not mounted: states of containers are not seen: only those that a manager reports are known",
 	lackPids:   "the host's pid namespace: processes of containers are not seen: owners of interfaces are not known (docker run --pid=host, and the like)",
 	lackLimit:  "cgroups: there are too many: containers beyond the limit are not recognised",
 	lackWatch:  "inotify: not all cgroups can be watched (fs.inotify.max_user_watches, max_user_instances): new containers are found late, and may be gone by then, and states are not seen",
