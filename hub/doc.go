@@ -62,6 +62,6 @@
 // as that log promises. Times are CLOCK_REALTIME and may go back; numbers do not.
 //
 // A change of a row of the view that is no event, as the name of a veth that was never
-// up, does not move the cursor. After a reboot the view of containers still has what was
-// reported last before it: only their manager knows better.
+// up, does not move the cursor. After a reboot the view of containers has what was last
+// before it, until netwatch announces that they stopped.
 package hub

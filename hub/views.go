@@ -52,7 +52,7 @@ type InterfaceChange struct {
 	Removed   bool
 }
 
-// Container is the last reported state of a container.
+// Container is the last state of a container, as reported or seen.
 type Container struct {
 	Pool, ID string
 	State    string
@@ -283,7 +283,7 @@ func (h *Hub) copyInterfaces() ([]Interface, string) {
 	return rows, FormatCursor(h.epoch, h.last())
 }
 
-// Containers returns the last reported state of all containers, ordered by pool
+// Containers returns the last state of all containers, ordered by pool
 // and id, and the cursor that belongs to exactly this snapshot.
 func (h *Hub) Containers() ([]Container, string) {
 	rows, cursor := h.copyContainers()

@@ -11,8 +11,8 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-const containersLong = `List the containers whose state was reported, with their last state and since when they
-are in it. Arguments name containers; flags that are given several times mean any of
+const containersLong = `List the containers whose state was seen or reported, with the last one and since when
+they are in it. Arguments name containers; flags that are given several times mean any of
 their values. With --watch the table stays on the terminal, see the command list.
 
 Exit status: 0 if it went well; 1 if an argument, or a flag other than --state, names

@@ -121,7 +121,7 @@ func (a *app) showContainer(ctx context.Context, t target, count int, asJSON boo
 // write writes what is known for a person.
 func (d *containerDetails) write(out *output) error {
 	colour := colourful(out)
-	state := "not known; no client has reported one"
+	state := "not known; none was seen or reported"
 	if d.state != nil {
 		since := d.state.Time.Local()
 		state = string(paint(nil, colour, inkOf(d.state.State), printable(d.state.State))) +

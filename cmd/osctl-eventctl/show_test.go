@@ -28,7 +28,7 @@ func TestShow(t *testing.T) {
 	if r.code != 0 || !want.MatchString(r.stdout) {
 		t.Errorf("%+v", r)
 	}
-	if r := ctl(t, bus.Env(), "show", "tank:102"); r.code != 0 || !strings.Contains(r.stdout, "State:      not known; no client has reported one\n") {
+	if r := ctl(t, bus.Env(), "show", "tank:102"); r.code != 0 || !strings.Contains(r.stdout, "State:      not known; none was seen or reported\n") {
 		t.Errorf("no state: %+v", r)
 	}
 	var shown struct {
