@@ -12,6 +12,7 @@ import (
 // was reported longest ago leave.
 const (
 	MaxContainers     = 65536
+	MaxStopped        = 1024     // of those that are stopped
 	maxContainerBytes = 24 << 20 // of all that is kept of them
 	// containerOverhead is about what a container takes beside its texts, in bytes: the
 	// row, and its places in the map and in the list.
@@ -73,12 +74,15 @@ type views struct {
 	byAge      *list.List                     // the one changed last in front
 	bytes      int                            // of all containers, see Container.size
 	active     int                            // containers that are not stopped
-	revision   uint64                         // see Hub.InterfacesRevision
+	stopped    *list.List                     // keys of those that are, the one changed last in front
+	stoppedAt  map[containerKey]*list.Element
+	revision   uint64 // see Hub.InterfacesRevision
 }
 
 func newViews() views {
 	return views{
 		interfaces: map[uint32]Interface{}, containers: map[containerKey]*list.Element{}, byAge: list.New(),
+		stopped: list.New(), stoppedAt: map[containerKey]*list.Element{},
 		// Higher than that of any hub before, so that nobody takes its rows for ours.
 		revision: uint64(time.Now().UnixMicro()),
 	}
@@ -149,6 +153,11 @@ func (v *views) putContainer(row Container) {
 	for len(v.containers) > MaxContainers || v.bytes > maxContainerBytes {
 		v.dropContainer(v.byAge.Back())
 	}
+	for v.stopped.Len() > MaxStopped {
+		if key, ok := v.stopped.Back().Value.(containerKey); ok {
+			v.dropContainer(v.containers[key])
+		}
+	}
 }
 
 // newStates leaves out the events that say what is known already, see [Batch].NewStates.
@@ -181,8 +190,15 @@ func (v *views) stateOf(key containerKey) string {
 // account adds what a container counts for, times sign.
 func (v *views) account(row *Container, sign int) {
 	v.bytes += sign * row.size()
-	if row.State != stateStopped {
+	key := containerKey{row.Pool, row.ID}
+	switch {
+	case row.State != stateStopped:
 		v.active += sign
+	case sign > 0:
+		v.stoppedAt[key] = v.stopped.PushFront(key)
+	default:
+		v.stopped.Remove(v.stoppedAt[key])
+		delete(v.stoppedAt, key)
 	}
 }
 

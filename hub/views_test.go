@@ -178,6 +178,37 @@ func TestContainersAreBounded(t *testing.T) {
 	}
 }
 
+// TestStoppedContainersAreBounded wants the newest of those that are stopped to stay, also over a
+// restart, and all others.
+func TestStoppedContainersAreBounded(t *testing.T) {
+	h := newHub(t, Config{})
+	commit(t, h, stateOf(t, "p", "runs", "running"))
+	for i := range MaxStopped + 3 {
+		commit(t, h, stateOf(t, "p", strconv.Itoa(i), "stopped"))
+	}
+	commit(t, h, stateOf(t, "p", "3", "running"), stateOf(t, "p", "3", "stopped"), stateOf(t, "p", "4", "running"))
+	commit(t, h, stateOf(t, "p", "a", "stopped"), stateOf(t, "p", "b", "stopped"), dbEvent(t, "container", "remove", "p", "6"))
+	for _, restored := range []bool{false, true} {
+		if restored {
+			parts := h.views.parts()
+			snapshots := make([]*snapshot, len(parts))
+			for i := range parts {
+				snapshots[i] = &parts[i]
+			}
+			h.views.restore(snapshots)
+		}
+		rows, _ := h.Containers()
+		seen := map[string]bool{}
+		for _, row := range rows {
+			seen[row.ID] = true
+		}
+		if len(rows) != MaxStopped+1 || !seen["runs"] || seen["2"] || !seen["3"] || !seen["4"] || seen["5"] || seen["6"] || !seen["7"] || !seen["b"] {
+			t.Errorf("restored %v: keeps %d containers, %v", restored, len(rows), seen)
+		}
+		wantActive(t, h, 2)
+	}
+}
+
 // Texts are bounded too: whatever is large is not kept in numbers.
 func TestContainersAreBoundedByBytes(t *testing.T) {
 	h := newHub(t, Config{HistoryBytes: 1})
