@@ -61,6 +61,7 @@ type Watcher struct {
 	log       *slog.Logger
 	kernel    kernel
 	table     *links.Table
+	budgets   *links.Budgets // of what is announced of containers
 	owners    Owners
 	reports   *hub.Subscription
 	now       func() time.Time
@@ -130,10 +131,13 @@ func newWatcher(config *Config, k kernel, hears bool) (*Watcher, error) {
 	}
 	w := &Watcher{
 		hub: config.Hub, log: config.Logger, kernel: k, owners: config.Owners, reports: reports, now: time.Now,
-		place: config.Boot, queueSize: maxQueued(DefaultReceiveBuffer),
+		budgets: links.NewBudgets(links.InterfaceBudget, links.ContainerBudget),
+		place:   config.Boot, queueSize: maxQueued(DefaultReceiveBuffer),
 		resync: resync{wanted: becauseStart, backoff: backoff}, ready: make(chan struct{}), stopped: make(chan struct{}),
 	}
-	w.table = links.New(links.Config{Now: func() time.Time { return w.now() }, Owners: config.Owners != nil, Hears: hears})
+	w.table = links.New(links.Config{
+		Now: func() time.Time { return w.now() }, Owners: config.Owners != nil, Hears: hears, Budgets: w.budgets,
+	})
 	w.missing.deaf = !hears
 	return w, nil
 }

@@ -36,9 +36,11 @@ type fakeNS struct {
 	next uint32 // ifindex
 }
 
+var modelBegan = time.Unix(1000, 0)
+
 func newWorld(m *model) *world {
 	return &world{
-		m: m, ns: map[int32]*fakeNS{}, clock: time.Unix(1000, 0), missed: map[int32]bool{},
+		m: m, ns: map[int32]*fakeNS{}, clock: modelBegan, missed: map[int32]bool{},
 		owners: map[uint32][]string{}, rises: map[uint32]map[string]bool{}, names: map[uint32]map[string]bool{},
 	}
 }
