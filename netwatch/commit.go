@@ -8,6 +8,7 @@ import (
 
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/containers"
+	"github.com/osctl/eventd/netwatch/links"
 )
 
 // endFormerBoot announces the containers of another boot as stopped, because nothing runs that
@@ -49,8 +50,10 @@ func (w *Watcher) announceStates() error {
 	return w.commitStates(w.inbox.takeStates(w.now(), w.spend), w.submit)
 }
 
-// spend takes a token of a container's budget.
-func (w *Watcher) spend(containers.Container) (at time.Time, ok bool) { return at, true }
+// spend takes a token of a container's budget, on which its interfaces draw, too.
+func (w *Watcher) spend(c containers.Container) (at time.Time, ok bool) {
+	return w.budgets.Take(links.Owner(c), w.now())
+}
 
 // commitStates hands states to commit, in batches. The hub leaves out what its view says already,
 // whoever reported it.

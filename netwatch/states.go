@@ -20,9 +20,10 @@ const (
 // changes without end does not make more of them. The zero states has none.
 type states struct {
 	waiting map[containers.Container]*stateChanges
-	seen    uint64    // containers so far
-	added   bool      // something came since take
-	roomAt  time.Time // when there may be a token for what take left
+	omitted map[containers.Container]uint32 // left out of running containers, which the next event says
+	seen    uint64                          // containers so far
+	added   bool                            // something came since take
+	roomAt  time.Time                       // when there may be a token for what take left
 }
 
 // stateChanges are the changes of one container.
@@ -43,14 +44,15 @@ type stateEvent struct {
 // add takes a change.
 func (s *states) add(c containers.StateChange) {
 	if s.waiting == nil {
-		s.waiting = map[containers.Container]*stateChanges{}
+		s.waiting, s.omitted = map[containers.Container]*stateChanges{}, map[containers.Container]uint32{}
 	}
 	s.added = true
 	w := s.waiting[c.Container]
 	if w == nil {
 		s.seen++
-		w = &stateChanges{turn: s.seen, from: c.From}
+		w = &stateChanges{turn: s.seen, from: c.From, omitted: s.omitted[c.Container]}
 		s.waiting[c.Container] = w
+		delete(s.omitted, c.Container)
 	}
 	w.changes = append(w.changes, c)
 	if len(w.changes) > maxChanges || len(s.waiting) > maxChanged || !w.roomAt.IsZero() {
@@ -59,17 +61,19 @@ func (s *states) add(c containers.StateChange) {
 }
 
 // coalesce reduces the changes of a container to their outcome. If that is what was announced last,
-// there is nothing to say.
+// there is nothing to say yet.
 func (s *states) coalesce(w *stateChanges) {
 	last := len(w.changes) - 1
-	outcome := &w.changes[last]
+	outcome := w.changes[last]
+	w.omitted += uint32(last) //nolint:gosec // at most maxChanges
+	w.changes = append(w.changes[:0], outcome)
 	switch {
-	case outcome.To == w.from, outcome.To == containers.Stopped && w.from == "":
+	case outcome.To != w.from && (outcome.To != containers.Stopped || w.from != ""):
+	case w.from == containers.Running, w.from == containers.Frozen: // at least its end will be announced
+		s.omitted[outcome.Container] = w.omitted + 1
+		fallthrough
+	default:
 		delete(s.waiting, outcome.Container)
-	case last > 0:
-		outcome.Resync = true
-		w.omitted += uint32(last) //nolint:gosec // at most maxChanges
-		w.changes = slices.Clone(w.changes[last:])
 	}
 }
 
@@ -98,7 +102,9 @@ func (s *states) takeOf(w *stateChanges, now time.Time, spend func(containers.Co
 			}
 			return events
 		}
-		events = append(events, stateEvent{w.changes[0], w.omitted})
+		e := stateEvent{w.changes[0], w.omitted}
+		e.Resync = e.Resync || e.omitted > 0
+		events = append(events, e)
 		w.from, w.changes, w.omitted = w.changes[0].To, w.changes[1:], 0
 	}
 	delete(s.waiting, name)

@@ -13,28 +13,33 @@ import (
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/containers"
 	"github.com/osctl/eventd/netwatch/cttest"
+	"github.com/osctl/eventd/netwatch/links"
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
 // stateHost is a place with cgroups of its own, and a hub whose watchers come and go.
 type stateHost struct {
-	*testing.T
-	ns     *nstest.NS
-	view   *cttest.View
-	hub    *hub.Hub
-	events *eventLog
+	*testing.T // of the watcher that runs, or of the whole test
+	whole      *testing.T
+	ns         *nstest.NS
+	view       *cttest.View
+	hub        *hub.Hub
+	events     *eventLog
 }
 
 func newStateHost(t *testing.T) *stateHost {
 	t.Helper()
 	h := newHub(t)
-	return &stateHost{T: t, ns: nstest.New(t), view: cttest.NewView(t), hub: h, events: follow(t, h)}
+	return &stateHost{T: t, whole: t, ns: nstest.New(t), view: cttest.NewView(t), hub: h, events: follow(t, h)}
 }
 
 // watch makes a watcher, calls do before it runs, and then during.
 func (h *stateHost) watch(name string, do, during func()) {
 	h.Helper()
+	outer := h.T
+	defer func() { h.T = outer }()
 	h.Run(name, func(t *testing.T) {
+		h.T = t
 		var tracker *containers.Tracker
 		var err error
 		h.ns.Do(func() { tracker, err = containers.New(containers.Config{Cgroup: h.view.Dir, Netns: t.TempDir()}) })
@@ -66,7 +71,7 @@ func (h *stateHost) start(cgroup string) (kill func()) {
 			_ = cmd.Wait()
 		}
 	}
-	h.Cleanup(kill)
+	h.whole.Cleanup(kill)
 	return kill
 }
 
@@ -129,4 +134,53 @@ func TestStatesOverRestarts(t *testing.T) {
 		h.want("lxc:known stopped by cgroup")
 	})
 	h.watch("third", func() { h.want() }, func() { h.want() })
+}
+
+// TestStatesThatFlap has a container freeze and thaw faster than its budget allows: the rest is left
+// out and counted, its state is right in the end, and others do not wait for it.
+func TestStatesThatFlap(t *testing.T) {
+	h := newStateHost(t)
+	flap := filepath.Join(h.view.Dir, "lxc.payload.flap")
+	h.watch("flap", func() {}, func() {
+		kill := h.start("lxc.payload.flap")
+		started := time.Now()
+		freeze := func(to string) { must(h, os.WriteFile(filepath.Join(flap, "cgroup.freeze"), []byte(to), 0)) }
+		told := func() []*hub.Event {
+			return slices.DeleteFunc(slices.Clone(h.events.read(h)), func(e *hub.Event) bool { return e.ID != "flap" })
+		}
+		omitted := uint64(0)
+		for omitted < 5 {
+			freeze("1")
+			freeze("0")
+			omitted = 0
+			for _, e := range told() {
+				n, _ := e.Options.Get("coalesced")
+				omitted += n.Uint()
+			}
+			if time.Since(started) > patience {
+				h.Fatal("nothing is left out")
+			}
+		}
+		h.start("lxc.payload.other")
+		before := len(h.events.events)
+		for !slices.ContainsFunc(h.events.read(h)[before:], func(e *hub.Event) bool { return e.ID == "other" }) {
+			freeze("1")
+			freeze("0")
+			if time.Since(started) > patience {
+				h.Fatal("the other one is not told")
+			}
+		}
+		kill()
+		for events := told(); events[len(events)-1].Action != "stopped"; events = told() {
+			if time.Since(started) > patience {
+				h.Fatalf("its state is %s in the end", events[len(events)-1].Action)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		events := told()
+		most := links.ContainerBudget.Burst + int(time.Since(started)/links.ContainerBudget.Every) + 1
+		if len(events) > most {
+			h.Errorf("%d events, at most %d are allowed", len(events), most)
+		}
+	})
 }

@@ -50,6 +50,7 @@ func TestStates(t *testing.T) {
 		{"some tokens", "a - running|a running frozen|a frozen running|a running stopped", 1, "a running", "a stopped coalesced=2 resync"},
 		{"back to what it was", "a - running|a running frozen|a frozen running", 1, "a running", ""},
 		{"never announced", "a - running|a running stopped|b - running", 0, "", "b running"},
+		{"back, and on", "a - running|a running frozen|a frozen running|a running stopped|a stopped running", 1, "a running", ""},
 		{"too many", strings.Repeat(flap, maxChanges) + "a running stopped", 99, "a stopped coalesced=16 resync", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -101,7 +102,15 @@ func TestStatesAreBounded(t *testing.T) {
 	if got := s.take(now, none); len(got) != 0 || len(s.waiting) != 0 {
 		t.Errorf("announced %v, %d wait", got, len(s.waiting))
 	}
-	s.add(stateChange("a running stopped"))
+	s.add(stateChange("a running frozen"))
+	s.take(now, none)
+	s.add(stateChange("a frozen running"))
+	s.add(stateChange("a running frozen"))
+	all := func(containers.Container) (time.Time, bool) { return now, true }
+	if got := stateLines(s.take(now, all)); got != "a frozen coalesced=2 resync" || len(s.omitted) != 0 {
+		t.Errorf("announced %q, left are %v", got, s.omitted)
+	}
+	s.add(stateChange("a frozen stopped"))
 	s.take(now, none)
 	for range 3 * maxChanges {
 		s.add(stateChange("a stopped running"))
@@ -110,7 +119,7 @@ func TestStatesAreBounded(t *testing.T) {
 	if w := s.waiting[containers.Container{Pool: "lxc", ID: "a"}]; len(s.waiting) != 1 || len(w.changes) > maxChanges {
 		t.Errorf("%d wait, of one %+v", len(s.waiting), w)
 	}
-	if s.take(now, none); stateLines([]stateEvent{{StateChange: s.waiting[containers.Container{Pool: "lxc", ID: "a"}].changes[0]}}) != "a stopped resync" {
+	if s.take(now, none); stateLines([]stateEvent{{StateChange: s.waiting[containers.Container{Pool: "lxc", ID: "a"}].changes[0]}}) != "a stopped" {
 		t.Errorf("%+v waits", s.waiting)
 	}
 }
