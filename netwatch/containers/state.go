@@ -3,12 +3,9 @@ package containers
 import (
 	"bytes"
 	"cmp"
-	"errors"
 	"slices"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // State is the state of a container, as its cgroups say it.
@@ -76,17 +73,14 @@ func (t *Tracker) takeState(c *container) {
 	}
 }
 
-// readState reads cgroup.events. What was known holds if that fails while the cgroup is there.
+// readState reads cgroup.events. If that fails, what was known holds until the cgroup is gone.
 func (t *Tracker) readState(c *container) {
 	text, err := readFile(c.node.dir() + "/cgroup.events")
-	switch {
-	case err == nil:
-		c.populated, c.frozen = bytes.Contains(text, []byte("populated 1")), bytes.Contains(text, []byte("frozen 1"))
-	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENODEV):
-		c.populated, c.frozen = false, false
-	default:
+	if err != nil {
 		t.fault(err)
+		return
 	}
+	c.populated, c.frozen = bytes.Contains(text, []byte("populated 1")), bytes.Contains(text, []byte("frozen 1"))
 }
 
 // compareStates reads the states of all containers of an instance.

@@ -182,6 +182,23 @@ func TestStateOfNumbered(t *testing.T) {
 	must(t, cmd.Wait())
 	l.wants("lxc:web running stopped")
 	l.ends(root)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.standings[Container{"lxc", "web-1"}] != nil {
+		t.Error("the name of the cgroup is known still")
+	}
+}
+
+// TestOldestCounts wants the cgroup with the smallest inode to count among those with processes.
+func TestOldestCounts(t *testing.T) {
+	made := func(ino uint64, frozen bool) *container {
+		return &container{node: &node{ino: ino}, rule: &matcher{}, named: true, populated: true, frozen: frozen}
+	}
+	for _, s := range []standing{{cgroups: []*container{made(1, true), made(2, false)}}, {cgroups: []*container{made(2, false), made(1, true)}}} {
+		if got := s.state(); got != Frozen {
+			t.Errorf("state %s", got)
+		}
+	}
 }
 
 // TestStateAfterOverflow wants what was not told to be found by comparing, and to say so.
@@ -246,7 +263,7 @@ func TestBegin(t *testing.T) {
 	for _, empty := range []string{"lxc.payload.empty", "lxc.payload.never", "osctl/pool.lxc/ct.1/user-owned"} {
 		must(t, os.MkdirAll(filepath.Join(root, empty), 0o755))
 	}
-	sleepIn(t, filepath.Join(root, "lxc.payload.goes-on"))
+	s := sleepIn(t, filepath.Join(root, "lxc.payload.goes-on"))
 	sleepIn(t, filepath.Join(root, "lxc.payload.new"))
 	l := &listener{Tracker: trackerIn(t, nstest.New(t), Config{Cgroup: root}), t: t, told: make(chan StateChange, 10)}
 	begin := func(listed map[Container]bool) (lines []string) {
@@ -266,7 +283,15 @@ func TestBegin(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("changes\n%q, want\n%q", got, want)
 	}
+	s.stop()
+	settle(t, filepath.Join(root, "lxc.payload.goes-on"), "populated 0")
+	l.mu.Lock()
+	for !l.standings[Container{"lxc", "goes-on"}].cgroups[0].empty() {
+		l.readWatches(l.system) // as a question about an owner does
+	}
+	l.mu.Unlock()
 	l.run()
+	l.wants("lxc:goes-on running stopped")
 	l.ends(root)
 
 	l.mu.Lock()
