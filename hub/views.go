@@ -12,7 +12,7 @@ import (
 // was reported longest ago leave.
 const (
 	MaxContainers     = 65536
-	MaxStopped        = 1024     // of those that are stopped
+	MaxStopped        = 1024     // of them that are stopped: some managers never say that one was removed
 	maxContainerBytes = 24 << 20 // of all that is kept of them
 	// containerOverhead is about what a container takes beside its texts, in bytes: the
 	// row, and its places in the map and in the list.
@@ -53,7 +53,7 @@ type InterfaceChange struct {
 	Removed   bool
 }
 
-// Container is the last state of a container, as reported or seen.
+// Container is the last reported state of a container.
 type Container struct {
 	Pool, ID string
 	State    string
@@ -74,15 +74,13 @@ type views struct {
 	byAge      *list.List                     // the one changed last in front
 	bytes      int                            // of all containers, see Container.size
 	active     int                            // containers that are not stopped
-	stopped    *list.List                     // keys of those that are, the one changed last in front
-	stoppedAt  map[containerKey]*list.Element
-	revision   uint64 // see Hub.InterfacesRevision
+	stopped    int                            // containers that are
+	revision   uint64                         // see Hub.InterfacesRevision
 }
 
 func newViews() views {
 	return views{
 		interfaces: map[uint32]Interface{}, containers: map[containerKey]*list.Element{}, byAge: list.New(),
-		stopped: list.New(), stoppedAt: map[containerKey]*list.Element{},
 		// Higher than that of any hub before, so that nobody takes its rows for ours.
 		revision: uint64(time.Now().UnixMicro()),
 	}
@@ -153,11 +151,21 @@ func (v *views) putContainer(row Container) {
 	for len(v.containers) > MaxContainers || v.bytes > maxContainerBytes {
 		v.dropContainer(v.byAge.Back())
 	}
-	for v.stopped.Len() > MaxStopped {
-		if key, ok := v.stopped.Back().Value.(containerKey); ok {
-			v.dropContainer(v.containers[key])
+	for v.stopped > MaxStopped {
+		v.dropContainer(v.oldestStopped())
+	}
+}
+
+// oldestStopped returns the container that stopped first. It passes over the active ones that
+// changed before that, which are few.
+func (v *views) oldestStopped() *list.Element {
+	at := v.byAge.Back()
+	for ; at != nil; at = at.Prev() {
+		if row, ok := at.Value.(*Container); ok && row.State == stateStopped {
+			break
 		}
 	}
+	return at
 }
 
 // newStates leaves out the events that say what is known already, see [Batch].NewStates.
@@ -190,15 +198,10 @@ func (v *views) stateOf(key containerKey) string {
 // account adds what a container counts for, times sign.
 func (v *views) account(row *Container, sign int) {
 	v.bytes += sign * row.size()
-	key := containerKey{row.Pool, row.ID}
-	switch {
-	case row.State != stateStopped:
+	if row.State == stateStopped {
+		v.stopped += sign
+	} else {
 		v.active += sign
-	case sign > 0:
-		v.stoppedAt[key] = v.stopped.PushFront(key)
-	default:
-		v.stopped.Remove(v.stoppedAt[key])
-		delete(v.stoppedAt, key)
 	}
 }
 
@@ -299,7 +302,7 @@ func (h *Hub) copyInterfaces() ([]Interface, string) {
 	return rows, FormatCursor(h.epoch, h.last())
 }
 
-// Containers returns the last state of all containers, ordered by pool
+// Containers returns the last reported state of all containers, ordered by pool
 // and id, and the cursor that belongs to exactly this snapshot.
 func (h *Hub) Containers() ([]Container, string) {
 	rows, cursor := h.copyContainers()
