@@ -9,7 +9,8 @@
 //     committed together with its events.
 //   - Every transition that the kernel tells is announced once, in its order. What happened
 //     while messages were lost, or while the service was down, is announced as its outcome, once,
-//     with the option resync.
+//     with the option resync. So is what changes faster than the budget of its interface or its
+//     container (package links), with the option coalesced. Its row changes with the event.
 //   - An event has the owner that the interface had, or none: never another's. What the
 //     cgroup says of the owner counts over a report; an owner that only a report told is marked
 //     with bound_by.

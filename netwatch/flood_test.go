@@ -56,11 +56,11 @@ func TestContainerRebootsWithoutEnd(t *testing.T) {
 	})
 	var told []*hub.Event
 	for _, e := range h.events.read(t) {
-		if e.ID != "102" {
+		if e.ID != "102" { // one that went while it was over budget may have no owner, and counts all the same
 			told = append(told, e)
 		}
-		if e.ID == "" {
-			t.Errorf("of nobody: %s", describe(e))
+		if e.ID != "" && e.ID != "102" && e.ID != "flood" {
+			t.Errorf("of somebody else: %s", describe(e))
 		}
 	}
 	if n := allowed(links.ContainerBudget, told); len(told) > n || len(told) < links.ContainerBudget.Burst/2 {
@@ -82,12 +82,40 @@ func (h *home) await(t *testing.T, what string, ok func() bool) {
 	}
 }
 
+// TestHeldAtStop stops a watcher that holds changes of an interface, and wants the next one to tell the
+// outcome once.
+func TestHeldAtStop(t *testing.T) {
+	h := newHome(t)
+	const last = 99
+	t.Run("first", func(t *testing.T) {
+		run(t, h.w)
+		host, _ := h.running()
+		for i := range last + 1 {
+			must(t, h.host.Rename(host, fmt.Sprint("n", i)))
+		}
+		h.until(fmt.Sprint("n", last), hub.LinkUp)
+		must(t, h.w.Settle(t.Context()))
+	})
+	n := len(h.events.read(t))
+	rows, _ := h.hub.Interfaces()
+	for _, name := range []string{"second", "third"} {
+		t.Run(name, func(t *testing.T) { run(t, patient(newWatcherIn(t, h.host, &Config{Hub: h.hub, Owners: h.owners}))) })
+	}
+	got := strings.Join(describeAll(h.events.read(t)[n:]), "\n")
+	if want := fmt.Sprintf("rename n%d name=p was=%s of=tank/101 resync", last, rows[0].Veth); got != want {
+		t.Errorf("events:\n%s\nwant:\n%s", got, want)
+	}
+	foldAll(t, h.events.events)
+}
+
 // TestChatterInside has a container rename a veth that is its own at full speed. It wants nothing of that
 // to be told, no message to be lost, and others to be told meanwhile.
 func TestChatterInside(t *testing.T) {
 	const renames, others = 5000, 10
 	h := newHome(t)
 	run(t, h.w)
+	h.running() // so the host hears the container
+	h.want(t, "up h name=p of=tank/101")
 	own, err := h.inside.Pair("docker0", "docker1", nil)
 	must(t, err)
 	var done atomic.Int64
@@ -114,7 +142,7 @@ func TestChatterInside(t *testing.T) {
 	must(t, <-ended)
 	must(t, h.w.Settle(t.Context()))
 	events := h.events.read(t)
-	if n := h.hub.Counters()[hub.CounterOverruns]; len(events) != 2*others || n != 0 {
+	if n := h.hub.Counters()[hub.CounterOverruns]; len(events) != 1+2*others || n != 0 {
 		t.Errorf("%d overruns, %d events:\n%s", n, len(events), strings.Join(describeAll(events), "\n"))
 	}
 }

@@ -126,13 +126,15 @@ func earlier(a, b time.Time) time.Time {
 
 // Check proves that the watcher makes progress, for a watchdog: it returns nil once Run took a
 // turn after Check was called. If the kernel's queue could be read to its end in that turn, all
-// that was in it is with the hub. The error is that of ctx, [ErrStopped], or [ErrBusy]
+// that was in it is with the hub, but for what is held. The error is that of ctx, [ErrStopped], or [ErrBusy]
 // when 64 calls wait already. It is safe for concurrent use and wakes Run only once.
 func (w *Watcher) Check(ctx context.Context) error { return w.await(ctx, false) }
 
 // Settle is Check that also waits until the queue was read to its end, no dump is running or
-// wanted, nothing is held back, nothing is to be asked, and all is committed: the view then is what the kernel
-// had when Settle was called, or newer. While links change so fast that messages get lost
+// wanted, no up waits for its owner, nothing is to be asked, and all is committed: the view then is what the
+// kernel had when Settle was called, or newer. It does not wait for changes that are over budget: the row
+// of such an interface stays as it was announced last until there is room, for up to a second, or for
+// the time that the changes of its whole container take. While links change so fast that messages get lost
 // again and again, that may take as long as they do.
 func (w *Watcher) Settle(ctx context.Context) error { return w.await(ctx, true) }
 

@@ -143,7 +143,7 @@ func newWatcher(config *Config, k kernel, hears bool) (*Watcher, error) {
 }
 
 // Ready is closed when the first dump has been committed: the view then holds all
-// veths.
+// veths, but for those of a container that has more than its budget allows at once.
 func (w *Watcher) Ready() <-chan struct{} { return w.ready }
 
 // Close closes the socket of a watcher that is never run. Run does it itself.

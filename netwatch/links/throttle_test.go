@@ -19,10 +19,10 @@ func withOwner(t *testing.T) (*Table, *time.Time) {
 	return tab, now
 }
 
-// flood has a link change its name until no change is announced, and returns how many were.
-func flood(tab *Table, ifindex uint32, changes int) (announced int) {
+// flood has the link of withOwner change its name, and returns how many changes were announced.
+func flood(tab *Table, changes int) (announced int) {
 	for i := range changes {
-		tab.Apply(say(ifindex, fmt.Sprint("n", i), flagsUp, at(0, ifindex-5)), false)
+		tab.Apply(say(7, fmt.Sprint("n", i), flagsUp, at(0, 2)), false)
 		announced += len(tab.Take())
 	}
 	return announced
@@ -31,7 +31,7 @@ func flood(tab *Table, ifindex uint32, changes int) (announced int) {
 func TestBudgetOfInterface(t *testing.T) {
 	t.Run("outcome", func(t *testing.T) {
 		tab, now := withOwner(t)
-		if n := flood(tab, 7, 1000); n != InterfaceBudget.Burst {
+		if n := flood(tab, 1000); n != InterfaceBudget.Burst {
 			t.Errorf("%d changes at once", n)
 		}
 		if want := now.Add(InterfaceBudget.Every); tab.Next() != want || !tab.Settled() {
@@ -51,7 +51,7 @@ func TestBudgetOfInterface(t *testing.T) {
 	})
 	t.Run("nothing came of it", func(t *testing.T) {
 		tab, now := withOwner(t)
-		flood(tab, 7, InterfaceBudget.Burst)
+		flood(tab, InterfaceBudget.Burst)
 		tab.Apply(say(7, "n19", 0, at(0, 2)), false)
 		tab.Apply(say(7, "n19", flagsUp, at(0, 2)), false)
 		later(tab, now)
@@ -76,7 +76,7 @@ func TestBudgetOfInterface(t *testing.T) {
 	})
 	t.Run("up, of an owner that was asked for", func(t *testing.T) {
 		tab, now := withOwner(t)
-		flood(tab, 7, InterfaceBudget.Burst-1)
+		flood(tab, InterfaceBudget.Burst-1)
 		tab.Apply(say(7, "n18", 0, at(0, 2)), false)
 		expect(t, tab, `down 7 n18 down "eth0" tank/101`)
 		tab.Apply(say(7, "n18", flagsUp, at(0, 2)), false)
@@ -87,7 +87,7 @@ func TestBudgetOfInterface(t *testing.T) {
 	})
 	t.Run("up again, of an owner that must be asked for", func(t *testing.T) {
 		tab, now := withOwner(t)
-		flood(tab, 7, InterfaceBudget.Burst-1)
+		flood(tab, InterfaceBudget.Burst-1)
 		tab.Apply(say(7, "n18", 0, at(0, 2)), false)
 		expect(t, tab, `down 7 n18 down "eth0" tank/101`)
 		tab.Apply(say(7, "n18", flagsUp, at(0, 2)), false)
@@ -101,7 +101,7 @@ func TestBudgetOfInterface(t *testing.T) {
 	})
 	t.Run("deleted", func(t *testing.T) {
 		tab, now := withOwner(t)
-		flood(tab, 7, InterfaceBudget.Burst+5)
+		flood(tab, InterfaceBudget.Burst+5)
 		tab.Apply(say(7, "n24", 0, at(0, 2)), false)
 		tab.Apply(gone(7), false)
 		expect(t, tab, `down 7 n19 down "eth0" tank/101 removed resync coalesced 5`)
@@ -113,7 +113,7 @@ func TestBudgetOfInterface(t *testing.T) {
 	})
 	t.Run("while it waits for its owner", func(t *testing.T) {
 		tab, now := heldUp(t)
-		flood(tab, 7, 1000)
+		flood(tab, 1000)
 		expect(t, tab)
 		later(tab, now)
 		found.tell(tab)
