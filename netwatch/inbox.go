@@ -33,6 +33,7 @@ type inbox struct {
 	bindings []*links.Binding
 	taken    chan struct{} // closed when the bindings were taken
 	changes  map[change]struct{}
+	states   states
 	stopped  bool
 	full     bool      // something is in it
 	armed    time.Time // when the kernel's deadline is
@@ -52,6 +53,15 @@ func (w *Watcher) changed(c containers.Container, nsid int32) {
 		}
 		b.changes[change{links.Owner(c), nsid}] = struct{}{}
 	})
+}
+
+// changedState takes a change of a container's state.
+func (w *Watcher) changedState(c containers.StateChange) { w.wake(func(b *inbox) { b.states.add(c) }) }
+
+func (b *inbox) takeStates(now time.Time, spend func(containers.Container) (at time.Time, ok bool)) []stateEvent {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.states.take(now, spend)
 }
 
 // waiter is a call of Check or Settle.
@@ -102,7 +112,7 @@ func (w *Watcher) sleep(idle bool) (wait bool, err error) {
 		b.full = false
 		return false, nil
 	}
-	b.arm(w, alarm)
+	b.arm(w, earlier(alarm, b.states.roomAt))
 	return true, nil
 }
 
@@ -175,6 +185,7 @@ func (w *Watcher) finishWaiters(idle bool) {
 	b := &w.inbox
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	settled = settled && len(b.states.waiting) == 0
 	b.waiters = slices.DeleteFunc(b.waiters, func(x *waiter) bool {
 		over := x.came < b.turn && (settled || !x.settle)
 		if over {
