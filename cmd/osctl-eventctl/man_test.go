@@ -34,7 +34,7 @@ func manualPage(tb testing.TB) *man.Page {
 		if c.Hidden || c.Name() == "help" {
 			continue
 		}
-		p.Subsection(c.Use)
+		p.Subsection(strings.Replace(c.Use, " [flags]", "", 1))
 		p.Text(c.Long)
 		p.Flags(c.LocalNonPersistentFlags())
 		p.Text("Examples:")
@@ -75,7 +75,7 @@ func TestHelp(t *testing.T) {
 			t.Errorf("%s: short %q, long %q, example %q", c.Name(), c.Short, c.Long, c.Example)
 		}
 		for line := range strings.Lines(c.Long) {
-			if len(line) > 91 {
+			if len(line) > 80 {
 				t.Errorf("%s: a line of %d characters: %s", c.Name(), len(line), line)
 			}
 		}
