@@ -86,13 +86,13 @@ func (s *states) take(now time.Time, spend func(containers.Container) (at time.T
 	s.added, s.roomAt = false, time.Time{}
 	inOrder := func(a, b *stateChanges) int { return cmp.Compare(a.turn, b.turn) }
 	for _, w := range slices.SortedFunc(maps.Values(s.waiting), inOrder) {
-		events = append(events, s.takeOf(w, now, spend)...)
+		events = append(events, s.takeOf(w, spend)...)
 	}
 	return events
 }
 
 // takeOf is take for one container.
-func (s *states) takeOf(w *stateChanges, now time.Time, spend func(containers.Container) (time.Time, bool)) (events []stateEvent) {
+func (s *states) takeOf(w *stateChanges, spend func(containers.Container) (time.Time, bool)) (events []stateEvent) {
 	name := w.changes[0].Container
 	for len(w.changes) > 0 {
 		if at, ok := spend(name); !ok {

@@ -122,7 +122,7 @@ func TestStateOfReplaced(t *testing.T) {
 	l.mu.Lock()
 	s.stop()
 	must(t, unix.Rmdir(dir))
-	s = sleepIn(t, dir)
+	sleepIn(t, dir)
 	l.mu.Unlock()
 	l.wants("lxc:web running stopped", "lxc:web - running")
 	l.ends(root)

@@ -3,6 +3,7 @@ package cttest
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -30,7 +31,7 @@ func NewView(tb testing.TB) *View {
 		tb.Fatalf("cttest: %v", err)
 	}
 	v := &View{}
-	if v.Dir, err = os.MkdirTemp(top, "cttest-view-"); err != nil {
+	if v.Dir, err = os.MkdirTemp(top, "cttest-view-"); err != nil { //nolint:usetesting // among the cgroups
 		tb.Fatalf("cttest: make a view of cgroups: %v", err)
 	}
 	tb.Cleanup(func() {
@@ -59,8 +60,8 @@ func (v *View) remove() (gone bool, err error) {
 		}
 		return nil
 	})
-	for i := len(dirs) - 1; i >= 0; i-- {
-		err = os.Remove(dirs[i]) // busy while a process is not reaped
+	for _, dir := range slices.Backward(dirs) {
+		err = os.Remove(dir) // busy while a process is not reaped
 	}
 	return err == nil, nil
 }
