@@ -67,13 +67,12 @@ func (s *states) coalesce(w *stateChanges) {
 	outcome := w.changes[last]
 	w.omitted += uint32(last) //nolint:gosec // at most maxChanges
 	w.changes = append(w.changes[:0], outcome)
-	switch {
-	case outcome.To != w.from && (outcome.To != containers.Stopped || w.from != ""):
-	case w.from == containers.Running, w.from == containers.Frozen: // at least its end will be announced
+	if never := w.from == "" && outcome.To == containers.Stopped; outcome.To != w.from && !never {
+		return
+	}
+	delete(s.waiting, outcome.Container)
+	if outcome.To != containers.Stopped { // at least its end will be announced
 		s.omitted[outcome.Container] = w.omitted + 1
-		fallthrough
-	default:
-		delete(s.waiting, outcome.Container)
 	}
 }
 
