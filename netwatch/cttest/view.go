@@ -3,6 +3,7 @@ package cttest
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -60,8 +61,8 @@ func (v *View) remove() (gone bool, err error) {
 		}
 		return nil
 	})
-	for i := len(dirs) - 1; i >= 0; i-- {
-		err = os.Remove(dirs[i]) // busy while a process is not reaped
+	for _, dir := range slices.Backward(dirs) {
+		err = os.Remove(dir) // busy while a process is not reaped
 	}
 	return err == nil, nil
 }
