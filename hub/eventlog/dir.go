@@ -139,7 +139,7 @@ func (l *Log) open() error {
 	if l.dir != nil && !replaced(l.dir, l.config.Dir, os.Stat) { // which may be a link
 		return nil
 	}
-	dir, err := lockDir(l.config.Dir)
+	dir, err := l.hooks.lockDir(l.config.Dir)
 	if err != nil {
 		return err
 	}
