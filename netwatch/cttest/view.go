@@ -30,8 +30,9 @@ func NewView(tb testing.TB) *View {
 	if err != nil {
 		tb.Fatalf("cttest: %v", err)
 	}
-	v := &View{}
-	if v.Dir, err = os.MkdirTemp(top, "cttest-view-"); err != nil { //nolint:usetesting // among the cgroups
+	test, call := filepath.Split(tb.TempDir()) // packaging/dev/leftovers.sh knows it by that
+	v := &View{Dir: filepath.Join(top, "osctl-eventd-test-"+filepath.Base(test)+"-"+call)}
+	if err := os.Mkdir(v.Dir, 0o755); err != nil { //nolint:gosec // as all cgroups
 		tb.Fatalf("cttest: make a view of cgroups: %v", err)
 	}
 	tb.Cleanup(func() {
