@@ -75,7 +75,7 @@ func watchCommand(stdout, stderr *terminal.Output) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	flags.serverFlags.add(f)
+	flags.add(f)
 	flags.Add(f)
 	f.StringVar(&flags.since, "since", "", "begin at `MOMENT`: "+eventflags.TimeForms)
 	f.StringVar(&flags.cursorFile, "cursor-file", "", "go on where `FILE` says that the last run stopped, and keep it up to date")
@@ -91,7 +91,7 @@ const skew = time.Minute
 func (f *watchFlags) printer(stdout, stderr *terminal.Output, hosts []string, now time.Time) (*printer, watch.Config, error) {
 	c := watch.Config{Stream: f.stream, Hosts: hosts, Finite: f.noFollow}
 	p := &printer{out: bufio.NewWriterSize(stdout, 64<<10), err: stderr}
-	if err := errors.Join(f.serverFlags.check(), f.Check()); err != nil {
+	if err := errors.Join(f.check(), f.Check()); err != nil {
 		return nil, c, err
 	}
 	c.Access = f.Access

@@ -74,7 +74,7 @@ func (s *session) start(ctx context.Context, last uint64) error {
 			return err
 		}
 	}
-	for _, name := range s.Config.Hosts {
+	for _, name := range s.Hosts {
 		if s.hosts[name] == nil {
 			if err := s.give(Update{Host: name, Notice: "the stream has nothing of this host yet"}); err != nil {
 				return err
@@ -109,7 +109,7 @@ func (s *session) goBack() error {
 
 // wants reports whether a host is watched.
 func (s *session) wants(name string) bool {
-	return len(s.Config.Hosts) == 0 || slices.Contains(s.Config.Hosts, name)
+	return len(s.Hosts) == 0 || slices.Contains(s.Hosts, name)
 }
 
 // consumer asks the server for the messages after the position.
@@ -118,8 +118,8 @@ func (s *session) consumer(ctx context.Context) (jetstream.Consumer, error) {
 		FilterSubjects: []string{fleet.Subjects}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq: max(s.at.Seq, 1), // the last one that was read comes again, see receive
 	}
-	if len(s.Config.Hosts) == 1 { // for several, older servers have no filter
-		c.FilterSubjects[0], s.jumped = fleet.Subject(s.Config.Hosts[0]), true
+	if len(s.Hosts) == 1 { // for several, older servers have no filter
+		c.FilterSubjects[0], s.jumped = fleet.Subject(s.Hosts[0]), true
 	}
 	if s.at.Seq == 0 && s.Since.After(Oldest) {
 		c.DeliverPolicy, c.OptStartSeq, c.OptStartTime = jetstream.DeliverByStartTimePolicy, 0, &s.Since
@@ -147,7 +147,7 @@ func (s *session) read(ctx context.Context) error {
 	defer func() {
 		cancel(nil)
 		messages.Stop()
-		<-failed
+		_ = <-failed //nolint:errcheck // we ended it
 	}()
 	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
