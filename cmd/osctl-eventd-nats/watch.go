@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -133,7 +132,7 @@ func (f *watchFlags) begin(now time.Time) (time.Time, error) {
 	case since.Cursor == hub.CursorOldest:
 		return watch.Oldest, nil
 	case since.Cursor != "":
-		return time.Time{}, fmt.Errorf("--since %s: that is a cursor of one host; expected %s", since.Cursor, strings.ReplaceAll(eventflags.TimeForms, "\n", " "))
+		return time.Time{}, fmt.Errorf("--since %s: that is a cursor of one host; expected %s", since.Cursor, eventflags.TimeForms)
 	}
 	return since.Time, nil
 }
