@@ -20,6 +20,9 @@ type Batch struct {
 	// Place, if not empty, names the boot and the network namespace that the interfaces of
 	// the view belong to from now on. The hub does not interpret it.
 	Place string
+	// NewStates leaves out each event of type state that says what the view of containers says
+	// already. A container that the view does not have counts as stopped.
+	NewStates bool
 }
 
 // size returns how many bytes of memory a batch takes, approximately.
@@ -184,7 +187,10 @@ func (c *committer) replaced() bool {
 // commit numbers a batch, appends it to the log, and publishes it.
 func (c *committer) commit(j *job) {
 	h := c.hub
-	first := h.next // which only the committer changes
+	if j.batch.NewStates {
+		j.batch.Events = h.views.newStates(j.batch.Events) // only the committer changes them
+	}
+	first := h.next // only the committer changes it
 	now := time.Now().Round(0).Truncate(time.Microsecond)
 	for i, e := range j.batch.Events {
 		e.Seq = first + uint64(i)

@@ -67,5 +67,5 @@
 //
 // A change of a row of the view that is no event, such as the name of a veth that was never up,
 // does not move the cursor. After a reboot the view of containers has the states from before it,
-// until somebody reports other ones.
+// until netwatch announces that they stopped.
 package hub

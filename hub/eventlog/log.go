@@ -166,7 +166,7 @@ func (l *Log) Close() error {
 	if l.dir == nil {
 		return nil
 	}
-	err := l.dir.Close()
+	err := unlockDir(l.dir)
 	l.dir = nil
 	return err
 }

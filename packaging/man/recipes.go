@@ -50,7 +50,8 @@ a slow one does not hold up the next event:`,
 			"Wait for a container, then back it up",
 			"If the container runs already, the command returns at once, so there is no race:",
 			`osctl-eventctl wait tank:101 running --timeout 5m && backup tank:101`,
-			"Exit status 3 says that the time was over.",
+			"Exit status 3 says that the time was over. To wait for several containers, name them all:\n\n" +
+				"  osctl-eventctl wait tank:101 tank:102 running",
 		},
 		{
 			"Notify a desktop",
@@ -106,8 +107,9 @@ systemctl restart osctl-eventd`,
 		},
 		{
 			"Write events to syslog",
-			"logger(1) gets up to 100 events at a time, a line each:",
-			`osctl-eventctl run --cursor-file /var/lib/to-syslog.cursor --batch 100 -- logger -t containers`,
+			`logger(1) gets up to 100 events at a time, a line each. With --socket-errors it fails where nobody
+listens, so that the events come again; else it may end with 0:`,
+			`osctl-eventctl run --cursor-file /var/lib/to-syslog.cursor --batch 100 -- logger --socket-errors=on -t containers`,
 			"",
 		},
 	}
