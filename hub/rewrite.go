@@ -130,7 +130,7 @@ func (c *committer) attach(w Writer, from uint64, attached chan<- error) {
 		return w.Rotate(snapshot)
 	}, func() { attached <- errDiskHangs })
 	if !ok {
-		_ = w.Close(false) // nobody knows it any more
+		_ = h.countCall(func() error { return w.Close(false) }) // nobody knows it any more
 		return
 	}
 	if err == nil {

@@ -24,7 +24,7 @@ type journalRun struct {
 
 func runJournal(t *testing.T, path string, history int) *journalRun {
 	t.Helper()
-	events, err := hub.New(hub.Config{History: history})
+	events, err := hub.New(t.Context(), hub.Config{History: history})
 	must(t, err)
 	return runJournalOf(t, events, "", path)
 }
@@ -142,7 +142,7 @@ func TestJournalBlocked(t *testing.T) {
 func TestJournalStopsBlocked(t *testing.T) {
 	journald, dir := newFakeJournald(t), t.TempDir()
 	const all = 4000 // more than the queue of a socket takes, see TestJournalBlocked
-	events, err := hub.New(hub.Config{History: all})
+	events, err := hub.New(t.Context(), hub.Config{History: all})
 	must(t, err)
 	r := runJournalOf(t, events, dir, journald.path)
 	for range all {
@@ -190,7 +190,7 @@ func TestJournalAway(t *testing.T) {
 // not end in order, and to say if it cannot.
 func TestJournalPosition(t *testing.T) {
 	journald, dir := newFakeJournald(t), t.TempDir()
-	events, err := hub.New(hub.Config{History: 1000})
+	events, err := hub.New(t.Context(), hub.Config{History: 1000})
 	must(t, err)
 	position := func() string {
 		text, err := os.ReadFile(filepath.Join(dir, "journal-position"))

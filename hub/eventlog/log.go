@@ -36,16 +36,16 @@ type Config struct {
 	Logger    *slog.Logger // gets what is damaged; nil discards it
 }
 
-// Log is a [hub.Log] on disk.
+// Log is a [hub.Log] on disk. As the hub calls it, one method runs at a time, Finish included.
 type Log struct {
 	config Config
 	log    *slog.Logger
 
-	mu      sync.Mutex
-	trouble error    // of opening the directory
-	dir     *os.File // locked
-	read    bool     // the logs in the directory were read; else they are set aside, not deleted
-	newest  uint64   // number of the log that was begun last
+	opening sync.Mutex // held while Open's goroutine opens the directory
+	trouble error      // of that
+	dir     *os.File   // locked
+	read    bool       // the logs in the directory were read; else they are set aside, not deleted
+	newest  uint64     // number of the log that was begun last
 	hooks   *hooks
 }
 
@@ -123,9 +123,9 @@ func (l *Log) waitForLock(ctx context.Context) error {
 // until then, so Load waits for it.
 func (l *Log) beginOpen() <-chan error {
 	opened := make(chan error, 1)
-	l.mu.Lock()
+	l.opening.Lock()
 	go func() {
-		defer l.mu.Unlock()
+		defer l.opening.Unlock()
 		l.trouble = l.open()
 		opened <- l.trouble
 	}()
@@ -134,8 +134,6 @@ func (l *Log) beginOpen() <-chan error {
 
 // Create implements [hub.Log].
 func (l *Log) Create(epoch string) (hub.Writer, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if err := l.open(); err != nil {
 		return nil, err
 	}
@@ -152,8 +150,6 @@ func (l *Log) Create(epoch string) (hub.Writer, error) {
 
 // Room implements [hub.Log].
 func (l *Log) Room() (room int64, more bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	room = l.free() / 4 * 3 // the rest is for metadata, and for commits meanwhile
 	return min(room, l.config.MaxBytes), room < l.config.MaxBytes
 }
@@ -161,8 +157,6 @@ func (l *Log) Room() (room int64, more bool) {
 // MakeRoom implements [hub.Log]. It deletes directories aside first, then all logs: none is being
 // written.
 func (l *Log) MakeRoom() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.removeAside(0) {
 		return true
 	}
@@ -179,8 +173,6 @@ func (l *Log) MakeRoom() bool {
 
 // Close implements [hub.Log].
 func (l *Log) Close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.dir == nil {
 		return nil
 	}
