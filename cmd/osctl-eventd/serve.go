@@ -54,7 +54,7 @@ func serve(ctx context.Context, opts options, log *slog.Logger, stdout io.Writer
 
 	entries := func(context.Context) error { return nil }
 	if opts.journal {
-		journal, err := newJournal(log, events, opts.journalDir(), journalSocket)
+		journal, err := newJournal(ctx, log, events, opts.journalDir(), journalSocket)
 		if err != nil {
 			return errors.Join(err, watcher.Close())
 		}
