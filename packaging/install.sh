@@ -80,11 +80,14 @@ complete fish "$share/fish/vendor_completions.d/osctl-eventctl.fish"
 page() {
 	put 644 "$1" "$2"
 	[ "$action" = uninstall ] ||
-		sed 's,(packaging/doc/,(,; s,(cmd/osctl-eventctl/live.svg),(live.svg),; s,(.github/SECURITY.md),(SECURITY.md),; s,(CHANGELOG.md),(changelog.gz),' "$1" >"$2"
+		sed 's,(packaging/doc/,(,; s,(cmd/osctl-eventctl/live.svg),(live.svg),; s,(packaging/cockpit/page-,(page-,; s,(.github/SECURITY.md),(SECURITY.md),; s,(CHANGELOG.md),(changelog.gz),' "$1" >"$2"
 }
 page README.md "$doc/README.md"
 page .github/SECURITY.md "$doc/SECURITY.md"
 put 644 cmd/osctl-eventctl/live.svg "$doc/live.svg"
+for picture in packaging/cockpit/page-*.png; do
+	put 644 "$picture" "$doc/${picture##*/}"
+done
 for text in packaging/doc/*.md; do
 	page "$text" "$doc/${text##*/}"
 done

@@ -10,9 +10,11 @@ import (
 	"image/draw"
 	"image/png"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -77,11 +79,39 @@ func (s *scene) paint() {
 	s.report("ct_exit", "pool", "dozer", "id", "210", "exit_type", "halt")
 }
 
+// live has things happen for as long as the chart of the pictures shows them.
+func (s *scene) live() {
+	s.t.Helper()
+	random := rand.New(rand.NewPCG(1, 2))
+	tick := time.NewTicker(400 * time.Millisecond)
+	defer tick.Stop()
+	all := containersOfPictures()
+	for end := time.Now().Add(4*time.Minute + 30*time.Second); time.Now().Before(end); <-tick.C {
+		c := all[random.IntN(len(all))]
+		switch n := random.IntN(20); {
+		case n < 12:
+		case n < 15:
+			s.report("ct_health", "pool", c.pool, "id", c.id, "health", "healthy")
+		case n < 17 && c.link == "up":
+			link, err := s.host.Index("veth" + c.id)
+			must(s.t, err)
+			must(s.t, s.host.Down(link))
+			s.up(link)
+		default:
+			s.report("management", "id", fmt.Sprint(random.IntN(9999)), "cmd", "ct_exec", "state", "run")
+			s.report("db", "object", "user", "pool", c.pool, "id", fmt.Sprintf("u%d", random.IntN(40)), "action", "add")
+		}
+	}
+}
+
 // TestPicture makes the pictures of the page that README.md shows. They are written where -update is
 // given: they depend on the moment.
 func TestPicture(t *testing.T) {
 	s := started(t)
 	s.paint()
+	if *update {
+		s.live()
+	}
 	for _, dark := range []bool{false, true} {
 		name := map[bool]string{false: "light", true: "dark"}[dark]
 		t.Run(name, func(t *testing.T) {

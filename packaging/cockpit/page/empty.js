@@ -21,7 +21,7 @@ const states = {
     }),
     denied: user => ({
         title: _("No access to events"),
-        text: format(_("Turn on administrative access at the top of the page, or let $0 read events, who then logs in again:"), show(user || _("the user"))),
+        text: format(_("Turn on administrative access at the top of the page. Or have $0 join the group osctl-eventd, and log in again:"), show(user || _("the user"))),
         command: `adduser ${user || "NAME"} osctl-eventd`,
     }),
     lost: () => ({

@@ -30,6 +30,7 @@ export class Follower {
         this.cursor = "";
         this.replayTo = 0;
         this.fullSince = 0;
+        this.abandon?.();
         this.wake();
     }
 
@@ -71,15 +72,10 @@ export class Follower {
                 await this.changed();
                 continue;
             }
-            const turn = this.turn;
+            const begun = new Promise(resolve => { this.abandon = resolve });
             try {
-                if (!this.cursor)
-                    await this.begin(session, turn);
-                else
-                    await this.pull(session, turn);
+                await Promise.race([this.cursor ? this.pull(session, this.turn) : this.begin(session, this.turn), begun]);
             } catch (e) {
-                if (turn !== this.turn && !session.closed)
-                    continue;
                 if (e.name === errors.limits)
                     await sleep(1000);
                 else if (e.name === errors.gone || e.name === errors.cursor)

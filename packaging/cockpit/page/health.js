@@ -1,6 +1,6 @@
 // The state of the service as chips, and in full in the panel below them.
 
-import { $, el, rebuild, setClass } from "./dom.js";
+import { $, el, rebuild } from "./dom.js";
 import { show, clock, ago } from "./text.js";
 import { _, ngettext, format, number } from "./i18n.js";
 
@@ -41,16 +41,19 @@ export function renderHealth(connection, properties, now) {
     const chips = chipsOf(connection, properties);
     if ($("chips").children.length === 0) {
         const button = el("button", {
-            type: "button", "aria-expanded": false, "aria-controls": "health", "aria-label": _("State of the service"), click: () => toggleHealth(),
+            type: "button", "aria-expanded": false, "aria-controls": "health", title: _("State of the service"), click: () => toggleHealth(),
         });
         $("chips").append(button);
     }
     const button = $("chips").firstElementChild;
     rebuild(button, chips, () => chips.map(({ text, tone }) => el("span", { class: `label ${tone}` }, text)));
-    button.setAttribute("aria-label", format(_("State of the service: $0"), chips.map(chip => chip.text).join(", ")));
     if (!$("health").hidden)
         renderPanel(properties, now);
-    setClass($("health"), "popover");
+}
+
+// counterName is what a counter counts: events of a type, or what its name says.
+function counterName(name) {
+    return name.startsWith("events_") ? format(_("events of $0"), show(name.slice("events_".length))) : show(name).replaceAll("_", " ");
 }
 
 function renderPanel(p, now) {
@@ -66,7 +69,7 @@ function renderPanel(p, now) {
         [_("Events kept"), kept],
         [_("Epoch"), show(p.Epoch)],
     ];
-    const counters = Object.entries(p.Counters).sort().map(([name, count]) => [show(name).replaceAll("_", " "), number(count)]);
+    const counters = Object.entries(p.Counters).sort().map(([name, count]) => [counterName(name), number(count)]);
     const list = pairs => el("dl", {}, ...pairs.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
     rebuild($("health"), [facts, counters, p.LogProblem, p.Missing], () => [
         p.LogProblem ? el("p", { class: "problem" }, format(_("The log cannot be written: $0"), show(p.LogProblem))) : "",

@@ -1,42 +1,50 @@
-// The page: what it shows, and what happens on clicks and keys. One render a frame, if anything changed.
+// The page: what it knows, and what happens on events, clicks and keys. One render a frame, if anything changed.
 
 /* global cockpit */
 
-import { $, el, rebuild, setText } from "./dom.js";
-import { _, ngettext, format, number } from "./i18n.js";
-import { Activity, eventCounters, slotMsec, slots } from "./activity.js";
+import { $, setText } from "./dom.js";
+import { _ } from "./i18n.js";
+import { Activity, eventCounters } from "./activity.js";
 import { Follower } from "./follow.js";
 import { Session, clockOffset, errors, watchOwner } from "./service.js";
 import { Stream } from "./stream.js";
-import { Timeline, colourOf } from "./timeline.js";
-import { arrange, command, containerOf, containerTrouble, covers, eventFilter, filterOf, interfaceTrouble, parseEvent, rowText, textFilter } from "./model.js";
-import { clock, show } from "./text.js";
+import { Timeline } from "./timeline.js";
+import { choiceOf, nothing, optionsOf, pausedOf } from "./choice.js";
+import { covers, eventFilter, filterOf, parseEvent } from "./model.js";
 import { gapText, makeViews } from "./views.js";
-import { initHealth, renderHealth, toggleHealth } from "./health.js";
-import { renderEmpty } from "./empty.js";
+import { initHealth, toggleHealth } from "./health.js";
+import { render } from "./render.js";
 
 const keptLines = 20000, focusLines = 5000;
+const listed = ["ct_netif", "state", "db"]; // types of events that change the lists
 
-// What the user chose. All of it is in the address of the page.
-const choice = { tab: "interfaces", trouble: false, text: "", types: [], from: "newest", selected: null, span: null };
+const page = {
+    choice: { ...nothing },
+    data: { interfaces: [], containers: [], properties: null, listed: false }, // what the service said
+    stream: new Stream(keptLines), // all events
+    focus: new Stream(focusLines), // those of what is selected
+    activity: new Activity(),
+    session: null,
+    empty: "connecting", // why there is nothing to show; "" if there is
+    user: "",
+    ahead: 0, // of our clock is that of the host, in milliseconds
+    opened: null, // the event whose details are shown
+    stale: true, // the chart is to be drawn
+    rendered: 0, // how many lines of the stream were ever rendered,
+    seen: 0, // and how many of them were in sight
+    now: () => Date.now() + page.ahead,
+    shown: () => page.choice.selected ? page.focus : page.stream,
+    isSelected, select, open, choose, isOpen: e => e === page.opened,
+};
+const { choice, data, stream, focus, activity } = page;
 
-// What the service said.
-const data = { interfaces: [], containers: [], properties: null, listed: false };
-
-const stream = new Stream(keptLines); // all events
-const focus = new Stream(focusLines); // those of what is selected
-const activity = new Activity();
-let session = null, empty = "connecting", user = "", ahead = 0, opened = null, dirty = false, shownBefore = 0;
-
-const now = () => Date.now() + ahead;
-
-const follower = new Follower({
+page.follower = new Follower({
     events(events) {
         stream.add(events);
         if (choice.selected && focus.ready)
             focus.add(events.filter(e => covers(choice.selected, e)));
-        if (events.some(e => e.type === "ct_netif" || e.type === "state" || e.type === "db"))
-            follower.kick();
+        if (events.some(e => listed.includes(e.type)))
+            page.follower.kick();
         soon();
     },
     gap(count, why) {
@@ -48,8 +56,8 @@ const follower = new Follower({
     },
     properties(properties) {
         data.properties = properties;
-        activity.sample(eventCounters(properties.Counters), properties.StartTime, now());
-        activity.stale = true;
+        activity.sample(eventCounters(properties.Counters), properties.StartTime, page.now());
+        page.stale = true;
         soon();
     },
     interfaces(rows) {
@@ -61,15 +69,20 @@ const follower = new Follower({
         data.containers = mark(data.containers, rows);
         soon();
     },
-    paused: () => soon(),
+    paused() {
+        keepLocation();
+        soon();
+    },
 });
+const { follower } = page;
 
 // mark notes which rows are others than before.
 function mark(before, rows) {
     const known = new Map(before.map(row => [row.key, row]));
     for (const row of rows) {
         const old = known.get(row.key);
-        row.changed = old && old.state === row.state && old.name === row.name && old.id === row.id ? old.changed : data.listed ? now() : 0;
+        const same = old && old.state === row.state && old.name === row.name && old.id === row.id;
+        row.changed = same ? old.changed : data.listed ? page.now() : 0;
     }
     return rows;
 }
@@ -81,102 +94,106 @@ function say(text) {
 
 // --- the connection
 
-watchOwner(async (owner, installed) => {
-    session?.close();
-    session = null;
-    if (owner)
-        await connect(owner);
-    else
-        stop(installed ? "stopped" : "absent");
-}, () => {
-    session?.close();
-    session = null;
-    stop("lost");
-});
+function watch() {
+    const end = () => {
+        page.session?.close();
+        page.session = null;
+    };
+    watchOwner((owner, installed) => {
+        end();
+        if (owner)
+            connect(owner);
+        else
+            stop(installed ? "stopped" : "absent");
+    }, () => {
+        end();
+        stop("lost");
+    });
+}
 
 function stop(state) {
-    empty = state;
-    renderEmpty(empty, user);
+    page.empty = state;
+    render(page);
     say($("empty").querySelector("h2").textContent);
-    soon();
 }
 
 // connect follows one owner of the name, until it goes or another one comes.
 async function connect(owner) {
-    const own = session = new Session(owner);
+    const own = page.session = new Session(owner);
     try {
         data.properties = await own.properties();
-        ahead = await clockOffset().catch(() => 0);
+        page.ahead = await clockOffset().catch(() => 0);
         const [, events] = await own.wait("newest-1024", {}, 1024, 0);
-        activity.reset();
-        activity.fill(events.map(parseEvent), events.length < 1024, now());
-        activity.sample(eventCounters(data.properties.Counters), data.properties.StartTime, now());
-        if (session !== own)
+        if (page.session !== own)
             return;
-        empty = "";
+        activity.reset();
+        activity.fill(events.map(parseEvent), events.length < 1024, page.now());
+        activity.sample(eventCounters(data.properties.Counters), data.properties.StartTime, page.now());
+        page.empty = "";
         say(_("Live"));
         soon();
-        if (choice.selected)
-            loadFocus();
+        loadFocus();
         await follower.run(own);
     } catch (e) {
-        if (session !== own)
+        if (page.session !== own)
             return;
         own.close();
-        stop(e.name === errors.denied || e.problem === "access-denied" ? "denied" : "hung");
-        if (empty === "hung") // or it is about to leave the bus, which watchOwner will tell
-            setTimeout(() => session === own && connect(owner), 2000);
+        const denied = e.name === errors.denied || e.problem === "access-denied";
+        stop(denied ? "denied" : "hung");
+        if (!denied) // it may be about to leave the bus, which watch hears
+            setTimeout(() => page.session === own && connect(owner), 2000);
     }
 }
 
 // loadFocus gets all events that are kept of what is selected.
 async function loadFocus() {
-    const { selected } = choice, own = session;
+    const { selected } = choice, { session } = page;
     focus.clear();
     focus.ready = false;
     focus.filter(eventFilter(choice));
-    if (!selected || !own)
+    if (!selected || !session)
         return;
+    let events = [];
     try {
-        const events = await follower.history(own, filterOf(selected));
-        if (choice.selected !== selected)
-            return;
-        focus.add(events);
-        focus.add(stream.lines.filter(e => !e.gap && covers(selected, e)));
-    } catch (e) {
-        if (choice.selected === selected)
-            focus.gap(0, "gone");
+        events = await follower.history(session, filterOf(selected));
+    } catch {
+        // What the stream has is better than nothing; why it failed connect hears, too.
     }
+    if (choice.selected !== selected)
+        return;
+    focus.add(events);
+    focus.add(stream.lines.filter(e => !e.gap && covers(selected, e)));
     focus.ready = true;
     soon();
 }
 
 // --- choices
 
-function filterAll() {
-    const passes = eventFilter(choice);
-    stream.filter(passes);
-    focus.filter(passes);
-    shownBefore = shown().added;
-    soon();
-}
-
-const shown = () => choice.selected ? focus : stream;
-
 // choose changes choices, and all that follows from them.
 function choose(changes) {
     const before = { ...choice };
     Object.assign(choice, changes);
-    if (JSON.stringify(before.selected) !== JSON.stringify(choice.selected))
+    if (!same(before.selected, choice.selected))
         loadFocus();
-    if (before.from !== choice.from) {
-        stream.clear();
-        follower.pause(false);
-        follower.start(choice.from);
-    }
-    filterAll();
-    views.events.grid.scrollTop = 0;
+    if (before.from !== choice.from)
+        begin(choice.from);
+    const passes = eventFilter(choice);
+    stream.filter(passes);
+    focus.filter(passes);
+    page.rendered = page.shown().added;
+    page.views.events.grid.scrollTop = 0;
+    if ($("text").value !== choice.text)
+        $("text").value = choice.text;
+    $("from").value = choice.from;
     keepLocation();
+    soon();
+}
+
+// begin fills the stream anew.
+function begin(from) {
+    stream.clear();
+    follower.pause(false);
+    follower.start(from);
 }
 
 function isSelected(row) {
@@ -184,48 +201,22 @@ function isSelected(row) {
     return Boolean(s) && (s.veth ? row.veth === s.veth : row.pool === (s.pool ?? "") && row.id === (s.id ?? ""));
 }
 
-// select shows the events of a row: of its container, or of a veth of nobody known.
+// select shows the events of a row: of its container, or of a veth whose owner is not known.
 function select(row) {
     const of = row.pool || row.id ? { pool: row.pool, id: row.id } : { veth: row.veth };
     choose({ selected: isSelected(row) ? null : of, span: null });
 }
 
-function keepLocation() {
-    const { selected } = choice, options = {};
-    for (const key of ["pool", "id", "veth"])
-        if (selected?.[key])
-            options[key] = selected[key];
-    if (choice.text)
-        options.q = choice.text;
-    if (choice.types.length)
-        options.type = choice.types;
-    if (choice.tab !== "interfaces")
-        options.tab = choice.tab;
-    if (choice.trouble)
-        options.trouble = "1";
-    if (choice.from !== "newest")
-        options.from = choice.from;
-    if (follower.paused && follower.cursor.includes(":"))
-        options.paused = follower.cursor;
-    if (JSON.stringify(options) !== JSON.stringify(cockpit.location.options))
-        cockpit.location.replace([], options);
+// open shows all that is known of an event, or no longer.
+function open(e) {
+    page.opened = e.gap || page.opened === e ? null : e;
+    soon();
 }
 
-function readLocation() {
-    const { pool, id, veth, q = "", type = [], tab, trouble, from, paused } = cockpit.location.options;
-    const text = value => typeof value === "string" ? value : "";
-    const selected = pool || id || veth ? Object.fromEntries(Object.entries({ pool, id, veth }).filter(([, value]) => text(value))) : null;
-    choose({
-        selected, text: text(q).slice(0, 200), types: [].concat(type), trouble: Boolean(trouble), span: null,
-        tab: tab === "containers" ? tab : "interfaces", from: ["now", "oldest"].includes(from) ? from : "newest",
-    });
-    $("text").value = choice.text;
-    $("from").value = choice.from;
-    if (paused && paused !== follower.cursor) {
-        stream.clear();
-        follower.pause(false);
-        follower.start(text(paused));
-    }
+// pick shows the events of a span of time, of all that are kept.
+function pick(from, to) {
+    const there = stream.lines.length > 0 && stream.lines[0].time < from;
+    choose({ span: [from, to], from: there ? choice.from : "oldest" });
 }
 
 function pause(paused) {
@@ -235,186 +226,65 @@ function pause(paused) {
     soon();
 }
 
-// pick shows the events of a span of time, of all that are kept.
-function pick(from, to) {
-    choose({ span: [from, to], from: stream.lines.length && stream.lines[0].time < from ? choice.from : "oldest" });
-    $("from").value = choice.from;
+// place returns the options of the address for what is shown.
+function place() {
+    return optionsOf(choice, follower.paused ? pausedOf({ paused: follower.cursor }) : "");
 }
 
-// open shows all that is known of an event.
-function open(e) {
-    opened = e.gap || opened === e ? null : e;
-    soon();
+function keepLocation() {
+    const { options } = cockpit.location, wanted = place();
+    if (!same(wanted, optionsOf(choiceOf(options), pausedOf(options))))
+        cockpit.location.replace([], wanted);
 }
 
-// --- rendering
+function readLocation() {
+    const { options } = cockpit.location, paused = pausedOf(options);
+    if (same(optionsOf(choiceOf(options), paused), place()))
+        return;
+    choose(choiceOf(options));
+    if (paused && paused !== follower.cursor)
+        begin(paused);
+}
+
+const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+
+// --- the document
+
+let dirty = false;
 
 // soon renders with the next frame.
 function soon() {
     if (!dirty && !document.hidden)
-        requestAnimationFrame(render);
+        requestAnimationFrame(frame);
     dirty = true;
 }
 
-function connectionChip() {
-    if (empty)
-        return { connecting: { text: _("connecting"), tone: "plain" }, denied: { text: _("no access"), tone: "bad" }, hung: { text: _("no answer"), tone: "bad" } }[empty] ??
-            { text: _("stopped"), tone: "bad" };
-    if (follower.paused)
-        return { text: _("paused"), tone: "warn" };
-    return follower.fullSince ? { text: _("behind"), tone: "warn" } : { text: _("live"), tone: "good" };
-}
-
-function render() {
+function frame() {
     dirty = false;
-    renderHealth(connectionChip(), data.properties, now());
-    renderEmpty(empty, user);
-    $("content").hidden = Boolean(empty) && !data.listed;
-    $("content").classList.toggle("old", Boolean(empty));
-    $("pause").disabled = Boolean(empty);
-    setText($("pause"), follower.paused ? _("Continue") : _("Pause"));
-    if ($("content").hidden)
-        return;
-    renderActivity();
-    renderLists();
-    renderStream();
+    render(page);
 }
 
-function renderActivity() {
-    if (!activity.stale)
-        return;
-    activity.stale = false;
-    const bars = activity.bars(now());
-    timeline.draw(bars);
-    rebuild($("legend"), bars.types, () => bars.types.map(type => {
-        const swatch = el("i");
-        swatch.style.background = `var(${colourOf(type)})`;
-        return el("li", {}, swatch, type === "…" ? _("others") : show(type));
-    }));
-}
-
-function renderLists() {
-    const { tab } = choice, passes = textFilter(choice.text, rowText);
-    const trouble = tab === "interfaces" ? interfaceTrouble : containerTrouble;
-    const rows = arrange(data[tab], trouble, row => passes(row) && (!choice.trouble || trouble(row) < 2));
-    for (const name of ["interfaces", "containers"]) {
-        $(`tab-${name}`).setAttribute("aria-selected", name === tab);
-        $(`tab-${name}`).tabIndex = name === tab ? 0 : -1;
-        $(name).hidden = name !== tab;
-    }
-    $("trouble").setAttribute("aria-pressed", choice.trouble);
-    setText($("lists-title"), tab === "interfaces" ? _("Interfaces") : _("Containers"));
-    setText($("lists-count"), number(rows.length));
-    views[tab].set(rows.length, i => rows[i]);
-    views[tab].render();
-    renderNone(views[tab], rows.length, data[tab].length > 0, tab === "interfaces"
-        ? _("No interfaces yet. A container with a veth shows up here when it starts.")
-        : _("No containers yet. They show up here when their state changes."));
-}
-
-// renderNone says why a table is empty.
-function renderNone(view, count, filtered, text) {
-    const why = count ? "" : filtered ? _("Nothing matches.") : text;
-    rebuild(view.none, why, () => why && filtered
-        ? [why, " ", el("button", { type: "button", class: "link", click: showAll }, _("Show all"))]
-        : [why]);
-}
-
-function showAll() {
-    $("text").value = "";
-    choose({ text: "", types: [], trouble: false, span: null });
-}
-
-function renderStream() {
-    const { shown: lines, added, lines: all } = shown(), view = views.events;
-    view.set(lines.length, i => lines[lines.length - 1 - i], added - shownBefore);
-    if (!view.away)
-        renderStream.seen = added;
-    shownBefore = added;
-    view.render();
-    const missed = added - renderStream.seen, waiting = follower.paused && data.properties ? pausedSince() : 0;
-    $("fresh").hidden = missed <= 0 && waiting <= 0;
-    setText($("fresh"), waiting > 0
-        ? format(ngettext("$0 new event: continue", "$0 new events: continue", waiting), number(waiting))
-        : format(ngettext("$0 new event ▲", "$0 new events ▲", missed), number(missed)));
-    setText($("stream-count"), number(lines.length));
-    renderNone(view, lines.length, all.length > 0, choice.selected && !focus.ready ? _("Loading …") : _("Nothing yet. Events show up here as they come."));
-    renderTypes();
-    renderScope();
-    renderDetails();
-    setText($("command-text"), command(choice));
-}
-
-// pausedSince is how many events came since the page was paused.
-function pausedSince() {
-    const [epoch, at] = follower.cursor.split(":");
-    return epoch === data.properties.Epoch ? data.properties.LastSequence - Number(at) : 0;
-}
-
-function renderTypes() {
-    const types = [...new Set([...activity.types().filter(type => type !== "…"), ...choice.types])].sort().slice(0, 12);
-    rebuild($("types"), [types, choice.types], () => types.map(type => {
-        const on = choice.types.includes(type);
-        const toggle = () => choose({ types: on ? choice.types.filter(other => other !== type) : [...choice.types, type] });
-        return el("button", { type: "button", class: "chip", "data-type": type, "aria-pressed": on ? "true" : "false", click: toggle }, show(type));
-    }));
-}
-
-// renderScope says which events are shown, where they are not all.
-function renderScope() {
-    const { selected, span } = choice, scopes = [];
-    if (selected)
-        scopes.push([selected.veth ? `veth ${show(selected.veth)}` : show(containerOf(selected.pool, selected.id)), { selected: null }]);
-    if (span)
-        scopes.push([`${clock(span[0], now()).slice(0, -4)} – ${clock(span[1], now()).slice(0, -4)}`, { span: null }]);
-    rebuild($("scope"), scopes, () => scopes.map(([text, without]) =>
-        el("button", { type: "button", class: "scope", "aria-label": format(_("Remove the filter $0"), text), click: () => choose(without) }, text, " ✕")));
-}
-
-function renderDetails() {
-    $("details").hidden = !opened;
-    if (!opened)
-        return;
-    const e = opened, epoch = data.properties?.Epoch ?? "";
-    rebuild($("details"), [e.key, epoch], () => {
-        const facts = [
-            [_("Time"), new Date(e.time).toISOString()], [_("Source"), show(e.source)], [_("Number"), String(e.seq)], [_("Cursor"), `${epoch}:${e.seq}`],
-            ...Object.entries(e.options).map(([name, value]) => [show(name), show(value)]),
-        ];
-        return [
-            el("h3", {}, `${show(e.type)} ${show(e.action)}`),
-            el("button", { type: "button", class: "close", "aria-label": _("Close"), click: () => open(e) }, "✕"),
-            el("dl", {}, ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
-            e.cut ? el("p", {}, _("Long options are cut: osctl-eventctl shows them whole.")) : "",
-        ].filter(Boolean);
-    });
-}
-
-// --- the document
-
-const views = makeViews({ now, isSelected, select, isOpen: e => e === opened, open });
-const timeline = new Timeline($("timeline"), $("readout"), pick);
+page.views = makeViews(page);
+page.timeline = new Timeline($("timeline"), $("readout"), pick);
 
 function copy() {
-    const text = $("command-text").textContent;
     const done = () => say(_("Copied"));
     // Only a page that came by https has a clipboard.
-    (navigator.clipboard?.writeText(text) ?? Promise.reject()).then(done, () => {
+    (navigator.clipboard?.writeText($("command-text").textContent) ?? Promise.reject()).then(done, () => {
         window.getSelection().selectAllChildren($("command-text"));
         document.execCommand("copy");
         done();
     });
 }
 
+// escape closes what was opened last.
 function escape() {
     if (toggleHealth(false))
         $("chips").firstElementChild.focus();
-    else if (opened)
-        open(opened);
+    else if (page.opened)
+        open(page.opened);
     else if (choice.selected || choice.span)
         choose({ selected: null, span: null });
-    else
-        return;
     soon();
 }
 
@@ -425,37 +295,42 @@ function listen() {
     $("trouble").addEventListener("click", () => choose({ trouble: !choice.trouble }));
     $("copy").addEventListener("click", copy);
     $("fresh").addEventListener("click", () => {
-        views.events.grid.scrollTop = 0;
+        page.views.events.grid.scrollTop = 0;
         if (follower.paused)
             pause(false);
         soon();
     });
-    for (const tab of ["interfaces", "containers"]) {
+    for (const [tab, other] of [["interfaces", "containers"], ["containers", "interfaces"]]) {
         $(`tab-${tab}`).addEventListener("click", () => choose({ tab }));
         $(`tab-${tab}`).addEventListener("keydown", e => {
             if (e.key !== "ArrowLeft" && e.key !== "ArrowRight")
                 return;
-            const other = tab === "interfaces" ? "containers" : "interfaces";
             choose({ tab: other });
-            render();
+            render(page);
             $(`tab-${other}`).focus();
         });
     }
-    for (const view of Object.values(views))
+    for (const { grid } of Object.values(page.views))
         for (const event of ["scroll", "moved"])
-            view.grid.addEventListener(event, soon);
+            grid.addEventListener(event, soon);
+    $("chips").addEventListener("click", soon);
     document.addEventListener("keydown", e => e.key === "Escape" && escape());
-    window.addEventListener("resize", () => { activity.stale = true; soon() });
+    window.addEventListener("resize", redraw);
     cockpit.addEventListener("locationchanged", readLocation);
     cockpit.addEventListener("visibilitychange", hide);
     document.addEventListener("visibilitychange", hide);
+}
+
+function redraw() {
+    page.stale = true;
+    soon();
 }
 
 // hide stops all traffic while the page is out of sight.
 function hide() {
     follower.hide(Boolean(cockpit.hidden) || document.hidden);
     if (dirty && !document.hidden)
-        requestAnimationFrame(render);
+        requestAnimationFrame(frame);
 }
 
 // dress follows the shell's choice of light or dark.
@@ -463,8 +338,17 @@ function dress() {
     const style = localStorage.getItem("shell:style") || "auto";
     const dark = style === "dark" || style === "auto" && window.matchMedia("(prefers-color-scheme: dark)").matches;
     document.documentElement.classList.toggle("dark", dark);
-    activity.stale = true;
-    soon();
+    redraw();
+}
+
+// reloadOnChange loads the page again when administrative access is given or taken: then another bridge talks to the bus.
+function reloadOnChange(admin) {
+    let { allowed } = admin;
+    admin.addEventListener("changed", () => {
+        if (allowed !== null && allowed !== admin.allowed)
+            window.location.reload();
+        allowed = admin.allowed;
+    });
 }
 
 cockpit.translate();
@@ -475,16 +359,9 @@ dress();
 for (const event of ["storage", "cockpit-style"])
     window.addEventListener(event, dress);
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", dress);
-cockpit.user().then(info => { user = info.name; soon() });
+reloadOnChange(cockpit.permission({ admin: true }));
+cockpit.user().then(info => { page.user = info.name; soon() });
 readLocation();
 hide();
-setInterval(() => { activity.stale = true; soon() }, 1000); // what says since when
-
-// Administrative access was given or taken: another bridge talks to the bus.
-const admin = cockpit.permission({ admin: true });
-let allowed = admin.allowed;
-admin.addEventListener("changed", () => {
-    if (allowed !== null && allowed !== admin.allowed && session)
-        window.location.reload();
-    allowed = admin.allowed;
-});
+watch();
+setInterval(redraw, 1000); // how long something lasts

@@ -75,23 +75,25 @@ const tones = {
 
 export const toneOf = state => Object.hasOwn(tones, state) ? tones[state] : "plain";
 
-// interfaceTrouble returns 0 for an interface that does not work, 1 for one of nobody known, 2 for one that is well.
+// interfaceTrouble returns how much trouble an interface is in: most where it does not work, some where its owner
+// is not known, 0 where it is well.
 export function interfaceTrouble(i) {
+    const owned = i.pool || i.id;
     if (i.state !== "up")
-        return 0;
-    return i.pool || i.id ? 2 : 1;
+        return owned ? 3 : 2;
+    return owned ? 0 : 1;
 }
 
-// containerTrouble returns 0 for a container in trouble, 1 for one in change, 2 for one that is well, 3 for one that is stopped.
+// containerTrouble returns how much trouble a container is in; one that is stopped is in less than none.
 export function containerTrouble(c) {
     if (c.state === "stopped")
-        return 3;
-    return { bad: 0, warn: 1 }[toneOf(c.state)] ?? 2;
+        return -1;
+    return { bad: 2, warn: 1 }[toneOf(c.state)] ?? 0;
 }
 
 // arrange returns the rows that a filter passes, trouble first.
 export function arrange(rows, trouble, passes) {
-    const order = (a, b) => trouble(a) - trouble(b) || compareNatural(a.pool, b.pool) || compareNatural(a.id, b.id) ||
+    const order = (a, b) => trouble(b) - trouble(a) || compareNatural(a.pool, b.pool) || compareNatural(a.id, b.id) ||
         compareNatural(a.veth ?? "", b.veth ?? "") || compareNatural(a.key, b.key);
     return rows.filter(passes).sort(order);
 }
@@ -99,8 +101,11 @@ export function arrange(rows, trouble, passes) {
 // describe says the main thing of an event in words: what is not in the other columns.
 export function describe(event) {
     const o = event.options, shown = new Set(["pool", "id", "action", "state"]), parts = [];
-    if (event.type === "ct_netif") {
-        for (const name of ["name", "new_name", "veth", "old_veth", "ifindex", "resync", "gone", "coalesced", "handover"])
+    if (event.type === "management") {
+        parts.push(show(o.cmd ?? ""), `#${show(event.id)}`);
+        shown.add("cmd");
+    } else if (event.type === "ct_netif") {
+        for (const name of ["name", "new_name", "veth", "old_veth", "ifindex", "resync", "gone", "coalesced", "handover", "bound_by"])
             shown.add(name);
         const name = o.new_name && o.new_name !== o.name ? `${show(o.name ?? "")} → ${show(o.new_name)}` : show(o.name ?? "");
         const veth = o.old_veth ? `${show(o.old_veth)} → ${show(o.veth ?? "")}` : show(o.veth ?? "");

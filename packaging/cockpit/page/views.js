@@ -60,7 +60,7 @@ function eventRow(e, page) {
     const cells = [
         { text: clock(e.time, page.now()) }, { text: show(e.type), tone: e.type === "ct_netif" ? "info" : "plain" },
         e.action ? { text: show(e.action), tone: toneOf(e.action) } : { text: "" },
-        named(e.pool, e.id), { text: describe(e) },
+        e.type === "management" ? nobody : named(e.pool, e.id), { text: describe(e) }, // the id is the command's
     ];
     const selected = page.isOpen(e);
     return { cells, name: String(e.seq), selected, className: selected ? "selected" : "" };
