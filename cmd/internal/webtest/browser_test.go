@@ -92,7 +92,8 @@ func (b *browser) listen(event any) {
 			}
 		}
 	case *log.EventEntryAdded:
-		if event.Entry.Level == log.LevelError {
+		// Some releases of Cockpit lack a font of their own.
+		if event.Entry.Level == log.LevelError && !strings.Contains(event.Entry.URL, "/@localhost/shell/") {
 			problem = event.Entry.Text + " " + event.Entry.URL
 		}
 	}
@@ -130,9 +131,15 @@ func (b *browser) text(expression string) (text string) {
 // until waits until an expression is true.
 func (b *browser) until(what, expression string) {
 	b.t.Helper()
+	b.untilText(what, expression, func() string { return "true" })
+}
+
+// untilText waits until the value of an expression is the text that want returns at that moment.
+func (b *browser) untilText(what, expression string, want func() string) {
+	b.t.Helper()
 	last := ""
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if last = b.text(expression); last == "true" {
+		if last = b.text(expression); last == want() {
 			return
 		}
 	}

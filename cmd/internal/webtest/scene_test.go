@@ -1,6 +1,7 @@
 package webtest
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/osctl/eventd/cmd/internal/daemontest"
@@ -51,6 +52,15 @@ func (s *scene) reportMany(n int, typ string, pairs ...string) {
 		must(s.t, err)
 		n -= len(batch)
 	}
+}
+
+// lastSequence returns the number of the newest event.
+func (s *scene) lastSequence() string {
+	s.t.Helper()
+	status, err := s.client.Properties(s.t.Context())
+	must(s.t, err)
+	newest, _ := status.Get("LastSequence")
+	return fmt.Sprint(newest.Uint())
 }
 
 func options(pairs ...string) (all hub.Options) {

@@ -99,3 +99,17 @@ func TestRights(t *testing.T) {
 	member.row("containers", "tank:101", "tank:101", "running")
 	member.until("the event", names("events")+` === "1"`)
 }
+
+// TestHung wants the page to say that the service does not answer, and to go on when it does.
+func TestHung(t *testing.T) {
+	s := started(t)
+	s.report("probe", "n", "1")
+	b := s.open("")
+	b.until("the event", names("events")+` === "1"`)
+	must(t, s.daemon.Cmd.Process.Signal(syscall.SIGSTOP))
+	b.state("no answer")
+	must(t, s.daemon.Cmd.Process.Signal(syscall.SIGCONT))
+	b.state("live")
+	s.report("probe", "n", "2")
+	b.until("the next event", names("events")+` === "2 1"`)
+}

@@ -99,7 +99,7 @@ function watch() {
         page.session?.close();
         page.session = null;
     };
-    watchOwner((owner, installed) => {
+    page.lookForBus = watchOwner((owner, installed) => {
         end();
         if (owner)
             connect(owner);
@@ -140,8 +140,10 @@ async function connect(owner) {
         own.close();
         const denied = e.name === errors.denied || e.problem === "access-denied";
         stop(denied ? "denied" : "hung");
-        if (!denied) // it may be about to leave the bus, which watch hears
+        if (!denied) { // it may be about to leave the bus, which watch hears
+            page.lookForBus();
             setTimeout(() => page.session === own && connect(owner), 2000);
+        }
     }
 }
 

@@ -6,6 +6,8 @@
 const name = "org.osctl.Eventd", path = "/org/osctl/Eventd";
 const bus = "org.freedesktop.DBus", busPath = "/org/freedesktop/DBus";
 
+const patience = 10000; // milliseconds until a call counts as lost
+
 export const errors = {
     gone: `${name}.Error.Gone`,
     cursor: `${name}.Error.InvalidCursor`,
@@ -13,8 +15,17 @@ export const errors = {
     denied: `${bus}.Error.AccessDenied`,
 };
 
+// within rejects where a call is not answered in time. Not every bridge answers when the bus has gone.
+function within(msec, call) {
+    let timer;
+    const late = new Promise((resolve, reject) => {
+        timer = setTimeout(() => reject(new Error("no answer")), msec);
+    });
+    return Promise.race([call, late]).finally(() => clearTimeout(timer));
+}
+
 // watchOwner calls owned with the unique name of the service, or "" and whether it is installed,
-// each time that changes; and lost with a text when the bus itself is gone.
+// each time that changes; and lost when the bus itself is gone. It returns a function that looks whether it is.
 export function watchOwner(owned, lost) {
     const client = cockpit.dbus(bus, { bus: "system" });
     let told = 0;
@@ -28,13 +39,14 @@ export function watchOwner(owned, lost) {
         if (turn === told)
             owned(owner, installed);
     };
-    client.addEventListener("close", (event, options) => lost(options.problem ?? "disconnected"));
+    client.addEventListener("close", lost);
     client.subscribe({ path: busPath, interface: bus, member: "NameOwnerChanged", arg0: name },
                      (_path, _interface, _signal, [, , owner]) => tell(owner).catch(() => {}));
     client.call(busPath, bus, "GetNameOwner", [name], { type: "s" })
             .then(([owner]) => owner, () => "")
             .then(owner => told || tell(owner))
-            .catch(e => lost(e.problem ?? e.message));
+            .catch(lost);
+    return () => within(patience, client.call(busPath, bus, "GetId", [], { type: "" })).then(() => {}, lost);
 }
 
 // Session is the connection to one owner of the name, until close.
@@ -51,21 +63,21 @@ export class Session {
 
     // properties returns all properties of the service.
     async properties() {
-        const [all] = await this.client.call(path, `${bus}.Properties`, "GetAll", [name], { type: "s" });
+        const [all] = await within(patience, this.client.call(path, `${bus}.Properties`, "GetAll", [name], { type: "s" }));
         return Object.fromEntries(Object.entries(all).map(([key, { v }]) => [key, v]));
     }
 
     // wait returns the next cursor and the events after a cursor.
     wait(cursor, filter, most, msec) {
-        return this.client.call(path, name, "WaitEvents", [cursor, filter, most, msec], { type: "sa{sv}uu" });
+        return within(msec + patience, this.client.call(path, name, "WaitEvents", [cursor, filter, most, msec], { type: "sa{sv}uu" }));
     }
 
     async interfaces() {
-        return (await this.client.call(path, name, "ListInterfaces", [{}], { type: "a{sv}" }))[1];
+        return (await within(patience, this.client.call(path, name, "ListInterfaces", [{}], { type: "a{sv}" })))[1];
     }
 
     async containers() {
-        return (await this.client.call(path, name, "ListContainers", [{}], { type: "a{sv}" }))[1];
+        return (await within(patience, this.client.call(path, name, "ListContainers", [{}], { type: "a{sv}" })))[1];
     }
 }
 
