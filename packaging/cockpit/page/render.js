@@ -92,6 +92,8 @@ function renderStream(page) {
     view.render();
     renderFresh(page, stream.added - page.seen);
     setText($("stream-count"), number(lines.filter(line => !line.gap).length));
+    $("stream-missing").hidden = stream.missing === 0;
+    setText($("stream-missing"), format(_("$0 left out"), number(stream.missing)));
     const text = choice.selected && !page.focus.ready ? _("Loading …") : _("Nothing yet. Events show up here as they come.");
     renderNone(view, lines.length, stream.lines.length > 0, text, page.choose);
     renderTypes(page);

@@ -13,6 +13,7 @@ export class Stream {
         this.shown = [];
         this.added = 0; // lines that were ever shown, to tell how many are new
         this.gaps = 0;
+        this.missing = 0; // events that gaps stand for
     }
 
     // add takes events. Those up to the newest one that is there are taken for repeated.
@@ -27,6 +28,7 @@ export class Stream {
     // gap takes a line that stands for events that are not there; count is 0 where it is not known.
     // After it numbers may begin anew.
     gap(count, why) {
+        this.missing += count;
         this.push({ key: `g${++this.gaps}`, gap: true, count, why, seq: 0, time: this.lines.at(-1)?.time ?? 0 });
     }
 

@@ -14,6 +14,7 @@ test("the stream is in order, and takes each event once", () => {
     stream.gap(5, "fast");
     stream.add(events(10, 11));
     assert.deepEqual(stream.lines.map(l => l.seq), [1, 2, 3, 4, 0, 10, 11]);
+    assert.equal(stream.missing, 5);
     stream.gap(0, "epoch");
     stream.add(events(1, 1));
     assert.deepEqual(stream.lines.slice(-2).map(l => l.seq), [0, 1], "numbers begin anew");
