@@ -123,8 +123,11 @@ release: build ## tarball, deb, rpm and checksums for all of RELEASE in dist/
 	rm -rf dist/build
 	cd dist && sha256sum -- * >SHA256SUMS && cat SHA256SUMS
 
-man: ## regenerate the manual pages, and the picture of the live view
+man: ## regenerate the manual pages, and the pictures
 	$(GO) test -count=1 -run 'Interface|ManualPage|Picture|Template' ./packaging/man ./packaging/cockpit ./cmd/osctl-eventd ./cmd/osctl-eventctl ./cmd/osctl-eventd-nats -update
+	@if command -v chromium >/dev/null; then \
+		OSCTL_EVENTD_TEST_WEB=1 $(GO) test -count=1 -timeout 20m -run Picture ./cmd/internal/webtest -update; \
+	else echo 'The pictures of the page for Cockpit stay as they are: make test-web installs what draws them.'; fi
 
 lintian: deb ## check the Debian packages with lintian
 	@packaging/dev/setup.sh lintian
