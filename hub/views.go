@@ -12,6 +12,7 @@ import (
 // was reported longest ago leave.
 const (
 	MaxContainers     = 65536
+	MaxStopped        = 1024     // of them that are stopped: some managers never say that one was removed
 	maxContainerBytes = 24 << 20 // of all that is kept of them
 	// containerOverhead is about what a container takes beside its texts, in bytes: the
 	// row, and its places in the map and in the list.
@@ -73,6 +74,7 @@ type views struct {
 	byAge      *list.List                     // the one changed last in front
 	bytes      int                            // of all containers, see Container.size
 	active     int                            // containers that are not stopped
+	stopped    int                            // containers that are
 	revision   uint64                         // see Hub.InterfacesRevision
 }
 
@@ -149,12 +151,29 @@ func (v *views) putContainer(row Container) {
 	for len(v.containers) > MaxContainers || v.bytes > maxContainerBytes {
 		v.dropContainer(v.byAge.Back())
 	}
+	for v.stopped > MaxStopped {
+		v.dropContainer(v.oldestStopped())
+	}
+}
+
+// oldestStopped returns the container that stopped first. It passes over the active ones that
+// changed before that, which are few.
+func (v *views) oldestStopped() *list.Element {
+	at := v.byAge.Back()
+	for ; at != nil; at = at.Prev() {
+		if row, ok := at.Value.(*Container); ok && row.State == stateStopped {
+			break
+		}
+	}
+	return at
 }
 
 // account adds what a container counts for, times sign.
 func (v *views) account(row *Container, sign int) {
 	v.bytes += sign * row.size()
-	if row.State != stateStopped {
+	if row.State == stateStopped {
+		v.stopped += sign
+	} else {
 		v.active += sign
 	}
 }

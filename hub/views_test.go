@@ -150,6 +150,43 @@ func TestContainersAreBounded(t *testing.T) {
 	}
 }
 
+// TestStoppedAreBounded keeps those that stopped last, over a restart from a snapshot too.
+func TestStoppedAreBounded(t *testing.T) {
+	h := newHub(t, Config{})
+	commit(t, h, stateOf(t, "p", "runs", "running"))
+	for i := range MaxStopped + 2 {
+		commit(t, h, stateOf(t, "p", strconv.Itoa(i), "stopped"))
+	}
+	commit(t, h, stateOf(t, "p", "2", "running"), stateOf(t, "p", "2", "stopped"), stateOf(t, "p", "new", "stopped")) // now 3 was the oldest
+	want := func(v *views) {
+		t.Helper()
+		if v.stopped != MaxStopped || len(v.containers) != MaxStopped+1 || v.byAge.Len() != MaxStopped+1 || v.active != 1 {
+			t.Errorf("%d stopped of %d containers", v.stopped, len(v.containers))
+		}
+		for id, kept := range map[string]bool{"runs": true, "0": false, "1": false, "2": true, "3": false, "4": true, "new": true} {
+			if (v.containers[containerKey{"p", id}] != nil) != kept {
+				t.Errorf("%s is there: %v, want %v", id, !kept, kept)
+			}
+		}
+	}
+	want(&h.views)
+	parts := h.views.parts()
+	snapshots := make([]*snapshot, len(parts))
+	for i := range parts {
+		snapshots[i] = &parts[i]
+	}
+	restored := newViews()
+	restored.restore(snapshots)
+	want(&restored)
+	if first, _ := restored.oldestStopped().Value.(*Container); first.ID != "4" {
+		t.Errorf("the oldest of the restored is %s", first.ID)
+	}
+	commit(t, h, dbEvent(t, "container", "remove", "p", "4"))
+	if h.views.stopped != MaxStopped-1 {
+		t.Error("one that was removed stays")
+	}
+}
+
 // Texts are bounded too: whatever is large is not kept in numbers.
 func TestContainersAreBoundedByBytes(t *testing.T) {
 	h := newHub(t, Config{HistoryBytes: 1})

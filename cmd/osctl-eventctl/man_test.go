@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/packaging/man"
 )
 
@@ -15,13 +16,14 @@ var update = flag.Bool("update", false, "write the manual page and the picture o
 
 // TestManualPage makes osctl-eventctl(1) of the commands.
 func TestManualPage(t *testing.T) {
-	if err := man.Drift("osctl-eventctl.1", manualPage(), *update); err != nil {
+	if err := man.Drift("osctl-eventctl.1", manualPage(t), *update); err != nil {
 		t.Error(err)
 	}
 }
 
-func manualPage() *man.Page {
-	root := (&app{out: newOutput(os.Stdout), err: newOutput(os.Stderr)}).root()
+func manualPage(tb testing.TB) *man.Page {
+	tb.Helper()
+	root := (&app{out: terminal.NewOutput(os.Stdout), err: terminal.NewOutput(os.Stderr)}).root()
 	p := man.New(root.Name(), 1, strings.ToLower(root.Short[:1])+root.Short[1:])
 	p.Section("SYNOPSIS")
 	p.Text(root.Name() + " [--bus BUS] COMMAND [ARGUMENT]...")
@@ -32,12 +34,13 @@ func manualPage() *man.Page {
 		if c.Hidden || c.Name() == "help" {
 			continue
 		}
-		p.Subsection(c.Use)
+		p.Subsection(strings.Replace(c.Use, " [flags]", "", 1))
 		p.Text(c.Long)
 		p.Flags(c.LocalNonPersistentFlags())
 		p.Text("Examples:")
 		p.Example(c.Example)
 	}
+	jsonSection(tb, p)
 	p.Section("OPTIONS")
 	p.Flags(root.PersistentFlags())
 	p.Item("-h, --help", "tell about a command, with examples")
@@ -58,21 +61,44 @@ func manualPage() *man.Page {
 		p.Item(status[0], status[1])
 	}
 	p.Section("EXAMPLES")
-	p.Example(root.Example)
+	for _, recipe := range recipes() {
+		p.Text(recipe[0] + ":\n\n  " + recipe[1])
+	}
 	p.Section("SEE ALSO")
-	p.Text("osctl-eventd(8), org.osctl.Eventd(5), busctl(1)")
+	p.Text("osctl-eventd(8), osctl-eventd-recipes(7), org.osctl.Eventd(5), busctl(1)")
 	return p
+}
+
+// recipes returns what people come for, and the lines that do it. Each was run.
+func recipes() [][2]string {
+	return [][2]string{
+		{"Run a script when an interface goes down", "osctl-eventctl run --type ct_netif --action down tank:101/eth0 -- /usr/local/bin/alarm"},
+		{
+			"Notify a desktop when a container is up, as a member of the group osctl-eventd",
+			`osctl-eventctl run --type state --action running tank:101 -- sh -c 'notify-send "$EVENT_POOL:$EVENT_ID is up"'`,
+		},
+		{"Wait for two containers, then back up", "osctl-eventctl wait tank:101 tank:102 running --timeout 10m && backup"},
+		{
+			"Run a unit each time that a container is up, and leave out none: put in the container and the command, as systemctl start backup.service",
+			"install -D -m 644 /usr/share/doc/osctl-eventd/examples/run-backup.conf /etc/osctl-eventctl/backup.conf\n" +
+				"  editor /etc/osctl-eventctl/backup.conf\n  systemctl enable --now osctl-eventctl-run@backup",
+		},
+		{"Show the last hour of one container", "osctl-eventctl events --since 1h tank:101"},
+		{"Find out whose a veth is", "osctl-eventctl list --veth veth1a2b"},
+		{"Send events to syslog, and leave out none", "osctl-eventctl run --cursor-file /var/lib/misc/containers.cursor --batch 100 -- logger --socket-errors=on -t containers"},
+		{"Give metrics to the node exporter of Prometheus", "systemctl enable --now osctl-eventd-metrics.timer"},
+	}
 }
 
 // TestHelp expects each command to tell what it does, with examples.
 func TestHelp(t *testing.T) {
-	root := (&app{out: newOutput(os.Stdout), err: newOutput(os.Stderr)}).root()
+	root := (&app{out: terminal.NewOutput(os.Stdout), err: terminal.NewOutput(os.Stderr)}).root()
 	for _, c := range append([]*cobra.Command{root}, root.Commands()...) {
 		if c.Short == "" || c.Long == "" || !strings.HasPrefix(c.Example, "  osctl-eventctl ") && !strings.HasPrefix(c.Example, "  echo ") {
 			t.Errorf("%s: short %q, long %q, example %q", c.Name(), c.Short, c.Long, c.Example)
 		}
 		for line := range strings.Lines(c.Long) {
-			if len(line) > 91 {
+			if len(line) > 80 {
 				t.Errorf("%s: a line of %d characters: %s", c.Name(), len(line), line)
 			}
 		}

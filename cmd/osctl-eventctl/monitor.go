@@ -8,44 +8,54 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/osctl/eventd/cmd/internal/cursorfile"
+	"github.com/osctl/eventd/cmd/internal/eventflags"
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
 
-const monitorLong = `Show events as they come, one line each, until it is interrupted. Arguments name
-containers, or interfaces of them as named inside; with several, events of any of them
-are shown. Flags that are given several times mean any of their values; different flags
-must all match. The name events stands for monitor --no-follow: it shows those that are
-kept, and ends.
+const monitorLong = `Show events as they come, one line each, until it is interrupted. Arguments
+name containers, or interfaces of them as named inside; with several, events of
+any of them are shown. Flags that are given several times mean any of their
+values; different flags must all match. osctl-eventctl events is short for
+monitor --no-follow: it shows the events that are kept, and ends.
 
-If the manager of a container reports the up and down of its interfaces, each is there
-twice, because the watcher sees it in the kernel, too. With --source netlink each is there
-once.
+The service itself makes events of type ct_netif, with the action up, down or
+rename, when an interface changes, and of type state, where the action is the
+new state of a container. Managers of containers report these, too, and others:
+org.osctl.Eventd(5) lists the types.
 
-With --format each event is shown by a template of Go (https://pkg.go.dev/text/template)
-of the fields .Type, .Action, .Pool, .ID, .Name, .Veth, .Source, .Seq, .Time and .Cursor,
-any option as .Opts.NAME, and {{json .}} for all of it. Control characters in them are
-escaped.
+If the manager of a container reports the up and down of its interfaces, each
+comes twice, because the service sees it in the kernel, too. With --source
+netlink each comes once.
 
-The command pulls the events, so it misses none. It survives restarts of the service and
-of the bus, and reports on stderr when they go away and come back, and within ten seconds
-that they hang. While the service takes no more waiting calls, the command reports it as
-busy, and asks it once a second. If the service no longer keeps some of the events, the
-command says on stderr how many were lost ("lost 12 events: ..."), goes on with the oldest
-that is kept, and ends with status 4.
+With --format each event is shown by a template of Go
+(https://pkg.go.dev/text/template) of the fields .Type, .Action, .Pool, .ID,
+.Name, .Veth, .Source, .Seq, .Time and .Cursor, any option as .Opts.NAME, and
+{{json .}} for all of it. Control characters in them are escaped.
 
-With --cursor-file it goes on where the last run stopped, or with --since where there is
-no such file yet, or an empty one. The file is written after the events were written to
-stdout, whole and to the disk: after a crash some events may come twice, none is left
-out. Each time another file takes its place, with the same owner and mode; a user who may
-not give a file that owner is refused. A link is followed if it is the user's own, or
-root's. While one run uses the file, another one is refused, too. With --no-follow -n it
-shows the oldest events after the cursor, so many at a time. In a pipe, events count
-as written once the pipe has them: a consumer that fails loses what it had not read. Use
-the command run to move the cursor only after an event was handled.
+The command pulls the events, so it misses none. It survives restarts of the
+service and of the bus, and reports on stderr when they go away and come back,
+and within ten seconds that they hang. While the service takes no more waiting
+calls, the command reports it as busy, and asks it once a second. If the
+service no longer keeps some of the events, the command says on stderr how many
+were lost ("lost 12 events: ..."), goes on with the oldest that is kept, and
+ends with status 4.
 
-Exit status: 0 if it ended as asked, also when interrupted; 1 on an error; 4 if events
-were lost. It ends by SIGPIPE when the reader of its output has gone.`
+With --cursor-file it goes on where the last run stopped, or with --since where
+there is no such file yet, or an empty one. The file is replaced after the
+events were written to stdout, and synced to the disk: after a crash some
+events may come twice, none is left out. The new file has the owner and mode of
+the old one; a user who may not set that owner is refused. A link is followed
+if it is the user's own, or root's. While one run uses the file, another one is
+refused, too. With --no-follow -n COUNT it shows the COUNT oldest events after
+the cursor. In a pipe, events count as written once the pipe has them: a
+consumer that fails loses what it had not read. Use the command run to move the
+cursor only after an event was handled.
+
+Exit status: 0 if it ended as asked, also when interrupted; 1 on an error; 4 if
+events were lost. It ends by SIGPIPE when the reader of its output has gone.`
 
 const monitorExample = `  osctl-eventctl monitor
   osctl-eventctl monitor tank:101 tank:102/eth0
@@ -80,16 +90,16 @@ func (a *app) monitor() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer watchHangup(a.out.file)()
+			defer terminal.WatchHangup(a.out.File)()
 			return s.run(cmd.Context())
 		},
 	}
 	f := cmd.Flags()
-	flags.addFlags(f)
-	f.StringVar(&flags.since, "since", "", "begin at `MOMENT`: "+momentForms)
+	flags.Add(f)
+	f.StringVar(&flags.since, "since", "", "begin at `MOMENT`: "+eventflags.MomentForms)
 	f.StringVar(&flags.until, "until", "", "end at `MOMENT`, as for --since; +10m is 10 minutes from now")
-	f.BoolVar(&flags.noFollow, "no-follow", false, "end with the newest event there is; without --since begin with the\noldest")
-	f.VarP(&flags.count, "lines", "n", "end after `COUNT` events; with --no-follow show the newest COUNT, or with\n--cursor-file the oldest COUNT after the cursor")
+	f.BoolVar(&flags.noFollow, "no-follow", false, "end with the newest event there is; without --since begin with the oldest")
+	f.VarP(&flags.count, "lines", "n", "end after `COUNT` events; with --no-follow show the newest COUNT, or with --cursor-file the oldest COUNT after the cursor")
 	f.StringVar(&flags.cursorFile, "cursor-file", "", "go on where `FILE` says that the last run stopped, and keep it up to date")
 	f.BoolVar(&flags.json, "json", false, "print one JSON object a line")
 	f.StringVar(&flags.format, "format", "", "print a line made by the `TEMPLATE`")
@@ -104,7 +114,7 @@ func (a *app) newStream(flags *monitorFlags, args []string, now time.Time) (*str
 	if flags.targets, err = parseTargets(args); err != nil {
 		return nil, err
 	}
-	if err := flags.check(); err != nil {
+	if err := flags.Check(); err != nil {
 		return nil, err
 	}
 	s := &stream{app: a, selection: flags.selection, finite: flags.noFollow, count: int(flags.count)}
@@ -130,18 +140,18 @@ func (s *stream) endAt(text string, now time.Time) error {
 	if text == "" {
 		return nil
 	}
-	until, err := parseMoment(text, now)
+	until, err := eventflags.ParseMoment(text, now)
 	if err != nil {
 		return fmt.Errorf("--until %w", err)
 	}
 	switch {
-	case until.cursor == hub.CursorOldest:
-		return fmt.Errorf("--until %s: nothing comes before that", until.cursor)
-	case until.cursor != "":
-		s.untilCursor = until.cursor
+	case until.Cursor == hub.CursorOldest:
+		return fmt.Errorf("--until %s: nothing comes before that", until.Cursor)
+	case until.Cursor != "":
+		s.untilCursor = until.Cursor
 	default:
-		s.until = until.time
-		s.finite = s.finite || !until.time.After(now)
+		s.until = until.Time
+		s.finite = s.finite || !until.Time.After(now)
 	}
 	return nil
 }
@@ -151,10 +161,17 @@ func (s *stream) begin(flags *monitorFlags, now time.Time) error {
 	if s.finite {
 		s.cursor = hub.CursorOldest
 	}
-	if err := s.beginAt(flags.since, now); err != nil || flags.cursorFile == "" {
+	err := s.beginAt(flags.since, now)
+	switch {
+	case err != nil:
 		return err
+	case flags.cursorFile != "":
+	case !s.until.IsZero() && s.since.After(s.until):
+		return fmt.Errorf("--since %s is after --until %s: no event is between them", flags.since, flags.until)
+	default:
+		return nil
 	}
-	if outputClosed(s.app.out.file) {
+	if s.app.out.Closed() {
 		return errors.New("standard output is closed: the cursor would move past events that nobody got; write to /dev/null to skip them")
 	}
 	return s.beginAtFile(flags.cursorFile)
@@ -165,11 +182,11 @@ func (s *stream) beginAt(text string, now time.Time) error {
 	if text == "" {
 		return nil
 	}
-	since, err := parseMoment(text, now)
+	since, err := eventflags.ParseMoment(text, now)
 	if err != nil {
 		return fmt.Errorf("--since %w", err)
 	}
-	s.cursor, s.since = since.cursor, since.time
+	s.cursor, s.since = since.Cursor, since.Time
 	if s.cursor == "" {
 		s.cursor = hub.CursorOldest // and those before that time are passed over
 	}
@@ -178,13 +195,18 @@ func (s *stream) beginAt(text string, now time.Time) error {
 
 // beginAtFile takes --cursor-file. The cursor that the file holds takes precedence.
 func (s *stream) beginAtFile(path string) (err error) {
-	if s.file, err = openCursorFile(path); err != nil {
+	if s.file, err = cursorfile.Open(path, checkCursor); err != nil {
 		return err
 	}
-	if s.file.kept != "" {
-		s.cursor, s.since = s.file.kept, time.Time{}
+	if kept := s.file.Cursor(); kept != "" {
+		s.cursor, s.since = kept, time.Time{}
 	}
 	return nil
+}
+
+func checkCursor(text string) error {
+	_, _, err := hub.ParseCursor(text)
+	return err
 }
 
 // newest asks for the cursor after the newest event there is.

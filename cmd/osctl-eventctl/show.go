@@ -6,18 +6,22 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/osctl/eventd/cmd/internal/eventflags"
+	"github.com/osctl/eventd/cmd/internal/line"
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
 
-const showLong = `Show what is known of one container: its state, its interfaces, and the last events of
-it that are kept. With --pool and --id in place of the argument any container can be
-named, also one with a slash in its id.
+const showLong = `Show what is known of one container: its state, its interfaces, and the last
+events of it that are kept. With --pool and --id in place of the argument any
+container can be named, also one with a slash in its id.
 
 Exit status: 0 if anything is known of the container; 1 if not, or on an error.`
 
@@ -39,13 +43,13 @@ func (a *app) show() *cobra.Command {
   osctl-eventctl show tank:101 --json | jq .interfaces`,
 		ValidArgsFunction: a.completeContainers,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			byFlags := t.pool != "" && t.id != ""
-			if byFlags == (len(args) > 0) || len(args) > 1 {
+			byFlags := t.pool != "" || t.id != ""
+			if byFlags == (len(args) > 0) || len(args) > 1 || byFlags && (t.pool == "" || t.id == "") {
 				return errors.New("show which container? Expected POOL:ID, like tank:101, or --pool and --id")
 			}
 			if !byFlags {
 				if t, err = parseTarget(args[0]); err != nil {
-					return err
+					return fmt.Errorf("%w; osctl-eventctl list --veth NAME says whose a veth is", err)
 				}
 			}
 			if t.name != "" {
@@ -87,7 +91,7 @@ func (l *lastEvents) flush(context.Context) error { return nil }
 // showContainer asks what is known of a container, and prints it.
 func (a *app) showContainer(ctx context.Context, t target, count int, asJSON bool) error {
 	known := containerDetails{target: t}
-	s := &stream{app: a, sink: &known.lastEvents, selection: selection{pools: []string{t.pool}, ids: []string{t.id}}}
+	s := &stream{app: a, sink: &known.lastEvents, selection: selection{Filter: eventflags.Filter{Pools: []string{t.pool}, IDs: []string{t.id}}}}
 	s.finite, s.tail, s.count, s.cursor = true, true, count, hub.CursorOldest
 	var err error
 	if s.filter, err = s.selection.filter(); err != nil {
@@ -111,7 +115,7 @@ func (a *app) showContainer(ctx context.Context, t target, count int, asJSON boo
 	case err != nil:
 		return err
 	case known.state == nil && len(known.links) == 0 && len(known.events) == 0:
-		return fmt.Errorf("nothing is known of %s; osctl-eventctl containers and osctl-eventctl list show what is", t)
+		return fmt.Errorf("nothing is known of %s; osctl-eventctl list and osctl-eventctl containers --all show what is", t)
 	case asJSON:
 		return known.writeJSON(a.out)
 	}
@@ -119,38 +123,38 @@ func (a *app) showContainer(ctx context.Context, t target, count int, asJSON boo
 }
 
 // write writes what is known for a person.
-func (d *containerDetails) write(out *output) error {
-	colour := colourful(out)
-	state := "not known; no client has reported one"
+func (d *containerDetails) write(out *terminal.Output) error {
+	colour := out.Colourful()
+	state := "not known"
 	if d.state != nil {
 		since := d.state.Time.Local()
-		state = string(paint(nil, colour, inkOf(d.state.State), printable(d.state.State))) +
+		state = string(terminal.Paint(nil, colour, terminal.InkOf(d.state.State), terminal.Printable(d.state.State))) +
 			fmt.Sprintf(" since %s (%v)", since.Format(time.DateTime), time.Since(since).Round(time.Second))
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintf(w, "Container:\t%s\nState:\t%s\n", printable(d.String()), state)
+	_, _ = fmt.Fprintf(w, "Container:\t%s\nState:\t%s\n", terminal.Printable(d.String()), state)
 	for i := range d.links {
 		title := ""
 		if i == 0 {
 			title = "Interfaces:"
 		}
 		link := &d.links[i]
-		linkState := paint(nil, colour, inkOf(string(link.State)), printable(string(link.State)))
-		_, _ = fmt.Fprintf(w, "%s\t%s %s (%s on the host)\n", title, word(cmp.Or(link.Name, "-")), linkState, word(link.Veth))
+		linkState := terminal.Paint(nil, colour, terminal.InkOf(string(link.State)), terminal.Printable(string(link.State)))
+		_, _ = fmt.Fprintf(w, "%s\t%s %s (%s on the host)\n", title, line.Word(cmp.Or(link.Name, "-")), linkState, line.Word(link.Veth))
 	}
 	if err := w.Flush(); err != nil || len(d.events) == 0 {
 		return err
 	}
-	text, lines := []byte{'\n'}, &liner{colour: colour, today: time.Now()}
+	text, lines := []byte{'\n'}, &line.Liner{Colour: colour, Today: time.Now()}
 	for _, e := range d.events {
-		text = append(lines.append(text, e), '\n')
+		text = append(lines.Append(text, e), '\n')
 	}
 	_, err := out.Write(text)
 	return err
 }
 
 // writeJSON writes what is known as one JSON object.
-func (d *containerDetails) writeJSON(out *output) error {
+func (d *containerDetails) writeJSON(out io.Writer) error {
 	details := struct {
 		Pool       string            `json:"pool"`
 		ID         string            `json:"id"`

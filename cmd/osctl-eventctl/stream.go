@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/osctl/eventd/cmd/internal/cursorfile"
 	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
@@ -28,7 +29,7 @@ type stream struct {
 	selection
 	filter hub.Filter
 	sink   sink
-	file   *cursorFile // nil for none
+	file   *cursorfile.File // nil for none
 
 	cursor       string    // where to go on
 	since, until time.Time // events outside of it are passed over; zero for no bound
@@ -112,7 +113,7 @@ func (s *stream) setEnd(ctx context.Context) error {
 		return err
 	}
 	if wanted != epoch {
-		return fmt.Errorf("--until %s: that cursor is from another epoch, the history of now is that of %s", s.untilCursor, epoch)
+		return fmt.Errorf("--until %s: that cursor is from another epoch; the present one is %s", s.untilCursor, epoch)
 	}
 	if at < end || !s.finite {
 		s.end = at
@@ -161,7 +162,7 @@ func (s *stream) gone(ctx context.Context, u client.Update) error {
 	why := client.Explain(u.Gone, s.app.bus)
 	switch {
 	case u.Lost == 0:
-		s.app.say("lost events, how many is not known: %s; going on with the oldest that is kept", why)
+		s.app.say("lost an unknown number of events: %s; going on with the oldest that is kept", why)
 	case s.filter.Empty():
 		s.app.say("lost %s: %s; going on with the oldest that is kept", eventCount(u.Lost), why)
 	default:
@@ -217,7 +218,7 @@ func (s *stream) advance(ctx context.Context, at uint64, over bool) error {
 func (s *stream) moveTo(seq uint64) error {
 	cursor := hub.FormatCursor(s.epoch, seq)
 	if s.file != nil {
-		if err := s.file.save(cursor); err != nil {
+		if err := s.file.Save(cursor); err != nil {
 			return err
 		}
 	}

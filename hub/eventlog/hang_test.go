@@ -48,7 +48,7 @@ func TestFullBesideHungSync(t *testing.T) {
 	go func() { full <- w.Full() }()
 	select {
 	case <-full:
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Error("Full waits for Sync")
 	}
 	close(letGo)
