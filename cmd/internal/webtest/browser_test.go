@@ -44,7 +44,7 @@ func openPage(t *testing.T, url, hash string, as look) *browser {
 
 func openURL(t *testing.T, url string, as look) *browser {
 	t.Helper()
-	profile, err := os.MkdirTemp("", "webtest-profile-")
+	profile, err := os.MkdirTemp("", "webtest-profile-") //nolint:usetesting // removed once Chromium has ended
 	must(t, err)
 	if as.width == 0 {
 		as.width, as.height = 1280, 860

@@ -101,7 +101,7 @@ func asUser(who user) []string {
 // cockpitHome makes a home with the page in it, as it is but for the condition that the service is installed.
 func cockpitHome(t *testing.T, who user) string {
 	t.Helper()
-	home, err := os.MkdirTemp("/tmp", "webtest-")
+	home, err := os.MkdirTemp("/tmp", "webtest-") //nolint:usetesting // every user gets there
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(home) })
 	must(t, os.Chmod(home, 0o755))

@@ -75,18 +75,16 @@ func (s *scene) paint() {
 	other, err := s.host.Pair("veth3f9c", "eth0", nstest.New(s.t))
 	must(s.t, err)
 	s.up(other)
-	s.report("db", "object", "user", "pool", "tank", "id", "u17", "action", "add")
-	s.report("ct_exit", "pool", "dozer", "id", "210", "exit_type", "halt")
 }
 
-// live has things happen for as long as the chart of the pictures shows them.
+// live has things happen for longer than the chart of the pictures shows, so that the beginning is not in it.
 func (s *scene) live() {
 	s.t.Helper()
 	random := rand.New(rand.NewPCG(1, 2))
 	tick := time.NewTicker(400 * time.Millisecond)
 	defer tick.Stop()
 	all := containersOfPictures()
-	for end := time.Now().Add(4*time.Minute + 30*time.Second); time.Now().Before(end); <-tick.C {
+	for end := time.Now().Add(5*time.Minute + 10*time.Second); time.Now().Before(end); <-tick.C {
 		c := all[random.IntN(len(all))]
 		switch n := random.IntN(20); {
 		case n < 12:
@@ -98,7 +96,9 @@ func (s *scene) live() {
 			must(s.t, s.host.Down(link))
 			s.up(link)
 		default:
-			s.report("management", "id", fmt.Sprint(random.IntN(9999)), "cmd", "ct_exec", "state", "run")
+			command := fmt.Sprint(random.IntN(9999))
+			s.report("management", "id", command, "cmd", "ct_exec", "state", "run")
+			s.report("management", "id", command, "cmd", "ct_exec", "state", "done")
 			s.report("db", "object", "user", "pool", c.pool, "id", fmt.Sprintf("u%d", random.IntN(40)), "action", "add")
 		}
 	}
@@ -107,11 +107,13 @@ func (s *scene) live() {
 // TestPicture makes the pictures of the page that README.md shows. They are written where -update is
 // given: they depend on the moment.
 func TestPicture(t *testing.T) {
-	s := started(t)
+	s := started(t, "--state-dir", t.TempDir())
 	s.paint()
 	if *update {
 		s.live()
 	}
+	s.report("db", "object", "user", "pool", "tank", "id", "u17", "action", "add")
+	s.report("ct_exit", "pool", "dozer", "id", "210", "exit_type", "halt")
 	for _, dark := range []bool{false, true} {
 		name := map[bool]string{false: "light", true: "dark"}[dark]
 		t.Run(name, func(t *testing.T) {
