@@ -17,16 +17,14 @@ import (
 	"github.com/osctl/eventd/cmd/internal/daemontest"
 )
 
-// served is where the page is in the tree.
-const served = "../../../packaging/cockpit/page"
-
 // otherRoot is the root of another Debian, which has another release of Cockpit; "" for this one.
 func otherRoot() string { return os.Getenv("OSCTL_EVENTD_TEST_COCKPIT") }
 
 // user is who uses Cockpit.
 type user struct {
-	uid    int
-	groups []int
+	uid        int
+	groups     []int
+	conditions bool // the page is shown only where the service is installed
 }
 
 // startCockpit serves a session of Cockpit without a login, whose system bus is the one at an address,
@@ -49,7 +47,7 @@ func startCockpit(t *testing.T, address string, who user) string {
 	// The bridge starts a session bus and an agent of its own that outlive it, unless it is told of some.
 	cmd.Env = []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "TZ=UTC",
-		"HOME=" + home, "XDG_RUNTIME_DIR=" + home + "/run", "XDG_DATA_HOME=" + home + "/data", "XDG_CONFIG_DIRS=" + home + "/etc",
+		"HOME=" + home, "XDG_RUNTIME_DIR=" + home + "/run", "XDG_DATA_HOME=" + home + "/data", "XDG_DATA_DIRS=" + home + "/usr/share:/usr/share", "XDG_CONFIG_DIRS=" + home + "/etc",
 		"DBUS_SESSION_BUS_ADDRESS=unix:path=" + home + "/none", "SSH_AUTH_SOCK=/dev/null", "DBUS_SYSTEM_BUS_ADDRESS=" + address,
 	}
 	must(t, cmd.Start())
@@ -98,16 +96,34 @@ func asUser(who user) []string {
 	return append(args, "--groups="+strings.Trim(strings.ReplaceAll(fmt.Sprint(who.groups), " ", ","), "[]"))
 }
 
-// cockpitHome makes a home with the page in it, as it is but for the condition that the service is installed.
+// cockpitHome makes a home, with the page installed beside it as the package does, in usr/share.
 func cockpitHome(t *testing.T, who user) string {
 	t.Helper()
 	home, err := os.MkdirTemp("/tmp", "webtest-") //nolint:usetesting // every user gets there
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(home) })
 	must(t, os.Chmod(home, 0o755))
-	page := filepath.Join(home, "data/cockpit/osctl-eventd")
-	must(t, os.CopyFS(page, os.DirFS(served)))
-	file := filepath.Join(page, "manifest.json")
+	install := exec.Command("../../../packaging/cockpit/install.sh", "install")
+	install.Env = append(os.Environ(), "DESTDIR="+home, "PREFIX=/usr")
+	if out, err := install.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if !who.conditions {
+		dropConditions(t, filepath.Join(home, "usr/share/cockpit/osctl-eventd/manifest.json"))
+	}
+	must(t, os.Mkdir(filepath.Join(home, "run"), 0o700))
+	must(t, os.MkdirAll(filepath.Join(home, "etc/cockpit"), 0o755))
+	must(t, os.WriteFile(filepath.Join(home, "etc/cockpit/cockpit.conf"), []byte("[Session]\nIdleTimeout=0\n"), 0o644))
+	must(t, exec.Command("chown", "-R", fmt.Sprint(who.uid), home).Run())
+	return home
+}
+
+// installedPolicy is the file without which Cockpit does not show the page.
+const installedPolicy = "/usr/share/dbus-1/system.d/org.osctl.Eventd.conf"
+
+// dropConditions has Cockpit show the page though the service is not installed here.
+func dropConditions(t *testing.T, file string) {
+	t.Helper()
 	text, err := os.ReadFile(file)
 	must(t, err)
 	var manifest map[string]any
@@ -116,11 +132,6 @@ func cockpitHome(t *testing.T, who user) string {
 	text, err = json.Marshal(manifest)
 	must(t, err)
 	must(t, os.WriteFile(file, text, 0o644))
-	must(t, os.Mkdir(filepath.Join(home, "run"), 0o700))
-	must(t, os.MkdirAll(filepath.Join(home, "etc/cockpit"), 0o755))
-	must(t, os.WriteFile(filepath.Join(home, "etc/cockpit/cockpit.conf"), []byte("[Session]\nIdleTimeout=0\n"), 0o644))
-	must(t, exec.Command("chown", "-R", fmt.Sprint(who.uid), home).Run())
-	return home
 }
 
 // awaitHTTP waits until a URL is answered.
