@@ -138,7 +138,9 @@ export class Follower {
 
     // jump goes on shortly before the newest event, and tells the page how many it left out.
     async jump(session, why) {
-        const properties = await session.properties();
+        const { turn } = this, properties = await session.properties();
+        if (turn !== this.turn)
+            return;
         const [epoch, at] = split(this.cursor);
         const to = Math.max(properties.LastSequence - newest, properties.OldestSequence - 1, 0);
         this.fullSince = this.replayTo = 0;
@@ -190,6 +192,7 @@ export class Follower {
         over.then(() => { waiting = false });
         while (waiting && !this.kicked)
             await Promise.race([over, this.changed()]);
+        this.wake(); // so that wakers do not pile up
     }
 
     // history returns the events that are kept and pass a filter.

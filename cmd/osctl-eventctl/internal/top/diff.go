@@ -14,7 +14,8 @@ type diffScreen struct {
 
 // cell is one cell of the screen.
 type cell struct {
-	text  string
+	first rune
+	rest  string // what combines with it
 	style tcell.Style
 }
 
@@ -31,14 +32,14 @@ func (d *diffScreen) begin() {
 // Clear makes all cells of the picture blank.
 func (d *diffScreen) Clear() {
 	for i := range d.now {
-		d.now[i] = cell{" ", tcell.StyleDefault}
+		d.now[i] = cell{' ', "", tcell.StyleDefault}
 	}
 }
 
 // SetContent sets a cell.
 func (d *diffScreen) SetContent(x, y int, first rune, rest []rune, style tcell.Style) {
 	if x >= 0 && x < d.width && y >= 0 && y < d.height {
-		d.now[y*d.width+x] = cell{string(append([]rune{first}, rest...)), style}
+		d.now[y*d.width+x] = cell{first, string(rest), style}
 	}
 }
 
@@ -48,18 +49,14 @@ func (d *diffScreen) GetContent(x, y int) (first rune, rest []rune, style tcell.
 		return ' ', nil, tcell.StyleDefault, 1
 	}
 	c := d.now[y*d.width+x]
-	runes := []rune(c.text)
-	if len(runes) == 0 {
-		return ' ', nil, c.style, 1
-	}
-	return runes[0], runes[1:], c.style, 1
+	return c.first, []rune(c.rest), c.style, 1
 }
 
 // Show sends what differs.
 func (d *diffScreen) Show() {
 	for i, c := range d.now {
 		if d.sent == nil || d.sent[i] != c {
-			d.Put(i%d.width, i/d.width, c.text, c.style)
+			d.Put(i%d.width, i/d.width, string(c.first)+c.rest, c.style)
 		}
 	}
 	d.sent = append(d.sent[:0], d.now...)

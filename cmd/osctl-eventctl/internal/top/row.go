@@ -55,6 +55,9 @@ func (r *Row) title() string {
 
 // passes reports whether the row has all words of a text, which is in lower case.
 func (r *Row) passes(text string) bool {
+	if text == "" {
+		return true
+	}
 	all := strings.ToLower(strings.Join([]string{line.Container(r.Pool, r.ID), r.State, r.Name, r.Link, r.Veth}, " "))
 	for word := range strings.FieldsSeq(text) {
 		if !strings.Contains(all, word) {

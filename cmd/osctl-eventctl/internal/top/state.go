@@ -38,7 +38,8 @@ type State struct {
 	mu         sync.Mutex
 	links      []hub.Interface
 	containers []hub.Container
-	events     []Event // oldest first
+	rows       []Row   // of the two; never changed, only replaced
+	events     []Event // oldest first; what is there is never changed
 	added      uint64  // events ever
 	health     Health
 	rates      Rates
@@ -66,12 +67,18 @@ func (s *State) change(do func()) {
 
 // SetLinks replaces the interfaces.
 func (s *State) SetLinks(links []hub.Interface) {
-	s.change(func() { s.links = links })
+	s.change(func() {
+		s.links = links
+		s.rows = join(s.links, s.containers)
+	})
 }
 
 // SetContainers replaces the containers.
 func (s *State) SetContainers(containers []hub.Container) {
-	s.change(func() { s.containers = containers })
+	s.change(func() {
+		s.containers = containers
+		s.rows = join(s.links, s.containers)
+	})
 }
 
 // SetOutage says why the service is away; "" that it is back.
@@ -156,13 +163,13 @@ type Snapshot struct {
 	Series []Series
 }
 
-// Snapshot returns the state as it is.
+// Snapshot returns the state as it is. It shares rows and events with it.
 func (s *State) Snapshot() Snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return Snapshot{
-		Rows: join(s.links, s.containers), Events: slices.Clone(s.events[max(len(s.events)-mostEvents, 0):]), Added: s.added,
-		Health: s.health, Series: s.rates.Series(),
+		Rows: s.rows, Events: s.events[max(len(s.events)-mostEvents, 0):], Added: s.added, Health: s.health,
+		Series: s.rates.Series(),
 	}
 }
 
