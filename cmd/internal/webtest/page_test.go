@@ -97,6 +97,7 @@ func TestPause(t *testing.T) {
 	s.report("probe", "n", "1")
 	b := s.open("")
 	b.until("the event", names("events")+` === "1"`)
+	b.until("a call is waiting for the next one", "performance.now() > "+b.text("performance.now() + 500"))
 	b.click("#pause")
 	b.state("paused")
 	s.report("probe", "n", "2")

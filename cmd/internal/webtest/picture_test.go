@@ -159,10 +159,19 @@ func fewColours(shot []byte) ([]byte, error) {
 	return made.Bytes(), err
 }
 
-// mostFrequent returns at most n colours, the most frequent ones.
+// mostFrequent returns at most n colours, the most frequent ones of those that can be told apart.
 func mostFrequent(counts map[color.RGBA]int, n int) []color.RGBA {
 	all := slices.SortedFunc(maps.Keys(counts), func(a, b color.RGBA) int {
 		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a.R, b.R), cmp.Compare(a.G, b.G), cmp.Compare(a.B, b.B))
 	})
-	return all[:min(n, len(all))]
+	var apart []color.RGBA
+	for _, c := range all {
+		near := func(other color.RGBA) bool {
+			return max(c.R, other.R)-min(c.R, other.R) < 8 && max(c.G, other.G)-min(c.G, other.G) < 8 && max(c.B, other.B)-min(c.B, other.B) < 8
+		}
+		if len(apart) < n && !slices.ContainsFunc(apart, near) {
+			apart = append(apart, c)
+		}
+	}
+	return apart
 }

@@ -29,6 +29,10 @@ func (v *View) draw(screen *diffScreen) {
 		AddItem(v.title(v.eventsTitle()), 1, 0, false).AddItem(v.events, 0, 2, false).
 		AddItem(v.foot, 1, 0, false)
 	v.root.SetRect(0, 0, width, height)
+	v.events.ScrollToBeginning() // a table that was not full once follows its end
+	if at, _ := v.table.GetSelection(); at <= 1 {
+		v.table.ScrollToBeginning()
+	}
 	screen.HideCursor()
 	v.root.Draw(screen)
 	if v.typing {

@@ -282,7 +282,11 @@ func TestHostileNames(t *testing.T) {
 	state.SetLinks([]hub.Interface{{Ifindex: 1, Veth: evil, Name: evil, Pool: evil, ID: evil, State: hub.LinkState(evil)}})
 	state.AddEvents([]*hub.Event{{Type: "state", Action: evil, Pool: evil, ID: evil, Source: evil, Seq: 1, Options: options("pool", evil)}})
 	s := show(t, state, 200, 30, true, noHistory)
-	screen := s.until("the name as it is", `[red]x\x1b[2J\u202e\n[::b]`)
+	const shown = `[red]x\x1b[2J\u202e\n[::b]`
+	screen := s.untilSo("the name as it is, in both tables", func(screen string) bool {
+		rows, events, _ := strings.Cut(screen, "Events,")
+		return strings.Count(rows, shown) >= 3 && strings.Contains(events, "state "+shown)
+	})
 	if strings.ContainsAny(strings.ReplaceAll(screen, "\n", ""), "\x1b\u202e") || strings.Count(screen, "\n") != 30 {
 		t.Errorf("the screen is\n%q", screen)
 	}
@@ -308,6 +312,26 @@ func TestManyRows(t *testing.T) {
 	s.until("the selected row stays selected", "in trouble 1")
 	s.key(tcell.KeyEnter)
 	s.until("its history", "Events of tank:1999")
+}
+
+// TestFill wants the newest events and new trouble in sight, once the tables are full, too.
+func TestFill(t *testing.T) {
+	state := NewState(time.Now())
+	s := show(t, state, 80, 24, true, noHistory)
+	var links []hub.Interface
+	for i := range 50 {
+		id := fmt.Sprint(100 + i)
+		links = append(links, hub.Interface{Ifindex: uint32(i), Veth: "v" + id, Pool: "tank", ID: id, State: hub.LinkUp})
+		state.SetLinks(slices.Clone(links))
+		state.AddEvents([]*hub.Event{event(uint64(i), id, "running")})
+		s.untilSo("the newest event", func(screen string) bool {
+			_, events, _ := strings.Cut(screen, "Events,")
+			return strings.Contains(events, "tank:"+id)
+		})
+	}
+	links[49].State = "down"
+	state.SetLinks(links)
+	s.untilSo("trouble on top", func(screen string) bool { return order(screen, "CONTAINER", "tank:149", "tank:100") })
 }
 
 // TestResize wants the screen to be drawn whole in any size.

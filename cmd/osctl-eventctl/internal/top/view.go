@@ -151,7 +151,8 @@ func (v *View) take() {
 	v.arrange()
 }
 
-// arrange filters the rows, and finds the selected one again.
+// arrange filters the rows, and finds the selected one again. At the top of the table the selection stays there, so
+// that new trouble comes into sight.
 func (v *View) arrange() {
 	v.rows = nil
 	text := strings.ToLower(v.filter)
@@ -162,7 +163,7 @@ func (v *View) arrange() {
 	}
 	at, _ := v.table.GetSelection()
 	for i := range v.rows {
-		if v.rows[i].key() == v.selected {
+		if at > 1 && v.rows[i].key() == v.selected {
 			at = i + 1
 		}
 	}
