@@ -216,6 +216,7 @@ func TestHealth(t *testing.T) {
 	state.SetOutage("")
 	state.AddGap(12)
 	s.until("lost", "-- lost 12 events --")
+	s.until("and counted", "· 12 events not seen ·")
 	s.keys("p")
 	s.until("paused", "PAUSED, 0 new")
 	state.AddEvents([]*hub.Event{event(3, "777", "running")})
@@ -357,6 +358,9 @@ func TestBounded(t *testing.T) {
 	for i := range uint64(10 * mostEvents) {
 		s.AddEvents([]*hub.Event{event(i, fmt.Sprint(i), "running")})
 	}
+	if n := len(s.events); n >= 2*mostEvents {
+		t.Errorf("%d events are held", n)
+	}
 	snap := s.Snapshot()
 	if len(snap.Events) != mostEvents || snap.Events[mostEvents-1].ID != fmt.Sprint(10*mostEvents-1) || snap.Added != 10*mostEvents {
 		t.Errorf("%d events, %d ever, the last is %+v", len(snap.Events), snap.Added, snap.Events[len(snap.Events)-1])
@@ -369,14 +373,15 @@ func TestRates(t *testing.T) {
 	r.Sample(map[string]uint64{"events_x": 10, "lapped": 7}, 1, now)
 	r.Sample(map[string]uint64{"events_x": 14, "events_y": 2}, 1, now.Add(2*time.Second))
 	r.Sample(map[string]uint64{"events_x": 3}, 2, now.Add(3*time.Second)) // another start: they count anew
-	if got := fmt.Sprint(r.Series()); got != "[{x [2 3]} {y [1 0]}]" {
+	r.Sample(map[string]uint64{"events_x": 5}, 3, now.Add(4*time.Second))
+	if got := fmt.Sprint(r.Series()); got != "[{x [2 3 5]} {y [1 0 0]}]" {
 		t.Errorf("the rates are %s", got)
 	}
 	if got := sparkline([]float64{0, 1, 50, 100}, 100); got != " ▁▅█" {
 		t.Errorf("%q", got)
 	}
 	for i := range 2 * mostSamples {
-		r.Sample(map[string]uint64{"events_x": uint64(i)}, 2, now.Add(time.Duration(4+i)*time.Second))
+		r.Sample(map[string]uint64{"events_x": uint64(i)}, 3, now.Add(time.Duration(5+i)*time.Second))
 	}
 	if n := len(r.Series()[0].Rate); n != mostSamples {
 		t.Errorf("%d samples", n)
