@@ -25,7 +25,7 @@ func BenchmarkPicture(b *testing.B) {
 	}
 	defer simulated.Fini()
 	simulated.SetSize(200, 60)
-	view, screen := New(state, noHistory, true), &diffScreen{Screen: simulated}
+	view, screen := New(state, noHistory, true), &canvas{Screen: simulated}
 	b.ReportAllocs()
 	for b.Loop() {
 		view.take()

@@ -15,7 +15,7 @@ import (
 )
 
 // draw draws a picture.
-func (v *View) draw(screen *diffScreen) {
+func (v *View) draw(screen *canvas) {
 	v.collect()
 	screen.begin()
 	width, height := screen.width, screen.height

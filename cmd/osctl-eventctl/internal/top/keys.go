@@ -13,11 +13,11 @@ import (
 const maxFilter = 200
 
 // handle takes an event of the terminal, and reports whether to go on.
-func (v *View) handle(ctx context.Context, screen *diffScreen, event tcell.Event) bool {
+func (v *View) handle(ctx context.Context, screen *canvas, event tcell.Event) bool {
 	switch event := event.(type) {
 	case *tcell.EventResize:
-		if width, height := event.Size(); screen.sent != nil && (width != screen.width || height != screen.height) {
-			screen.sent = nil
+		// The first one comes when nothing has changed yet.
+		if width, height := event.Size(); screen.cells != nil && (width != screen.width || height != screen.height) {
 			screen.Sync()
 		}
 	case *tcell.EventKey:
@@ -37,7 +37,7 @@ func (v *View) handle(ctx context.Context, screen *diffScreen, event tcell.Event
 }
 
 // key takes a key while no filter is being typed.
-func (v *View) key(ctx context.Context, screen *diffScreen, event *tcell.EventKey) bool {
+func (v *View) key(ctx context.Context, screen *canvas, event *tcell.EventKey) bool {
 	switch event.Key() { //nolint:exhaustive // the table takes the others
 	case tcell.KeyRune:
 		return v.letter(screen, event)
@@ -71,7 +71,7 @@ func (v *View) move(event *tcell.EventKey) {
 	v.selectAt(line)
 }
 
-func (v *View) letter(screen *diffScreen, event *tcell.EventKey) bool {
+func (v *View) letter(screen *canvas, event *tcell.EventKey) bool {
 	switch event.Rune() {
 	case 'q':
 		return false
@@ -92,7 +92,7 @@ func (v *View) letter(screen *diffScreen, event *tcell.EventKey) bool {
 }
 
 // copy hands the command for the selected row to the terminal, and shows it, because not every terminal takes it.
-func (v *View) copy(screen *diffScreen) {
+func (v *View) copy(screen *canvas) {
 	command := "osctl-eventctl monitor"
 	switch row := v.current(); {
 	case v.focus != nil:

@@ -98,12 +98,12 @@ func (v *View) Run(ctx context.Context, screen tcell.Screen) error {
 			<-v.fetched // the goroutine ends
 		}
 	}()
-	v.loop(ctx, &diffScreen{Screen: screen}, events)
+	v.loop(ctx, &canvas{Screen: screen}, events)
 	return nil
 }
 
 // loop handles what happens, and draws after it, but not too often.
-func (v *View) loop(ctx context.Context, screen *diffScreen, events <-chan tcell.Event) {
+func (v *View) loop(ctx context.Context, screen *canvas, events <-chan tcell.Event) {
 	second := time.NewTicker(time.Second) // how long something lasts
 	defer second.Stop()
 	next := time.NewTimer(0)
