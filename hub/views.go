@@ -168,6 +168,33 @@ func (v *views) oldestStopped() *list.Element {
 	return at
 }
 
+// newStates leaves out the events that say what is known already, see [Batch].NewStates.
+func (v *views) newStates(events []*Event) []*Event {
+	last := map[containerKey]string{}
+	return slices.DeleteFunc(events, func(e *Event) bool {
+		if e.Type != TypeState {
+			return false
+		}
+		key := containerKey{e.Pool, e.ID}
+		state, ok := last[key]
+		if !ok {
+			state = v.stateOf(key)
+		}
+		last[key] = e.Action
+		return state == e.Action
+	})
+}
+
+// stateOf returns the state of a container; one that is not known is stopped.
+func (v *views) stateOf(key containerKey) string {
+	if at := v.containers[key]; at != nil {
+		if row, ok := at.Value.(*Container); ok {
+			return row.State
+		}
+	}
+	return stateStopped
+}
+
 // account adds what a container counts for, times sign.
 func (v *views) account(row *Container, sign int) {
 	v.bytes += sign * row.size()

@@ -61,6 +61,34 @@ func TestContainers(t *testing.T) {
 	})
 }
 
+// TestNewStates leaves out states that are known when the batch is committed, and nothing else.
+func TestNewStates(t *testing.T) {
+	h := newHub(t, Config{})
+	commit(t, h, stateOf(t, "a", "1", "running"), stateOf(t, "a", "2", "running"))
+	first, err := h.Commit(Batch{NewStates: true, Events: []*Event{
+		stateOf(t, "a", "1", "running"), stateOf(t, "b", "1", "stopped"), dbEvent(t, "container", "add", "a", "1"),
+		stateOf(t, "a", "1", "frozen"), stateOf(t, "a", "1", "frozen"), stateOf(t, "a", "1", "running"), stateOf(t, "a", "2", "stopped"),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub := subscribe(t, h, Filter{}, FormatCursor(h.Status().Epoch, first-1))
+	var events [10]*Event
+	n, err := sub.Poll(events[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range events[:n] {
+		got = append(got, e.Type+" "+e.Pool+"/"+e.ID+"="+e.Action)
+	}
+	want := []string{"db a/1=add", "state a/1=frozen", "state a/1=running", "state a/2=stopped"}
+	if !slices.Equal(got, want) || first != 3 {
+		t.Errorf("events from %d on %q, want %q", first, got, want)
+	}
+	wantContainers(t, h, "a/1=running", "a/2=stopped")
+}
+
 // wantActive wants so many containers that are not stopped.
 func wantActive(t *testing.T, h *Hub, want int) {
 	t.Helper()

@@ -24,8 +24,12 @@ func jsonObjects(tb testing.TB) []jsonObject {
 	at := time.Date(2026, 11, 22, 10, 11, 12, 123456000, time.UTC)
 	const epoch = "835434e65d826f191cbdf163012820b4"
 	event, err := hub.NewEvent(hub.TypeNetif, hub.Options{
-		{Name: "pool", Value: hub.String("tank")}, {Name: "id", Value: hub.String("101")}, {Name: "action", Value: hub.String("up")},
-		{Name: "name", Value: hub.String("eth0")}, {Name: "veth", Value: hub.String("veth101")}, {Name: "ifindex", Value: hub.Uint32(12)},
+		{Name: "pool", Value: hub.String("tank")},
+		{Name: "id", Value: hub.String("101")},
+		{Name: "action", Value: hub.String("up")},
+		{Name: "name", Value: hub.String("eth0")},
+		{Name: "veth", Value: hub.String("veth101")},
+		{Name: "ifindex", Value: hub.Uint32(12)},
 	}, hub.SourceNetlink)
 	if err != nil {
 		tb.Fatal(err)

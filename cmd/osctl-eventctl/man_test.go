@@ -61,33 +61,10 @@ func manualPage(tb testing.TB) *man.Page {
 		p.Item(status[0], status[1])
 	}
 	p.Section("EXAMPLES")
-	for _, recipe := range recipes() {
-		p.Text(recipe[0] + ":\n\n  " + recipe[1])
-	}
+	p.Example(root.Example)
 	p.Section("SEE ALSO")
 	p.Text("osctl-eventd(8), osctl-eventd-recipes(7), org.osctl.Eventd(5), busctl(1)")
 	return p
-}
-
-// recipes returns what people come for, and the lines that do it. Each was run.
-func recipes() [][2]string {
-	return [][2]string{
-		{"Run a script when an interface goes down", "osctl-eventctl run --type ct_netif --action down tank:101/eth0 -- /usr/local/bin/alarm"},
-		{
-			"Notify a desktop when a container is up, as a member of the group osctl-eventd",
-			`osctl-eventctl run --type state --action running tank:101 -- sh -c 'notify-send "$EVENT_POOL:$EVENT_ID is up"'`,
-		},
-		{"Wait for two containers, then back up", "osctl-eventctl wait tank:101 tank:102 running --timeout 10m && backup"},
-		{
-			"Run a unit each time that a container is up, and leave out none: put in the container and the command, as systemctl start backup.service",
-			"install -D -m 644 /usr/share/doc/osctl-eventd/examples/run-backup.conf /etc/osctl-eventctl/backup.conf\n" +
-				"  editor /etc/osctl-eventctl/backup.conf\n  systemctl enable --now osctl-eventctl-run@backup",
-		},
-		{"Show the last hour of one container", "osctl-eventctl events --since 1h tank:101"},
-		{"Find out whose a veth is", "osctl-eventctl list --veth veth1a2b"},
-		{"Send events to syslog, and leave out none", "osctl-eventctl run --cursor-file /var/lib/misc/containers.cursor --batch 100 -- logger --socket-errors=on -t containers"},
-		{"Give metrics to the node exporter of Prometheus", "systemctl enable --now osctl-eventd-metrics.timer"},
-	}
 }
 
 // TestHelp expects each command to tell what it does, with examples.

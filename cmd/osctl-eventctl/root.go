@@ -53,7 +53,10 @@ A container is named by POOL:ID, like tank:101, and an interface of it, as
 named inside, by POOL:ID/INTERFACE, like tank:101/eth0. The pool ends at the
 first colon, and the interface begins after the last slash: a container with a
 slash in its id, or a colon in its pool, is named by the flags --pool and --id
-instead.`,
+instead.
+
+osctl-eventd-recipes(7) has complete recipes: run a script on an event, back
+up, write metrics, and others.`,
 		Example: `  osctl-eventctl monitor tank:101
   osctl-eventctl events --since 1h tank:101
   osctl-eventctl list --watch

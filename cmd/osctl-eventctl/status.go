@@ -20,8 +20,8 @@ import (
 )
 
 const statusLong = `Show the status of the service: when it started, whether its events survive a
-restart, which of them it keeps, how many interfaces and containers it knows,
-which capabilities it misses, and its counters.
+restart, which of them it keeps, how many interfaces there are, and containers
+that are not stopped, which capabilities it misses, and its counters.
 
 Exit status: 0 if the service runs and is healthy; 1 if it does not run, or on
 another error; 2 if it runs, but cannot write its history or misses a

@@ -30,10 +30,10 @@ While wait waits for down, an interface that passes to another container
 moment counts, too. wait survives restarts of the service and of the bus, and
 reports them on stderr.
 
-States are those that the container's manager reports, and stopped after a
-reboot of the host. Those of osctld are staged, starting, running, stopping,
-stopped, aborting, freezing, frozen, thawed and error. If no state of a
-container is known, wait says so after some seconds.
+The service sees the states running, frozen and stopped by itself, and takes
+those that a manager reports. Those of osctld are staged, starting, running,
+stopping, stopped, aborting, freezing, frozen, thawed and error. If no state of
+a container is known, wait says so after some seconds.
 
 With --type or --action it waits for the next such event instead, of any of the
 containers and interfaces given, and prints it as monitor does, a handover too.

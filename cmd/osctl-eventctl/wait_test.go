@@ -58,7 +58,7 @@ func TestWait(t *testing.T) {
 		{"tank:101 running tank:102 stopped --timeout 20ms", exitTimeout, "", "osctl-eventctl: tank:102 was not stopped within 20ms\n"},
 		{"tank:101 running tank:102", 1, "", "which state of tank:102? Expected one or more"},
 		{"tank:101 running -- --timeout 1s", 1, "", `"--timeout": expected a state; flags come before --`},
-		{"tank:999 running --timeout 20ms", exitTimeout, "", "\nno state of tank:999 is known: its manager has reported none"},
+		{"tank:999 running --timeout 20ms", exitTimeout, "", "\nno state of tank:999 is known: no cgroup of it was seen, and nothing was reported"},
 		{"tank:101 dozing --timeout 20ms", exitTimeout, "", "\ndozing is no state that is known; those are aborting, error, "},
 		{"tank:101 running --json", 1, "", "expected --type or --action beside them"},
 		{"--type state --timeout 20ms", exitTimeout, "", "no such event came within 20ms"},

@@ -1,6 +1,9 @@
 package eventlog
 
-import "os"
+import (
+	"context"
+	"os"
+)
 
 // Kill closes what the process has open and writes nothing, as the end of the process does.
 func (w *Writer) Kill() {
@@ -30,7 +33,7 @@ func (l *Log) OnSync(before func(f *os.File, path string) error) {
 		if err := before(f, f.Name()); err != nil {
 			return err
 		}
-		return datasync(f)
+		return f.Sync()
 	}
 	l.hooks.syncDir = func(path string) error {
 		if err := before(nil, path); err != nil {
@@ -46,4 +49,17 @@ func (l *Log) OnWrite(before func()) {
 		before()
 		return f.WriteAt(b, off)
 	}
+}
+
+// OpenSlowly is Open with a function that is called before the directory is locked.
+func OpenSlowly(ctx context.Context, config Config, before func()) (*Log, error) {
+	l, err := newLog(config)
+	if err != nil {
+		return nil, err
+	}
+	l.hooks.lockDir = func(path string) (*os.File, error) {
+		before()
+		return lockDir(path)
+	}
+	return l, l.waitForLock(ctx)
 }

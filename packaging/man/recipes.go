@@ -1,5 +1,7 @@
 package man
 
+import "slices"
+
 // Recipe is a task, and the shell commands for it.
 type Recipe struct {
 	Title, Text string
@@ -8,7 +10,10 @@ type Recipe struct {
 }
 
 // Recipes returns the recipes of osctl-eventd-recipes(7). A test runs each on a booted system.
-func Recipes() []Recipe {
+func Recipes() []Recipe { return slices.Concat(reactions(), queries(), exports()) }
+
+// reactions returns the recipes that do something on an event.
+func reactions() []Recipe {
 	return []Recipe{
 		{
 			"Run a script when an interface goes down",
@@ -35,11 +40,32 @@ systemctl enable --now osctl-eventctl-run@on-down`,
 			"The unit keeps the cursor below /var/lib/osctl-eventctl. Look at it with journalctl -u osctl-eventctl-run@on-down.",
 		},
 		{
+			"Start a unit on an event",
+			`The unit starts whenever the container begins to run. --no-block returns before the unit is up, so that
+a slow one does not hold up the next event:`,
+			`osctl-eventctl run --type state --action running tank:101 -- systemctl start --no-block backup.service`,
+			"",
+		},
+		{
 			"Wait for a container, then back it up",
 			"If the container runs already, the command returns at once, so there is no race:",
 			`osctl-eventctl wait tank:101 running --timeout 5m && backup tank:101`,
-			"Exit status 3 says that the time was over.",
+			"Exit status 3 says that the time was over. To wait for several containers, name them all:\n\n" +
+				"  osctl-eventctl wait tank:101 tank:102 running",
 		},
+		{
+			"Notify a desktop",
+			`Run this in the desktop's session, as a member of the group osctl-eventd. The script takes the event
+from its environment, so that nothing of an event is ever part of the script:`,
+			`osctl-eventctl run --type state --action error -- sh -c 'notify-send "$EVENT_POOL:$EVENT_ID" "is in state error"'`,
+			"",
+		},
+	}
+}
+
+// queries returns the recipes that look something up.
+func queries() []Recipe {
+	return []Recipe{
 		{
 			"Show the last hour of one container",
 			"",
@@ -58,18 +84,17 @@ systemctl enable --now osctl-eventctl-run@on-down`,
 			`osctl-eventctl show tank:101`,
 			"",
 		},
+	}
+}
+
+// exports returns the recipes that hand events or figures on.
+func exports() []Recipe {
+	return []Recipe{
 		{
 			"Write metrics for Prometheus",
 			"The timer writes a file for the textfile collector of the node exporter twice a minute:",
 			`systemctl enable --now osctl-eventd-metrics.timer`,
 			"osctl-eventctl status --metrics prints the same.",
-		},
-		{
-			"Notify a desktop",
-			`Run this in the desktop's session, as a member of the group osctl-eventd. The script takes the event
-from its environment, so that nothing of an event is ever part of the script:`,
-			`osctl-eventctl run --type state --action error -- sh -c 'notify-send "$EVENT_POOL:$EVENT_ID" "is in state error"'`,
-			"",
 		},
 		{
 			"Write events to the journal",
@@ -82,15 +107,9 @@ systemctl restart osctl-eventd`,
 		},
 		{
 			"Write events to syslog",
-			"logger(1) gets up to 100 events at a time, a line each:",
-			`osctl-eventctl run --cursor-file /var/lib/to-syslog.cursor --batch 100 -- logger -t containers`,
-			"",
-		},
-		{
-			"Start a unit on an event",
-			`The unit starts whenever the container begins to run. --no-block returns before the unit is up, so that
-a slow one does not hold up the next event:`,
-			`osctl-eventctl run --type state --action running tank:101 -- systemctl start --no-block backup.service`,
+			`logger(1) gets up to 100 events at a time, a line each. With --socket-errors it fails where nobody
+listens, so that the events come again; else it may end with 0:`,
+			`osctl-eventctl run --cursor-file /var/lib/to-syslog.cursor --batch 100 -- logger --socket-errors=on -t containers`,
 			"",
 		},
 	}
