@@ -7,6 +7,8 @@ import (
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"github.com/osctl/eventd/netwatch/nstest"
 )
 
 // TestInterfaces wants what happens to a veth to be seen in the page.
@@ -162,6 +164,16 @@ func TestHostileNames(t *testing.T) {
 		b.until("its history", names("events")+fmt.Sprintf(` === "%d %d"`, seq, seq-1))
 		b.click("#scope .scope")
 	}
+	inside := nstest.New(t)
+	here, err := s.host.Pair("a\u202eb🦊<i>", "<b>\u200f", inside)
+	must(t, err)
+	there, err := inside.Index("<b>\u200f")
+	must(t, err)
+	must(t, inside.Up(there))
+	s.up(here)
+	b.click("#tab-interfaces")
+	// The service itself escapes what is not printable in names of the kernel.
+	b.row("interfaces", `a\xe2\x80\xaeb🦊<i>`, "–", `<b>\xe2\x80\x8f`, `a\xe2\x80\xaeb🦊<i>`, "up")
 	if got := b.text(`document.title + document.querySelectorAll("main img, main script").length`); got != "Container events0" {
 		t.Errorf("a name did something: %s", got)
 	}
