@@ -216,3 +216,23 @@ func TestKeyboard(t *testing.T) {
 	b.key(kb.ArrowLeft)
 	b.until("the other tab", `document.activeElement.id === "tab-interfaces" && !document.querySelector("#interfaces").hidden`)
 }
+
+// TestActivity wants the chart to count what comes, also while the page is paused, and the command to be copied.
+func TestActivity(t *testing.T) {
+	s := started(t)
+	b := s.open("")
+	b.state("live")
+	b.click("#pause")
+	b.state("paused")
+	s.reportMany(5, "probe", "n", "1")
+	b.until("they are counted", `document.querySelector("#timeline").getAttribute("aria-label").includes("probe 5")`)
+	b.until("the legend", `document.querySelector("#legend").textContent === "probe"`)
+	b.click("#pause")
+	b.until("they are there", names("events")+` === "5 4 3 2 1"`)
+	b.run(chromedp.Evaluate(`{ const timeline = document.querySelector("#timeline"), at = x => ({ bubbles: true, clientX: timeline.getBoundingClientRect().x + x, clientY: timeline.getBoundingClientRect().y + 5 });
+		timeline.dispatchEvent(new PointerEvent("pointerdown", at(1))); timeline.dispatchEvent(new PointerEvent("pointerup", at(20))); }`, nil))
+	b.until("none at the beginning of the chart", `document.querySelector("#stream-count").textContent === "0" && document.querySelector("#scope .scope") !== null`)
+	b.until("the command has the time", `/^osctl-eventctl monitor --since \S+Z --until \S+Z$/.test(document.querySelector("#command-text").textContent)`)
+	b.click("#copy")
+	b.until("copied", `document.querySelector("#status").textContent === "Copied"`)
+}
