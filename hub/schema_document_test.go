@@ -12,7 +12,7 @@ import (
 // those that may be left out in brackets.
 func TestSchemasAreDocumented(t *testing.T) {
 	for _, typ := range []string{
-		TypeManagement, TypeState, TypeDB, TypeNetif, TypeInitPID, TypeScheduled, TypeExit, TypeOOM, TypeShutdown,
+		TypeManagement, TypeState, TypeDB, TypeNetif, TypeInitPID, TypeScheduled, TypeExit, TypeInfo, TypeHealth, TypeOOM, TypeShutdown,
 	} {
 		_, line, ok := strings.Cut(packaging.Interface, "\n    - "+typ+": ")
 		line, _, _ = strings.Cut(line, "\n")
