@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/osctl/eventd/cmd/internal/eventflags"
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
@@ -61,9 +63,9 @@ func (a *app) await(ctx context.Context, conditions []condition, timeout time.Du
 		return err
 	}
 	for i := range conditions {
-		line := printable(reached[i])
+		line := terminal.Printable(reached[i])
 		if len(conditions) > 1 {
-			line = printable(conditions[i].target.String()) + " " + line
+			line = terminal.Printable(conditions[i].target.String()) + " " + line
 		}
 		if _, err := fmt.Fprintln(a.out, line); err != nil {
 			return err
@@ -177,8 +179,8 @@ var errReached = errors.New("reached")
 
 // reachGone waits until there is no such interface.
 func (c *condition) reachGone(ctx context.Context, await client.Await) error {
-	s := selection{pools: []string{c.pool}, ids: []string{c.id}}
-	rows, err := s.filter()
+	s := eventflags.Filter{Pools: []string{c.pool}, IDs: []string{c.id}}
+	rows, err := s.Hub()
 	if err != nil {
 		return err
 	}
@@ -212,7 +214,7 @@ func (c *condition) reachGone(ctx context.Context, await client.Await) error {
 func (a *app) awaitEvent(ctx context.Context, flags *waitFlags, args []string) error {
 	now := time.Now()
 	s, err := a.newStream(&monitorFlags{
-		selection: selection{types: flags.types, actions: flags.actions}, since: flags.since, json: flags.json, count: 1,
+		selection: selection{Filter: eventflags.Filter{Types: flags.types, Actions: flags.actions}}, since: flags.since, json: flags.json, count: 1,
 	}, args, now)
 	if err != nil {
 		return err

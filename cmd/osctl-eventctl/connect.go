@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/dbusapi/client"
 )
 
@@ -87,7 +88,7 @@ func (a *app) describeOutage(err error) string {
 func (a *app) say(format string, args ...any) {
 	lines := strings.Split(strings.ReplaceAll(fmt.Sprintf(format, args...), "\t", "  "), "\n")
 	for i := range lines {
-		lines[i] = printable(lines[i])
+		lines[i] = terminal.Printable(lines[i])
 	}
 	_, _ = fmt.Fprintln(a.err, "osctl-eventctl: "+strings.Join(lines, "\n"))
 }

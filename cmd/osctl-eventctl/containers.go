@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/osctl/eventd/cmd/internal/line"
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/live"
 	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
@@ -55,7 +57,7 @@ func (a *app) containers() *cobra.Command {
 func containerRow(c *hub.Container) live.Row {
 	return live.Row{
 		Key:   c.Pool + ":" + c.ID,
-		Cells: []string{container(printable(c.Pool), printable(c.ID)), printable(c.State), c.Time.Local().Format(time.DateTime)},
+		Cells: []string{line.Container(terminal.Printable(c.Pool), terminal.Printable(c.ID)), terminal.Printable(c.State), c.Time.Local().Format(time.DateTime)},
 	}
 }
 

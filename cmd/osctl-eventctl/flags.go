@@ -10,10 +10,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/osctl/eventd/cmd/internal/eventflags"
 	"github.com/osctl/eventd/hub"
 )
 
-// durationFlag is a flag's value that [parseDuration] reads.
+// durationFlag is a flag's value that [eventflags.ParseDuration] reads.
 type durationFlag time.Duration
 
 func (d *durationFlag) Type() string { return "duration" }
@@ -27,7 +28,7 @@ func (d *durationFlag) String() string {
 
 // Set takes what is given.
 func (d *durationFlag) Set(text string) error {
-	parsed, err := parseDuration(text)
+	parsed, err := eventflags.ParseDuration(text)
 	if err != nil {
 		return errors.New("expected a duration like 30s, 5m or 1d")
 	}

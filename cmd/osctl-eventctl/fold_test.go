@@ -10,6 +10,7 @@ import (
 // TestFoldLink takes events into a list of interfaces, each after the one before.
 func TestFoldLink(t *testing.T) {
 	link := func(action, source string, ifindex uint32, pairs ...string) *hub.Event {
+		opt := func(name, value string) hub.Option { return hub.Option{Name: name, Value: hub.String(value)} }
 		options := hub.Options{opt("pool", "tank"), opt("id", "1"), opt("action", action)}
 		for i := 0; i < len(pairs); i += 2 {
 			options = append(options, opt(pairs[i], pairs[i+1]))
@@ -17,7 +18,11 @@ func TestFoldLink(t *testing.T) {
 		if ifindex > 0 {
 			options = append(options, hub.Option{Name: "ifindex", Value: hub.Uint32(ifindex)})
 		}
-		return event(t, hub.TypeNetif, source, options...)
+		e, err := hub.NewEvent(hub.TypeNetif, options, source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
 	}
 	row := func(ifindex uint32, name, veth string, state hub.LinkState) hub.Interface {
 		return hub.Interface{Ifindex: ifindex, Name: name, Veth: veth, Pool: "tank", ID: "1", State: state}

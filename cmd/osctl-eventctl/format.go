@@ -6,6 +6,8 @@ import (
 	"io"
 	"text/template"
 
+	"github.com/osctl/eventd/cmd/internal/line"
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -24,14 +26,14 @@ type templateEvent struct {
 // newTemplateEvent returns what a template sees of an event.
 func newTemplateEvent(e *hub.Event, epoch string) *templateEvent {
 	t := &templateEvent{
-		Type: printable(e.Type), Action: printable(e.Action), Source: printable(e.Source),
-		Pool: printable(field(e, "pool")), ID: printable(field(e, "id")),
-		Name: printable(field(e, "name")), Veth: printable(field(e, "veth")),
+		Type: terminal.Printable(e.Type), Action: terminal.Printable(e.Action), Source: terminal.Printable(e.Source),
+		Pool: terminal.Printable(line.Field(e, "pool")), ID: terminal.Printable(line.Field(e, "id")),
+		Name: terminal.Printable(line.Field(e, "name")), Veth: terminal.Printable(line.Field(e, "veth")),
 		Seq: e.Seq, Time: e.Time.UTC().Format(eventTime), Cursor: hub.FormatCursor(epoch, e.Seq),
 		Opts: map[string]string{}, event: e, epoch: epoch,
 	}
 	for _, o := range e.Options {
-		t.Opts[o.Name] = printable(plain(o.Value))
+		t.Opts[o.Name] = terminal.Printable(line.Plain(o.Value))
 	}
 	return t
 }
@@ -39,7 +41,7 @@ func newTemplateEvent(e *hub.Event, epoch string) *templateEvent {
 // parseFormat parses the template of --format, and tries it.
 func parseFormat(text string) (*template.Template, error) {
 	parsed, err := template.New("--format").Option("missingkey=zero").Funcs(template.FuncMap{
-		"json": func(e *templateEvent) string { return string(escape(e.event.AppendJSON(nil, e.epoch))) },
+		"json": func(e *templateEvent) string { return string(terminal.Escape(e.event.AppendJSON(nil, e.epoch))) },
 	}).Parse(text)
 	if err == nil {
 		err = parsed.Execute(io.Discard, newTemplateEvent(&hub.Event{}, ""))
@@ -59,20 +61,3 @@ func appendFormat(b []byte, format *template.Template, e *hub.Event, epoch strin
 
 // eventTime is how the time of an event is written for programs.
 const eventTime = "2006-01-02T15:04:05.000000Z"
-
-// field returns one option of an event as text, "" if it is not there.
-func field(e *hub.Event, name string) string {
-	v, ok := e.Options.Get(name)
-	if !ok {
-		return ""
-	}
-	return plain(v)
-}
-
-// plain returns a text as it is, and any other value as JSON.
-func plain(v hub.Value) string {
-	if v.Kind() == hub.KindString {
-		return v.Text()
-	}
-	return string(v.AppendJSON(nil))
-}

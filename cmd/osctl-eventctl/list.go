@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/osctl/eventd/cmd/internal/line"
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/live"
 	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
@@ -69,7 +71,7 @@ func linkRow(i *hub.Interface) live.Row {
 	return live.Row{
 		Key: strconv.FormatUint(uint64(i.Ifindex), 10),
 		Cells: []string{
-			container(printable(i.Pool), printable(i.ID)), cmp.Or(printable(i.Name), "-"), printable(string(i.State)), printable(i.Veth),
+			line.Container(terminal.Printable(i.Pool), terminal.Printable(i.ID)), cmp.Or(terminal.Printable(i.Name), "-"), terminal.Printable(string(i.State)), terminal.Printable(i.Veth),
 			strconv.FormatUint(uint64(i.Ifindex), 10),
 		},
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/osctl/eventd/cmd/internal/buildversion"
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/dbusapi/client"
 )
 
@@ -52,7 +53,7 @@ func main() {
 	version = buildversion.Of(version)
 	// NotifyContext is never stopped: to AfterFunc that would look like a signal.
 	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	app := &app{out: newOutput(os.Stdout), err: newOutput(os.Stderr)}
+	app := &app{out: terminal.NewOutput(os.Stdout), err: terminal.NewOutput(os.Stderr)}
 	context.AfterFunc(ctx, func() {
 		wait := max(promptly, time.Duration(app.grace.Load()))
 		time.AfterFunc(wait, func() { os.Exit(app.interrupted()) })

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/packaging/man"
 )
 
@@ -21,7 +22,7 @@ func TestManualPage(t *testing.T) {
 }
 
 func manualPage() *man.Page {
-	root := (&app{out: newOutput(os.Stdout), err: newOutput(os.Stderr)}).root()
+	root := (&app{out: terminal.NewOutput(os.Stdout), err: terminal.NewOutput(os.Stderr)}).root()
 	p := man.New(root.Name(), 1, strings.ToLower(root.Short[:1])+root.Short[1:])
 	p.Section("SYNOPSIS")
 	p.Text(root.Name() + " [--bus BUS] COMMAND [ARGUMENT]...")
@@ -66,7 +67,7 @@ func manualPage() *man.Page {
 
 // TestHelp expects each command to tell what it does, with examples.
 func TestHelp(t *testing.T) {
-	root := (&app{out: newOutput(os.Stdout), err: newOutput(os.Stderr)}).root()
+	root := (&app{out: terminal.NewOutput(os.Stdout), err: terminal.NewOutput(os.Stderr)}).root()
 	for _, c := range append([]*cobra.Command{root}, root.Commands()...) {
 		if c.Short == "" || c.Long == "" || !strings.HasPrefix(c.Example, "  osctl-eventctl ") && !strings.HasPrefix(c.Example, "  echo ") {
 			t.Errorf("%s: short %q, long %q, example %q", c.Name(), c.Short, c.Long, c.Example)

@@ -8,6 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/osctl/eventd/cmd/internal/cursorfile"
+	"github.com/osctl/eventd/cmd/internal/eventflags"
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
@@ -80,13 +83,13 @@ func (a *app) monitor() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer watchHangup(a.out.file)()
+			defer terminal.WatchHangup(a.out.File)()
 			return s.run(cmd.Context())
 		},
 	}
 	f := cmd.Flags()
-	flags.addFlags(f)
-	f.StringVar(&flags.since, "since", "", "begin at `MOMENT`: "+momentForms)
+	flags.Add(f)
+	f.StringVar(&flags.since, "since", "", "begin at `MOMENT`: "+eventflags.MomentForms)
 	f.StringVar(&flags.until, "until", "", "end at `MOMENT`, as for --since; +10m is 10 minutes from now")
 	f.BoolVar(&flags.noFollow, "no-follow", false, "end with the newest event there is; without --since begin with the\noldest")
 	f.VarP(&flags.count, "lines", "n", "end after `COUNT` events; with --no-follow show the newest COUNT, or with\n--cursor-file the oldest COUNT after the cursor")
@@ -104,7 +107,7 @@ func (a *app) newStream(flags *monitorFlags, args []string, now time.Time) (*str
 	if flags.targets, err = parseTargets(args); err != nil {
 		return nil, err
 	}
-	if err := flags.check(); err != nil {
+	if err := flags.Check(); err != nil {
 		return nil, err
 	}
 	s := &stream{app: a, selection: flags.selection, finite: flags.noFollow, count: int(flags.count)}
@@ -130,18 +133,18 @@ func (s *stream) endAt(text string, now time.Time) error {
 	if text == "" {
 		return nil
 	}
-	until, err := parseMoment(text, now)
+	until, err := eventflags.ParseMoment(text, now)
 	if err != nil {
 		return fmt.Errorf("--until %w", err)
 	}
 	switch {
-	case until.cursor == hub.CursorOldest:
-		return fmt.Errorf("--until %s: nothing comes before that", until.cursor)
-	case until.cursor != "":
-		s.untilCursor = until.cursor
+	case until.Cursor == hub.CursorOldest:
+		return fmt.Errorf("--until %s: nothing comes before that", until.Cursor)
+	case until.Cursor != "":
+		s.untilCursor = until.Cursor
 	default:
-		s.until = until.time
-		s.finite = s.finite || !until.time.After(now)
+		s.until = until.Time
+		s.finite = s.finite || !until.Time.After(now)
 	}
 	return nil
 }
@@ -154,7 +157,7 @@ func (s *stream) begin(flags *monitorFlags, now time.Time) error {
 	if err := s.beginAt(flags.since, now); err != nil || flags.cursorFile == "" {
 		return err
 	}
-	if outputClosed(s.app.out.file) {
+	if s.app.out.Closed() {
 		return errors.New("standard output is closed: the cursor would move past events that nobody got; write to /dev/null to skip them")
 	}
 	return s.beginAtFile(flags.cursorFile)
@@ -165,11 +168,11 @@ func (s *stream) beginAt(text string, now time.Time) error {
 	if text == "" {
 		return nil
 	}
-	since, err := parseMoment(text, now)
+	since, err := eventflags.ParseMoment(text, now)
 	if err != nil {
 		return fmt.Errorf("--since %w", err)
 	}
-	s.cursor, s.since = since.cursor, since.time
+	s.cursor, s.since = since.Cursor, since.Time
 	if s.cursor == "" {
 		s.cursor = hub.CursorOldest // and those before that time are passed over
 	}
@@ -178,13 +181,18 @@ func (s *stream) beginAt(text string, now time.Time) error {
 
 // beginAtFile takes --cursor-file. The cursor that the file holds takes precedence.
 func (s *stream) beginAtFile(path string) (err error) {
-	if s.file, err = openCursorFile(path); err != nil {
+	if s.file, err = cursorfile.Open(path, checkCursor); err != nil {
 		return err
 	}
-	if s.file.kept != "" {
-		s.cursor, s.since = s.file.kept, time.Time{}
+	if kept := s.file.Cursor(); kept != "" {
+		s.cursor, s.since = kept, time.Time{}
 	}
 	return nil
+}
+
+func checkCursor(text string) error {
+	_, _, err := hub.ParseCursor(text)
+	return err
 }
 
 // newest asks for the cursor after the newest event there is.

@@ -6,22 +6,24 @@ import (
 	"text/template"
 	"time"
 
+	"github.com/osctl/eventd/cmd/internal/line"
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/hub"
 )
 
 // printer writes events, one a line.
 type printer struct {
 	out   *bufio.Writer
-	lines *liner // nil for JSON
+	lines *line.Liner // nil for JSON
 	buf   []byte
 
 	format *template.Template // takes the place of both, if it is set
 }
 
-func newPrinter(out *output, asJSON bool, now time.Time) *printer {
+func newPrinter(out *terminal.Output, asJSON bool, now time.Time) *printer {
 	p := &printer{out: bufio.NewWriterSize(out, 64<<10)}
 	if !asJSON {
-		p.lines = &liner{colour: colourful(out), today: now.Local()}
+		p.lines = &line.Liner{Colour: out.Colourful(), Today: now.Local()}
 	}
 	return p
 }
@@ -35,7 +37,7 @@ func (p *printer) event(_ context.Context, e *hub.Event, epoch string) (handled 
 			return false, err
 		}
 	case p.lines != nil:
-		p.buf = p.lines.append(p.buf, e)
+		p.buf = p.lines.Append(p.buf, e)
 	default:
 		p.buf = e.AppendJSON(p.buf, epoch)
 	}

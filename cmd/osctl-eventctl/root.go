@@ -5,13 +5,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/dbusapi/client"
 )
 
 // app is what all commands share.
 type app struct {
 	bus      string // as given
-	out, err *output
+	out, err *terminal.Output
 	endless  atomic.Bool  // to interrupt it is how it ends
 	lost     atomic.Bool  // events were lost on the way
 	undone   atomic.Bool  // run skipped an event

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/osctl/eventd/cmd/internal/eventflags"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -17,12 +18,12 @@ type rowFilter struct {
 
 func (f *rowFilter) flags(cmd *cobra.Command, links bool) {
 	flags := cmd.Flags()
-	flags.StringArrayVar(&f.pools, "pool", nil, "only those of this `POOL`")
-	flags.StringArrayVar(&f.ids, "id", nil, "only those of the containers with this `ID`")
+	flags.StringArrayVar(&f.Pools, "pool", nil, "only those of this `POOL`")
+	flags.StringArrayVar(&f.IDs, "id", nil, "only those of the containers with this `ID`")
 	flags.StringArrayVar(&f.states, "state", nil, "only those in this `STATE`")
 	if links {
-		flags.StringArrayVar(&f.names, "name", nil, "only those with this `NAME` inside")
-		flags.StringArrayVar(&f.veths, "veth", nil, "only those with this `NAME` on the host")
+		flags.StringArrayVar(&f.Names, "name", nil, "only those with this `NAME` inside")
+		flags.StringArrayVar(&f.Veths, "veth", nil, "only those with this `NAME` on the host")
 	}
 }
 
@@ -41,7 +42,7 @@ func (f *rowFilter) parse(args []string, links bool) (err error) {
 
 // asked returns what the service is asked to leave out.
 func (f *rowFilter) asked() (hub.Filter, error) {
-	byContainer := selection{pools: f.pools, ids: f.ids}
+	byContainer := selection{Filter: eventflags.Filter{Pools: f.Pools, IDs: f.IDs}}
 	byContainer.targets = slices.Clone(f.targets)
 	for i := range byContainer.targets {
 		byContainer.targets[i].name = ""
@@ -55,7 +56,7 @@ type rowFields struct{ pool, id, name, veth, state string }
 // covers reports whether a row is wanted.
 func (f *rowFilter) covers(row rowFields) bool {
 	oneOf := func(values []string, value string) bool { return len(values) == 0 || slices.Contains(values, value) }
-	return oneOf(f.pools, row.pool) && oneOf(f.ids, row.id) && oneOf(f.names, row.name) && oneOf(f.veths, row.veth) &&
+	return oneOf(f.Pools, row.pool) && oneOf(f.IDs, row.id) && oneOf(f.Names, row.name) && oneOf(f.Veths, row.veth) &&
 		oneOf(f.states, row.state) && (len(f.targets) == 0 || slices.ContainsFunc(f.targets, func(t target) bool {
 		return t.pool == row.pool && t.id == row.id && (t.name == "" || t.name == row.name)
 	}))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/osctl/eventd/cmd/internal/eventflags"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -86,8 +87,8 @@ func (a *app) run() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	flags.addFlags(f)
-	f.StringVar(&flags.since, "since", "", "begin at `MOMENT`, if the cursor file holds no cursor: "+momentForms)
+	flags.Add(f)
+	f.StringVar(&flags.since, "since", "", "begin at `MOMENT`, if the cursor file holds no cursor: "+eventflags.MomentForms)
 	f.StringVar(&flags.cursorFile, "cursor-file", "", "go on where `FILE` says that the last run stopped, and keep it up to date")
 	f.BoolVar(&flags.noFollow, "no-follow", false, "end with the newest event there is; without --since begin with the\noldest")
 	f.Var(&flags.batch, "batch", "give the command up to `COUNT` events at a time")
@@ -110,7 +111,7 @@ func (a *app) newRun(flags *runFlags, args, command []string, now time.Time) (s 
 	if flags.targets, err = parseTargets(args); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(flags.check(), oneOf("on-failure", []string{flags.onFailure}, onFailureStop, onFailureSkip)); err != nil {
+	if err := errors.Join(flags.Check(), oneOf("on-failure", []string{flags.onFailure}, onFailureStop, onFailureSkip)); err != nil {
 		return nil, err
 	}
 	program, err := exec.LookPath(command[0])

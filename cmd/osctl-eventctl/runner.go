@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/osctl/eventd/cmd/internal/line"
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -115,7 +117,7 @@ func (r *runner) command(ctx context.Context) error {
 	cmd := exec.CommandContext(bounded, r.program) //nolint:gosec // the user's command
 	cmd.Args, cmd.Env = r.args, append(inherited(), r.environment()...)
 	// These are files, so that no pipe to the command can block, or has to be drained.
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, r.app.out.file, r.app.err.file
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, r.app.out.File, r.app.err.File
 	// The command has a process group of its own, so that SIGTERM reaches its children, too. It
 	// gets SIGKILL when the thread ends that started it, which is therefore kept until then:
 	// the next run would handle the same event beside it.
@@ -144,7 +146,7 @@ func (r *runner) input(ctx context.Context) (*os.File, error) {
 		return nil, fmt.Errorf("make a file for the events: %w", err)
 	}
 	file := os.NewFile(uintptr(fd), "events")
-	p := newPrinter(&output{file: file}, true, time.Time{})
+	p := newPrinter(&terminal.Output{File: file}, true, time.Time{})
 	for _, e := range r.pending {
 		if _, err = p.event(ctx, e, r.epoch); err != nil {
 			break
@@ -167,8 +169,8 @@ func (r *runner) environment() []string {
 	}
 	return []string{
 		cursor, "EVENT_TYPE=" + last.Type, "EVENT_ACTION=" + last.Action, "EVENT_SOURCE=" + last.Source,
-		"EVENT_POOL=" + field(last, "pool"), "EVENT_ID=" + field(last, "id"),
-		"EVENT_NAME=" + field(last, "name"), "EVENT_VETH=" + field(last, "veth"),
+		"EVENT_POOL=" + line.Field(last, "pool"), "EVENT_ID=" + line.Field(last, "id"),
+		"EVENT_NAME=" + line.Field(last, "name"), "EVENT_VETH=" + line.Field(last, "veth"),
 		"EVENT_SEQ=" + strconv.FormatUint(last.Seq, 10), "EVENT_TIME=" + last.Time.UTC().Format(eventTime),
 	}
 }

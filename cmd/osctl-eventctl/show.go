@@ -11,6 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/osctl/eventd/cmd/internal/eventflags"
+	"github.com/osctl/eventd/cmd/internal/line"
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
@@ -87,7 +90,7 @@ func (l *lastEvents) flush(context.Context) error { return nil }
 // showContainer asks what is known of a container, and prints it.
 func (a *app) showContainer(ctx context.Context, t target, count int, asJSON bool) error {
 	known := containerDetails{target: t}
-	s := &stream{app: a, sink: &known.lastEvents, selection: selection{pools: []string{t.pool}, ids: []string{t.id}}}
+	s := &stream{app: a, sink: &known.lastEvents, selection: selection{Filter: eventflags.Filter{Pools: []string{t.pool}, IDs: []string{t.id}}}}
 	s.finite, s.tail, s.count, s.cursor = true, true, count, hub.CursorOldest
 	var err error
 	if s.filter, err = s.selection.filter(); err != nil {
@@ -119,38 +122,38 @@ func (a *app) showContainer(ctx context.Context, t target, count int, asJSON boo
 }
 
 // write writes what is known for a person.
-func (d *containerDetails) write(out *output) error {
-	colour := colourful(out)
+func (d *containerDetails) write(out *terminal.Output) error {
+	colour := out.Colourful()
 	state := "not known; no client has reported one"
 	if d.state != nil {
 		since := d.state.Time.Local()
-		state = string(paint(nil, colour, inkOf(d.state.State), printable(d.state.State))) +
+		state = string(terminal.Paint(nil, colour, terminal.InkOf(d.state.State), terminal.Printable(d.state.State))) +
 			fmt.Sprintf(" since %s (%v)", since.Format(time.DateTime), time.Since(since).Round(time.Second))
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintf(w, "Container:\t%s\nState:\t%s\n", printable(d.String()), state)
+	_, _ = fmt.Fprintf(w, "Container:\t%s\nState:\t%s\n", terminal.Printable(d.String()), state)
 	for i := range d.links {
 		title := ""
 		if i == 0 {
 			title = "Interfaces:"
 		}
 		link := &d.links[i]
-		linkState := paint(nil, colour, inkOf(string(link.State)), printable(string(link.State)))
-		_, _ = fmt.Fprintf(w, "%s\t%s %s (%s on the host)\n", title, word(cmp.Or(link.Name, "-")), linkState, word(link.Veth))
+		linkState := terminal.Paint(nil, colour, terminal.InkOf(string(link.State)), terminal.Printable(string(link.State)))
+		_, _ = fmt.Fprintf(w, "%s\t%s %s (%s on the host)\n", title, line.Word(cmp.Or(link.Name, "-")), linkState, line.Word(link.Veth))
 	}
 	if err := w.Flush(); err != nil || len(d.events) == 0 {
 		return err
 	}
-	text, lines := []byte{'\n'}, &liner{colour: colour, today: time.Now()}
+	text, lines := []byte{'\n'}, &line.Liner{Colour: colour, Today: time.Now()}
 	for _, e := range d.events {
-		text = append(lines.append(text, e), '\n')
+		text = append(lines.Append(text, e), '\n')
 	}
 	_, err := out.Write(text)
 	return err
 }
 
 // writeJSON writes what is known as one JSON object.
-func (d *containerDetails) writeJSON(out *output) error {
+func (d *containerDetails) writeJSON(out *terminal.Output) error {
 	details := struct {
 		Pool       string            `json:"pool"`
 		ID         string            `json:"id"`

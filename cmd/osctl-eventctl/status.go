@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
@@ -148,7 +149,7 @@ const eventsOf = "events_"
 func (s *status) write(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) {
-		_, _ = fmt.Fprintf(w, "%s:\t%s\n", printable(name), printable(fmt.Sprintf(format, args...)))
+		_, _ = fmt.Fprintf(w, "%s:\t%s\n", terminal.Printable(name), terminal.Printable(fmt.Sprintf(format, args...)))
 	}
 	row("Service", "running, version %s, on bus %s", s.Version, s.Bus)
 	if !s.StartTime.IsZero() {

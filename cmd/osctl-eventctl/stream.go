@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/osctl/eventd/cmd/internal/cursorfile"
 	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
@@ -28,7 +29,7 @@ type stream struct {
 	selection
 	filter hub.Filter
 	sink   sink
-	file   *cursorFile // nil for none
+	file   *cursorfile.File // nil for none
 
 	cursor       string    // where to go on
 	since, until time.Time // events outside of it are passed over; zero for no bound
@@ -217,7 +218,7 @@ func (s *stream) advance(ctx context.Context, at uint64, over bool) error {
 func (s *stream) moveTo(seq uint64) error {
 	cursor := hub.FormatCursor(s.epoch, seq)
 	if s.file != nil {
-		if err := s.file.save(cursor); err != nil {
+		if err := s.file.Save(cursor); err != nil {
 			return err
 		}
 	}

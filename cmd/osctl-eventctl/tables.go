@@ -11,6 +11,7 @@ import (
 	"github.com/rivo/uniseg"
 	"github.com/spf13/cobra"
 
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/live"
 	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
@@ -80,7 +81,7 @@ func runList[Row any](ctx context.Context, a *app, t *tableOf[Row], want *rowFil
 // findUnknown returns what the arguments and flags name that no row is of, whatever its state.
 // A container whose state is known need not have an interface.
 func findUnknown[Row any](ctx context.Context, c *client.Client, t *tableOf[Row], want *rowFilter, rows []Row) ([]string, error) {
-	named := slices.Concat(want.pools, want.ids, want.names, want.veths)
+	named := slices.Concat(want.Pools, want.IDs, want.Names, want.Veths)
 	if len(want.targets) == 0 && len(named) == 0 {
 		return nil, nil
 	}
@@ -128,18 +129,18 @@ func printTable[Row any](a *app, t *tableOf[Row], rows []Row) error {
 			width[i] = max(width[i], uniseg.StringWidth(cell))
 		}
 	}
-	colour := colourful(a.out)
+	colour := a.out.Colourful()
 	var b []byte
 	for n, line := range lines {
 		for i, cell := range line.Cells {
-			with := inkNone
+			with := terminal.InkNone
 			switch {
 			case n == 0:
-				with = inkBold
+				with = terminal.InkBold
 			case i == t.state:
-				with = inkOf(cell)
+				with = terminal.InkOf(cell)
 			}
-			if b = paint(b, colour, with, cell); i < len(line.Cells)-1 {
+			if b = terminal.Paint(b, colour, with, cell); i < len(line.Cells)-1 {
 				b = append(b, strings.Repeat(" ", width[i]-uniseg.StringWidth(cell)+2)...)
 			}
 		}
@@ -151,7 +152,7 @@ func printTable[Row any](a *app, t *tableOf[Row], rows []Row) error {
 
 // watchList shows rows as they change, until the user quits.
 func watchList[Row any](ctx context.Context, a *app, t *tableOf[Row], want *rowFilter, filter hub.Filter) error {
-	if !a.out.terminal {
+	if !a.out.Terminal {
 		return errors.New("--watch needs a terminal; in a pipe, use monitor --json")
 	}
 	address, err := a.address()
@@ -164,7 +165,7 @@ func watchList[Row any](ctx context.Context, a *app, t *tableOf[Row], want *rowF
 	}
 	a.endless.Store(true)
 	view := live.New(live.Config{
-		Title: t.title, Columns: t.columns, ToneColumn: t.state, Tone: toneOf, Colour: colourful(a.out),
+		Title: t.title, Columns: t.columns, ToneColumn: t.state, Tone: toneOf, Colour: a.out.Colourful(),
 	})
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -204,7 +205,7 @@ type feed[Row any] struct {
 func (f *feed[Row]) take(w client.Watched[Row]) error {
 	switch {
 	case w.Down != nil:
-		f.view.Trouble(printable(f.app.describeOutage(w.Down)))
+		f.view.Trouble(terminal.Printable(f.app.describeOutage(w.Down)))
 	case w.Up:
 		f.view.Trouble("")
 	case w.Listed:
@@ -240,14 +241,14 @@ func (f *feed[Row]) show() {
 
 // toneOf returns the tone of a state.
 func toneOf(state string) live.Tone {
-	switch inkOf(state) {
-	case inkGood:
+	switch terminal.InkOf(state) {
+	case terminal.InkGood:
 		return live.Good
-	case inkBad:
+	case terminal.InkBad:
 		return live.Bad
-	case inkPass:
+	case terminal.InkPass:
 		return live.Pass
-	case inkNone, inkBold, inkFaint:
+	case terminal.InkNone, terminal.InkBold, terminal.InkFaint:
 	}
 	return live.Plain
 }

@@ -2,12 +2,10 @@ package main
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
-	"github.com/spf13/pflag"
-
+	"github.com/osctl/eventd/cmd/internal/eventflags"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -64,78 +62,33 @@ const maxAsked = 64
 
 // selection says which events, or rows of a list, are wanted.
 type selection struct {
-	types, actions, pools, ids, sources, names, veths []string
+	eventflags.Filter
 
 	targets []target // any of them; none for all
-}
-
-// addFlags adds the flags that select events.
-func (s *selection) addFlags(f *pflag.FlagSet) {
-	f.StringArrayVar(&s.types, "type", nil, "only events of this `TYPE`, or of several, separated by commas")
-	f.StringArrayVar(&s.actions, "action", nil, "only events with this `ACTION`, or with this new state of a container")
-	f.StringArrayVar(&s.pools, "pool", nil, "only events of containers of this `POOL`")
-	f.StringArrayVar(&s.ids, "id", nil, "only events of the containers with this `ID`")
-	f.StringArrayVar(&s.sources, "source", nil, "only events from this `SOURCE`: netlink or cgroup (seen by the service), or\nthe unit or uid:N that reported them")
-	f.StringArrayVar(&s.names, "name", nil, "only events of interfaces with this `NAME` inside the container")
-	f.StringArrayVar(&s.veths, "veth", nil, "only events of interfaces with this `NAME` on the host")
-}
-
-// typePattern is what the types of events match, see package hub. No event would ever
-// match another one.
-const typePattern = "[a-z][a-z0-9_]{0,63}"
-
-var typeForm = regexp.MustCompile("^" + typePattern + "$") //nolint:gochecknoglobals // it does not change
-
-// check checks the values of the flags, and splits the types.
-func (s *selection) check() error {
-	if s.types != nil {
-		s.types = strings.Split(strings.Join(s.types, ","), ",")
-	}
-	for _, typ := range s.types {
-		if !typeForm.MatchString(typ) {
-			return fmt.Errorf("--type %q: expected a type that matches %s, like %s", typ, typePattern, hub.TypeNetif)
-		}
-	}
-	return nil
 }
 
 // filter returns the filter that the service applies. It matches each key by itself, so covers
 // still has to check the targets of the events that pass.
 func (s *selection) filter() (hub.Filter, error) {
-	types, pools, ids := s.types, s.pools, s.ids
+	asked := s.Filter
 	links := len(s.targets) > 0
 	var targetPools, targetIDs []string
 	for _, t := range s.targets {
 		targetPools, targetIDs = append(targetPools, t.pool), append(targetIDs, t.id)
 		links = links && t.name != ""
 	}
-	if links && len(types) == 0 {
-		types = []string{hub.TypeNetif}
+	if links && len(asked.Types) == 0 {
+		asked.Types = []string{hub.TypeNetif}
 	}
 	if len(s.targets) <= maxAsked {
-		if len(pools) == 0 {
-			pools = targetPools
+		if len(asked.Pools) == 0 {
+			asked.Pools = targetPools
 		}
-		if len(ids) == 0 {
-			ids = targetIDs
-		}
-	}
-	var filter hub.Filter
-	for _, key := range []struct {
-		name   string
-		values []string
-	}{
-		{"type", types}, {"action", s.actions}, {"pool", pools}, {"id", ids}, {"source", s.sources}, {"name", s.names}, {"veth", s.veths},
-	} {
-		if len(key.values) == 0 {
-			continue
-		}
-		var err error
-		if filter, err = filter.With(key.name, key.values...); err != nil {
-			return filter, err
+		if len(asked.IDs) == 0 {
+			asked.IDs = targetIDs
 		}
 	}
-	return filter, nil
+	return asked.Hub()
 }
 
 // covers reports whether an event that passed the filter is wanted.

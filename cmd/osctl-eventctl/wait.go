@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/osctl/eventd/cmd/internal/eventflags"
 )
 
 const waitLong = `Wait until a container is in one of the states given, or until an interface of it, named
@@ -88,7 +90,7 @@ func (a *app) wait() *cobra.Command {
 	f.StringVar(&flags.name, "name", "", "wait for the interface with this `NAME` inside; needs --pool and --id")
 	f.StringArrayVar(&flags.types, "type", nil, "wait for an event of this `TYPE`, or of one of several, separated by commas")
 	f.StringArrayVar(&flags.actions, "action", nil, "wait for an event with this `ACTION`")
-	f.StringVar(&flags.since, "since", "", "accept events since `MOMENT`: "+momentForms)
+	f.StringVar(&flags.since, "since", "", "accept events since `MOMENT`: "+eventflags.MomentForms)
 	f.BoolVar(&flags.json, "json", false, "print the event as one JSON object")
 	a.completeFlags(cmd)
 	return cmd

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"errors"
@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watchHangup ends the process, by SIGPIPE, as soon as the reader of its output has gone:
+// WatchHangup ends the process, by SIGPIPE, as soon as the reader of its output has gone:
 // else `monitor | head -n 1` would stay until the next event. It works for pipes and
 // sockets only. The function that it returns ends the watch.
-func watchHangup(out *os.File) (stop func()) {
+func WatchHangup(out *os.File) (stop func()) {
 	info, err := out.Stat()
 	if err != nil || info.Mode()&(os.ModeNamedPipe|os.ModeSocket) == 0 {
 		return func() {}

@@ -1,4 +1,5 @@
-package main
+// Package cursorfile keeps the position of a reader of events in a file from one run to the next.
+package cursorfile
 
 import (
 	"errors"
@@ -11,18 +12,16 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/osctl/eventd/hub"
 )
 
-// maxCursorFile is more than a cursor takes, in bytes.
-const maxCursorFile = 1024
+// maxSize is more than a cursor takes, in bytes.
+const maxSize = 1024
 
-// cursorFile is a file that keeps a cursor from one run to the next. At each moment
-// it holds a whole cursor, also after a crash: a new one is written beside it, and
-// takes its place once it is on the disk. It is locked while a run uses it, since two
-// would each take the other's place.
-type cursorFile struct {
+// File keeps a cursor from one run to the next. At each moment it holds a whole
+// cursor, also after a crash: a new one is written beside it, and takes its place
+// once it is on the disk. It is locked while a run uses it, since two would each
+// take the other's place.
+type File struct {
 	path string   // as given
 	dir  *os.Root // where the file is
 	name string   // in dir
@@ -30,11 +29,11 @@ type cursorFile struct {
 	kept string   // what the file holds
 }
 
-// openCursorFile opens a file, or makes an empty one, and finds out before any event is
-// shown whether it can be kept up to date.
-func openCursorFile(path string) (*cursorFile, error) {
-	f := &cursorFile{path: path}
-	if err := f.open(); err != nil {
+// Open opens a file, or makes an empty one, and finds out before any event is shown
+// whether it can be kept up to date. What it holds is a cursor if check says so.
+func Open(path string, check func(cursor string) error) (*File, error) {
+	f := &File{path: path}
+	if err := f.open(check); err != nil {
 		return nil, fmt.Errorf("cursor file %s: %w", path, err)
 	}
 	return f, nil
@@ -43,7 +42,7 @@ func openCursorFile(path string) (*cursorFile, error) {
 // open opens the file by the name given, so that a link is followed by the kernel or not at
 // all, see protected_symlinks in proc_sys_fs(5). From then on the directory counts in which
 // the opened file is: a link stays a link.
-func (f *cursorFile) open() (err error) {
+func (f *File) open(check func(string) error) (err error) {
 	if f.file, err = openPlain(f.path); err != nil {
 		return err
 	}
@@ -66,7 +65,7 @@ func (f *cursorFile) open() (err error) {
 	if named, err := f.dir.Lstat(f.name); err != nil || !os.SameFile(named, info) {
 		return errInUse
 	}
-	if err := f.load(); err != nil {
+	if err := f.load(check); err != nil {
 		return err
 	}
 	next, err := f.next()
@@ -130,8 +129,8 @@ func lock(file *os.File) error {
 }
 
 // load reads the cursor. An empty file holds none.
-func (f *cursorFile) load() error {
-	data, err := io.ReadAll(io.LimitReader(f.file, maxCursorFile+1))
+func (f *File) load(check func(string) error) error {
+	data, err := io.ReadAll(io.LimitReader(f.file, maxSize+1))
 	if err != nil {
 		return err
 	}
@@ -139,7 +138,7 @@ func (f *cursorFile) load() error {
 	if cursor == "" {
 		return nil
 	}
-	if _, _, err := hub.ParseCursor(cursor); err != nil || len(data) > maxCursorFile {
+	if check(cursor) != nil || len(data) > maxSize {
 		return errors.New("what it holds is no cursor; remove it to begin anew")
 	}
 	f.kept = cursor
@@ -148,10 +147,10 @@ func (f *cursorFile) load() error {
 
 // nextName is the name of the file that is to take the place of the present one. It is
 // always the same, so that what a killed run left does not pile up.
-func (f *cursorFile) nextName() string { return f.name + ".new" }
+func (f *File) nextName() string { return f.name + ".new" }
 
 // next makes the file that is to take the place of the present one, with its owner and mode.
-func (f *cursorFile) next() (*os.File, error) {
+func (f *File) next() (*os.File, error) {
 	info, err := f.file.Stat()
 	if err != nil {
 		return nil, err
@@ -188,8 +187,11 @@ func keepOwner(file *os.File, of fs.FileInfo) error {
 	return nil
 }
 
-// save writes a cursor.
-func (f *cursorFile) save(cursor string) error {
+// Cursor is what the file holds, "" for nothing.
+func (f *File) Cursor() string { return f.kept }
+
+// Save writes a cursor, unless it is "" or the file holds it already.
+func (f *File) Save(cursor string) error {
 	if cursor == "" || cursor == f.kept {
 		return nil
 	}
@@ -201,7 +203,7 @@ func (f *cursorFile) save(cursor string) error {
 }
 
 // replace puts a file with another text in the place of the present one.
-func (f *cursorFile) replace(text string) error {
+func (f *File) replace(text string) error {
 	next, err := f.next()
 	if err != nil {
 		return err
@@ -220,23 +222,10 @@ func (f *cursorFile) replace(text string) error {
 }
 
 // syncDir makes a rename in the directory last.
-func (f *cursorFile) syncDir() error {
+func (f *File) syncDir() error {
 	dir, err := f.dir.Open(".")
 	if err != nil {
 		return err
 	}
 	return errors.Join(dir.Sync(), dir.Close())
-}
-
-// outputClosed reports whether an output was closed when the program started. The runtime of
-// Go opens /dev/null for reading and writing then, and what is written is lost without an
-// error; a shell that is told to write there opens it for writing alone.
-func outputClosed(out *os.File) bool {
-	info, err := out.Stat()
-	if err != nil {
-		return true
-	}
-	flags, err := unix.FcntlInt(out.Fd(), unix.F_GETFL, 0)
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	return err != nil || ok && info.Mode()&os.ModeCharDevice != 0 && stat.Rdev == unix.Mkdev(1, 3) && flags&unix.O_ACCMODE == unix.O_RDWR
 }

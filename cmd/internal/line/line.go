@@ -1,4 +1,6 @@
-package main
+// Package line shows an event as a line for a person. As JSON an event shows itself, by
+// [hub.Event.AppendJSON]. All programs that print events stand on the two.
+package line
 
 import (
 	"encoding/json"
@@ -8,31 +10,32 @@ import (
 
 	"github.com/rivo/uniseg"
 
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/hub"
 )
 
-// liner makes lines of events for a person.
-type liner struct {
-	colour bool
-	today  time.Time // events of another day show their date
+// Liner makes lines of events for a person. They are safe for a terminal, whatever the events hold.
+type Liner struct {
+	Colour bool
+	Today  time.Time // events of another day show their date
 }
 
-// append appends an event as one line: time, type, action, container, and other options.
+// Append appends an event as one line: time, type, action, container, and other options.
 // Columns line up as long as their content is of usual length.
-func (l *liner) append(b []byte, e *hub.Event) []byte {
+func (l *Liner) Append(b []byte, e *hub.Event) []byte {
 	at, layout := e.Time.Local(), "15:04:05.000"
-	if y, d := at.Year(), at.YearDay(); y != l.today.Year() || d != l.today.YearDay() {
+	if y, d := at.Year(), at.YearDay(); y != l.Today.Year() || d != l.Today.YearDay() {
 		layout = "2006-01-02 15:04:05.000"
 	}
-	b = paint(b, l.colour, inkFaint, at.Format(layout))
+	b = terminal.Paint(b, l.Colour, terminal.InkFaint, at.Format(layout))
 	what := e.Type
 	if e.Action != "" {
-		what += " " + word(e.Action)
+		what += " " + Word(e.Action)
 	}
 	b = append(b, "  "...)
-	b = paint(b, l.colour, inkOf(e.Action), padded(what, 18))
+	b = terminal.Paint(b, l.Colour, terminal.InkOf(e.Action), padded(what, 18))
 	b = append(b, ' ')
-	b = paint(b, l.colour, inkBold, padded(container(word(e.Pool), word(e.ID)), 14))
+	b = terminal.Paint(b, l.Colour, terminal.InkBold, padded(Container(Word(e.Pool), Word(e.ID)), 14))
 	detail, shown := describe(e)
 	if detail != "" {
 		b = append(append(b, "  "...), detail...)
@@ -45,7 +48,7 @@ func (l *liner) append(b []byte, e *hub.Event) []byte {
 	}
 	if e.Source != hub.SourceNetlink {
 		b = append(b, "  "...)
-		b = paint(b, l.colour, inkFaint, "from "+word(e.Source))
+		b = terminal.Paint(b, l.Colour, terminal.InkFaint, "from "+Word(e.Source))
 	}
 	return b
 }
@@ -55,8 +58,8 @@ func padded(text string, width int) string {
 	return text + strings.Repeat(" ", max(width-uniseg.StringWidth(text), 0))
 }
 
-// container returns POOL:ID, or what there is of it.
-func container(pool, id string) string {
+// Container returns POOL:ID, or what there is of it.
+func Container(pool, id string) string {
 	switch {
 	case pool != "" && id != "":
 		return pool + ":" + id
@@ -72,7 +75,7 @@ func container(pool, id string) string {
 // need not be shown any more.
 func describe(e *hub.Event) (string, map[string]bool) {
 	// A pool or an id that is no text names no container, and is shown as any option.
-	shown := map[string]bool{"pool": field(e, "pool") == e.Pool, "id": field(e, "id") == e.ID}
+	shown := map[string]bool{"pool": Field(e, "pool") == e.Pool, "id": Field(e, "id") == e.ID}
 	switch e.Type {
 	case hub.TypeNetif:
 	case hub.TypeState, hub.TypeManagement:
@@ -85,7 +88,7 @@ func describe(e *hub.Event) (string, map[string]bool) {
 	for _, name := range []string{"action", "name", "new_name", "veth", "old_veth", "ifindex", "resync"} {
 		shown[name] = true
 	}
-	text := func(option string) string { return word(e.Options.Text(option)) }
+	text := func(option string) string { return Word(e.Options.Text(option)) }
 	name, veth := text("name"), text("veth")
 	if renamed := text("new_name"); renamed != "" && renamed != name {
 		name += " -> " + renamed
@@ -106,20 +109,37 @@ func describe(e *hub.Event) (string, map[string]bool) {
 	return strings.Join(parts, " "), shown
 }
 
-// word shows a name as one word: what has blanks in it could pass for other parts of a line.
-func word(name string) string {
+// Word shows a name as one word: what has blanks in it could pass for other parts of a line.
+func Word(name string) string {
 	if strings.ContainsAny(name, " \t\"") {
 		return strconv.Quote(name)
 	}
-	return printable(name)
+	return terminal.Printable(name)
 }
 
 // optionText shows a value: text as it is where that is unambiguous, else as JSON. A text
 // that reads like a number, or like another value in JSON, is quoted.
 func optionText(v hub.Value) string {
 	if text := v.Text(); v.Kind() == hub.KindString && text != "" && !strings.ContainsAny(text, " \t\"'") &&
-		printable(text) == text && !json.Valid([]byte(text)) {
+		terminal.Printable(text) == text && !json.Valid([]byte(text)) {
 		return text
 	}
-	return string(escape(v.AppendJSON(nil)))
+	return string(terminal.Escape(v.AppendJSON(nil)))
+}
+
+// Field returns one option of an event as text, "" if it is not there.
+func Field(e *hub.Event, name string) string {
+	v, ok := e.Options.Get(name)
+	if !ok {
+		return ""
+	}
+	return Plain(v)
+}
+
+// Plain returns a text as it is, and any other value as JSON.
+func Plain(v hub.Value) string {
+	if v.Kind() == hub.KindString {
+		return v.Text()
+	}
+	return string(v.AppendJSON(nil))
 }

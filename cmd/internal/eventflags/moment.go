@@ -1,4 +1,4 @@
-package main
+package eventflags
 
 import (
 	"fmt"
@@ -9,14 +9,14 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// moment is where --since or --until points: at a cursor, or at a time.
-type moment struct {
-	cursor string // "" if it is a time
-	time   time.Time
+// Moment is where --since or --until points: at a cursor, or at a time.
+type Moment struct {
+	Cursor string // "" if it is a time
+	Time   time.Time
 }
 
-// momentForms is the help text for the forms that parseMoment reads.
-const momentForms = "a cursor; oldest, the oldest event kept; a duration\nbefore now (90s, 10m, 2h, 1d12h, 1w); or a time (15:04, 2006-01-02 15:04:05,\nnow, today, yesterday, @UNIX)"
+// MomentForms is the help text for the forms that ParseMoment reads.
+const MomentForms = "a cursor; oldest, the oldest event kept; a duration\nbefore now (90s, 10m, 2h, 1d12h, 1w); or a time (15:04, 2006-01-02 15:04:05,\nnow, today, yesterday, @UNIX)"
 
 // timeForms are the forms of a time, in the local zone unless they name one. Those
 // without a date mean today.
@@ -27,10 +27,10 @@ func timeForms() []string {
 	}
 }
 
-// parseMoment reads CURSOR, oldest, DURATION (before now; with + after now) or TIME.
-func parseMoment(text string, now time.Time) (moment, error) {
+// ParseMoment reads CURSOR, oldest, DURATION (before now; with + after now) or TIME.
+func ParseMoment(text string, now time.Time) (Moment, error) {
 	if t, ok := namedTime(text, now); ok {
-		return moment{time: t}, nil
+		return Moment{Time: t}, nil
 	}
 	for _, form := range timeForms() {
 		t, err := time.ParseInLocation(form, text, time.Local)
@@ -41,22 +41,22 @@ func parseMoment(text string, now time.Time) (moment, error) {
 			y, m, d := now.Date()
 			t = time.Date(y, m, d, t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), time.Local)
 		}
-		return moment{time: t}, nil
+		return Moment{Time: t}, nil
 	}
 	if ahead, ok := strings.CutPrefix(text, "+"); ok {
-		if d, err := parseDuration(ahead); err == nil {
-			return moment{time: now.Add(d)}, nil
+		if d, err := ParseDuration(ahead); err == nil {
+			return Moment{Time: now.Add(d)}, nil
 		}
-	} else if d, err := parseDuration(text); err == nil {
-		return moment{time: now.Add(-d)}, nil
+	} else if d, err := ParseDuration(text); err == nil {
+		return Moment{Time: now.Add(-d)}, nil
 	}
 	if text == hub.CursorOldest {
-		return moment{cursor: text}, nil
+		return Moment{Cursor: text}, nil
 	}
 	if _, _, err := hub.ParseCursor(text); err == nil {
-		return moment{cursor: text}, nil
+		return Moment{Cursor: text}, nil
 	}
-	return moment{}, fmt.Errorf("%q: expected a cursor, oldest, a duration before now (90s, 10m, 2h, 1d12h, 1w), or a time (15:04, today, 2006-01-02 15:04:05, 2006-01-02T15:04:05Z, @1785000000)", text)
+	return Moment{}, fmt.Errorf("%q: expected a cursor, oldest, a duration before now (90s, 10m, 2h, 1d12h, 1w), or a time (15:04, today, 2006-01-02 15:04:05, 2006-01-02T15:04:05Z, @1785000000)", text)
 }
 
 // namedTime reads now, today and yesterday (when that day began), and @ with the seconds
@@ -76,9 +76,9 @@ func namedTime(text string, now time.Time) (t time.Time, ok bool) {
 	return time.Unix(int64(seconds), 0), ok && err == nil
 }
 
-// parseDuration is [time.ParseDuration] that also takes whole weeks and days in front, and
+// ParseDuration is [time.ParseDuration] that also takes whole weeks and days in front, and
 // nothing negative.
-func parseDuration(text string) (time.Duration, error) {
+func ParseDuration(text string) (time.Duration, error) {
 	var whole time.Duration
 	rest := text
 	for _, unit := range []struct {

@@ -1,0 +1,112 @@
+package cursorfile
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/osctl/eventd/dbusapi/bustest"
+)
+
+// open opens a file whose cursors begin with e.
+func open(path string) (*File, error) {
+	return Open(path, func(cursor string) error {
+		if !strings.HasPrefix(cursor, "e:") {
+			return errors.New("no cursor")
+		}
+		return nil
+	})
+}
+
+// TestFile is about what else may be where the file is said to be.
+func TestFile(t *testing.T) {
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	text := func(name string) string {
+		data, err := os.ReadFile(path(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	for name, do := range map[string]func(string) error{
+		"pipe":      func(p string) error { return unix.Mkfifo(p, 0o600) },
+		"directory": func(p string) error { return os.Mkdir(p, 0o700) },
+		"device":    func(p string) error { return unix.Mknod(p, unix.S_IFCHR|0o600, 1<<8|3) }, // as /dev/null
+		"to pipe":   func(p string) error { return os.Symlink("pipe", p) },
+	} {
+		if err := do(path(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"pipe", "directory", "device", "to pipe"} {
+		if _, err := open(path(name)); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+			t.Errorf("a %s is taken for a cursor file: %v", name, err)
+		}
+	}
+	if err := os.WriteFile(path("file"), []byte("e:1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path("file.new"), []byte("of a run that was killed"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("file", path("link")); err != nil {
+		t.Fatal(err)
+	}
+	f, err := open(path("link"))
+	if err != nil || f.Cursor() != "e:1" {
+		t.Fatal(f, err)
+	}
+	for _, cursor := range []string{"e:2", "e:3"} {
+		if _, err := open(path("file")); err == nil || !strings.Contains(err.Error(), "another run uses it") {
+			t.Errorf("a file that is used: %v", err)
+		}
+		if err := f.Save(cursor); err != nil || text("file") != cursor+"\n" {
+			t.Errorf("%s is kept as %q, %v", cursor, text("file"), err)
+		}
+	}
+	if err := f.file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if f, err = open(path("file")); err != nil || f.Cursor() != "e:3" {
+		t.Error("after the run that used it:", f, err)
+	}
+	info, err := os.Lstat(path("file"))
+	if err != nil || info.Mode() != 0o600 {
+		t.Error("the file's mode is now", info.Mode(), err)
+	}
+	if info, err := os.Lstat(path("link")); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Error("the link is now", info.Mode(), err)
+	}
+}
+
+// TestLink does not follow a stranger's link, nor make what a link lacks.
+func TestLink(t *testing.T) {
+	dir := t.TempDir()
+	link, target := filepath.Join(dir, "link"), filepath.Join(dir, "target")
+	if err := os.Symlink("target", link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(link); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a link to nothing: %v", err)
+	}
+	for path, text := range map[string]string{target: "", target + ".new": "precious"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Lchown(link, bustest.NobodyUID, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(link); err == nil || !strings.Contains(err.Error(), "a link that user 65534 made") {
+		t.Errorf("a stranger's link: %v", err)
+	}
+	if beside, err := os.ReadFile(target + ".new"); err != nil || string(beside) != "precious" {
+		t.Errorf("beside its target is now %q, %v", beside, err)
+	}
+}
