@@ -21,6 +21,8 @@ are shown. Flags that are given several times mean any of their values; differen
 must all match. The name events stands for monitor --no-follow: it shows those that are
 kept, and ends.
 
+` + nameHelp + `
+
 If the manager of a container reports the up and down of its interfaces, each is there
 twice, because the watcher sees it in the kernel, too. With --source netlink each is there
 once.
@@ -52,6 +54,7 @@ were lost. It ends by SIGPIPE when the reader of its output has gone.`
 
 const monitorExample = `  osctl-eventctl monitor
   osctl-eventctl monitor tank:101 tank:102/eth0
+  osctl-eventctl monitor podman:web
   osctl-eventctl monitor --type ct_netif --action up --action down --source netlink
   osctl-eventctl monitor --type state,db --since 10m
   osctl-eventctl events -n 20
