@@ -39,7 +39,7 @@ func parsePod(entry string) (uid, name string, ok bool) {
 }
 
 // readPods returns the names of pods by uid. Where two pods have the same name, the older one is about
-// to go, and has none.
+// to go, and its name is "".
 func readPods(dir string) (map[string]string, error) {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -50,7 +50,7 @@ func readPods(dir string) (map[string]string, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	newest := map[string]pod{} // by name
+	names, newest := map[string]string{}, map[string]pod{} // by uid, by name
 	for _, entry := range entries {
 		uid, name, ok := parsePod(entry.Name())
 		if !ok || !entry.IsDir() {
@@ -61,11 +61,11 @@ func readPods(dir string) (map[string]string, error) {
 			continue // it has gone
 		}
 		p := pod{uid, name, about.ModTime()}
+		names[uid] = ""
 		if other, ok := newest[name]; !ok || cmp.Or(p.made.Compare(other.made), cmp.Compare(p.uid, other.uid)) > 0 {
 			newest[name] = p
 		}
 	}
-	names := make(map[string]string, len(newest))
 	for _, p := range newest {
 		names[p.uid] = p.name
 	}
@@ -118,13 +118,13 @@ func (l *loop) followPods(ctx context.Context) error {
 func (s *session) comparePods(ctx context.Context, names map[string]string) error {
 	var reports []client.Report
 	for uid, known := range s.told.infos {
-		if known.name != "" && names[uid] == "" && len(names) < maxPods {
+		if _, there := names[uid]; !there && known.name != "" && len(names) < maxPods {
 			delete(s.told.infos, uid)
 			reports = append(reports, dbReport(s.pool, uid, "remove", known.name))
 		}
 	}
 	for uid, name := range names {
-		if s.told.infos[uid].name != name {
+		if name != "" && s.told.infos[uid].name != name {
 			s.told.infos[uid] = info{name: name}
 			reports = append(reports, infoReport(s.pool, uid, info{name: name}))
 		}
