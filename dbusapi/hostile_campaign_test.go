@@ -10,6 +10,7 @@ import (
 
 	"github.com/osctl/eventd/dbusapi/wire"
 
+	"github.com/osctl/eventd/dbusapi/apitest"
 	"github.com/osctl/eventd/dbusapi/bustest"
 )
 
@@ -144,7 +145,7 @@ func (c *hostileConn) volley(raw []byte, copies int) (alive bool, err error) {
 		_, err := hostileEnd(err)
 		return false, err
 	}
-	return true, c.sock.SetDeadline(time.Now().Add(hostilePatience))
+	return true, c.sock.SetDeadline(time.Now().Add(apitest.Patience))
 }
 
 // memoryInUse is what this process has of the system and did not give back, in bytes.

@@ -19,14 +19,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/osctl/eventd/dbusapi/apitest"
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/hub"
 )
 
 const (
-	// hostilePatience is how long what must happen may take.
-	hostilePatience = 4 * time.Minute
-
 	// hostileHeap is how much more may be in use after an attack than before.
 	hostileHeap = 24 << 20
 )
@@ -83,7 +81,7 @@ func hostileServe(t testing.TB, kind bustest.Kind, policies ...string) *hostileT
 	})
 	select {
 	case <-h.service.Ready():
-	case <-time.After(hostilePatience):
+	case <-time.After(apitest.Patience):
 		t.Fatal("the service is not ready")
 	}
 	h.root = h.bus.ClientAs(t, 0)
@@ -113,7 +111,7 @@ func (h *hostileTarget) witness(t testing.TB) {
 				hostileReport("fine", func(b *bustest.Body) { b.Dict("pool", "tank") }),
 				hostileWait("oldest", 10, 0, func(b *bustest.Body) { b.Dict("type", "fine") }),
 			} {
-				one, done := context.WithTimeout(ctx, hostilePatience)
+				one, done := context.WithTimeout(ctx, apitest.Patience)
 				_, err := h.root.Call(one, m)
 				done()
 				if err != nil && ctx.Err() == nil {
@@ -155,7 +153,7 @@ func (h *hostileTarget) during(t *testing.T, n int, attack func()) {
 // unharmed checks what must hold after any attack.
 func (h *hostileTarget) unharmed(t testing.TB) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), hostilePatience)
+	ctx, cancel := context.WithTimeout(t.Context(), apitest.Patience)
 	defer cancel()
 	reply, err := h.root.CallDriver(ctx, "GetNameOwner", "s", new(bustest.Body).String(wire.Name))
 	if err != nil {
@@ -176,7 +174,7 @@ func (h *hostileTarget) unharmed(t testing.TB) {
 // hostileUntil asks until ok says so.
 func hostileUntil(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	hostileWithin(t, hostilePatience, what, ok)
+	hostileWithin(t, apitest.Patience, what, ok)
 }
 
 func hostileWithin(t testing.TB, limit time.Duration, what string, ok func() bool) {
@@ -230,7 +228,7 @@ func (h *hostileTarget) dial(t *testing.T, options ...bustest.DialOption) *hosti
 func (h *hostileTarget) dialAs(t testing.TB, uid uint32, options ...bustest.DialOption) *hostileConn {
 	t.Helper()
 	c := &hostileConn{sock: h.bus.DialAs(t, uid, options...)}
-	if err := c.sock.SetDeadline(time.Now().Add(hostilePatience)); err != nil {
+	if err := c.sock.SetDeadline(time.Now().Add(apitest.Patience)); err != nil {
 		t.Fatal(err)
 	}
 	c.in = bufio.NewReader(c.sock)

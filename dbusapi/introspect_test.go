@@ -190,11 +190,7 @@ func wantQtName(t *testing.T, m *xmlMember, typ, suffix string) {
 
 // TestDocumentedErrors wants the whole name of each error of the service in the document.
 func TestDocumentedErrors(t *testing.T) {
-	for _, name := range []string{
-		wire.ErrInvalidEvent, wire.ErrInvalidFilter, wire.ErrInvalidCursor, wire.ErrGone, wire.ErrTooLarge,
-		wire.ErrLimitsExceeded, wire.ErrShuttingDown, wire.ErrInvalidArgs, wire.ErrAccessDenied,
-		wire.ErrTimeout, wire.ErrUnknownMethod,
-	} {
+	for _, name := range documentedErrors() {
 		if !strings.Contains(packaging.Interface, "\n    - "+name+": ") {
 			t.Errorf("the document does not describe the error %s", name)
 		}

@@ -1,6 +1,7 @@
 package dbusapi
 
 import (
+	"context"
 	"sync"
 	"testing"
 
@@ -46,8 +47,8 @@ type gatedLog struct {
 	gate *gate
 }
 
-func (l *gatedLog) Load(replay func(hub.Record) error, whole func() bool) hub.Stored {
-	stored := l.Log.Load(replay, whole)
+func (l *gatedLog) Load(ctx context.Context, replay func(hub.Record) error, whole func() bool) hub.Stored {
+	stored := l.Log.Load(ctx, replay, whole)
 	stored.Writer = &gatedWriter{stored.Writer, l.gate}
 	return stored
 }

@@ -193,7 +193,7 @@ func TestStopEmits(t *testing.T) {
 		stopping, late := make(chan struct{}), atomic.Bool{}
 		s := launch(t, Config{Hub: h, Address: bus.Address()}, slowReports(func() {
 			<-stopping
-			end := time.After(30 * time.Second)
+			end := time.After(apitest.Patience)
 			for uint64(len(r.Seqs())) < h.Status().Last {
 				select {
 				case <-end:

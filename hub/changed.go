@@ -4,10 +4,10 @@ package hub
 // since the last token was taken. It is for one reader.
 func (h *Hub) Changed() <-chan struct{} { return h.changed }
 
-// noteChange puts a token there.
+// noteChange puts a token into the channel of [Hub.Changed].
 func (h *Hub) noteChange() {
 	select {
 	case h.changed <- struct{}{}:
-	default: // one is there
+	default: // a token is there
 	}
 }

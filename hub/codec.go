@@ -8,10 +8,9 @@ import (
 	"time"
 )
 
-// The form in which a commit is stored: compact, complete, with the exact types of all
-// values, and independent of the D-Bus wire format. Numbers are varints, texts are
-// preceded by their length. Records are checked for damage before they come here, but
-// nothing here relies on it.
+// This is the stored form of a commit. It has the exact types of all values, and is independent of
+// the D-Bus wire format. Numbers are varints, texts follow their length. The log checks records for
+// damage, but the decoder does not rely on that.
 //
 //	batch    = 'B' place events interfaces
 //	events   = count { time-delta type source options }
@@ -23,11 +22,11 @@ const (
 	recordSnapshot = 'S'
 )
 
-// snapshotPart is how many rows one record of a snapshot has at most.
+// snapshotPart is how many rows one part of a snapshot has at most. Each part is a record.
 const snapshotPart = 4096
 
-// maxStoredNesting is far above what an event may have, see MaxNesting: the log of a
-// version with a higher limit can be read.
+// maxStoredNesting is far above MaxNesting, so that the log of a version with a higher limit can be
+// read.
 const maxStoredNesting = 64
 
 var errStored = errors.New("hub: stored record is malformed")
@@ -67,12 +66,12 @@ func appendBatch(b []byte, batch *Batch) []byte {
 const (
 	storedRemoved = 1 << iota
 	storedAnnounced
-	storedBound   // bound, without a word by whom: earlier versions wrote that
+	storedBound   // bound by an unknown source; only earlier versions wrote that
 	storedBoundBy // a text follows
 	storedSince   // a time follows, in microseconds
 )
 
-// unknownSource stands for the source of a binding in a log that did not say it.
+// unknownSource is the source of a binding in a log that does not have it.
 const unknownSource = "unknown"
 
 func appendInterface(b []byte, row *Interface, removed bool) []byte {
@@ -154,12 +153,12 @@ func appendSnapshot(b []byte, part *snapshot, which byte) []byte {
 	return b
 }
 
-// storedReader reads the stored form. After an error it returns zero values. Texts of
-// rows share the memory of the record; the views copy them.
+// storedReader decodes the stored form. After an error it returns zero values. Texts share the
+// memory of the record; events and views copy them.
 type storedReader struct {
 	rest    string
 	bad     bool
-	options Options // of the event that is read
+	options Options // of the event that is decoded, for reuse
 }
 
 func (r *storedReader) fail() { r.bad, r.rest = true, "" }
@@ -192,7 +191,7 @@ func (r *storedReader) varint() int64 {
 	return int64(n>>1) ^ -int64(n&1) // zigzag, as binary.AppendVarint has it
 }
 
-// count reads a number of elements, each of which takes at least one byte.
+// count reads the number of elements that follow, of at least one byte each.
 func (r *storedReader) count() int {
 	n := r.uvarint()
 	if n > uint64(len(r.rest)) {
@@ -209,8 +208,7 @@ func (r *storedReader) text() string {
 	return s
 }
 
-// plain reads a text that goes to the bus. Logs of earlier versions have sources that are not
-// UTF-8.
+// plain reads a text that goes to the bus. In logs of earlier versions some are not UTF-8.
 func (r *storedReader) plain() string { return validText(r.text()) }
 
 func (r *storedReader) value(nesting int) Value {
@@ -312,8 +310,8 @@ func (r *storedReader) iface() InterfaceChange {
 	return c
 }
 
-// batch reads a stored batch into one that may be used again; the kind byte was read. Its
-// first event is number first.
+// batch decodes a batch after its kind byte, and reuses the memory of batch. The first event is
+// number first.
 func (r *storedReader) batch(batch *Batch, first uint64) {
 	batch.Place = r.text()
 	batch.Events, batch.Interfaces = batch.Events[:0], batch.Interfaces[:0]
@@ -335,7 +333,7 @@ func (r *storedReader) batch(batch *Batch, first uint64) {
 	}
 }
 
-// snapshot reads one part of a snapshot; the kind byte was read.
+// snapshot decodes one part of a snapshot after its kind byte.
 func (r *storedReader) snapshot() (part *snapshot, which byte) {
 	part = &snapshot{}
 	which = r.byte()
@@ -357,7 +355,7 @@ func (r *storedReader) snapshot() (part *snapshot, which byte) {
 	return part, which
 }
 
-// end returns an error unless the record was read whole and without trouble.
+// end returns an error unless the record was decoded completely and without an error.
 func (r *storedReader) end(record Record) error {
 	if r.bad || r.rest != "" {
 		return fmt.Errorf("%w: at event %d", errStored, record.First)

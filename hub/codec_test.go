@@ -18,9 +18,11 @@ func TestEarlierSnapshotIsRead(t *testing.T) {
 	}
 	stored = append(stored, 2) // a varint: one microsecond
 	h := newHub(t, Config{})
-	if err := (&replayer{hub: h}).record(Record{First: 1, Data: stored}); err != nil {
+	r := &replayer{state: h.state}
+	if err := r.record(Record{First: 1, Data: stored}); err != nil {
 		t.Fatal(err)
 	}
+	h.state = r.state
 	want := Interface{Ifindex: 7, Veth: "veth1", Name: "eth0", Pool: "p", ID: "1", State: LinkUp, BoundBy: unknownSource, Announced: true}
 	if rows, _ := h.Interfaces(); len(rows) != 1 || rows[0] != want {
 		t.Errorf("interfaces are %+v, want %+v", rows, want)

@@ -5,27 +5,27 @@ import (
 	"time"
 )
 
-// Limits of what waits to be committed. Beyond them Submit returns [ErrBusy]; a batch that is
-// alone is always taken.
+// Limits of the queue of commits. Beyond them Submit returns [ErrBusy]. An empty queue takes a
+// batch of any size.
 const (
 	maxQueued      = 1024     // batches
 	maxQueuedBytes = 16 << 20 // of memory, about
 )
 
-// writeLimit is how long a write to the log may take. After that the commit goes on without it.
-const writeLimit = 5 * time.Second
-
-// Batch is what one [Hub.Commit] takes: events, and the changes to the view of
+// Batch is what one [Hub.Commit] takes: events, and the changes of the view of
 // interfaces that belong to them. Either may be empty.
 type Batch struct {
 	Events     []*Event
 	Interfaces []InterfaceChange
-	// Place, if not empty, says where the interfaces of the view are from now on: in
-	// which boot and which network namespace. To the hub it is opaque.
+	// Place, if not empty, names the boot and the network namespace that the interfaces of
+	// the view belong to from now on. The hub does not interpret it.
 	Place string
+	// NewStates leaves out each event of type state that says what the view of containers says
+	// already. A container that the view does not have counts as stopped.
+	NewStates bool
 }
 
-// size returns about how many bytes of memory a batch takes.
+// size returns how many bytes of memory a batch takes, approximately.
 func (b *Batch) size() int {
 	n := len(b.Place)
 	for _, e := range b.Events {
@@ -38,7 +38,7 @@ func (b *Batch) size() int {
 	return n
 }
 
-// interfaceOverhead is about what an InterfaceChange takes beside its texts, in bytes.
+// interfaceOverhead is what an InterfaceChange takes beside its texts, in bytes, approximately.
 const interfaceOverhead = 160
 
 // job is one entry of the queue: a batch, or work to do between two of them.
@@ -49,13 +49,13 @@ type job struct {
 	work  func(*committer)
 }
 
-// committer is the goroutine that commits. There is one at a time, and only while there is
-// something to do. If a write to the log hangs, the committer is replaced: the new one goes on
-// without the log, and the old one ends when the write comes back.
+// committer is the goroutine that commits. There is one at a time, and only while the queue is not
+// empty. If a write to the log hangs, another committer replaces it and continues without the log.
+// The old one ends when the write returns.
 type committer struct {
 	hub *Hub
-	// instead is called by its successor if the write under way does not come back; nil while
-	// there is none. Guarded by the queue's lock.
+	// instead completes the job if the write under way does not return: the successor calls it.
+	// It is nil while no write is under way. Guarded by the queue's lock.
 	instead func()
 }
 
@@ -67,13 +67,13 @@ type queue struct {
 	batches   int
 	bytes     int // of the batches
 	closed    bool
-	committer *committer // nil: there is nothing to do
+	committer *committer // nil while the queue is empty
 }
 
-// Commit takes a batch, all or none, and returns the number of its first event once all can
-// read it; the others follow consecutively. The events come from [NewEvent] and belong to
-// the hub from then on. It waits for room in the queue, and for the log as long as a write may
-// take, but never for a subscriber. The error is [ErrClosed] or a [TooLargeError].
+// Commit commits a batch, all or none, and returns the number of its first event once subscribers
+// can read it; the others have the numbers that follow. The events come from [NewEvent], and the
+// hub owns them from now on. Commit waits for room in the queue, and for the log as long as a write
+// may take, but never for a subscriber. The error is [ErrClosed] or a [TooLargeError].
 func (h *Hub) Commit(batch Batch) (first uint64, err error) {
 	type result struct {
 		first uint64
@@ -88,11 +88,10 @@ func (h *Hub) Commit(batch Batch) (first uint64, err error) {
 	return r.first, r.err
 }
 
-// Submit is Commit for a caller that does not wait: it puts a batch into the queue. Batches are
-// committed in the order in which they were submitted. Unless Submit returns an error, done is
-// called exactly once, with the result of the commit, by the committer: it may neither block nor
-// call Commit. Until then batch belongs to the hub. The error is [ErrClosed], a [TooLargeError],
-// or [ErrBusy] if the queue is full.
+// Submit queues a batch for Commit and does not wait. Batches are committed in the order in which
+// they were submitted. Unless Submit returns an error, the committer calls done exactly once, with
+// the result of the commit; done may neither block nor call Commit. Until then the hub owns the
+// batch. The error is [ErrClosed], a [TooLargeError], or [ErrBusy] if the queue is full.
 func (h *Hub) Submit(batch Batch, done func(first uint64, err error)) error {
 	return h.enqueue(batch, false, done)
 }
@@ -119,13 +118,13 @@ func (h *Hub) enqueue(batch Batch, wait bool, done func(uint64, error)) error {
 	return nil
 }
 
-// between has work done by the committer, between two commits. It reports false if there is
-// no committer any more, as the hub closes.
+// between has the committer call work between two commits. It reports false if the hub is closed
+// and the last commit is done.
 func (h *Hub) between(work func(*committer)) bool {
 	q := &h.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed {
+	if q.closed && q.committer == nil {
 		return false
 	}
 	h.add(job{work: work})
@@ -142,7 +141,7 @@ func (h *Hub) add(j job) {
 	}
 }
 
-// next takes the next job. Without one the committer ends.
+// next takes the next job. If there is none, the committer ends.
 func (c *committer) next() (j job, ok bool) {
 	q := &c.hub.queue
 	q.mu.Lock()
@@ -160,7 +159,7 @@ func (c *committer) next() (j job, ok bool) {
 	return j, true
 }
 
-// run does jobs until there are none, or until it was replaced.
+// run does jobs until the queue is empty or the committer is replaced.
 func (c *committer) run() {
 	for {
 		j, ok := c.next()
@@ -185,9 +184,12 @@ func (c *committer) replaced() bool {
 	return q.committer != c
 }
 
-// commit numbers a batch, stores it, and has all see it.
+// commit numbers a batch, appends it to the log, and publishes it.
 func (c *committer) commit(j *job) {
 	h := c.hub
+	if j.batch.NewStates {
+		j.batch.Events = h.views.newStates(j.batch.Events) // only the committer changes them
+	}
 	first := h.next // only the committer changes it
 	now := time.Now().Round(0).Truncate(time.Microsecond)
 	for i, e := range j.batch.Events {
@@ -207,12 +209,10 @@ func (c *committer) commit(j *job) {
 	c.rotate()
 }
 
-// publish has everybody see a batch that was stored.
+// publish makes a batch visible to readers.
 func (h *Hub) publish(batch *Batch) {
-	h.publishing.Store(true)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.publishing.Store(false)
 	h.views.apply(batch)
 	h.waiters.direct = maxDirect + len(batch.Events)
 	for _, e := range batch.Events {
@@ -224,14 +224,13 @@ func (h *Hub) publish(batch *Batch) {
 	h.noteChange()
 }
 
-// write does a write to the log. If it does not come back in time, this committer is
-// replaced, and its successor calls instead; then ok is false, and the caller returns without
-// touching anything.
+// write calls write, which writes to the log. If that does not return in time, another committer
+// replaces this one and calls instead. Then ok is false, and the caller must not touch the hub.
 func (c *committer) write(write func() error, instead func()) (ok bool, err error) {
 	h, q := c.hub, &c.hub.queue
 	q.mu.Lock()
 	c.instead = instead
-	limit := writeLimit
+	limit := diskLimit
 	if q.closed {
 		limit = closePatience
 	}
@@ -239,7 +238,7 @@ func (c *committer) write(write func() error, instead func()) (ok bool, err erro
 	timer := time.AfterFunc(limit, func() { h.replace(c) })
 	slow := h.tellWhenSlow()
 	h.disk.begin(diskWrite)
-	err = h.countWrite(write)
+	err = h.countCall(write)
 	slow.Stop()
 	timer.Stop()
 	q.mu.Lock()
@@ -252,7 +251,7 @@ func (c *committer) write(write func() error, instead func()) (ok bool, err erro
 	return true, err
 }
 
-// replace replaces a committer whose write does not come back.
+// replace replaces a committer whose write does not return.
 func (h *Hub) replace(c *committer) {
 	h.queue.mu.Lock()
 	defer h.queue.mu.Unlock()
@@ -275,8 +274,8 @@ func (h *Hub) replaceLocked(c *committer) {
 	}()
 }
 
-// drain closes the queue and waits until all that is in it is committed. After a while it goes on
-// without the log, so that a disk that is slow or hangs cannot make it last.
+// drain closes the queue and waits until all batches in it are committed. After closePatience it
+// abandons the log, so that a slow disk cannot delay it.
 func (h *Hub) drain() {
 	q := &h.queue
 	q.mu.Lock()
@@ -287,9 +286,9 @@ func (h *Hub) drain() {
 	timer = time.AfterFunc(closePatience, func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		if q.committer != nil { // else drain is done, or about to be
+		if q.committer != nil {
 			h.replaceLocked(q.committer)
-			timer.Reset(closePatience / 20) // it may be between two writes
+			timer.Reset(closePatience / 20) // the committer may be between two writes
 		}
 	})
 	defer timer.Stop()

@@ -15,22 +15,22 @@ const (
 
 // counters are guarded by the hub's lock.
 type counters struct {
-	// events are by type. They are pointers, as assigning to a map replaces the key by an
-	// equal one, which would keep an event alive.
+	// events are by type. They are pointers, because an assignment to the map could replace
+	// a key by an equal one that is part of an event, and keep that event alive.
 	events map[string]*uint64
 	named  map[string]uint64
 }
 
-// newCounters returns the counters of a new hub. Each name is there from the start, at 0, so
-// that an alert can be written for its first increase.
+// newCounters returns the counters of a new hub. Each name is there from the start, at 0, so that
+// monitoring sees its first increase.
 func newCounters() counters {
 	return counters{events: map[string]*uint64{}, named: map[string]uint64{
 		CounterLapped: 0, CounterRefused: 0, CounterResyncs: 0, CounterOverruns: 0,
 	}}
 }
 
-// addEvent counts an event. The set of types is open, so that of the counters is
-// bounded: what comes after maxCounters types is counted together.
+// addEvent counts an event. The set of types is open, and that of the counters is bounded: types
+// after the first maxCounters share one counter.
 func (c *counters) addEvent(typ string) {
 	n := c.events[typ]
 	if n == nil {
@@ -39,7 +39,7 @@ func (c *counters) addEvent(typ string) {
 			return
 		}
 		n = new(uint64)
-		c.events[strings.Clone(typ)] = n // typ is a piece of the event
+		c.events[strings.Clone(typ)] = n // typ is part of the event
 	}
 	*n++
 }
@@ -50,8 +50,8 @@ func (c *counters) add(name string, n uint64) {
 	}
 }
 
-// Count adds n to a counter; 0 only makes it be there. Names are of lower-case letters and
-// underscores, and are constants of the program: beyond 128 of them, further ones are ignored.
+// Count adds n to a counter; n may be 0 to create it. Names are constants of the program, of
+// lower-case letters and underscores. Names beyond the first 128 are ignored.
 func (h *Hub) Count(name string, n uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -11,8 +11,8 @@ import (
 const (
 	// CursorOldest stands for the position before the oldest event that is kept.
 	CursorOldest = "oldest"
-	// CursorNewest and a decimal number N stand for the position before the newest N events;
-	// where fewer are kept, for that before the oldest one.
+	// CursorNewest and a decimal number N stand for the position before the newest N events,
+	// or before the oldest one if fewer are kept.
 	CursorNewest = "newest-"
 )
 
@@ -40,7 +40,7 @@ func ParseCursor(cursor string) (epoch string, seq uint64, err error) {
 	return epoch, seq, nil
 }
 
-// parseNumber reads a decimal number in its only form.
+// parseNumber parses a decimal number without a sign or leading zeros.
 func parseNumber(text string) (n uint64, ok bool) {
 	n, err := strconv.ParseUint(text, 10, 64)
 	return n, err == nil && text == strconv.FormatUint(n, 10)

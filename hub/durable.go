@@ -1,88 +1,62 @@
 package hub
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 )
 
 const (
-	// syncAfter is how long after a commit the log begins to be brought to the disk, or
-	// once the last time is done. A loss of power costs what came since then.
+	// syncAfter is how long after a commit a sync begins. A loss of power costs the events
+	// since the last sync began.
 	syncAfter = 500 * time.Millisecond
-	// retryAfter is how long after trouble a new log is tried; doubled each time, up to
-	// maxRetryAfter.
+	// retryAfter is the first delay before a new log is tried after trouble. It doubles each
+	// time, up to maxRetryAfter.
 	retryAfter    = time.Second
 	maxRetryAfter = time.Minute
-	// diskPatience is how long the hub waits for the disk where it can do without, as for the
-	// log to note that it is abandoned.
+	// diskPatience is how long the hub waits for the disk where it has an alternative, as for
+	// the mark of an abandoned log.
 	diskPatience = time.Second
-	// closePatience is how long Close waits for a write that is under way, and for the log to
+	// closePatience is how long Close waits for the queue of commits, and then for the log to
 	// be closed.
 	closePatience = 2 * time.Second
-	// slowAfter is how long a write or a sync takes before Status tells.
+	// diskLimit is how long a write or a sync may take. After that the log is abandoned.
+	diskLimit = 5 * time.Second
+	// loadPatience is how long New waits for the next record of the log.
+	loadPatience = 10 * time.Second
+	// slowAfter is how long a write or a sync takes before Status says that the disk is slow.
 	slowAfter = time.Second
-	// maxKeptBuffer is how large a buffer is kept for the next commit, in bytes.
+	// maxKeptBuffer is the size of the largest buffer that is reused, in bytes.
 	maxKeptBuffer = 256 << 10
 )
 
 var (
-	errDiskHangs = errors.New("the disk hangs: a write did not come back in time")
-	errSlow      = errors.New("the disk is slow: a write takes more than a second")
+	errDiskHangs = errors.New("the disk hangs: a write or a sync did not return")
+	errUnread    = errors.New("the disk hangs: the log was not read in time")
+	errSlow      = errors.New("the disk is slow: a write or a sync takes more than a second")
 )
 
-// durability is the hub's side of the log. In trouble the hub lets go of its writer, and goes
-// on in memory; [Hub.Run] writes a new log then, see rewrite.go.
+// durability is the hub's side of the log. In trouble the hub drops its writer and continues in
+// memory; then [Hub.Run] writes a new log, see rewrite.go.
 type durability struct {
 	log       Log // nil for none
 	logger    *slog.Logger
-	attention chan struct{} // holds a token when there is something to do for Run
+	attention chan struct{} // holds a token when Run has something to do
 	written   atomic.Bool   // since the last Sync
 	disk      diskWatch
 	buffer    []byte       // the committer's
-	writes    atomic.Int32 // writes under way, of writers that were let go, too
-	tending   sync.Mutex   // held while the log is synced or a new one is written
+	underWay  atomic.Int32 // calls of writers, also of writers that were abandoned
+	tending   semaphore    // held while the log is loaded, synced, rewritten or closed
 
-	// Changed by the committer only, with the hub's lock held.
+	// Only the committer changes these, with the hub's lock held.
 	writer   Writer // nil: commits stay in memory
-	finished bool   // the writer's log counts: the next start reads it
-	problem  error  // why some events are not in the log that counts
+	finished bool   // the writer's log is the current one, which the next start reads
+	problem  error  // why the current log lacks events; Run changes it, too
 }
 
-// diskWatch tells how long what is under way on the disk takes.
-type diskWatch struct {
-	made  time.Time
-	began [2]atomic.Int64 // nanoseconds since made; 0 for nothing
-}
-
-const (
-	diskWrite = iota
-	diskSync
-)
-
-func (d *diskWatch) begin(what int) { d.began[what].Store(int64(time.Since(d.made)) + 1) }
-
-func (d *diskWatch) end(what int) { d.began[what].Store(0) }
-
-func (d *diskWatch) slow() bool {
-	for i := range d.began {
-		if began := d.began[i].Load(); began != 0 && time.Since(d.made)-time.Duration(began) > slowAfter {
-			return true
-		}
-	}
-	return false
-}
-
-// tellWhenSlow has Changed tell that the disk is slow, unless the timer is stopped before.
-func (h *Hub) tellWhenSlow() *time.Timer {
-	return time.AfterFunc(slowAfter+time.Millisecond, h.noteChange) // slow is more than slowAfter
-}
-
-// durable and problemText are called with the hub's lock held.
+// durable reports whether the current log has all events. The caller holds the hub's lock, as of
+// problemText.
 func (d *durability) durable() bool { return d.writer != nil && d.finished }
 
 func (d *durability) problemText() string {
@@ -95,37 +69,16 @@ func (d *durability) problemText() string {
 	return ""
 }
 
-// nudge tells Run that there is something to do.
+// nudge wakes Run.
 func (d *durability) nudge() {
 	select {
 	case d.attention <- struct{}{}:
-	default: // it knows already
+	default: // a token is there
 	}
-}
-
-// tryDisk calls do, which may hang. It waits for it no longer than limit.
-func tryDisk(limit time.Duration, do func() error) error {
-	done := make(chan error, 1)
-	go func() { done <- do() }()
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
-	select {
-	case err := <-done:
-		return err
-	case <-timer.C:
-		return errDiskHangs
-	}
-}
-
-// countWrite counts a write while it is under way, also when nobody waits for it any more.
-func (d *durability) countWrite(write func() error) error {
-	d.writes.Add(1)
-	defer d.writes.Add(-1)
-	return write()
 }
 
 // store appends a numbered batch to the log. It returns false if the committer was replaced
-// meanwhile; then its successor calls instead.
+// meanwhile; then the successor calls instead.
 func (c *committer) store(batch *Batch, instead func()) bool {
 	h := c.hub
 	w := h.writer
@@ -149,7 +102,7 @@ func (c *committer) store(batch *Batch, instead func()) bool {
 	return true
 }
 
-// rotate has the log begin with a snapshot again if it is time for that.
+// rotate adds a snapshot to the log when it is due, so that old records can be dropped.
 func (c *committer) rotate() {
 	h := c.hub
 	w := h.writer
@@ -163,32 +116,15 @@ func (c *committer) rotate() {
 	}
 }
 
-// snapshotRecords returns the views as they are stored. Only the committer calls it.
-func (h *Hub) snapshotRecords() []Record {
-	parts := h.views.parts()
-	records := make([]Record, len(parts))
-	for i := range parts {
-		which := byte(0)
-		if i == 0 {
-			which |= firstPart
-		}
-		if i == len(parts)-1 {
-			which |= lastPart
-		}
-		records[i] = Record{First: h.next, Data: appendSnapshot(nil, &parts[i], which)}
-	}
-	return records
-}
-
-// abandonLog lets go of the log before the first event is announced that it lacks. The log is
-// marked, so that no start gives a number twice in one epoch. If it cannot be marked, another
-// epoch begins at once, which no start takes for its own. Only the committer calls it.
+// abandonLog drops the writer before the first event is published that the log lacks. It marks the
+// log, so that the next start begins another epoch: else that would give the numbers of these events
+// again. If the mark cannot be written, another epoch begins at once. Only the committer calls it.
 func (h *Hub) abandonLog(problem error) {
 	w := h.writer
 	if w == nil {
 		return
 	}
-	err := tryDisk(diskPatience, func() error { return h.countWrite(w.Abandon) })
+	err := tryDisk(diskPatience, func() error { return h.countCall(w.Abandon) })
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.writer, h.finished, h.problem = nil, false, problem
@@ -197,83 +133,6 @@ func (h *Hub) abandonLog(problem error) {
 	}
 	h.noteChange()
 	h.nudge()
-}
-
-// Run looks after the log until ctx is done: it begins to bring it to the disk half a second
-// after a commit, and after trouble it tries to write a new one after a second, then more and
-// more seldom, up to once a minute. Without a log it only waits. It does not wait for a disk
-// that hangs.
-func (h *Hub) Run(ctx context.Context) error {
-	var back backOff
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-h.attention:
-		}
-		wait, problem := syncAfter, h.logProblem()
-		if problem != nil {
-			if !back.trouble {
-				h.logger.Error("the log cannot be written: events are kept in memory only", slog.Any("error", problem))
-			}
-			wait = back.next()
-		}
-		timer.Reset(wait)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-timer.C:
-		}
-		if problem == nil && h.logProblem() != nil {
-			continue // trouble began meanwhile: it is waited for as long as is due
-		}
-		err, ended := h.tendUntil(ctx)
-		h.noteChange()
-		switch {
-		case ended:
-			return nil
-		case err == nil && back.trouble:
-			h.logger.Info("the log is written again")
-			back.over()
-		}
-	}
-}
-
-// backOff says how long to wait before a new log is tried. A new log alone proves little, as the
-// next write may fail: to write one each second would wear a disk out.
-type backOff struct {
-	trouble bool
-	tries   int
-	since   time.Time // when trouble was over last
-}
-
-// next returns how long to wait for the next try. After maxRetryAfter without trouble it begins
-// anew.
-func (b *backOff) next() time.Duration {
-	if !b.trouble && time.Since(b.since) > maxRetryAfter {
-		b.tries = 0
-	}
-	wait := min(retryAfter<<min(b.tries, 6), maxRetryAfter)
-	b.trouble = true
-	b.tries++
-	return wait
-}
-
-func (b *backOff) over() { b.trouble, b.since = false, time.Now() }
-
-// tendUntil tends the log, and ends soon after ctx, also if the disk hangs.
-func (h *Hub) tendUntil(ctx context.Context) (err error, ended bool) { //nolint:revive // the error is the result of tend
-	done := make(chan error, 1)
-	go func() { done <- h.tend() }()
-	select {
-	case err := <-done:
-		return err, false
-	case <-ctx.Done():
-	}
-	_ = tryDisk(diskPatience, func() error { return <-done })
-	return nil, true
 }
 
 func (h *Hub) logProblem() error {
@@ -286,66 +145,4 @@ func (h *Hub) currentWriter() Writer {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.writer
-}
-
-// tend syncs the log, or writes a new one where there is none.
-func (h *Hub) tend() error {
-	if h.log == nil {
-		return nil
-	}
-	h.tending.Lock()
-	defer h.tending.Unlock()
-	h.written.Store(false)
-	w := h.currentWriter()
-	if w == nil {
-		err := h.rewrite()
-		if err != nil {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			h.problem = err
-			h.nudge()
-		}
-		return err
-	}
-	slow := h.tellWhenSlow()
-	h.disk.begin(diskSync)
-	err := w.Sync()
-	h.disk.end(diskSync)
-	slow.Stop()
-	if err != nil {
-		err = fmt.Errorf("sync the log: %w", err)
-		h.waitBetween(func() {
-			if h.writer == w {
-				h.abandonLog(err)
-			}
-		})
-	}
-	return err
-}
-
-// waitBetween has work done between two commits and waits for it, unless the hub is closed.
-func (h *Hub) waitBetween(work func()) {
-	done := make(chan struct{})
-	if h.between(func(*committer) { defer close(done); work() }) {
-		<-done
-	}
-}
-
-// writeMissing writes a new log at the end, unless Run left one behind that is not done: two at
-// once would each remove what the other one wrote.
-func (h *Hub) writeMissing() error {
-	if !h.tending.TryLock() {
-		return errDiskHangs
-	}
-	defer h.tending.Unlock()
-	return h.rewrite()
-}
-
-// closeLog ends the log after the last commit.
-func (h *Hub) closeLog() error {
-	var err error
-	if w := h.currentWriter(); w != nil {
-		err = w.Close(h.durable())
-	}
-	return errors.Join(err, h.log.Close())
 }

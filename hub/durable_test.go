@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -260,7 +261,15 @@ func TestViewsThatAreNotWhole(t *testing.T) {
 			*newest = (*newest)[:1]
 		},
 		"nothing but half a snapshot": func(w *memoryWriter) { w.segments = [][]Record{w.segments[len(w.segments)-1][:1]} },
-		"a hole":                      func(w *memoryWriter) { w.segments = [][]Record{slices.Delete(w.segments[0], 4, 6)} },
+		"half a snapshot without its beginning": func(w *memoryWriter) {
+			w.segments = [][]Record{w.segments[len(w.segments)-1][1:]}
+		},
+		"events within a snapshot": func(w *memoryWriter) {
+			parts := w.segments[len(w.segments)-1]
+			empty := Record{First: parts[0].First, Data: appendBatch(nil, &Batch{Place: "x"})}
+			w.segments = [][]Record{{parts[0], empty, parts[1]}}
+		},
+		"a hole": func(w *memoryWriter) { w.segments = [][]Record{slices.Delete(w.segments[0], 4, 6)} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			log := &memoryLog{full: snapshotPart + 2}
@@ -369,23 +378,39 @@ func TestRetriesBackOff(t *testing.T) {
 	})
 }
 
-// failingRotation is a log that cannot rotate, whatever else works.
+// failingRotation is a log that cannot rotate once it is finished, whatever else works.
 type failingRotation struct{ *memoryLog }
 
-func (l failingRotation) Load(replay func(Record) error, whole func() bool) Stored {
-	stored := l.memoryLog.Load(replay, whole)
-	stored.Writer = failingRotationWriter{stored.Writer}
+func (l failingRotation) Load(ctx context.Context, replay func(Record) error, whole func() bool) Stored {
+	stored := l.memoryLog.Load(ctx, replay, whole)
+	w := &failingRotationWriter{Writer: stored.Writer}
+	w.finished.Store(true)
+	stored.Writer = w
 	return stored
 }
 
 func (l failingRotation) Create(epoch string) (Writer, error) {
 	w, err := l.memoryLog.Create(epoch)
-	return failingRotationWriter{w}, err
+	return &failingRotationWriter{Writer: w}, err
 }
 
-type failingRotationWriter struct{ Writer }
+type failingRotationWriter struct {
+	Writer
+	finished atomic.Bool
+}
 
-func (failingRotationWriter) Rotate([]Record) error { return syscall.EIO }
+func (w *failingRotationWriter) Rotate(snapshot []Record) error {
+	if w.finished.Load() {
+		return syscall.EIO
+	}
+	return w.Writer.Rotate(snapshot)
+}
+
+func (w *failingRotationWriter) Finish() error {
+	err := w.Writer.Finish()
+	w.finished.Store(err == nil)
+	return err
+}
 
 // A disk on which each new log works, and the next write fails, gets no new log each second.
 func TestNewLogsBackOff(t *testing.T) {

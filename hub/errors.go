@@ -8,14 +8,14 @@ import (
 // ErrClosed is returned by calls on a hub or subscription that was closed.
 var ErrClosed = errors.New("hub: closed")
 
-// ErrBusy is returned by [Hub.Submit] when too much waits to be committed.
+// ErrBusy is returned by [Hub.Submit] when the queue of commits is full.
 var ErrBusy = errors.New("hub: too much waits to be committed")
 
 // InvalidEventError says what is wrong with an event.
 type InvalidEventError struct {
-	Type     string // type of the event, as it came
-	Option   string // the option at fault; "" if it is the type itself
-	Got      string // what came; "" if the option is missing
+	Type     string // type of the event, as reported
+	Option   string // the invalid option; "" if the type itself is invalid
+	Got      string // what was reported; "" if the option is missing
 	Expected string // what was expected
 }
 
@@ -42,7 +42,7 @@ func (e *TooLargeError) Error() string {
 
 // InvalidFilterError says what is wrong with a filter.
 type InvalidFilterError struct {
-	Key    string // the key at fault
+	Key    string // the invalid key
 	Reason string
 }
 
@@ -63,7 +63,7 @@ func (e *InvalidCursorError) Error() string {
 // GoneError says that the events after a cursor are no longer kept.
 type GoneError struct {
 	Cursor string
-	Oldest string // cursor from which everything that is kept follows
+	Oldest string // cursor before the oldest event that is kept
 	Reason string
 }
 
@@ -71,22 +71,21 @@ func (e *GoneError) Error() string {
 	return fmt.Sprintf("cursor %q: %s; list again and go on from there, or from %q", clip(e.Cursor), e.Reason, e.Oldest)
 }
 
-// LappedError tells a subscriber that it was too slow: events fell out of the
-// ring before it read them. The subscription goes on with the oldest event that
-// is left.
+// LappedError tells a subscriber that it was too slow: the ring dropped events before it read
+// them. The subscription continues with the oldest event that is kept.
 type LappedError struct {
 	First, Last uint64 // the sequence numbers lost, both included
 }
 
-// Lost returns how many sequence numbers were lost. With a filter, that is an
-// upper bound of the events lost: the hub no longer knows which ones matched.
+// Lost returns how many sequence numbers were lost. With a filter that is an upper bound of the
+// events lost, because the hub no longer knows which of them matched.
 func (e *LappedError) Lost() uint64 { return e.Last - e.First + 1 }
 
 func (e *LappedError) Error() string {
 	return fmt.Sprintf("lapped: lost %d events, %d to %d", e.Lost(), e.First, e.Last)
 }
 
-// clip shortens what a stranger sent before it goes into a message.
+// clip shortens text from outside for a message.
 func clip(s string) string {
 	const most = 80
 	if len(s) > most {

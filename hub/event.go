@@ -69,20 +69,20 @@ type Event struct {
 	Options Options
 
 	keys     [numKeys]string // what filters look at
-	size     int             // about its bytes in memory
+	size     int             // its bytes in memory, approximately
 	encoding atomic.Pointer[[]byte]
 }
 
-// Encoding returns the wire form of a committed event. It is made by encode when
-// it is first asked for and kept with the event; nobody may change it. Callers
-// that race may both call encode; one result is kept.
+// Encoding returns the wire form of a committed event. The first call makes it by encode and keeps
+// it with the event; nobody may change it. Concurrent first calls may each call encode; one result
+// is kept.
 func (e *Event) Encoding(encode func(*Event) []byte) []byte {
 	if p := e.encoding.Load(); p != nil {
 		return *p
 	}
 	made := encode(e)
 	if len(made) < cap(made)/8*7 {
-		made = bytes.Clone(made) // it is kept: without what it grew for
+		made = bytes.Clone(made) // without the unused capacity
 	}
 	if !e.encoding.CompareAndSwap(nil, &made) {
 		return *e.encoding.Load()
@@ -95,10 +95,9 @@ func (e *Event) Encoding(encode func(*Event) []byte) []byte {
 // dict has a key twice, and secrets are replaced (see [Redact]). A source that is not
 // UTF-8 is written as [PlainText] does.
 //
-// The event is a copy: it refers to nothing of what it was made from, so the caller
-// may clear or reuse the message that typ, source and the texts in options are
-// pieces of. Secrets are replaced in options itself, too. Errors are
-// [InvalidEventError] and [TooLargeError]; they may refer to what was passed.
+// The event is a copy, so the caller may clear or reuse the message that typ, source and the texts
+// in options are parts of. Secrets are replaced in options itself, too. Errors are
+// [InvalidEventError] and [TooLargeError]; they may share memory with the arguments.
 func NewEvent(typ string, options Options, source string) (*Event, error) {
 	if err := validate(typ, options); err != nil {
 		return nil, err
@@ -107,7 +106,8 @@ func NewEvent(typ string, options Options, source string) (*Event, error) {
 	return makeEvent(typ, options, source), nil
 }
 
-// makeEvent makes an event of what was checked, now or before it was stored: a copy of it.
+// makeEvent makes an event that is a copy of its arguments. They were checked, now or before the
+// event was stored.
 func makeEvent(typ string, options Options, source string) *Event {
 	source = validText(source)
 	commandID := "" // as text, where it is a number

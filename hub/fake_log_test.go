@@ -2,6 +2,7 @@ package hub
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"slices"
 	"sync"
@@ -19,8 +20,10 @@ type memoryLog struct {
 	crowded bool // there would be more room without what is stored
 	synced  int
 	creates int
+	created *memoryWriter // the last one
 	// before is called first by what writes; it may hang.
-	before func(Record)
+	before     func(Record)
+	beforeSync func() // the same of Sync and Finish
 }
 
 // memoryWriter is one of its logs.
@@ -31,9 +34,10 @@ type memoryWriter struct {
 	abandoned bool
 	clean     bool
 	closed    bool
+	finished  bool
 }
 
-func (l *memoryLog) Load(replay func(Record) error, whole func() bool) Stored {
+func (l *memoryLog) Load(_ context.Context, replay func(Record) error, whole func() bool) Stored {
 	w := l.counts
 	stored := Stored{Epoch: NewEpoch(), Next: 1, Problem: l.fails}
 	if w == nil {
@@ -63,7 +67,8 @@ func (l *memoryLog) Create(epoch string) (Writer, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.creates++
-	return &memoryWriter{log: l, epoch: epoch, segments: [][]Record{nil}}, l.fails
+	l.created = &memoryWriter{log: l, epoch: epoch, segments: [][]Record{nil}}
+	return l.created, l.fails
 }
 
 func (l *memoryLog) Room() (int64, bool) { return l.room, l.crowded }
@@ -103,13 +108,18 @@ func (l *memoryLog) holds() (first, next uint64) {
 
 func (w *memoryWriter) records() []Record { return slices.Concat(w.segments...) }
 
-func (w *memoryWriter) Append(r Record) error {
-	w.log.mu.Lock()
-	before := w.log.before
-	w.log.mu.Unlock()
+// wait calls before with the record that is about to be written.
+func (l *memoryLog) wait(r Record) {
+	l.mu.Lock()
+	before := l.before
+	l.mu.Unlock()
 	if before != nil {
 		before(r)
 	}
+}
+
+func (w *memoryWriter) Append(r Record) error {
+	w.log.wait(r)
 	w.log.mu.Lock()
 	defer w.log.mu.Unlock()
 	if w.log.fails != nil {
@@ -128,6 +138,7 @@ func (w *memoryWriter) Full() bool {
 }
 
 func (w *memoryWriter) Rotate(snapshot []Record) error {
+	w.log.wait(snapshot[0])
 	w.log.mu.Lock()
 	defer w.log.mu.Unlock()
 	if w.log.fails == nil {
@@ -137,16 +148,30 @@ func (w *memoryWriter) Rotate(snapshot []Record) error {
 }
 
 func (w *memoryWriter) Finish() error {
+	w.waitForSync()
 	w.log.mu.Lock()
 	defer w.log.mu.Unlock()
 	err := errors.Join(w.log.fails, w.log.syncs)
+	if w.closed {
+		err = errors.New("closed before it was finished")
+	}
 	if err == nil {
-		w.log.counts = w
+		w.log.counts, w.finished = w, true
 	}
 	return err
 }
 
+func (w *memoryWriter) waitForSync() {
+	w.log.mu.Lock()
+	before := w.log.beforeSync
+	w.log.mu.Unlock()
+	if before != nil {
+		before()
+	}
+}
+
 func (w *memoryWriter) Sync() error {
+	w.waitForSync()
 	w.log.mu.Lock()
 	defer w.log.mu.Unlock()
 	w.log.synced++

@@ -18,7 +18,8 @@ func FuzzStored(f *testing.F) {
 	f.Add(appendBatch(nil, &Batch{Events: []*Event{makeEvent("x", values, "uid:0")}}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		h := newHub(t, Config{History: 64})
-		replay := (&replayer{hub: h}).record
+		replayed := &replayer{state: h.state}
+		replay := replayed.record
 		for first := uint64(1); first < 4; first++ {
 			count := uint32(0)
 			if r := (&storedReader{rest: string(data)}); r.byte() == recordBatch {
@@ -28,6 +29,7 @@ func FuzzStored(f *testing.F) {
 			}
 			_ = replay(Record{First: first, Count: count, Data: data})
 		}
+		h.state = replayed.state
 		h.Interfaces()
 		h.Containers()
 		r := storedReader{rest: string(data)}

@@ -70,7 +70,7 @@ func TestWriteHangs(t *testing.T) {
 		if got := h.Status(); got.LogProblem != errSlow.Error() || !got.Durable || len(done()) != 0 {
 			t.Errorf("after two seconds status is %+v", got)
 		}
-		time.Sleep(writeLimit)
+		time.Sleep(diskLimit)
 		if got := done(); !slices.Equal(got, []uint64{3, 4, 5}) {
 			t.Errorf("%d are done", got)
 		}
@@ -111,14 +111,199 @@ func TestWriteIsSlow(t *testing.T) {
 	})
 }
 
+// hangSync has syncs hang until the function that it returns is called.
+func (l *memoryLog) hangSync() (letGo func()) {
+	hangs := make(chan struct{})
+	l.set(func() { l.beforeSync = func() { <-hangs } })
+	return func() {
+		l.set(func() { l.beforeSync = nil })
+		close(hangs)
+	}
+}
+
+// A sync that does not return is trouble like a write that does not, also when nothing is
+// committed meanwhile. A new log is written once the disk works again, and not before.
+func TestSyncHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said bytes.Buffer
+		log := &memoryLog{room: 1 << 20}
+		h := newHub(t, Config{Log: log, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		stop := runHub(t, h)
+		letGo := log.hangSync()
+		fill(t, h, 2)
+		old := log.counts
+		time.Sleep(syncAfter + 2*slowAfter)
+		synctest.Wait()
+		if got := h.Status(); got.LogProblem != errSlow.Error() || !got.Durable {
+			t.Errorf("after two seconds status is %+v", got)
+		}
+		time.Sleep(diskLimit)
+		synctest.Wait()
+		if got := h.Status(); !strings.Contains(got.LogProblem, errDiskHangs.Error()) || got.Durable || !old.abandoned {
+			t.Errorf("status is %+v, abandoned %v", got, old.abandoned)
+		}
+		fill(t, h, 1)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if n := log.count(&log.creates); n != 0 || strings.Count(said.String(), "level=ERROR") != 1 {
+			t.Errorf("%d new logs while the disk hangs; the hub said: %s", n, said.String())
+		}
+		letGo()
+		time.Sleep(maxRetryAfter + syncAfter)
+		synctest.Wait()
+		if got := h.Status(); !got.Durable || got.LogProblem != "" {
+			t.Errorf("status is %+v", got)
+		}
+		if first, next := log.holds(); log.counts == old || first != 1 || next != 4 {
+			t.Errorf("the log holds %d to %d", first, next-1)
+		}
+		stop()
+		h.Close()
+	})
+}
+
+// Neither Run nor Close waits for a sync that hangs.
+func TestStopBesideHungSync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &memoryLog{}
+		h := newHub(t, Config{Log: log})
+		stop := runHub(t, h)
+		letGo := log.hangSync()
+		fill(t, h, 1)
+		time.Sleep(2 * syncAfter)
+		start := time.Now()
+		stop()
+		h.Close()
+		if took := time.Since(start); took > 4*time.Second { // of the bubble
+			t.Errorf("it took %v", took)
+		}
+		letGo()
+	})
+}
+
+// runHub runs a hub until the function that it returns is called.
+func runHub(t *testing.T, h *Hub) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- h.Run(ctx) }()
+	return func() {
+		cancel()
+		if err := <-ran; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// hungLoad is a log that hangs when it is loaded, after so many records.
+type hungLoad struct {
+	*memoryLog
+	records int
+	pause   time.Duration // before each
+	hangs   chan struct{}
+	given   chan error // up: what the context said at the end of Load
+}
+
+func (l *hungLoad) Load(ctx context.Context, replay func(Record) error, whole func() bool) Stored {
+	stored := l.memoryLog.Load(ctx, func(r Record) error {
+		time.Sleep(l.pause)
+		if l.records--; l.records == -1 {
+			<-l.hangs
+		}
+		return replay(r)
+	}, whole)
+	l.given <- ctx.Err()
+	return stored
+}
+
+// A disk that hangs at the start does not keep a hub from beginning: in memory, in a new epoch,
+// with nothing of what comes of the log later. A new log is written once the disk works again.
+func TestLoadHangs(t *testing.T) {
+	for _, records := range []int{0, 5} {
+		synctest.Test(t, func(t *testing.T) {
+			var said bytes.Buffer
+			log := &memoryLog{room: 1 << 30}
+			h := newHub(t, Config{Log: log})
+			fill(t, h, 10)
+			before := h.Status()
+			h.Close()
+			hung := &hungLoad{log, records, 0, make(chan struct{}), make(chan error, 1)}
+			start := time.Now()
+			h = newHub(t, Config{Log: hung, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+			if took := time.Since(start); took > 2*loadPatience { // of the bubble
+				t.Errorf("it took %v", took)
+			}
+			stop := runHub(t, h)
+			fill(t, h, 3)
+			status := h.Status()
+			if status.Epoch == before.Epoch || status.Durable || status.LogProblem != errUnread.Error() || status.Oldest != 1 || status.Last != 3 {
+				t.Errorf("status is %+v", status)
+			}
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			if n := log.count(&log.creates); n != 0 || !strings.Contains(said.String(), errUnread.Error()) {
+				t.Errorf("%d new logs while the disk hangs; the hub said: %s", n, said.String())
+			}
+			old := log.counts
+			close(hung.hangs)
+			if err := <-hung.given; err == nil {
+				t.Error("the log was not told that nobody waits for it")
+			}
+			time.Sleep(maxRetryAfter)
+			synctest.Wait()
+			if got := h.Status(); got.Epoch != status.Epoch || !got.Durable || got.LogProblem != "" || !old.abandoned {
+				t.Errorf("status is %+v, the old log is abandoned %v", got, old.abandoned)
+			}
+			want := h.Status()
+			stop()
+			h.Close()
+			if got := reopened(t, log).Status(); got != want {
+				t.Errorf("after a restart status is %+v, was %+v", got, want)
+			}
+		})
+	}
+}
+
+// Close does not wait for a log that is still being loaded.
+func TestCloseBesideHungLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &memoryLog{}
+		fill(t, newHub(t, Config{Log: log}), 1)
+		hung := &hungLoad{log, 0, 0, make(chan struct{}), make(chan error, 1)}
+		h := newHub(t, Config{Log: hung})
+		stop := runHub(t, h)
+		time.Sleep(2 * retryAfter)
+		start := time.Now()
+		stop()
+		h.Close()
+		if took := time.Since(start); took > 4*time.Second { // of the bubble
+			t.Errorf("it took %v", took)
+		}
+		close(hung.hangs)
+	})
+}
+
+// A disk that is only slow is waited for.
+func TestLoadIsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &memoryLog{}
+		h := newHub(t, Config{Log: log})
+		fill(t, h, 100)
+		slow := &hungLoad{log, -1, loadPatience - time.Second, nil, make(chan error, 1)}
+		if got := newHub(t, Config{Log: slow}).Status(); got != h.Status() {
+			t.Errorf("status is %+v, want %+v", got, h.Status())
+		}
+	})
+}
+
 // hungMark is a log whose mark cannot be written for as long as the disk hangs.
 type hungMark struct {
 	*memoryLog
 	hangs chan struct{}
 }
 
-func (l *hungMark) Load(replay func(Record) error, whole func() bool) Stored {
-	stored := l.memoryLog.Load(replay, whole)
+func (l *hungMark) Load(ctx context.Context, replay func(Record) error, whole func() bool) Stored {
+	stored := l.memoryLog.Load(ctx, replay, whole)
 	stored.Writer = &hungWriter{Writer: stored.Writer, hangs: l.hangs}
 	return stored
 }
@@ -195,8 +380,8 @@ func TestCloseOnSlowDisk(t *testing.T) {
 // rotationHangs is a log that hangs when it rotates.
 type rotationHangs struct{ *hungMark }
 
-func (l rotationHangs) Load(replay func(Record) error, whole func() bool) Stored {
-	stored := l.memoryLog.Load(replay, whole)
+func (l rotationHangs) Load(ctx context.Context, replay func(Record) error, whole func() bool) Stored {
+	stored := l.memoryLog.Load(ctx, replay, whole)
 	stored.Writer = &hungRotation{stored.Writer, l.hangs}
 	return stored
 }

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Defaults and limits of a [Config].
@@ -13,7 +12,7 @@ const (
 	DefaultHistory      = 16384    // events
 	DefaultHistoryBytes = 64 << 20 // bytes of memory, about
 	MaxHistory          = 1 << 24  // events
-	usualEvent          = 4 << 10  // bytes, more than most events take
+	usualEvent          = 4 << 10  // bytes of memory; most events take less
 	MaxBatch            = 1024     // events in one Commit
 )
 
@@ -21,42 +20,36 @@ const (
 type Config struct {
 	// History is how many events the ring keeps, DefaultHistory if 0.
 	History int
-	// HistoryBytes is about how much memory the events in the ring may take; if 0,
-	// usualEvent for each of History, and at least DefaultHistoryBytes. The oldest
-	// leave early when the newest are large; at least one is kept.
+	// HistoryBytes is how much memory the events in the ring may take, approximately; if 0,
+	// 4 KiB for each of History, and at least DefaultHistoryBytes. If the newest events are
+	// large, the ring keeps fewer than History, but at least one.
 	HistoryBytes int
-	// Log is where each commit is appended before anybody sees it; nil keeps
-	// events in memory only. The hub owns it from New on, and goes on from what it
-	// holds.
+	// Log gets each commit before subscribers see it; nil keeps events in memory only. The
+	// hub owns it from New on, and continues from what it holds.
 	Log Log
-	// Logger is where trouble with Log goes; nil discards it.
+	// Logger gets trouble with Log; nil discards it.
 	Logger *slog.Logger
 }
 
 // Hub is the hub. It is safe for concurrent use.
 type Hub struct {
 	durability
-	queue      queue
-	closing    atomic.Bool
-	sweeps     sync.WaitGroup // at most one, see startSweep
-	publishing atomic.Bool    // a commit wants the lock: the sweep stands back
-	changed    chan struct{}  // see Changed
+	queue   queue
+	closing atomic.Bool
+	sweeps  sync.WaitGroup // at most one, see startSweep
+	changed chan struct{}  // see Changed
 
-	mu       sync.Mutex
-	closed   bool
-	epoch    string
-	ring     []*Event // event seq is at seq % len(ring)
-	first    uint64   // number of the oldest event kept
-	next     uint64   // number of the next event
-	bytes    int      // of all events in the ring
-	maxBytes int
+	mu     sync.Mutex
+	closed bool
+	epoch  string
+	state
 	waiters  waiterIndex
-	views    views
 	counters counters
 }
 
-// New returns a hub that goes on from what its log holds; without one it is empty
-// and has a new epoch.
+// New returns a hub that continues from what its log holds; without one it is empty and has a new
+// epoch. It is empty as well if the disk hangs: New gives up the log if no record came for ten to
+// twenty seconds, and the hub starts in memory, as in any trouble.
 func New(config Config) (*Hub, error) {
 	if config.History == 0 {
 		config.History = DefaultHistory
@@ -72,44 +65,26 @@ func New(config Config) (*Hub, error) {
 	}
 	h := &Hub{
 		durability: durability{
-			log: config.Log, logger: config.Logger, attention: make(chan struct{}, 1), disk: diskWatch{made: time.Now()},
+			log: config.Log, logger: config.Logger, attention: make(chan struct{}, 1), tending: make(semaphore, 1),
 		},
-		epoch: NewEpoch(), ring: make([]*Event, config.History), first: 1, next: 1,
-		maxBytes: config.HistoryBytes, waiters: newWaiterIndex(), views: newViews(), counters: newCounters(),
-		changed: make(chan struct{}, 1),
+		epoch: NewEpoch(), waiters: newWaiterIndex(), counters: newCounters(), changed: make(chan struct{}, 1),
 	}
 	h.queue.changed.L = &h.queue.mu
-	h.load()
+	if h.log == nil || !h.load(&config) {
+		h.state = newState(&config)
+	}
 	return h, nil
 }
 
-// push appends a numbered event to the ring and drops what no longer fits.
-func (h *Hub) push(e *Event) {
-	h.bytes += e.size
-	for h.next-h.first >= uint64(len(h.ring)) || h.bytes > h.maxBytes && h.first < h.next {
-		slot := &h.ring[h.first%uint64(len(h.ring))]
-		h.bytes -= (*slot).size
-		*slot = nil
-		h.first++
-	}
-	h.ring[h.next%uint64(len(h.ring))] = e
-	h.next++
-}
-
-// last returns the number of the newest event, 0 if there was none yet. The
-// caller holds the lock.
-func (h *Hub) last() uint64 { return h.next - 1 }
-
-// Close ends the hub: what was submitted is committed, further commits are refused, and
-// subscriptions end with [ErrClosed] once they have read what is there. The log is brought to
-// the disk and closed, so Run must have returned. It does not wait for a disk that hangs: after
-// some seconds it leaves it alone.
+// Close ends the hub: it commits what was submitted and refuses further commits, and subscriptions
+// end with [ErrClosed] once they have read all events. It syncs and closes the log, so Run must
+// have returned. It waits some seconds for a disk that hangs, and then leaves it alone.
 func (h *Hub) Close() {
 	if h.closing.Swap(true) {
 		return
 	}
 	if h.log != nil && h.logProblem() != nil {
-		_ = tryDisk(diskPatience, h.writeMissing) // what is still missing then is told below
+		_ = tryDisk(diskPatience, h.writeMissing) // endLog says what is still missing then
 	}
 	h.drain()
 	h.mu.Lock()
@@ -117,13 +92,8 @@ func (h *Hub) Close() {
 	h.waiters.wakeAll(h.next)
 	h.mu.Unlock()
 	h.sweeps.Wait()
-	if problem := h.logProblem(); problem != nil {
-		h.logger.Error("events are lost with the end of the service: the log cannot be written", slog.Any("error", problem))
-	}
 	if h.log != nil {
-		if err := tryDisk(closePatience, h.closeLog); err != nil {
-			h.logger.Error("the log cannot be closed", slog.Any("error", err))
-		}
+		h.endLog()
 	}
 }
 
@@ -135,9 +105,9 @@ type Status struct {
 	Interfaces int
 	Containers int
 	Active     int  // containers that are not stopped
-	Durable    bool // everything that is committed goes to the log
-	// LogProblem says why it is not Durable, or that the disk is slow: a write or a sync has
-	// been under way for more than a second. It is "" if there is no log or no problem.
+	Durable    bool // each commit goes to the log
+	// LogProblem says why Durable is false, or that the disk is slow, which is that a write or
+	// a sync has been under way for more than a second. It is "" without a log or a problem.
 	LogProblem string
 }
 

@@ -20,16 +20,16 @@ package hub
 // So readers, however many, cannot hold up reports.
 
 const (
-	// maxTuples bounds under how many tuples one waiter is filed.
+	// maxTuples is how many tuples one waiter is filed under at most.
 	maxTuples = 16
-	// maxDirect bounds how many waiters one commit looks at, beside one for each event.
+	// maxDirect is how many waiters one commit compares at most, beside one for each event.
 	maxDirect = 16
 )
 
 // keySet is a set of filter keys, bit i for key i.
 type keySet uint8
 
-// tuple is the values of an event under a keySet; "" elsewhere.
+// tuple is the values of an event for the keys of a set; "" for other keys.
 type tuple struct {
 	set    keySet
 	values [numKeys]string
@@ -52,7 +52,7 @@ type entryList struct {
 type waiterIndex struct {
 	lists  map[tuple]*entryList
 	sets   map[keySet]int // how many entries use the set
-	direct int            // how many waiters this commit may still look at
+	direct int            // how many waiters this commit may still compare
 	sweep  sweep
 }
 
@@ -106,7 +106,7 @@ func (x *waiterIndex) add(sub *Subscription) {
 	sub.waiting = true
 }
 
-// remove takes a subscription out again.
+// remove removes a subscription.
 func (x *waiterIndex) remove(sub *Subscription) {
 	for i := range sub.entries {
 		e := &sub.entries[i]
@@ -122,7 +122,7 @@ func (x *waiterIndex) remove(sub *Subscription) {
 		if list.n--; list.n == 0 {
 			delete(x.lists, e.tuple)
 		}
-		e.prev, e.next = nil, nil // or it would keep subscriptions that ended
+		e.prev, e.next = nil, nil // or it would keep ended subscriptions in memory
 	}
 	set := sub.entries[0].tuple.set
 	if x.sets[set] -= len(sub.entries); x.sets[set] == 0 {
@@ -132,8 +132,8 @@ func (x *waiterIndex) remove(sub *Subscription) {
 	sub.waiting = false
 }
 
-// wake wakes the subscriptions that wait for e, and takes them out. If there may be more
-// of them than this commit may look at, it leaves the rest to the sweep.
+// wake wakes the subscriptions that wait for e, and removes them. If there may be more of them
+// than this commit may compare, it leaves the rest to the sweep.
 func (x *waiterIndex) wake(e *Event) {
 	for set := range x.sets {
 		t := tuple{set: set}
@@ -161,16 +161,16 @@ func (x *waiterIndex) wake(e *Event) {
 	}
 }
 
-// release wakes a subscription for event seq, or for one before that it was not compared
-// with yet, and takes it out.
+// release removes a subscription and wakes it for event seq, or for an earlier one that it was not
+// compared with yet.
 func (x *waiterIndex) release(sub *Subscription, seq uint64) {
 	seq = min(seq, x.compared(sub, seq))
 	x.remove(sub)
 	sub.wake(seq)
 }
 
-// compared returns the number of the first event that a waiting subscription may not have
-// been compared with. It is next if there is none.
+// compared returns the number of the first event that a waiting subscription may not have been
+// compared with, next if there is none.
 func (x *waiterIndex) compared(sub *Subscription, next uint64) uint64 {
 	if x.sweep.from == 0 {
 		return next
@@ -178,7 +178,7 @@ func (x *waiterIndex) compared(sub *Subscription, next uint64) uint64 {
 	return max(sub.pos, x.sweep.from)
 }
 
-// wakeAll wakes everybody, as the hub closes.
+// wakeAll wakes all subscriptions when the hub closes.
 func (x *waiterIndex) wakeAll(next uint64) {
 	for x.sweep.first != nil {
 		x.release(x.sweep.first, next)

@@ -5,10 +5,10 @@ import (
 	"unicode/utf8"
 )
 
-// The hub keeps copies. A string that came in a message is a piece of that message, and one
-// short string would keep all of it alive, replaced secrets included. So events, rows of the
-// views and filters are copied out of their message. The texts of one event become pieces of
-// one string, as they live and die together.
+// The hub keeps copies. A string from a message is part of that message, and one short string
+// would keep all of it in memory, replaced secrets included. So events, rows of the views and
+// filters are copied. The texts of one event become parts of one string, because they are released
+// together.
 
 // Sizes of the parts of an event, in bytes; a test holds them against the types.
 const (
@@ -18,18 +18,18 @@ const (
 	compoundBytes = 40
 )
 
-// keptTexts makes texts pieces of one string.
+// keptTexts copies texts into one string.
 type keptTexts struct{ all strings.Builder }
 
-// keep returns a copy of s. The caller has grown all to what it takes in total, or earlier
-// copies would be pieces of another string.
+// keep returns a copy of s. The caller has grown all to the size of all texts, or earlier copies
+// would be parts of another string.
 func (k *keptTexts) keep(s string) string {
 	at := k.all.Len()
 	k.all.WriteString(s)
 	return k.all.String()[at:]
 }
 
-// keepTexts replaces texts by copies in one string of their own.
+// keepTexts replaces texts by copies that are parts of one new string.
 func keepTexts(texts ...*string) {
 	total := 0
 	for _, s := range texts {
@@ -42,8 +42,7 @@ func keepTexts(texts ...*string) {
 	}
 }
 
-// validText returns s, which came from outside, as valid UTF-8. If it is not, all of it is
-// written as [PlainText] does.
+// validText returns s if it is valid UTF-8, and else what [PlainText] makes of it.
 func validText(s string) string {
 	if utf8.ValidString(s) {
 		return s
@@ -54,10 +53,10 @@ func validText(s string) string {
 // footprint counts the memory that the options of an event take.
 type footprint struct {
 	texts     int // bytes
-	values    int // that are elements of others
+	values    int // elements of other values
 	compounds int
 	encoded   int    // bytes in the encoding that is kept with the event, at most
-	lastType  string // types of compounds are kept once where they repeat
+	lastType  string // a type that repeats is kept once
 }
 
 func (f *footprint) text(s string) {
@@ -112,7 +111,7 @@ func (f *footprint) compound(kind Kind, c *compound) {
 	}
 }
 
-// keeper copies the options of an event, into as much memory as their footprint says.
+// keeper copies the options of an event into memory of the size of their footprint.
 type keeper struct {
 	texts     keptTexts
 	values    []Value
@@ -120,7 +119,7 @@ type keeper struct {
 	lastType  string
 }
 
-// grow makes the room that a footprint says.
+// grow allocates the memory for a footprint.
 func (k *keeper) grow(f *footprint) {
 	k.texts.all.Grow(f.texts)
 	if f.compounds > 0 {
@@ -144,7 +143,7 @@ func (k *keeper) value(v *Value) Value {
 		k.lastType = k.texts.keep(v.inner.typ)
 	}
 	at := len(k.values)
-	k.values = append(k.values, v.inner.items...) // in place of what follows
+	k.values = append(k.values, v.inner.items...) // each is replaced by its copy below
 	items := k.values[at:len(k.values):len(k.values)]
 	k.compounds = append(k.compounds, compound{typ: k.lastType, items: items})
 	kept := Value{kind: v.kind, inner: &k.compounds[len(k.compounds)-1]}
@@ -154,15 +153,15 @@ func (k *keeper) value(v *Value) Value {
 	return kept
 }
 
-// size returns about how many bytes of memory an event with so many options and this
-// footprint keeps.
+// size returns how many bytes of memory an event with so many options and this footprint takes,
+// approximately.
 func (f *footprint) size(options int) int {
 	return heapSize(eventBytes) + heapSize(options*optionBytes) + heapSize(f.texts) + heapSize(f.values*valueBytes) +
 		heapSize(f.compounds*compoundBytes) + heapSize(f.encoded)
 }
 
-// heapSize returns about what n bytes take of the heap: the allocator rounds small sizes up
-// by an eighth at most, large ones to whole pages.
+// heapSize returns how many bytes of the heap n bytes take, approximately: the allocator rounds
+// small sizes up by an eighth at most, large ones to whole pages.
 func heapSize(n int) int {
 	const small, page = 32 << 10, 8 << 10
 	if n > small {

@@ -1,51 +1,53 @@
 package hub
 
-// Log keeps logs of commits, of which one is current; hub/eventlog is the one on disk.
-// It stores records and knows nothing of what is in them. A hub that was given a Log owns it.
-// Its methods are called one at a time. They may block: then the hub goes on in memory.
+import "context"
+
+// Log stores the hub's commits as records; package eventlog is the implementation on disk. It does
+// not interpret the records. A Log may hold several logs, of which one is current. The hub owns the
+// Log that it is given, and calls its methods one at a time. They may block: then the hub continues
+// in memory.
 type Log interface {
-	// Load hands all stored records to replay, oldest first, and says where they end. A
-	// record that replay refuses is damaged: it and what follows in its segment go. At the
-	// end it asks whole whether the state is known that belongs to the last record.
-	// Called once, before everything else. Trouble is no error but in Stored.
-	Load(replay func(Record) error, whole func() bool) Stored
-	// Create begins a new log beside the current one. It counts from its Finish on.
+	// Load calls replay with all stored records, oldest first, and returns where they end. A
+	// record that replay refuses is damaged: Load drops it and the rest of its segment. Last
+	// it calls whole, which reports whether the records make up the whole state. The hub
+	// calls Load once, before everything else. When ctx is done, the hub has started without
+	// the log: then Load returns soon, without a Writer, and the next Finish sets aside what
+	// is stored.
+	Load(ctx context.Context, replay func(Record) error, whole func() bool) Stored
+	// Create begins a new log beside the current one. Finish makes it the current one.
 	Create(epoch string) (Writer, error)
-	// Room returns about how many bytes a new log may take; and whether MakeRoom could
-	// make it more.
+	// Room returns how many bytes a new log may take, approximately, and whether MakeRoom
+	// could make that more.
 	Room() (room int64, more bool)
-	// MakeRoom gives up something that is stored, the least worth first and the current log
-	// last. It reports false if there is nothing left to give up.
+	// MakeRoom deletes something that is stored: what was set aside first, the current log
+	// last. It reports false if nothing is left to delete.
 	MakeRoom() bool
-	// Close ends the use of all.
+	// Close releases the Log.
 	Close() error
 }
 
-// Writer is one log that is written. Append, Full and Rotate are called one at a time; all
-// others may be called beside them and each other, and Abandon also beside a method that hangs.
+// Writer writes one log. Append, Full and Rotate are called one at a time. The other methods may be
+// called beside those and each other, and Abandon even beside a method that hangs.
 type Writer interface {
 	// Append stores a record that follows the last one, so that it survives the end of
-	// the process. After an error the log is abandoned.
+	// the process. After an error the hub abandons the log.
 	Append(record Record) error
-	// Full reports whether it is time for Rotate. It never blocks, not even beside a method that
-	// hangs.
+	// Full reports whether Rotate is due. It never blocks, not even beside a method that hangs.
 	Full() bool
-	// Rotate stores a snapshot, from which a Load can begin: so it drops the oldest records
-	// that are over the limits. After an error the log is
-	// abandoned.
+	// Rotate stores a snapshot, from which a Load can begin. A finished log then drops its
+	// oldest records beyond the limits. After an error the hub abandons the log.
 	Rotate(snapshot []Record) error
-	// Finish brings the new log to the disk, makes it the current one, and drops the old
-	// one.
+	// Finish syncs the new log, makes it the current one, and deletes the old one.
 	Finish() error
-	// Sync brings all records to the disk that were appended before. After an error the log is
-	// abandoned: a later try might work, and would prove nothing.
+	// Sync brings all records to the disk that were appended before. After an error the hub
+	// abandons the log: a later sync may succeed although records are lost.
 	Sync() error
-	// Abandon notes in the log that events are announced which it lacks, so that a Load
-	// begins another epoch. An error means that it could not be noted.
+	// Abandon marks the log, as it is going to lack events, so that a Load begins another
+	// epoch. An error means that the mark could not be written.
 	Abandon() error
-	// Close brings a log that is finished to the disk. If clean, all that was announced is
-	// in it, and the next Load need not fear for it even if the machine was restarted in
-	// between. A log that is not finished is removed.
+	// Close syncs and closes a finished log. If clean, it has all events, and the next Load
+	// keeps the epoch even if the machine was restarted in between. Close deletes a log that
+	// is not finished.
 	Close(clean bool) error
 }
 
@@ -53,18 +55,18 @@ type Writer interface {
 type Record struct {
 	First uint64 // number of its first event; of the next one if it has none
 	Count uint32 // events in it
-	Data  []byte // never empty; not kept by who is given it
+	Data  []byte // never empty; neither side keeps it after the call
 }
 
-// Stored says what a [Log] had stored.
+// Stored is the result of a [Log]'s Load.
 type Stored struct {
-	// Epoch is to be gone on with: the one before, or a new one if anything may be
-	// missing that was announced.
+	// Epoch is the epoch from now on: the one before, or a new one if an event may be missing
+	// that was published.
 	Epoch string
 	// Next is the number after the last event.
 	Next uint64
-	// Writer goes on with what is stored, in Epoch. It is nil if nothing can be appended;
-	// then Problem says why, and Epoch is a new one.
+	// Writer appends to what is stored, in Epoch. It is nil if nothing can be appended; then
+	// Problem says why, and Epoch is a new one.
 	Writer  Writer
 	Problem error
 }

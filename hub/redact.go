@@ -10,9 +10,8 @@ func secretWords() [7]string {
 	return [...]string{"password", "passwd", "passphrase", "secret", "token", "key", "credential"}
 }
 
-// looksSecret reports whether a value under that key must not be told: the key
-// contains one of the words, in any letter case. It rather hides too much (a
-// "keyboard") than too little (an "APIKeyFile").
+// looksSecret reports whether the value of a key is replaced: the key contains one of the words, in
+// any letter case. It hides too much ("keyboard") rather than too little ("APIKeyFile").
 func looksSecret(key string) bool {
 	key = strings.ToLower(key)
 	for _, word := range secretWords() {
@@ -34,11 +33,10 @@ func redactOptions(options Options) {
 	}
 }
 
-// Redact returns v with all values under keys that look like a secret replaced,
-// at any depth. Keys are those of options and dicts: a secret that stands in a list, as
-// an argument of a command line does, is not seen. Where the type allows it, [Redacted] stands in their place; in a
-// dict whose values are of some other type, an empty value of that type does.
-// Values that need no change are shared with v.
+// Redact returns v with the values of all keys that look like a secret replaced, at any depth. Keys
+// are those of options and dicts: a secret in a list, such as an argument of a command line, is not
+// recognized. The replacement is [Redacted] if the type allows it, and else an empty value of the
+// type. Values without a secret are shared with v.
 func Redact(v Value) Value {
 	if v.inner == nil {
 		return v
@@ -66,7 +64,7 @@ func Redact(v Value) Value {
 	return Value{kind: v.kind, inner: &compound{typ: v.inner.typ, items: items}}
 }
 
-// hide returns a value of the same type as v that tells nothing of it.
+// hide returns a value of the type of v in its place.
 func hide(v Value) Value {
 	switch v.kind { //nolint:exhaustive // numbers and booleans become zero
 	case KindString, KindBytes:

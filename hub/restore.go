@@ -1,45 +1,93 @@
 package hub
 
-import "fmt"
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
 
-// load takes over what the log holds.
-func (h *Hub) load() {
-	if h.log == nil {
-		return
-	}
-	r := replayer{hub: h}
-	stored := h.log.Load(r.record, r.whole)
-	h.epoch, h.writer, h.finished, h.problem = stored.Epoch, stored.Writer, stored.Writer != nil, stored.Problem
-	h.startAt(stored.Next)
-	if r.began { // the process before may have synced none of it
-		h.written.Store(true)
-		h.nudge()
-	}
-	switch {
-	case h.writer == nil:
-		h.nudge()
-	case !r.whole():
-		if err := h.writer.Rotate(h.snapshotRecords()); err != nil {
-			h.abandonLog(err)
+// load has the hub continue from its log. It reports false if the disk hangs. Then the result of the
+// load is dropped when it comes, and nothing else touches the log before.
+func (h *Hub) load(config *Config) bool {
+	ctx, giveUp := context.WithCancel(context.Background())
+	defer giveUp()
+	r := &replayer{state: newState(config)}
+	loaded := make(chan Stored)
+	h.tending.acquire()
+	go func() {
+		defer h.tending.release()
+		stored := r.load(ctx, h.log)
+		select {
+		case loaded <- stored:
+		case <-ctx.Done():
+			if stored.Writer != nil {
+				_ = stored.Writer.Abandon()
+			}
 		}
+	}()
+	ticker := time.NewTicker(loadPatience)
+	defer ticker.Stop()
+	for seen := int64(0); ; {
+		select {
+		case stored := <-loaded:
+			h.takeOver(r, &stored)
+			return true
+		case <-ticker.C:
+		}
+		records := r.records.Load()
+		if records == seen {
+			h.problem = errUnread
+			h.nudge()
+			return false
+		}
+		seen = records
 	}
 }
 
-// replayer takes stored records.
-type replayer struct {
-	hub    *Hub
-	stored storedReader
-	batch  Batch
-	parts  []*snapshot // of a snapshot that is not whole yet
-	began  bool        // there was a record
-	viewed bool        // the views are those of the last record
+// takeOver has the hub continue from what was loaded.
+func (h *Hub) takeOver(r *replayer, stored *Stored) {
+	h.state, h.epoch, h.problem = r.state, stored.Epoch, stored.Problem
+	h.writer, h.finished = stored.Writer, stored.Writer != nil
+	if r.began { // the process before may not have synced it
+		h.written.Store(true)
+	}
+	if r.began || h.writer == nil {
+		h.nudge()
+	}
+	if r.failed != nil {
+		h.abandonLog(r.failed)
+	}
 }
 
-// whole reports whether the views are those after the last record. If not, a snapshot is
-// damaged, and what came before it is missing.
+// replayer makes the state from stored records.
+type replayer struct {
+	state
+	records atomic.Int64
+	stored  storedReader
+	batch   Batch
+	parts   []*snapshot // of a snapshot of which parts are still to come
+	began   bool        // there was a record
+	viewed  bool        // the views are those after the last record
+	failed  error       // of the snapshot that was to replace a damaged one
+}
+
+// load replays a log. If its snapshot is damaged, it adds one of what there is.
+func (r *replayer) load(ctx context.Context, log Log) Stored {
+	stored := log.Load(ctx, r.record, r.whole)
+	r.startAt(stored.Next)
+	if stored.Writer != nil && !r.whole() {
+		r.failed = stored.Writer.Rotate(r.snapshotRecords())
+	}
+	return stored
+}
+
+// whole reports whether the views are those after the last record. If not, a snapshot is damaged,
+// and the records before it are missing.
 func (r *replayer) whole() bool { return !r.began || r.viewed && r.parts == nil }
 
 func (r *replayer) record(record Record) error {
+	r.records.Add(1)
 	if !r.began {
 		r.began, r.viewed = true, record.First == 1
 	}
@@ -54,42 +102,34 @@ func (r *replayer) record(record Record) error {
 		if len(r.batch.Events) != int(record.Count) {
 			return fmt.Errorf("%w: %d events, %d were expected", errStored, len(r.batch.Events), record.Count)
 		}
-		r.viewed = r.viewed && record.First == r.hub.next
-		r.hub.replay(record.First, &r.batch)
+		r.viewed = r.viewed && record.First == r.next && r.parts == nil
+		r.parts = nil
+		r.replay(record.First, &r.batch)
 	case recordSnapshot:
 		part, which := stored.snapshot()
 		if err := stored.end(record); err != nil {
 			return err
 		}
-		if which&firstPart != 0 {
-			r.parts = nil
-		}
-		if r.parts = append(r.parts, part); which&lastPart != 0 {
-			r.hub.views.restore(r.parts)
-			r.hub.startAt(record.First)
-			r.parts, r.viewed = nil, true
-		}
+		r.takePart(part, which, record.First)
 	default:
 		return fmt.Errorf("%w: of kind %q", errStored, kind)
 	}
 	return nil
 }
 
-// startAt has the ring go on with the event that has the given number: those before
-// are dropped where others are missing in between.
-func (h *Hub) startAt(first uint64) {
-	if first == h.next {
+// takePart takes one part of a snapshot. A snapshot counts only if its parts follow each other
+// directly, from the first to the last.
+func (r *replayer) takePart(part *snapshot, which byte, first uint64) {
+	switch {
+	case which&firstPart != 0:
+		r.parts = nil
+	case r.parts == nil:
+		r.viewed = false
 		return
 	}
-	clear(h.ring)
-	h.bytes, h.first, h.next = 0, max(first, 1), max(first, 1)
-}
-
-// replay is Commit for what was committed before.
-func (h *Hub) replay(first uint64, batch *Batch) {
-	h.startAt(first)
-	h.views.apply(batch)
-	for _, e := range batch.Events {
-		h.push(e)
+	if r.parts = append(r.parts, part); which&lastPart != 0 {
+		r.views.restore(r.parts)
+		r.startAt(first)
+		r.parts, r.viewed = nil, true
 	}
 }

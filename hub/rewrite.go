@@ -2,38 +2,38 @@ package hub
 
 import (
 	"errors"
-	"math"
 	"syscall"
 )
 
 const (
-	// rewriteStep is how many events are appended to a new log at once while commits go
-	// on; the last ones are appended between two commits.
-	rewriteStep = 256
-	// memoryToStored is how much smaller an event is in the log, at least: its texts and
-	// values count twice in memory.
+	// rewriteStep is how many events one record of a new log has at most. It ends after
+	// rewriteBytes bytes of their memory, too.
+	rewriteStep  = 256
+	rewriteBytes = 4 << 20
+	// memoryToStored is how many times smaller an event is in the log than in memory, where it
+	// has its encoding, too.
 	memoryToStored = 2
-	// lapMargin is which part of a full ring is left out for commits that go on.
+	// lapMargin: of a full ring, the oldest eighth is left out of a new log, because commits
+	// push it out meanwhile.
 	lapMargin = 8
-	// smallestShare is the smallest part of the room that is tried.
+	// smallestShare: if a new log does not fit, less and less of the room is used, down to
+	// this part of it.
 	smallestShare = 64
 )
 
 var (
-	errLappedLog    = errors.New("events come faster than the log can be written")
-	errEpochChanged = errors.New("the epoch changed while a new log was written")
-	errTwoLogs      = errors.New("another new log is written already")
-	errLetGo        = errors.New("the new log had trouble before it was finished")
+	errLappedLog   = errors.New("events come faster than the log can be written")
+	errNewLogFails = errors.New("the new log had trouble before it was finished")
 )
 
 // rewrite is the one way back from any trouble with the log: it writes a new one from the ring
-// and the views, which replaces the old one once it is on the disk. The epoch stays: only events
-// that the ring no longer has are missing, and these are Gone by their numbers. Where there is no
-// room for both logs, the old one goes first, as the ring has the same events. Where there is no
-// room for the whole ring, the oldest events are left out.
+// and the views, which replaces the old one once it is on the disk. The epoch stays, because the new
+// log lacks only events that the ring has dropped, and cursors before those are Gone anyway. If the
+// disk has no room for both logs, the old one goes first. If it has no room for the whole ring, the
+// oldest events are left out.
 func (h *Hub) rewrite() error {
-	if h.writes.Load() > 0 {
-		return errDiskHangs // a new log would only hang, too: they would add up
+	if h.underWay.Load() > 0 {
+		return errDiskHangs // a new log would hang, too, and each would keep a goroutine
 	}
 	for share := int64(1); ; {
 		room, more := h.log.Room()
@@ -42,16 +42,15 @@ func (h *Hub) rewrite() error {
 			continue
 		}
 		err := h.writeLog(from)
+		lapped := errors.Is(err, errLappedLog)
 		switch {
-		case errors.Is(err, errLappedLog) && share < smallestShare:
-			share *= 2
-		case !noRoom(err):
+		case !lapped && !noRoom(err):
 			return err
-		case h.log.MakeRoom():
-		case share < smallestShare:
-			share *= 4
+		case !lapped && h.log.MakeRoom():
+		case share == smallestShare:
+			return err
 		default:
-			return err
+			share *= 2
 		}
 	}
 }
@@ -61,15 +60,14 @@ func noRoom(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }
 
-// fitting returns the number from which on the events in the ring fit into so many bytes of
-// log, and whether that is all of them. A full ring loses its oldest all the time, so of that
-// some are left out.
+// fitting returns the number of the oldest event from which on the ring fits into so many bytes of
+// log, and whether that is the whole ring.
 func (h *Hub) fitting(room int64) (from uint64, all bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	from = h.next
 	for from > h.first {
-		room -= int64(h.ring[(from-1)%uint64(len(h.ring))].size) / memoryToStored
+		room -= int64(h.event(from-1).size) / memoryToStored
 		if room < 0 {
 			break
 		}
@@ -81,25 +79,18 @@ func (h *Hub) fitting(room int64) (from uint64, all bool) {
 	return from, all
 }
 
-// writeLog writes a new log with the events from from on, beside the commits.
+// writeLog writes a new log with the events from number from on. It appends most of them beside
+// the commits, and the committer appends the rest.
 func (h *Hub) writeLog(from uint64) error {
-	epoch := h.Status().Epoch
-	w, err := h.log.Create(epoch)
+	w, err := h.log.Create(h.Status().Epoch) // which changes only when a log is abandoned
 	if err != nil {
 		return err
 	}
-	for {
-		events := h.copyRing(from, rewriteStep)
-		if len(events) < rewriteStep {
-			break // the committer sees whether there are none left, or none any more
-		}
-		if err := appendEvents(w, from, events); err != nil {
-			return errors.Join(err, w.Close(false))
-		}
-		from += rewriteStep
+	if from, err = h.appendRing(w, from); err != nil {
+		return errors.Join(err, w.Close(false))
 	}
 	attached := make(chan error, 1)
-	if !h.between(func(c *committer) { c.attach(w, epoch, from, attached) }) {
+	if !h.between(func(c *committer) { c.attach(w, from, attached) }) {
 		return errors.Join(ErrClosed, w.Close(false))
 	}
 	if err := <-attached; err != nil {
@@ -111,8 +102,8 @@ func (h *Hub) writeLog(from uint64) error {
 	err = w.Finish()
 	h.waitBetween(func() {
 		switch {
-		case h.writer != w:
-			err = errors.Join(errLetGo, err)
+		case h.writer != w: // a commit abandoned it
+			err = errors.Join(errNewLogFails, err)
 		case err != nil:
 			h.abandonLog(err)
 		default:
@@ -127,37 +118,19 @@ func (h *Hub) writeLog(from uint64) error {
 	return err
 }
 
-// attach appends the last events to a new log, and has it get all further commits. It tells
-// attached whether it worked.
-func (c *committer) attach(w Writer, epoch string, from uint64, attached chan<- error) {
+// attach appends the last events and the views to a new log, which gets all further commits. It
+// sends the result to attached.
+func (c *committer) attach(w Writer, from uint64, attached chan<- error) {
 	h := c.hub
-	if epoch != h.epoch {
-		attached <- errEpochChanged // the next attempt has the right one
-		return
-	}
-	if h.writer != nil {
-		attached <- errTwoLogs
-		return
-	}
-	events, snapshot := h.copyRing(from, math.MaxInt), h.snapshotRecords()
-	if events == nil {
-		attached <- errLappedLog
-		return
-	}
+	snapshot := h.snapshotRecords()
 	ok, err := c.write(func() error {
-		for ; len(events) > 0; events = events[min(len(events), rewriteStep):] {
-			if err := appendEvents(w, events[0].Seq, events[:min(len(events), rewriteStep)]); err != nil {
-				return err
-			}
+		if _, err := h.appendRing(w, from); err != nil {
+			return err
 		}
-		for _, record := range snapshot {
-			if err := w.Append(record); err != nil {
-				return err
-			}
-		}
-		return nil
+		return w.Rotate(snapshot)
 	}, func() { attached <- errDiskHangs })
 	if !ok {
+		_ = w.Close(false) // nobody knows it any more
 		return
 	}
 	if err == nil {
@@ -168,22 +141,38 @@ func (c *committer) attach(w Writer, epoch string, from uint64, attached chan<- 
 	attached <- err
 }
 
-// appendEvents appends events that were committed before to a new log.
-func appendEvents(w Writer, first uint64, events []*Event) error {
-	return w.Append(Record{First: first, Count: uint32(len(events)), Data: appendBatch(nil, &Batch{Events: events})}) //nolint:gosec // a few
+// appendRing appends the events of the ring from number from on to w, and returns the number after
+// the last one.
+func (h *Hub) appendRing(w Writer, from uint64) (next uint64, err error) {
+	for more := true; more; {
+		var events []*Event
+		if events, more = h.copyRing(from); events == nil {
+			return from, errLappedLog
+		}
+		if len(events) == 0 {
+			break
+		}
+		data := appendBatch(nil, &Batch{Events: events})
+		if err := w.Append(Record{First: from, Count: uint32(len(events)), Data: data}); err != nil { //nolint:gosec // a few
+			return from, err
+		}
+		from += uint64(len(events))
+	}
+	return from, nil
 }
 
-// copyRing returns at most so many events in the ring from number from on, nil if some of them
-// are gone.
-func (h *Hub) copyRing(from uint64, most int) []*Event {
+// copyRing returns the events for one record, from number from on, and whether more follow. It
+// returns nil if the ring has dropped some of them.
+func (h *Hub) copyRing(from uint64) (events []*Event, more bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if from < h.first {
-		return nil
+		return nil, false
 	}
-	events := make([]*Event, 0, min(h.next-from, uint64(most))) //nolint:gosec // positive
-	for ; from < h.next && len(events) < cap(events); from++ {
-		events = append(events, h.ring[from%uint64(len(h.ring))])
+	events = make([]*Event, 0, min(h.next-from, rewriteStep))
+	for size := 0; from < h.next && len(events) < rewriteStep && size < rewriteBytes; from++ {
+		e := h.event(from)
+		events, size = append(events, e), size+e.size
 	}
-	return events
+	return events, from < h.next
 }

@@ -1,10 +1,15 @@
 package hub
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // A ring that laps while the log cannot be written leaves no hole in the new one.
@@ -72,6 +77,66 @@ func TestFullRingIsWrittenInOneGo(t *testing.T) {
 		t.Errorf("in %d attempts the log holds %d to %d of %d to %d", n, first, next-1, oldest, h.Status().Last)
 	}
 	wantFollowing(t, log)
+}
+
+// Close does not discard a new log that Run left unfinished: it waits for one that takes long, and
+// leaves one alone that hangs.
+func TestCloseBesideRewrite(t *testing.T) {
+	for name, takes := range map[string]time.Duration{"slow": 2500 * time.Millisecond, "hung": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var said bytes.Buffer
+				log := &memoryLog{room: 1 << 30, fails: syscall.EIO}
+				h := newHub(t, Config{Log: log, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+				stop := runHub(t, h)
+				fill(t, h, 2)
+				finish := sync.OnceFunc(func() { time.Sleep(takes) })
+				log.set(func() { log.fails, log.beforeSync = nil, finish })
+				time.Sleep(retryAfter + time.Millisecond) // now the new log is being finished
+				done := submit(t, h, 2)
+				stop()
+				start := time.Now()
+				h.Close()
+				took := time.Since(start) // of the bubble
+				if lost := strings.Contains(said.String(), "lost"); took > 4*time.Second || lost != (name == "hung") || len(done()) != 2 {
+					t.Errorf("it took %v, the hub said: %s", took, said.String())
+				}
+				time.Sleep(takes)
+				synctest.Wait()
+				if first, next := log.holds(); first != 1 || next != 5 || log.creates != 1 || !log.counts.clean {
+					t.Errorf("the log holds %d to %d after %d attempts", first, next-1, log.creates)
+				}
+			})
+		})
+	}
+}
+
+// A new log is given up if the committer hangs in it, and is closed once that returns.
+func TestNewLogHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &memoryLog{room: 1 << 30, fails: syscall.EIO}
+		h := newHub(t, Config{Log: log})
+		fill(t, h, 2)
+		hangs := make(chan struct{})
+		log.fails, log.before = nil, func(r Record) {
+			if r.Count == 0 { // the snapshot
+				<-hangs
+			}
+		}
+		if err := h.tend(); !errors.Is(err, errDiskHangs) || h.Status().Durable {
+			t.Errorf("tend: %v, status is %+v", err, h.Status())
+		}
+		fill(t, h, 1)
+		close(hangs)
+		synctest.Wait()
+		if !log.created.closed {
+			t.Error("the log that was given up is not closed")
+		}
+		tendWell(t, h)
+		if got := reopened(t, log).Status(); got != h.Status() {
+			t.Errorf("after a restart status is %+v, was %+v", got, h.Status())
+		}
+	})
 }
 
 // What is committed while a new log is finished is in it; and if it fails then, it is let go.
@@ -151,5 +216,29 @@ func TestEpochChangesInTrouble(t *testing.T) {
 	status := h.Status()
 	if got := reopened(t, log).Status(); got != status {
 		t.Errorf("after a restart status is %+v, was %+v", got, status)
+	}
+}
+
+// The records of a new log are small, however much room the events take in it.
+func TestRecordsOfNewLogAreBounded(t *testing.T) {
+	log := &memoryLog{room: 1 << 30, fails: syscall.EIO}
+	h := newHub(t, Config{Log: log})
+	elem := "aa(" + strings.Repeat("y", 250) + ")"
+	items := make([]Value, 16000) // 64 KiB on the bus
+	for i := range items {
+		items[i] = Array(elem[1:], nil)
+	}
+	for range 20 {
+		commit(t, h, newEvent(t, "x", Option{"o", Array(elem, items)}))
+	}
+	log.fails = nil
+	tendWell(t, h)
+	for _, r := range log.counts.records() {
+		if len(r.Data) > 32<<20 {
+			t.Errorf("a record of %d events has %d bytes", r.Count, len(r.Data))
+		}
+	}
+	if got := reopened(t, log).Status(); got != h.Status() {
+		t.Errorf("after a restart status is %+v, was %+v", got, h.Status())
 	}
 }

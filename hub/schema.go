@@ -28,7 +28,7 @@ const (
 // SourceNetlink is the source of events that the netlink watcher made.
 const SourceNetlink = "netlink"
 
-// SourceCgroup is the source of events that say what containers' cgroups do.
+// SourceCgroup is the source of events about the cgroups of containers.
 const SourceCgroup = "cgroup"
 
 // rule is what the schema says of one option.
@@ -62,10 +62,10 @@ func optional(r rule) rule {
 	return r
 }
 
-// schemas say which options each known type has. They follow the Eventd of
-// osctld, whose consumers must understand these events: an interface that is
-// added or renamed by the manager has no veth there, so veth is not required. No event
-// of osctld is ever refused: testdata/osctld.jsonl has the lines that its classes produce.
+// schemaOf returns the rules for the options of a type, nil if the type is not known. They follow
+// the Eventd of osctld, whose consumers must understand these events. It reports interfaces without
+// a veth when they are added or renamed, so veth is optional. No event of osctld is refused:
+// testdata/osctld.jsonl has the lines that its classes produce.
 func schemaOf(typ string) []rule {
 	switch typ {
 	case TypeManagement:
@@ -79,7 +79,7 @@ func schemaOf(typ string) []rule {
 		return []rule{filled("pool"), filled("id"), filled("state"), optional(rule{option: "init_pid", text: true, integer: true})}
 	case TypeDB:
 		return []rule{
-			text("object"), text("pool"), text("id"), // of objects there are more than are documented
+			text("object"), text("pool"), text("id"), // osctld has objects that it does not document
 			text("action", "add", "remove"),
 		}
 	case TypeNetif:
@@ -126,9 +126,8 @@ func validate(typ string, options Options) error {
 	return nil
 }
 
-// Check checks the options of an event of any type: names, nesting, text. The schema of the
-// type is checked by the hub that takes the event. The errors are those of
-// [NewEvent].
+// Check checks the options of an event of any type: names, nesting, text. The schema of the type is
+// left to the hub that takes the event. The errors are those of [NewEvent].
 func (o Options) Check(typ string) error {
 	for i := range o {
 		if err := validateOption(typ, o, i); err != nil {
@@ -138,7 +137,7 @@ func (o Options) Check(typ string) error {
 	return nil
 }
 
-// validateOption checks what holds for each option of any type.
+// validateOption checks one option against the rules for all types.
 func validateOption(typ string, options Options, i int) error {
 	o := &options[i]
 	bad := func(got, expected string) error {
@@ -185,7 +184,7 @@ func (r *rule) check(typ string, options Options) error {
 	return nil
 }
 
-// expected says in words what the rule wants.
+// expected describes the values that the rule accepts.
 func (r *rule) expected() string {
 	switch {
 	case r.oneOf != nil:
@@ -223,7 +222,7 @@ func validName(s string, dash bool) bool {
 	return true
 }
 
-// checkValue says what is wrong with v or a value in it, and what is expected; "" if nothing.
+// checkValue returns what is wrong with v or a value in it, and what is expected; "" if nothing.
 func checkValue(v *Value) (got, expected string) {
 	switch v.kind { //nolint:exhaustive // the rest is numbers, or checked through its items
 	case KindInvalid:
@@ -258,8 +257,8 @@ type dictKey struct {
 	text string
 }
 
-// dictKeyOf returns the dictKey of a value. All NaNs are one key, as they look the same. So are
-// 0.0 and -0.0: they are equal, and most languages keep only one of them in a dict.
+// dictKeyOf returns the dictKey of a value. All NaNs are one key, because they look the same. So are
+// 0.0 and -0.0, because most languages keep only one of them in a dict.
 func dictKeyOf(v *Value) dictKey {
 	if v.kind == KindDouble {
 		switch f := math.Float64frombits(v.num); {
@@ -272,8 +271,7 @@ func dictKeyOf(v *Value) dictKey {
 	return dictKey{bits: v.num, text: v.text}
 }
 
-// repeatedKey returns a key that a dict has twice. Its cost grows with the number of keys,
-// whatever they are.
+// repeatedKey returns a key that a dict has twice. Its cost is linear in the number of keys.
 func repeatedKey(items []Value) (key Value, twice bool) {
 	const few = 8
 	if len(items) > 2*few {

@@ -1,19 +1,23 @@
 package hub
 
 import (
+	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/osctl/eventd/packaging"
 )
 
+func knownTypes() []string {
+	return []string{TypeManagement, TypeState, TypeDB, TypeNetif, TypeInitPID, TypeScheduled, TypeExit, TypeInfo, TypeHealth, TypeOOM, TypeShutdown}
+}
+
 // TestSchemasAreDocumented wants each option of each known type in the interface's document,
 // those that may be left out in brackets.
 func TestSchemasAreDocumented(t *testing.T) {
-	for _, typ := range []string{
-		TypeManagement, TypeState, TypeDB, TypeNetif, TypeInitPID, TypeScheduled, TypeExit, TypeInfo, TypeHealth, TypeOOM, TypeShutdown,
-	} {
+	for _, typ := range knownTypes() {
 		_, line, ok := strings.Cut(packaging.Interface, "\n    - "+typ+": ")
 		line, _, _ = strings.Cut(line, "\n")
 		if !ok {
@@ -29,6 +33,70 @@ func TestSchemasAreDocumented(t *testing.T) {
 					t.Errorf("%s: option %s: %s is not documented", typ, r.option, value)
 				}
 			}
+		}
+	}
+}
+
+// eventsPage returns packaging/doc/events.md.
+func eventsPage(t *testing.T) string {
+	t.Helper()
+	page, err := os.ReadFile("../packaging/doc/events.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(page)
+}
+
+// tableRow is a row of a table that begins with a name in backquotes.
+var tableRow = regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| (.*?) \\|")
+
+// TestTableOfTypes holds the table of types in events.md against the schemas: the same types,
+// each with its options, those that may be left out after the word maybe.
+func TestTableOfTypes(t *testing.T) {
+	table, _, _ := strings.Cut(eventsPage(t), "\n## ")
+	left := knownTypes()
+	for _, row := range tableRow.FindAllStringSubmatch(table, -1) {
+		at := slices.Index(left, row[1])
+		if at < 0 {
+			t.Errorf("the type %s is there twice, or has no schema", row[1])
+			continue
+		}
+		left = slices.Delete(left, at, at+1)
+		always, maybe, _ := strings.Cut(row[2], "maybe")
+		documented := regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(row[2], -1)
+		for _, r := range schemaOf(row[1]) {
+			where := always
+			if r.optional {
+				where = maybe
+			}
+			if !strings.Contains(where, "`"+r.option+"`") {
+				t.Errorf("%s: option %s, which may be left out: %v, is not where it belongs in %q", row[1], r.option, r.optional, row[2])
+			}
+			if values := strings.Join(r.oneOf, ", "); !strings.Contains(row[2], values) {
+				t.Errorf("%s: option %s: the values are not %q in %q", row[1], r.option, values, row[2])
+			}
+			documented = slices.DeleteFunc(documented, func(d []string) bool { return d[1] == r.option })
+		}
+		for _, d := range documented {
+			t.Errorf("%s: no schema has the option %s", row[1], d[1])
+		}
+	}
+	if len(left) > 0 {
+		t.Errorf("events.md has no %q", left)
+	}
+}
+
+// TestTableOfWatcherOptions wants the options of the watcher's events in events.md.
+func TestTableOfWatcherOptions(t *testing.T) {
+	_, options, _ := strings.Cut(packaging.Interface, "may have these options, too:")
+	options, _, _ = strings.Cut(options, "    Properties say")
+	found := regexp.MustCompile(`(?m)^    - ([a-z_]+) \(`).FindAllStringSubmatch(options, -1)
+	if len(found) < 8 {
+		t.Fatalf("the document has only %q", found)
+	}
+	for _, option := range found {
+		if !strings.Contains(eventsPage(t), "`"+option[1]+"`") {
+			t.Errorf("events.md does not have the option %s", option[1])
 		}
 	}
 }

@@ -14,15 +14,15 @@ type Subscription struct {
 
 	// Guarded by the hub's lock.
 	pos     uint64 // number of the next event to look at
-	waiting bool   // filed in the index; then nothing from pos on matches
+	waiting bool   // filed in the index; then no event from pos on matches
 	closed  bool
-	// Its neighbours among those that wait, see sweep.
+	// The neighbours in the queue of the sweep.
 	before, after *Subscription
 }
 
-// Subscribe starts a subscription at a cursor: one that an earlier call
-// returned, "" for from now on, [CursorOldest], or [CursorNewest] and a number. It costs nothing until it is
-// read. The error is [InvalidCursorError], [GoneError] or [ErrClosed].
+// Subscribe starts a subscription at a cursor: one that an earlier call returned, "" for the newest
+// event, [CursorOldest], or [CursorNewest] and a number. A subscription costs nothing while it is
+// not read. The error is [InvalidCursorError], [GoneError] or [ErrClosed].
 func (h *Hub) Subscribe(filter Filter, cursor string) (*Subscription, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -36,21 +36,20 @@ func (h *Hub) Subscribe(filter Filter, cursor string) (*Subscription, error) {
 	return &Subscription{hub: h, filter: filter, pos: at + 1}, nil
 }
 
-// Next fills events with the next ones that pass the filter, at least one, and
-// returns how many. It waits while there is none. Into no room at all it reads
-// nothing, and returns 0 at once. The error is
+// Next fills events with the next ones that pass the filter, at least one, and returns how many.
+// It waits while there is none. If events has no room, it returns 0 at once. The error is
 //
 //   - that of ctx, when it is done and there is nothing to read;
-//   - a [LappedError] when events were lost; the next call goes on with the
-//     oldest one left;
-//   - [ErrClosed] when the hub or the subscription was closed and all is read.
+//   - a [LappedError] when events were lost; the next call continues with the oldest one
+//     that is kept;
+//   - [ErrClosed] when the hub or the subscription is closed and all events are read.
 func (s *Subscription) Next(ctx context.Context, events []*Event) (int, error) {
 	for {
 		n, err := s.Poll(events)
 		if n > 0 || err != nil || len(events) == 0 {
 			return n, err
 		}
-		// Where foreign events keep coming it may be long until it can wait.
+		// If events that do not match keep coming, it may take long until it can wait.
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
@@ -70,7 +69,7 @@ func (s *Subscription) Next(ctx context.Context, events []*Event) (int, error) {
 	}
 }
 
-// Poll is Next without waiting: it returns 0 when there is nothing yet.
+// Poll is Next without waiting: it returns 0 if there is no event yet.
 func (s *Subscription) Poll(events []*Event) (int, error) {
 	for len(events) > 0 {
 		copied, err := s.take(events)
@@ -94,7 +93,7 @@ func (s *Subscription) Poll(events []*Event) (int, error) {
 	return 0, nil
 }
 
-// take copies what follows the position, whether it matches or not, and moves on.
+// take copies the events after the position, whether they match or not, and advances it.
 func (s *Subscription) take(events []*Event) (int, error) {
 	h := s.hub
 	h.mu.Lock()
@@ -124,8 +123,7 @@ func (s *Subscription) take(events []*Event) (int, error) {
 	return n, nil
 }
 
-// file puts the subscription into the index of waiters, unless there is
-// something to read by now.
+// file puts the subscription into the index of waiters, unless there are new events.
 func (s *Subscription) file() (bool, error) {
 	h := s.hub
 	h.mu.Lock()
@@ -146,9 +144,9 @@ func (s *Subscription) file() (bool, error) {
 	return true, nil
 }
 
-// unfile takes the subscription out of the index and moves it past the events that it
-// was compared with while it was filed, as none matched. It also takes back the
-// token of a wake-up that crossed with the end of the wait.
+// unfile removes the subscription from the index and advances it past the events that it was
+// compared with while it was filed, because none of them matched. It also takes the token of a
+// wake-up that came at the same time.
 func (s *Subscription) unfile() {
 	h := s.hub
 	h.mu.Lock()
@@ -163,29 +161,28 @@ func (s *Subscription) unfile() {
 	}
 }
 
-// wake moves the position to the event that matched and hands over the token.
-// The hub's lock is held; the channel has room, as one wake-up follows one add.
+// wake moves the position to the event that matched and sends the token. The caller holds the
+// hub's lock. The channel has room, because one wake-up follows one add.
 func (s *Subscription) wake(seq uint64) {
 	s.pos = seq
 	s.woken <- struct{}{}
 }
 
-// Cursor returns the cursor from which the subscription goes on.
+// Cursor returns the cursor from which the subscription continues.
 func (s *Subscription) Cursor() string {
 	epoch, seq := s.Position()
 	return FormatCursor(epoch, seq)
 }
 
-// Position returns the epoch, and the number of the last event that the
-// subscription is past.
+// Position returns the epoch and the number of the last event before the position.
 func (s *Subscription) Position() (epoch string, seq uint64) {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
 	return s.hub.epoch, s.pos - 1
 }
 
-// Rewind moves the subscription back to just after event seq: the reader gave
-// back what it could not take. A seq that is not before the position is ignored.
+// Rewind moves the subscription back to just after event seq, for a reader that could not use the
+// events that it got. A seq that is not before the position is ignored.
 func (s *Subscription) Rewind(seq uint64) {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
@@ -194,8 +191,8 @@ func (s *Subscription) Rewind(seq uint64) {
 	}
 }
 
-// Skip moves the subscription to the newest event: the reader has no time for what is
-// left. It returns what was passed over, nil if there was nothing.
+// Skip moves the subscription past the newest event, for a reader that has no time for the events
+// before. It returns which events were skipped, nil if none.
 func (s *Subscription) Skip() *LappedError {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
@@ -209,8 +206,8 @@ func (s *Subscription) Skip() *LappedError {
 	return lapped
 }
 
-// SkipHalf moves a subscription that was lapped to the middle of what is kept, so that it is
-// not lapped again at once. It returns what was passed over, nil if there was nothing.
+// SkipHalf moves a lapped subscription to the middle of the ring, so that it is not lapped again
+// at once. It returns which events were skipped, nil if none.
 func (s *Subscription) SkipHalf() *LappedError {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
@@ -223,7 +220,7 @@ func (s *Subscription) SkipHalf() *LappedError {
 	return lapped
 }
 
-// Close ends the subscription. Next returns [ErrClosed], also one that waits.
+// Close ends the subscription. Next returns [ErrClosed], even if it waits already.
 func (s *Subscription) Close() {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()

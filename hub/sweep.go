@@ -2,30 +2,31 @@ package hub
 
 import "runtime"
 
-// sweepLooks is how often the sweep compares a waiter with an event before it gives the hub's
-// lock to others; and with how many events it compares one waiter at most.
+// sweepLooks is how many comparisons of a waiter with an event the sweep makes before it releases
+// the hub's lock, and with how many events it compares one waiter at most.
 const sweepLooks = 64
 
-// sweep wakes the waiters that commits left to it: a pass compares all waiters, in a queue, with
-// all events from number from on.
+// sweep wakes the waiters that commits left to it: one pass compares all waiters with all events
+// from number from on.
 //
-// No wake-up is lost. At any time each waiter was compared with all events before its position
-// or from, whichever is later:
+// No wake-up is lost, because each waiter was compared with all events before its position or
+// before from, whichever is later:
 //
-//   - The pass takes waiters from the front of the queue. It compares each with all later events,
-//     sets its position to the next event, and puts it at the end.
-//   - Commits compare waiters with their own events. If a commit cannot, as there are too many
-//     waiters, the pass may be past some of them: so again is the number of the first such event.
-//   - After a pass from becomes again, and if that is set, another pass begins.
+//   - The pass takes waiters from the front of a queue. It compares each with all events from its
+//     position on, sets its position to the next event, and puts it at the end of the queue.
+//   - A commit compares the waiters with its own events. If there are too many waiters for that, it
+//     leaves an event to the pass. The pass may be past some waiters by then, so the number of the
+//     first such event is noted in again.
+//   - After a pass, from becomes again. If that is set, another pass begins.
 type sweep struct {
 	first, last *Subscription // the queue of all waiters, by their fields before and after
 	waiters     int
-	left        int    // waiters at the front that the pass has still to compare, at least
+	left        int    // at least so many waiters at the front are still to be compared
 	from, again uint64 // numbers of events; 0 for none
 	running     bool   // the sweep's goroutine is there
 }
 
-// note has the sweep compare all waiters with event seq and those after it.
+// note leaves event seq and those after it to the sweep.
 func (s *sweep) note(seq uint64) {
 	switch {
 	case s.from == 0:
@@ -63,7 +64,8 @@ func (s *sweep) unlink(sub *Subscription) {
 	s.waiters--
 }
 
-// startSweep starts the sweep's goroutine if there is something to do. The caller holds the lock.
+// startSweep starts the sweep's goroutine if a commit left something to it. The caller holds the
+// lock.
 func (h *Hub) startSweep() {
 	if s := &h.waiters.sweep; s.from != 0 && !s.running {
 		s.running = true
@@ -73,14 +75,11 @@ func (h *Hub) startSweep() {
 
 func (h *Hub) runSweep() {
 	for h.sweepTurn() {
-		// A sweep that takes the lock again at once mostly wins against a commit.
-		for runtime.Gosched(); h.publishing.Load(); {
-			runtime.Gosched()
-		}
+		runtime.Gosched() // or it would mostly take the lock again before a commit gets it
 	}
 }
 
-// sweepTurn goes on with the sweep, and reports whether there is more to do.
+// sweepTurn makes up to sweepLooks comparisons, and reports whether the sweep is to continue.
 func (h *Hub) sweepTurn() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -109,14 +108,14 @@ func (h *Hub) sweepTurn() bool {
 }
 
 // firstMatch returns the number of the first event from number from on that a subscription waits
-// for, h.next if there is none. Where there are too many to look at, or some are gone, it returns
-// from: then the subscription looks for itself.
+// for, h.next if there is none. If those are too many to compare, or some are gone, it returns from:
+// then the subscription wakes up and compares them itself.
 func (h *Hub) firstMatch(sub *Subscription, from uint64) uint64 {
 	if from < h.first || h.next-from > sweepLooks {
 		return from
 	}
 	for ; from < h.next; from++ {
-		if sub.filter.matchKeys(&h.ring[from%uint64(len(h.ring))].keys) {
+		if sub.filter.matchKeys(&h.event(from).keys) {
 			break
 		}
 	}

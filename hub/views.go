@@ -12,6 +12,7 @@ import (
 // was reported longest ago leave.
 const (
 	MaxContainers     = 65536
+	MaxStopped        = 1024     // of them that are stopped: some managers never say that one was removed
 	maxContainerBytes = 24 << 20 // of all that is kept of them
 	// containerOverhead is about what a container takes beside its texts, in bytes: the
 	// row, and its places in the map and in the list.
@@ -81,6 +82,7 @@ type views struct {
 	byAge      *list.List                     // the one changed last in front
 	bytes      int                            // of all containers, see Container.size
 	active     int                            // containers whose state is known and not stopped
+	stopped    int                            // containers that are
 	revision   uint64                         // see Hub.InterfacesRevision
 }
 
@@ -168,12 +170,56 @@ func (v *views) trim() {
 	for len(v.containers) > MaxContainers || v.bytes > maxContainerBytes {
 		v.dropContainer(v.byAge.Back())
 	}
+	for v.stopped > MaxStopped {
+		v.dropContainer(v.oldestStopped())
+	}
+}
+
+// oldestStopped returns the container that stopped first. It passes over the active ones that
+// changed before that, which are few.
+func (v *views) oldestStopped() *list.Element {
+	at := v.byAge.Back()
+	for ; at != nil; at = at.Prev() {
+		if row, ok := at.Value.(*Container); ok && row.State == stateStopped {
+			break
+		}
+	}
+	return at
+}
+
+// newStates leaves out the events that say what is known already, see [Batch].NewStates.
+func (v *views) newStates(events []*Event) []*Event {
+	last := map[containerKey]string{}
+	return slices.DeleteFunc(events, func(e *Event) bool {
+		if e.Type != TypeState {
+			return false
+		}
+		key := containerKey{e.Pool, e.ID}
+		state, ok := last[key]
+		if !ok {
+			state = v.stateOf(key)
+		}
+		last[key] = e.Action
+		return state == e.Action
+	})
+}
+
+// stateOf returns the state of a container; one without a known state is stopped.
+func (v *views) stateOf(key containerKey) string {
+	if row := v.container(key); row != nil && row.State != "" {
+		return row.State
+	}
+	return stateStopped
 }
 
 // account adds what a container counts for, times sign.
 func (v *views) account(row *Container, sign int) {
 	v.bytes += sign * row.size()
-	if row.State != stateStopped && row.State != "" {
+	switch row.State {
+	case "":
+	case stateStopped:
+		v.stopped += sign
+	default:
 		v.active += sign
 	}
 }

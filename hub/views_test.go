@@ -61,6 +61,34 @@ func TestContainers(t *testing.T) {
 	})
 }
 
+// TestNewStates leaves out states that are known when the batch is committed, and nothing else.
+func TestNewStates(t *testing.T) {
+	h := newHub(t, Config{})
+	commit(t, h, stateOf(t, "a", "1", "running"), stateOf(t, "a", "2", "running"))
+	first, err := h.Commit(Batch{NewStates: true, Events: []*Event{
+		stateOf(t, "a", "1", "running"), stateOf(t, "b", "1", "stopped"), dbEvent(t, "container", "add", "a", "1"),
+		stateOf(t, "a", "1", "frozen"), stateOf(t, "a", "1", "frozen"), stateOf(t, "a", "1", "running"), stateOf(t, "a", "2", "stopped"),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub := subscribe(t, h, Filter{}, FormatCursor(h.Status().Epoch, first-1))
+	var events [10]*Event
+	n, err := sub.Poll(events[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range events[:n] {
+		got = append(got, e.Type+" "+e.Pool+"/"+e.ID+"="+e.Action)
+	}
+	want := []string{"db a/1=add", "state a/1=frozen", "state a/1=running", "state a/2=stopped"}
+	if !slices.Equal(got, want) || first != 3 {
+		t.Errorf("events from %d on %q, want %q", first, got, want)
+	}
+	wantContainers(t, h, "a/1=running", "a/2=stopped")
+}
+
 // wantActive wants so many containers that are not stopped.
 func wantActive(t *testing.T, h *Hub, want int) {
 	t.Helper()
@@ -147,6 +175,43 @@ func TestContainersAreBounded(t *testing.T) {
 	}
 	if h.views.byAge.Len() != MaxContainers {
 		t.Errorf("%d ages are kept", h.views.byAge.Len())
+	}
+}
+
+// TestStoppedAreBounded keeps those that stopped last, over a restart from a snapshot too.
+func TestStoppedAreBounded(t *testing.T) {
+	h := newHub(t, Config{})
+	commit(t, h, stateOf(t, "p", "runs", "running"))
+	for i := range MaxStopped + 2 {
+		commit(t, h, stateOf(t, "p", strconv.Itoa(i), "stopped"))
+	}
+	commit(t, h, stateOf(t, "p", "2", "running"), stateOf(t, "p", "2", "stopped"), stateOf(t, "p", "new", "stopped")) // now 3 was the oldest
+	want := func(v *views) {
+		t.Helper()
+		if v.stopped != MaxStopped || len(v.containers) != MaxStopped+1 || v.byAge.Len() != MaxStopped+1 || v.active != 1 {
+			t.Errorf("%d stopped of %d containers", v.stopped, len(v.containers))
+		}
+		for id, kept := range map[string]bool{"runs": true, "0": false, "1": false, "2": true, "3": false, "4": true, "new": true} {
+			if (v.containers[containerKey{"p", id}] != nil) != kept {
+				t.Errorf("%s is there: %v, want %v", id, !kept, kept)
+			}
+		}
+	}
+	want(&h.views)
+	parts := h.views.parts()
+	snapshots := make([]*snapshot, len(parts))
+	for i := range parts {
+		snapshots[i] = &parts[i]
+	}
+	restored := newViews()
+	restored.restore(snapshots)
+	want(&restored)
+	if first, _ := restored.oldestStopped().Value.(*Container); first.ID != "4" {
+		t.Errorf("the oldest of the restored is %s", first.ID)
+	}
+	commit(t, h, dbEvent(t, "container", "remove", "p", "4"))
+	if h.views.stopped != MaxStopped-1 {
+		t.Error("one that was removed stays")
 	}
 }
 

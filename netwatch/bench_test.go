@@ -19,7 +19,7 @@ func BenchmarkFlipInTable(b *testing.B) {
 				l.peer = rtnl.Peer{NSID: 0, Ifindex: 2}
 				f.makeInner(7, l.peer)
 			}
-			w := newFakeWatcher(b, newHub(b), f)
+			w := unlimited(newFakeWatcher(b, newHub(b), f))
 			b.ReportAllocs()
 			for b.Loop() {
 				l.flags ^= flagsUp
@@ -57,7 +57,7 @@ func BenchmarkNewContainer(b *testing.B) {
 				h, err := hub.New(hub.Config{})
 				must(b, err)
 				w = newWatcherIn(b, host, &Config{Hub: h, Owners: owners})
-				run(b, w)
+				run(b, unlimited(w))
 			}
 			b.ReportAllocs()
 			for b.Loop() {
@@ -104,7 +104,7 @@ func BenchmarkFlip(b *testing.B) {
 			owners := newRegister(p.host)
 			owners.set("101", p.inside)
 			w := newWatcherIn(b, p.host, &Config{Hub: h, Owners: owners})
-			run(b, w)
+			run(b, unlimited(w))
 			walks := owners.walks()
 			return func() {
 				must(b, w.Settle(b.Context()))
@@ -139,7 +139,7 @@ func BenchmarkFlip(b *testing.B) {
 			h, err := hub.New(hub.Config{})
 			must(b, err)
 			w := newWatcherIn(b, p.host, &Config{Hub: h})
-			run(b, w)
+			run(b, unlimited(w))
 			return func() { must(b, w.Settle(b.Context())) }
 		})
 	})
@@ -185,7 +185,7 @@ func BenchmarkBacklog(b *testing.B) {
 		fill(b, func(ns *nstest.NS) func() {
 			h, err := hub.New(hub.Config{})
 			must(b, err)
-			w := newWatcherIn(b, ns, &Config{Hub: h})
+			w := unlimited(newWatcherIn(b, ns, &Config{Hub: h}))
 			return func() {
 				for idle := false; !idle; {
 					if idle, err = w.turn(false); err != nil {

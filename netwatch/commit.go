@@ -4,12 +4,12 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/containers"
+	"github.com/osctl/eventd/netwatch/links"
 )
-
-// stateStopped is the state of a container that does not run.
-const stateStopped = "stopped"
 
 // endFormerBoot announces the containers of another boot as stopped, because nothing runs that
 // nobody started. The place names the boot in front of the first slash.
@@ -18,29 +18,67 @@ func (w *Watcher) endFormerBoot() error {
 		return nil
 	}
 	rows, _ := w.hub.Containers()
-	var events []*hub.Event
-	for _, row := range rows {
-		if row.State == stateStopped {
-			continue
-		}
-		e, err := hub.NewEvent(hub.TypeState, hub.Options{
-			{Name: "pool", Value: hub.String(row.Pool)},
-			{Name: "id", Value: hub.String(row.ID)},
-			{Name: "state", Value: hub.String(stateStopped)},
-			{Name: "resync", Value: hub.Bool(true)},
-		}, hub.SourceCgroup)
-		if err != nil { // not of what was taken once
-			w.log.Error("cannot announce the end of a container", slog.Any("error", err))
-			continue
-		}
-		events = append(events, e)
+	events := make([]stateEvent, 0, len(rows))
+	for i := range rows {
+		name := containers.Container{Pool: rows[i].Pool, ID: rows[i].ID}
+		events = append(events, stateEvent{StateChange: containers.StateChange{Container: name, To: containers.Stopped, Resync: true}})
 	}
-	for batch := range slices.Chunk(events, hub.MaxBatch) {
-		if _, err := w.hub.Commit(hub.Batch{Events: batch}); err != nil {
+	return w.commitStates(events, w.commitNow)
+}
+
+// beginStates announces what the cgroups say and the hub's view does not.
+func (w *Watcher) beginStates() error {
+	if w.owners == nil {
+		return nil
+	}
+	rows, _ := w.hub.Containers()
+	listed := map[containers.Container]bool{}
+	for i := range rows {
+		if state := containers.State(rows[i].State); state == containers.Running || state == containers.Frozen {
+			listed[containers.Container{Pool: rows[i].Pool, ID: rows[i].ID}] = rows[i].Source == hub.SourceCgroup
+		}
+	}
+	var events []stateEvent
+	for _, c := range w.owners.Begin(listed) {
+		events = append(events, stateEvent{StateChange: c})
+	}
+	return w.commitStates(events, w.commitNow)
+}
+
+// announceStates hands the states that the Owners told to the hub.
+func (w *Watcher) announceStates() error {
+	return w.commitStates(w.inbox.takeStates(w.now(), w.spend), w.submit)
+}
+
+// spend takes a token of a container's budget, on which its interfaces draw, too.
+func (w *Watcher) spend(c containers.Container) (at time.Time, ok bool) {
+	return w.budgets.Take(links.Owner(c), w.now())
+}
+
+// commitStates hands states to commit, in batches. The hub leaves out what its view says already,
+// whoever reported it.
+func (w *Watcher) commitStates(states []stateEvent, commit func(hub.Batch) error) error {
+	for some := range slices.Chunk(states, hub.MaxBatch) {
+		batch := hub.Batch{NewStates: true}
+		for i := range some {
+			e, err := some[i].event()
+			if err != nil { // a name that is no text
+				w.log.Error("cannot announce a state", slog.Any("error", err))
+				continue
+			}
+			batch.Events = append(batch.Events, e)
+		}
+		if err := commit(batch); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// commitNow returns once a batch is committed.
+func (w *Watcher) commitNow(batch hub.Batch) error {
+	_, err := w.hub.Commit(batch)
+	return err
 }
 
 // begin takes over what the hub's view holds from before a restart. It counts only in the

@@ -1,6 +1,7 @@
-// Package netwatch watches the veths of one network namespace and tells a [hub.Hub] what
-// becomes of them: which went up or down, what they are called, and whose they are. Make a
-// [Watcher] with New and call Run; [Watcher.Ready] says when the hub's view has all veths.
+// Package netwatch watches the veths of one network namespace and the containers of the host, and
+// tells a [hub.Hub] what becomes of them: which veths went up or down, what they are called, and whose
+// they are; which containers run, are frozen, or stopped. Make a [Watcher] with New and call Run;
+// [Watcher.Ready] says when the hub's view has all veths.
 //
 // # What it promises
 //
@@ -8,10 +9,14 @@
 //     committed together with its events.
 //   - Every transition that the kernel tells is announced once, in its order. What happened
 //     while messages were lost, or while the service was down, is announced as its outcome, once,
-//     with the option resync.
+//     with the option resync. So is what changes faster than the budget of its interface or its
+//     container (package links), with the option coalesced. Its row changes with the event.
 //   - An event has the owner that the interface had, or none: never another's. What the
 //     cgroup says of the owner counts over a report; an owner that only a report told is marked
 //     with bound_by.
+//   - A state of a container is announced unless the hub's view has it already, whoever reported it. The
+//     view has all states that the cgroups say when New returns.
+//   - The running of a container comes before the up of its first interface.
 //   - Only the up of an interface whose owner is not known yet waits, for at most half a second,
 //     and what follows of the same interface. Others are not delayed.
 //   - When nothing happens nothing wakes up.
@@ -28,6 +33,9 @@
 // [Watcher.Run] is one loop in one goroutine. Each turn reads what the kernel has queued
 // (package rtnl) into the table (package links), asks what the table wants to know, and commits
 // the changes that the table made. Another goroutine follows the hub for reports.
+//
+// States come from the Owners by a queue that keeps, of a container that changes too often, only the
+// outcome (states.go).
 //
 // Questions (what is the peer called, whose is it) are asked when the queue is empty, or 100 ms
 // after they came up, so that a flood does not put them off for good. They are asked about the

@@ -87,7 +87,10 @@ func (r *register) Runs(c containers.Container) bool {
 	return r.known[c.ID] != nil
 }
 
-func (r *register) Run(ctx context.Context, _ func(containers.Container, int32)) { <-ctx.Done() }
+func (r *register) Run(ctx context.Context, _ func(containers.Container, int32), _ func(containers.StateChange)) {
+	<-ctx.Done()
+}
+func (r *register) Begin(map[containers.Container]bool) []containers.StateChange { return nil }
 func (r *register) Missing() []string                                            { return []string{"nothing but a test"} }
 
 // home is a place whose containers are known.

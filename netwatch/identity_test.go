@@ -27,7 +27,7 @@ func TestInside(t *testing.T) {
 func testInside(t *testing.T, rounds int, urgent bool) {
 	t.Helper()
 	h := newHome(t)
-	run(t, h.w)
+	run(t, unlimited(h.w))
 	if urgent {
 		_, err := h.inside.Pair("a", "b", nil)
 		must(t, err)
@@ -78,7 +78,7 @@ func TestPeerMovesOn(t *testing.T) {
 	h := newHome(t)
 	other := nstest.New(t)
 	h.owners.set("102", other)
-	run(t, h.w)
+	run(t, unlimited(h.w))
 	_, peer := h.running()
 	h.want(t, "up h name=p of=tank/101")
 	for range 5 {

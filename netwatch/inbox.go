@@ -33,6 +33,7 @@ type inbox struct {
 	bindings []*links.Binding
 	taken    chan struct{} // closed when the bindings were taken
 	changes  map[change]struct{}
+	states   states
 	stopped  bool
 	full     bool      // something is in it
 	armed    time.Time // when the kernel's deadline is
@@ -52,6 +53,15 @@ func (w *Watcher) changed(c containers.Container, nsid int32) {
 		}
 		b.changes[change{links.Owner(c), nsid}] = struct{}{}
 	})
+}
+
+// changedState takes a change of a container's state.
+func (w *Watcher) changedState(c containers.StateChange) { w.wake(func(b *inbox) { b.states.add(c) }) }
+
+func (b *inbox) takeStates(now time.Time, spend func(containers.Container) (at time.Time, ok bool)) []stateEvent {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.states.take(now, spend)
 }
 
 // waiter is a call of Check or Settle.
@@ -102,7 +112,7 @@ func (w *Watcher) sleep(idle bool) (wait bool, err error) {
 		b.full = false
 		return false, nil
 	}
-	b.arm(w, alarm)
+	b.arm(w, earlier(alarm, b.states.roomAt))
 	return true, nil
 }
 
@@ -116,13 +126,15 @@ func earlier(a, b time.Time) time.Time {
 
 // Check proves that the watcher makes progress, for a watchdog: it returns nil once Run took a
 // turn after Check was called. If the kernel's queue could be read to its end in that turn, all
-// that was in it is with the hub. The error is that of ctx, [ErrStopped], or [ErrBusy]
+// that was in it is with the hub, but for what is held. The error is that of ctx, [ErrStopped], or [ErrBusy]
 // when 64 calls wait already. It is safe for concurrent use and wakes Run only once.
 func (w *Watcher) Check(ctx context.Context) error { return w.await(ctx, false) }
 
 // Settle is Check that also waits until the queue was read to its end, no dump is running or
-// wanted, nothing is held back, nothing is to be asked, and all is committed: the view then is what the kernel
-// had when Settle was called, or newer. While links change so fast that messages get lost
+// wanted, no up waits for its owner, nothing is to be asked, and all is committed: the view then is what the
+// kernel had when Settle was called, or newer. It does not wait for changes that are over budget: the row
+// of such an interface stays as it was announced last until there is room, for up to a second, or for
+// the time that the changes of its whole container take. While links change so fast that messages get lost
 // again and again, that may take as long as they do.
 func (w *Watcher) Settle(ctx context.Context) error { return w.await(ctx, true) }
 
@@ -173,6 +185,7 @@ func (w *Watcher) finishWaiters(idle bool) {
 	b := &w.inbox
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	settled = settled && len(b.states.waiting) == 0
 	b.waiters = slices.DeleteFunc(b.waiters, func(x *waiter) bool {
 		over := x.came < b.turn && (settled || !x.settle)
 		if over {

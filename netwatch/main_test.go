@@ -57,6 +57,14 @@ func patient(w *Watcher) *Watcher {
 	return w
 }
 
+// unlimited has a watcher announce any number of changes of one interface. It is for tests that want
+// each of very many.
+func unlimited(w *Watcher) *Watcher {
+	w.budgets = links.NewBudgets(links.Budget{Burst: 1}, links.Budget{Burst: 1})
+	w.table.Budgets = w.budgets
+	return w
+}
+
 // newFakeWatcher makes a watcher of a model of the kernel.
 func newFakeWatcher(t testing.TB, h *hub.Hub, k kernel) *Watcher {
 	t.Helper()
@@ -130,6 +138,9 @@ func describe(e *hub.Event) string {
 	}
 	if by := e.Options.Text("bound_by"); by != "" {
 		line += " by=" + by
+	}
+	if v, _ := e.Options.Get("coalesced"); v.Uint() > 0 {
+		line += fmt.Sprint(" coalesced ", v.Uint())
 	}
 	for _, flag := range []string{"gone", "handover", "kept", "resync"} {
 		if v, _ := e.Options.Get(flag); v.Bool() {

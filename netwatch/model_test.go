@@ -30,6 +30,8 @@ type model struct {
 	next uint32
 	t    *rapid.T
 	*world
+
+	ofInterface, ofContainer links.Budget
 }
 
 func (m *model) must(err error) {
@@ -196,6 +198,13 @@ func newModel(t *rapid.T) *model {
 	w, err := newWatcher(&Config{Hub: h, Logger: slog.New(slog.DiscardHandler), Owners: m.world}, f, true)
 	m.must(err)
 	w.now = func() time.Time { return m.clock }
+	m.ofInterface, m.ofContainer = links.InterfaceBudget, links.ContainerBudget
+	if m.draw("budgets", 2) == 0 {
+		m.ofInterface, m.ofContainer = links.Budget{Burst: 3, Every: 500 * time.Millisecond}, links.Budget{Burst: 5, Every: 200 * time.Millisecond}
+	}
+	w.table = links.New(links.Config{
+		Now: w.now, Owners: true, Hears: true, Budgets: links.NewBudgets(m.ofInterface, m.ofContainer),
+	})
 	w.resync.backoff = func(int) time.Duration { return 0 }
 	m.w = w
 	depth := 0
@@ -284,6 +293,7 @@ func (m *model) compare(sub *hub.Subscription, seeded map[uint32]string) {
 		m.must(f.add(e))
 		m.must(m.check(e))
 	}
+	m.checkBudgets(buf[:n])
 	want := map[uint32]string{}
 	for ifindex, l := range m.links {
 		if l.flags == flagsUp {
@@ -328,6 +338,29 @@ func (m *model) check(e *hub.Event) error {
 		return fmt.Errorf("event %d: ifindex %d was never %q inside", e.Seq, ifindex, name)
 	}
 	return nil
+}
+
+// checkBudgets wants no more events of an interface or a container than their budgets allow, but for
+// those that must not wait.
+func (m *model) checkBudgets(events []*hub.Event) {
+	elapsed := m.clock.Sub(modelBegan)
+	allow := func(b links.Budget) int { return b.Burst + int(elapsed/b.Every) }
+	ofInterface, ofContainer := map[uint32]int{}, map[string]int{}
+	for _, e := range events {
+		flag := func(name string) bool { v, _ := e.Options.Get(name); return v.Bool() }
+		if n, _ := e.Options.Get("coalesced"); n.Uint() > 0 && !flag("resync") {
+			m.t.Fatalf("event %d: coalesced without resync", e.Seq)
+		}
+		if flag("gone") || flag("handover") && e.Action == links.ActionUp {
+			continue
+		}
+		if ofInterface[indexOf(e)]++; ofInterface[indexOf(e)] > allow(m.ofInterface) {
+			m.t.Fatalf("event %d: too many of ifindex %d", e.Seq, indexOf(e))
+		}
+		if ofContainer[e.ID]++; e.ID != "" && ofContainer[e.ID] > allow(m.ofContainer) {
+			m.t.Fatalf("event %d: too many of %s", e.Seq, e.ID)
+		}
+	}
 }
 
 // compareInner wants the view to end with the owner and the name that there is, but

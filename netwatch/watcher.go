@@ -45,12 +45,13 @@ type kernel interface {
 	Close() error
 }
 
-// Owners says whose a namespace is: [containers.Tracker], and in tests others. See there for what
-// the methods do.
+// Owners says whose a namespace is, and which containers run: [containers.Tracker], and in tests
+// others. See there for what the methods do.
 type Owners interface {
 	Owner(nsid int32, still func() bool) (c containers.Container, found bool, next time.Time)
 	Runs(c containers.Container) bool
-	Run(ctx context.Context, changed func(c containers.Container, nsid int32))
+	Begin(listed map[containers.Container]bool) []containers.StateChange
+	Run(ctx context.Context, changed func(c containers.Container, nsid int32), state func(containers.StateChange))
 	Missing() []string
 }
 
@@ -60,6 +61,7 @@ type Watcher struct {
 	log       *slog.Logger
 	kernel    kernel
 	table     *links.Table
+	budgets   *links.Budgets // of what is announced of containers
 	owners    Owners
 	reports   *hub.Subscription
 	now       func() time.Time
@@ -80,8 +82,9 @@ type Watcher struct {
 }
 
 // New returns a watcher of the network namespace of the calling thread, and opens
-// its socket: messages queue up from now on. Either Run or Close must follow. If the hub's views
-// are of another boot, it announces their containers as stopped.
+// its socket: messages queue up from now on. Either Run or Close must follow. It announces the
+// containers that the hub's view has of another boot as stopped, and those whose cgroups say another
+// state than the view; when it returns, that is committed.
 // Listening needs no privilege; a large receive buffer needs CAP_NET_ADMIN, and
 // without it is limited by net.core.rmem_max: see [Watcher.Missing].
 func New(config Config) (*Watcher, error) {
@@ -101,7 +104,7 @@ func New(config Config) (*Watcher, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("netwatch: %w", err), s.Close())
 	}
-	if err := w.endFormerBoot(); err != nil {
+	if err := errors.Join(w.endFormerBoot(), w.beginStates()); err != nil {
 		return nil, errors.Join(fmt.Errorf("netwatch: %w", err), w.Close())
 	}
 	w.place += "/" + namespace
@@ -128,16 +131,19 @@ func newWatcher(config *Config, k kernel, hears bool) (*Watcher, error) {
 	}
 	w := &Watcher{
 		hub: config.Hub, log: config.Logger, kernel: k, owners: config.Owners, reports: reports, now: time.Now,
-		place: config.Boot, queueSize: maxQueued(DefaultReceiveBuffer),
+		budgets: links.NewBudgets(links.InterfaceBudget, links.ContainerBudget),
+		place:   config.Boot, queueSize: maxQueued(DefaultReceiveBuffer),
 		resync: resync{wanted: becauseStart, backoff: backoff}, ready: make(chan struct{}), stopped: make(chan struct{}),
 	}
-	w.table = links.New(links.Config{Now: func() time.Time { return w.now() }, Owners: config.Owners != nil, Hears: hears})
+	w.table = links.New(links.Config{
+		Now: func() time.Time { return w.now() }, Owners: config.Owners != nil, Hears: hears, Budgets: w.budgets,
+	})
 	w.missing.deaf = !hears
 	return w, nil
 }
 
 // Ready is closed when the first dump has been committed: the view then holds all
-// veths.
+// veths, but for those of a container that has more than its budget allows at once.
 func (w *Watcher) Ready() <-chan struct{} { return w.ready }
 
 // Close closes the socket of a watcher that is never run. Run does it itself.
@@ -169,7 +175,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 	var helpers sync.WaitGroup
 	helpers.Go(func() { w.followReports(ctx) })
 	if w.owners != nil {
-		helpers.Go(func() { w.owners.Run(ctx, w.changed) })
+		helpers.Go(func() { w.owners.Run(ctx, w.changed, w.changedState) })
 	}
 	woken := make(chan struct{})
 	context.AfterFunc(ctx, func() {
@@ -226,6 +232,9 @@ func (w *Watcher) turn(wait bool) (idle bool, err error) {
 		}
 	}
 	w.learn(empty)
+	if err := w.announceStates(); err != nil { // before the up of an interface of the container
+		return false, err
+	}
 	if err := w.commit(); err != nil {
 		return false, err
 	}

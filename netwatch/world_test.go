@@ -36,9 +36,11 @@ type fakeNS struct {
 	next uint32 // ifindex
 }
 
+var modelBegan = time.Unix(1000, 0)
+
 func newWorld(m *model) *world {
 	return &world{
-		m: m, ns: map[int32]*fakeNS{}, clock: time.Unix(1000, 0), missed: map[int32]bool{},
+		m: m, ns: map[int32]*fakeNS{}, clock: modelBegan, missed: map[int32]bool{},
 		owners: map[uint32][]string{}, rises: map[uint32]map[string]bool{}, names: map[uint32]map[string]bool{},
 	}
 }
@@ -77,8 +79,10 @@ func (w *world) Runs(c containers.Container) bool {
 	return false
 }
 
-func (w *world) Run(context.Context, func(containers.Container, int32)) {}
-func (w *world) Missing() []string                                      { return nil }
+func (w *world) Run(context.Context, func(containers.Container, int32), func(containers.StateChange)) {
+}
+func (w *world) Begin(map[containers.Container]bool) []containers.StateChange { return nil }
+func (w *world) Missing() []string                                            { return nil }
 
 // any returns a namespace, and makes it if there is none with that id.
 func (w *world) any() int32 {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/osctl/eventd/cmd/internal/eventjson"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -19,7 +20,7 @@ func parseAssignments(args []string) (hub.Options, error) {
 		option := hub.Option{Name: key, Value: hub.String(value)}
 		if typed {
 			var err error
-			if option.Value, err = fromJSON(value); err != nil {
+			if option.Value, err = eventjson.Value(value); err != nil {
 				return nil, fmt.Errorf("argument %q: %w", arg, err)
 			}
 			if option.Value.Kind() == hub.KindInvalid {

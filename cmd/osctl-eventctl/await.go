@@ -116,7 +116,7 @@ func (a *app) hint(ctx context.Context, conditions []condition) string {
 		}
 		t, _ := c.resolve(names)
 		if !slices.ContainsFunc(rows, func(row hub.Container) bool { return row.Pool == t.pool && row.ID == t.id && row.State != "" }) {
-			hints = append(hints, fmt.Sprintf("no state of %s is known: its manager has reported none; see osctl-eventctl containers", c.target))
+			hints = append(hints, fmt.Sprintf("no state of %s is known: no cgroup of it was seen, and nothing was reported; see osctl-eventctl containers", c.target))
 		}
 		for _, state := range c.states {
 			if !slices.Contains(known, state) {

@@ -4,17 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
-	"slices"
 	"strings"
 
+	"github.com/osctl/eventd/cmd/internal/eventjson"
 	"github.com/osctl/eventd/dbusapi/client"
-	"github.com/osctl/eventd/hub"
 )
 
 // maxLine is the longest line of a batch, in bytes: more than any event takes.
@@ -136,7 +133,7 @@ func (b *batchRun) leaveOut(line int, err error) {
 
 // add adds the event of a line to the batch, and sends the batch first if it is full.
 func (b *batchRun) add(ctx context.Context, text []byte) error {
-	report, err := parseReport(text)
+	report, err := eventjson.ParseReport(text)
 	if err == nil {
 		err = b.batch.Add(report)
 	}
@@ -213,58 +210,4 @@ func (b *batchRun) refused(err error, lines []int) error {
 	}
 	b.doubtful = lines
 	return err
-}
-
-// batchForm says how a line of a batch is to be.
-const batchForm = `expected {"type": "TYPE", "opts": {...}}`
-
-// parseReport reads one line of a batch.
-func parseReport(text []byte) (report client.Report, err error) {
-	v, err := decodeJSON(text)
-	if err != nil {
-		return report, fmt.Errorf("%w, "+batchForm, err)
-	}
-	line, ok := v.(map[string]any)
-	if !ok {
-		return report, fmt.Errorf("got a JSON %s, "+batchForm, kindOf(v))
-	}
-	typ, ok := line["type"]
-	if !ok {
-		return report, errors.New("there is no type, " + batchForm)
-	}
-	if report.Type, ok = typ.(string); !ok {
-		return report, fmt.Errorf("type is a JSON %s, "+batchForm, kindOf(typ))
-	}
-	options, ok := line["opts"].(map[string]any)
-	if given := line["opts"]; !ok && given != nil {
-		return report, fmt.Errorf("opts is a JSON %s, "+batchForm, kindOf(given))
-	}
-	for _, name := range slices.Sorted(maps.Keys(options)) {
-		if options[name] == nil {
-			continue // as osctl prints an option that is not there
-		}
-		value, err := optionValue(options[name])
-		if err != nil {
-			return report, fmt.Errorf("option %q: %w", name, err)
-		}
-		report.Options = append(report.Options, hub.Option{Name: name, Value: value})
-	}
-	return report, nil
-}
-
-// kindOf names what a decoded value is in JSON.
-func kindOf(v any) string {
-	switch v.(type) {
-	case string:
-		return "string"
-	case bool:
-		return "boolean"
-	case json.Number:
-		return "number"
-	case []any:
-		return "array"
-	case map[string]any:
-		return "object"
-	}
-	return "null"
 }

@@ -86,7 +86,7 @@ func (a *app) describeOutage(err error) string {
 // say writes a message to standard error. It keeps line breaks, and escapes all else that
 // would move the cursor of a terminal.
 func (a *app) say(format string, args ...any) {
-	lines := strings.Split(strings.ReplaceAll(fmt.Sprintf(format, args...), "\t", "  "), "\n")
+	lines := strings.Split(strings.ReplaceAll(strings.TrimRight(fmt.Sprintf(format, args...), "\n"), "\t", "  "), "\n")
 	for i := range lines {
 		lines[i] = terminal.Printable(lines[i])
 	}

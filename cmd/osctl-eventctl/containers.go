@@ -13,15 +13,18 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-const containersLong = `List the containers whose state was reported, with their last state and since when they
-are in it. Arguments name containers; flags that are given several times mean any of
-their values. With --watch the table stays on the terminal, see the command list.
+const containersLong = `List the containers whose state is known, with their last state and since when
+they are in it. Stopped containers are left out, unless --all, --state, --id or
+an argument asks for them; the service keeps the 1,024 that stopped last.
+Arguments name containers; flags that are given several times mean any of their
+values. With --watch the table stays on the terminal, see the command list.
 
-Exit status: 0 if it went well; 1 if an argument, or a flag other than --state, names
-what is not there, or on another error.`
+Exit status: 0 if it went well; 1 if an argument, or a flag other than --state,
+names something unknown, or on another error.`
 
 func (a *app) containers() *cobra.Command {
 	var (
+		all   bool
 		want  rowFilter
 		view  listFlags
 		table = tableOf[hub.Container]{
@@ -36,7 +39,7 @@ func (a *app) containers() *cobra.Command {
 		Short: "List containers and their last state",
 		Long:  containersLong,
 		Example: `  osctl-eventctl containers
-  osctl-eventctl containers --state running --pool tank
+  osctl-eventctl containers --all --pool tank
   osctl-eventctl containers --watch
   osctl-eventctl containers --json | jq -a 'select(.state == "error") | .id'`,
 		ValidArgsFunction: a.completeContainers,
@@ -44,10 +47,12 @@ func (a *app) containers() *cobra.Command {
 			if err := want.parse(args); err != nil {
 				return err
 			}
+			want.noStopped = !all && len(args) == 0 && len(want.states) == 0 && len(want.IDs) == 0
 			return runList(cmd.Context(), a, &table, &want, view)
 		},
 	}
 	want.flags(cmd, false)
+	cmd.Flags().BoolVarP(&all, "all", "a", false, "show stopped containers, too")
 	view.flags(cmd)
 	a.completeFlags(cmd)
 	return cmd

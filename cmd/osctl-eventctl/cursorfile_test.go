@@ -76,7 +76,7 @@ func TestMonitorCursorFile(t *testing.T) {
 	if err := os.WriteFile(file, []byte("nonsense"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if r := ctl(t, bus.Env(), "monitor", "--cursor-file", file); r.code != 1 || !strings.Contains(r.stderr, "is no cursor; remove it") {
+	if r := ctl(t, bus.Env(), "monitor", "--cursor-file", file); r.code != 1 || !strings.Contains(r.stderr, "it holds no cursor; remove it") {
 		t.Errorf("a file with something else: %+v", r)
 	}
 }

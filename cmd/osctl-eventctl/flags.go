@@ -3,12 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/osctl/eventd/cmd/internal/eventflags"
 	"github.com/osctl/eventd/hub"
@@ -58,9 +60,30 @@ func (c *countFlag) Set(text string) error {
 	return nil
 }
 
-// flagError says where to read about the flags of a command.
+// flagError says what a flag expects, and where to read about the flags of a command.
 func flagError(cmd *cobra.Command, err error) error {
+	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		err = invalid.Unwrap()
+		if number, ok := errors.AsType[*strconv.NumError](err); ok {
+			err = fmt.Errorf("expected a number from 0 to %d", math.MaxUint16)
+			if number.Func == "ParseBool" {
+				err = errors.New("expected true or false")
+			}
+		}
+		err = fmt.Errorf("--%s %q: %w", invalid.GetFlag().Name, invalid.GetValue(), err)
+	}
 	return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
+}
+
+// refuseEmpty refuses a flag with an empty text, which a script gives if a variable of it is not
+// set. It is a value only where it selects events or rows without that text.
+func refuseEmpty(flags *pflag.FlagSet) (err error) {
+	flags.Visit(func(f *pflag.Flag) {
+		if f.Value.Type() == "string" && f.Value.String() == "" && f.Name != "bus" {
+			err = fmt.Errorf("--%s: it is empty", f.Name)
+		}
+	})
+	return err
 }
 
 // either has a command refuse two flags together. Cobra would, too, in words of its own,
@@ -69,7 +92,7 @@ func either(cmd *cobra.Command, one, other string) {
 	cmd.MarkFlagsMutuallyExclusive(one, other)
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
 		if cmd.Flags().Changed(one) && cmd.Flags().Changed(other) {
-			return fmt.Errorf("--%s and --%s: expected one of them alone", one, other)
+			return fmt.Errorf("--%s and --%s: expected one of them, not both", one, other)
 		}
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strings"
 	"text/template"
 
 	"github.com/osctl/eventd/cmd/internal/line"
@@ -47,7 +48,8 @@ func parseFormat(text string) (*template.Template, error) {
 		err = parsed.Execute(io.Discard, newTemplateEvent(&hub.Event{}, ""))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w; expected a template like '{{.Time}} {{.Type}} {{.Pool}}:{{.ID}} {{.Opts.ifindex}}'", err)
+		return nil, fmt.Errorf("%s; expected a template like '{{.Time}} {{.Type}} {{.Pool}}:{{.ID}} {{.Opts.ifindex}}', see osctl-eventctl monitor --help",
+			strings.ReplaceAll(err.Error(), fmt.Sprintf("%T", &templateEvent{}), "an event"))
 	}
 	return parsed, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strconv"
 
@@ -15,20 +16,20 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-const listLong = `List the veths on this host: their container, their name inside it, their state, and
-their name on the host. Arguments name containers, or interfaces of them;
-flags that are given several times mean any of their values.
+const listLong = `List the veths on this host: their container, their name inside it, their
+state, and their name on the host. Arguments name containers, or interfaces of
+them; flags that are given several times mean any of their values.
 
 ` + nameHelp + `
 
-States are up (can be used), no-carrier (set up, but the other end is not) and down.
-With --watch the table stays on the terminal and follows what happens. Rows that were
-added are marked with +, changed ones with *, and those that are gone with - for a
-moment. Keys: arrows, page up and down move; / filters, Esc ends that; left and right
-choose the column to sort by, r reverses; q quits.
+States are up (can be used), no-carrier (set up, but the other end is not) and
+down. With --watch the table stays on the terminal and follows what happens.
+Rows that were added are marked with +, changed ones with *, and those that are
+gone with - for a moment. Keys: arrows, page up and down move; / filters, Esc
+ends that; left and right choose the column to sort by, r reverses; q quits.
 
-Exit status: 0 if it went well; 1 if an argument, or a flag other than --state, names
-what is not there, or on another error.`
+Exit status: 0 if it went well; 1 if an argument, or a flag other than --state,
+names something unknown, or on another error.`
 
 func (a *app) list() *cobra.Command {
 	var (
@@ -48,13 +49,14 @@ func (a *app) list() *cobra.Command {
 		Aliases: []string{"interfaces"},
 		Example: `  osctl-eventctl list
   osctl-eventctl list tank:101
+  osctl-eventctl list --veth veth1a2b
   osctl-eventctl list --state up --pool tank
   osctl-eventctl list --watch
   osctl-eventctl list --json | jq -a 'select(.state != "up") | .veth'`,
 		ValidArgsFunction: a.completeTargets,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := want.parse(args); err != nil {
-				return err
+				return fmt.Errorf("%w; a veth of the host is named by --veth", err)
 			}
 			if err := oneOf("state", want.states, linkStates()...); err != nil {
 				return err

@@ -94,7 +94,7 @@ func TestList(t *testing.T) {
 			}
 			veths = append(veths, row.Veth)
 		}
-		unknown := strings.Contains(r.stderr, ": not among the interfaces; see what is")
+		unknown := strings.Contains(r.stderr, "; osctl-eventctl list and osctl-eventctl containers --all show what is")
 		if got := strings.Join(veths, " "); got != want || (r.code == 1) != (want == "") || unknown != (want == "") {
 			t.Errorf("list %s: %q, status %d %s, want %q", args, got, r.code, r.stderr, want)
 		}
@@ -102,7 +102,7 @@ func TestList(t *testing.T) {
 	// list prints the containers it finds even if others are unknown. A container without
 	// interfaces is known.
 	if r := ctl(t, bus.Env(), "list", "--json", "dozer:9", "tank:7/x\x1b"); r.code != 1 || !strings.Contains(r.stdout, `"vc"`) ||
-		!strings.Contains(r.stderr, `osctl-eventctl: tank:7/x\x1b: not among`) {
+		!strings.Contains(r.stderr, `osctl-eventctl: nothing is known of tank:7/x\x1b; `) {
 		t.Errorf("one that is there and one that is not: %+v", r)
 	}
 	report(t, client, 1, "state", "pool", "tank", "id", "102", "state", "running")
@@ -119,15 +119,21 @@ func TestContainers(t *testing.T) {
 	report(t, client, 1, "state", "pool", "tank", "id", "10", "state", "running")
 	report(t, client, 1, "state", "pool", "tank", "id", "9", "state", "stopped")
 	report(t, client, 1, "state", "pool", "evil", "id", "\x1b[2J", "state", "\u009b31m")
-	r := ctl(t, bus.Env(), "containers")
+	r := ctl(t, bus.Env(), "containers", "-a")
 	if !regexp.MustCompile(`^CONTAINER +STATE +SINCE\nevil:\\x1b\[2J +\\u009b31m +\S+ \S+\ntank:9 +stopped +\S+ \S+\ntank:10 +running +\S+ \S+\n$`).MatchString(r.stdout) {
 		t.Errorf("the table is\n%q%s", r.stdout, r.stderr)
 	}
-	for args, want := range map[string]int{"": 3, "tank:9": 1, "--state running": 1, "--pool tank": 2, "--state error": 0, "--id 10 tank:9": -1, "tank:7": -1} {
+	for args, want := range map[string]int{
+		"": 2, "--all": 3, "tank:9": 1, "--id 9": 1, "--state stopped": 1, "--state running": 1, "--pool tank": 1, "--pool tank --all": 2,
+		"--state error": 0, "--id 10 tank:9": -1, "tank:7": -1,
+	} {
 		r := ctl(t, bus.Env(), append([]string{"containers", "--json"}, strings.Fields(args)...)...)
 		if got := strings.Count(r.stdout, "\n") - r.code; got != want {
 			t.Errorf("containers %s: %d rows, %s, want %d", args, got, r.stderr, want)
 		}
+	}
+	if r := ctl(t, bus.Env(), "status"); !regexp.MustCompile(`(?m)^Containers: +2$`).MatchString(r.stdout) {
+		t.Errorf("the status counts others than those not stopped: %+v", r)
 	}
 	if r := ctl(t, bus.Env(), "containers", "tank:9/eth0"); r.code != 1 || !strings.Contains(r.stderr, "interfaces are listed by the command list; if the id has a slash") {
 		t.Errorf("an interface: %+v", r)

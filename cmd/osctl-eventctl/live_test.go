@@ -41,7 +41,7 @@ func TestLiveView(t *testing.T) {
 			bus, d := served(t)
 			client := d.Client(t)
 			reportStates(t, client, "tank", 1000)
-			s := onScreen(t, bus, size.width, size.height, "containers", "--watch")
+			s := onScreen(t, bus, size.width, size.height, "containers", "--watch", "--all")
 			lines := s.until(t, "the whole screen", has(size.height-1, `q quit$`))
 			rows := size.height - 3
 			for y, want := range map[int]string{

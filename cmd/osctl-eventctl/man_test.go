@@ -16,12 +16,13 @@ var update = flag.Bool("update", false, "write the manual page and the picture o
 
 // TestManualPage makes osctl-eventctl(1) of the commands.
 func TestManualPage(t *testing.T) {
-	if err := man.Drift("osctl-eventctl.1", manualPage(), *update); err != nil {
+	if err := man.Drift("osctl-eventctl.1", manualPage(t), *update); err != nil {
 		t.Error(err)
 	}
 }
 
-func manualPage() *man.Page {
+func manualPage(tb testing.TB) *man.Page {
+	tb.Helper()
 	root := (&app{out: terminal.NewOutput(os.Stdout), err: terminal.NewOutput(os.Stderr)}).root()
 	p := man.New(root.Name(), 1, strings.ToLower(root.Short[:1])+root.Short[1:])
 	p.Section("SYNOPSIS")
@@ -33,12 +34,13 @@ func manualPage() *man.Page {
 		if c.Hidden || c.Name() == "help" {
 			continue
 		}
-		p.Subsection(c.Use)
+		p.Subsection(strings.Replace(c.Use, " [flags]", "", 1))
 		p.Text(c.Long)
 		p.Flags(c.LocalNonPersistentFlags())
 		p.Text("Examples:")
 		p.Example(c.Example)
 	}
+	jsonSection(tb, p)
 	p.Section("OPTIONS")
 	p.Flags(root.PersistentFlags())
 	p.Item("-h, --help", "tell about a command, with examples")
@@ -61,7 +63,7 @@ func manualPage() *man.Page {
 	p.Section("EXAMPLES")
 	p.Example(root.Example)
 	p.Section("SEE ALSO")
-	p.Text("osctl-eventd(8), org.osctl.Eventd(5), busctl(1)")
+	p.Text("osctl-eventd(8), osctl-eventd-recipes(7), org.osctl.Eventd(5), busctl(1)")
 	return p
 }
 
@@ -73,7 +75,7 @@ func TestHelp(t *testing.T) {
 			t.Errorf("%s: short %q, long %q, example %q", c.Name(), c.Short, c.Long, c.Example)
 		}
 		for line := range strings.Lines(c.Long) {
-			if len(line) > 91 {
+			if len(line) > 80 {
 				t.Errorf("%s: a line of %d characters: %s", c.Name(), len(line), line)
 			}
 		}

@@ -15,42 +15,49 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-const monitorLong = `Show events as they come, one line each, until it is interrupted. Arguments name
-containers, or interfaces of them as named inside; with several, events of any of them
-are shown. Flags that are given several times mean any of their values; different flags
-must all match. The name events stands for monitor --no-follow: it shows those that are
-kept, and ends.
+const monitorLong = `Show events as they come, one line each, until it is interrupted. Arguments
+name containers, or interfaces of them as named inside; with several, events of
+any of them are shown. Flags that are given several times mean any of their
+values; different flags must all match. osctl-eventctl events is short for
+monitor --no-follow: it shows the events that are kept, and ends.
 
 ` + nameHelp + `
 
-If the manager of a container reports the up and down of its interfaces, each is there
-twice, because the watcher sees it in the kernel, too. With --source netlink each is there
-once.
+The service itself makes events of type ct_netif, with the action up, down or
+rename, when an interface changes, and of type state, where the action is the
+new state of a container. Managers of containers report these, too, and others:
+org.osctl.Eventd(5) lists the types.
 
-With --format each event is shown by a template of Go (https://pkg.go.dev/text/template)
-of the fields .Type, .Action, .Pool, .ID, .Name, .Veth, .Source, .Seq, .Time and .Cursor,
-any option as .Opts.NAME, and {{json .}} for all of it. Control characters in them are
-escaped.
+If the manager of a container reports the up and down of its interfaces, each
+comes twice, because the service sees it in the kernel, too. With --source
+netlink each comes once.
 
-The command pulls the events, so it misses none. It survives restarts of the service and
-of the bus, and reports on stderr when they go away and come back, and within ten seconds
-that they hang. While the service takes no more waiting calls, the command reports it as
-busy, and asks it once a second. If the service no longer keeps some of the events, the
-command says on stderr how many were lost ("lost 12 events: ..."), goes on with the oldest
-that is kept, and ends with status 4.
+With --format each event is shown by a template of Go
+(https://pkg.go.dev/text/template) of the fields .Type, .Action, .Pool, .ID,
+.Name, .Veth, .Source, .Seq, .Time and .Cursor, any option as .Opts.NAME, and
+{{json .}} for all of it. Control characters in them are escaped.
 
-With --cursor-file it goes on where the last run stopped, or with --since where there is
-no such file yet, or an empty one. The file is written after the events were written to
-stdout, whole and to the disk: after a crash some events may come twice, none is left
-out. Each time another file takes its place, with the same owner and mode; a user who may
-not give a file that owner is refused. A link is followed if it is the user's own, or
-root's. While one run uses the file, another one is refused, too. With --no-follow -n it
-shows the oldest events after the cursor, so many at a time. In a pipe, events count
-as written once the pipe has them: a consumer that fails loses what it had not read. Use
-the command run to move the cursor only after an event was handled.
+The command pulls the events, so it misses none. It survives restarts of the
+service and of the bus, and reports on stderr when they go away and come back,
+and within ten seconds that they hang. While the service takes no more waiting
+calls, the command reports it as busy, and asks it once a second. If the
+service no longer keeps some of the events, the command says on stderr how many
+were lost ("lost 12 events: ..."), goes on with the oldest that is kept, and
+ends with status 4.
 
-Exit status: 0 if it ended as asked, also when interrupted; 1 on an error; 4 if events
-were lost. It ends by SIGPIPE when the reader of its output has gone.`
+With --cursor-file it goes on where the last run stopped, or with --since where
+there is no such file yet, or an empty one. The file is replaced after the
+events were written to stdout, and synced to the disk: after a crash some
+events may come twice, none is left out. The new file has the owner and mode of
+the old one; a user who may not set that owner is refused. A link is followed
+if it is the user's own, or root's. While one run uses the file, another one is
+refused, too. With --no-follow -n COUNT it shows the COUNT oldest events after
+the cursor. In a pipe, events count as written once the pipe has them: a
+consumer that fails loses what it had not read. Use the command run to move the
+cursor only after an event was handled.
+
+Exit status: 0 if it ended as asked, also when interrupted; 1 on an error; 4 if
+events were lost. It ends by SIGPIPE when the reader of its output has gone.`
 
 const monitorExample = `  osctl-eventctl monitor
   osctl-eventctl monitor tank:101 tank:102/eth0
@@ -94,8 +101,8 @@ func (a *app) monitor() *cobra.Command {
 	flags.Add(f)
 	f.StringVar(&flags.since, "since", "", "begin at `MOMENT`: "+eventflags.MomentForms)
 	f.StringVar(&flags.until, "until", "", "end at `MOMENT`, as for --since; +10m is 10 minutes from now")
-	f.BoolVar(&flags.noFollow, "no-follow", false, "end with the newest event there is; without --since begin with the\noldest")
-	f.VarP(&flags.count, "lines", "n", "end after `COUNT` events; with --no-follow show the newest COUNT, or with\n--cursor-file the oldest COUNT after the cursor")
+	f.BoolVar(&flags.noFollow, "no-follow", false, "end with the newest event there is; without --since begin with the oldest")
+	f.VarP(&flags.count, "lines", "n", "end after `COUNT` events; with --no-follow show the newest COUNT, or with --cursor-file the oldest COUNT after the cursor")
 	f.StringVar(&flags.cursorFile, "cursor-file", "", "go on where `FILE` says that the last run stopped, and keep it up to date")
 	f.BoolVar(&flags.json, "json", false, "print one JSON object a line")
 	f.StringVar(&flags.format, "format", "", "print a line made by the `TEMPLATE`")
@@ -157,8 +164,15 @@ func (s *stream) begin(flags *monitorFlags, now time.Time) error {
 	if s.finite {
 		s.cursor = hub.CursorOldest
 	}
-	if err := s.beginAt(flags.since, now); err != nil || flags.cursorFile == "" {
+	err := s.beginAt(flags.since, now)
+	switch {
+	case err != nil:
 		return err
+	case flags.cursorFile != "":
+	case !s.until.IsZero() && s.since.After(s.until):
+		return fmt.Errorf("--since %s is after --until %s: no event is between them", flags.since, flags.until)
+	default:
+		return nil
 	}
 	if s.app.out.Closed() {
 		return errors.New("standard output is closed: the cursor would move past events that nobody got; write to /dev/null to skip them")

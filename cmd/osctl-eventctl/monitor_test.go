@@ -81,7 +81,7 @@ func TestMonitor(t *testing.T) {
 	d.Kill()
 	m.line(t, &m.stderr, "osctl-eventd went away", nil)
 	d = startDaemon(t, bus)
-	m.line(t, &m.stderr, "lost events, how many is not known", nil)
+	m.line(t, &m.stderr, "lost an unknown number of events", nil)
 	report(t, d.Client(t), 1, "state", "pool", "tank", "id", "101", "state", "frozen")
 	m.line(t, &m.stdout, "frozen", nil)
 	if err := m.cmd.Process.Signal(syscall.SIGINT); err != nil {
@@ -140,7 +140,7 @@ func TestMonitorRange(t *testing.T) {
 		}
 	}
 	r := ctl(t, bus.Env(), "monitor", "--since", "other:1", "--no-follow", "--json")
-	if numbers(parseEvents(t, r.stdout)) != "1 2 3 4 5" || r.code != exitLost || !strings.Contains(r.stderr, "lost events, how many is not known") {
+	if numbers(parseEvents(t, r.stdout)) != "1 2 3 4 5" || r.code != exitLost || !strings.Contains(r.stderr, "lost an unknown number of events") {
 		t.Errorf("from another epoch: %+v", r)
 	}
 	for args, want := range map[string]string{

@@ -125,13 +125,13 @@ func TestNames(t *testing.T) {
 		{"show k8s:default/web", 0, "Name:       default/web\n", ""},
 		{"show podman:nobody", 1, "", "nothing is known of podman:nobody;"},
 		{"containers", 0, "podman:web", ""},
-		{"containers", 0, "podman:9c9c9c9ccccc ", ""},
+		{"containers --all", 0, "podman:9c9c9c9ccccc ", ""},
 		{"containers podman:db", 0, "podman:db  -", ""},
 		{"containers podman:db --json", 0, `{"pool":"podman","id":"` + idB + `","state":"",`, ""},
 		{"containers podman:db --json", 0, `"ct_name":"db","image":"nginx:1"}`, ""},
 		{"containers podman:web/eth0", 1, "", "expected a container as POOL:ID"},
 		{"containers podman:4f5e6d", 1, "", "could be any of"},
-		{"containers podman:nobody", 1, "", "podman:nobody: not among the containers"},
+		{"containers podman:nobody", 1, "", "nothing is known of podman:nobody;"},
 		{"wait podman:web running", 0, "running\n", ""},
 		{"wait podman:9c9c podman:web stopped running", 0, "podman:9c9c stopped\npodman:web running\n", ""},
 		{"wait podman:4f5e running", 1, "", "could be any of"},
@@ -203,8 +203,8 @@ func TestConditionsByName(t *testing.T) {
 		}
 		return e
 	}
-	running := condition{target{"podman", "web", ""}, []string{"running"}}
-	link := condition{target{"podman", "web", "eth0"}, []string{"up"}}
+	running := condition{target: target{"podman", "web", ""}, states: []string{"running"}}
+	link := condition{target: target{"podman", "web", "eth0"}, states: []string{"up"}}
 	w := world{names: newNameTable(nil, nil)}
 	for i, step := range []struct {
 		event         *hub.Event
@@ -224,6 +224,37 @@ func TestConditionsByName(t *testing.T) {
 		gotLink, linkErr := link.met(&w)
 		if gotState != step.running || gotLink != step.link || err != nil || linkErr != nil {
 			t.Errorf("step %d: %q, %q, %v, %v, want %+v", i, gotState, gotLink, err, linkErr, step)
+		}
+	}
+}
+
+// TestHandoverIsNotDown wants a wait for down to go on while another container has the interface.
+func TestHandoverIsNotDown(t *testing.T) {
+	change := func(id, action, option string) *hub.Event {
+		options := hub.Options{
+			{Name: "pool", Value: hub.String("podman")}, {Name: "id", Value: hub.String(id)}, {Name: "action", Value: hub.String(action)},
+			{Name: "name", Value: hub.String("eth0")}, {Name: "ifindex", Value: hub.Uint32(3)}, {Name: option, Value: hub.Bool(true)},
+		}
+		e, err := hub.NewEvent(hub.TypeNetif, options, hub.SourceNetlink)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	down := condition{target: target{"podman", idA, "eth0"}, states: []string{"down"}}
+	w := world{names: newNameTable(nil, nil)}
+	for i, step := range []struct {
+		event *hub.Event
+		want  string
+	}{
+		{change(idA, "up", "resync"), ""},
+		{change(idA, "down", "handover"), ""},
+		{change(idB, "up", "handover"), ""},
+		{change(idB, "down", "gone"), "down"},
+	} {
+		w.fold(step.event)
+		if got, err := down.met(&w); got != step.want || err != nil {
+			t.Errorf("step %d: %q, %v, want %q", i, got, err, step.want)
 		}
 	}
 }

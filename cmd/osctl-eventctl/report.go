@@ -10,17 +10,18 @@ import (
 	"github.com/osctl/eventd/dbusapi/client"
 )
 
-const reportLong = `Report an event and print the number that it was given. KEY=TEXT is a string; KEY:=JSON
-is a number (1 is an integer, 1.0 a double), a boolean, a list or an object. A null means
-that the option, or the key of an object, is not there.
+const reportLong = `Report an event and print the number that it was given. KEY=TEXT is a string;
+KEY:=JSON is a number (1 is an integer, 1.0 a double), a boolean, a list or an
+object. A null means that the option, or the key of an object, is not there.
 
-With --batch, report the events in a file, or on standard input (-): one JSON object a
-line, {"type": TYPE, "opts": {...}}, as monitor --json prints them; other keys are passed
-over. No key may come twice in one object, and no text may have half of a surrogate pair.
-The numbers are printed one a line. Events go in batches of at most 1,024, and from a pipe
-at once: each batch is taken whole or not at all, but those before it stay. An error names
-the line, and says up to which line events were reported. With --skip-invalid, lines that
-are no valid event are left out instead, each with a line on standard error, and the exit
+With --batch, report the events in a file, or on standard input (-): one JSON
+object a line, {"type": TYPE, "opts": {...}}, as monitor --json prints them;
+other keys are ignored. No key may come twice in one object, and no text may
+have half of a surrogate pair. The numbers are printed one a line. Events go in
+batches of at most 1,024, and from a pipe at once: each batch is taken whole or
+not at all, but those before it stay. An error names the line, and says up to
+which line events were reported. With --skip-invalid, lines that are no valid
+event are left out instead, each with a line on standard error, and the exit
 status is 4.
 
 Reporting needs root, unless the policy of the bus says otherwise.`

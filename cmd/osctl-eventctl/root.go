@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"strings"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
@@ -42,29 +44,65 @@ func (a *app) root() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "osctl-eventctl",
 		Short: "Follow and report events of containers on this host",
-		Long: `osctl-eventctl shows what osctl-eventd knows of the containers on this host and of
-their network interfaces, as it happens. It talks to the service over D-Bus. Reading
-needs root or the group osctl-eventd, reporting needs root, unless the policy of the bus
-says otherwise.
+		Long: `osctl-eventctl shows what osctl-eventd knows of the containers on this host and
+of their network interfaces, as it happens. It talks to the service over D-Bus.
+Reading needs root or the group osctl-eventd, reporting needs root, unless the
+policy of the bus says otherwise.
 
-A container is named by POOL:ID, like tank:101, and an interface of it, as named inside,
-by POOL:ID/INTERFACE, like tank:101/eth0. The pool ends at the first colon, and the
-interface begins after the last slash: a container with a slash in its id, or a colon in
-its pool, is named by the flags --pool and --id instead.`,
+A container is named by POOL:ID, like tank:101, and an interface of it, as
+named inside, by POOL:ID/INTERFACE, like tank:101/eth0. The pool ends at the
+first colon, and the interface begins after the last slash: a container with a
+slash in its id, or a colon in its pool, is named by the flags --pool and --id
+instead.
+
+osctl-eventd-recipes(7) has complete recipes: run a script on an event, back
+up, write metrics, and others.`,
 		Example: `  osctl-eventctl monitor tank:101
+  osctl-eventctl events --since 1h tank:101
   osctl-eventctl list --watch
   osctl-eventctl wait tank:101 running --timeout 30s
   osctl-eventctl run --type state --action running tank:101 -- /usr/local/bin/backup`,
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return refuseEmpty(cmd.Flags()) },
 	}
 	cmd.SetOut(a.out)
 	cmd.SetErr(a.err)
 	cmd.SetFlagErrorFunc(flagError)
+	cmd.SetHelpCommand(help())
 	cmd.PersistentFlags().StringVar(&a.bus, "bus", client.BusSystem,
 		"`BUS` on which osctl-eventd is: system, session, or an address")
+	cmd.SetUsageTemplate(strings.ReplaceAll(cmd.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
 	a.completeFlags(cmd)
 	cmd.AddCommand(a.monitor(), a.run(), a.list(), a.containers(), a.show(), a.wait(), a.report(), a.status(), a.completion())
 	return cmd
+}
+
+// help is cobra's command, but fails if there is nothing to show.
+func help() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Show the help of a command",
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+			var names []string
+			for _, c := range cmd.Root().Commands() {
+				if c.IsAvailableCommand() && len(args) == 0 {
+					names = append(names, c.Name())
+				}
+			}
+			return beginning(names, word), cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			found, rest, err := cmd.Root().Find(args)
+			if err == nil && len(rest) > 0 {
+				err = fmt.Errorf("argument %q: expected a command alone", rest[0])
+			}
+			if err != nil {
+				return err
+			}
+			return found.Help()
+		},
+	}
 }

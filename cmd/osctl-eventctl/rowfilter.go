@@ -10,10 +10,14 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
+// stateStopped is the state of a container that does not run.
+const stateStopped = "stopped"
+
 // rowFilter says which rows of a list are wanted.
 type rowFilter struct {
 	selection
-	states []string
+	states    []string
+	noStopped bool // containers that are stopped are not wanted
 }
 
 func (f *rowFilter) flags(cmd *cobra.Command, links bool) {
@@ -63,6 +67,9 @@ type rowFields struct{ pool, id, ctName, name, veth, state string }
 // covers reports whether a row is wanted, by a filter that was resolved.
 func (f *rowFilter) covers(row rowFields) bool {
 	oneOf := func(values []string, value string) bool { return len(values) == 0 || slices.Contains(values, value) }
+	if f.noStopped && row.state == stateStopped {
+		return false
+	}
 	return oneOf(f.Pools, row.pool) && oneOf(f.IDs, row.id) && oneOf(f.Names, row.name) && oneOf(f.Veths, row.veth) &&
 		oneOf(f.states, row.state) && (len(f.targets) == 0 || slices.ContainsFunc(f.targets, func(t target) bool {
 		return t.pool == row.pool && t.id == row.id && (t.name == "" || t.name == row.name)

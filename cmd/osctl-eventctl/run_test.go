@@ -131,7 +131,7 @@ func TestRunArguments(t *testing.T) {
 		"--on-failure what -- true":   `--on-failure "what": expected stop, skip`,
 		"--type X -- true":            "expected a type that matches",
 		"--batch 0 -- true":           "expected 1 to",
-		"--retry -1 -- true":          "invalid argument",
+		"--retry -1 -- true":          "expected a number from 0 to 65535",
 		"--cursor-file /proc -- true": "cursor file /proc: it is not a regular file",
 	} {
 		if r := ctl(t, nil, append([]string{"run"}, strings.Fields(args)...)...); r.code != 1 || !strings.Contains(r.stderr, want) {
@@ -140,12 +140,12 @@ func TestRunArguments(t *testing.T) {
 	}
 }
 
-// TestRunSelects passes over what is not wanted, handovers too.
+// TestRunSelects passes over what is not wanted, and downs by handover, but no up.
 func TestRunSelects(t *testing.T) {
 	bus, _ := served(t)
 	for _, args := range []string{
 		"state pool=tank id=1 state=running", "ct_netif pool=tank id=1 action=down name=eth0 handover:=true",
-		"ct_netif pool=tank id=1 action=up name=eth0", "ct_netif pool=tank id=2 action=up name=eth0",
+		"ct_netif pool=tank id=1 action=up name=eth0 handover:=true", "ct_netif pool=tank id=2 action=up name=eth0",
 	} {
 		if r := ctl(t, bus.Env(), append([]string{"report"}, strings.Fields(args)...)...); r.code != 0 {
 			t.Fatal(r)

@@ -36,7 +36,7 @@ type runner struct {
 	batch    int           // how many events a command gets at most; 0 for one, and its fields
 	retries  int           // how often a command that failed is run again
 	skip     bool          // then go on with the next event
-	handover bool          // events that tell of a new owner are wanted
+	handover bool          // down events that only tell of another owner are wanted
 	timeout  time.Duration // of a command, 0 for none
 
 	epoch   string       // of the events
@@ -45,7 +45,7 @@ type runner struct {
 
 // event runs the command once a batch is full.
 func (r *runner) event(ctx context.Context, e *hub.Event, epoch string) (handled bool, err error) {
-	if v, _ := e.Options.Get("handover"); v.Bool() && e.Type == hub.TypeNetif && !r.handover {
+	if v, _ := e.Options.Get("handover"); v.Bool() && e.Type == hub.TypeNetif && e.Action == "down" && !r.handover {
 		return false, nil
 	}
 	r.epoch, r.pending = epoch, append(r.pending, e)

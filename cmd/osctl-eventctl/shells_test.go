@@ -31,6 +31,9 @@ type shell struct {
 func startShell(t *testing.T, name string) *shell {
 	t.Helper()
 	home := t.TempDir()
+	if err := os.Chmod(home, 0o700); err != nil { // or fish makes a directory in /tmp, and leaves it
+		t.Fatal(err)
+	}
 	script := filepath.Join(home, "_osctl-eventctl") // the name that zsh wants
 	printed := ctl(t, nil, "completion", name)
 	if printed.code != 0 {
@@ -56,7 +59,7 @@ func startShell(t *testing.T, name string) *shell {
 	s := &shell{name: name, dir: t.TempDir()}
 	cmd := exec.Command(name, start.args...)
 	cmd.Dir = s.dir
-	cmd.Env = []string{"HOME=" + home, "ZDOTDIR=" + home, "PATH=" + programs + ":/usr/bin:/bin", "TERM=xterm", "LANG=C.UTF-8"}
+	cmd.Env = []string{"HOME=" + home, "ZDOTDIR=" + home, "PATH=" + programs + ":/usr/bin:/bin", "TERM=xterm", "LANG=C.UTF-8", "XDG_RUNTIME_DIR=" + home}
 	var err error
 	if s.tty, err = pty.StartWithSize(cmd, &pty.Winsize{Rows: 50, Cols: 300}); err != nil {
 		t.Fatal(err)

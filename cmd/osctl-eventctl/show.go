@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"text/tabwriter"
 	"time"
 
@@ -18,9 +19,9 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-const showLong = `Show what is known of one container: its state, its interfaces, and the last events of
-it that are kept. With --pool and --id in place of the argument any container can be
-named, also one with a slash in its id.
+const showLong = `Show what is known of one container: its state, its interfaces, and the last
+events of it that are kept. With --pool and --id in place of the argument any
+container can be named, also one with a slash in its id.
 
 ` + nameHelp + `
 
@@ -44,13 +45,13 @@ func (a *app) show() *cobra.Command {
   osctl-eventctl show tank:101 --json | jq .interfaces`,
 		ValidArgsFunction: a.completeContainers,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			byFlags := t.pool != "" && t.id != ""
-			if byFlags == (len(args) > 0) || len(args) > 1 {
+			byFlags := t.pool != "" || t.id != ""
+			if byFlags == (len(args) > 0) || len(args) > 1 || byFlags && (t.pool == "" || t.id == "") {
 				return errors.New("show which container? Expected POOL:ID, like tank:101, or --pool and --id")
 			}
 			if !byFlags {
 				if t, err = parseTarget(args[0]); err != nil {
-					return err
+					return fmt.Errorf("%w; osctl-eventctl list --veth NAME says whose a veth is", err)
 				}
 			}
 			if t, err = a.resolveContainer(cmd.Context(), t); err != nil {
@@ -129,7 +130,7 @@ func (a *app) showContainer(ctx context.Context, t target, count int, asJSON boo
 	case err != nil:
 		return err
 	case known.known == nil && len(known.links) == 0 && len(known.events) == 0:
-		return fmt.Errorf("nothing is known of %s; osctl-eventctl containers and osctl-eventctl list show what is", t)
+		return fmt.Errorf("nothing is known of %s; osctl-eventctl list and osctl-eventctl containers --all show what is", t)
 	case asJSON:
 		return known.writeJSON(a.out)
 	}
@@ -139,7 +140,7 @@ func (a *app) showContainer(ctx context.Context, t target, count int, asJSON boo
 // write writes what is known for a person.
 func (d *containerDetails) write(out *terminal.Output) error {
 	colour := out.Colourful()
-	state := "not known; no client has reported one"
+	state := "not known"
 	if d.known != nil && d.known.State != "" {
 		since := d.known.Time.Local()
 		state = string(terminal.Paint(nil, colour, terminal.InkOf(d.known.State), terminal.Printable(d.known.State))) +
@@ -175,7 +176,7 @@ func (d *containerDetails) write(out *terminal.Output) error {
 }
 
 // writeJSON writes what is known as one JSON object.
-func (d *containerDetails) writeJSON(out *terminal.Output) error {
+func (d *containerDetails) writeJSON(out io.Writer) error {
 	details := struct {
 		Pool       string            `json:"pool"`
 		ID         string            `json:"id"`

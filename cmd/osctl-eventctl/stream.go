@@ -147,7 +147,7 @@ func (s *stream) setEnd(ctx context.Context) error {
 		return err
 	}
 	if wanted != epoch {
-		return fmt.Errorf("--until %s: that cursor is from another epoch, the history of now is that of %s", s.untilCursor, epoch)
+		return fmt.Errorf("--until %s: that cursor is from another epoch; the present one is %s", s.untilCursor, epoch)
 	}
 	if at < end || !s.finite {
 		s.end = at
@@ -197,7 +197,7 @@ func (s *stream) gone(ctx context.Context, u client.Update) error {
 	why := client.Explain(u.Gone, s.app.bus)
 	switch {
 	case u.Lost == 0:
-		s.app.say("lost events, how many is not known: %s; going on with the oldest that is kept", why)
+		s.app.say("lost an unknown number of events: %s; going on with the oldest that is kept", why)
 	case s.filter.Empty():
 		s.app.say("lost %s: %s; going on with the oldest that is kept", eventCount(u.Lost), why)
 	default:

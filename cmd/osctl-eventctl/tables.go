@@ -72,8 +72,8 @@ func runList[Row any](ctx context.Context, a *app, t *tableOf[Row], want *rowFil
 			err = printTable(a, t, rows)
 		}
 		if err == nil && len(unknown) > 0 {
-			err = fmt.Errorf("%s: not among the %s; see what is with osctl-eventctl list and osctl-eventctl containers",
-				strings.Join(unknown, ", "), t.title)
+			err = fmt.Errorf("nothing is known of %s; osctl-eventctl list and osctl-eventctl containers --all show what is",
+				strings.Join(unknown, ", "))
 		}
 		return err
 	})

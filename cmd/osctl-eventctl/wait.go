@@ -12,36 +12,40 @@ import (
 	"github.com/osctl/eventd/cmd/internal/eventflags"
 )
 
-const waitLong = `Wait until a container is in one of the states given, or until an interface of it, named
-as inside it, is up, down or gone, and print the state that was reached.
+const waitLong = `Wait until a container is in one of the states given, or until an interface of
+it, named as inside it, is up, down or gone, and print the state that was
+reached.
 
-With several containers or interfaces it waits until each of them has reached one of the
-states that follow it: tank:1 tank:2 running, or tank:1 running tank:2/eth0 up. An
-argument with a colon is a container or an interface, any other one is a state. They need
-not be in these states at the same time.
+With several containers or interfaces it waits until each of them has reached
+one of the states that follow it: tank:1 tank:2 running, or tank:1 running
+tank:2/eth0 up. An argument with a colon is a container or an interface, any
+other one is a state. They need not be in these states at the same time.
 
 ` + nameHelp + `
 
-The present state counts, so that there is no race: if it is reached already, wait ends
-at once. The container need not exist yet, nor the interface. An interface is up when it
-can be used: it is set up, and so is its other end; otherwise it is down, also if it does
-not exist, and gone if it does not exist. A state that lasts only for a moment counts,
-too. wait survives restarts of the service and of the bus, and reports them on stderr.
+The present state counts, so that there is no race: if it is reached already,
+wait ends at once. The container need not exist yet, nor the interface. An
+interface is up when it can be used: it is set up, and so is its other end;
+otherwise it is down, also if it does not exist, and gone if it does not exist.
+While wait waits for down, an interface that passes to another container
+(handover) is not down, because it works on. A state that lasts only for a
+moment counts, too. wait survives restarts of the service and of the bus, and
+reports them on stderr.
 
-States are those that the container's manager reports, and stopped after a reboot of the
-host. Those of osctld are staged, starting, running, stopping, stopped, aborting,
-freezing, frozen, thawed and error. If no state of a container is known, wait says so
-after some seconds.
+The service sees the states running, frozen and stopped by itself, and takes
+those that a manager reports. Those of osctld are staged, starting, running,
+stopping, stopped, aborting, freezing, frozen, thawed and error. If no state of
+a container is known, wait says so after some seconds.
 
-With --type or --action it waits for the next such event instead, of any of the containers
-and interfaces given, and prints it as monitor does. With --since it also takes one that
-came before.
+With --type or --action it waits for the next such event instead, of any of the
+containers and interfaces given, and prints it as monitor does, a handover too.
+With --since it also takes one that came before.
 
-With --pool and --id in place of the first argument, and --name for an interface, any
-container can be named, also one with a slash in its id.
+With --pool and --id in place of the first argument, and --name for an
+interface, any container can be named, also one with a slash in its id.
 
-Exit status: 0 if it was reached; 3 if not within --timeout; 1 on an error; 130 when
-interrupted.`
+Exit status: 0 if it was reached; 3 if not within --timeout; 1 on an error; 130
+when interrupted.`
 
 // waitFlags are the flags of wait, as given.
 type waitFlags struct {
@@ -69,8 +73,8 @@ func (a *app) wait() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f := cmd.Flags()
 			flags.byFlags = f.Changed("pool") || f.Changed("id") || f.Changed("name")
-			if flags.byFlags && (flags.pool == "" || flags.id == "" || f.Changed("name") && flags.name == "") {
-				return errors.New("--pool and --id name a container together, and none of them may be empty; --name is an interface of it")
+			if flags.byFlags && (flags.pool == "" || flags.id == "") {
+				return errors.New("--pool and --id name a container together; --name is an interface of it")
 			}
 			if len(flags.types) > 0 || len(flags.actions) > 0 {
 				return a.awaitEvent(cmd.Context(), &flags, args)
@@ -87,7 +91,7 @@ func (a *app) wait() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.Var(&flags.timeout, "timeout", "give up after `DURATION`, like 30s, 5m or 1d; 0 waits for ever")
-	f.StringVar(&flags.pool, "pool", "", "wait for a container of this `POOL`; needs --id, and takes the place of\nthe first argument POOL:ID")
+	f.StringVar(&flags.pool, "pool", "", "wait for a container of this `POOL`; needs --id, and takes the place of the first argument POOL:ID")
 	f.StringVar(&flags.id, "id", "", "wait for the container with this `ID`; needs --pool")
 	f.StringVar(&flags.name, "name", "", "wait for the interface with this `NAME` inside; needs --pool and --id")
 	f.StringArrayVar(&flags.types, "type", nil, "wait for an event of this `TYPE`, or of one of several, separated by commas")
@@ -102,6 +106,9 @@ func (a *app) wait() *cobra.Command {
 type condition struct {
 	target
 	states []string
+	// up are the interfaces that are the target, or were before they passed to another
+	// container, and that are up, by ifindex.
+	up map[uint32]bool
 }
 
 func (c *condition) String() string {
@@ -168,6 +175,8 @@ func (f *waitFlags) check(c *condition) (err error) {
 	switch {
 	case c.name == "" && len(c.states) == 0:
 		return fmt.Errorf("which state of %s? Expected one or more, like running", c.target)
+	case c.name == "" && slices.Contains(linkWaits(), c.states[0]):
+		return fmt.Errorf("%s is a state of interfaces: expected one, like %s/eth0, or a state of the container, like running", c.states[0], c.target)
 	case c.name != "" && (len(c.states) != 1 || !slices.Contains(linkWaits(), c.states[0])):
 		err = fmt.Errorf("which state of the interface %s? Expected up, down or gone", c.target)
 		if !f.byFlags {

@@ -58,7 +58,7 @@ func TestWait(t *testing.T) {
 		{"tank:101 running tank:102 stopped --timeout 20ms", exitTimeout, "", "osctl-eventctl: tank:102 was not stopped within 20ms\n"},
 		{"tank:101 running tank:102", 1, "", "which state of tank:102? Expected one or more"},
 		{"tank:101 running -- --timeout 1s", 1, "", `"--timeout": expected a state; flags come before --`},
-		{"tank:999 running --timeout 20ms", exitTimeout, "", "\nno state of tank:999 is known: its manager has reported none"},
+		{"tank:999 running --timeout 20ms", exitTimeout, "", "\nno state of tank:999 is known: no cgroup of it was seen, and nothing was reported"},
 		{"tank:101 dozing --timeout 20ms", exitTimeout, "", "\ndozing is no state that is known; those are aborting, error, "},
 		{"tank:101 running --json", 1, "", "expected --type or --action beside them"},
 		{"--type state --timeout 20ms", exitTimeout, "", "no such event came within 20ms"},
@@ -134,7 +134,7 @@ func TestWaitLink(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	host := nstest.New(t)
 	d := daemontest.Start(t, programs, host, bus.Address(), nil)
-	const owner = "eventctl-wait-link"
+	owner := "eventctl-wait-link"
 	// The watcher knows the owner by what a manager reports.
 	veth, err := host.Pair("out0", "in0", nil)
 	if err != nil {
@@ -144,16 +144,7 @@ func TestWaitLink(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = d.Client(t).Report(t.Context(), hub.TypeNetif, hub.Options{
-		{Name: "pool", Value: hub.String("tank")},
-		{Name: "id", Value: hub.String(owner)},
-		{Name: "action", Value: hub.String("add")},
-		{Name: "name", Value: hub.String("eth0")},
-		{Name: "veth", Value: hub.String("out0")},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	report(t, d.Client(t), 1, hub.TypeNetif, "pool", "tank", "id", owner, "action", "add", "name", "eth0", "veth", "out0")
 	waitFor := func(state string, do func(ifindex int) error, ifindex int) {
 		t.Helper()
 		w := start(t, bus, "wait", "tank:"+owner+"/eth0", state)
@@ -170,6 +161,27 @@ func TestWaitLink(t *testing.T) {
 	waitFor("up", host.Up, peer)
 	waitFor("down", host.Down, peer)
 	waitFor("up", host.Up, peer)
+	// It passes to another container, where it is up by handover alone. It works on, so a wait for
+	// down that has begun goes on until it no longer does.
+	down := start(t, bus, "wait", "tank:"+owner+"/eth0", "down", "tank:none", "running")
+	down.line(t, &down.stderr, "no state of tank:none is known", nil)
+	next := start(t, bus, "wait", "tank:next/eth0", "up")
+	report(t, d.Client(t), 1, hub.TypeNetif, "pool", "tank", "id", "next", "action", "add", "name", "eth0", "veth", "out0")
+	if code := next.wait(t); code != 0 || next.stdout.String() != "up\n" {
+		t.Errorf("handover: status %d, %s%s", code, &next.stdout, &next.stderr)
+	}
+	report(t, d.Client(t), 1, hub.TypeState, "pool", "tank", "id", "none", "state", "running")
+	owner = "next"
+	waitFor("up", func(int) error { return nil }, 0)
+	if down.stdout.String() != "" {
+		t.Errorf("handover: the wait for down ended: %s", &down.stdout)
+	}
+	if err := host.Down(peer); err != nil {
+		t.Fatal(err)
+	}
+	if code := down.wait(t); code != 0 {
+		t.Errorf("handover, then down: status %d, %s", code, &down.stderr)
+	}
 	waitFor("gone", host.Delete, veth)
 }
 

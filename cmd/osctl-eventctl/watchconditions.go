@@ -30,9 +30,14 @@ func (w *world) set(containers []hub.Container, links []hub.Interface) {
 	w.containers, w.links = containers, links
 }
 
+// fold takes an event. An interface that passes to another container works on, and its row moves with
+// the event that says who has it now.
 func (w *world) fold(e *hub.Event) {
 	w.names.fold(e)
-	w.containers, w.links = foldContainer(w.containers, e), foldLink(w.links, e)
+	w.containers = foldContainer(w.containers, e)
+	if handover, _ := e.Options.Get("handover"); e.Action != "down" || !handover.Bool() {
+		w.links = foldLink(w.links, e)
+	}
 }
 
 // watchConditions waits until each condition was met, and notes the states that were reached.
@@ -79,11 +84,13 @@ func (a *app) watchConditions(ctx context.Context, conditions []condition, reach
 // again.
 func (a *app) conditionFilters(ctx context.Context, conditions []condition) (rows, events hub.Filter, refresh time.Duration, err error) {
 	var s selection
+	everywhere := false // an interface that is not down yet may pass to any container
 	for i := range conditions {
 		s.targets = append(s.targets, conditions[i].target)
 		if conditions[i].name != "" {
 			refresh = awaitRefresh
 		}
+		everywhere = everywhere || conditions[i].name != "" && slices.Contains(conditions[i].states, "down")
 	}
 	names, _, err := a.askNames(ctx, s.targets)
 	if err == nil {
@@ -95,7 +102,9 @@ func (a *app) conditionFilters(ctx context.Context, conditions []condition) (row
 	if rows, err = poolsOf(s.targets); err != nil {
 		return rows, events, 0, err
 	}
-	if s.names == nil {
+	if everywhere {
+		rows = hub.Filter{}
+	} else if s.names == nil {
 		var ids []string
 		for _, t := range s.targets {
 			ids = append(ids, t.id)
@@ -137,14 +146,17 @@ func (c *condition) met(w *world) (string, error) {
 		}
 		return "", nil
 	}
-	there, up := false, false
+	there, up := false, map[uint32]bool{}
 	for _, row := range w.links {
-		if row.Pool == t.pool && row.ID == t.id && row.Name == t.name {
-			there, up = true, up || row.State == hub.LinkUp
+		own := row.Pool == t.pool && row.ID == t.id && row.Name == t.name
+		there = there || own
+		if row.State == hub.LinkUp && (own || c.up[row.Ifindex] && (row.Name == t.name || row.Name == "")) {
+			up[row.Ifindex] = true
 		}
 	}
+	c.up = up
 	for _, state := range c.states {
-		if state == "up" && up || state == "down" && !up || state == "gone" && !there {
+		if state == "up" && len(up) > 0 || state == "down" && len(up) == 0 || state == "gone" && !there {
 			return state, nil
 		}
 	}

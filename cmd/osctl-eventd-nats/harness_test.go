@@ -39,7 +39,8 @@ func times(t *testing.T, few int) int {
 // process is a run of the program.
 type process struct {
 	cmd    *exec.Cmd
-	out    daemontest.Output
+	out    daemontest.Output // with what it said, unless it is watch
+	err    daemontest.Output
 	ended  chan struct{}
 	status int // once ended is closed
 }
@@ -50,6 +51,9 @@ func launch(t testing.TB, env []string, args ...string) *process {
 	p := &process{cmd: exec.Command(program(), args...), ended: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	if args[0] == "watch" {
+		p.cmd.Stderr = &p.err
+	}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -60,8 +64,8 @@ func launch(t testing.TB, env []string, args ...string) *process {
 	}()
 	t.Cleanup(func() {
 		p.kill()
-		if t.Failed() && p.out.String() != "" {
-			t.Logf("%v said:\n%s", p.cmd.Args[1:], lastLines(p.out.String(), 20))
+		if said := p.out.String() + p.err.String(); t.Failed() && said != "" {
+			t.Logf("%v said:\n%s", p.cmd.Args[1:], lastLines(said, 20))
 		}
 	})
 	return p

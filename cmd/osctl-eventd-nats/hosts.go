@@ -1,9 +1,14 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -11,14 +16,16 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
-	"github.com/osctl/eventd/hub"
 )
 
 const hostsLong = `Show the hosts of the fleet: when the last event was, how many events are not in the
 stream yet (LAG), how many more may come before events are lost while NATS is away (LEFT),
 whether the history survives a restart of osctl-eventd, and whether the host is silent:
 it did not say twice that it lives. Figures are those of the host's last message.
+
+With --watch the table stays on the terminal.
 
 Exit status: 0; 2 if a host is silent, or its last message was not written by a bridge.`
 
@@ -36,10 +43,10 @@ func (e statusError) Error() string { return "exit status " + strconv.Itoa(int(e
 // hostsFlags are the flags of hosts, as given.
 type hostsFlags struct {
 	serverFlags
-	json, metrics bool
+	json, metrics, watch bool
 }
 
-func hostsCommand(stdout io.Writer) *cobra.Command {
+func hostsCommand(stdout *terminal.Output) *cobra.Command {
 	var flags hostsFlags
 	cmd := &cobra.Command{
 		Use: "hosts", Short: "Show the hosts of the fleet", Long: hostsLong, Example: hostsExample, Args: cobra.NoArgs,
@@ -47,7 +54,10 @@ func hostsCommand(stdout io.Writer) *cobra.Command {
 			if err := flags.check(); err != nil {
 				return err
 			}
-			hosts, err := fleet.Hosts(cmd.Context(), &flags.Access, flags.stream)
+			if flags.watch {
+				return flags.watchHosts(cmd.Context(), stdout)
+			}
+			hosts, err := flags.list(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -62,10 +72,8 @@ func hostsCommand(stdout io.Writer) *cobra.Command {
 			if err := write(stdout, hosts, now); err != nil {
 				return err
 			}
-			for i := range hosts {
-				if health(&hosts[i], now) != healthy {
-					return statusError(exitUnhealthy)
-				}
+			if slices.ContainsFunc(hosts, func(h fleet.Host) bool { return health(&h, now) != healthy }) {
+				return statusError(exitUnhealthy)
 			}
 			return nil
 		},
@@ -75,8 +83,61 @@ func hostsCommand(stdout io.Writer) *cobra.Command {
 	flags.add(f)
 	f.BoolVar(&flags.json, "json", false, "print one JSON object a line")
 	f.BoolVar(&flags.metrics, "metrics", false, "print the text format of Prometheus")
-	cmd.MarkFlagsMutuallyExclusive("json", "metrics")
+	f.BoolVarP(&flags.watch, "watch", "w", false, "stay, and show the hosts every two seconds, those that are not well first")
+	cmd.MarkFlagsMutuallyExclusive("json", "metrics", "watch")
 	return cmd
+}
+
+// list connects and reads the hosts.
+func (f *hostsFlags) list(ctx context.Context) ([]fleet.Host, error) {
+	link, err := fleet.Dial(&f.Access, f.stream, cmp.Or(f.User, "watch"))
+	if err != nil {
+		return nil, err
+	}
+	defer link.Close()
+	stream, err := link.Stream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return fleet.Hosts(ctx, stream)
+}
+
+// watchHosts shows the hosts on a terminal until ctx is done, as many as there is room for.
+func (f *hostsFlags) watchHosts(ctx context.Context, out *terminal.Output) error {
+	if !out.Terminal {
+		return errors.New("--watch needs a terminal; in a pipe, use hosts --json")
+	}
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	for {
+		hosts, err := f.list(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := out.File.Write(drawHosts(hosts, time.Now(), out.Height())); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// drawHosts draws the hosts on a terminal with so many lines.
+func drawHosts(hosts []fleet.Host, now time.Time, height int) []byte {
+	slices.SortStableFunc(hosts, func(a, b fleet.Host) int {
+		return cmp.Compare(number(health(&a, now) == healthy), number(health(&b, now) == healthy))
+	})
+	room := max(height-3, 1)                                   // beside the header, the last line and where the cursor is
+	screen := bytes.NewBufferString("\x1b[H\x1b[2J")           // see console_codes(4)
+	_ = writeTable(screen, hosts[:min(len(hosts), room)], now) // to memory
+	_, _ = fmt.Fprintf(screen, "%d hosts, %s; Ctrl-C ends\n", len(hosts), now.Format(time.TimeOnly))
+	return screen.Bytes()
 }
 
 // The health of a host.
@@ -111,8 +172,7 @@ func writeTable(out io.Writer, hosts []fleet.Host, now time.Time) error {
 			durable = map[bool]string{true: "yes", false: "no"}[s.Durable]
 		}
 		seen := now.Sub(h.Head.Seen).Round(time.Second).String() + " ago"
-		name := hub.PlainText([]byte(h.Name), 4*len(h.Name)) // whole, even if all of it is escaped
-		row := []string{name, health(h, now), seen, last, lag, left, durable}
+		row := []string{hostName(h.Name), health(h, now), seen, last, lag, left, durable}
 		_, _ = fmt.Fprintln(w, strings.Join(row, "\t"))
 	}
 	return w.Flush()
@@ -124,7 +184,7 @@ func writeHostLines(out io.Writer, hosts []fleet.Host, now time.Time) error {
 	for i := range hosts {
 		h := &hosts[i]
 		line := map[string]any{
-			"host": h.Name, "health": health(h, now), "seen": h.Head.Seen, "cursor": h.Head.Cursor, "machine": h.Head.Machine,
+			"host": hostName(h.Name), "health": health(h, now), "seen": h.Head.Seen, "cursor": h.Head.Cursor, "machine": h.Head.Machine,
 		}
 		if !h.Head.Time.IsZero() {
 			line["last_event"] = h.Head.Time.UTC()
@@ -171,7 +231,7 @@ func writeMetrics(out io.Writer, hosts []fleet.Host, now time.Time) error {
 		}
 		for i := range hosts {
 			if v, known := family.value(&hosts[i]); known {
-				_, _ = fmt.Fprintf(out, "%s{host=%s} %s\n", name, label(hosts[i].Name), strconv.FormatFloat(v, 'f', -1, 64))
+				_, _ = fmt.Fprintf(out, "%s{host=%s} %s\n", name, label(hostName(hosts[i].Name)), strconv.FormatFloat(v, 'f', -1, 64))
 			}
 		}
 	}

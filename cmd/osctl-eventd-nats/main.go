@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -16,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/osctl/eventd/cmd/internal/buildversion"
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/forward"
 )
 
@@ -39,11 +39,11 @@ func main() {
 		stop() // the second signal kills
 		time.AfterFunc(promptly, func() { os.Exit(0) })
 	})
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(ctx, os.Args[1:], terminal.NewOutput(os.Stdout), terminal.NewOutput(os.Stderr)))
 }
 
 // run is main without the process: it returns the exit status.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, stdout, stderr *terminal.Output) int {
 	root := rootCommand(stdout, stderr) //nolint:contextcheck // cobra hands the context to the commands
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -60,7 +60,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitFailure
 }
 
-func rootCommand(stdout, stderr io.Writer) *cobra.Command {
+func rootCommand(stdout, stderr *terminal.Output) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "osctl-eventd-nats",
 		Short: "Have the events of many hosts in one NATS JetStream stream",
@@ -74,6 +74,6 @@ place that says which are missing.`,
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
 	cmd.CompletionOptions.DisableDefaultCmd = true
-	cmd.AddCommand(forwardCommand(stderr), setupCommand(stdout), hostsCommand(stdout))
+	cmd.AddCommand(forwardCommand(stderr), setupCommand(stdout), hostsCommand(stdout), watchCommand(stdout, stderr))
 	return cmd
 }

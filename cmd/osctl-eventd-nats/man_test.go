@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/packaging/man"
 )
 
@@ -30,7 +31,7 @@ func TestManualPage(t *testing.T) {
 }
 
 func manualPage() *man.Page {
-	root := rootCommand(os.Stdout, os.Stderr)
+	root := rootCommand(terminal.NewOutput(os.Stdout), terminal.NewOutput(os.Stderr))
 	p := man.New(root.Name(), 8, strings.ToLower(root.Short[:1])+root.Short[1:])
 	p.Section("SYNOPSIS")
 	p.Text(root.Name() + " COMMAND [ARGUMENT]...")
@@ -49,6 +50,7 @@ func manualPage() *man.Page {
 	p.Item("1", "it could not be done; stderr says why")
 	p.Item("2", "hosts: a host is silent, or its last message was not written by a bridge")
 	p.Item("3", "forward: another machine forwards under this host's name; stderr says what to do")
+	p.Item("4", "watch: events are missing; stderr says which")
 	p.Section("ENVIRONMENT")
 	p.Item("NATS_URL, NATS_USER", "what --server and --user are if they are not given")
 	p.Item("STATE_DIRECTORY, CREDENTIALS_DIRECTORY, NOTIFY_SOCKET, WATCHDOG_USEC", "set by systemd, see systemd.exec(5) and sd_notify(3)")
@@ -73,7 +75,7 @@ func commands(root *cobra.Command) (all []*cobra.Command) {
 
 // TestHelp expects each command to tell what it does, with examples.
 func TestHelp(t *testing.T) {
-	for _, c := range commands(rootCommand(os.Stdout, os.Stderr)) {
+	for _, c := range commands(rootCommand(terminal.NewOutput(os.Stdout), terminal.NewOutput(os.Stderr))) {
 		if c.Short == "" || c.Long == "" || !strings.HasPrefix(c.Example, "  osctl-eventd-nats "+c.Name()) {
 			t.Errorf("%s: short %q, long %q, example %q", c.Name(), c.Short, c.Long, c.Example)
 		}

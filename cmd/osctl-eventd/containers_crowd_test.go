@@ -137,11 +137,12 @@ func waitGone(t testing.TB, ns *nstest.NS, name string) {
 func TestContainersInContainer(t *testing.T) {
 	h := cttest.NewHost(t)
 	a := follow(t, daemonOn(t, h), h.Exec)
-	c := h.LXC(t, cttest.LXCConfig{Pool: "tank", ID: "55", Interfaces: []cttest.Interface{{Pair: "ct-55"}, {Pair: "ct-55b"}}})
+	c := h.LXC(t, cttest.LXCConfig{Pool: "tank", ID: "55", Interfaces: []cttest.Interface{{Pair: "ct-55"}, {Pair: "ct-55b"}, {Pair: "ct-55c"}}})
 	must(t, c.Start())
 	eth0 := iface{pool: "tank", id: "55", name: "eth0", veth: "ct-55"}.at(t, h.NS())
 	eth1 := iface{pool: "tank", id: "55", name: "eth1", veth: "ct-55b"}.at(t, h.NS())
-	a.expect("start", eth0.says("up"), eth1.says("up"))
+	eth2 := iface{pool: "tank", id: "55", name: "eth2", veth: "ct-55c"}.at(t, h.NS())
+	a.expect("start", eth0.says("up"), eth1.says("up"), eth2.says("up"))
 
 	initPID, err := c.InitPID()
 	must(t, err)
@@ -174,18 +175,21 @@ func TestContainersInContainer(t *testing.T) {
 	do(initPID, "ip link delete docker2")
 	a.expect("it is deleted")
 
-	do(initPID, fmt.Sprintf("ip link set eth1 netns %d", nested.pid()))
-	a.expect("eth1 is given down", eth1.says("down"))
-	eth1.kept = true
-	do(nested.pid(), "ip link set eth1 up")
-	a.expect("eth1 is up there", eth1.says("up"))
-	a.flip(&eth1, in(nested.pid()))
+	for _, eth := range []*iface{&eth1, &eth2} {
+		do(initPID, fmt.Sprintf("ip link set %s netns %d", eth.name, nested.pid()))
+		a.expect(eth.name+" is given down", eth.says("down"))
+		eth.kept = true
+		do(nested.pid(), "ip link set "+eth.name+" up")
+		a.expect(eth.name+" is up there", eth.says("up"))
+	}
+	a.flip(&eth2, in(nested.pid()))
 	do(nested.pid(), fmt.Sprintf("ip link set eth1 netns %d", initPID))
 	a.expect("eth1 is given back", eth1.says("down"))
 	eth1.kept = false
 	do(initPID, "ip link set eth1 up")
 	a.expect("eth1 is up again", eth1.says("up"))
 	nested.kill()
+	a.expect("the namespace below ends", eth2.says("down"))
 	a.flip(&eth1, c.Exec)
 	must(t, c.Kill())
 	a.expect("kill", eth0.says("down"), eth1.says("down"))

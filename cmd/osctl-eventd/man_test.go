@@ -56,6 +56,6 @@ change that; see the examples in /usr/share/doc/osctl-eventd/examples.`)
 	p.Text("Keep a longer history on a large host, in a file that systemctl edit osctl-eventd makes:")
 	p.Example("[Service]\nExecStart=\nExecStart=/usr/sbin/osctl-eventd --history 200000 --log-size 1G")
 	p.Section("SEE ALSO")
-	p.Text("osctl-eventctl(1), org.osctl.Eventd(5), systemctl(1), journalctl(1)")
+	p.Text("osctl-eventctl(1), osctl-eventd-recipes(7), org.osctl.Eventd(5), systemctl(1), journalctl(1)")
 	return p
 }

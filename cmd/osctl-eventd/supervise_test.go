@@ -90,7 +90,7 @@ type hungLog struct {
 	letGo chan struct{}
 }
 
-func (l *hungLog) Load(func(hub.Record) error, func() bool) hub.Stored {
+func (l *hungLog) Load(context.Context, func(hub.Record) error, func() bool) hub.Stored {
 	return hub.Stored{Epoch: hub.NewEpoch(), Next: 1, Writer: l}
 }
 func (l *hungLog) Close(bool) error { return nil }

@@ -12,8 +12,9 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// Patience is how long a test waits for what must happen. Nothing takes that long.
-const Patience = 4 * time.Minute
+// Patience is how long a test waits for what must happen. Nothing takes that long, and several
+// tests that wait for it fit into the 20 minutes that a package has.
+const Patience = 2 * time.Minute
 
 // EachBus runs a test on both buses.
 func EachBus(t *testing.T, test func(t *testing.T, bus *bustest.Bus)) {

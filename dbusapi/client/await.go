@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -9,8 +10,8 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// awaitRefresh is how often [Await.Link] lists again though no event came, because the
-// container of an interface may be found only after the interface came up.
+// awaitRefresh is how often [Await.Link] lists again though no event came, because no event
+// tells of a name inside that is found only after the interface came up.
 const awaitRefresh = 5 * time.Second
 
 // errReached ends a watch once the state is reached.
@@ -64,34 +65,33 @@ func (a Await) State(ctx context.Context, states ...string) (string, error) {
 
 // Link waits until an interface of the container, named as inside it, is up
 // (usable: administratively up, with carrier), or no longer is. One that does not
-// exist is not up. Otherwise it is as [Await.State].
+// exist is not up. One that passes to another container while Link waits for its end
+// (handover) works on, and Link waits until it no longer does. Otherwise it is as
+// [Await.State].
 func (a Await) Link(ctx context.Context, name string, up bool) error {
-	rows, err := containerFilter(a.Pool, a.ID)
+	w := Watcher[hub.Interface]{Address: a.Address, List: (*Client).Interfaces, Pulse: a.Pulse}
+	var err error
+	if up { // for down, rows of every owner count
+		w.Refresh = awaitRefresh
+		w.Rows, err = containerFilter(a.Pool, a.ID)
+	}
+	if err == nil {
+		w.Events, err = w.Rows.With("type", hub.TypeNetif)
+	}
 	if err != nil {
 		return err
 	}
-	events, err := rows.With("type", hub.TypeNetif)
-	if err != nil {
-		return err
-	}
-	var links upLinks
-	return unlessReached(Watch(ctx, Watcher[hub.Interface]{
-		Address: a.Address, List: (*Client).Interfaces, Rows: rows, Events: events, Refresh: awaitRefresh, Pulse: a.Pulse,
-	}, func(w Watched[hub.Interface]) error {
+	links := upLinks{pool: a.Pool, id: a.ID}
+	return unlessReached(Watch(ctx, w, func(w Watched[hub.Interface]) error {
 		a.notify(w.Update)
 		if w.Listed {
-			links = upLinks{}
-			for _, row := range w.Rows {
-				if row.State == hub.LinkUp {
-					links[row.Ifindex] = row.Name
-				}
-			}
+			links.list(w.Rows)
 			if links.has(name) == up {
 				return errReached
 			}
 		}
 		for _, event := range w.Events {
-			if links.apply(event); links != nil && links.has(name) == up {
+			if links.apply(event); links.names != nil && links.has(name) == up {
 				return errReached
 			}
 		}
@@ -106,11 +106,15 @@ func (a Await) notify(u Update) {
 	}
 }
 
-// upLinks are the names inside of a container's interfaces that are up, by ifindex.
-type upLinks map[uint32]string
+// upLinks are the interfaces of a container that are up, with those that passed to another
+// one and are up still.
+type upLinks struct {
+	pool, id string
+	names    map[uint32]string // inside, by ifindex; nil before the first list
+}
 
-func (l upLinks) has(name string) bool {
-	for _, one := range l {
+func (l *upLinks) has(name string) bool {
+	for _, one := range l.names {
 		if one == name {
 			return true
 		}
@@ -118,23 +122,35 @@ func (l upLinks) has(name string) bool {
 	return false
 }
 
+// list replaces the links by those of a list.
+func (l *upLinks) list(rows []hub.Interface) {
+	names := map[uint32]string{}
+	for _, row := range rows {
+		name, known := l.names[row.Ifindex]
+		if row.State == hub.LinkUp && (known || row.Pool == l.pool && row.ID == l.id) {
+			names[row.Ifindex] = cmp.Or(row.Name, name)
+		}
+	}
+	l.names = names
+}
+
 // apply updates the links by an event. Events that others reported say nothing of the
 // kernel's links.
-func (l upLinks) apply(e *hub.Event) {
+func (l *upLinks) apply(e *hub.Event) {
 	v, _ := e.Options.Get("ifindex")
 	ifindex := uint32(v.Uint()) //nolint:gosec // the kernel numbers them with 31 bits
-	if l == nil || e.Source != hub.SourceNetlink || ifindex == 0 {
+	if l.names == nil || e.Source != hub.SourceNetlink || ifindex == 0 {
 		return
 	}
-	switch e.Action {
-	case "up":
-		l[ifindex] = e.Options.Text("name")
-	case "down":
-		delete(l, ifindex)
-	case "rename":
-		if _, ok := l[ifindex]; ok {
-			l[ifindex] = e.Options.Text("new_name")
-		}
+	handover, _ := e.Options.Get("handover")
+	_, known := l.names[ifindex]
+	switch {
+	case e.Action == "up" && e.Pool == l.pool && e.ID == l.id:
+		l.names[ifindex] = e.Options.Text("name")
+	case e.Action == "down" && !handover.Bool():
+		delete(l.names, ifindex)
+	case e.Action == "rename" && known:
+		l.names[ifindex] = e.Options.Text("new_name")
 	}
 }
 

@@ -89,10 +89,18 @@ func awaitOnce(ctx context.Context, h *hub.Hub, address string, i int) error {
 
 func netif(t *testing.T, h *hub.Hub, action, name, renamed string, row hub.Interface, removed bool) {
 	t.Helper()
-	opts := append(apitest.Options("pool", row.Pool, "id", row.ID, "action", action, "name", name), hub.Option{Name: "ifindex", Value: hub.Uint32(row.Ifindex)})
+	var more hub.Options
 	if renamed != "" {
-		opts = append(opts, apitest.Options("new_name", renamed)...)
+		more = apitest.Options("new_name", renamed)
 	}
+	commitNetif(t, h, action, name, row, removed, more...)
+}
+
+// commitNetif commits an event of the watcher with the row that it leads to.
+func commitNetif(t *testing.T, h *hub.Hub, action, name string, row hub.Interface, removed bool, more ...hub.Option) {
+	t.Helper()
+	opts := append(apitest.Options("pool", row.Pool, "id", row.ID, "action", action, "name", name), hub.Option{Name: "ifindex", Value: hub.Uint32(row.Ifindex)})
+	opts = append(opts, more...)
 	e, err := hub.NewEvent(hub.TypeNetif, opts, hub.SourceNetlink)
 	if err == nil {
 		_, err = h.Commit(hub.Batch{Events: []*hub.Event{e}, Interfaces: []hub.InterfaceChange{{Interface: row, Removed: removed}}})
@@ -158,6 +166,56 @@ func TestAwaitLink(t *testing.T) {
 	waits.until(t, 1)
 	cancel()
 	if err := apitest.Await(t, "the wait ends", ended); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// TestAwaitLinkHandover waits while an interface passes to another container, and works on.
+func TestAwaitLinkHandover(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	h := apitest.NewHub(t, hub.Config{})
+	service := serve(t, bus, h)
+	waits := monitorWaits(t, bus)
+	back := make(chan Update, 16)
+	begin := func(id string, up bool, waiting int) chan error {
+		ended := make(chan error, 1)
+		notice := func(u Update) {
+			if u.Up {
+				back <- u
+			}
+		}
+		go func() {
+			ended <- Await{Address: bus.Address(), Pool: "tank", ID: id, Notice: notice}.Link(apitest.Bounded(t), "eth0", up)
+		}()
+		waits.until(t, waiting)
+		return ended
+	}
+	handover := hub.Option{Name: "handover", Value: hub.Bool(true)}
+	row := func(id string, state hub.LinkState) hub.Interface {
+		return hub.Interface{Ifindex: 7, Veth: "v", Name: "eth0", Pool: "tank", ID: id, State: state}
+	}
+	commitNetif(t, h, "up", "eth0", row("1", hub.LinkUp), false)
+	down, up := begin("1", false, 1), begin("2", true, 2)
+	commitNetif(t, h, "down", "eth0", row("1", hub.LinkNoCarrier), false, handover)
+	commitNetif(t, h, "up", "eth0", row("2", hub.LinkUp), false, handover)
+	if err := apitest.Await(t, "it is up for its next owner", up); err != nil {
+		t.Error(err)
+	}
+	// The next service shows the events, then lists the interface as another container's.
+	if err := service.stop(t); err != nil {
+		t.Error(err)
+	}
+	serve(t, bus, h)
+	apitest.Await(t, "the service is back", back)
+	waits.until(t, 1)
+	select {
+	case err := <-down:
+		t.Fatal("the wait for down ended while the interface was up:", err)
+	default:
+	}
+	commitNetif(t, h, "down", "eth0", row("2", hub.LinkDown), false)
+	if err := apitest.Await(t, "it goes down with its next owner", down); err != nil {
 		t.Error(err)
 	}
 }

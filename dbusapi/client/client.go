@@ -216,7 +216,7 @@ func (c *Client) Interfaces(ctx context.Context, filter hub.Filter) ([]hub.Inter
 	})
 }
 
-// Containers lists the last reported state of each container, and the cursor that
+// Containers lists the last state of each container, and the cursor that
 // belongs to the list. The filter may name pool, id and ct_name.
 func (c *Client) Containers(ctx context.Context, filter hub.Filter) ([]hub.Container, string, error) {
 	return list(ctx, c, "ListContainers", wire.ContainerType, filter, func(d *wire.Decoder) hub.Container {

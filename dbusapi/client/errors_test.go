@@ -40,8 +40,8 @@ func TestExplain(t *testing.T) {
 		{&Error{Name: "org.freedesktop.DBus.Error.Spawn.ExecFailed", Message: "no such file"}, "could not be started: no such file"},
 		{&net.OpError{Op: "dial", Err: syscall.ENOENT}, "is the bus running (systemctl status dbus)?"},
 		{&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, "is the bus running (systemctl status dbus)?"},
-		{&net.OpError{Op: "dial", Err: syscall.EACCES}, "closed to you"},
-		{wire.ErrTurnedAway, "at once: it may be open to other users only"},
+		{&net.OpError{Op: "dial", Err: syscall.EACCES}, "you may not use this bus"},
+		{wire.ErrTurnedAway, "at once: the bus may be open to other users only"},
 		// Errors about a file of the caller have nothing to do with the bus.
 		{&fs.PathError{Op: "open", Path: "f", Err: syscall.ENOENT}, "call: open f: no such file or directory$"},
 		{&fs.PathError{Op: "open", Path: "f", Err: syscall.EACCES}, "call: open f: permission denied$"},

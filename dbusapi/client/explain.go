@@ -46,13 +46,13 @@ func explain(err error, address string) string {
 	_, connecting := errors.AsType[*net.OpError](err)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Sprintf("osctl-eventd, or the bus %s, does not answer: see whether they run (systemctl status osctl-eventd dbus)", address)
+		return fmt.Sprintf("osctl-eventd, or the bus %s, does not answer: check whether they run (systemctl status osctl-eventd dbus)", address)
 	case connecting && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)):
 		return err.Error() + ": is the bus running (systemctl status dbus)? Name another one with --bus"
 	case connecting && errors.Is(err, fs.ErrPermission):
-		return err.Error() + ": the socket of this bus is closed to you. Be root, or the user whose bus it is"
+		return err.Error() + ": you may not use this bus. Run as root, or as the user whose bus it is"
 	case errors.Is(err, wire.ErrTurnedAway):
-		return err.Error() + ": it may be open to other users only. Be root, or the user whose bus it is"
+		return err.Error() + ": the bus may be open to other users only. Run as root, or as the user whose bus it is"
 	}
 	return err.Error()
 }
@@ -69,7 +69,7 @@ func explainReply(e *Error, address string) string {
 	case e.Name == wire.ErrShuttingDown:
 		return "osctl-eventd is shutting down; try again when it is back"
 	case e.Name == wire.ErrGone:
-		return "osctl-eventd no longer keeps them: its history was dropped, or they were too many"
+		return "osctl-eventd no longer keeps them, because its history was dropped, or there were too many"
 	}
 	return e.Error()
 }
@@ -77,7 +77,7 @@ func explainReply(e *Error, address string) string {
 // explainDenied is Explain for what the bus does not let this user do: who may, and how to become
 // one of these, before the bus's own words, which are long.
 func explainDenied(err error, e *Error) string {
-	who := "only root and the group osctl-eventd may read. Join it (usermod -aG osctl-eventd NAME) and log in anew"
+	who := "only root and the group osctl-eventd may read. Join it (usermod -aG osctl-eventd NAME) and log in again"
 	if isCall(err, "Report", "ReportBatch") {
 		who = "only root may report; the group osctl-eventd only reads. " +
 			"To let another user report, see /usr/share/doc/osctl-eventd/examples/reporter.conf"

@@ -11,11 +11,11 @@ import (
 
 const (
 	asidePrefix = "aside-"
-	// maxAside is how many directories aside are kept; then the oldest is removed.
+	// maxAside is how many directories aside are kept. Beyond that the oldest is deleted.
 	maxAside = 4
 )
 
-// setAside moves files out of the way.
+// setAside moves files into a new directory aside.
 func (l *Log) setAside(paths ...string) error {
 	if len(paths) == 0 {
 		return nil
@@ -26,7 +26,7 @@ func (l *Log) setAside(paths ...string) error {
 	}
 	for _, path := range paths {
 		if err := os.Rename(path, filepath.Join(dir, filepath.Base(path))); err != nil {
-			_ = os.Remove(dir) // if nothing is in it
+			_ = os.Remove(dir) // if it is empty
 			return err
 		}
 	}
@@ -34,8 +34,8 @@ func (l *Log) setAside(paths ...string) error {
 	return nil
 }
 
-// copyAside keeps a copy of a file of which a part is about to be lost. Best effort: the rest
-// of it counts all the same.
+// copyAside keeps a copy of a file that is about to lose its damaged part. If that fails, the log
+// continues all the same.
 func (l *Log) copyAside(name string, content []byte) {
 	dir, err := l.newAside()
 	if err == nil {
@@ -46,7 +46,7 @@ func (l *Log) copyAside(name string, content []byte) {
 	}
 }
 
-// newAside makes a directory for what is set aside.
+// newAside makes a new directory aside.
 func (l *Log) newAside() (string, error) {
 	there, err := l.asides()
 	if err != nil {
@@ -64,8 +64,8 @@ func (l *Log) newAside() (string, error) {
 	return dir, err
 }
 
-// removeAside removes the oldest directory of what was set aside if there are more than
-// keep, and reports whether it did.
+// removeAside deletes the oldest directory aside if there are more than keep, and reports whether
+// it did.
 func (l *Log) removeAside(keep int) bool {
 	there, err := l.asides()
 	if err != nil || len(there) <= keep {
@@ -84,7 +84,7 @@ func (l *Log) asidePath(n int) string {
 	return filepath.Join(l.config.Dir, asidePrefix+strconv.Itoa(n))
 }
 
-// asides returns the numbers of the directories of what was set aside, in order.
+// asides returns the numbers of the directories aside, in order.
 func (l *Log) asides() ([]int, error) {
 	entries, err := os.ReadDir(l.config.Dir)
 	if err != nil {

@@ -22,15 +22,15 @@ const (
 	unfinishedSuffix = ".tmp"
 )
 
-// logDir is where one log is: a directory of its own, or, as earlier versions had it, the
-// configured one.
+// logDir is the directory of one log: its own or, for a log of an earlier version, the configured
+// one.
 type logDir struct {
 	path       string
-	number     uint64 // the highest one counts; 0: the configured directory
+	number     uint64 // the highest one is the current log; 0: the configured directory
 	unfinished bool
 }
 
-// logDirs returns the logs that are there, the newest last.
+// logDirs returns all logs in the configured directory, the newest last.
 func (l *Log) logDirs() ([]logDir, error) {
 	entries, err := os.ReadDir(l.config.Dir)
 	if err != nil {
@@ -71,7 +71,7 @@ func (d *logDir) files() ([]string, error) {
 	return paths, nil
 }
 
-// remove removes a log, and reports whether it is gone.
+// remove deletes a log, and reports whether that worked.
 func (l *Log) remove(d logDir) bool {
 	paths, err := d.files()
 	for _, path := range paths {
@@ -86,12 +86,11 @@ func (l *Log) remove(d logDir) bool {
 	return err == nil
 }
 
-// removeUnfinished removes what was begun and given up, also by an earlier process: it takes
-// room, and never counts.
+// removeUnfinished deletes the logs that were begun and never finished, by an earlier process, too.
 func (l *Log) removeUnfinished() {
 	dirs, err := l.logDirs()
 	if err != nil {
-		return // then nothing else works
+		return // the caller fails at the same
 	}
 	for _, d := range dirs {
 		if d.unfinished {
@@ -100,8 +99,8 @@ func (l *Log) removeUnfinished() {
 	}
 }
 
-// replaceBy removes the logs before one; what could not be read is set aside. After Close the
-// directory may be another process's: then the next Load does it.
+// replaceBy deletes the logs before the one with that number, or sets them aside if they were not
+// read. After Close the directory may belong to another process: then the next Load does that.
 func (l *Log) replaceBy(number uint64) error {
 	if l.dir == nil {
 		return nil
@@ -132,7 +131,7 @@ func (l *Log) replaceBy(number uint64) error {
 	return nil
 }
 
-// open makes, opens and locks the directory, unless it is open and is still there.
+// open makes, opens and locks the directory, unless it is open and still at its path.
 func (l *Log) open() error {
 	if err := os.MkdirAll(l.config.Dir, 0o700); err != nil {
 		return err
@@ -173,7 +172,7 @@ func lockDir(path string) (*os.File, error) {
 	return nil, fmt.Errorf("lock %s: %w", path, err)
 }
 
-// replaced reports whether a file that is open is for certain not the one at path.
+// replaced reports whether an open file is certainly not the one at path.
 func replaced(f *os.File, path string, stat func(string) (os.FileInfo, error)) bool {
 	open, err := f.Stat()
 	if err != nil {
@@ -186,32 +185,16 @@ func replaced(f *os.File, path string, stat func(string) (os.FileInfo, error)) b
 	return !os.SameFile(open, there)
 }
 
-// free returns how many bytes the disk has left for us.
+// free returns how many bytes are free on the disk.
 func (l *Log) free() int64 {
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(l.config.Dir, &fs); err != nil {
-		return l.config.MaxBytes // then writing will tell
+		return l.config.MaxBytes // a write fails if that is wrong
 	}
 	return int64(min(fs.Bavail, uint64(MaxMaxBytes))) * fs.Bsize
 }
 
-// datasync is fdatasync(2), of a file that may be closed meanwhile.
-func datasync(file *os.File) error {
-	conn, err := file.SyscallConn()
-	if err != nil {
-		return err
-	}
-	control := conn.Control(func(fd uintptr) {
-		for {
-			if err = syscall.Fdatasync(int(fd)); !errors.Is(err, syscall.EINTR) {
-				return
-			}
-		}
-	})
-	return errors.Join(control, os.NewSyscallError("fdatasync", err))
-}
-
-// syncDir brings the names in a directory to the disk.
+// syncDir syncs a directory, that is the names in it.
 func syncDir(dir string) error {
 	d, err := os.Open(dir) //nolint:gosec // one of ours
 	if err != nil {

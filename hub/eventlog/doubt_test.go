@@ -117,7 +117,7 @@ func segmentsWithoutPermissionAreSetAside(t *testing.T) {
 	for dir := c.Dir; dir != "/" && dir != os.TempDir(); dir = filepath.Dir(dir) {
 		must(t, os.Chmod(dir, 0o711))
 	}
-	asNobody(t, func() { o = open(t, c) })
+	o = openLoading(t, c, nil, func(load func()) { asNobody(t, load) })
 	if got := o.Status(); got.Durable || got.Last != 256 || !strings.Contains(got.LogProblem, "permission denied") {
 		t.Fatalf("status is %+v", got)
 	}

@@ -30,7 +30,7 @@ func (l *Log) OnSync(before func(f *os.File, path string) error) {
 		if err := before(f, f.Name()); err != nil {
 			return err
 		}
-		return datasync(f)
+		return f.Sync()
 	}
 	l.hooks.syncDir = func(path string) error {
 		if err := before(nil, path); err != nil {

@@ -34,6 +34,7 @@ type opened struct {
 // tapped is a log whose writers the test has a hand on.
 type tapped struct {
 	*eventlog.Log
+	around  func(load func()) // calls Load, in its goroutine
 	mu      sync.Mutex
 	writers []*eventlog.Writer
 }
@@ -46,8 +47,9 @@ func (l *tapped) add(w hub.Writer) {
 	}
 }
 
-func (l *tapped) Load(replay func(hub.Record) error, whole func() bool) hub.Stored {
-	stored := l.Log.Load(replay, whole)
+func (l *tapped) Load(ctx context.Context, replay func(hub.Record) error, whole func() bool) hub.Stored {
+	var stored hub.Stored
+	l.around(func() { stored = l.Log.Load(ctx, replay, whole) })
 	l.add(stored.Writer)
 	return stored
 }
@@ -96,11 +98,17 @@ func open(tb testing.TB, c eventlog.Config) *opened {
 // openSyncing opens a hub on a log that asks before it syncs, see [eventlog.Log.OnSync].
 func openSyncing(tb testing.TB, c eventlog.Config, before func(*os.File, string) error) *opened {
 	tb.Helper()
+	return openLoading(tb, c, before, func(load func()) { load() })
+}
+
+// openLoading is openSyncing with a function that calls Load.
+func openLoading(tb testing.TB, c eventlog.Config, before func(*os.File, string) error, around func(load func())) *opened {
+	tb.Helper()
 	o := &opened{said: &said{}, stop: func() {}}
 	c.Logger = slog.New(slog.NewTextHandler(o.said, nil))
 	l, err := eventlog.Open(tb.Context(), c)
 	must(tb, err)
-	o.log = &tapped{Log: l}
+	o.log = &tapped{Log: l, around: around}
 	if before != nil {
 		o.log.OnSync(before)
 	}

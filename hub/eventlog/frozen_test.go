@@ -87,3 +87,36 @@ func TestFrozenDisk(t *testing.T) {
 	}
 	thaw()
 }
+
+// A real disk that hangs when the service starts: it begins in memory, in a new epoch. After the
+// thaw a new log is written, and the old one is set aside.
+func TestStartOnFrozenDisk(t *testing.T) {
+	t.Parallel()
+	dir, freeze := frozenDisk(t)
+	c := config(filepath.Join(dir, "state"))
+	o := open(t, c)
+	o.fill(t, 100)
+	before := o.Status()
+	o.kill()
+	thaw := freeze()
+	o = open(t, c)
+	o.run()
+	o.fill(t, 10)
+	status := o.Status()
+	if status.Durable || status.Last != 10 || status.Epoch == before.Epoch || !strings.Contains(status.LogProblem, "the disk hangs") {
+		t.Errorf("status is %+v, was %+v", status, before)
+	}
+	thaw()
+	poll(t, "a log is written", func() bool { return o.Status().Durable }, func() { time.Sleep(5 * time.Millisecond) })
+	want := o.texts(t)
+	o.kill()
+	o = open(t, c)
+	if got := o.texts(t); !slices.Equal(got, want) || o.Status().Epoch != status.Epoch {
+		t.Errorf("restored %d events, want %d; status is %+v", len(got), len(want), o.Status())
+	}
+	aside, err := filepath.Glob(filepath.Join(c.Dir, "aside-1", "*.seg"))
+	must(t, err)
+	if len(aside) == 0 {
+		t.Error("the old log was not set aside")
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -24,7 +26,7 @@ func openBare(t *testing.T, c eventlog.Config) (*eventlog.Log, hub.Stored) {
 	t.Helper()
 	l, err := eventlog.Open(t.Context(), c)
 	must(t, err)
-	stored := l.Load(func(hub.Record) error { return nil }, func() bool { return true })
+	stored := l.Load(t.Context(), func(hub.Record) error { return nil }, func() bool { return true })
 	must(t, stored.Problem)
 	return l, stored
 }
@@ -48,13 +50,42 @@ func TestFullBesideHungSync(t *testing.T) {
 	go func() { full <- w.Full() }()
 	select {
 	case <-full:
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Error("Full waits for Sync")
 	}
 	close(letGo)
 	must(t, <-synced)
 	l.OnWrite(func() {})
 	must(t, w.Close(true))
+	must(t, l.Close())
+}
+
+// The files of a log that was abandoned beside a write that hangs are closed when that returns.
+func TestFilesOfHungWriteAreClosed(t *testing.T) {
+	c := config(t.TempDir())
+	l, stored := openBare(t, c)
+	w := stored.Writer
+	hangs, letGo := make(chan struct{}), make(chan struct{})
+	var hung atomic.Bool
+	l.OnWrite(func() {
+		if hung.CompareAndSwap(false, true) { // the mark is written beside it
+			close(hangs)
+			<-letGo
+		}
+	})
+	appended := make(chan error, 1)
+	go func() { appended <- w.Append(oneEvent(1, 10)) }()
+	<-hangs
+	must(t, w.Abandon())
+	close(letGo)
+	<-appended
+	files, err := filepath.Glob("/proc/self/fd/*")
+	must(t, err)
+	for _, file := range files {
+		if to, err := os.Readlink(file); err == nil && strings.HasPrefix(to, c.Dir+"/") {
+			t.Errorf("%s is open", to)
+		}
+	}
 	must(t, l.Close())
 }
 
@@ -120,22 +151,32 @@ func TestFinishOfLogGivenUp(t *testing.T) {
 	}
 }
 
-// Close writes no log of its own beside one that Run left behind: what was committed is there
-// after a restart.
+// Close neither discards a new log that Run left unfinished, nor writes one beside it: what was
+// committed is there after a restart.
 func TestCloseBesideFinish(t *testing.T) {
+	for name, at := range map[string]string{"before it has its name": "head", "after": "."} {
+		t.Run(name, func(t *testing.T) { closeBesideFinish(t, at) })
+	}
+}
+
+func closeBesideFinish(t *testing.T, at string) {
+	t.Helper()
 	c := config(t.TempDir())
 	l, err := eventlog.Open(t.Context(), c)
 	must(t, err)
 	h, err := hub.New(hub.Config{Log: l})
 	must(t, err)
+	if at == "." {
+		at = filepath.Base(c.Dir)
+	}
 	finishes, letGo := make(chan struct{}), make(chan struct{})
 	var failed, hung bool // Run syncs, and nobody else before Close
-	l.OnSync(func(f *os.File, path string) error {
+	l.OnSync(func(_ *os.File, path string) error {
 		switch {
 		case !failed:
 			failed = true
 			return syscall.EIO
-		case f == nil && path == c.Dir && !hung: // the new log has its name
+		case filepath.Base(path) == at && !hung:
 			hung = true
 			close(finishes)
 			<-letGo
@@ -148,6 +189,7 @@ func TestCloseBesideFinish(t *testing.T) {
 	_, err = h.Commit(hub.Batch{Events: []*hub.Event{event(t, 1)}})
 	must(t, err)
 	<-finishes
+	status := h.Status()
 	cancel()
 	<-ran
 	h.Close()
@@ -157,9 +199,9 @@ func TestCloseBesideFinish(t *testing.T) {
 		t.Errorf("there are %q, want the old log and one new one", entries)
 	}
 	close(letGo)
-	o := open(t, c)
-	if got := o.Status(); got.Last != 1 || !got.Durable {
-		t.Errorf("after a restart status is %+v", got)
+	o := open(t, c) // once Close is done, beside this
+	if got := o.Status(); got.Last != 1 || !got.Durable || got.Epoch != status.Epoch {
+		t.Errorf("after a restart status is %+v, was %+v", got, status)
 	}
 }
 
@@ -215,24 +257,61 @@ func TestMakeRoomRemovesUnfinishedLogs(t *testing.T) {
 	must(t, l.Close())
 }
 
-// A log whose Finish does not come back is bounded, too.
+// A log whose Finish does not come back is bounded, too, whatever is appended to it. A snapshot may
+// be as large as it is.
 func TestUnfinishedLogIsBounded(t *testing.T) {
+	for name, count := range map[string]uint32{"events": 1, "interfaces only": 0} {
+		t.Run(name, func(t *testing.T) {
+			c := config(t.TempDir())
+			c.MaxBytes = eventlog.MinMaxBytes
+			l, stored := openBare(t, c)
+			w, err := l.Create(stored.Epoch)
+			must(t, err)
+			must(t, w.Append(oneEvent(1, 10)))
+			next := uint64(2)
+			must(t, w.Rotate([]hub.Record{{First: next, Data: make([]byte, 4*eventlog.MinMaxBytes)}}))
+			taken := int64(0)
+			for err == nil && taken < 100*c.MaxBytes {
+				if err = w.Append(hub.Record{First: next, Count: count, Data: make([]byte, 9000)}); err == nil {
+					next, taken = next+uint64(count), taken+9000
+				}
+			}
+			if err == nil || taken < c.MaxBytes || taken > 8*c.MaxBytes {
+				t.Errorf("it took %d bytes with a limit of %d, then %v", taken, c.MaxBytes, err)
+			}
+			must(t, w.Close(false))
+			must(t, stored.Writer.Close(true))
+			must(t, l.Close())
+		})
+	}
+}
+
+// A new log drops nothing before it replaces the old one, which takes room until then.
+func TestUnfinishedLogDropsNothing(t *testing.T) {
 	c := config(t.TempDir())
-	c.MaxBytes = eventlog.MinMaxBytes
+	c.MaxBytes, c.MaxEvents = eventlog.MinMaxBytes, 1
 	l, stored := openBare(t, c)
 	w, err := l.Create(stored.Epoch)
 	must(t, err)
-	taken := int64(0)
-	for n := uint64(1); err == nil && n < 200; n++ {
-		if err = w.Append(oneEvent(n, 9000)); err == nil {
-			taken += 9000
+	for n := range uint64(10) {
+		must(t, w.Append(oneEvent(n+1, 9000)))
+	}
+	must(t, w.Rotate([]hub.Record{{First: 11, Data: []byte("snapshot")}}))
+	must(t, w.Finish())
+	must(t, w.Close(true))
+	must(t, l.Close())
+	l, err = eventlog.Open(t.Context(), c)
+	must(t, err)
+	first := uint64(0)
+	again := l.Load(t.Context(), func(r hub.Record) error {
+		if first == 0 {
+			first = r.First
 		}
+		return nil
+	}, func() bool { return true })
+	if first != 1 || again.Next != 11 || again.Epoch != stored.Epoch {
+		t.Errorf("the log has %d to %d", first, again.Next-1)
 	}
-	if err == nil || taken < c.MaxBytes || taken > 3*c.MaxBytes {
-		t.Errorf("it took %d bytes with a limit of %d, then %v", taken, c.MaxBytes, err)
-	}
-	must(t, w.Append(hub.Record{First: 1 + uint64(taken/9000), Data: []byte("snapshot")}))
-	must(t, w.Close(false))
-	must(t, stored.Writer.Close(true))
+	must(t, again.Writer.Close(true))
 	must(t, l.Close())
 }

@@ -15,28 +15,28 @@ const (
 	headName  = "head"
 	headMagic = "osctlhd1"
 	headSize  = 128
-	// The byte after the head is the mark of an abandoned log. A write that hangs while the
-	// log is marked may write the head later, but never the mark.
+	// markOffset is where the mark of an abandoned log is, the byte after the head. A write
+	// that hangs while the mark is written may write the head later, but not the mark.
 	markOffset = headSize
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// head says how far the segments go, so that a Load can tell whether something is missing.
+// head says where the segments end, so that a Load notices if something is missing.
 type head struct {
 	epoch  string   // 32 letters
-	boot   [16]byte // of the machine, when this was written
+	boot   [16]byte // names the boot of the machine in which this was written
 	last   uint64   // number of the last event
-	oldest uint64   // index of the oldest segment that counts
+	oldest uint64   // index of the oldest segment of the log
 	newest uint64   // index of the newest one
 	size   int64    // of that, in bytes
-	clean  bool     // nothing came after that, and all of it is on the disk
-	synced uint64   // index of the newest segment of which a part is on the disk, and all of those before
+	clean  bool     // the log was closed, and all of it is on the disk
+	synced uint64   // index of a segment: those before it are on the disk, and a part of it is
 }
 
 var errHead = errors.New("the head is damaged")
 
-// bootHash makes any name of a boot fit.
+// bootHash returns the name of a boot in a fixed size.
 func bootHash(boot string) (hash [16]byte) {
 	sum := sha256.Sum256([]byte(boot))
 	copy(hash[:], sum[:])
@@ -85,10 +85,10 @@ type storedHead struct {
 	found     bool
 	abandoned bool
 	content   []byte
-	problem   error // it was found and cannot be read
+	problem   error // why it cannot be read
 }
 
-// readHead reads the head. An empty one was never written.
+// readHead reads the head. If the file is empty, the head was never written.
 func readHead(f *os.File) (s storedHead, err error) {
 	b := make([]byte, 2*headSize)
 	n, err := f.ReadAt(b, 0)

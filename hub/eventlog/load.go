@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -10,24 +11,27 @@ import (
 )
 
 // Load implements [hub.Log].
-func (l *Log) Load(replay func(hub.Record) error, whole func() bool) hub.Stored {
+func (l *Log) Load(ctx context.Context, replay func(hub.Record) error, whole func() bool) hub.Stored {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := reading{log: l, replay: replay}
+	r := reading{log: l, ctx: ctx, replay: replay}
 	w, err := l.load(&r)
-	stored := hub.Stored{Epoch: r.old.epoch, Next: r.last() + 1, Problem: errors.Join(l.trouble, err)}
+	stored := hub.Stored{Epoch: r.old.epoch, Next: r.last() + 1, Problem: errors.Join(l.trouble, err, ctx.Err())}
 	if why := r.doubt(whole()); why != "" {
 		stored.Epoch = hub.NewEpoch()
-		if r.old.found || len(r.segments) > 0 {
+		if ctx.Err() == nil && (r.old.found || len(r.segments) > 0) {
 			l.log.Warn("earlier cursors are no longer valid: a new epoch begins", slog.String("because", why), slog.Uint64("last_event", r.last()))
 		}
 	}
 	if stored.Problem == nil {
 		w, stored.Problem = l.start(w, &r, stored.Epoch)
 	}
+	if err := ctx.Err(); err != nil { // nobody takes what was read
+		l.read, stored.Problem = false, errors.Join(stored.Problem, err)
+	}
 	if stored.Problem != nil {
 		if stored.Epoch == r.old.epoch {
-			stored.Epoch = hub.NewEpoch() // what is announced from now on is nowhere noted
+			stored.Epoch = hub.NewEpoch() // because the log will lack events, and has no mark
 		}
 		if w != nil {
 			w.release()
@@ -38,7 +42,7 @@ func (l *Log) Load(replay func(hub.Record) error, whole func() bool) hub.Stored 
 	return stored
 }
 
-// load reads the log that counts, if there is one.
+// load reads the current log, if there is one.
 func (l *Log) load(r *reading) (*Writer, error) {
 	dirs, err := l.logDirs()
 	if err != nil {
@@ -74,8 +78,8 @@ func (l *Log) load(r *reading) (*Writer, error) {
 	return w, problem
 }
 
-// start has the log go on after what was read. Its head says that it is in use before
-// anything is announced.
+// start makes the log ready for new records after those that were read. It writes the head first:
+// that says that the log is in use.
 func (l *Log) start(w *Writer, r *reading, epoch string) (*Writer, error) {
 	if w == nil {
 		return l.first(epoch)
@@ -104,7 +108,7 @@ func (l *Log) start(w *Writer, r *reading, epoch string) (*Writer, error) {
 	return w, err
 }
 
-// first makes the first log of all.
+// first makes the first log.
 func (l *Log) first(epoch string) (*Writer, error) {
 	l.newest++
 	w, err := l.create(l.newest, epoch)
@@ -116,8 +120,8 @@ func (l *Log) first(epoch string) (*Writer, error) {
 	return w, w.Finish()
 }
 
-// reopen opens the last segment and cuts off what is not whole. The process before may have
-// synced none of them.
+// reopen opens the segments, which the process before may not have synced, and cuts off the
+// damaged end of the last one.
 func (w *Writer) reopen() error {
 	if len(w.segments) == 0 {
 		return w.nextSegment(nil)

@@ -24,17 +24,16 @@ const (
 
 // Config configures a [Log].
 type Config struct {
-	Dir string // made if it is not there, for its owner only
-	// MaxBytes is how large all segments may be together; DefaultMaxBytes if 0. It is
-	// half of what the disk has left for them where that is less. The newest part may
-	// exceed it: one snapshot of the views, one record, and the segment that has the
-	// newest events.
+	Dir string // made if it does not exist, with access for its owner only
+	// MaxBytes is how large all segments may be together, DefaultMaxBytes if 0; but no more
+	// than half of the room that the disk has for them. The newest part may exceed it: one
+	// snapshot of the views, one record, and the segment with the newest events.
 	MaxBytes int64
-	// MaxEvents is how many events are kept at least while they fit; a quarter more
-	// may be there. hub.DefaultHistory if 0.
+	// MaxEvents is how many events are kept, if they fit, and up to a quarter more;
+	// hub.DefaultHistory if 0.
 	MaxEvents int
 	Boot      string       // names this boot of the machine, as /proc/sys/kernel/random/boot_id
-	Logger    *slog.Logger // where damage is told; nil discards it
+	Logger    *slog.Logger // gets what is damaged; nil discards it
 }
 
 // Log is a [hub.Log] on disk.
@@ -43,24 +42,23 @@ type Log struct {
 	log    *slog.Logger
 
 	mu      sync.Mutex
-	trouble error    // of opening
+	trouble error    // of opening the directory
 	dir     *os.File // locked
-	read    bool     // the logs in the directory were read; else they are set aside, not removed
+	read    bool     // the logs in the directory were read; else they are set aside, not deleted
 	newest  uint64   // number of the log that was begun last
 	hooks   *hooks
 }
 
-// hooks are the calls that write and sync; tests have them fail.
+// hooks are the calls that write and sync; tests replace them by ones that fail.
 type hooks struct {
 	syncFile func(*os.File) error
 	syncDir  func(path string) error
 	writeAt  func(f *os.File, b []byte, off int64) (int, error)
 }
 
-// Open opens the log in a directory. It waits for a few seconds for another process
-// that has it, as that may be about to end. The error is [ErrInUse], also when ctx ends
-// that wait, or one of the config: any other trouble is left for Load to tell, as a hub
-// can do without.
+// Open opens the log in a directory. If another process uses it, Open waits three seconds for that
+// to end. The error is [ErrInUse], that of ctx, or one of the config. Any other trouble, a disk that
+// hangs included, is left to Load, because a hub can continue without a log.
 func Open(ctx context.Context, config Config) (*Log, error) {
 	if config.MaxBytes == 0 {
 		config.MaxBytes = DefaultMaxBytes
@@ -75,21 +73,45 @@ func Open(ctx context.Context, config Config) (*Log, error) {
 		return nil, fmt.Errorf("log of %d bytes, %d events in %q: expected a directory and %d to %d bytes",
 			config.MaxBytes, config.MaxEvents, config.Dir, MinMaxBytes, int64(MaxMaxBytes))
 	}
-	l := &Log{config: config, log: config.Logger, hooks: &hooks{syncFile: datasync, syncDir: syncDir, writeAt: (*os.File).WriteAt}}
-	ctx, cancel := context.WithTimeout(ctx, lockPatience)
-	defer cancel()
+	l := &Log{config: config, log: config.Logger, hooks: &hooks{syncFile: (*os.File).Sync, syncDir: syncDir, writeAt: (*os.File).WriteAt}}
+	patience := time.NewTimer(lockPatience)
+	defer patience.Stop()
 	again := time.NewTicker(lockPatience / 50)
 	defer again.Stop()
 	for {
-		if l.trouble = l.open(); !errors.Is(l.trouble, ErrInUse) {
+		var inUse error
+		select {
+		case err := <-l.beginOpen():
+			if !errors.Is(err, ErrInUse) {
+				return l, nil
+			}
+			inUse = err
+		case <-time.After(lockPatience): // the disk hangs
 			return l, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
 		select {
-		case <-ctx.Done():
-			return nil, l.trouble
 		case <-again.C:
+		case <-patience.C:
+			return nil, inUse
+		case <-ctx.Done():
+			return nil, inUse
 		}
 	}
+}
+
+// beginOpen opens the directory in a goroutine and sends the result. The goroutine holds the lock
+// until then, so Load waits for it.
+func (l *Log) beginOpen() <-chan error {
+	opened := make(chan error, 1)
+	l.mu.Lock()
+	go func() {
+		defer l.mu.Unlock()
+		l.trouble = l.open()
+		opened <- l.trouble
+	}()
+	return opened
 }
 
 // Create implements [hub.Log].
@@ -114,11 +136,12 @@ func (l *Log) Create(epoch string) (hub.Writer, error) {
 func (l *Log) Room() (room int64, more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	room = l.free() / 4 * 3 // some is for names, and for what comes meanwhile
+	room = l.free() / 4 * 3 // the rest is for metadata, and for commits meanwhile
 	return min(room, l.config.MaxBytes), room < l.config.MaxBytes
 }
 
-// MakeRoom implements [hub.Log]. Directories aside go first, then all logs: none is being written.
+// MakeRoom implements [hub.Log]. It deletes directories aside first, then all logs: none is being
+// written.
 func (l *Log) MakeRoom() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,27 +11,28 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-var errNotSynced = errors.New("it was not on the disk when the machine went down, nor was what it follows")
+var errNotSynced = errors.New("the machine went down before this segment and the end of the one before were synced")
 
-// maxSegment is how large a segment may be to be read, in bytes.
+// maxSegment is the size of the largest segment that is read, in bytes.
 const maxSegment = 1 << 30
 
 // reading is the replay of all segments of a log.
 type reading struct {
 	log      *Log
+	ctx      context.Context //nolint:containedctx // of one Load
 	replay   func(hub.Record) error
 	old      storedHead
 	dir      string
-	segments []*segment // that count
-	next     uint64     // number after the last event; 0 if there was no record yet
-	gap      bool       // something that was stored is gone
-	down     bool       // the machine went down: what was not synced may be there in parts
+	segments []*segment // of the log that is read
+	next     uint64     // number after the last event; 0 before the first record
+	gap      bool       // a part of the log is gone
+	down     bool       // the machine went down, so any part of what was not synced may be gone
 }
 
 // last returns the number of the last event that was read.
 func (r *reading) last() uint64 { return max(r.next, 1) - 1 }
 
-// doubt says why something may be missing that was announced, "" if nothing is.
+// doubt says why an event may be missing that was published, "" if none can be.
 func (r *reading) doubt(whole bool) string {
 	newest := &segment{}
 	if n := len(r.segments); n > 0 {
@@ -44,11 +46,11 @@ func (r *reading) doubt(whole bool) string {
 	case r.old.problem != nil:
 		return r.old.problem.Error()
 	case r.old.abandoned:
-		return "events were announced while the log could not be written"
+		return "events were published while the log could not be written"
 	case r.gap:
 		return "a part of the log is gone"
 	case r.last() < r.old.last:
-		return fmt.Sprintf("event %d was announced and is not in the log", r.old.last)
+		return fmt.Sprintf("event %d was published and is not in the log", r.old.last)
 	case newest.index < r.old.newest || newest.index == r.old.newest && newest.size < r.old.size:
 		return "the end of the log is gone"
 	case r.down:
@@ -68,8 +70,11 @@ func (r *reading) read(dir string) error {
 		return err
 	}
 	for i, s := range all {
+		if err := r.ctx.Err(); err != nil {
+			return err
+		}
 		if r.old.problem == nil && s.index < r.old.oldest {
-			r.log.removeSegment(s, dir) // it was dropped before
+			r.log.removeSegment(s, dir) // the process before had dropped it
 			continue
 		}
 		content, err := readSegment(s.path(dir, segmentSuffix))
@@ -83,11 +88,11 @@ func (r *reading) read(dir string) error {
 	return nil
 }
 
-// scan replays one segment. Damage in the last one is cut off by reopen; of damage in another
-// one, the newer segments count.
+// scan replays one segment up to its damage, if any. Of the last segment, reopen cuts off the
+// damaged end. If another one is damaged, the newer segments count.
 func (r *reading) scan(s *segment, content []byte, newest bool) error {
 	path := slog.String("file", s.path(r.dir, segmentSuffix))
-	var failed error // of what is no fault of the segment
+	var failed error // an error that is not the segment's
 	err := s.scan(content, func(record hub.Record) error {
 		if failed = r.follow(s, &record); failed != nil {
 			return failed
@@ -120,9 +125,9 @@ func (r *reading) scan(s *segment, content []byte, newest bool) error {
 	return nil
 }
 
-// follow looks at how the first record of a segment follows those before. Where a part is
-// missing in between, the older segments are of no use; unless this one was not synced before
-// the machine went down, and they were.
+// follow checks that the first record of a segment follows those before. If a part is missing in
+// between, it sets aside the older segments; unless the machine went down before this segment was
+// synced, and they were.
 func (r *reading) follow(s *segment, record *hub.Record) error {
 	if r.next == 0 || record.First == r.next {
 		return nil
@@ -139,7 +144,7 @@ func (r *reading) follow(s *segment, record *hub.Record) error {
 	return r.log.setAside(paths...)
 }
 
-// readSegment reads a whole segment. The error is errFormat if it can be none.
+// readSegment reads a whole segment. The error is errFormat if the file cannot be one.
 func readSegment(path string) ([]byte, error) {
 	info, err := os.Lstat(path)
 	if err != nil {

@@ -19,11 +19,13 @@ const (
 	segmentSuffix = ".seg"
 	pendingSuffix = ".tmp"
 	segmentMagic  = "osctlev1"
-	segmentHeader = 64 // magic, index, epoch, 8 bytes of no use, size of the snapshot, checksum
+	segmentHeader = 64 // magic, index, epoch, 8 unused bytes, end of the snapshot, checksum
 	recordHeader  = 20 // length of the data, checksum, first, count
-	// maxRecord is far above what the hub appends at once, in bytes.
-	maxRecord = 64 << 20
-	// maxIndex is far above what there ever is.
+	// maxRecord is above what the hub appends at once, in bytes. A batch of 1 MiB on the
+	// bus is stored in 65 MiB at most: an empty array takes 4 bytes there, and up to 258
+	// here, as its type is stored with it.
+	maxRecord = 128 << 20
+	// maxIndex is the highest index of a segment.
 	maxIndex = 1 << 62
 )
 
@@ -32,18 +34,18 @@ var (
 	errFormat  = errors.New("not a segment of this version")
 	errTorn    = errors.New("a record is not whole")
 	errDamaged = errors.New("a record is damaged")
-	errRefused = errors.New("a record has no damage and means nothing")
+	errRefused = errors.New("a record has a valid checksum and cannot be read")
 )
 
 // segment is one file of the log.
 type segment struct {
 	index uint64
 	epoch string
-	size  int64    // of what is whole, in bytes
-	begin int64    // where the snapshot ends that it begins with
-	first uint64   // number of its first event, or the next one
+	size  int64    // where its last whole record ends, in bytes
+	begin int64    // where the snapshot at its beginning ends
+	first uint64   // number of its first event, or of the next one if it has none
 	next  uint64   // number after its last event
-	file  *os.File // of the last one, and of those before that are not on the disk
+	file  *os.File // open for the last segment, and for those that are not synced
 }
 
 func (s *segment) path(dir, suffix string) string {
@@ -69,7 +71,7 @@ func (s *segment) header() []byte {
 	return b
 }
 
-// readHeader takes over what the header of a segment says.
+// readHeader sets the fields that the header of a segment has.
 func (s *segment) readHeader(b []byte) error {
 	if len(b) < segmentHeader || string(b[:8]) != segmentMagic || binary.LittleEndian.Uint64(b[8:]) != s.index ||
 		binary.LittleEndian.Uint32(b[60:]) != crc32.Checksum(b[:60], castagnoli) {
@@ -80,7 +82,7 @@ func (s *segment) readHeader(b []byte) error {
 	return nil
 }
 
-// take counts a record that was appended.
+// take updates the fields for a record that was appended.
 func (s *segment) take(r *hub.Record, size int64) {
 	if s.size == segmentHeader {
 		s.first = r.First
@@ -106,8 +108,8 @@ func checksum(record []byte) uint32 {
 	return crc32.Update(crc32.Checksum(record[:4], castagnoli), castagnoli, record[8:])
 }
 
-// scan replays a segment from its bytes. Its size, first and next are then those of what
-// is whole. The error says why it ends before its end.
+// scan replays a segment from its content, and sets size, first and next for its whole records. The
+// error says why the scan ended before the end.
 func (s *segment) scan(content []byte, replay func(hub.Record) error) error {
 	if err := s.readHeader(content); err != nil {
 		return err
@@ -128,7 +130,7 @@ func (s *segment) scan(content []byte, replay func(hub.Record) error) error {
 	return nil
 }
 
-// cutRecord returns the first record of b, and how many bytes it takes.
+// cutRecord returns the first record of b and its stored size.
 func cutRecord(b []byte) (r hub.Record, size int64, err error) {
 	if len(b) < recordHeader {
 		return r, 0, errTorn
@@ -150,7 +152,7 @@ func cutRecord(b []byte) (r hub.Record, size int64, err error) {
 	return r, int64(len(b)), nil
 }
 
-// segmentIndex returns the index of the segment that has this name, if it is one of ours.
+// segmentIndex returns the index of the segment with this file name, if it is one.
 func segmentIndex(name string) (index uint64, ok bool) {
 	digits, ok := strings.CutSuffix(name, segmentSuffix)
 	index, err := strconv.ParseUint(digits, 16, 64)
@@ -158,8 +160,7 @@ func segmentIndex(name string) (index uint64, ok bool) {
 	return index, ok && err == nil && index > 0 && index <= maxIndex && filepath.Base(s.path("", segmentSuffix)) == name
 }
 
-// listSegments returns the segments in a directory by their index, and removes what was begun
-// and not finished.
+// listSegments returns the segments in a directory, ordered by index, and deletes unfinished ones.
 func listSegments(dir string) ([]*segment, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -171,7 +172,7 @@ func listSegments(dir string) ([]*segment, error) {
 		if index, ok := segmentIndex(name); ok && !pending {
 			segments = append(segments, &segment{index: index})
 		} else if _, ok := segmentIndex(name + segmentSuffix); ok && pending {
-			_ = os.Remove(filepath.Join(dir, entry.Name())) // else it is written over
+			_ = os.Remove(filepath.Join(dir, entry.Name())) // or it is overwritten later
 		}
 	}
 	slices.SortFunc(segments, func(a, b *segment) int { return cmp.Compare(a.index, b.index) })

@@ -29,7 +29,7 @@ func (w *Writer) Sync() error {
 	}
 	there := !replaced(newest.file, newest.path(dir, segmentSuffix), os.Lstat) && !replaced(w.head, filepath.Join(dir, headName), os.Lstat)
 	w.dirty, w.dirDirty = false, false
-	w.mu.Unlock()
+	w.unlock()
 
 	var errs []error
 	for _, file := range rotated {
@@ -50,7 +50,7 @@ func (w *Writer) Sync() error {
 		return err
 	}
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.unlock()
 	if w.state.synced != newest.index && !w.closed {
 		w.state.synced = newest.index
 		return w.writeHead()
@@ -58,7 +58,7 @@ func (w *Writer) Sync() error {
 	return nil
 }
 
-// has reports whether a segment was not dropped meanwhile, as it is over the limits.
+// has reports whether a segment is still part of the log, and was not dropped as beyond the limits.
 func (w *Writer) has(s *segment) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -84,7 +84,7 @@ func (w *Writer) Finish() error {
 	if err == nil {
 		if err = l.hooks.syncDir(l.config.Dir); err != nil {
 			w.mu.Lock()
-			w.finished = false // the old one still counts, so Close may remove this one
+			w.finished = false // the old log is still the current one, so Close deletes this one
 			w.mu.Unlock()
 		}
 	}
@@ -115,7 +115,7 @@ func (w *Writer) Close(clean bool) error {
 	return w.log.hooks.syncFile(w.head)
 }
 
-// discard removes a log that is not finished, and reports whether it did. Afterwards Finish
+// discard deletes a log that is not finished, and reports whether it was one. After that, Finish
 // fails.
 func (w *Writer) discard() (discarded bool, err error) {
 	w.mu.Lock()

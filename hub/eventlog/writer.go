@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	// A segment is full with a segmentShare-th of the bytes, or with an eventShare-th
-	// of the events that are kept; but not before it is twice its snapshot.
-	// A log that is not finished drops nothing, so it takes no events beyond
-	// unfinishedLimits times the limit.
+	// A segment is full when it has a segmentShare-th of the bytes that are kept, or an
+	// eventShare-th of the events, and is at least twice as large as its snapshot.
+	// A log that is not finished drops nothing. Beside its snapshot it takes unfinishedLimits
+	// times the limit at most.
 	segmentShare     = 8
 	eventShare       = 4
 	minSegmentEvents = 256
@@ -29,7 +29,7 @@ var (
 	errAbandoned = errors.New("the log was abandoned")
 	errVanished  = errors.New("the files of the log were removed or replaced")
 	errUnbounded = errors.New("the new log grows faster than it can be finished")
-	errRecord    = errors.New("record of a size that cannot be")
+	errRecord    = errors.New("a record is empty or too large")
 )
 
 // Writer is a [hub.Writer]: one log, in a directory of its own.
@@ -38,16 +38,16 @@ type Writer struct {
 	number    uint64
 	head      *os.File
 	abandoned atomic.Bool
-	isFull    atomic.Bool // what Full says, as a Sync that hangs may hold the lock
+	isFull    atomic.Bool // the result of Full, because a Sync that hangs may hold the lock
 
 	mu       sync.Mutex
 	path     string // of its directory
-	finished bool   // it counts
+	finished bool   // it is the current log
 	closed   bool
 	state    head
 	segments []*segment // the oldest first
-	dirty    bool       // the last one has what is not on the disk
-	dirDirty bool       // the directory has
+	dirty    bool       // the last segment is not synced
+	dirDirty bool       // the directory is not synced
 	limit    int64      // in bytes
 	buffer   []byte
 	headers  [headSize + 1]byte
@@ -84,13 +84,13 @@ func (w *Writer) last() *segment { return w.segments[len(w.segments)-1] }
 // Append implements [hub.Writer].
 func (w *Writer) Append(r hub.Record) error {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.unlock()
 	switch {
 	case w.closed:
 		return errAbandoned
 	case len(r.Data) == 0 || len(r.Data) > maxRecord:
 		return fmt.Errorf("%w: %d bytes", errRecord, len(r.Data))
-	case !w.finished && r.Count > 0 && w.total() > unfinishedLimits*w.limit: // a snapshot may be as large as it is
+	case !w.finished && w.total()-w.last().begin > unfinishedLimits*w.limit:
 		return errUnbounded
 	case !w.finished && w.full():
 		if err := w.nextSegment(nil); err != nil {
@@ -110,7 +110,7 @@ func (w *Writer) Append(r hub.Record) error {
 	return w.writeHead()
 }
 
-// updateHead has the head say what the segments are.
+// updateHead encodes the head for the segments as they are.
 func (w *Writer) updateHead() {
 	if len(w.segments) > 0 {
 		s := w.last()
@@ -128,7 +128,7 @@ func (w *Writer) writeHead() error {
 	return err
 }
 
-// writeWholeHead writes the head, and that the log is not abandoned.
+// writeWholeHead writes the head, and clears the mark.
 func (w *Writer) writeWholeHead() error {
 	w.updateHead()
 	w.headers[markOffset] = 0
@@ -140,11 +140,23 @@ func (w *Writer) writeWholeHead() error {
 func (w *Writer) Abandon() error {
 	w.abandoned.Store(true)
 	_, err := w.log.hooks.writeAt(w.head, []byte{1}, markOffset)
-	if w.mu.TryLock() { // else the files are those of what hangs
+	w.releaseAbandoned()
+	return err
+}
+
+// unlock gives up the lock.
+func (w *Writer) unlock() {
+	w.mu.Unlock()
+	w.releaseAbandoned()
+}
+
+// releaseAbandoned closes the files of an abandoned log. If a method that hangs holds the lock, that
+// does it when it returns.
+func (w *Writer) releaseAbandoned() {
+	if w.abandoned.Load() && w.mu.TryLock() {
 		defer w.mu.Unlock()
 		w.release()
 	}
-	return err
 }
 
 // release closes all files.
@@ -171,14 +183,16 @@ func (w *Writer) full() bool {
 // Rotate implements [hub.Writer].
 func (w *Writer) Rotate(snapshot []hub.Record) error {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.unlock()
 	if w.closed {
 		return errAbandoned
 	}
 	if err := w.nextSegment(snapshot); err != nil {
 		return err
 	}
-	w.prune()
+	if w.finished { // else the old log takes room that this one is to have
+		w.prune()
+	}
 	return w.writeHead()
 }
 
@@ -213,7 +227,7 @@ func (w *Writer) nextSegment(snapshot []hub.Record) error {
 	return nil
 }
 
-// fitDisk sets the limit: what is configured, or half of what the disk has for us.
+// fitDisk sets the limit: that of the config, or half of the room that the disk has for the log.
 func (w *Writer) fitDisk() {
 	w.limit = max(MinMaxBytes, min(w.log.config.MaxBytes, (w.log.free()+w.total())/2))
 }
@@ -227,8 +241,7 @@ func (w *Writer) total() int64 {
 	return total
 }
 
-// prune removes the oldest segments that are over the limits, but not the newest one that
-// has events.
+// prune deletes the oldest segments beyond the limits, but not the newest one that has events.
 func (w *Writer) prune() {
 	total := w.total()
 	for len(w.segments) > 1 {
@@ -237,8 +250,8 @@ func (w *Writer) prune() {
 			return
 		}
 		total -= w.segments[0].size
-		w.segments[0].close()                      // or it would keep its room
-		w.log.removeSegment(w.segments[0], w.path) // else the next Load does
+		w.segments[0].close()                      // or the file would keep its room
+		w.log.removeSegment(w.segments[0], w.path) // if that fails, the next Load does it
 		w.segments = slices.Delete(w.segments, 0, 1)
 	}
 }

@@ -3,6 +3,7 @@ package containers
 import (
 	"bytes"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,9 +27,13 @@ type container struct {
 	tries   int
 	again   time.Time
 	named   bool // the id is what the monitor says
-	empty   bool // no process is in it, as its cgroup.events says
 	watch   int32
+	// What cgroup.events says; false on v1, which has none.
+	populated, frozen bool
 }
+
+// empty reports whether no process is in the container, as far as its cgroup tells.
+func (c *container) empty() bool { return c.node.h.v2 && !c.populated }
 
 // addContainer takes the cgroup of a container that is new.
 func (t *Tracker) addContainer(n *node, name Container, m *matcher) {
@@ -46,33 +51,16 @@ func (t *Tracker) addContainer(n *node, name Container, m *matcher) {
 	n.container = c
 	n.parent.kids[n.name] = n
 	t.containers[n] = c
-	if n.h.v2 {
-		t.unified[name] = c
-	}
+	t.enter(c)
 	t.watchEvents(c)
 	t.takeState(c)
-}
-
-// takeState has a container be asked whose cgroup says that processes came, or that has no such
-// file as on v1. One that is empty has no namespace any more.
-func (t *Tracker) takeState(c *container) {
-	text, err := readFile(c.node.dir() + "/cgroup.events")
-	c.empty = err == nil && bytes.Contains(text, []byte("populated 0"))
-	if !c.empty {
-		t.unsettle(c)
-		return
-	}
-	delete(t.unsettled, c)
-	before := c.nsid
-	c.process, c.nsid = process{}, none
-	t.changed(c, before)
 }
 
 // spare reports whether a container need not be asked: it is empty, or on v1 and has a cgroup of v2
 // that is not.
 func (t *Tracker) spare(c *container) bool {
-	twin := t.unified[c.Container]
-	return c.empty || !c.node.h.v2 && twin != nil && !twin.empty
+	populated := func(twin *container) bool { return twin.populated }
+	return c.empty() || !c.node.h.v2 && slices.ContainsFunc(t.standings[c.Container].cgroups, populated)
 }
 
 func (t *Tracker) dropContainer(n *node) {
@@ -80,9 +68,7 @@ func (t *Tracker) dropContainer(n *node) {
 	t.unwatchEvents(c)
 	delete(t.containers, n)
 	delete(t.unsettled, c)
-	if t.unified[c.Container] == c {
-		delete(t.unified, c.Container)
-	}
+	t.leave(c)
 	if n.within != 0 {
 		if t.perUser[n.within]--; t.perUser[n.within] == 0 {
 			delete(t.perUser, n.within)
@@ -120,7 +106,10 @@ func (t *Tracker) inquire(c *container) {
 		}
 	}
 	if c.process.pid != 0 && !c.named {
+		t.leave(c)
 		c.ID, c.named = nameByMonitor(c), true
+		t.enter(c)
+		t.tellState(c.Container)
 	}
 	if c.nsid == before {
 		return

@@ -1,9 +1,12 @@
-// Package containers knows which containers there are, by their cgroups, and whose a network
-// namespace is. Make a [Tracker] with New, call Run, and ask [Tracker.Owner].
+// Package containers knows which containers there are and which of them run, by their cgroups, and
+// whose a network namespace is. Make a [Tracker] with New, call Begin and Run, which tell the states,
+// and ask [Tracker.Owner].
 //
 // # What it promises
 //
 //   - Never a wrong owner: an answer was true at one time during the call. See Owner.
+//   - A state is what cgroup.events said, of each container but those whose manager reports. What was
+//     missed is found by comparing, and marked. What the cgroups cannot know has no state.
 //   - A container is recognised by the table in rules.go, by the path of its cgroup: a new
 //     runtime is a new row there.
 //   - A cgroup that a user was given names that user's containers, in a pool of their own
@@ -18,6 +21,10 @@
 // containers, which are not looked into: what they make in their own cgroup names nobody. The
 // outermost container counts. Directories that do not belong to root are watched on an instance of
 // their own, so that who makes and removes cgroups without end overflows only that.
+//
+// The kernel says through inotify when a cgroup.events changes: when the first process came, when the
+// last one went, when all of them are frozen. Cgroups of v1 have no such file. With two cgroups of one
+// name, as of an old and a new one, that counts which has processes.
 //
 // The kernel has no call from an nsid to a namespace. So the init of each container (pid 1 in a
 // pid namespace right below ours, or the first process that has another network namespace) is

@@ -79,6 +79,12 @@ func TestV1(t *testing.T) {
 	must(t, os.Mkdir(dir, 0o755))
 	must(t, os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(fmt.Sprint(s.pid())), 0o644))
 	wants(t, tracker, vethTo(t, ns, "v", s.pid()), "lxc:old")
+	if lines := tracker.Missing(); len(lines) != 1 || !strings.HasPrefix(lines[0], costs[lackStates]) {
+		t.Errorf("missing: %q", lines)
+	}
+	if got := tracker.Begin(map[Container]bool{{"lxc", "old"}: true, {"lxc", "gone"}: true}); len(got) != 0 {
+		t.Errorf("states of v1: %v", got)
+	}
 }
 
 // TestInit is a container whose init is further down, beside a process in a namespace of its own
@@ -296,7 +302,7 @@ func TestUsers(t *testing.T) {
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
 	ctx, cancel := context.WithCancel(t.Context())
 	var ended sync.WaitGroup
-	ended.Go(func() { tracker.Run(ctx, nil) })
+	ended.Go(func() { tracker.Run(ctx, nil, nil) })
 	defer ended.Wait()
 	defer cancel()
 	must(t, os.Chown(given, 1000, 1000)) // after it was seen, as systemd does
@@ -380,7 +386,7 @@ func TestRun(t *testing.T) {
 	told := make(chan news, 100)
 	ctx, cancel := context.WithCancel(t.Context())
 	var ended sync.WaitGroup
-	ended.Go(func() { tracker.Run(ctx, func(c Container, nsid int32) { told <- news{c, nsid} }) })
+	ended.Go(func() { tracker.Run(ctx, func(c Container, nsid int32) { told <- news{c, nsid} }, nil) })
 	defer ended.Wait()
 	defer cancel()
 	dir := filepath.Join(root, "lxc.payload.a")

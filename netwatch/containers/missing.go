@@ -14,6 +14,7 @@ import (
 const (
 	lackQuery = iota
 	lackCgroup
+	lackStates
 	lackPids
 	lackLimit
 	lackWatch
@@ -26,9 +27,10 @@ const (
 var costs = [lackKinds]string{
 	lackQuery:  "RTM_GETNSID: the kernel does not say which namespace has which id: no container is recognised",
 	lackCgroup: "cgroups: no hierarchy can be read: only named network namespaces are recognised, no containers",
+	lackStates: "cgroup v2: not mounted: states of containers are not seen: only those that a manager reports are known",
 	lackPids:   "the host's pid namespace: processes of containers are not seen: owners of interfaces are not known (docker run --pid=host, and the like)",
 	lackLimit:  "cgroups: there are too many: containers beyond the limit are not recognised",
-	lackWatch:  "inotify: not all cgroups can be watched (fs.inotify.max_user_watches, max_user_instances): new containers are found late, and may be gone by then",
+	lackWatch:  "inotify: not all cgroups can be watched (fs.inotify.max_user_watches, max_user_instances): new containers are found late, and may be gone by then, and states are not seen",
 	lackPidfd:  "pidfd_open: not there or not allowed: owners of interfaces are not known",
 	lackNetns:  "named network namespaces: cannot be listed: they are not recognised",
 }
@@ -54,7 +56,7 @@ func (t *Tracker) lack(kind int, detail string) {
 	old := t.lacks[kind]
 	t.lacks[kind] = detail
 	if detail != "" && old == "" {
-		t.log.Warn("something is missing to find owners", slog.String("what", costs[kind]), slog.String("detail", detail))
+		t.log.Warn("something is missing to watch containers", slog.String("what", costs[kind]), slog.String("detail", detail))
 	}
 }
 
@@ -117,5 +119,5 @@ func (t *Tracker) fault(err error) {
 		return
 	}
 	f.said[text] = struct{}{}
-	t.log.Warn("owner of a network namespace may stay unknown", slog.String("error", text), slog.Bool("others_unsaid_for_an_hour", len(f.said) == maxFaults))
+	t.log.Warn("owner of a network namespace, or state of a container, may stay unknown", slog.String("error", text), slog.Bool("others_unsaid_for_an_hour", len(f.said) == maxFaults))
 }

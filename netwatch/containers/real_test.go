@@ -1,7 +1,6 @@
 package containers
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,7 +28,8 @@ func cgroupRoot(t testing.TB) string {
 
 func cgroupIn(t testing.TB, dir string) string {
 	t.Helper()
-	root := filepath.Join(dir, fmt.Sprintf("osctl-eventd-test-%d-%d", os.Getpid(), time.Now().UnixNano()))
+	test, call := filepath.Split(t.TempDir()) // packaging/dev/leftovers.sh knows it by that
+	root := filepath.Join(dir, "osctl-eventd-test-"+filepath.Base(test)+"-"+call)
 	must(t, os.Mkdir(root, 0o755))
 	t.Cleanup(func() { removeCgroups(t, root) })
 	return root

@@ -31,6 +31,9 @@ type rule struct {
 	pod    bool // of several containers in one namespace it counts
 	argv   bool // an id that ends in -DIGITS is asked of the monitor's command line
 
+	// reports says that the manager reports the states of its containers, so the Tracker does not.
+	reports bool
+
 	example string // a path that matches
 	is      Container
 }
@@ -51,7 +54,7 @@ func rules() []rule {
 	slice := "kubepods-besteffort-pod" + strings.ReplaceAll(uid, "-", "_") + ".slice"
 	return []rule{
 		{
-			name: "osctl", above: `/osctl/pool\.(?P<pool>[^/]+)(?:/[^/]+)*/ct\.(?P<id>[^/]+)`, own: `user-owned`,
+			name: "osctl", above: `/osctl/pool\.(?P<pool>[^/]+)(?:/[^/]+)*/ct\.(?P<id>[^/]+)`, own: `user-owned`, reports: true,
 			example: "/osctl/pool.tank/group.default/user.1/ct.100/user-owned/lxc.payload.100", is: Container{"tank", "100"},
 		},
 		{

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,10 +44,12 @@ type Tracker struct {
 	system      *watches // of directories that are root's all the way up
 	users       *watches // of others
 	containers  map[*node]*container
-	unified     map[Container]*container      // those on v2
+	standings   map[Container]*standing       // by name
 	perUser     map[uint32]int                // containers of each user
 	unsettled   map[*container]struct{}       // that are asked again until they have an nsid
 	tell        func(c Container, nsid int32) // see Run
+	tellChange  func(StateChange)             // see Run
+	comparing   bool                          // what is found now was not seen live
 	lookAfter   time.Time                     // when new containers may be asked again
 	searchAfter time.Time                     // when all containers may be asked again
 	lacks       [lackKinds]string
@@ -69,7 +72,7 @@ func New(config Config) (*Tracker, error) {
 	}
 	t := &Tracker{
 		config: config, log: config.Log, rules: matchers, own: none, kick: make(chan struct{}, 1),
-		containers: map[*node]*container{}, unified: map[Container]*container{}, perUser: map[uint32]int{}, unsettled: map[*container]struct{}{},
+		containers: map[*node]*container{}, standings: map[Container]*standing{}, perUser: map[uint32]int{}, unsettled: map[*container]struct{}{},
 		system: openWatches(0), users: openWatches(userEvents),
 	}
 	if t.namespace, err = os.Open("/proc/thread-self/ns/net"); err != nil {
@@ -96,6 +99,11 @@ func (t *Tracker) mount() {
 		return
 	}
 	t.lack(lackCgroup, "")
+	if !slices.ContainsFunc(found, func(h *hierarchy) bool { return h.v2 }) {
+		t.lack(lackStates, "only v1 is mounted")
+	}
+	t.comparing = true
+	defer func() { t.comparing = false }()
 	t.hierarchies = found
 	for _, h := range found {
 		h.top = &node{h: h, kids: map[string]*node{}}
@@ -123,10 +131,14 @@ func (t *Tracker) Close() error {
 
 // Run follows the cgroups until ctx is done. It calls changed when a container that was asked has
 // another nsid than before, or ended: questions about it and about the nsid may have other
-// answers then. changed must not call the Tracker.
-func (t *Tracker) Run(ctx context.Context, changed func(c Container, nsid int32)) {
+// answers then. It calls state for each change of a container's state since Begin. Neither may call
+// the Tracker.
+func (t *Tracker) Run(ctx context.Context, changed func(c Container, nsid int32), state func(StateChange)) {
 	t.mu.Lock()
-	t.tell = changed
+	t.tell, t.tellChange = changed, state
+	for name := range t.standings {
+		t.tellState(name)
+	}
 	t.mu.Unlock()
 	var all sync.WaitGroup
 	for _, w := range []*watches{t.system, t.users} {

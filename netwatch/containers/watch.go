@@ -232,8 +232,11 @@ func (t *Tracker) overflowed(w *watches) bool {
 // recover looks at all cgroups of an instance anew, because it was not told of some.
 func (t *Tracker) recover(w *watches) {
 	w.overflowed, w.beyond, w.err = false, false, nil
+	t.comparing = true
+	defer func() { t.comparing = false }()
 	for _, h := range t.hierarchies {
 		t.relist(h.top, w == t.users)
 	}
+	t.compareStates(w)
 	t.lackWatches()
 }

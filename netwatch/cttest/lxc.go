@@ -232,6 +232,18 @@ func (c *LXC) Reboot() error {
 	return err
 }
 
+// Freeze freezes the container (lxc-freeze).
+func (c *LXC) Freeze() error {
+	_, err := run(c.command("lxc-freeze"))
+	return err
+}
+
+// Thaw thaws the container (lxc-unfreeze).
+func (c *LXC) Thaw() error {
+	_, err := run(c.command("lxc-unfreeze"))
+	return err
+}
+
 // Wait waits for a state of LXC: RUNNING or STOPPED.
 func (c *LXC) Wait(state string) error {
 	_, err := run(c.command("lxc-wait", "--state="+state, "--timeout=60"))

@@ -76,6 +76,17 @@ func (n *Nspawn) Kill() error {
 	return n.awaitVethGone()
 }
 
+// Freeze freezes the container (systemctl freeze).
+func (n *Nspawn) Freeze() error { return n.systemctl("freeze") }
+
+// Thaw thaws the container (systemctl thaw).
+func (n *Nspawn) Thaw() error { return n.systemctl("thaw") }
+
+func (n *Nspawn) systemctl(verb string) error {
+	_, err := n.machine.Exec("systemctl", verb, "machine-"+n.name+".scope")
+	return err
+}
+
 // awaitVethGone waits for the kernel, which deletes the veths of a namespace that
 // died when it comes to it. Until then the name is taken.
 func (n *Nspawn) awaitVethGone() error {

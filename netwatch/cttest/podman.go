@@ -94,6 +94,12 @@ func (p *Podman) Stop() error { return p.do("stop") }
 // Kill kills the container (podman stop -t 0), and returns when its interface is gone.
 func (p *Podman) Kill() error { return p.do("stop", "--time=0") }
 
+// Freeze freezes the container (podman pause).
+func (p *Podman) Freeze() error { return p.do("pause") }
+
+// Thaw thaws the container (podman unpause).
+func (p *Podman) Thaw() error { return p.do("unpause") }
+
 func (p *Podman) do(args ...string) error {
 	_, err := run(p.host.podman(append(args, p.id)...))
 	return err

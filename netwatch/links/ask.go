@@ -133,7 +133,7 @@ func (t *Table) takeOwner(r *row, a *Answer) {
 	case a.Found:
 		r.owner, r.verified, r.waived, r.kept = a.Owner, true, false, false
 		r.contained = a.Owner.Pool != PoolNetns
-		r.mover, r.moverRuns = Owner{}, false
+		r.mover, r.moverRuns, r.lastOwner = Owner{}, false, a.Owner
 	case a.Moved && (r.hold == nil || r.waived):
 		t.keep(r)
 	case r.hold == nil && r.shown.ID != "" && r.tries < laterRetries && t.Owners:
@@ -201,8 +201,14 @@ func (t *Table) Next() (next time.Time) {
 			next = r.again
 		}
 	}
+	for _, r := range t.throttled {
+		if !r.gone && (next.IsZero() || r.roomAt.Before(next)) {
+			next = r.roomAt
+		}
+	}
 	return next
 }
 
-// Settled reports whether nothing is held back and nothing is to be asked now.
+// Settled reports whether no up waits for its owner and nothing is to be asked now. What is over
+// budget does not count.
 func (t *Table) Settled() bool { return t.held == 0 && len(t.due) == 0 }

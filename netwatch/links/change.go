@@ -20,11 +20,20 @@ type Change struct {
 	Resync   bool          // found by comparing, not seen live
 	Handover bool          // the owner changed, the interface worked all the time
 	Kept     bool          // the owner is the one that moved it to where nobody is found
+
+	// Coalesced is how many changes before this one were left out, because there were more than the
+	// budgets allow. Then Resync is true.
+	Coalesced uint32
+}
+
+func (c *Change) setCoalesced(n uint32) {
+	c.Coalesced = n
+	c.Resync = c.Resync || n > 0
 }
 
 // Event returns the event of a change that has an action.
 func (c *Change) Event() (*hub.Event, error) {
-	options := make(hub.Options, 0, 13)
+	options := make(hub.Options, 0, 14)
 	text := func(name, value string) { options = append(options, hub.Option{Name: name, Value: hub.String(value)}) }
 	flag := func(name string, set bool) {
 		if set {
@@ -49,6 +58,9 @@ func (c *Change) Event() (*hub.Event, error) {
 	options = append(options, hub.Option{Name: "ifindex", Value: hub.Uint32(c.Row.Ifindex)})
 	if c.Row.BoundBy != "" {
 		text("bound_by", c.Row.BoundBy)
+	}
+	if c.Coalesced > 0 {
+		options = append(options, hub.Option{Name: "coalesced", Value: hub.Uint32(c.Coalesced)})
 	}
 	flag("gone", c.Removed)
 	flag("handover", c.Handover)

@@ -12,6 +12,10 @@
 //     interface waits behind it. Other interfaces do not wait.
 //   - What the cgroup says of the owner counts over a report. A report ([Table.Bind]) counts
 //     where no container is found, before the name of a namespace, and until the veth goes.
+//   - An interface and a container have budgets ([InterfaceBudget], [ContainerBudget]). What is beyond
+//     is held, with its row, and the outcome is told when there is room, as after a loss: at
+//     most a rename and then an up or down, the last of which says in Coalesced how many
+//     changes were left out. Only the down of a deleted interface is told at once.
 //   - Its size is bounded by how many links the kernel has.
 //
 // # How it works
@@ -22,11 +26,24 @@
 // A row has two faces: the interface as it is, and as the last change showed it. Every input
 // sets the first, then tell makes the changes that lead from the second to the first, always
 // in one order: a new name on the host, the end of being up with the owner that it was told
-// with, a new name inside, being up with the owner from now on.
+// with, a new name inside, being up with the owner from now on. A third face is the row of the view:
+// it is another while changes wait for the owner, or for room.
 //
 // What was asked holds only for the peer that the row had then. Each row has an epoch that moves
 // when the peer becomes another one, or may have (its namespace's id was given away,
 // messages were lost), and an answer of an older epoch is dropped.
+//
+// # Budgets
+//
+// Each change takes a token of the interface's bucket, which goes with its row, and of its
+// container's in [Budgets], whatever the ifindex. So a container gains nothing by new interfaces, by
+// renaming or moving them, or by hiding whose they are: the last owner that was found pays. An
+// interface that never had an owner draws on its own bucket only, because only the host makes
+// such. Those that go before their owner was found share one. A row that leaves the view takes
+// no token, because it took one when it came.
+//
+// A row without a token is throttled. Its changes are made and counted as always, but none is told
+// until there may be a token. Then the row of the view is compared with the interface.
 //
 // # Dumps
 //

@@ -10,17 +10,15 @@ import (
 const (
 	// holdFor is how long an up waits for its owner.
 	holdFor = 500 * time.Millisecond
-	// maxHeldChanges is how many changes of one row wait, and maxHeld how many rows. What is
-	// more is announced with what is known.
-	maxHeldChanges = 32
-	maxHeld        = 4096
+	// maxHeld is how many rows wait. What is more is announced with what is known.
+	maxHeld = 4096
 )
 
 // hold queues the changes of a row until its owner is known. The first is an up, and all are
-// of the same peer.
+// of the same peer. It has as many as an interface may announce at once, and counts the rest.
 type hold struct {
 	changes []Change
-	before  hub.Interface // the row as the view has it
+	left    uint32
 	until   time.Time
 }
 
@@ -38,7 +36,7 @@ func (t *Table) holdBack(r *row) {
 	if r.hold != nil || t.held >= maxHeld {
 		return
 	}
-	r.hold = &hold{before: r.shown, until: t.Now().Add(t.longest)}
+	r.hold = &hold{until: t.Now().Add(t.longest)}
 	t.held++
 	t.holds = append(t.holds, heldRow{r, r.hold})
 }
@@ -58,30 +56,35 @@ func (t *Table) release(r *row) {
 	if r.peer.NSID != rtnl.NSIDLocal && !r.nameKnown {
 		h.rename(r.Name, r.boundName())
 		r.Name = r.boundName()
+		r.shown.Name = r.Name
 	}
 	r.assign(t.Owners)
-	for i := range h.changes {
-		setOwner(&h.changes[i].Row, &r.Interface)
-		h.changes[i].Kept = r.kept
-	}
 	r.shownKept = r.kept
 	setOwner(&r.shown, &r.Interface)
-	if first := &h.changes[0].Row; h.renamedUnheard(first) {
-		c := Change{Action: ActionRename, Row: h.before, OldName: h.before.Name, Resync: true}
-		c.Row.Name = first.Name
-		t.changes = append(t.changes, c)
+	for i := range h.changes {
+		c := &h.changes[i]
+		setOwner(&c.Row, &r.Interface)
+		c.Kept = r.kept
+		if i == 0 && renamedUnheard(&r.told, &c.Row) {
+			rename := Change{Action: ActionRename, Row: r.told, OldName: r.told.Name, Resync: true}
+			rename.Row.Name = c.Row.Name
+			t.announce(r, rename)
+		}
+		t.announce(r, *c)
 	}
-	t.changes = append(t.changes, h.changes...)
-	if n := len(h.changes); n > 0 {
-		r.shown = h.changes[n-1].Row
+	if h.left > 0 {
+		t.throttle(r, t.Now())
+		r.left += h.left
+	} else {
+		r.shown = h.changes[len(h.changes)-1].Row
 	}
 }
 
-// renamedUnheard reports whether the first change has another name inside than the row had
-// before, of the same owner.
-func (h *hold) renamedUnheard(first *hub.Interface) bool {
-	b := &h.before
-	return b.Announced && b.Name != "" && first.Name != "" && b.Name != first.Name && b.Pool == first.Pool && b.ID == first.ID
+// renamedUnheard reports whether the first change of a hold has another name inside than the row
+// had before, of the same owner.
+func renamedUnheard(before, first *hub.Interface) bool {
+	return before.Announced && before.Name != "" && first.Name != "" && before.Name != first.Name &&
+		before.Pool == first.Pool && before.ID == first.ID
 }
 
 func setOwner(to, from *hub.Interface) {
@@ -113,7 +116,8 @@ func (t *Table) giveUp(r *row) {
 	t.release(r)
 }
 
-// Expire ends the holds whose time is over, and has asked again what was to be.
+// Expire ends the holds whose time is over, announces what was over budget and has room now, and has
+// asked again what was to be.
 func (t *Table) Expire() {
 	now := t.Now()
 	for len(t.holds) > 0 {
@@ -126,5 +130,6 @@ func (t *Table) Expire() {
 		}
 		t.holds = t.holds[1:]
 	}
+	t.resumeThrottled(now)
 	t.askLater(now)
 }

@@ -20,15 +20,18 @@ type Owner struct{ Pool, ID string }
 // row is one veth on the host.
 type row struct {
 	hub.Interface               // as it is
-	shown         hub.Interface // as the last change showed it
+	shown         hub.Interface // as the last change showed it, which may wait
+	told          hub.Interface // as the last change that does not wait: the row of the view
 	peer          rtnl.Peer     // Ifindex 0: not known
 	former        rtnl.Peer     // the last that was known for sure
 	epoch         uint64        // moves when the peer is another one, or may be
 	owner         Owner         // as it was found last
+	lastOwner     Owner         // the last that was found
 	mover         Owner         // whose namespace it was moved out of to where it is
 	moverRuns     bool          // as the last answer said
 	kept          bool          // the owner is the mover
 	shownKept     bool          // as the last change showed it
+	toldKept      bool          // as the view has it
 	bound         *Binding      // what was reported, nil for nothing
 	contained     bool          // a container was found for this peer, so a report does not count
 	verified      bool          // the owner was found since the last rise, in this epoch
@@ -42,8 +45,13 @@ type row struct {
 	tries         int       // questions in a row that found no owner
 	again         time.Time // when it is asked about again; the zero Time is never
 	hold          *hold
-	seen          uint64 // generation that saw it last, live or in its dump
-	live          uint64 // generation in which a live message set it last
+	bucket        bucket
+	throttled     bool      // over budget: changes are counted, and the outcome is told at roomAt
+	resuming      bool      // the outcome is told now
+	roomAt        time.Time // when there may be a token
+	left          uint32    // changes that were left out since the last event
+	seen          uint64    // generation that saw it last, live or in its dump
+	live          uint64    // generation in which a live message set it last
 }
 
 // Table is the link table: a row for each veth by ifindex, which the kernel does not reuse
@@ -60,6 +68,7 @@ type Table struct {
 	due        []*row    // to be asked about
 	dueSince   time.Time // when the first of them became due
 	later      []*row    // to be asked about again
+	throttled  []*row    // in the order in which they came
 	promises   promises
 	longest    time.Duration       // an up waits for its owner
 	epochs     uint64              // the last that was given out
@@ -74,10 +83,15 @@ type Config struct {
 	Now    func() time.Time
 	Owners bool // owners can be asked for
 	Hears  bool // renames in other namespaces are heard
+
+	Budgets *Budgets // nil has the Table make its own
 }
 
 // New returns an empty Table.
 func New(config Config) *Table {
+	if config.Budgets == nil {
+		config.Budgets = NewBudgets(InterfaceBudget, ContainerBudget)
+	}
 	return &Table{
 		Config: config, longest: holdFor,
 		rows: map[uint32]*row{}, inside: map[int32]map[uint32]*row{}, byName: map[string]*row{},
@@ -89,11 +103,12 @@ func New(config Config) *Table {
 // compared with it.
 func (t *Table) Seed(rows []hub.Interface) {
 	for _, known := range rows {
-		r := &row{Interface: known, shown: known, peer: unknownPeer, compared: true, epoch: t.nextEpoch()}
+		r := &row{Interface: known, shown: known, told: known, peer: unknownPeer, compared: true, epoch: t.nextEpoch()}
 		if known.BoundBy != "" {
 			r.bound = &Binding{Owner: Owner{known.Pool, known.ID}, Name: known.Name, Veth: known.Veth, Source: known.BoundBy}
 		} else {
 			r.owner = Owner{known.Pool, known.ID}
+			r.lastOwner = r.owner
 		}
 		t.rows[known.Ifindex] = r
 		t.byName[known.Veth] = r
@@ -221,8 +236,11 @@ func (t *Table) mayBeFreed(nsid int32) bool {
 	return freed || len(t.freed) > maxDeleted
 }
 
-// drop takes a row out of the Table, and announces it as down if it was shown as up.
+// drop takes a row out of the Table, and announces it as down if it was announced as up.
 func (t *Table) drop(r *row, resync bool) {
+	if r.hold != nil && r.lastOwner == (Owner{}) {
+		r.lastOwner = shortLived
+	}
 	t.release(r)
 	t.forgetPeer(r)
 	delete(t.rows, r.Ifindex)
@@ -230,12 +248,19 @@ func (t *Table) drop(r *row, resync bool) {
 		delete(t.byName, r.Veth)
 	}
 	r.gone = true
-	c := Change{Row: r.shown, Removed: true, Resync: resync}
+	if r.told.Ifindex == 0 { // the view never had it
+		return
+	}
+	c := Change{Row: r.told, Removed: true, Resync: resync}
 	if c.Row.State == hub.LinkUp {
 		c.Action = ActionDown
 		c.Row.State = hub.LinkDown
+		if r.shown.State != hub.LinkUp && r.left > 0 {
+			r.left-- // this one
+		}
+		t.spend(r, &c)
 	}
-	t.changes = append(t.changes, c)
+	t.publish(r, c)
 }
 
 // Take returns the changes since the last call, valid until the next input.

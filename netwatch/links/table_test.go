@@ -59,6 +59,9 @@ func lines(t *Table) []string {
 				s += " " + flag.name
 			}
 		}
+		if c.Coalesced > 0 {
+			s += fmt.Sprint(" coalesced ", c.Coalesced)
+		}
 		out = append(out, s)
 	}
 	return out

@@ -42,13 +42,14 @@ func (t *Table) tell(r *row, resync bool) {
 	case is != was:
 		t.emit(r, Change{Row: is, Kept: r.kept})
 	}
-	if r.hold != nil && len(r.hold.changes) >= maxHeldChanges {
-		t.giveUp(r)
-	}
 }
 
-// rise has the owner of a row that comes up be asked for, and its changes wait for that.
+// rise has the owner of a row that comes up be asked for, and its changes wait for that. A row that is
+// throttled waits already, and if its owner was found meanwhile it need not wait again.
 func (t *Table) rise(r *row) {
+	if r.resuming && r.verified {
+		return
+	}
 	if !r.peer.Foreign() && !r.due { // nobody can be asked
 		if !r.verified {
 			r.owner, r.kept = Owner{}, false
@@ -60,17 +61,22 @@ func (t *Table) rise(r *row) {
 	r.verified = false
 	r.nameKnown = r.nameKnown && t.Hears // else it may have changed unheard
 	t.ask(r)
-	t.holdBack(r)
+	if !r.throttled {
+		t.holdBack(r)
+	}
 }
 
-// emit records a change to a row, or has it wait if the row is held.
+// emit announces a change to a row, or has it wait if the row is held.
 func (t *Table) emit(r *row, c Change) {
 	r.shown, r.shownKept = c.Row, c.Kept
-	if r.hold == nil {
-		t.changes = append(t.changes, c)
-		return
+	switch h := r.hold; {
+	case h == nil:
+		t.announce(r, c)
+	case len(h.changes) < t.Budgets.ofInterface.Burst:
+		h.changes = append(h.changes, c)
+	default:
+		h.left++
 	}
-	r.hold.changes = append(r.hold.changes, c)
 }
 
 // assign sets the owner that counts: the container that was found, then what was reported, then

@@ -1,7 +1,6 @@
 package boottest
 
 import (
-	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,7 +17,7 @@ import (
 func TestRPM(t *testing.T) {
 	t.Parallel()
 	s := boot(t, bustest.Daemon)
-	s.run("rpm", "--install", "--nodeps", s.buildRPM(firstVersion))
+	s.run("rpm", "--install", "--nodeps", s.buildRPM(firstVersion, ""))
 	files := func(list string) []string {
 		list = strings.ReplaceAll(list, "/usr/lib/systemd/system/", "/lib/systemd/system/")
 		all := slices.DeleteFunc(strings.Fields(list), func(file string) bool {
@@ -36,7 +35,7 @@ func TestRPM(t *testing.T) {
 	}
 	s.run("systemctl", "start", unit)
 	pid := s.show("MainPID")
-	s.run("rpm", "--upgrade", "--nodeps", s.buildRPM(secondVersion))
+	s.run("rpm", "--upgrade", "--nodeps", s.buildRPM(secondVersion, "FAST=1"))
 	s.awaitRestart(pid)
 	if out := s.run("osctl-eventctl", "status"); !strings.Contains(out, secondVersion) {
 		t.Errorf("after the upgrade runs\n%s", out)
@@ -52,11 +51,11 @@ func TestRPM(t *testing.T) {
 	}
 }
 
-// buildRPM builds the package for rpm in the system, which has rpmbuild, and returns where
-// it is there.
-func (s *system) buildRPM(version string) string {
+// buildRPM builds the package for rpm in the system, which has rpmbuild, with a variable more,
+// and returns where it is there.
+func (s *system) buildRPM(version, variable string) string {
 	s.t.Helper()
-	s.shell("ARCH=" + runtime.GOARCH + " DIST=/mnt/rpms " + s.copySource(version) + "/packaging/package.sh rpm " + version)
+	s.shell(variable + " ARCH=" + runtime.GOARCH + " DIST=/mnt/rpms " + s.copySource(version) + "/packaging/package.sh rpm " + version)
 	found, err := filepath.Glob(filepath.Join(s.Shared(), "rpms", "osctl-eventd-"+version+"-*.rpm"))
 	if err != nil || len(found) != 1 {
 		s.t.Fatalf("packages for rpm: %q, %v", found, err)
@@ -70,7 +69,7 @@ func (s *system) copySource(version string) string {
 	s.t.Helper()
 	source := "source-" + version
 	tree := filepath.Join(s.Shared(), source)
-	for from, to := range map[string]string{"..": "packaging", "../../systemd": "systemd", filepath.Join(packages, version): "bin"} {
+	for from, to := range map[string]string{"..": "packaging", "../../systemd": "systemd", binaries(version): "bin"} {
 		must(s.t, os.CopyFS(filepath.Join(tree, to), os.DirFS(from)))
 	}
 	for _, file := range []string{"README.md", "CHANGELOG.md", "LICENSE", ".github/SECURITY.md", "cmd/osctl-eventctl/live.svg"} {
@@ -82,22 +81,27 @@ func (s *system) copySource(version string) string {
 	return "/mnt/" + source
 }
 
-// TestSameBytes wants the same package of the same programs, whenever it is made.
+// TestSameBytes wants the same package of the same programs, whenever it is made, and the same
+// files in one without compression, as the other tests install it. Small programs will do.
 func TestSameBytes(t *testing.T) {
 	t.Parallel()
-	dist := t.TempDir()
-	cmd := exec.Command("../package.sh", "deb", firstVersion)
-	cmd.Env = append(os.Environ(), "BIN="+filepath.Join(packages, firstVersion), "DIST="+dist, sourceDate)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	bin := t.TempDir()
+	for _, program := range []string{"osctl-eventd", "osctl-eventctl"} {
+		must(t, os.WriteFile(filepath.Join(bin, program), []byte(program), 0o755))
 	}
-	first := deb(t, firstVersion)
-	one, err := os.ReadFile(first)
-	must(t, err)
-	other, err := os.ReadFile(filepath.Join(dist, filepath.Base(first)))
-	must(t, err)
-	if !bytes.Equal(one, other) {
-		t.Error("two packages of the same programs differ")
+	var made []string
+	for _, fast := range []string{"", "", "1"} {
+		dist := t.TempDir()
+		cmd := exec.Command("../package.sh", "deb", firstVersion)
+		cmd.Env = append(os.Environ(), "BIN="+bin, "NATIVE="+binaries(firstVersion), "DIST="+dist, "FAST="+fast, sourceDate)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		made = append(made, filepath.Join(dist, filepath.Base(deb(t, firstVersion))))
+	}
+	const compare = `cmp "$1" "$2"; dpkg-deb --fsys-tarfile "$1" >"$1.tar"; dpkg-deb --fsys-tarfile "$3" | cmp "$1.tar"`
+	if out, err := exec.Command("sh", append([]string{"-ec", compare, "sh"}, made...)...).CombinedOutput(); err != nil {
+		t.Errorf("packages of the same programs differ: %v\n%s", err, out)
 	}
 }
 
@@ -107,7 +111,7 @@ func TestInstallTarget(t *testing.T) {
 	root := t.TempDir()
 	for _, action := range []string{"install", "uninstall"} {
 		cmd := exec.Command("../install.sh", action)
-		cmd.Env = append(os.Environ(), "BIN="+filepath.Join(packages, firstVersion), "DESTDIR="+root, "PREFIX=/opt/eventd")
+		cmd.Env = append(os.Environ(), "BIN="+binaries(firstVersion), "DESTDIR="+root, "PREFIX=/opt/eventd")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v\n%s", action, err, out)
 		}

@@ -2,7 +2,7 @@
 # run.sh [BINDIR]: runs each client here, and the code that generators make of the interface,
 # against the daemon on a private bus. Run it by hand, as root: make test does not. On Debian it needs:
 #   apt-get install libglib2.0-dev-bin libglib2.0-dev libsystemd-dev qtbase5-dev qtbase5-dev-tools gcc g++ pkg-config
-#     python3-dbus python3-gi python3-dasbus libnet-dbus-perl ruby-dbus nodejs npm libsdbus-c++-bin libsdbus-c++-dev
+#     python3-dbus python3-gi python3-dasbus libnet-dbus-perl ruby-dbus nodejs npm libsdbus-c++-bin libsdbus-c++-dev valac
 # and dbus-next, by npm install, with NODE_PATH naming its node_modules. dbus-codegen-go is optional.
 set -eu
 [ "${1:-}" != inside ] || { shift; inside=1; }
@@ -57,6 +57,8 @@ shell qdbusxml2cpp '
 	moc -o moc.cpp eventdproxy.h; g++ -Wall -fPIC -o client main.cpp eventdproxy.cpp moc.cpp $(pkg-config --cflags --libs Qt5Core Qt5DBus); ./client'
 shell sdbus-c++-xml2cpp 'sdbus-c++-xml2cpp "$2" --proxy=proxy.h
 	echo "#include \"proxy.h\"" | g++ -std=c++17 -Wall -I. -c -x c++ - -o proxy.o; ls -s proxy.o'
+# Vala has no generator in Debian: the client declares the interface.
+shell Vala 'valac --pkg gio-2.0 -X -w -o vala "$1/eventd.vala"; ./vala'
 if command -v dbus-codegen-go >/dev/null; then
 	shell dbus-codegen-go 'dbus-codegen-go -package eventd -client-only -output eventd.go "$2"; gofmt -l eventd.go; go vet eventd.go'
 else

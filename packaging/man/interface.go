@@ -52,7 +52,7 @@ busctl call org.osctl.Eventd /org/osctl/Eventd org.osctl.Eventd \
     WaitEvents 'sa{sv}uu' oldest 1 type s ct_netif 0 0`)
 	p.languages()
 	p.Section("SEE ALSO")
-	p.Text("osctl-eventctl(1), osctl-eventd(8), busctl(1), dbus-daemon(1)")
+	p.Text("osctl-eventctl(1), osctl-eventd-recipes(7), osctl-eventd(8), busctl(1), dbus-daemon(1)")
 	return p, nil
 }
 

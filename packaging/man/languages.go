@@ -23,6 +23,10 @@ func languages() []language {
 		{"C, gdbus-codegen", "It takes the installed XML as it is:", "gdbus-codegen.c", []string{
 			`g_dbus_proxy_set_default_timeout(G_DBUS_PROXY(eventd), 70000);`,
 		}},
+		{"Vala", "Declare the interface and the struct of an event; the time-out stands before a method:", "eventd.vala", []string{
+			`[DBus (timeout = 70000)]`,
+			`public abstract uint64 report (string type, HashTable<string, Variant> opts) throws Error;`,
+		}},
 		{"C++, Qt", "qdbusxml2cpp -i eventdtypes.h takes the installed XML, and wants the types that its annotations name:", "qt/eventdtypes.h", []string{
 			`using EventdEvents = QList<EventdEvent>;`,
 			`qDBusRegisterMetaType<EventdEvents>();`,

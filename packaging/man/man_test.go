@@ -30,6 +30,39 @@ func TestInterface(t *testing.T) {
 	}
 }
 
+func TestRecipesManualPage(t *testing.T) {
+	if err := Drift("osctl-eventd-recipes.7", RecipesPage(), *update); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestReadmeRecipes wants the recipes of README.md on the page, where a test runs them.
+func TestReadmeRecipes(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var page strings.Builder
+	for _, r := range Recipes() {
+		page.WriteString(r.Code + "\n")
+	}
+	_, text, _ := strings.Cut(string(readme), "\n## Recipes\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	found := 0
+	for line := range strings.Lines(text) {
+		command, ok := strings.CutPrefix(line, "    ")
+		if command, _ = strings.CutPrefix(command, "$ "); !ok || !strings.Contains(command, "ctl ") {
+			continue
+		}
+		if found++; !strings.Contains(page.String(), command) {
+			t.Errorf("no recipe has %s", command)
+		}
+	}
+	if found < 5 {
+		t.Errorf("README.md has %d recipes, want 5", found)
+	}
+}
+
 // TestLanguages wants each line of the section on languages in the client that was run.
 func TestLanguages(t *testing.T) {
 	page, err := Interface()
@@ -52,7 +85,7 @@ func TestLanguages(t *testing.T) {
 // TestLint has mandoc(1) read all pages.
 func TestLint(t *testing.T) {
 	pages, err := filepath.Glob("*.[1-8]")
-	if err != nil || len(pages) != 3 {
+	if err != nil || len(pages) != 4 {
 		t.Fatalf("pages %v, %v", pages, err)
 	}
 	out, err := exec.Command("mandoc", append([]string{"-T", "lint", "-W", "warning"}, pages...)...).CombinedOutput()

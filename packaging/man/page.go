@@ -1,7 +1,8 @@
 // Package man makes the manual pages that lie beside it. Each is made of the one source
 // of what it tells: osctl-eventctl(1) of the commands, osctl-eventd(8) of the flags,
-// org.osctl.Eventd(5) of the interface's documentation. Tests beside these sources hold
-// the pages against them, and `make man` writes them anew. Nothing of it is in a program.
+// org.osctl.Eventd(5) of the interface's documentation, osctl-eventd-recipes(7) of the recipes.
+// Tests beside these sources hold the pages against them, and `make man` writes them anew.
+// Nothing of it is in a program.
 package man
 
 import (

@@ -139,7 +139,7 @@ func (f *File) load(check func(string) error) error {
 		return nil
 	}
 	if check(cursor) != nil || len(data) > maxSize {
-		return errors.New("what it holds is no cursor; remove it to begin anew")
+		return errors.New("it holds no cursor; remove it to start over")
 	}
 	f.kept = cursor
 	return nil

@@ -1,5 +1,5 @@
 // Package daemontest builds the two programs and runs the real daemon for tests, in a
-// network namespace and on a bus of its own. Nothing in it touches those of the machine.
+// network namespace, with cgroups, and on a bus of its own. Nothing in it touches those of the machine.
 package daemontest
 
 import (
@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/osctl/eventd/dbusapi/client"
+	"github.com/osctl/eventd/netwatch/cttest"
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
@@ -75,8 +76,9 @@ func (b *Output) String() string {
 // Daemon is a daemon that runs as a process of its own.
 type Daemon struct {
 	Cmd     *exec.Cmd
-	Address string  // of the bus
-	Stderr  *Output // what it logged
+	Cgroups *cttest.View // all that the daemon sees
+	Address string       // of the bus
+	Stderr  *Output      // what it logged
 	Ended   chan struct{}
 }
 
@@ -98,7 +100,9 @@ func Launch(t testing.TB, dir string, ns *nstest.NS, address string, env []strin
 	if bus == "" {
 		bus = "private"
 	}
-	d.Cmd = exec.Command(filepath.Join(dir, "osctl-eventd"), append([]string{"--bus", bus, "--state-dir", "none"}, args...)...) //nolint:noctx,gosec // killed below
+	d.Cgroups = cttest.NewView(t)
+	all := d.Cgroups.Args(append([]string{filepath.Join(dir, "osctl-eventd"), "--bus", bus, "--state-dir", "none"}, args...)...)
+	d.Cmd = exec.Command(all[0], all[1:]...) //nolint:noctx,gosec // killed below
 	d.Cmd.Env = append(os.Environ(), env...)
 	d.Cmd.Stderr = d.Stderr
 	stdout, err := d.Cmd.StdoutPipe()

@@ -25,7 +25,7 @@ func (f *Filter) Add(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.Actions, "action", nil, "only events with this `ACTION`, or with this new state of a container")
 	flags.StringArrayVar(&f.Pools, "pool", nil, "only events of containers of this `POOL`")
 	flags.StringArrayVar(&f.IDs, "id", nil, "only events of the containers with this `ID`")
-	flags.StringArrayVar(&f.Sources, "source", nil, "only events from this `SOURCE`: netlink or cgroup (seen by the service), or\nthe unit or uid:N that reported them")
+	flags.StringArrayVar(&f.Sources, "source", nil, "only events from this `SOURCE`: netlink or cgroup (seen by the service), or the unit or uid:N that reported them")
 	flags.StringArrayVar(&f.Names, "name", nil, "only events of interfaces with this `NAME` inside the container")
 	flags.StringArrayVar(&f.Veths, "veth", nil, "only events of interfaces with this `NAME` on the host")
 	flags.StringArrayVar(&f.CtNames, "ct-name", nil, "only events that carry this `NAME` of their container: states and interfaces")

@@ -16,7 +16,10 @@ type Moment struct {
 }
 
 // MomentForms is the help text for the forms that ParseMoment reads.
-const MomentForms = "a cursor; oldest, the oldest event kept; a duration\nbefore now (90s, 10m, 2h, 1d12h, 1w); or a time (15:04, 2006-01-02 15:04:05,\nnow, today, yesterday, @UNIX)"
+const MomentForms = "a cursor; " + TimeForms
+
+// TimeForms is the help text for those of them that are no cursor.
+const TimeForms = "oldest, the oldest event kept; a duration before now (90s, 10m, 2h, 1d12h, 1w); or a time (15:04, 2006-01-02 15:04:05, now, today, yesterday, @UNIX)"
 
 // timeForms are the forms of a time, in the local zone unless they name one. Those
 // without a date mean today.
@@ -94,8 +97,8 @@ func ParseDuration(text string) (time.Duration, error) {
 		return whole, nil
 	}
 	d, err := time.ParseDuration(rest)
-	if err == nil && d < 0 {
-		err = fmt.Errorf("%s is negative", text)
+	if err == nil && (d < 0 || whole+d < whole) {
+		err = fmt.Errorf("%s is negative or too long", text)
 	}
 	return whole + d, err
 }

@@ -33,7 +33,7 @@ func TestMoment(t *testing.T) {
 			t.Errorf("%s: %+v, %v, want %+v", text, got, err, want)
 		}
 	}
-	for _, bad := range []string{"", "soon", "-5m", "+", "+oldest", "5", "d", "-1d", "1d5", "1d1w", "1d-5m", "@", "@-1", "@x", "9999999w", "2026-13-01", "25:00", "a b:5", ":5"} {
+	for _, bad := range []string{"", "soon", "-5m", "+", "+oldest", "5", "d", "-1d", "1d5", "1d1w", "1d-5m", "@", "@-1", "@x", "9999999w", "8191w2000000h", "2026-13-01", "25:00", "a b:5", ":5"} {
 		if got, err := ParseMoment(bad, now); err == nil || !strings.Contains(err.Error(), "expected a cursor") {
 			t.Errorf("%q: %+v, %v", bad, got, err)
 		}

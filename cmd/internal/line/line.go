@@ -18,6 +18,17 @@ import (
 type Liner struct {
 	Colour bool
 	Today  time.Time // events of another day show their date
+
+	host int // cells of the column of hosts, see AppendFrom
+}
+
+// AppendFrom appends an event of a host as one line, with the host in front. The host is to be
+// printable. Its column is as wide as the widest host so far.
+func (l *Liner) AppendFrom(b []byte, host string, e *hub.Event) []byte {
+	const widest = 32
+	l.host = max(l.host, min(uniseg.StringWidth(host), widest))
+	b = terminal.Paint(b, l.Colour, terminal.InkBold, padded(host, l.host))
+	return l.Append(append(b, "  "...), e)
 }
 
 // Append appends an event as one line: time, type, action, container, and other options.

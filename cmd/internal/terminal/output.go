@@ -43,6 +43,15 @@ func (o *Output) Colourful() bool {
 	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && o.Terminal
 }
 
+// Height is how many lines the terminal has, 24 if it does not say.
+func (o *Output) Height() int {
+	size, err := unix.IoctlGetWinsize(int(o.File.Fd()), unix.TIOCGWINSZ)
+	if err != nil || size.Row == 0 {
+		return 24
+	}
+	return int(size.Row)
+}
+
 // Closed reports whether the output was closed when the program started. The runtime of
 // Go opens /dev/null for reading and writing then, and what is written is lost without an
 // error; a shell that is told to write there opens it for writing alone.

@@ -3,7 +3,6 @@ package fleet
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -29,52 +28,86 @@ func (h *Host) Silent(now time.Time) bool {
 	return now.Sub(h.Head.Seen).Seconds() > 2.5*h.Head.Status.Interval
 }
 
+// MaxHosts bounds how many hosts a reader of a stream keeps in mind.
+const MaxHosts = 100_000
+
 // Hosts returns all hosts of which the stream has a message, sorted by name.
-func Hosts(ctx context.Context, access *Access, stream string) ([]Host, error) {
-	link, err := Dial(access, stream, cmp.Or(access.User, "watch"))
-	if err != nil {
-		return nil, err
-	}
-	defer link.Close()
-	subjects, err := link.subjects(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", stream, err)
-	}
-	hosts := make([]Host, 0, len(subjects))
-	for subject := range subjects {
-		head, found, err := link.lastOn(ctx, subject)
-		h := Host{Name: hostOf(subject), Head: head}
-		if errors.Is(err, ErrForeign) {
-			h.Foreign, err = err, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if found { // else it aged out meanwhile
-			hosts = append(hosts, h)
-		}
+func Hosts(ctx context.Context, stream jetstream.Stream) ([]Host, error) {
+	var hosts []Host
+	err := readHeads(ctx, stream, jetstream.DeliverLastPerSubjectPolicy, Subjects, func(h Host) bool {
+		hosts = append(hosts, h)
+		return len(hosts) <= MaxHosts
+	})
+	if len(hosts) > MaxHosts {
+		return nil, fmt.Errorf("the stream has more than %d hosts", MaxHosts)
 	}
 	slices.SortFunc(hosts, func(a, b Host) int { return cmp.Compare(a.Name, b.Name) })
-	return hosts, nil
+	return hosts, err
 }
 
-// subjects returns the subjects on which the stream has messages, and how many each has.
-func (l *Link) subjects(ctx context.Context) (map[string]uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTime)
+// Oldest returns the number of the oldest message of a host in the stream, 0 if there is none.
+func Oldest(ctx context.Context, stream jetstream.Stream, host string) (seq uint64, err error) {
+	err = readHeads(ctx, stream, jetstream.DeliverAllPolicy, Subject(host), func(h Host) bool {
+		seq = h.Head.Seq
+		return false
+	})
+	return seq, err
+}
+
+// readHeads hands on what the headers of messages say, without reading the messages, until there are
+// no more, or take is not true.
+func readHeads(ctx context.Context, stream jetstream.Stream, which jetstream.DeliverPolicy, subject string, take func(Host) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
-	js, err := jetstream.New(l.conn)
+	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+		DeliverPolicy: which, FilterSubjects: []string{subject}, HeadersOnly: true,
+	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	stream, err := js.Stream(ctx, l.stream)
+	if consumer.CachedInfo().NumPending == 0 {
+		return nil
+	}
+	messages, err := consumer.Messages()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(Subjects))
+	defer messages.Stop()
+	defer context.AfterFunc(ctx, messages.Stop)()
+	for {
+		msg, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return err
+		}
+		m, err := ReadMessage(msg)
+		if err != nil {
+			return err
+		}
+		if !take(m.Host) || m.Pending == 0 {
+			return nil
+		}
+	}
+}
+
+// Message is a message of a stream.
+type Message struct {
+	Host
+	Data    []byte
+	Pending uint64 // messages after it that the reader has not got yet
+}
+
+// ReadMessage takes what a consumer hands on.
+func ReadMessage(msg jetstream.Msg) (Message, error) {
+	meta, err := msg.Metadata()
 	if err != nil {
-		return nil, err
+		return Message{}, fmt.Errorf("a message from the server: %w", err)
 	}
-	return info.State.Subjects, nil
+	head, err := ParseHead(msg.Headers(), 0)
+	if err != nil {
+		head = Head{}
+	}
+	head.Seq, head.Seen = meta.Sequence.Stream, meta.Timestamp
+	return Message{Host{hostOf(msg.Subject()), head, err}, msg.Data(), meta.NumPending}, nil
 }
 
 // hostOf returns the host of a subject: the reverse of [Subject]. What Subject cannot have made, and

@@ -15,6 +15,7 @@ import (
 const (
 	dialTime = 5 * time.Second  // to connect to one server
 	callTime = 10 * time.Second // to get an answer
+	listTime = time.Minute      // to read the last messages of all hosts
 )
 
 var (
@@ -25,7 +26,7 @@ var (
 	ErrTooLarge = errors.New("the server takes no message of this size")
 )
 
-// Link is the connection of one host's bridge to a NATS server, or that of [Hosts]. It never
+// Link is the connection of one host's bridge to a NATS server, or that of a reader. It never
 // reconnects: after an error it is not known what the stream has, so its user closes it, makes
 // another one and reads [Link.Head]. It is for one goroutine.
 type Link struct {
@@ -80,11 +81,22 @@ func (l *Link) Close() {
 	l.cancel(nats.ErrConnectionClosed)
 }
 
+// Bound returns a context that is done once ctx is, or once the link has failed: then its cause says why.
+func (l *Link) Bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(l.ctx, func() { cancel(l.Err()) }) //nolint:contextcheck // the life of the link, too
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
 // request makes a request, within callTime and the life of the link.
 func (l *Link) request(ctx context.Context, msg *nats.Msg) (*nats.Msg, error) {
+	ctx, end := l.Bound(ctx)
+	defer end()
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	defer context.AfterFunc(l.ctx, cancel)() //nolint:contextcheck // the life of the link, too
 	reply, err := l.conn.RequestMsgWithContext(ctx, msg)
 	if err == nil {
 		return reply, nil
@@ -99,14 +111,30 @@ func (l *Link) request(ctx context.Context, msg *nats.Msg) (*nats.Msg, error) {
 	return nil, fmt.Errorf("request %s: %w", msg.Subject, err)
 }
 
+// Stream returns the stream, for a reader, with how it is now as its cached info.
+func (l *Link) Stream(ctx context.Context) (jetstream.Stream, error) {
+	ctx, end := l.Bound(ctx)
+	defer end()
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	js, err := jetstream.New(l.conn)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := js.Stream(ctx, l.stream)
+	if l.ctx.Err() != nil {
+		err = l.Err()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", l.stream, err)
+	}
+	return stream, nil
+}
+
 // Head reads the last message of the host. found is false where the stream has none. The error is
 // [ErrForeign] for a message that no bridge wrote; only its Seq and Seen are known then.
 func (l *Link) Head(ctx context.Context) (head Head, found bool, err error) {
-	return l.lastOn(ctx, Subject(l.host))
-}
-
-// lastOn is Head for any subject of the stream.
-func (l *Link) lastOn(ctx context.Context, subject string) (head Head, found bool, err error) {
+	subject := Subject(l.host)
 	reply, err := l.request(ctx, nats.NewMsg(HeadPrefix(l.stream)+subject))
 	if err != nil {
 		return Head{}, false, err

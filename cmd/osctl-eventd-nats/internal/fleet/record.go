@@ -26,6 +26,7 @@ const (
 	GapEpoch    = "epoch"     // the host's osctl-eventd began a new history; how many were lost is not known
 	GapTooLarge = "too_large" // the server takes no message as large as this event
 	GapTakeOver = "take_over" // an administrator let this host go on where another one had written
+	GapDropped  = "dropped"   // in no stream, see [Track]: the stream dropped messages before they were read
 )
 
 // Record is what a bridge says of itself, in a message of its own.

@@ -44,14 +44,21 @@ func (g *Got) Lost() (n uint64) {
 func Read(tb testing.TB, stream jetstream.Stream, host string) Got {
 	tb.Helper()
 	var got Got
-	var track Track
+	var track fleet.Track
 	for _, msg := range Messages(tb, stream, host) {
-		lines, hole, err := track.Take(msg.Header, msg.Data)
-		if err != nil || hole != nil {
-			tb.Fatalf("after %d events: hole %v, error %v, in %s", got.Events, hole, err, msg.Data)
+		head, err := fleet.ParseHead(msg.Header, 0)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		lines, err := track.Take(&head, msg.Data)
+		if err != nil {
+			tb.Fatalf("after %d events: %v, in %s", got.Events, err, msg.Data)
 		}
 		chunk := false
 		for _, line := range lines {
+			if line.Again || line.Unknown != nil || line.Record != nil && line.Record.Reason == fleet.GapDropped {
+				tb.Fatalf("after %d events: %+v, record %+v", got.Events, line, line.Record)
+			}
 			if line.Record != nil {
 				got.Records = append(got.Records, *line.Record)
 				continue

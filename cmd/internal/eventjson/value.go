@@ -1,4 +1,5 @@
-package main
+// Package eventjson reads events that were written as JSON, by [hub.Event.AppendJSON] or by hand.
+package eventjson
 
 import (
 	"bytes"
@@ -16,9 +17,9 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// fromJSON turns JSON into the value of an option; null into the zero Value, which means that
+// Value turns JSON into the value of an option; null into the zero Value, which means that
 // the option is not there.
-func fromJSON(text string) (hub.Value, error) {
+func Value(text string) (hub.Value, error) {
 	v, err := decodeJSON([]byte(text))
 	if err != nil || v == nil {
 		return hub.Value{}, err

@@ -1,4 +1,4 @@
-package main
+package eventjson
 
 import (
 	"encoding/json"
@@ -143,7 +143,14 @@ func TestRoundTrip(t *testing.T) {
 			t.Skip(err) // the drawn type is too deep
 		}
 		printed := event.AppendJSON(nil, "e")
-		read, err := parseReport(printed)
+		parsed, epoch, err := ParseEvent(printed)
+		if err != nil {
+			t.Fatalf("%s: %v", printed, err)
+		}
+		if again := parsed.AppendJSON(nil, epoch); !reflect.DeepEqual(decoded(t, printed), decoded(t, again)) {
+			t.Fatalf("%s became %s", printed, again)
+		}
+		read, err := ParseReport(printed)
 		if err != nil {
 			t.Fatalf("%s: %v", printed, err)
 		}

@@ -1,4 +1,4 @@
-package main
+package eventjson
 
 import (
 	"encoding/json"

@@ -1,0 +1,66 @@
+package eventjson
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/osctl/eventd/hub"
+)
+
+// ParseEvent reads an event as [hub.Event.AppendJSON] writes it, and the epoch of its cursor. What it
+// returns was checked as [hub.NewEvent] checks events, so that it may come from anywhere. Options keep
+// their order; of their types only what JSON tells apart is left.
+func ParseEvent(text []byte) (event *hub.Event, epoch string, err error) {
+	object, err := decodeObject(text)
+	if err != nil {
+		return nil, "", err
+	}
+	report, err := reportOf(object)
+	if err != nil {
+		return nil, "", err
+	}
+	textOf := func(key string) string {
+		text, _ := object[key].(string)
+		return text
+	}
+	epoch, seq, err := hub.ParseCursor(textOf("cursor"))
+	if err != nil {
+		return nil, "", err
+	}
+	at, err := time.Parse(time.RFC3339, textOf("time"))
+	if err != nil {
+		return nil, "", fmt.Errorf("the time of an event: %w", err)
+	}
+	order := optionNames(text)
+	slices.SortFunc(report.Options, func(a, b hub.Option) int {
+		return slices.Index(order, a.Name) - slices.Index(order, b.Name)
+	})
+	event, err = hub.NewEvent(report.Type, report.Options, textOf("source"))
+	if err != nil {
+		return nil, "", err
+	}
+	event.Seq, event.Time = seq, at
+	return event, epoch, nil
+}
+
+// optionNames returns the names of the options of a text that was decoded before, in their order.
+func optionNames(text []byte) (names []string) {
+	var line map[string]json.RawMessage
+	if json.Unmarshal(text, &line) != nil {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(line["opts"]))
+	_, _ = d.Token() // the brace
+	for d.More() {
+		name, _ := d.Token()
+		var value json.RawMessage
+		if d.Decode(&value) != nil {
+			return names
+		}
+		names = append(names, fmt.Sprint(name))
+	}
+	return names
+}

@@ -1,0 +1,227 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
+)
+
+// fetchBytes bounds what the server sends at once. One message may be larger.
+const fetchBytes = 8 << 20
+
+// session is a watcher with a connection.
+type session struct {
+	*watcher
+	stream jetstream.Stream
+	caught bool // up with the stream: what hosts last said is known
+}
+
+// begin finds out where to go on, and tells what the stream dropped meanwhile.
+func (s *session) begin(ctx context.Context) error {
+	info := s.stream.CachedInfo()
+	first, last := info.State.FirstSeq, info.State.LastSeq
+	if !s.running {
+		return s.start(ctx, last)
+	}
+	if s.trouble != "" {
+		s.trouble, s.since = "", time.Now()
+		if err := s.give(Update{Notice: "reading the stream again"}); err != nil {
+			return err
+		}
+	}
+	return s.compare(info.Created, first, last)
+}
+
+// start is begin for the first session.
+func (s *session) start(ctx context.Context, last uint64) error {
+	created := s.stream.CachedInfo().Created
+	switch {
+	case s.After != fleet.Position{}:
+		s.anchored = true
+		if err := s.compare(created, s.stream.CachedInfo().State.FirstSeq, last); err != nil {
+			return err
+		}
+		s.base = s.at.Seq
+	case s.Since.IsZero():
+		s.at = fleet.LastPosition(s.stream)
+		s.base, s.anchored = last, true
+	default:
+		s.at = fleet.FirstPosition(s.stream)
+	}
+	heads, err := fleet.Hosts(ctx, s.stream)
+	if err != nil {
+		return fmt.Errorf("the hosts of stream %s: %w", s.Stream, err)
+	}
+	for i := range heads {
+		h := &heads[i]
+		if s.wants(h.Name) {
+			known := &host{Host: *h}
+			if h.Head.Seq <= s.at.Seq {
+				known.track.Cursor = h.Head.Cursor
+			}
+			s.hosts[h.Name] = known
+		}
+	}
+	s.running, s.end = true, last
+	if s.anchored { // so that a run that is killed before the first message leaves out none
+		if err := s.give(Update{After: s.at}); err != nil {
+			return err
+		}
+	}
+	for _, name := range s.Config.Hosts {
+		if s.hosts[name] == nil {
+			if err := s.give(Update{Host: name, Notice: "the stream has nothing of this host yet"}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// compare compares the stream with where the reader is, and says what is not there any more.
+func (s *session) compare(created time.Time, first, last uint64) error {
+	switch at := s.at.Seq; {
+	case !created.Equal(s.at.Created):
+		s.at = fleet.FirstPosition(s.stream)
+		return s.give(Update{Lost: true, Notice: "the stream was made anew, and what it had before is gone; going on with the oldest message"})
+	case last < at:
+		return s.goBack()
+	case first > at+1 && (at > 0 || s.anchored):
+		s.jumped = true
+		const form = "the stream dropped its messages %d to %d before they were read; going on with the oldest"
+		return s.give(Update{Lost: true, Notice: fmt.Sprintf(form, at+1, first-1)})
+	}
+	return nil
+}
+
+// goBack has the reader go on in an older copy of the stream. What the copy has was read; bridges
+// fill in what it lacks, and that has newer times.
+func (s *session) goBack() error {
+	s.Since, s.at, s.anchored = s.at.Seen.Add(1), fleet.FirstPosition(s.stream), false
+	return s.give(Update{Notice: "the stream went back to an older copy of itself; going on with what is newer"})
+}
+
+// wants reports whether a host is watched.
+func (s *session) wants(name string) bool {
+	return len(s.Config.Hosts) == 0 || slices.Contains(s.Config.Hosts, name)
+}
+
+// consumer asks the server for the messages after the position.
+func (s *session) consumer(ctx context.Context) (jetstream.Consumer, error) {
+	c := jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{fleet.Subjects}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq: max(s.at.Seq, 1), // the last one that was read comes again, see receive
+	}
+	if len(s.Config.Hosts) == 1 { // for several, older servers have no filter
+		c.FilterSubjects[0], s.jumped = fleet.Subject(s.Config.Hosts[0]), true
+	}
+	if s.at.Seq == 0 && s.Since.After(Oldest) {
+		c.DeliverPolicy, c.OptStartSeq, c.OptStartTime = jetstream.DeliverByStartTimePolicy, 0, &s.Since
+	}
+	return s.stream.OrderedConsumer(ctx, c)
+}
+
+// read reads messages until something fails.
+func (s *session) read(ctx context.Context) error {
+	consumer, err := s.consumer(ctx)
+	if err != nil {
+		return fmt.Errorf("read the stream %s: %w", s.Stream, err)
+	}
+	s.caught = consumer.CachedInfo().NumPending == 0
+	if s.Finite && s.caught {
+		return errEnd
+	}
+	messages, err := consumer.Messages(jetstream.PullMaxBytes(fetchBytes))
+	if err != nil {
+		return err
+	}
+	incoming, failed := make(chan jetstream.Msg), make(chan error, 1)
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() { failed <- fetch(ctx, messages, incoming) }()
+	defer func() {
+		cancel(nil)
+		messages.Stop()
+		<-failed
+	}()
+	tick := time.NewTicker(checkEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case err := <-failed:
+			failed <- err // for the one who waits
+			return err
+		case msg := <-incoming:
+			err = s.receive(ctx, msg)
+		case now := <-tick.C:
+			if s.caught && !s.Finite {
+				err = s.checkSilence(now)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// fetch hands messages on until it fails, or messages is stopped.
+func fetch(ctx context.Context, messages jetstream.MessagesContext, incoming chan<- jetstream.Msg) error {
+	defer context.AfterFunc(ctx, messages.Stop)()
+	for {
+		msg, err := messages.Next()
+		if err != nil {
+			return err
+		}
+		select {
+		case incoming <- msg:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// receive hands a message on.
+func (s *session) receive(ctx context.Context, msg jetstream.Msg) error {
+	m, err := fleet.ReadMessage(msg)
+	if err != nil {
+		return err
+	}
+	seq := m.Head.Seq
+	s.caught, s.pause = m.Pending == 0, firstPause
+	if seq == s.at.Seq {
+		if !m.Head.Seen.Equal(s.at.Seen) {
+			return errors.Join(s.goBack(), errOlder)
+		}
+		return s.checkEnd()
+	}
+	s.jumped = s.jumped || seq != s.at.Seq+1
+	s.at.Seq, s.at.Seen = seq, m.Head.Seen
+	u := Update{Host: m.Name, After: s.at, More: m.Pending > 0}
+	if s.wants(m.Name) {
+		if u.Lines, err = s.message(ctx, &m); err != nil {
+			return err
+		}
+	}
+	if err := s.give(u); err != nil {
+		return err
+	}
+	return s.checkEnd()
+}
+
+// errOlder ends a session that reads an older copy of the stream.
+var errOlder = errors.New("the stream is an older copy of itself")
+
+// checkEnd ends a finite run.
+func (s *session) checkEnd() error {
+	if s.Finite && (s.caught || s.at.Seq >= s.end) {
+		return errEnd
+	}
+	return nil
+}

@@ -1,0 +1,297 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
+	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleettest"
+	"github.com/osctl/eventd/dbusapi/apitest"
+)
+
+// TestWatchSilence kills a bridge for longer than osctl-eventd keeps events: the host is told as silent, then
+// as back, and what it lost is told, too, in words and as JSON.
+func TestWatchSilence(t *testing.T) {
+	e, server := fleettest.StartEventd(t, 10), fleettest.StartServer(t, "")
+	stream := server.MakeStream(t, nil)
+	args := bridge(t, server, e.Bus.Address(), "--alive", "1s")
+	forward := launch(t, nil, args...)
+	p := watching(t, server, "--json", "node1", "web.1")
+	p.says(t, "osctl-eventd-nats: web.1: the stream has nothing of this host yet\n")
+	fleettest.AwaitCursor(t, stream, host, e.Commit(t, 3))
+	apitest.Eventually(t, "the events are seen", func() bool { return numbers(p.events(t)) == "node1:1 node1:2 node1:3" })
+	forward.kill()
+	p.says(t, "osctl-eventd-nats: node1: silent: nothing was heard of it since ")
+	e.Commit(t, 21)
+	launch(t, nil, args...)
+	p.says(t, "osctl-eventd-nats: node1: back, it was silent\n")
+	p.says(t, "osctl-eventd-nats: node1: lost 11 events: osctl-eventd did not keep them until they could be forwarded\n")
+	const want = "node1:1 node1:2 node1:3 _gap:lapped:11 node1:15 node1:16 node1:17 node1:18 node1:19 node1:20 node1:21 node1:22 node1:23 node1:24"
+	apitest.Eventually(t, "all is seen", func() bool { return numbers(p.events(t)) == want })
+	if n := strings.Count(p.err.String(), "silent: nothing"); n != 1 {
+		t.Errorf("it is told as silent %d times: %s", n, &p.err)
+	}
+	if status := p.interrupt(t); status != exitLost {
+		t.Errorf("it ended with %d, want %d", status, exitLost)
+	}
+}
+
+// TestWatchFilters selects events as monitor does, hosts by arguments, and where to begin.
+func TestWatchFilters(t *testing.T) {
+	server := fleettest.StartServer(t, "")
+	stream := server.MakeStream(t, nil)
+	for _, name := range []string{"node1", "node2", "web.1"} {
+		e := fleettest.StartEventd(t, 10)
+		e.Commit(t, 1, "pool", "tank", "id", "1", "state", "running")
+		e.Commit(t, 1, "pool", "lxc", "id", "1", "state", "stopped")
+		cursor := e.Commit(t, 1, "pool", "lxc", "id", "2", "state", "running")
+		launch(t, nil, bridge(t, server, e.Bus.Address(), "--host", name)...)
+		fleettest.AwaitCursor(t, stream, name, cursor)
+	}
+	for args, want := range map[string]string{
+		"node1":                            "node1:1 node1:2 node1:3",
+		"web.1":                            "web.1:1 web.1:2 web.1:3",
+		"node2 web.1 --pool lxc":           "node2:2 node2:3 web.1:2 web.1:3",
+		"--pool lxc --action running":      "node1:3 node2:3 web.1:3",
+		"--type db":                        "",
+		"--type state,db --id 2 --id 3":    "node1:3 node2:3 web.1:3",
+		"node2 --since 1h":                 "node2:1 node2:2 node2:3",
+		"node2 --since +1h":                "",
+		"node2 --since oldest --pool tank": "node2:1",
+		"--source netlink":                 "",
+	} {
+		p := launch(t, nil, append([]string{"watch", "--server", server.URL, "--json", "--no-follow"}, strings.Fields(args)...)...)
+		if status, got := p.wait(t), numbers(p.events(t)); status != 0 || got != want || p.err.String() != "" {
+			t.Errorf("watch %s: %d, %s, %s; want %s", args, status, got, &p.err, want)
+		}
+	}
+	for args, want := range map[string]string{
+		"--type X":                 `--type "X": expected a type that matches`,
+		"--since e:5":              "--since e:5: that is a cursor of one host; expected oldest, ",
+		"--since soon":             `--since "soon": expected`,
+		"--stream NONE":            "stream NONE: nats: API error: code=404 err_code=10059 description=stream not found",
+		"--server nats://[::1]:1":  "connect to nats://[::1]:1: ",
+		"--cursor-file /dev/null":  "cursor file /dev/null: it is not a regular file",
+		"--cursor-file nowhere/it": "no such file or directory",
+	} {
+		p := launch(t, nil, append([]string{"watch", "--server", server.URL}, strings.Fields(args)...)...)
+		if status := p.wait(t); status != exitFailure || p.out.String() != "" || !strings.Contains(p.err.String(), "osctl-eventd-nats: ") ||
+			!strings.Contains(p.err.String(), want) {
+			t.Errorf("watch %s: %d, %s%s, want %s", args, status, &p.out, &p.err, want)
+		}
+	}
+}
+
+// TestWatchHostile reads what somebody with the credential of a host may write.
+func TestWatchHostile(t *testing.T) {
+	server := fleettest.StartServer(t, "")
+	server.MakeStream(t, nil)
+	conn := server.Connect(t)
+	seq := 0
+	forge := func(host, rest string) {
+		seq++
+		cursor := fmt.Sprint("e:", seq)
+		line := fmt.Sprintf(`{"cursor":"%s","time":"2026-11-22T10:11:12Z",%s}`, cursor, rest)
+		forgeLine(t, conn, host, cursor, line)
+	}
+	const evil = `\u001b[2J\u009b31m\u202e\r\n`
+	forge("node1", `"type":"x","source":"`+evil+`","opts":{"pool":"`+evil+`","id":"`+evil+`","note":"`+evil+`"}`)
+	forge("node1", `"type":"x","source":"u","opts":{},"host":"node2"`)
+	forge("node1", `"type":"_gap","reason":"`+evil+strings.Repeat("x", 5000)+`","detail":"`+evil+`","from":"e:2","host":"node2"`)
+	forge("node1", `"type":"x`+evil+`","source":"u","opts":{}`)
+	forge("node1", `"type":"x","source":"u","opts":{"a`+evil+`":1}`)
+	forge("node1", `"type":"x","source":"u","opts":{"a":1,"a":2}`)
+	forgeLine(t, conn, "node1", "e:7", evil)
+	forgeLine(t, conn, "node1", "e:7"+evil, `{"cursor":"e:7`+evil+`","type":"_alive"}`)
+	fleettest.Forge(t, conn, "node1", nats.Header{fleet.HeaderCursor: {"x"}}, "\x1b[2J")
+	forge("a b\x1b[2J\xff  10:00:00.000  state stopped", `"type":"y","source":"u","opts":{}`)
+	for _, mode := range []string{"--json=false", "--json"} {
+		p := launch(t, nil, "watch", "--server", server.URL, "--no-follow", mode)
+		status, said := p.wait(t), p.err.String()
+		all := p.out.String() + said
+		if bad := regexp.MustCompile(`[^\n -~]`).FindString(strings.ReplaceAll(all, `\u`, "")); status != exitLost || mode != "--json" && bad != "" {
+			t.Errorf("%s: %d, it prints %q:\n%s", mode, status, bad, all)
+		}
+		for line := range strings.Lines(said) {
+			if len(line) > maxText+100 {
+				t.Errorf("it says a line of %d bytes", len(line))
+			}
+		}
+		for text, n := range map[string]int{
+			`node1: lost events, how many is not known: \x1b[2J`: 1, "node1: an event cannot be shown: ": 3,
+			"of the stream is passed over: not written by a bridge": 3, "node2": 0,
+		} {
+			if got := strings.Count(said, text); got != n {
+				t.Errorf("%s: it says %q %d times, want %d:\n%s", mode, text, got, n, said)
+			}
+		}
+		if mode == "--json" {
+			if got, want := numbers(p.events(t)), "node1:1 node1:2 _gap:"; !strings.HasPrefix(got, want) || strings.Contains(p.out.String(), "node2") {
+				t.Errorf("got %s, want %s..., in\n%s", got, want, &p.out)
+			}
+		} else if !strings.Contains(p.out.String(), "\n\"a b") {
+			t.Errorf("the name of a host is no word:\n%s", &p.out)
+		}
+	}
+}
+
+// forgeLine writes a line as a bridge would.
+func forgeLine(t *testing.T, conn *nats.Conn, host, cursor, line string) {
+	t.Helper()
+	header := nats.Header{fleet.HeaderCursor: {cursor}, fleet.HeaderMachine: {"m"}}
+	if _, err := conn.RequestMsgWithContext(apitest.Bounded(t), &nats.Msg{Subject: fleet.Subject(host), Header: header, Data: []byte(line)}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestWatchDropped goes on at a position that the stream has nothing of any more: it dropped what is
+// old, or what was too much of one host, or it was made anew.
+func TestWatchDropped(t *testing.T) {
+	e, server := fleettest.StartEventd(t, 100), fleettest.StartServer(t, "")
+	stream := server.MakeStream(t, nil)
+	launch(t, nil, bridge(t, server, e.Bus.Address())...)
+	file := filepath.Join(t.TempDir(), "cursor")
+	next := func(status int, says, want string, args ...string) {
+		t.Helper()
+		p := launch(t, nil, append([]string{"watch", "--server", server.URL, "--json", "--no-follow", "--cursor-file", file}, args...)...)
+		if got, gave := p.wait(t), numbers(p.events(t)); got != status || gave != want || !strings.Contains(p.err.String(), says) {
+			t.Fatalf("status %d, it printed %s and said %s; want %d, %s and %s", got, gave, &p.err, status, want, says)
+		}
+	}
+	commit := func(n int) { fleettest.AwaitCursor(t, stream, host, e.Commit(t, n)) }
+	commit(1)
+	next(0, "", "node1:1")
+	commit(1)
+	commit(1)
+	if err := stream.Purge(t.Context(), jetstream.WithPurgeKeep(1)); err != nil { // as by age or size
+		t.Fatal(err)
+	}
+	next(exitLost, "the stream dropped its messages 3 to 3 before they were read", "node1:3")
+	commit(1)
+	commit(1)
+	forgeLine(t, server.Connect(t), "node2", "e:1", `{"type":"_alive","cursor":"e:1"}`)
+	commit(1)
+	if err := stream.Purge(t.Context(), jetstream.WithPurgeSubject(fleet.Subject(host)), jetstream.WithPurgeKeep(1)); err != nil {
+		t.Fatal(err)
+	}
+	next(exitLost, "before they were read", "node1:6")
+	for range 2 { // a message of another host is the oldest one: what is missing stands behind it
+		commit(1)
+	}
+	if err := stream.Purge(t.Context(), jetstream.WithPurgeSubject(fleet.Subject(host)), jetstream.WithPurgeKeep(1)); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next(exitLost, "node1: events may be missing: the stream dropped all messages of this host", "node1:8")
+	for _, args := range [][]string{{"node1"}, {"node1", "node2"}} { // again, with a filter of the server and without
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		next(exitLost, "node1: events may be missing", "node1:8", args...)
+	}
+	next(0, "", "")
+	p := launch(t, nil, "watch", "--server", server.URL, "--stream", "OTHER", "--cursor-file", file)
+	if status := p.wait(t); status != exitFailure || !strings.Contains(p.err.String(), "it is of the stream OSCTL, not OTHER") {
+		t.Errorf("a cursor of another stream: %d, %s", status, &p.err)
+	}
+	js, err := jetstream.New(server.Connect(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(t.Context(), "OSCTL"); err != nil {
+		t.Fatal(err)
+	}
+	stream = server.MakeStream(t, nil)
+	commit(1)
+	next(exitLost, "the stream was made anew", "node1:9")
+}
+
+// TestWatchAged has a stream drop by age what a watcher that was away did not read.
+func TestWatchAged(t *testing.T) {
+	e, server := fleettest.StartEventd(t, 100), fleettest.StartServer(t, "")
+	stream := server.MakeStream(t, func(c *jetstream.StreamConfig) { c.MaxAge, c.Duplicates = time.Second, time.Second })
+	launch(t, nil, bridge(t, server, e.Bus.Address())...)
+	file := filepath.Join(t.TempDir(), "cursor")
+	p := watching(t, server, "--json", "--cursor-file", file)
+	e.Commit(t, 1)
+	apitest.Eventually(t, "the event is seen", func() bool { return numbers(p.events(t)) == "node1:1" })
+	p.kill()
+	fleettest.AwaitCursor(t, stream, host, e.Commit(t, 5))
+	apitest.Eventually(t, "the stream is empty", func() bool {
+		info, err := stream.Info(t.Context())
+		return err == nil && info.State.Msgs == 0
+	})
+	p = watching(t, server, "--json", "--cursor-file", file)
+	p.says(t, "before they were read")
+	e.Commit(t, 1)
+	apitest.Eventually(t, "the next event is seen", func() bool { return numbers(p.events(t)) == "node1:7" })
+	if status := p.interrupt(t); status != exitLost {
+		t.Errorf("it ended with %d, want %d", status, exitLost)
+	}
+}
+
+// TestWatchOlderCopy gives the server an older copy of its store: the bridge fills it again, and
+// nothing is shown twice, also if the watcher comes back only after the stream has more messages than before.
+func TestWatchOlderCopy(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		e, server := fleettest.StartEventd(t, 100), fleettest.StartServer(t, "")
+		stream := server.MakeStream(t, nil)
+		launch(t, nil, bridge(t, server, e.Bus.Address())...)
+		p := watching(t, server, "--json")
+		want := ""
+		commit := func(n int) {
+			for range n {
+				fleettest.AwaitCursor(t, stream, host, e.Commit(t, 1))
+				want = strings.TrimSpace(fmt.Sprint(want, " node1:", 1+strings.Count(want, ":")))
+			}
+		}
+		seen := func() {
+			t.Helper()
+			apitest.Eventually(t, "all is seen", func() bool { return strings.HasSuffix(numbers(p.events(t)), want[strings.LastIndex(want, " ")+1:]) })
+			if got := numbers(p.events(t)); got != want {
+				t.Fatalf("got %s, want %s; it said %s", got, want, &p.err)
+			}
+		}
+		shell := func(script string) {
+			cmd := exec.Command("sh", "-ec", script)
+			cmd.Dir = server.Dir
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%s: %v, %s", script, err, out)
+			}
+		}
+		commit(2)
+		seen()
+		server.Kill()
+		shell("cp -a store older")
+		server.Start(t)
+		p.says(t, "reading the stream again")
+		commit(3)
+		seen()
+		if late {
+			p.signal(t, syscall.SIGSTOP)
+		}
+		server.Kill()
+		shell("rm -r store; mv older store")
+		server.Start(t)
+		if late {
+			commit(10)
+			p.signal(t, syscall.SIGCONT)
+		}
+		p.says(t, "the stream went back to an older copy of itself")
+		commit(1)
+		seen()
+	}
+}

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/osctl/eventd/cmd/internal/daemontest"
+	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleettest"
+	"github.com/osctl/eventd/dbusapi/apitest"
+	"github.com/osctl/eventd/netwatch/nstest"
+)
+
+// watching starts watch from the oldest event on, unless args say otherwise.
+func watching(t *testing.T, server *fleettest.Server, args ...string) *process {
+	t.Helper()
+	return launch(t, nil, append([]string{"watch", "--server", server.URL, "--since", "oldest"}, args...)...)
+}
+
+// says waits until a process has said a text on stderr.
+func (p *process) says(t *testing.T, text string) {
+	t.Helper()
+	apitest.Eventually(t, "it says "+text, func() bool { return strings.Contains(p.err.String(), text) })
+}
+
+// prints waits until a process has printed a text.
+func (p *process) prints(t *testing.T, text string) {
+	t.Helper()
+	apitest.Eventually(t, "it prints "+text, func() bool { return strings.Contains(p.out.String(), text) })
+}
+
+// interrupt ends a process as a user does, and returns its exit status.
+func (p *process) interrupt(t *testing.T) int {
+	t.Helper()
+	p.signal(t, syscall.SIGINT)
+	return p.wait(t)
+}
+
+// watched is an event as watch --json prints it.
+type watched struct {
+	Host, Type, Reason, Cursor string
+	Seq, Lost                  uint64
+}
+
+// events returns what a process printed as JSON. A line that a kill cut is left out.
+func (p *process) events(t *testing.T) (all []watched) {
+	t.Helper()
+	for line := range strings.Lines(p.out.String()) {
+		var e watched
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			if strings.HasSuffix(line, "\n") {
+				t.Fatalf("%s: %v", line, err)
+			}
+			break
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+// numbers returns host:number of each event.
+func numbers(all []watched) string {
+	var texts []string
+	for _, e := range all {
+		if e.Type[0] == '_' {
+			e.Host, e.Seq = e.Type+":"+e.Reason, e.Lost
+		}
+		texts = append(texts, fmt.Sprint(e.Host, ":", e.Seq))
+	}
+	return strings.Join(texts, " ")
+}
+
+// kernelHost is a host in a network namespace, with an interface of a container.
+type kernelHost struct {
+	*daemontest.Daemon
+
+	ns   *nstest.NS
+	link int
+	up   bool
+	n    uint64 // events so far
+}
+
+func newKernelHost(t testing.TB) *kernelHost {
+	t.Helper()
+	h := &kernelHost{ns: nstest.New(t)}
+	h.Daemon = daemontest.Start(t, programs, h.ns, "", nil)
+	inside := nstest.New(t)
+	var err error
+	if h.link, err = h.ns.Pair("veth7", "eth0", inside); err != nil {
+		t.Fatal(err)
+	}
+	peer, err := inside.Index("eth0")
+	if err == nil {
+		err = inside.Up(peer)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// flip has the interface go up, or down, so many times, each an event.
+func (h *kernelHost) flip(t testing.TB, times int) {
+	t.Helper()
+	c := h.Client(t)
+	for range times {
+		change := h.ns.Up
+		if h.up {
+			change = h.ns.Down
+		}
+		if err := change(h.link); err != nil {
+			t.Fatal(err)
+		}
+		h.up = !h.up
+		h.n++
+		apitest.Eventually(t, "the event is there", func() bool {
+			p, err := c.Properties(t.Context())
+			last, _ := p.Get("LastSequence")
+			return err == nil && last.Uint() == h.n
+		})
+	}
+}
+
+// monitored returns what monitor shows of the events so far.
+func (h *kernelHost) monitored(t *testing.T) (lines []string) {
+	t.Helper()
+	out, err := exec.Command(filepath.Join(programs, "osctl-eventctl"), "--bus", h.Address, "events").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
+}
+
+// TestWatchTwoHosts shows what happens to containers of two hosts as monitor does on each. One of them is
+// cut off for a while: its events come late, and none is missing.
+func TestWatchTwoHosts(t *testing.T) {
+	server := fleettest.StartServer(t, "")
+	server.MakeStream(t, nil)
+	proxy := fleettest.StartProxy(t, server)
+	a, b := newKernelHost(t), newKernelHost(t)
+	launch(t, nil, bridge(t, server, a.Address)...)
+	launch(t, nil, bridge(t, server, b.Address, "--host", "n2", "--server", proxy.URL)...)
+	p := watching(t, server)
+	a.flip(t, 2)
+	b.flip(t, 2)
+	apitest.Eventually(t, "both hosts are seen", func() bool { return strings.Count(p.out.String(), "\n") == 4 })
+	if line := regexp.MustCompile(`(?m)^node1  [0-9:.]+  ct_netif up        -               eth0 \(veth7 on the host\)$`); !line.MatchString(p.out.String()) {
+		t.Errorf("no line %s in\n%s", line, &p.out)
+	}
+	proxy.Cut()
+	b.flip(t, 6)
+	a.flip(t, 4)
+	wantA, cutOff := a.monitored(t), b.monitored(t)
+	apitest.Eventually(t, "the other host is seen", func() bool { return strings.Count(p.out.String(), "node1 ") == len(wantA) })
+	if n := strings.Count(p.out.String(), "n2 "); n != 2 {
+		t.Errorf("%d events of a host that is cut off:\n%s", n, &p.out)
+	}
+	proxy.Mend()
+	apitest.Eventually(t, "the host is seen again", func() bool { return strings.Count(p.out.String(), "n2 ") == len(cutOff) })
+	got := map[string][]string{}
+	for line := range strings.Lines(p.out.String()) {
+		host, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		got[host] = append(got[host], strings.TrimLeft(rest, " "))
+	}
+	if !slices.Equal(got["node1"], wantA) || !slices.Equal(got["n2"], cutOff) {
+		t.Errorf("watch shows\n%s\nmonitor shows\n%s\nand\n%s", &p.out, strings.Join(wantA, "\n"), strings.Join(cutOff, "\n"))
+	}
+	if status := p.interrupt(t); status != 0 || p.err.String() != "" {
+		t.Errorf("it ended with %d: %s", status, &p.err)
+	}
+}
+
+// TestWatchKilled kills watch, and the server, at any instant. With its cursor file nothing is left out, and
+// only what a killed run had printed comes again.
+func TestWatchKilled(t *testing.T) {
+	e, server := fleettest.StartEventd(t, 1_000_000), fleettest.StartServer(t, "")
+	stream := server.MakeStream(t, nil)
+	launch(t, nil, bridge(t, server, e.Bus.Address())...)
+	args := []string{"--json", "--cursor-file", filepath.Join(t.TempDir(), "cursor")}
+	stop := produce(t, e)
+	seen, last := uint64(0), uint64(0) // the highest number, and the last one
+	check := func(p *process) {
+		t.Helper()
+		for _, event := range p.events(t) {
+			if event.Seq > seen+1 || event.Seq != last+1 && last != 0 && event.Seq > seen {
+				t.Fatalf("event %d comes after %d, the highest one was %d", event.Seq, last, seen)
+			}
+			last, seen = event.Seq, max(seen, event.Seq)
+		}
+	}
+	for i := range times(t, 10) {
+		p := watching(t, server, args...)
+		instant(t)
+		instant(t)
+		if i%5 == 4 {
+			server.Kill()
+			server.Start(t)
+			instant(t)
+		}
+		p.kill()
+		check(p)
+	}
+	cursor, n := stop()
+	fleettest.AwaitCursor(t, stream, host, cursor)
+	p := watching(t, server, append(args, "--no-follow")...)
+	if status := p.wait(t); status != 0 {
+		t.Errorf("the last run ended with %d, %s", status, &p.err)
+	}
+	check(p)
+	if seen != uint64(n) {
+		t.Errorf("the last event is %d of %d", seen, n)
+	}
+}

@@ -1,0 +1,121 @@
+package dbusapi
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/osctl/eventd/dbusapi/wire"
+	"github.com/osctl/eventd/hub"
+)
+
+// dbusPage returns a section of packaging/doc/dbus.md, "" for the lines before the first one.
+func dbusPage(t *testing.T, section string) string {
+	t.Helper()
+	text, err := os.ReadFile("../packaging/doc/dbus.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(text)
+	if section != "" {
+		_, page, _ = strings.Cut(page, "\n## "+section+"\n")
+	}
+	page, _, _ = strings.Cut(page, "\n## ")
+	if page == "" {
+		t.Fatalf("dbus.md has no section %s", section)
+	}
+	return page
+}
+
+// TestPageHasMembers wants each method and signal in dbus.md as the interface's document has it.
+func TestPageHasMembers(t *testing.T) {
+	listed := regexp.MustCompile(`(?m)^    \w.*\(.*\).*$`).FindAllString(dbusPage(t, ""), -1)
+	i := theInterface(t)
+	for n, m := range slices.Concat(i.Signals, i.Methods) {
+		var in, out []string
+		for _, a := range m.Args {
+			if a.Direction == "out" {
+				out = append(out, a.Type+" "+a.Name)
+			} else {
+				in = append(in, a.Type+" "+a.Name)
+			}
+		}
+		want := "    " + m.Name + "(" + strings.Join(in, ", ") + ")"
+		if n < len(i.Signals) {
+			want = "    signal " + want[4:]
+		}
+		if len(out) > 0 {
+			want += " -> (" + strings.Join(out, ", ") + ")"
+		}
+		if !slices.Contains(listed, want) {
+			t.Errorf("dbus.md does not have\n%s", want)
+		}
+	}
+	if want := len(i.Signals) + len(i.Methods); len(listed) != want {
+		t.Errorf("dbus.md has %d members, want %d", len(listed), want)
+	}
+}
+
+// TestPageHasErrors wants the same errors in dbus.md as in the interface's document. The page
+// may name more of the errors that any D-Bus service has.
+func TestPageHasErrors(t *testing.T) {
+	documented := documentedErrors()
+	section := dbusPage(t, "Errors")
+	for _, name := range documented {
+		if !strings.Contains(section, "\n| `"+name+"`") {
+			t.Errorf("dbus.md does not have %s", name)
+		}
+	}
+	for _, row := range regexp.MustCompile("(?m)^\\| `(org\\.osctl\\.[^`]+)`").FindAllStringSubmatch(section, -1) {
+		if !slices.Contains(documented, row[1]) {
+			t.Errorf("the interface's document does not have %s", row[1])
+		}
+	}
+}
+
+// documentedErrors returns what TestDocumentedErrors wants in the interface's document.
+func documentedErrors() []string {
+	return []string{
+		wire.ErrInvalidEvent, wire.ErrInvalidFilter, wire.ErrInvalidCursor, wire.ErrGone, wire.ErrTooLarge,
+		wire.ErrLimitsExceeded, wire.ErrShuttingDown, wire.ErrInvalidArgs, wire.ErrAccessDenied,
+		wire.ErrTimeout, wire.ErrUnknownMethod,
+	}
+}
+
+// TestPageHasLimits wants the limits in dbus.md, and those that the interface's document says,
+// as the code has them.
+func TestPageHasLimits(t *testing.T) {
+	count := func(n int) string {
+		if n < 1000 {
+			return fmt.Sprint(n)
+		}
+		return fmt.Sprintf("%d,%03d", n/1000, n%1000)
+	}
+	size := func(n int) string {
+		if n%(1<<20) == 0 {
+			return fmt.Sprintf("%d MiB", n>>20)
+		}
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	limits := dbusPage(t, "Limits")
+	for _, row := range []string{
+		fmt.Sprintf("one event | %s encoded, %d options, %d nested containers", size(wire.MaxEvent), hub.MaxOptions, hub.MaxNesting),
+		fmt.Sprintf("one batch | %s events, %s", count(wire.MaxEvents), size(wire.MaxBatchBytes)),
+		fmt.Sprintf("one filter | %d values; the whole call %s", hub.MaxFilterValues, size(maxWaitBytes)),
+		fmt.Sprintf("one reply of `WaitEvents` | %s events, %s", count(wire.MaxEvents), size(maxReplyBytes)),
+		"pending `WaitEvents` of a connection | " + count(wire.MaxWaits),
+		"of a user other than root | " + count(maxWaitsPerUser),
+		"of all users other than root | " + count(maxWaitsInAll),
+		"of root | " + count(maxWaitsInAll),
+	} {
+		if !strings.Contains(limits, "\n| "+row+" |\n") {
+			t.Errorf("dbus.md does not have the row %q", row)
+		}
+	}
+	if want := fmt.Sprintf("up to `timeout_msec` (%s at most)", count(wire.MaxTimeout)); !strings.Contains(dbusPage(t, "Listen, or pull"), want) {
+		t.Errorf("dbus.md does not say %q", want)
+	}
+}

@@ -1,0 +1,314 @@
+package containers
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/osctl/eventd/netwatch/nstest"
+)
+
+// listener is a Tracker that runs, and what it tells of states.
+type listener struct {
+	*Tracker
+	t    *testing.T
+	told chan StateChange
+}
+
+func listen(t *testing.T, root string) *listener {
+	t.Helper()
+	l := &listener{Tracker: trackerIn(t, nstest.New(t), Config{Cgroup: root}), t: t, told: make(chan StateChange, 1000)}
+	l.run()
+	return l
+}
+
+// run runs the Tracker until the test ends.
+func (l *listener) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	var ended sync.WaitGroup
+	ended.Go(func() { l.Run(ctx, nil, func(c StateChange) { l.told <- c }) })
+	l.t.Cleanup(func() { cancel(); ended.Wait() })
+}
+
+// wants waits for changes, as POOL:ID FROM TO, and wants just these.
+func (l *listener) wants(want ...string) {
+	l.t.Helper()
+	var got []string
+	for range want {
+		select {
+		case c := <-l.told:
+			got = append(got, describe(c))
+		case <-time.After(time.Minute):
+			l.t.Fatalf("told %q, want %q", got, want)
+		}
+	}
+	if !slices.Equal(got, want) {
+		l.t.Errorf("told %q, want %q", got, want)
+	}
+}
+
+// ends wants nothing else to be told, by a container that starts last.
+func (l *listener) ends(root string) {
+	l.t.Helper()
+	sleepIn(l.t, filepath.Join(root, "lxc.payload.last"))
+	l.wants("lxc:last - running")
+}
+
+func describe(c StateChange) string {
+	line := fmt.Sprintf("%s:%s %s %s", c.Container.Pool, c.Container.ID, c.From, c.To)
+	line = strings.Replace(line, "  ", " - ", 1)
+	if c.Resync {
+		line += " resync"
+	}
+	return line
+}
+
+func freeze(t *testing.T, dir, to string) {
+	t.Helper()
+	must(t, os.WriteFile(filepath.Join(dir, "cgroup.freeze"), []byte(to), 0))
+}
+
+// TestState follows a container through its life, and the next one in a cgroup of its name.
+func TestState(t *testing.T) {
+	root := cgroupRoot(t)
+	l := listen(t, root)
+	dir := filepath.Join(root, "lxc.payload.web")
+	must(t, os.MkdirAll(filepath.Join(dir, "inside"), 0o755)) // empty: that is no state
+	for range 2 {
+		s := sleepIn(t, filepath.Join(dir, "inside"))
+		l.wants("lxc:web - running")
+		freeze(t, dir, "1")
+		l.wants("lxc:web running frozen")
+		freeze(t, dir, "0")
+		l.wants("lxc:web frozen running")
+		s.stop()
+		l.wants("lxc:web running stopped")
+		s = sleepIn(t, filepath.Join(dir, "inside"))
+		l.wants("lxc:web stopped running")
+		s.stop()
+		must(t, unix.Rmdir(filepath.Join(dir, "inside")))
+		must(t, unix.Rmdir(dir))
+		l.wants("lxc:web running stopped")
+		for { // until it is forgotten, so that the next one has no former state
+			l.mu.Lock()
+			n := len(l.containers)
+			l.mu.Unlock()
+			if n == 0 {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	l.ends(root)
+}
+
+// TestStateOfReplaced has a cgroup be another one by its inode before that is heard.
+func TestStateOfReplaced(t *testing.T) {
+	root := cgroupRoot(t)
+	l := listen(t, root)
+	dir := filepath.Join(root, "lxc.payload.web")
+	s := sleepIn(t, dir)
+	l.wants("lxc:web - running")
+	l.mu.Lock()
+	s.stop()
+	must(t, unix.Rmdir(dir))
+	s = sleepIn(t, dir)
+	l.mu.Unlock()
+	l.wants("lxc:web running stopped", "lxc:web - running")
+	l.ends(root)
+}
+
+// TestStateOfWhom wants a state of users' containers in their own pools, none of those whose manager
+// reports, and that of the cgroup that has processes where two have one name.
+func TestStateOfWhom(t *testing.T) {
+	root := cgroupRoot(t)
+	given := filepath.Join(root, "user.slice/user-1000.slice/user@1000.service")
+	must(t, os.MkdirAll(given, 0o755))
+	must(t, os.Chown(given, 1000, 1000))
+	l := listen(t, root)
+	sleepIn(t, filepath.Join(root, "osctl/pool.tank/ct.101/user-owned/lxc.payload.101"))
+	s := sleepIn(t, filepath.Join(given, "lxc.payload.web"))
+	l.wants("lxc@1000:web - running")
+	s.stop()
+	l.wants("lxc@1000:web running stopped")
+
+	id := "podman:" + testID
+	first, second := filepath.Join(root, "libpod-"+testID), filepath.Join(root, "machine.slice/libpod-"+testID+".scope")
+	s = sleepIn(t, first)
+	l.wants(id + " - running")
+	other := sleepIn(t, second)
+	freeze(t, second, "1") // the first one's inode is smaller
+	freeze(t, first, "1")
+	l.wants(id + " running frozen")
+	freeze(t, second, "0")
+	freeze(t, first, "0")
+	l.wants(id + " frozen running")
+	freeze(t, second, "1")
+	s.stop()
+	l.wants(id + " running frozen")
+	other.stop()
+	l.wants(id + " frozen stopped")
+	l.ends(root)
+}
+
+// TestStateOfNumbered wants the state of a container to be told by the name that its monitor says.
+func TestStateOfNumbered(t *testing.T) {
+	root := cgroupRoot(t)
+	l := listen(t, root)
+	dir := filepath.Join(root, "lxc.payload.web-1")
+	must(t, os.Mkdir(dir, 0o755))
+	must(t, os.Mkdir(filepath.Join(root, "lxc.payload.web"), 0o755)) // left over
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Args = []string{"[lxc monitor] /var/lib/lxc web"}
+	cmd.Env = []string{helperMonitor + "=" + dir, "PATH=" + os.Getenv("PATH")}
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	var pid int
+	_, err = fmt.Fscan(out, &pid)
+	must(t, err)
+	l.wants("lxc:web - running")
+	must(t, syscall.Kill(pid, unix.SIGKILL))
+	must(t, cmd.Wait())
+	l.wants("lxc:web running stopped")
+	l.ends(root)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.standings[Container{"lxc", "web-1"}] != nil {
+		t.Error("the name of the cgroup is known still")
+	}
+}
+
+// TestOldestCounts wants the cgroup with the smallest inode to count among those with processes.
+func TestOldestCounts(t *testing.T) {
+	made := func(ino uint64, frozen bool) *container {
+		return &container{node: &node{ino: ino}, rule: &matcher{}, named: true, populated: true, frozen: frozen}
+	}
+	for _, s := range []standing{{cgroups: []*container{made(1, true), made(2, false)}}, {cgroups: []*container{made(2, false), made(1, true)}}} {
+		if got := s.state(); got != Frozen {
+			t.Errorf("state %s", got)
+		}
+	}
+}
+
+// TestStateAfterOverflow wants what was not told to be found by comparing, and to say so.
+func TestStateAfterOverflow(t *testing.T) {
+	root := cgroupRoot(t)
+	l := listen(t, root)
+	at := func(id string) string { return filepath.Join(root, "lxc.payload."+id) }
+	var before []sleeper
+	for _, id := range []string{"stops", "goes", "replaced"} {
+		before = append(before, sleepIn(t, at(id)))
+		l.wants("lxc:" + id + " - running")
+	}
+	l.mu.Lock()
+	for _, s := range before {
+		s.stop()
+	}
+	must(t, unix.Rmdir(at("goes")))
+	must(t, unix.Rmdir(at("replaced")))
+	sleepIn(t, at("replaced"))
+	sleepIn(t, at("starts"))
+	settle(t, at("stops"), "populated 0")
+	discard(t, l.system)
+	l.takeEvents(l.system, []byte("\xff\xff\xff\xff\x00\x40\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"))
+	l.recover(l.system)
+	l.mu.Unlock()
+	var got []string
+	for len(got) < 5 {
+		got = append(got, describe(<-l.told))
+	}
+	slices.Sort(got)
+	want := []string{
+		"lxc:goes running stopped resync", "lxc:replaced - running resync", "lxc:replaced running stopped resync",
+		"lxc:starts - running resync", "lxc:stops running stopped resync",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("told %q, want %q", got, want)
+	}
+	l.ends(root)
+}
+
+// settle waits until the kernel says something of a cgroup.
+func settle(t *testing.T, dir, what string) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		text, err := os.ReadFile(filepath.Join(dir, "cgroup.events"))
+		must(t, err)
+		if strings.Contains(string(text), what) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s never says %q", dir, what)
+		}
+	}
+}
+
+// TestBegin compares with what was listed before.
+func TestBegin(t *testing.T) {
+	root := cgroupRoot(t)
+	given := filepath.Join(root, "user.slice/user-1000.slice/user@1000.service")
+	must(t, os.MkdirAll(given, 0o755))
+	must(t, os.Chown(given, 1000, 1000))
+	for _, empty := range []string{"lxc.payload.empty", "lxc.payload.never", "osctl/pool.lxc/ct.1/user-owned"} {
+		must(t, os.MkdirAll(filepath.Join(root, empty), 0o755))
+	}
+	s := sleepIn(t, filepath.Join(root, "lxc.payload.goes-on"))
+	sleepIn(t, filepath.Join(root, "lxc.payload.new"))
+	l := &listener{Tracker: trackerIn(t, nstest.New(t), Config{Cgroup: root}), t: t, told: make(chan StateChange, 10)}
+	begin := func(listed map[Container]bool) (lines []string) {
+		for _, c := range l.Begin(listed) {
+			lines = append(lines, describe(c))
+		}
+		return lines
+	}
+	got := begin(map[Container]bool{
+		{"lxc", "goes-on"}: true, {"lxc", "empty"}: true, {"lxc", "gone"}: true, {"lxc", "reported"}: false,
+		{"lxc", "1"}: true, {"tank", "101"}: false, {"former", "1"}: true, {"podman@1000", "u"}: true, {"odd@1000", "u"}: false, {"", "x"}: false,
+	})
+	want := []string{
+		"former:1 running stopped resync", "lxc:empty running stopped resync", "lxc:goes-on - running resync", "lxc:gone running stopped resync",
+		"lxc:new - running resync", "lxc:reported running stopped resync", "podman@1000:u running stopped resync",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("changes\n%q, want\n%q", got, want)
+	}
+	s.stop()
+	settle(t, filepath.Join(root, "lxc.payload.goes-on"), "populated 0")
+	l.mu.Lock()
+	for !l.standings[Container{"lxc", "goes-on"}].cgroups[0].empty() {
+		l.readWatches(l.system) // as a question about an owner does
+	}
+	l.mu.Unlock()
+	l.run()
+	l.wants("lxc:goes-on running stopped")
+	l.ends(root)
+
+	l.mu.Lock()
+	l.perUser[1000] = maxPerUser // of whom there may be more
+	l.mu.Unlock()
+	if got := begin(map[Container]bool{{"podman@1000", "u"}: true, {"podman@1001", "u"}: true}); !slices.Contains(got, "podman@1001:u running stopped resync") || slices.Contains(got, "podman@1000:u running stopped resync") {
+		t.Errorf("of a user with too many: %q", got)
+	}
+	l.mu.Lock()
+	l.perUser[1000] = 0
+	l.lack(lackLimit, "containers")
+	l.mu.Unlock()
+	if got := begin(map[Container]bool{{"lxc", "gone"}: true}); slices.Contains(got, "lxc:gone running stopped resync") {
+		t.Errorf("of too many: %q", got)
+	}
+	blind := trackerIn(t, nstest.New(t), Config{Cgroup: t.TempDir()})
+	if got := blind.Begin(map[Container]bool{{"lxc", "gone"}: true}); len(got) != 0 {
+		t.Errorf("without cgroups: %v", got)
+	}
+}

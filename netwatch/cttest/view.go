@@ -1,0 +1,66 @@
+package cttest
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// View is a cgroup of a test's own that a program takes for all cgroups that there are. So it does
+// not see the containers of other tests, nor those of the machine.
+type View struct {
+	Dir string // where the test finds it
+}
+
+// viewScript runs a command to which the cgroup $1 is the only hierarchy, and pure v2.
+const viewScript = `set -eu
+mount --bind "$1" /mnt
+umount -l /sys/fs/cgroup
+mount --move /mnt /sys/fs/cgroup
+shift
+exec "$@"
+`
+
+// NewView makes a cgroup without processes. It goes when the test ends, and kills what is in it.
+func NewView(tb testing.TB) *View {
+	tb.Helper()
+	requireTools(tb, "unshare", "util-linux", "mount", "mount")
+	top, err := cgroup2Mount()
+	if err != nil {
+		tb.Fatalf("cttest: %v", err)
+	}
+	v := &View{}
+	if v.Dir, err = os.MkdirTemp(top, "cttest-view-"); err != nil {
+		tb.Fatalf("cttest: make a view of cgroups: %v", err)
+	}
+	tb.Cleanup(func() {
+		if err := eventually("the cgroup "+v.Dir+" is gone", v.remove); err != nil {
+			tb.Errorf("cttest: %v", err)
+		}
+	})
+	return v
+}
+
+// Args returns the arguments that run a command, given by its arguments, in the view. The process is
+// the command's in the end.
+func (v *View) Args(args ...string) []string {
+	return append([]string{"unshare", "--mount", "--", "/bin/sh", "-c", viewScript, "cttest-view", v.Dir}, args...)
+}
+
+// remove removes the cgroup and those in it, once their processes are dead.
+func (v *View) remove() (gone bool, err error) {
+	if err := os.WriteFile(filepath.Join(v.Dir, "cgroup.kill"), []byte("1"), 0); err != nil {
+		return false, err
+	}
+	var dirs []string
+	_ = filepath.WalkDir(v.Dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			dirs = append(dirs, path)
+		}
+		return nil
+	})
+	for i := len(dirs) - 1; i >= 0; i-- {
+		err = os.Remove(dirs[i]) // busy while a process is not reaped
+	}
+	return err == nil, nil
+}

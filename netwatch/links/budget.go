@@ -1,0 +1,117 @@
+package links
+
+import (
+	"strings"
+	"sync"
+	"time"
+)
+
+// Budget says how many changes one source may announce: Burst at once, then one each Every.
+type Budget struct {
+	Burst int
+	Every time.Duration
+}
+
+// The budgets of one interface, as long as it has the same ifindex, and of one container, for all
+// that it has: interfaces, whatever their ifindexes, and states.
+var (
+	InterfaceBudget = Budget{Burst: 20, Every: time.Second}
+	ContainerBudget = Budget{Burst: 100, Every: 200 * time.Millisecond}
+)
+
+// maxBuckets is how many containers have a bucket of their own: as many as are tracked.
+const maxBuckets = 65536
+
+// bucket is a token bucket. It keeps only when it will be full again, and the zero bucket is full.
+type bucket struct{ full time.Time }
+
+// room returns since when, or from when on, there is a token.
+func (b *bucket) room(of Budget) time.Time { return b.full.Add(-of.Every * time.Duration(of.Burst-1)) }
+
+// spend takes a token. If there is none, the bucket owes it.
+func (b *bucket) spend(of Budget, now time.Time) {
+	if b.full.Before(now) {
+		b.full = now
+	}
+	b.full = b.full.Add(of.Every)
+}
+
+// Budgets has a token bucket for each container that announced something a short time ago. All
+// containers of one unprivileged user (their pool ends in @UID) have one together, because a user
+// can make any number of them. Its methods are safe for concurrent use.
+//
+// A Table draws on it for changes of interfaces. A state of a container draws on the same bucket:
+//
+//	at, ok := budgets.Take(owner, now)
+//	if ok {
+//		commit the state
+//	} else {
+//		keep it, in place of one that is kept already, and call Take again at the time at
+//	}
+//
+// The row of the view must wait with the event. Only when something ends that was announced before
+// (an interface is deleted), it is announced at once: Spend then takes the token.
+type Budgets struct {
+	ofInterface, ofContainer Budget
+
+	mu         sync.Mutex
+	buckets    map[Owner]*bucket
+	sweepAfter time.Time // the buckets that are full stay until then
+}
+
+// NewBudgets returns the buckets of containers, all of them full. The budgets are [InterfaceBudget] and
+// [ContainerBudget], and in tests smaller ones.
+func NewBudgets(ofInterface, ofContainer Budget) *Budgets {
+	return &Budgets{ofInterface: ofInterface, ofContainer: ofContainer, buckets: map[Owner]*bucket{}}
+}
+
+// Take takes a token of a container if there is one. If not, there may be one at the time at.
+func (b *Budgets) Take(owner Owner, now time.Time) (at time.Time, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	own := b.bucket(owner, now)
+	if at = own.room(b.ofContainer); now.Before(at) {
+		return at, false
+	}
+	own.spend(b.ofContainer, now)
+	return now, true
+}
+
+// Spend takes a token of a container. If there is none, the container owes it.
+func (b *Budgets) Spend(owner Owner, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.bucket(owner, now).spend(b.ofContainer, now)
+}
+
+// bucket returns the bucket of a container. Beyond maxBuckets containers share one.
+func (b *Budgets) bucket(owner Owner, now time.Time) *bucket {
+	if at := strings.LastIndexByte(owner.Pool, '@'); at >= 0 {
+		owner = Owner{Pool: owner.Pool[at:]}
+	}
+	if own := b.buckets[owner]; own != nil {
+		return own
+	}
+	if now.After(b.sweepAfter) {
+		b.sweep(now)
+	}
+	if len(b.buckets) >= maxBuckets {
+		owner = Owner{}
+	}
+	own := b.buckets[owner]
+	if own == nil {
+		own = &bucket{}
+		b.buckets[owner] = own
+	}
+	return own
+}
+
+// sweep drops the buckets that are full: a new one is the same.
+func (b *Budgets) sweep(now time.Time) {
+	for owner, own := range b.buckets {
+		if !now.Before(own.full) {
+			delete(b.buckets, owner)
+		}
+	}
+	b.sweepAfter = now.Add(time.Second)
+}

@@ -1,0 +1,186 @@
+package netwatch
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/containers"
+	"github.com/osctl/eventd/netwatch/cttest"
+	"github.com/osctl/eventd/netwatch/links"
+	"github.com/osctl/eventd/netwatch/nstest"
+)
+
+// stateHost is a place with cgroups of its own, and a hub whose watchers come and go.
+type stateHost struct {
+	*testing.T // of the watcher that runs, or of the whole test
+	whole      *testing.T
+	ns         *nstest.NS
+	view       *cttest.View
+	hub        *hub.Hub
+	events     *eventLog
+}
+
+func newStateHost(t *testing.T) *stateHost {
+	t.Helper()
+	h := newHub(t)
+	return &stateHost{T: t, whole: t, ns: nstest.New(t), view: cttest.NewView(t), hub: h, events: follow(t, h)}
+}
+
+// watch makes a watcher, calls do before it runs, and then during.
+func (h *stateHost) watch(name string, do, during func()) {
+	h.Helper()
+	outer := h.T
+	defer func() { h.T = outer }()
+	h.Run(name, func(t *testing.T) {
+		h.T = t
+		var tracker *containers.Tracker
+		var err error
+		h.ns.Do(func() { tracker, err = containers.New(containers.Config{Cgroup: h.view.Dir, Netns: t.TempDir()}) })
+		must(t, err)
+		t.Cleanup(func() { must(t, tracker.Close()) })
+		w := newWatcherIn(t, h.ns, &Config{Hub: h.hub, Owners: tracker})
+		do()
+		run(t, w)
+		during()
+	})
+}
+
+// start starts a process in a cgroup, and returns what kills it.
+func (h *stateHost) start(cgroup string) (kill func()) {
+	h.Helper()
+	path := filepath.Join(h.view.Dir, cgroup)
+	must(h, os.MkdirAll(path, 0o755))
+	dir, err := os.Open(path)
+	must(h, err)
+	defer dir.Close()
+	cmd := exec.Command("sleep", "300")
+	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
+	must(h, cmd.Start())
+	var killed bool
+	kill = func() {
+		if !killed {
+			killed = true
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+	}
+	h.whole.Cleanup(kill)
+	return kill
+}
+
+// report reports a state, as a container manager does.
+func (h *stateHost) report(pool, id, state string) {
+	h.Helper()
+	e, err := hub.NewEvent(hub.TypeState, hub.Options{
+		{Name: "pool", Value: hub.String(pool)}, {Name: "id", Value: hub.String(id)}, {Name: "state", Value: hub.String(state)},
+	}, "m.service")
+	must(h, err)
+	_, err = h.hub.Commit(hub.Batch{Events: []*hub.Event{e}})
+	must(h, err)
+}
+
+// want waits for states since the last call, and wants just these.
+func (h *stateHost) want(want ...string) {
+	h.Helper()
+	before := len(h.events.events)
+	for end := time.Now().Add(patience); len(h.events.read(h)) < before+len(want) && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	var got []string
+	for _, e := range h.events.events[before:] {
+		line := fmt.Sprintf("%s:%s %s by %s", e.Pool, e.ID, e.Action, e.Source)
+		if resync, _ := e.Options.Get("resync"); resync.Bool() {
+			line += " resync"
+		}
+		got = append(got, line)
+	}
+	if !slices.Equal(got, want) {
+		h.Errorf("states\n%q, want\n%q", got, want)
+	}
+}
+
+// TestStatesOverRestarts wants what changed while no watcher was there to be announced once, before
+// the next one runs, and what a manager reported not to be said again.
+func TestStatesOverRestarts(t *testing.T) {
+	h := newStateHost(t)
+	h.report("lxc", "gone", "running")
+	h.report("lxc", "starts", "starting")
+	h.report("tank", "101", "running")
+	h.report("lxc", "known", "running")
+	h.want("lxc:gone running by m.service", "lxc:starts starting by m.service", "tank:101 running by m.service", "lxc:known running by m.service")
+	known, down := h.start("lxc.payload.known"), h.start("lxc.payload.down")
+	h.watch("first", func() {
+		h.want("lxc:down running by cgroup resync", "lxc:gone stopped by cgroup resync")
+	}, func() {
+		h.start("lxc.payload.starts")
+		h.want("lxc:starts running by cgroup")
+		h.report("lxc", "known", "frozen")
+		h.want("lxc:known frozen by m.service")
+		must(t, os.WriteFile(filepath.Join(h.view.Dir, "lxc.payload.known/cgroup.freeze"), []byte("1"), 0))
+		must(t, os.WriteFile(filepath.Join(h.view.Dir, "lxc.payload.starts/cgroup.freeze"), []byte("1"), 0))
+		h.want("lxc:starts frozen by cgroup")
+	})
+	down()
+	must(t, os.Remove(filepath.Join(h.view.Dir, "lxc.payload.down")))
+	h.watch("second", func() { h.want("lxc:down stopped by cgroup resync") }, func() {
+		known()
+		h.want("lxc:known stopped by cgroup")
+	})
+	h.watch("third", func() { h.want() }, func() { h.want() })
+}
+
+// TestStatesThatFlap has a container freeze and thaw faster than its budget allows: the rest is left
+// out and counted, its state is right in the end, and others do not wait for it.
+func TestStatesThatFlap(t *testing.T) {
+	h := newStateHost(t)
+	flap := filepath.Join(h.view.Dir, "lxc.payload.flap")
+	h.watch("flap", func() {}, func() {
+		kill := h.start("lxc.payload.flap")
+		started := time.Now()
+		freeze := func(to string) { must(h, os.WriteFile(filepath.Join(flap, "cgroup.freeze"), []byte(to), 0)) }
+		told := func() []*hub.Event {
+			return slices.DeleteFunc(slices.Clone(h.events.read(h)), func(e *hub.Event) bool { return e.ID != "flap" })
+		}
+		omitted := uint64(0)
+		for omitted < 5 {
+			freeze("1")
+			freeze("0")
+			omitted = 0
+			for _, e := range told() {
+				n, _ := e.Options.Get("coalesced")
+				omitted += n.Uint()
+			}
+			if time.Since(started) > patience {
+				h.Fatal("nothing is left out")
+			}
+		}
+		h.start("lxc.payload.other")
+		before := len(h.events.events)
+		for !slices.ContainsFunc(h.events.read(h)[before:], func(e *hub.Event) bool { return e.ID == "other" }) {
+			freeze("1")
+			freeze("0")
+			if time.Since(started) > patience {
+				h.Fatal("the other one is not told")
+			}
+		}
+		kill()
+		for events := told(); events[len(events)-1].Action != "stopped"; events = told() {
+			if time.Since(started) > patience {
+				h.Fatalf("its state is %s in the end", events[len(events)-1].Action)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		events := told()
+		most := links.ContainerBudget.Burst + int(time.Since(started)/links.ContainerBudget.Every) + 1
+		if len(events) > most {
+			h.Errorf("%d events, at most %d are allowed", len(events), most)
+		}
+	})
+}
