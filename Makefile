@@ -71,6 +71,7 @@ soak: check-go ## the long form of the tests that kill and stall, for as long as
 	@packaging/dev/setup.sh test
 	GOBIN='$(CURDIR)/bin/soak' $(GO) install github.com/nats-io/nats-server/v2@v2.15.3
 	OSCTL_EVENTD_TEST_KILLS=200 NATS_SERVER='$(CURDIR)/bin/soak/nats-server' CGO_ENABLED=1 $(GO) test -race -count=1 -v -timeout 60m ./cmd/osctl-eventd-nats/...
+	OSCTL_EVENTD_TEST_KILLS=50 CGO_ENABLED=1 $(GO) test -race -count=1 -v -timeout 60m -run KilledAtAnyInstant ./cmd/osctl-eventd-runtimes
 	OSCTL_EVENTD_TEST_KILLS=500 OSCTL_EVENTD_TEST_STALL=60s CGO_ENABLED=1 $(GO) test -race -count=1 -v -timeout 60m -run 'KilledAtAnyInstant|Soak' ./cmd/osctl-eventd ./dbusapi
 
 lint: check-go ## vet, format and the linters
@@ -114,7 +115,7 @@ release: build ## tarball, deb, rpm and checksums for all of RELEASE in dist/
 	cd dist && sha256sum -- * >SHA256SUMS && cat SHA256SUMS
 
 man: ## regenerate the manual pages, and the picture of the live view
-	$(GO) test -count=1 -run 'Interface|ManualPage|Picture' ./packaging/man ./cmd/osctl-eventd ./cmd/osctl-eventctl ./cmd/osctl-eventd-nats -update
+	$(GO) test -count=1 -run 'Interface|ManualPage|Picture' ./packaging/man ./cmd/osctl-eventd ./cmd/osctl-eventctl ./cmd/osctl-eventd-nats ./cmd/osctl-eventd-runtimes -update
 
 lintian: deb ## check the Debian package with lintian
 	@packaging/dev/setup.sh lintian
