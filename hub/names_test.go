@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-func infoOf(tb testing.TB, pool, id, name, image string) *Event {
+func infoOf(tb testing.TB, id, name, image string) *Event {
 	tb.Helper()
-	return newEvent(tb, TypeInfo, opt("pool", pool), opt("id", id), opt("name", name), opt("image", image))
+	return newEvent(tb, TypeInfo, opt("pool", "docker"), opt("id", id), opt("name", name), opt("image", image))
 }
 
 // wantNames wants containers as ID=NAME(IMAGE).
@@ -55,17 +55,17 @@ func TestNames(t *testing.T) {
 	up := func(id string) *Event {
 		return newEvent(t, TypeNetif, opt("pool", "docker"), opt("id", id), opt("action", "up"), opt("name", "eth0"))
 	}
-	commit(t, h, up("a"), infoOf(t, "docker", "a", "web", "nginx:1"), up("a"), stateOf(t, "docker", "a", "running"), stateOf(t, "podman", "a", "running"))
+	commit(t, h, up("a"), infoOf(t, "a", "web", "nginx:1"), up("a"), stateOf(t, "docker", "a", "running"), stateOf(t, "podman", "a", "running"))
 	wantNames(t, h, "a=web(nginx:1)", "a=()")
 	wantEventNames(t, h, "", "", "web", "web", "")
 	wantActive(t, h, 2)
 	// A name belongs to the container that was given it last, in the same batch, too.
-	commit(t, h, up("a"), infoOf(t, "docker", "b", "web", "nginx:2"), up("a"), up("b"))
+	commit(t, h, up("a"), infoOf(t, "b", "web", "nginx:2"), up("a"), up("b"))
 	wantNames(t, h, "a=(nginx:1)", "b=web(nginx:2)", "a=()")
 	wantEventNames(t, h, "web", "", "", "web")
 	wantActive(t, h, 2) // what b does is not known
 	// Renamed to and fro, and the name of another one, in one batch.
-	commit(t, h, infoOf(t, "docker", "b", "old", ""), infoOf(t, "docker", "a", "web", ""), up("a"), up("b"),
+	commit(t, h, infoOf(t, "b", "old", ""), infoOf(t, "a", "web", ""), up("a"), up("b"),
 		dbEvent(t, "container", "remove", "docker", "b"), up("b"))
 	wantEventNames(t, h, "", "", "web", "old", "", "")
 	wantNames(t, h, "a=web()", "a=()")
@@ -108,9 +108,9 @@ func TestNamesOfInterfaces(t *testing.T) {
 		revision = h.InterfacesRevision()
 	}
 	want("", "", false)
-	commit(t, h, infoOf(t, "docker", "a", "web", "nginx"))
+	commit(t, h, infoOf(t, "a", "web", "nginx"))
 	want("web", "nginx", true)
-	commit(t, h, infoOf(t, "docker", "a", "web", "nginx"))
+	commit(t, h, infoOf(t, "a", "web", "nginx"))
 	want("web", "nginx", false)
 	commit(t, h, dbEvent(t, "container", "remove", "docker", "a"))
 	want("", "", true)
@@ -120,7 +120,7 @@ func TestNamesOfInterfaces(t *testing.T) {
 func TestNamesAtLimits(t *testing.T) {
 	h := newHub(t, Config{})
 	name := strings.Repeat("n", MaxNameBytes)
-	commit(t, h, infoOf(t, "docker", "a", name, ""))
+	commit(t, h, infoOf(t, "a", name, ""))
 	more := func(options int, size int) *Event {
 		e := opts("pool", "docker", "id", "a", "state", "running")
 		for len(e) < options {
@@ -140,7 +140,7 @@ func TestNamesAreBounded(t *testing.T) {
 	h := newHub(t, Config{HistoryBytes: 1})
 	image := strings.Repeat("i", MaxImageBytes)
 	for i := range maxContainerBytes/MaxImageBytes + 100 {
-		commit(t, h, infoOf(t, "docker", fmt.Sprint(i), fmt.Sprint("name", i), image))
+		commit(t, h, infoOf(t, fmt.Sprint(i), fmt.Sprint("name", i), image))
 	}
 	rows, _ := h.Containers()
 	size := 0

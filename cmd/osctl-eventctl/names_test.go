@@ -61,8 +61,7 @@ func TestResolve(t *testing.T) {
 		for range 2 { // from the cache, too
 			for text, want := range step.want {
 				id, err := n.resolve("podman", text)
-				var ambiguous *ambiguousError
-				if errors.As(err, &ambiguous) {
+				if _, ambiguous := errors.AsType[*ambiguousError](err); ambiguous {
 					id = "?"
 				}
 				if id != want {
@@ -195,8 +194,11 @@ func TestConditionsByName(t *testing.T) {
 	}
 	up := func(id string, ifindex uint32) *hub.Event {
 		e, err := hub.NewEvent(hub.TypeNetif, hub.Options{
-			{Name: "pool", Value: hub.String("podman")}, {Name: "id", Value: hub.String(id)}, {Name: "action", Value: hub.String("up")},
-			{Name: "name", Value: hub.String("eth0")}, {Name: "ifindex", Value: hub.Uint32(ifindex)},
+			{Name: "pool", Value: hub.String("podman")},
+			{Name: "id", Value: hub.String(id)},
+			{Name: "action", Value: hub.String("up")},
+			{Name: "name", Value: hub.String("eth0")},
+			{Name: "ifindex", Value: hub.Uint32(ifindex)},
 		}, hub.SourceNetlink)
 		if err != nil {
 			t.Fatal(err)
@@ -232,8 +234,12 @@ func TestConditionsByName(t *testing.T) {
 func TestHandoverIsNotDown(t *testing.T) {
 	change := func(id, action, option string) *hub.Event {
 		options := hub.Options{
-			{Name: "pool", Value: hub.String("podman")}, {Name: "id", Value: hub.String(id)}, {Name: "action", Value: hub.String(action)},
-			{Name: "name", Value: hub.String("eth0")}, {Name: "ifindex", Value: hub.Uint32(3)}, {Name: option, Value: hub.Bool(true)},
+			{Name: "pool", Value: hub.String("podman")},
+			{Name: "id", Value: hub.String(id)},
+			{Name: "action", Value: hub.String(action)},
+			{Name: "name", Value: hub.String("eth0")},
+			{Name: "ifindex", Value: hub.Uint32(3)},
+			{Name: option, Value: hub.Bool(true)},
 		}
 		e, err := hub.NewEvent(hub.TypeNetif, options, hub.SourceNetlink)
 		if err != nil {

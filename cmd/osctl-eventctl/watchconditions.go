@@ -138,16 +138,21 @@ func (c *condition) met(w *world) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if t.name == "" {
-		for _, row := range w.containers {
-			if row.Pool == t.pool && row.ID == t.id && slices.Contains(c.states, row.State) {
-				return row.State, nil
-			}
-		}
-		return "", nil
+	if t.name != "" {
+		return c.metLink(t, w.links), nil
 	}
+	for _, row := range w.containers {
+		if row.Pool == t.pool && row.ID == t.id && slices.Contains(c.states, row.State) {
+			return row.State, nil
+		}
+	}
+	return "", nil
+}
+
+// metLink is met for an interface.
+func (c *condition) metLink(t target, links []hub.Interface) string {
 	there, up := false, map[uint32]bool{}
-	for _, row := range w.links {
+	for _, row := range links {
 		own := row.Pool == t.pool && row.ID == t.id && row.Name == t.name
 		there = there || own
 		if row.State == hub.LinkUp && (own || c.up[row.Ifindex] && (row.Name == t.name || row.Name == "")) {
@@ -157,8 +162,8 @@ func (c *condition) met(w *world) (string, error) {
 	c.up = up
 	for _, state := range c.states {
 		if state == "up" && len(up) > 0 || state == "down" && len(up) == 0 || state == "gone" && !there {
-			return state, nil
+			return state
 		}
 	}
-	return "", nil
+	return ""
 }

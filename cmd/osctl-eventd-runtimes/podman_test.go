@@ -159,7 +159,7 @@ func TestPodman(t *testing.T) {
 	m.eventd.Kill()
 	m.startEventd()
 	m.wantName(web, "web2")
-	bridge = launch(t, m.args...)
+	launch(t, m.args...)
 	m.wantName(web, "")
 	m.wantHistory(hub.TypeDB, web, dbOptions, "add web", "remove web2")
 	m.eventd.Kill()

@@ -56,7 +56,13 @@ func (f *Filter) Hub() (filter hub.Filter, err error) {
 		name   string
 		values []string
 	}{
-		{"type", f.Types}, {"action", f.Actions}, {"pool", f.Pools}, {"id", f.IDs}, {"source", f.Sources}, {"name", f.Names}, {"veth", f.Veths},
+		{"type", f.Types},
+		{"action", f.Actions},
+		{"pool", f.Pools},
+		{"id", f.IDs},
+		{"source", f.Sources},
+		{"name", f.Names},
+		{"veth", f.Veths},
 		{hub.OptionName, f.CtNames},
 	} {
 		if len(key.values) == 0 {
@@ -75,8 +81,14 @@ func (f *Filter) Match(e *hub.Event) bool {
 		wanted []string
 		value  string
 	}{
-		{f.Types, e.Type}, {f.Actions, e.Action}, {f.Pools, e.Pool}, {f.IDs, e.ID}, {f.Sources, e.Source},
-		{f.Names, e.Options.Text("name")}, {f.Veths, e.Options.Text("veth")}, {f.CtNames, e.Options.Text(hub.OptionName)},
+		{f.Types, e.Type},
+		{f.Actions, e.Action},
+		{f.Pools, e.Pool},
+		{f.IDs, e.ID},
+		{f.Sources, e.Source},
+		{f.Names, e.Options.Text("name")},
+		{f.Veths, e.Options.Text("veth")},
+		{f.CtNames, e.Options.Text(hub.OptionName)},
 	} {
 		if len(key.wanted) > 0 && !slices.Contains(key.wanted, key.value) {
 			return false

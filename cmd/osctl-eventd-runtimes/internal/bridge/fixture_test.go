@@ -121,7 +121,7 @@ type fakeEngine struct {
 
 func startEngine(t *testing.T) *fakeEngine {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "engine-") // short, as paths of sockets have to be
+	dir, err := os.MkdirTemp("", "engine-") //nolint:usetesting // short, as paths of sockets have to be
 	if err != nil {
 		t.Fatal(err)
 	}

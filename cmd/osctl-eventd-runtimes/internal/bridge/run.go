@@ -112,7 +112,7 @@ func (l *loop) run(ctx context.Context, follow func(*loop, context.Context) erro
 		}
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // it was told to stop
 		case errors.Is(err, fs.ErrNotExist):
 			l.status("not there")
 		default:

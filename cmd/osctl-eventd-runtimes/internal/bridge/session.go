@@ -89,7 +89,7 @@ func (s *session) run(ctx context.Context) error {
 	defer func() {
 		cancel()
 		if running {
-			<-ended
+			s.log.Debug("the stream of events ended", slog.String("runtime", s.pool), slog.Any("reason", <-ended))
 		}
 	}()
 	containers, err := s.engine.list(ctx)
