@@ -68,7 +68,7 @@ type Event struct {
 	// Options are all options as reported, secrets replaced, and [OptionName].
 	Options Options
 
-	keys     [numKeys]string // what filters look at
+	keys     [numKeys]string // what filters compare
 	size     int             // its bytes in memory, approximately
 	encoding atomic.Pointer[[]byte]
 }

@@ -50,7 +50,7 @@ func (o Options) AppendJSON(b []byte) []byte {
 // AppendJSON appends a value as JSON: integers stay integers of all 64 bits, ay
 // becomes base64, structs become arrays, variants their content, dicts objects
 // with their keys as text. A double has a point or an exponent, as 1.0 has, so that it
-// is told from an integer; one that JSON has no number for becomes a string.
+// differs from an integer; one that JSON has no number for becomes a string.
 func (v Value) AppendJSON(b []byte) []byte {
 	switch v.kind {
 	case KindBool:
@@ -116,25 +116,11 @@ func appendDouble(b []byte, f float64) []byte {
 }
 
 func appendString(b []byte, s string) []byte {
-	if plain(s) {
-		return append(append(append(b, '"'), s...), '"')
-	}
 	quoted, err := json.Marshal(s)
 	if err != nil { // a string always marshals
 		return append(b, `""`...)
 	}
 	return append(b, quoted...)
-}
-
-// plain reports whether s stands in JSON as it is, as almost all strings of events do.
-func plain(s string) bool {
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c < ' ', c > '~', c == '"', c == '\\', c == '<', c == '>', c == '&':
-			return false
-		}
-	}
-	return true
 }
 
 // Micros returns a time as microseconds since 1970, as it goes over the wire; 0

@@ -273,22 +273,11 @@ func dictKeyOf(v *Value) dictKey {
 
 // repeatedKey returns a key that a dict has twice. Its cost is linear in the number of keys.
 func repeatedKey(items []Value) (key Value, twice bool) {
-	const few = 8
-	if len(items) > 2*few {
-		seen := make(map[dictKey]struct{}, len(items)/2)
-		for i := 0; i < len(items); i += 2 {
-			seen[dictKeyOf(&items[i])] = struct{}{}
-			if len(seen) <= i/2 {
-				return items[i], true
-			}
-		}
-		return Value{}, false
-	}
-	for i := 2; i < len(items); i += 2 {
-		for j := 0; j < i; j += 2 {
-			if dictKeyOf(&items[i]) == dictKeyOf(&items[j]) {
-				return items[i], true
-			}
+	seen := make(map[dictKey]struct{}, len(items)/2)
+	for i := 0; i < len(items); i += 2 {
+		seen[dictKeyOf(&items[i])] = struct{}{}
+		if len(seen) <= i/2 {
+			return items[i], true
 		}
 	}
 	return Value{}, false

@@ -13,7 +13,7 @@ type Subscription struct {
 	woken   chan struct{} // holds one token after a wake-up
 
 	// Guarded by the hub's lock.
-	pos     uint64 // number of the next event to look at
+	pos     uint64 // number of the next event to read
 	waiting bool   // filed in the index; then no event from pos on matches
 	closed  bool
 	// The neighbours in the queue of the sweep.

@@ -6,28 +6,12 @@ import (
 	"unicode/utf8"
 )
 
-// isPlainText reports whether [PlainText] leaves raw as it is: printable UTF-8 without a
-// backslash.
-func isPlainText(raw []byte) bool {
-	for i := 0; i < len(raw); {
-		r, size := utf8.DecodeRune(raw[i:])
-		if !plainRune(r, size) {
-			return false
-		}
-		i += size
-	}
-	return true
-}
-
 // PlainText returns bytes from outside (the names of interfaces, cgroups, units and files)
 // as printable UTF-8. It is the one place where such bytes become text. Bytes that are not
 // UTF-8, characters that cannot be printed, and the backslash itself are written as \xNN,
 // so two names that differ never look the same. The text has at most limit bytes; the rest
 // is cut off, between characters.
 func PlainText(raw []byte, limit int) string {
-	if len(raw) <= limit && isPlainText(raw) {
-		return string(raw)
-	}
 	const hex = "0123456789abcdef"
 	var b strings.Builder
 	for len(raw) > 0 {

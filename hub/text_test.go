@@ -15,9 +15,6 @@ func TestPlainText(t *testing.T) {
 		if got := PlainText([]byte(name), 255); got != want {
 			t.Errorf("%q is shown as %q, want %q", name, got, want)
 		}
-		if got := isPlainText([]byte(name)); got != (name == want) {
-			t.Errorf("%q is plain: %v", name, got)
-		}
 	}
 	for limit, want := range map[int]string{0: "", 1: "a", 4: "a", 5: `a\xff`, 6: `a\xff`, 7: `a\xffü`} {
 		if got := PlainText([]byte("a\xffü"), limit); got != want {

@@ -16,7 +16,8 @@
 //     with bound_by.
 //   - A state of a container is announced unless the hub's view has it already, whoever reported it. The
 //     view has all states that the cgroups say when New returns.
-//   - The running of a container comes before the up of its first interface.
+//   - The running of a container comes before the up of its first interface, where its owner is found
+//     by a cgroup of v2.
 //   - Only the up of an interface whose owner is not known yet waits, for at most half a second,
 //     and what follows of the same interface. Others are not delayed.
 //   - When nothing happens nothing wakes up.

@@ -67,13 +67,12 @@ func (s *states) coalesce(w *stateChanges) {
 	outcome := w.changes[last]
 	w.omitted += uint32(last) //nolint:gosec // at most maxChanges
 	w.changes = append(w.changes[:0], outcome)
-	switch {
-	case outcome.To != w.from && (outcome.To != containers.Stopped || w.from != ""):
-	case w.from == containers.Running, w.from == containers.Frozen: // at least its end will be announced
+	if never := w.from == "" && outcome.To == containers.Stopped; outcome.To != w.from && !never {
+		return
+	}
+	delete(s.waiting, outcome.Container)
+	if outcome.To != containers.Stopped { // at least its end will be announced
 		s.omitted[outcome.Container] = w.omitted + 1
-		fallthrough
-	default:
-		delete(s.waiting, outcome.Container)
 	}
 }
 
@@ -86,13 +85,13 @@ func (s *states) take(now time.Time, spend func(containers.Container) (at time.T
 	s.added, s.roomAt = false, time.Time{}
 	inOrder := func(a, b *stateChanges) int { return cmp.Compare(a.turn, b.turn) }
 	for _, w := range slices.SortedFunc(maps.Values(s.waiting), inOrder) {
-		events = append(events, s.takeOf(w, now, spend)...)
+		events = append(events, s.takeOf(w, spend)...)
 	}
 	return events
 }
 
 // takeOf is take for one container.
-func (s *states) takeOf(w *stateChanges, now time.Time, spend func(containers.Container) (time.Time, bool)) (events []stateEvent) {
+func (s *states) takeOf(w *stateChanges, spend func(containers.Container) (time.Time, bool)) (events []stateEvent) {
 	name := w.changes[0].Container
 	for len(w.changes) > 0 {
 		if at, ok := spend(name); !ok {

@@ -184,3 +184,36 @@ func TestStatesThatFlap(t *testing.T) {
 		}
 	})
 }
+
+// TestStatesOfUsersCrowd has a user start and end more containers, each with another name, than the
+// budget of one container allows. None of those that were announced as running stays so.
+func TestStatesOfUsersCrowd(t *testing.T) {
+	h := newStateHost(t)
+	const given = "user.slice/user-1000.slice/user@1000.service"
+	must(t, os.MkdirAll(filepath.Join(h.view.Dir, given), 0o755))
+	must(t, os.Chown(filepath.Join(h.view.Dir, given), 1000, 1000))
+	h.watch("crowd", func() {}, func() {
+		started := time.Now()
+		for i := range 2 * links.ContainerBudget.Burst {
+			cgroup := filepath.Join(given, fmt.Sprint("lxc.payload.x", i))
+			h.start(cgroup)()
+			must(h, os.Remove(filepath.Join(h.view.Dir, cgroup)))
+		}
+		h.start("lxc.payload.other")
+		for {
+			rows, _ := h.hub.Containers()
+			running := slices.DeleteFunc(rows, func(c hub.Container) bool { return c.State == "stopped" })
+			if len(running) == 1 && running[0].ID == "other" && len(h.events.read(h)) > 2 {
+				break
+			}
+			if time.Since(started) > patience {
+				h.Fatalf("running are %v", running)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		most := links.ContainerBudget.Burst + int(time.Since(started)/links.ContainerBudget.Every) + 1
+		if n := len(h.events.read(h)) - 1; n > most {
+			h.Errorf("%d events of the crowd, at most %d are allowed", n, most)
+		}
+	})
+}

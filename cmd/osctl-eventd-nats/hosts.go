@@ -184,7 +184,8 @@ func writeHostLines(out io.Writer, hosts []fleet.Host, now time.Time) error {
 	for i := range hosts {
 		h := &hosts[i]
 		line := map[string]any{
-			"host": hostName(h.Name), "health": health(h, now), "seen": h.Head.Seen, "cursor": h.Head.Cursor, "machine": h.Head.Machine,
+			"host": hostName(h.Name), "health": health(h, now), "seen": h.Head.Seen,
+			"cursor": h.Head.Cursor, "machine": h.Head.Machine,
 		}
 		if !h.Head.Time.IsZero() {
 			line["last_event"] = h.Head.Time.UTC()

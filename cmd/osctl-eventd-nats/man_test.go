@@ -57,7 +57,7 @@ func manualPage() *man.Page {
 	p.Section("FILES")
 	p.Item("/etc/osctl-eventd-nats", "configuration (env) and secrets of the service: creds, password, ca.pem, cert.pem, key.pem")
 	p.Item("/var/lib/osctl-eventd-nats", "the state file: how far the events are in the stream, for when the stream has nothing of this host any more")
-	p.Item("/usr/share/doc/osctl-eventd-nats/nats.md", "from nothing to two hosts in one stream, and what is promised")
+	p.Item("/usr/share/doc/osctl-eventd-nats/fleet.md", "from nothing to two hosts in one watch, and what is promised")
 	p.Section("SEE ALSO")
 	p.Text("osctl-eventd(8), osctl-eventctl(1), systemctl(1)")
 	return p

@@ -39,7 +39,7 @@ func setupCommand(stdout io.Writer) *cobra.Command {
 				return err
 			}
 			_, err := fmt.Fprintf(stdout, `Wrote %[1]s/accounts.conf and %[1]s/stream.json, and a password for each of %[2]d hosts.
-1. Servers: include accounts.conf in nats-server.conf, and reload.
+1. Servers: include accounts.conf in nats-server.conf, and restart them; for more hosts later, reload is enough.
 2. Stream: nats --user %[3]s --password "$(cat %[1]s/%[3]s/password)" stream add %[4]s --config %[1]s/stream.json
 3. Each host: copy %[1]s/HOST/password to /etc/osctl-eventd-nats/password, and set NATS_USER=HOST in /etc/osctl-eventd-nats/env.
 `, out, len(hosts), accounts.Admin, f.Stream)

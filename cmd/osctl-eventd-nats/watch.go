@@ -74,7 +74,7 @@ func watchCommand(stdout, stderr *terminal.Output) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	flags.serverFlags.add(f)
+	flags.add(f)
 	flags.Add(f)
 	f.StringVar(&flags.since, "since", "", "begin at `MOMENT`: "+eventflags.TimeForms)
 	f.StringVar(&flags.cursorFile, "cursor-file", "", "go on where `FILE` says that the last run stopped, and keep it up to date")
@@ -87,10 +87,12 @@ func watchCommand(stdout, stderr *terminal.Output) *cobra.Command {
 const skew = time.Minute
 
 // printer checks the flags, and returns what prints, and what is read.
-func (f *watchFlags) printer(stdout, stderr *terminal.Output, hosts []string, now time.Time) (*printer, watch.Config, error) {
+func (f *watchFlags) printer(
+	stdout, stderr *terminal.Output, hosts []string, now time.Time,
+) (*printer, watch.Config, error) {
 	c := watch.Config{Stream: f.stream, Hosts: hosts, Finite: f.noFollow}
 	p := &printer{out: bufio.NewWriterSize(stdout, 64<<10), err: stderr}
-	if err := errors.Join(f.serverFlags.check(), f.Check()); err != nil {
+	if err := errors.Join(f.check(), f.Check()); err != nil {
 		return nil, c, err
 	}
 	c.Access = f.Access
@@ -111,7 +113,8 @@ func (f *watchFlags) printer(stdout, stderr *terminal.Output, hosts []string, no
 		return p, c, nil
 	}
 	if stdout.Closed() {
-		return nil, c, errors.New("standard output is closed: the cursor would move past events that nobody got; write to /dev/null to skip them")
+		return nil, c, errors.New("standard output is closed: the cursor would move past events that nobody got;" +
+			" write to /dev/null to skip them")
 	}
 	c.After, err = p.open(f.cursorFile, f.stream)
 	return p, c, err
@@ -132,7 +135,8 @@ func (f *watchFlags) begin(now time.Time) (time.Time, error) {
 	case since.Cursor == hub.CursorOldest:
 		return watch.Oldest, nil
 	case since.Cursor != "":
-		return time.Time{}, fmt.Errorf("--since %s: that is a cursor of one host; expected %s", since.Cursor, eventflags.TimeForms)
+		const form = "--since %s: that is a cursor of one host; expected %s"
+		return time.Time{}, fmt.Errorf(form, since.Cursor, eventflags.TimeForms)
 	}
 	return since.Time, nil
 }
@@ -223,7 +227,8 @@ func (p *printer) gap(host string, r *fleet.Record) error {
 		return err
 	}
 	text, err := json.Marshal(map[string]any{
-		"type": r.Type, "reason": printable(r.Reason), "detail": printable(r.Detail), "time": r.Time, "from": r.From, "cursor": r.Cursor, "lost": r.Lost,
+		"type": r.Type, "reason": printable(r.Reason), "detail": printable(r.Detail), "time": r.Time,
+		"from": r.From, "cursor": r.Cursor, "lost": r.Lost,
 	})
 	if err != nil {
 		return err

@@ -58,7 +58,11 @@ func TestWatchFilters(t *testing.T) {
 		launch(t, nil, bridge(t, server, e.Bus.Address(), "--host", name)...)
 		fleettest.AwaitCursor(t, stream, name, cursor)
 	}
+	// A host that was cut off for days.
+	forgeLine(t, server.Connect(t), "late", "e:1", `{"type":"x","source":"u","opts":{},"time":"2026-11-22T10:11:12Z","cursor":"e:1"}`)
 	for args, want := range map[string]string{
+		"late --since 2026-11-22":          "late:1",
+		"late --since 1h":                  "",
 		"node1":                            "node1:1 node1:2 node1:3",
 		"web.1":                            "web.1:1 web.1:2 web.1:3",
 		"node2 web.1 --pool lxc":           "node2:2 node2:3 web.1:2 web.1:3",
@@ -228,7 +232,9 @@ func TestWatchAged(t *testing.T) {
 	p := watching(t, server, "--json", "--cursor-file", file)
 	e.Commit(t, 1)
 	apitest.Eventually(t, "the event is seen", func() bool { return numbers(p.events(t)) == "node1:1" })
-	p.kill()
+	if status := p.interrupt(t); status != 0 { // it keeps where it was
+		t.Errorf("it ended with %d, want 0", status)
+	}
 	fleettest.AwaitCursor(t, stream, host, e.Commit(t, 5))
 	apitest.Eventually(t, "the stream is empty", func() bool {
 		info, err := stream.Info(t.Context())

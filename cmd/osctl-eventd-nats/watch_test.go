@@ -29,12 +29,6 @@ func (p *process) says(t *testing.T, text string) {
 	apitest.Eventually(t, "it says "+text, func() bool { return strings.Contains(p.err.String(), text) })
 }
 
-// prints waits until a process has printed a text.
-func (p *process) prints(t *testing.T, text string) {
-	t.Helper()
-	apitest.Eventually(t, "it prints "+text, func() bool { return strings.Contains(p.out.String(), text) })
-}
-
 // interrupt ends a process as a user does, and returns its exit status.
 func (p *process) interrupt(t *testing.T) int {
 	t.Helper()

@@ -49,10 +49,10 @@ func (l *life) until(step string, want ...string) {
 	l.read(step, want, func() bool { return slices.Equal(l.lines, want) })
 }
 
-// ends is until for the end: the kernel takes the interface away some time after the last process.
-func (l *life) ends(step string) {
+// untilAll is until for what comes in any order; want is sorted. At the end the kernel takes the
+// interface away some time after the last process.
+func (l *life) untilAll(step string, want ...string) {
 	l.t.Helper()
-	want := []string{"down", "stopped"}
 	l.read(step, want, func() bool { return slices.Equal(slices.Sorted(slices.Values(l.lines)), want) })
 }
 
@@ -87,7 +87,7 @@ func (l *life) lives(c freezer, end func() error) {
 	must(l.t, c.Thaw())
 	l.until("thaw", "running")
 	must(l.t, end())
-	l.ends("end")
+	l.untilAll("end", "down", "stopped")
 	l.is("stopped")
 }
 
@@ -152,10 +152,10 @@ func TestLifeOnHybrid(t *testing.T) {
 	l := lifeOf(t, daemonOn(t, h), "lxc", "web")
 	for range 2 {
 		must(t, c.Start())
-		l.until("start", "running", "up")
+		l.untilAll("start", "running", "up") // the owner is found by v1
 		l.is("running")
 		must(t, c.Kill())
-		l.ends("kill")
+		l.untilAll("kill", "down", "stopped")
 	}
 }
 

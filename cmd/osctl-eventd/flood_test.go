@@ -26,7 +26,7 @@ func TestContainerCannotFlood(t *testing.T) {
 	h := cttest.NewHost(t)
 	bus := bustest.Start(t, bustest.Broker, bustest.PolicyOpen)
 	d := daemonOnBus(t, h, bus)
-	signals := receiveSignals(t, bus)
+	signals := receiveSignals(t, bus, ",arg0='ct_netif'")
 	a := follow(t, d, h.Exec)
 	c := h.LXC(t, cttest.LXCConfig{ID: "flood", Interfaces: []cttest.Interface{{Pair: "ct-flood"}}})
 	must(t, c.Start())

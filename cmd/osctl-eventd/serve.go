@@ -24,7 +24,7 @@ func serve(ctx context.Context, opts options, log *slog.Logger, stdout io.Writer
 	if err != nil {
 		return err
 	}
-	events, err := hub.New(hub.Config{History: opts.history, Log: eventLog, Logger: log})
+	events, err := hub.New(hub.Config{History: opts.history, Log: eventLog, Logger: log}) //nolint:contextcheck // New ends by itself
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func TestStopUnderLoad(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	d := startDaemon(t, nstest.New(t), bus.Address(), nil)
 
-	receiver := receiveSignals(t, bus)
+	receiver := receiveSignals(t, bus, "")
 	var mu sync.Mutex
 	var answered []uint64
 	var wg sync.WaitGroup
@@ -81,9 +81,10 @@ func reportBacklog(t *testing.T, caller *client.Client) []uint64 {
 }
 
 // receiveSignals takes the signals of the service from then on until it leaves the bus. The
-// function that it returns waits for that, and returns the numbers of the events. The bus
+// function that it returns waits for that, and returns the numbers of the events. rule, empty or of a
+// comma and more, narrows the match rule. The bus
 // keeps for us what we do not read in time.
-func receiveSignals(t *testing.T, bus *bustest.Bus) func() map[uint64]bool {
+func receiveSignals(t *testing.T, bus *bustest.Bus, rule string) func() map[uint64]bool {
 	t.Helper()
 	conn := bus.DialAs(t, 0)
 	in := bufio.NewReader(conn)
@@ -106,7 +107,7 @@ func receiveSignals(t *testing.T, bus *bustest.Bus) func() map[uint64]bool {
 	}
 	call(1, "Hello", "")
 	call(2, "AddMatch", "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg0='org.osctl.Eventd'")
-	call(3, "AddMatch", "type='signal',sender='org.osctl.Eventd',member='Event'")
+	call(3, "AddMatch", "type='signal',sender='org.osctl.Eventd',member='Event'"+rule)
 	announced, left := map[uint64]bool{}, make(chan error, 1)
 	go func() {
 		for {

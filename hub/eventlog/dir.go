@@ -139,12 +139,12 @@ func (l *Log) open() error {
 	if l.dir != nil && !replaced(l.dir, l.config.Dir, os.Stat) { // which may be a link
 		return nil
 	}
-	dir, err := lockDir(l.config.Dir)
+	dir, err := l.hooks.lockDir(l.config.Dir)
 	if err != nil {
 		return err
 	}
 	if l.dir != nil {
-		_ = l.dir.Close()
+		_ = unlockDir(l.dir)
 	}
 	l.dir, l.read = dir, false
 	return nil
@@ -170,6 +170,12 @@ func lockDir(path string) (*os.File, error) {
 		return nil, fmt.Errorf("%s: %w", path, ErrInUse)
 	}
 	return nil, fmt.Errorf("lock %s: %w", path, err)
+}
+
+// unlockDir unlocks a directory and closes it. Close alone is not enough: a child of this process
+// that has not executed its program yet has the file open too.
+func unlockDir(dir *os.File) error {
+	return errors.Join(syscall.Flock(int(dir.Fd()), syscall.LOCK_UN), dir.Close())
 }
 
 // replaced reports whether an open file is certainly not the one at path.

@@ -1,6 +1,9 @@
 package eventlog
 
-import "os"
+import (
+	"context"
+	"os"
+)
 
 // Kill closes what the process has open and writes nothing, as the end of the process does.
 func (w *Writer) Kill() {
@@ -46,4 +49,17 @@ func (l *Log) OnWrite(before func()) {
 		before()
 		return f.WriteAt(b, off)
 	}
+}
+
+// OpenSlowly is Open with a function that is called before the directory is locked.
+func OpenSlowly(ctx context.Context, config Config, before func()) (*Log, error) {
+	l, err := newLog(config)
+	if err != nil {
+		return nil, err
+	}
+	l.hooks.lockDir = func(path string) (*os.File, error) {
+		before()
+		return lockDir(path)
+	}
+	return l, l.waitForLock(ctx)
 }

@@ -2,6 +2,7 @@ package eventlog_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -314,4 +315,32 @@ func TestUnfinishedLogDropsNothing(t *testing.T) {
 	}
 	must(t, again.Writer.Close(true))
 	must(t, l.Close())
+}
+
+// Open does not wait for a disk that hangs. Load does; if it is given up meanwhile, it changes
+// nothing and returns no writer.
+func TestOpenHangs(t *testing.T) {
+	c := config(t.TempDir())
+	o := open(t, c)
+	o.fill(t, 5)
+	want, status := o.texts(t), o.Status()
+	o.kill()
+	letGo := make(chan struct{})
+	l, err := eventlog.OpenSlowly(t.Context(), c, func() { <-letGo })
+	must(t, err)
+	ctx, giveUp := context.WithCancel(t.Context())
+	loaded := make(chan hub.Stored, 1)
+	go func() {
+		loaded <- l.Load(ctx, func(hub.Record) error { return nil }, func() bool { return true })
+	}()
+	giveUp()
+	close(letGo)
+	if stored := <-loaded; stored.Writer != nil || !errors.Is(stored.Problem, context.Canceled) || stored.Epoch == status.Epoch {
+		t.Errorf("Load returned %+v", stored)
+	}
+	must(t, l.Close())
+	o = open(t, c)
+	if got := o.texts(t); !slices.Equal(got, want) || o.Status() != status {
+		t.Errorf("restored %d events, status is %+v, was %+v", len(got), o.Status(), status)
+	}
 }

@@ -49,8 +49,9 @@ type Log struct {
 	hooks   *hooks
 }
 
-// hooks are the calls that write and sync; tests replace them by ones that fail.
+// hooks are calls to the kernel; tests replace them by ones that fail.
 type hooks struct {
+	lockDir  func(path string) (*os.File, error)
 	syncFile func(*os.File) error
 	syncDir  func(path string) error
 	writeAt  func(f *os.File, b []byte, off int64) (int, error)
@@ -60,6 +61,17 @@ type hooks struct {
 // to end. The error is [ErrInUse], that of ctx, or one of the config. Any other trouble, a disk that
 // hangs included, is left to Load, because a hub can continue without a log.
 func Open(ctx context.Context, config Config) (*Log, error) {
+	l, err := newLog(config)
+	if err == nil {
+		err = l.waitForLock(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func newLog(config Config) (*Log, error) {
 	if config.MaxBytes == 0 {
 		config.MaxBytes = DefaultMaxBytes
 	}
@@ -73,7 +85,13 @@ func Open(ctx context.Context, config Config) (*Log, error) {
 		return nil, fmt.Errorf("log of %d bytes, %d events in %q: expected a directory and %d to %d bytes",
 			config.MaxBytes, config.MaxEvents, config.Dir, MinMaxBytes, int64(MaxMaxBytes))
 	}
-	l := &Log{config: config, log: config.Logger, hooks: &hooks{syncFile: (*os.File).Sync, syncDir: syncDir, writeAt: (*os.File).WriteAt}}
+	return &Log{config: config, log: config.Logger, hooks: &hooks{
+		lockDir: lockDir, syncFile: (*os.File).Sync, syncDir: syncDir, writeAt: (*os.File).WriteAt,
+	}}, nil
+}
+
+// waitForLock opens and locks the directory. It does not wait for a disk that hangs.
+func (l *Log) waitForLock(ctx context.Context) error {
 	patience := time.NewTimer(lockPatience)
 	defer patience.Stop()
 	again := time.NewTicker(lockPatience / 50)
@@ -83,20 +101,20 @@ func Open(ctx context.Context, config Config) (*Log, error) {
 		select {
 		case err := <-l.beginOpen():
 			if !errors.Is(err, ErrInUse) {
-				return l, nil
+				return nil // Load returns other trouble
 			}
 			inUse = err
 		case <-time.After(lockPatience): // the disk hangs
-			return l, nil
+			return nil
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
 		select {
 		case <-again.C:
 		case <-patience.C:
-			return nil, inUse
+			return inUse
 		case <-ctx.Done():
-			return nil, inUse
+			return inUse
 		}
 	}
 }
@@ -166,7 +184,7 @@ func (l *Log) Close() error {
 	if l.dir == nil {
 		return nil
 	}
-	err := l.dir.Close()
+	err := unlockDir(l.dir)
 	l.dir = nil
 	return err
 }

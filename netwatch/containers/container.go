@@ -87,6 +87,10 @@ func (t *Tracker) changed(c *container, nsid int32) {
 // inquire asks a container what nsid its network namespace has: that of its init, or of the first
 // process that has one. It is a hint, which Owner verifies.
 func (t *Tracker) inquire(c *container) {
+	if c.empty() { // as far as it told: the kernel may be late
+		t.readState(c)
+		t.tellState(c.Container)
+	}
 	if t.spare(c) {
 		return
 	}

@@ -359,6 +359,22 @@ func TestOverflow(t *testing.T) {
 	wants(t, tracker, nsid, "lxc:a")
 }
 
+// TestLateNews wants an owner to be found although the kernel does not tell that processes came.
+func TestLateNews(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	dir := filepath.Join(root, "lxc.payload.a")
+	must(t, os.Mkdir(dir, 0o755))
+	wants(t, tracker, 4711, "") // it has seen that
+	tracker.mu.Lock()
+	for _, c := range tracker.containers {
+		tracker.unwatchEvents(c)
+	}
+	tracker.mu.Unlock()
+	s := sleepIn(t, dir)
+	wants(t, tracker, vethTo(t, ns, "v", s.pid()), "lxc:a")
+}
+
 // TestWithoutInotify wants containers to be found by searches, and that to be said.
 func TestWithoutInotify(t *testing.T) {
 	ns, root := nstest.New(t), cgroupRoot(t)

@@ -3,6 +3,7 @@ package cttest
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -29,8 +30,9 @@ func NewView(tb testing.TB) *View {
 	if err != nil {
 		tb.Fatalf("cttest: %v", err)
 	}
-	v := &View{}
-	if v.Dir, err = os.MkdirTemp(top, "cttest-view-"); err != nil {
+	test, call := filepath.Split(tb.TempDir()) // packaging/dev/leftovers.sh knows it by that
+	v := &View{Dir: filepath.Join(top, "osctl-eventd-test-"+filepath.Base(test)+"-"+call)}
+	if err := os.Mkdir(v.Dir, 0o755); err != nil { //nolint:gosec // as all cgroups
 		tb.Fatalf("cttest: make a view of cgroups: %v", err)
 	}
 	tb.Cleanup(func() {
@@ -59,8 +61,8 @@ func (v *View) remove() (gone bool, err error) {
 		}
 		return nil
 	})
-	for i := len(dirs) - 1; i >= 0; i-- {
-		err = os.Remove(dirs[i]) // busy while a process is not reaped
+	for _, dir := range slices.Backward(dirs) {
+		err = os.Remove(dir) // busy while a process is not reaped
 	}
 	return err == nil, nil
 }

@@ -1,10 +1,13 @@
 package boottest
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -27,6 +30,10 @@ const sourceDate = "SOURCE_DATE_EPOCH=1790000000"
 var packages string //nolint:gochecknoglobals // set by TestMain alone
 
 func TestMain(m *testing.M) {
+	// The tests wait more than they compute: for systems that boot, and for the watchdog.
+	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil { // -parallel is read later
+		panic(err)
+	}
 	dir, err := os.MkdirTemp("", "boottest-")
 	if err == nil {
 		packages = dir

@@ -20,7 +20,7 @@ const cgroup2 = `root=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts); 
 // name each kind of thing that is left.
 func TestLeftovers(t *testing.T) {
 	t.Parallel()
-	sleep := func(n string) string { return "process \\d+ in net:\\S+: (setsid |unshare --net )*sleep " + n + " " }
+	sleep := func(n string) string { return "process \\d+ in net:\\S+: .*sleep " + n + " .*" }
 	for _, test := range []struct{ name, command, want string }{
 		{"nothing", "touch /tmp/file; rm /tmp/file", ""},
 		{"a file", "touch /tmp/file", "file /tmp/file"},
@@ -52,6 +52,31 @@ func TestLeftovers(t *testing.T) {
 	}
 	if err := exec.Command("./leftovers.sh", "sh", "-c", "exit 7").Run(); err == nil || err.Error() != "exit status 7" {
 		t.Errorf("a command that ends with status 7: %v", err)
+	}
+}
+
+// TestTreeInTmp has leftovers.sh run in a tree below /tmp, with Go's cache there: they are there for
+// the command, and are not touched.
+func TestTreeInTmp(t *testing.T) {
+	t.Parallel()
+	tree := t.TempDir()
+	script, err := filepath.Abs("leftovers.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache := t.TempDir()
+	for _, dir := range []string{tree, cache} {
+		if err := os.WriteFile(filepath.Join(dir, "file"), []byte("here"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command(script, "sh", "-ec", `cat file "$GOCACHE/file"`)
+	cmd.Dir, cmd.Env = tree, append(cmd.Environ(), "GOCACHE="+cache)
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "herehere" {
+		t.Errorf("%v: %s", err, out)
+	}
+	if _, err := os.Stat(filepath.Join(tree, "file")); err != nil {
+		t.Error(err)
 	}
 }
 

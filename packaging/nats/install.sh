@@ -32,7 +32,7 @@ put 755 "${BIN:-bin}/osctl-eventd-nats" "$prefix/sbin/osctl-eventd-nats"
 put 644 systemd/osctl-eventd-nats.service "$units/osctl-eventd-nats.service"
 put 644 systemd/osctl-eventd-nats.sysusers "${DESTDIR:-}/usr/lib/sysusers.d/osctl-eventd-nats.conf"
 put 644 packaging/nats/osctl-eventd-nats.8 "$page"
-put 644 packaging/doc/nats.md "$doc/nats.md"
+put 644 packaging/doc/fleet.md "$doc/fleet.md"
 put 644 CHANGELOG.md "$doc/changelog.gz"
 [ "$action" = install ] || exit 0
 

@@ -15,6 +15,7 @@ type Output struct {
 	Terminal bool
 }
 
+// NewOutput returns an output that knows whether f is a terminal.
 func NewOutput(f *os.File) *Output { return &Output{f, isTerminal(f)} }
 
 // Write writes text. What is returned counts the bytes before they were escaped.

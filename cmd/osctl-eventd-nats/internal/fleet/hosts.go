@@ -56,7 +56,9 @@ func Oldest(ctx context.Context, stream jetstream.Stream, host string) (seq uint
 
 // readHeads hands on what the headers of messages say, without reading the messages, until there are
 // no more, or take is not true.
-func readHeads(ctx context.Context, stream jetstream.Stream, which jetstream.DeliverPolicy, subject string, take func(Host) bool) error {
+func readHeads(
+	ctx context.Context, stream jetstream.Stream, which jetstream.DeliverPolicy, subject string, take func(Host) bool,
+) error {
 	ctx, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
 	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{

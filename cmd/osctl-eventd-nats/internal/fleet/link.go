@@ -84,7 +84,7 @@ func (l *Link) Close() {
 // Bound returns a context that is done once ctx is, or once the link has failed: then its cause says why.
 func (l *Link) Bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(l.ctx, func() { cancel(l.Err()) }) //nolint:contextcheck // the life of the link, too
+	stop := context.AfterFunc(l.ctx, func() { cancel(l.Err()) })
 	return ctx, func() {
 		stop()
 		cancel(nil)

@@ -38,7 +38,8 @@ func ParsePosition(text string) (Position, error) {
 	var p Position
 	var created, seen int64
 	_, err := fmt.Sscanf(text, "%s %d %d %d", &p.Stream, &created, &p.Seq, &seen)
-	if p.Created, p.Seen = time.Unix(0, created), time.Unix(0, seen); err != nil || CheckStream(p.Stream) != nil || p.String() != text {
+	p.Created, p.Seen = time.Unix(0, created), time.Unix(0, seen)
+	if err != nil || CheckStream(p.Stream) != nil || p.String() != text {
 		return Position{}, fmt.Errorf("%.64q is no position in a stream", text)
 	}
 	return p, nil

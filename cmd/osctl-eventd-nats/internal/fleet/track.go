@@ -46,7 +46,8 @@ func (t *Track) Take(head *Head, data []byte) (lines []Line, err error) {
 		if at != "" && from != at {
 			switch lost, ahead := distance(at, from); {
 			case ahead:
-				lines = append(lines, Line{Record: &Record{Type: TypeGap, Reason: GapDropped, From: at, Cursor: from, Lost: lost, Time: head.Seen}})
+				gap := Record{Type: TypeGap, Reason: GapDropped, From: at, Cursor: from, Lost: lost, Time: head.Seen}
+				lines = append(lines, Line{Record: &gap})
 			default:
 				_, ahead = distance(at, to)
 				line.Again = !ahead

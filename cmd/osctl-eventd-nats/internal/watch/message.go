@@ -52,8 +52,9 @@ func (s *session) checkFirst(ctx context.Context, h *host) error {
 	if err != nil || oldest <= s.base {
 		return err
 	}
-	return s.give(Update{Host: h.Name, Lost: true, Notice: "events may be missing: the stream dropped all messages of this host" +
-		" up to where the reader began, and perhaps later ones"})
+	const notice = "events may be missing: the stream dropped all messages of this host up to where the reader" +
+		" began, and perhaps later ones"
+	return s.give(Update{Host: h.Name, Lost: true, Notice: notice})
 }
 
 // Explain says in words what a record of type [fleet.TypeGap] is about. The texts in it come from anywhere.

@@ -12,14 +12,16 @@ import (
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
 )
 
-// fetchBytes bounds what the server sends at once. One message may be larger.
+// fetchBytes bounds what the server sends at once, unless its largest message has more.
 const fetchBytes = 8 << 20
 
 // session is a watcher with a connection.
 type session struct {
 	*watcher
 	stream jetstream.Stream
-	caught bool // up with the stream: what hosts last said is known
+
+	fetchBytes int
+	caught     bool // up with the stream: what hosts last said is known
 }
 
 // begin finds out where to go on, and tells what the stream dropped meanwhile.
@@ -43,11 +45,11 @@ func (s *session) start(ctx context.Context, last uint64) error {
 	created := s.stream.CachedInfo().Created
 	switch {
 	case s.After != fleet.Position{}:
-		s.anchored = true
+		s.anchored, s.Since = true, time.Time{}
 		if err := s.compare(created, s.stream.CachedInfo().State.FirstSeq, last); err != nil {
 			return err
 		}
-		s.base = s.at.Seq
+		s.base = min(s.After.Seq, s.at.Seq)
 	case s.Since.IsZero():
 		s.at = fleet.LastPosition(s.stream)
 		s.base, s.anchored = last, true
@@ -74,7 +76,7 @@ func (s *session) start(ctx context.Context, last uint64) error {
 			return err
 		}
 	}
-	for _, name := range s.Config.Hosts {
+	for _, name := range s.Hosts {
 		if s.hosts[name] == nil {
 			if err := s.give(Update{Host: name, Notice: "the stream has nothing of this host yet"}); err != nil {
 				return err
@@ -88,12 +90,13 @@ func (s *session) start(ctx context.Context, last uint64) error {
 func (s *session) compare(created time.Time, first, last uint64) error {
 	switch at := s.at.Seq; {
 	case !created.Equal(s.at.Created):
-		s.at = fleet.FirstPosition(s.stream)
-		return s.give(Update{Lost: true, Notice: "the stream was made anew, and what it had before is gone; going on with the oldest message"})
+		s.at, s.base = fleet.FirstPosition(s.stream), 0
+		const notice = "the stream was made anew, and what it had before is gone; going on with the oldest message"
+		return s.give(Update{Lost: true, Notice: notice})
 	case last < at:
 		return s.goBack()
 	case first > at+1 && (at > 0 || s.anchored):
-		s.jumped = true
+		s.jumped, s.at.Seq = true, first-1
 		const form = "the stream dropped its messages %d to %d before they were read; going on with the oldest"
 		return s.give(Update{Lost: true, Notice: fmt.Sprintf(form, at+1, first-1)})
 	}
@@ -109,7 +112,7 @@ func (s *session) goBack() error {
 
 // wants reports whether a host is watched.
 func (s *session) wants(name string) bool {
-	return len(s.Config.Hosts) == 0 || slices.Contains(s.Config.Hosts, name)
+	return len(s.Hosts) == 0 || slices.Contains(s.Hosts, name)
 }
 
 // consumer asks the server for the messages after the position.
@@ -118,8 +121,8 @@ func (s *session) consumer(ctx context.Context) (jetstream.Consumer, error) {
 		FilterSubjects: []string{fleet.Subjects}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq: max(s.at.Seq, 1), // the last one that was read comes again, see receive
 	}
-	if len(s.Config.Hosts) == 1 { // for several, older servers have no filter
-		c.FilterSubjects[0], s.jumped = fleet.Subject(s.Config.Hosts[0]), true
+	if len(s.Hosts) == 1 { // for several, older servers have no filter
+		c.FilterSubjects[0], s.jumped = fleet.Subject(s.Hosts[0]), true
 	}
 	if s.at.Seq == 0 && s.Since.After(Oldest) {
 		c.DeliverPolicy, c.OptStartSeq, c.OptStartTime = jetstream.DeliverByStartTimePolicy, 0, &s.Since
@@ -137,7 +140,7 @@ func (s *session) read(ctx context.Context) error {
 	if s.Finite && s.caught {
 		return errEnd
 	}
-	messages, err := consumer.Messages(jetstream.PullMaxBytes(fetchBytes))
+	messages, err := consumer.Messages(jetstream.PullMaxBytes(s.fetchBytes))
 	if err != nil {
 		return err
 	}
@@ -147,7 +150,7 @@ func (s *session) read(ctx context.Context) error {
 	defer func() {
 		cancel(nil)
 		messages.Stop()
-		<-failed
+		<-failed //nolint:errcheck // we ended it
 	}()
 	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()

@@ -86,7 +86,7 @@ func Run(ctx context.Context, config Config, take func(Update) error) error {
 		}
 		switch {
 		case errors.Is(err, errEnd), ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // whatever it was, we were told to end
 		case errors.Is(err, errOlder):
 			continue
 		case !w.running:
@@ -133,7 +133,7 @@ func (w *watcher) session(ctx context.Context) error {
 	defer link.Close()
 	ctx, cancel := link.Bound(ctx)
 	defer cancel()
-	s := &session{watcher: w}
+	s := &session{watcher: w, fetchBytes: max(fetchBytes, 2*link.MaxPayload())}
 	if s.stream, err = link.Stream(ctx); err != nil {
 		return err
 	}
@@ -159,7 +159,8 @@ func (w *watcher) checkSilence(now time.Time) error {
 		h.silent = true
 		const form = "silent: nothing was heard of it since %s, though it says every %v that it lives"
 		interval := time.Duration(h.Head.Status.Interval * float64(time.Second))
-		if err := w.give(Update{Host: h.Name, Notice: fmt.Sprintf(form, h.Head.Seen.Local().Format(time.DateTime), interval)}); err != nil {
+		notice := fmt.Sprintf(form, h.Head.Seen.Local().Format(time.DateTime), interval)
+		if err := w.give(Update{Host: h.Name, Notice: notice}); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,160 @@
+package containers
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/osctl/eventd/netwatch/nstest"
+)
+
+// TestStateAfterOverflow wants what was not told to be found by comparing, and to say so.
+func TestStateAfterOverflow(t *testing.T) {
+	root := cgroupRoot(t)
+	l := listen(t, root)
+	at := func(id string) string { return filepath.Join(root, "lxc.payload."+id) }
+	var before []sleeper
+	for _, id := range []string{"stops", "goes", "replaced"} {
+		before = append(before, sleepIn(t, at(id)))
+		l.wants("lxc:" + id + " - running")
+	}
+	l.mu.Lock()
+	for _, s := range before {
+		s.stop()
+	}
+	must(t, unix.Rmdir(at("goes")))
+	must(t, unix.Rmdir(at("replaced")))
+	sleepIn(t, at("replaced"))
+	sleepIn(t, at("starts"))
+	settle(t, at("stops"), "populated 0")
+	discard(t, l.system)
+	l.takeEvents(l.system, []byte("\xff\xff\xff\xff\x00\x40\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"))
+	l.recover(l.system)
+	l.mu.Unlock()
+	var got []string
+	for len(got) < 5 {
+		got = append(got, describe(<-l.told))
+	}
+	slices.Sort(got)
+	want := []string{
+		"lxc:goes running stopped resync", "lxc:replaced - running resync", "lxc:replaced running stopped resync",
+		"lxc:starts - running resync", "lxc:stops running stopped resync",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("told %q, want %q", got, want)
+	}
+	l.ends(root)
+}
+
+// TestStateAfterFlood has a user make more cgroups than the kernel queues events of.
+func TestStateAfterFlood(t *testing.T) {
+	root := cgroupRoot(t)
+	given := filepath.Join(root, "user.slice/user-1000.slice/user@1000.service")
+	must(t, os.MkdirAll(given, 0o755))
+	must(t, os.Chown(given, 1000, 1000))
+	l := listen(t, root)
+	a := sleepIn(t, filepath.Join(given, "lxc.payload.a"))
+	l.wants("lxc@1000:a - running")
+	text, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
+	must(t, err)
+	most, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	must(t, err)
+	l.mu.Lock()
+	for range most/2 + 1 { // each is made and removed
+		must(t, os.Mkdir(filepath.Join(given, "x"), 0o755))
+		must(t, unix.Rmdir(filepath.Join(given, "x")))
+	}
+	a.stop()
+	sleepIn(t, filepath.Join(given, "lxc.payload.b"))
+	settle(t, filepath.Join(given, "lxc.payload.a"), "populated 0")
+	l.mu.Unlock()
+	got := []string{describe(<-l.told), describe(<-l.told)}
+	for i := range got { // the kernel may tell this one late, when there is room again
+		got[i] = strings.Replace(got[i], "running stopped resync", "running stopped", 1)
+	}
+	slices.Sort(got)
+	if want := []string{"lxc@1000:a running stopped", "lxc@1000:b - running resync"}; !slices.Equal(got, want) {
+		t.Errorf("told %q, want %q", got, want)
+	}
+	l.ends(root)
+}
+
+// settle waits until the kernel says something of a cgroup.
+func settle(t *testing.T, dir, what string) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		text, err := os.ReadFile(filepath.Join(dir, "cgroup.events"))
+		must(t, err)
+		if strings.Contains(string(text), what) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s never says %q", dir, what)
+		}
+	}
+}
+
+// TestBegin compares with what was listed before.
+func TestBegin(t *testing.T) {
+	root := cgroupRoot(t)
+	given := filepath.Join(root, "user.slice/user-1000.slice/user@1000.service")
+	must(t, os.MkdirAll(given, 0o755))
+	must(t, os.Chown(given, 1000, 1000))
+	for _, empty := range []string{"lxc.payload.empty", "lxc.payload.never", "osctl/pool.lxc/ct.1/user-owned"} {
+		must(t, os.MkdirAll(filepath.Join(root, empty), 0o755))
+	}
+	s := sleepIn(t, filepath.Join(root, "lxc.payload.goes-on"))
+	sleepIn(t, filepath.Join(root, "lxc.payload.new"))
+	l := &listener{Tracker: trackerIn(t, nstest.New(t), Config{Cgroup: root}), t: t, told: make(chan StateChange, 10)}
+	begin := func(listed map[Container]bool) (lines []string) {
+		for _, c := range l.Begin(listed) {
+			lines = append(lines, describe(c))
+		}
+		return lines
+	}
+	got := begin(map[Container]bool{
+		{"lxc", "goes-on"}: true, {"lxc", "empty"}: true, {"lxc", "gone"}: true, {"lxc", "reported"}: false,
+		{"lxc", "1"}: true, {"tank", "101"}: false, {"former", "1"}: true, {"podman@1000", "u"}: true, {"odd@1000", "u"}: false, {"", "x"}: false,
+	})
+	want := []string{
+		"former:1 running stopped resync", "lxc:empty running stopped resync", "lxc:goes-on - running resync", "lxc:gone running stopped resync",
+		"lxc:new - running resync", "lxc:reported running stopped resync", "podman@1000:u running stopped resync",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("changes\n%q, want\n%q", got, want)
+	}
+	s.stop()
+	settle(t, filepath.Join(root, "lxc.payload.goes-on"), "populated 0")
+	l.mu.Lock()
+	for !l.standings[Container{"lxc", "goes-on"}].cgroups[0].empty() {
+		l.readWatches(l.system) // as a question about an owner does
+	}
+	l.mu.Unlock()
+	l.run()
+	l.wants("lxc:goes-on running stopped")
+	l.ends(root)
+
+	l.mu.Lock()
+	l.perUser[1000] = maxPerUser // of whom there may be more
+	l.mu.Unlock()
+	if got := begin(map[Container]bool{{"podman@1000", "u"}: true, {"podman@1001", "u"}: true}); !slices.Contains(got, "podman@1001:u running stopped resync") || slices.Contains(got, "podman@1000:u running stopped resync") {
+		t.Errorf("of a user with too many: %q", got)
+	}
+	l.mu.Lock()
+	l.perUser[1000] = 0
+	l.lack(lackLimit, "containers")
+	l.mu.Unlock()
+	if got := begin(map[Container]bool{{"lxc", "gone"}: true}); slices.Contains(got, "lxc:gone running stopped resync") {
+		t.Errorf("of too many: %q", got)
+	}
+	blind := trackerIn(t, nstest.New(t), Config{Cgroup: t.TempDir()})
+	if got := blind.Begin(map[Container]bool{{"lxc", "gone"}: true}); len(got) != 0 {
+		t.Errorf("without cgroups: %v", got)
+	}
+}
