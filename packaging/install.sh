@@ -82,11 +82,14 @@ complete fish "$share/fish/vendor_completions.d/osctl-eventctl.fish"
 page() {
 	put 644 "$1" "$2"
 	[ "$action" = uninstall ] ||
-		sed 's,(packaging/doc/,(,g; s,(cmd/osctl-eventctl/live.svg),(live.svg),g; s,(.github/SECURITY.md),(SECURITY.md),g; s,(CHANGELOG.md),(changelog.gz),g' "$1" >"$2"
+		sed 's,(packaging/doc/,(,g; s,(cmd/osctl-eventctl/live.svg),(live.svg),g; s,(packaging/cockpit/page-,(page-,g; s,(.github/SECURITY.md),(SECURITY.md),g; s,(CHANGELOG.md),(changelog.gz),g' "$1" >"$2"
 }
 page README.md "$doc/README.md"
 page .github/SECURITY.md "$doc/SECURITY.md"
 put 644 cmd/osctl-eventctl/live.svg "$doc/live.svg"
+for picture in packaging/cockpit/page-*.png; do
+	put 644 "$picture" "$doc/${picture##*/}"
+done
 for text in packaging/doc/*.md; do
 	page "$text" "$doc/${text##*/}"
 done

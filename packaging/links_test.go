@@ -89,7 +89,7 @@ func TestInstalledLinks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, script := range []string{"./install.sh", "./nats/install.sh"} {
+	for _, script := range []string{"./install.sh", "./nats/install.sh", "./cockpit/install.sh"} {
 		cmd := exec.Command(script, "install")
 		cmd.Env = append(os.Environ(), "BIN="+bin, "DESTDIR="+root, "PREFIX=/usr")
 		if out, err := cmd.CombinedOutput(); err != nil {
