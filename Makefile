@@ -79,6 +79,7 @@ soak: check-go ## the long form of the tests that kill and stall, for as long as
 	@packaging/dev/setup.sh test
 	GOBIN='$(CURDIR)/bin/soak' $(GO) install github.com/nats-io/nats-server/v2@v2.15.3
 	OSCTL_EVENTD_TEST_KILLS=200 NATS_SERVER='$(CURDIR)/bin/soak/nats-server' CGO_ENABLED=1 $(GO) test -race -count=1 -v -timeout 60m ./cmd/osctl-eventd-nats/...
+	OSCTL_EVENTD_TEST_KILLS=50 CGO_ENABLED=1 $(GO) test -race -count=1 -v -timeout 60m -run KilledAtAnyInstant ./cmd/osctl-eventd-runtimes
 	OSCTL_EVENTD_TEST_KILLS=500 OSCTL_EVENTD_TEST_STALL=60s CGO_ENABLED=1 $(GO) test -race -count=1 -v -timeout 60m -run 'KilledAtAnyInstant|Soak' ./cmd/osctl-eventd ./dbusapi
 
 lint: check-go ## vet, format and the linters
@@ -124,7 +125,7 @@ release: build ## tarball, deb, rpm and checksums for all of RELEASE in dist/
 	cd dist && sha256sum -- * >SHA256SUMS && cat SHA256SUMS
 
 man: ## regenerate the manual pages, and the pictures
-	$(GO) test -count=1 -run 'Interface|ManualPage|Picture|Template' ./packaging/man ./packaging/cockpit ./cmd/osctl-eventd ./cmd/osctl-eventctl ./cmd/osctl-eventd-nats -update
+	$(GO) test -count=1 -run 'Interface|ManualPage|Picture|Template' ./packaging/man ./packaging/cockpit ./cmd/osctl-eventd ./cmd/osctl-eventctl ./cmd/osctl-eventd-nats ./cmd/osctl-eventd-runtimes -update
 	@if command -v chromium >/dev/null; then \
 		OSCTL_EVENTD_TEST_WEB=1 $(GO) test -count=1 -timeout 20m -run Picture ./cmd/internal/webtest -update; \
 	else echo 'The pictures of the page for Cockpit stay as they are: make test-web installs what draws them.'; fi

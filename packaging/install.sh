@@ -45,13 +45,15 @@ putUnit() {
 }
 
 if [ "$action" = uninstall ] && [ -z "${DESTDIR:-}" ] && command -v systemctl >/dev/null; then
-	systemctl -q disable --now osctl-eventd.service 2>/dev/null || true
+	systemctl -q disable --now osctl-eventd-runtimes.service osctl-eventd.service 2>/dev/null || true
 fi
 
 put 755 "$bin/osctl-eventd" "$prefix/sbin/osctl-eventd"
 put 755 "$bin/osctl-eventctl" "$prefix/bin/osctl-eventctl"
+put 755 "$bin/osctl-eventd-runtimes" "$prefix/sbin/osctl-eventd-runtimes"
 
 putUnit systemd/osctl-eventd.service "$units/osctl-eventd.service"
+putUnit systemd/osctl-eventd-runtimes.service "$units/osctl-eventd-runtimes.service"
 putUnit systemd/osctl-eventctl-run@.service "$units/osctl-eventctl-run@.service"
 putUnit systemd/osctl-eventd-metrics.service "$units/osctl-eventd-metrics.service"
 putUnit systemd/osctl-eventd-metrics.timer "$units/osctl-eventd-metrics.timer"

@@ -75,8 +75,26 @@ state() {
 # new FILE: the lines of the state that are not in the file.
 new() { state | sort -u | comm -13 "$1" -; }
 
+# What the command needs of the machine's /tmp and /dev/shm stays there: the tree, and Go's own.
+kept=$(
+	for path in "$PWD" "$HOME" $(go env GOROOT GOPATH GOCACHE GOMODCACHE 2>/dev/null); do
+		case $path in
+		/tmp/*) echo "$path" | cut -d/ -f1-3 ;;
+		/dev/shm/*) echo "$path" | cut -d/ -f1-4 ;;
+		esac
+	done | sort -u
+)
+for path in $kept; do
+	mkdir -p "$dir/kept$path"
+	mount --bind "$path" "$dir/kept$path"
+done
 mount --bind "$dir/tmp" /tmp
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
+for path in $kept; do
+	mkdir "$path"
+	mount --move "$dir/kept$path" "$path"
+done
+cd "$PWD"
 mkdir "$cgroup"
 state | sort -u >"$dir/before"
 status=0
@@ -100,7 +118,8 @@ if [ -s "$dir/left" ]; then
 	rmdir "$cgroup" 2>/dev/null || true # processes of it may be left
 else
 	rmdir "$cgroup"
-	umount /tmp
-	rm -rf "$dir"
+	cd /
+	umount --recursive /tmp
+	rm -rf --one-file-system "$dir"
 fi
 exit $status

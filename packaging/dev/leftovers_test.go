@@ -55,6 +55,31 @@ func TestLeftovers(t *testing.T) {
 	}
 }
 
+// TestTreeInTmp has leftovers.sh run in a tree below /tmp, with Go's cache there: they are there for
+// the command, and are not touched.
+func TestTreeInTmp(t *testing.T) {
+	t.Parallel()
+	tree := t.TempDir()
+	script, err := filepath.Abs("leftovers.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache := t.TempDir()
+	for _, dir := range []string{tree, cache} {
+		if err := os.WriteFile(filepath.Join(dir, "file"), []byte("here"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command(script, "sh", "-ec", `cat file "$GOCACHE/file"`)
+	cmd.Dir, cmd.Env = tree, append(cmd.Environ(), "GOCACHE="+cache)
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "herehere" {
+		t.Errorf("%v: %s", err, out)
+	}
+	if _, err := os.Stat(filepath.Join(tree, "file")); err != nil {
+		t.Error(err)
+	}
+}
+
 // cleanUp removes what the script says was left.
 func cleanUp(t *testing.T, said, left string) {
 	t.Helper()
