@@ -54,6 +54,10 @@ func TestContainers(t *testing.T) {
 	b.noRow("containers", "tank:101")
 	s.report("state", "pool", "tank", "id", "103", "state", "running")
 	b.row("containers", "tank:103", "tank:103", "running")
+	s.report("ct_info", "pool", "tank", "id", "9", "name", "web")
+	b.row("containers", "tank:9", "tank:web", "running")
+	s.report("state", "pool", "tank", "id", "9", "state", "frozen")
+	b.until("the event has the name", `document.querySelector("#events [aria-rowindex='2']").textContent.includes("tank:web")`)
 }
 
 // TestFilter wants filters to work on what is there and on what comes, the command to say the same,
