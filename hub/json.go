@@ -116,19 +116,11 @@ func appendDouble(b []byte, f float64) []byte {
 }
 
 func appendString(b []byte, s string) []byte {
-	if plain(s) { // almost all are, and Marshal takes five times as long
-		return append(append(append(b, '"'), s...), '"')
-	}
 	quoted, err := json.Marshal(s)
 	if err != nil { // a string always marshals
 		return append(b, `""`...)
 	}
 	return append(b, quoted...)
-}
-
-// plain reports whether s stands in JSON as it is.
-func plain(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' || strings.ContainsRune(`"\<>&`, r) })
 }
 
 // Micros returns a time as microseconds since 1970, as it goes over the wire; 0
