@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,10 +93,8 @@ func newLog(config Config) (*Log, error) {
 
 // waitForLock opens and locks the directory. It does not wait for a disk that hangs.
 func (l *Log) waitForLock(ctx context.Context) error {
-	patience := time.NewTimer(lockPatience)
-	defer patience.Stop()
-	again := time.NewTicker(lockPatience / 50)
-	defer again.Stop()
+	patience, cancel := context.WithTimeout(ctx, lockPatience)
+	defer cancel()
 	for {
 		var inUse error
 		select {
@@ -104,17 +103,13 @@ func (l *Log) waitForLock(ctx context.Context) error {
 				return nil // Load returns other trouble
 			}
 			inUse = err
-		case <-time.After(lockPatience): // the disk hangs
-			return nil
-		case <-ctx.Done():
+		case <-patience.Done(): // the disk hangs, or the caller stops
 			return ctx.Err()
 		}
 		select {
-		case <-again.C:
-		case <-patience.C:
-			return inUse
-		case <-ctx.Done():
-			return inUse
+		case <-time.After(lockPatience / 50):
+		case <-patience.Done():
+			return cmp.Or(ctx.Err(), inUse)
 		}
 	}
 }
