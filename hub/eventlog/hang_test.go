@@ -40,9 +40,10 @@ func TestFullBesideHungSync(t *testing.T) {
 	must(t, w.Append(oneEvent(1, 10)))
 	must(t, w.Rotate([]hub.Record{{First: 2, Data: []byte("snapshot")}})) // the head has to tell of it
 	hangs, letGo := make(chan struct{}), make(chan struct{})
-	l.OnWrite(func() {
+	l.OnWrite(func(int64) error {
 		close(hangs)
 		<-letGo
+		return nil
 	})
 	synced := make(chan error, 1)
 	go func() { synced <- w.Sync() }()
@@ -56,7 +57,7 @@ func TestFullBesideHungSync(t *testing.T) {
 	}
 	close(letGo)
 	must(t, <-synced)
-	l.OnWrite(func() {})
+	l.OnWrite(func(int64) error { return nil })
 	must(t, w.Close(true))
 	must(t, l.Close())
 }
@@ -68,11 +69,12 @@ func TestFilesOfHungWriteAreClosed(t *testing.T) {
 	w := stored.Writer
 	hangs, letGo := make(chan struct{}), make(chan struct{})
 	var hung atomic.Bool
-	l.OnWrite(func() {
+	l.OnWrite(func(int64) error {
 		if hung.CompareAndSwap(false, true) { // the mark is written beside it
 			close(hangs)
 			<-letGo
 		}
+		return nil
 	})
 	appended := make(chan error, 1)
 	go func() { appended <- w.Append(oneEvent(1, 10)) }()
