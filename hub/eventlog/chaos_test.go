@@ -65,8 +65,8 @@ func TestKilledOnBadDisk(t *testing.T) {
 
 func killedOnBadDisk(t *testing.T, seed uint64) {
 	t.Helper()
-	random := rand.New(rand.NewPCG(seed, 1))                 //nolint:gosec // a test
-	disk := &badDisk{random: rand.New(rand.NewPCG(seed, 2))} //nolint:gosec // a test
+	random := rand.New(rand.NewPCG(seed, 1))
+	disk := &badDisk{random: rand.New(rand.NewPCG(seed, 2))}
 	c, published := config(inMemory(t)), published{}
 	for start := range 6 {
 		disk.set(random.IntN(3) == 0)
