@@ -3,6 +3,7 @@
 
 #? BUS=private      run: the bus to serve on: private, system, session, or an address
 #? ARGS=./...       test: arguments of go test, as in ARGS='-run Report ./dbusapi'
+#? WEBARGS=         test-web: more arguments of go test, as in WEBARGS='-run Pause'
 #? FUZZTIME=10m     fuzz: the time for each target
 #? PREFIX=/usr      install, uninstall: where programs and documentation go
 #? DESTDIR=         install, uninstall: a directory before all paths
@@ -41,10 +42,10 @@ without = $(if $1,$(call without,$(wordlist 2,$(words $1),$1),$(subst $(firstwor
 checked = $(if $(call without,$(VERSION_CHARACTERS),$1)$(filter-out 1,$(words $1)),$(error VERSION, which is the name of a tag where it is not given, has more than letters, digits and ._+~-; give one, as in make VERSION=1.2.3),$(strip $1))
 
 .DEFAULT_GOAL := build
-.PHONY: help check-go build run test check soak lint lintian bench fuzz install uninstall deb rpm release man clean
+.PHONY: help check-go build run test test-web check soak lint lintian bench fuzz install uninstall deb rpm release man clean
 
 help: ## list the targets, and the variables with their defaults
-	@sed -n 's/^\([a-z ]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z -]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 	@sed -n 's/^#? //p' $(MAKEFILE_LIST)
 
 check-go:
@@ -67,10 +68,18 @@ check: check-go ## vet, and the tests that need neither root nor packages: a min
 	$(GO) vet ./...
 	$(GO) test -skip '^TestLint$$' $$($(GO) list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | grep -vE '$(PRIVILEGED)' | cut -d' ' -f1)
 
+test-web: build ## the page for Cockpit in Chromium, as root; installs 400 MB
+	@packaging/dev/setup.sh test-web
+	@mkdir -p bin/web
+	@! command -v npm >/dev/null || [ -e bin/web/package/axe.min.js ] || (cd bin/web && npm --silent pack axe-core@4.14.1 >/dev/null && tar -xzf axe-core-4.14.1.tgz package/axe.min.js)
+	axe='$(CURDIR)/bin/web/package/axe.min.js'; [ -e "$$axe" ] || axe=; \
+		OSCTL_EVENTD_TEST_WEB=1 OSCTL_EVENTD_TEST_AXE="$$axe" $(GO) test -count=1 -v -timeout 20m $(WEBARGS) ./cmd/internal/webtest
+
 soak: check-go ## the long form of the tests that kill and stall, for as long as they take
 	@packaging/dev/setup.sh test
 	GOBIN='$(CURDIR)/bin/soak' $(GO) install github.com/nats-io/nats-server/v2@v2.15.3
 	OSCTL_EVENTD_TEST_KILLS=200 NATS_SERVER='$(CURDIR)/bin/soak/nats-server' CGO_ENABLED=1 $(GO) test -race -count=1 -v -timeout 60m ./cmd/osctl-eventd-nats/...
+	OSCTL_EVENTD_TEST_KILLS=50 CGO_ENABLED=1 $(GO) test -race -count=1 -v -timeout 60m -run KilledAtAnyInstant ./cmd/osctl-eventd-runtimes
 	OSCTL_EVENTD_TEST_KILLS=500 OSCTL_EVENTD_TEST_STALL=60s CGO_ENABLED=1 $(GO) test -race -count=1 -v -timeout 60m -run 'KilledAtAnyInstant|Soak' ./cmd/osctl-eventd ./dbusapi
 
 lint: check-go ## vet, format and the linters
@@ -94,10 +103,11 @@ install: build ## install below DESTDIR: programs, unit, bus policy, documentati
 uninstall: ## remove the files that install installed
 	PREFIX='$(PREFIX)' packaging/install.sh uninstall
 
-deb rpm: build ## make packages of osctl-eventd and osctl-eventd-nats in dist/
+deb rpm: build ## make packages of osctl-eventd, osctl-eventd-nats and cockpit-osctl-eventd in dist/
 	@packaging/dev/setup.sh $@
 	GO='$(GO)' packaging/package.sh $@ '$(PACKAGE_VERSION)'
 	GO='$(GO)' packaging/package.sh $@ '$(PACKAGE_VERSION)' osctl-eventd-nats
+	packaging/package.sh $@ '$(PACKAGE_VERSION)' cockpit-osctl-eventd
 
 release: build ## tarball, deb, rpm and checksums for all of RELEASE in dist/
 	@packaging/dev/setup.sh $@
@@ -110,15 +120,19 @@ release: build ## tarball, deb, rpm and checksums for all of RELEASE in dist/
 			done; \
 		done; \
 	done
+	for format in tar deb rpm; do packaging/package.sh $$format '$(PACKAGE_VERSION)' cockpit-osctl-eventd || exit; done
 	rm -rf dist/build
 	cd dist && sha256sum -- * >SHA256SUMS && cat SHA256SUMS
 
-man: ## regenerate the manual pages, and the picture of the live view
-	$(GO) test -count=1 -run 'Interface|ManualPage|Picture' ./packaging/man ./cmd/osctl-eventd ./cmd/osctl-eventctl ./cmd/osctl-eventd-nats -update
+man: ## regenerate the manual pages, and the pictures
+	$(GO) test -count=1 -run 'Interface|ManualPage|Picture|Template' ./packaging/man ./packaging/cockpit ./cmd/osctl-eventd ./cmd/osctl-eventctl ./cmd/osctl-eventd-nats ./cmd/osctl-eventd-runtimes -update
+	@if command -v chromium >/dev/null; then \
+		OSCTL_EVENTD_TEST_WEB=1 $(GO) test -count=1 -timeout 20m -run Picture ./cmd/internal/webtest -update; \
+	else echo 'The pictures of the page for Cockpit stay as they are: make test-web installs what draws them.'; fi
 
-lintian: deb ## check the Debian package with lintian
+lintian: deb ## check the Debian packages with lintian
 	@packaging/dev/setup.sh lintian
-	lintian --allow-root --fail-on=error,warning dist/osctl-eventd_$(PACKAGE_VERSION)_$$($(GO) env GOARCH).deb
+	lintian --allow-root --fail-on=error,warning dist/osctl-eventd_$(PACKAGE_VERSION)_$$($(GO) env GOARCH).deb dist/cockpit-osctl-eventd_$(PACKAGE_VERSION)_all.deb
 
 clean: ## remove built files, and the Debian that the tests keep
 	rm -rf bin dist '$(IMAGES)'

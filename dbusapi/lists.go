@@ -20,36 +20,46 @@ func passes(wanted []string, value string) bool {
 	return wanted == nil || slices.Contains(wanted, value)
 }
 
-// since returns the field of that name, nothing if the time is not known.
-func since(at time.Time) hub.Options {
-	if at.IsZero() {
-		return nil
+// more collects the last field of a row: what is not known is left out.
+type more struct{ hub.Options }
+
+func (m *more) time(field string, at time.Time) {
+	if !at.IsZero() {
+		m.Options = append(m.Options, hub.Option{Name: field, Value: hub.Uint64(hub.Micros(at))})
 	}
-	return hub.Options{{Name: "since", Value: hub.Uint64(hub.Micros(at))}}
 }
 
-// source returns the field of that name, nothing if it is not known.
-func source(name string) hub.Options {
-	if name == "" {
-		return nil
+func (m *more) text(field, text string) {
+	if text != "" {
+		m.Options = append(m.Options, hub.Option{Name: field, Value: hub.String(text)})
 	}
-	return hub.Options{{Name: "source", Value: hub.String(name)}}
+}
+
+// container adds the name and the image of the row's container.
+func (m *more) container(name, image string) {
+	m.text("name", name)
+	m.text("image", image)
 }
 
 // listInterfaces handles ListInterfaces.
 func (c *call) listInterfaces() error {
-	filter, err := c.listFilter("pool", "id", "name", "veth")
+	filter, err := c.listFilter("pool", "id", "name", "veth", hub.OptionName)
 	if err != nil {
 		return err
 	}
 	rows, cursor := c.service.Hub.Interfaces()
 	pools, ids, names, veths := filter.Values("pool"), filter.Values("id"), filter.Values("name"), filter.Values("veth")
+	containers := filter.Values(hub.OptionName)
 	c.reply(func(e *wire.Encoder) {
 		e.String(cursor)
 		e.Array('(', func() {
 			for i := range rows {
 				row := &rows[i]
-				if passes(pools, row.Pool) && passes(ids, row.ID) && passes(names, row.Name) && passes(veths, row.Veth) {
+				if passes(pools, row.Pool) && passes(ids, row.ID) && passes(names, row.Name) && passes(veths, row.Veth) &&
+					passes(containers, row.ContainerName) {
+					var m more
+					m.time("since", row.Since)
+					m.container(row.ContainerName, row.Image)
 					e.Align(8)
 					e.Uint32(row.Ifindex)
 					e.String(row.Veth)
@@ -57,7 +67,7 @@ func (c *call) listInterfaces() error {
 					e.String(row.Pool)
 					e.String(row.ID)
 					e.String(string(row.State))
-					e.Options(since(row.Since))
+					e.Options(m.Options)
 				}
 			}
 		})
@@ -67,24 +77,27 @@ func (c *call) listInterfaces() error {
 
 // listContainers handles ListContainers.
 func (c *call) listContainers() error {
-	filter, err := c.listFilter("pool", "id")
+	filter, err := c.listFilter("pool", "id", hub.OptionName)
 	if err != nil {
 		return err
 	}
 	rows, cursor := c.service.Hub.Containers()
-	pools, ids := filter.Values("pool"), filter.Values("id")
+	pools, ids, names := filter.Values("pool"), filter.Values("id"), filter.Values(hub.OptionName)
 	c.reply(func(e *wire.Encoder) {
 		e.String(cursor)
 		e.Array('(', func() {
 			for i := range rows {
 				row := &rows[i]
-				if passes(pools, row.Pool) && passes(ids, row.ID) {
+				if passes(pools, row.Pool) && passes(ids, row.ID) && passes(names, row.Name) {
+					var m more
+					m.text("source", row.Source)
+					m.container(row.Name, row.Image)
 					e.Align(8)
 					e.String(row.Pool)
 					e.String(row.ID)
 					e.String(row.State)
 					e.Uint64(hub.Micros(row.Time))
-					e.Options(source(row.Source))
+					e.Options(m.Options)
 				}
 			}
 		})

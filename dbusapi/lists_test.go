@@ -53,13 +53,13 @@ func TestListInterfaces(t *testing.T) {
 		}
 		for _, key := range []string{"type", "action", "source"} {
 			_, _, err := c.Interfaces(apitest.Bounded(t), apitest.Only(t, key, "x"))
-			wantFilterError(t, err, key, "pool, id, name, veth")
+			wantFilterError(t, err, key, "pool, id, name, veth, ct_name")
 		}
 		raw := bus.ClientAs(t, 0)
 		_, err := raw.Call(apitest.Bounded(t), apitest.MethodCall("ListInterfaces", "a{sv}", new(bustest.Body).Dict("state", "up")))
-		wantFilterError(t, err, "state", "pool, id, name, veth")
+		wantFilterError(t, err, "state", "pool, id, name, veth, ct_name")
 		_, err = raw.Call(apitest.Bounded(t), apitest.WaitCall("", 0, "state", "up"))
-		wantFilterError(t, err, "state", "type, action, pool, id, source, name, veth")
+		wantFilterError(t, err, "state", "type, action, pool, id, source, name, veth, ct_name")
 		// The rows, byte by byte.
 		reply := apitest.OK(t, bus.ClientAs(t, bustest.NobodyUID), apitest.MethodCall("ListInterfaces", "a{sv}", new(bustest.Body).Dict("veth", "veth3")))
 		want := new(bustest.Body).String(hub.FormatCursor(apitest.Epoch(h), last)).Array(8, func(b *bustest.Body) {
@@ -122,7 +122,7 @@ func TestListContainers(t *testing.T) {
 		}
 		for _, key := range []string{"type", "name", "veth"} {
 			_, _, err := c.Containers(apitest.Bounded(t), apitest.Only(t, key, "x"))
-			wantFilterError(t, err, key, "pool, id")
+			wantFilterError(t, err, key, "pool, id, ct_name")
 		}
 	})
 }

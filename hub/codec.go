@@ -133,11 +133,12 @@ const (
 	firstPart   = 1 << iota
 	lastPart    // makes it count
 	withSources // its containers have one
+	withNames   // its containers have a name and an image, maybe empty
 )
 
 // appendSnapshot appends one part of a snapshot.
 func appendSnapshot(b []byte, part *snapshot, which byte) []byte {
-	b = append(b, recordSnapshot, which|withSources)
+	b = append(b, recordSnapshot, which|withSources|withNames)
 	b = appendText(b, part.place)
 	b = binary.AppendUvarint(b, uint64(len(part.interfaces)))
 	for i := range part.interfaces {
@@ -147,7 +148,7 @@ func appendSnapshot(b []byte, part *snapshot, which byte) []byte {
 	for _, c := range part.containers {
 		b = appendText(appendText(appendText(b, c.Pool), c.ID), c.State)
 		b = binary.AppendVarint(b, c.Time.UnixMicro())
-		b = appendText(b, c.Source)
+		b = appendText(appendText(appendText(b, c.Source), c.Name), c.Image)
 	}
 	return b
 }
@@ -346,6 +347,9 @@ func (r *storedReader) snapshot() (part *snapshot, which byte) {
 		part.containers[i] = &Container{Pool: r.plain(), ID: r.plain(), State: r.plain(), Time: time.UnixMicro(r.varint())}
 		if which&withSources != 0 {
 			part.containers[i].Source = r.plain()
+		}
+		if which&withNames != 0 {
+			part.containers[i].Name, part.containers[i].Image = r.plain(), r.plain()
 		}
 	}
 	return part, which

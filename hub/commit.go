@@ -196,6 +196,8 @@ func (c *committer) commit(j *job) {
 		e.Seq = first + uint64(i)
 		e.Time = now
 	}
+	names := namer{views: &h.views} // only the committer changes them, so it may read them
+	names.nameEvents(j.batch.Events)
 	publish := func() {
 		h.publish(&j.batch)
 		j.done(first, nil)

@@ -11,6 +11,9 @@ import (
 const (
 	MaxOptions = 64 // options of one event
 	MaxNesting = 8  // containers nested in the value of one option
+	// MaxEncoded is the largest encoded event, in bytes. The D-Bus service refuses larger
+	// reports, and the hub adds no name that would make an event larger.
+	MaxEncoded = 64 << 10
 )
 
 // Option is one option of an event.
@@ -62,7 +65,7 @@ type Event struct {
 	Seq uint64
 	// Time is when the hub took the event, with microseconds.
 	Time time.Time
-	// Options are all options as reported, secrets replaced.
+	// Options are all options as reported, secrets replaced, and [OptionName].
 	Options Options
 
 	keys     [numKeys]string // what filters compare
@@ -111,11 +114,7 @@ func makeEvent(typ string, options Options, source string) *Event {
 	if id, ok := options.Get("id"); ok && typ == TypeManagement && id.Integer() {
 		commandID = string(id.AppendJSON(nil))
 	}
-	var f footprint
-	for _, s := range [...]string{typ, source, commandID} {
-		f.text(s)
-	}
-	f.options(options)
+	f := measure(typ, source, commandID, options)
 	var k keeper
 	k.grow(&f)
 	e := &Event{Type: k.texts.keep(typ), Source: k.texts.keep(source), ID: k.texts.keep(commandID)}
@@ -133,10 +132,25 @@ func makeEvent(typ string, options Options, source string) *Event {
 	e.keys = [numKeys]string{
 		keyType: e.Type, keyAction: e.Action, keyPool: e.Pool, keyID: e.ID, keySource: e.Source,
 		keyName: e.Options.Text("name"), keyVeth: e.Options.Text("veth"),
+		keyCtName: e.Options.Text(OptionName),
 	}
-	f.encoded += len(e.Action) + len(e.Pool) + len(e.ID) + encodedOverhead
-	e.size = f.size(len(options))
+	e.setSize(&f)
 	return e
+}
+
+// measure returns the footprint of an event without what setSize adds.
+func measure(typ, source, commandID string, options Options) (f footprint) {
+	for _, s := range [...]string{typ, source, commandID} {
+		f.text(s)
+	}
+	f.options(options)
+	return f
+}
+
+// setSize sets the size of an event that was measured.
+func (e *Event) setSize(f *footprint) {
+	f.encoded += len(e.Action) + len(e.Pool) + len(e.ID) + encodedOverhead
+	e.size = f.size(len(e.Options))
 }
 
 // encodedOverhead is what the encoding of an event has beside its texts and options, at

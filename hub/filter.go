@@ -15,12 +15,13 @@ const (
 	keySource
 	keyName
 	keyVeth
+	keyCtName
 	numKeys
 )
 
 // filterKeys returns the names of the keys, by index.
 func filterKeys() [numKeys]string {
-	return [numKeys]string{"type", "action", "pool", "id", "source", "name", "veth"}
+	return [numKeys]string{"type", "action", "pool", "id", "source", "name", "veth", OptionName}
 }
 
 // MaxFilterValues is how many values a filter may have over all of its keys.
@@ -35,7 +36,7 @@ type Filter struct {
 }
 
 // With returns a filter that in addition asks for the key to be one of values.
-// Keys are type, action, pool, id, source, and name and veth for the options of
+// Keys are type, action, pool, id, source, and name, veth and ct_name for the options of
 // these names. The error is an [InvalidFilterError]: the key is unknown or named
 // twice, there is no value, or there are more than [MaxFilterValues] in all.
 func (f Filter) With(key string, values ...string) (Filter, error) {

@@ -11,7 +11,7 @@ import (
 
 func netif(tb testing.TB) *Event {
 	tb.Helper()
-	e, err := NewEvent("ct_netif", opts("pool", "tank", "id", "101", "action", "up", "name", "eth0", "veth", "veth1"), SourceNetlink)
+	e, err := NewEvent("ct_netif", opts("pool", "tank", "id", "101", "action", "up", "name", "eth0", "veth", "veth1", "ct_name", "web"), SourceNetlink)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -22,6 +22,7 @@ func TestFilterKeys(t *testing.T) {
 	e := netif(t)
 	for key, value := range map[string]string{
 		"type": "ct_netif", "action": "up", "pool": "tank", "id": "101", "source": "netlink", "name": "eth0", "veth": "veth1",
+		"ct_name": "web",
 	} {
 		for _, c := range []struct {
 			values []string
@@ -52,7 +53,7 @@ func TestFilterKeys(t *testing.T) {
 func TestFilterIsConjunction(t *testing.T) {
 	e := netif(t)
 	var all Filter
-	pairs := []string{"type", "ct_netif", "action", "up,down", "pool", "tank,dozer", "id", "101", "source", "netlink", "name", "eth0", "veth", "veth0,veth1"}
+	pairs := []string{"type", "ct_netif", "action", "up,down", "pool", "tank,dozer", "id", "101", "source", "netlink", "name", "eth0", "veth", "veth0,veth1", "ct_name", "web"}
 	all = only(t, pairs...)
 	if !all.Match(e) {
 		t.Error("the filter of all keys does not match")
@@ -74,7 +75,7 @@ func TestFilterIsConjunction(t *testing.T) {
 	if all.Values("bogus") != nil || (&Filter{}).Values("pool") != nil {
 		t.Error("values of a key that is not named")
 	}
-	if got := strings.Join(all.Keys(), " "); got != "type action pool id source name veth" {
+	if got := strings.Join(all.Keys(), " "); got != "type action pool id source name veth ct_name" {
 		t.Errorf("keys are %q", got)
 	}
 }

@@ -6,7 +6,7 @@ package hub
 // A filter is a product of sets: type in {…} and id in {…} and so on. Each
 // element of that product is a tuple that an event either has or has not, so a
 // waiter is filed under tuples of its filter, and an event looks itself up:
-// once for each set of keys that any waiter names (at most 2^7, in practice two
+// once for each set of keys that any waiter names (at most 2^8, in practice two
 // or three), with its own values under these keys.
 //
 // Filing is work under the hub's lock, so a waiter is filed under maxTuples at
@@ -63,7 +63,7 @@ func newWaiterIndex() waiterIndex {
 // entriesFor makes the entries of a subscription, once in its life.
 func entriesFor(sub *Subscription) []entry {
 	set, count := keySet(0), 1
-	for _, i := range [numKeys]int{keyID, keyVeth, keyName, keyPool, keySource, keyAction, keyType} {
+	for _, i := range [numKeys]int{keyID, keyVeth, keyName, keyCtName, keyPool, keySource, keyAction, keyType} {
 		if n := len(sub.filter.values[i]); n > 0 && count*n <= maxTuples {
 			set |= 1 << i
 			count *= n

@@ -12,7 +12,7 @@ import (
 
 // Sizes of the parts of an event, in bytes; a test holds them against the types.
 const (
-	eventBytes    = 264
+	eventBytes    = 280
 	optionBytes   = 56
 	valueBytes    = 40
 	compoundBytes = 40

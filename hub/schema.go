@@ -19,6 +19,8 @@ const (
 	TypeInitPID    = "ct_init_pid"     // the container's init process was found
 	TypeScheduled  = "ct_scheduled"    // the CPU scheduler placed the container
 	TypeExit       = "ct_exit"         // the container ended
+	TypeInfo       = "ct_info"         // how people call a container
+	TypeHealth     = "ct_health"       // a health check of the container changed its result
 	TypeOOM        = "osctl_oomd"      // the out-of-memory daemon acted
 	TypeShutdown   = "osctld_shutdown" // the container manager is going down
 )
@@ -38,6 +40,7 @@ type rule struct {
 	integer  bool     // an integer of any width is accepted
 	dict     bool     // a dict is accepted
 	filled   bool     // the text may not be empty
+	most     int      // bytes of the text, 0 for any number
 	oneOf    []string // the closed list of texts, nil if any
 }
 
@@ -46,6 +49,11 @@ func text(option string, oneOf ...string) rule {
 }
 
 func filled(option string) rule { return rule{option: option, text: true, filled: true} }
+
+func short(r rule, most int) rule {
+	r.most = most
+	return r
+}
 
 func integer(option string) rule { return rule{option: option, integer: true} }
 
@@ -85,7 +93,14 @@ func schemaOf(typ string) []rule {
 	case TypeScheduled:
 		return []rule{text("pool"), text("id"), integer("cpu_package_inuse")}
 	case TypeExit:
-		return []rule{text("pool"), text("id"), text("exit_type")}
+		return []rule{text("pool"), text("id"), text("exit_type"), optional(integer("exit_code"))}
+	case TypeInfo:
+		return []rule{
+			filled("pool"), filled("id"), short(filled("name"), MaxNameBytes), optional(short(text("image"), MaxImageBytes)),
+			optional(rule{option: "labels", dict: true}),
+		}
+	case TypeHealth:
+		return []rule{filled("pool"), filled("id"), filled("health")}
 	case TypeOOM:
 		return []rule{text("pool"), text("id"), text("action"), integer("time")}
 	}
@@ -159,7 +174,7 @@ func (r *rule) check(typ string, options Options) error {
 	}
 	switch {
 	case r.text && v.kind == KindString:
-		if r.oneOf != nil && !slices.Contains(r.oneOf, v.text) || r.filled && v.text == "" {
+		if r.oneOf != nil && !slices.Contains(r.oneOf, v.text) || r.filled && v.text == "" || r.most > 0 && len(v.text) > r.most {
 			return bad(strconv.Quote(clip(v.text)), r.expected())
 		}
 	case r.integer && v.Integer(), r.dict && v.kind == KindDict:
@@ -180,6 +195,10 @@ func (r *rule) expected() string {
 		return "an integer"
 	case r.dict:
 		return "a dict (a{sv})"
+	case r.most > 0 && r.filled:
+		return fmt.Sprintf("a string (s) of 1 to %d bytes", r.most)
+	case r.most > 0:
+		return fmt.Sprintf("a string (s) of at most %d bytes", r.most)
 	case r.filled:
 		return "a string (s) that is not empty"
 	default:

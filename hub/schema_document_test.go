@@ -11,7 +11,7 @@ import (
 )
 
 func knownTypes() []string {
-	return []string{TypeManagement, TypeState, TypeDB, TypeNetif, TypeInitPID, TypeScheduled, TypeExit, TypeOOM, TypeShutdown}
+	return []string{TypeManagement, TypeState, TypeDB, TypeNetif, TypeInitPID, TypeScheduled, TypeExit, TypeInfo, TypeHealth, TypeOOM, TypeShutdown}
 }
 
 // TestSchemasAreDocumented wants each option of each known type in the interface's document,

@@ -16,8 +16,9 @@ type schemaCase struct {
 	closed   map[string]string // options of a closed list, and how errors name it
 	integers []string          // options that must be integers
 	dicts    []string
-	filled   []string // options that may not be empty
-	either   []string // options that are a string or an integer
+	filled   []string          // options that may not be empty
+	either   []string          // options that are a string or an integer
+	short    map[string]string // options of limited length, and how errors name them
 }
 
 func opts(pairs ...any) Options {
@@ -68,7 +69,16 @@ func schemaCases() []schemaCase {
 			typ: "ct_scheduled", complete: opts("pool", "tank", "id", "101", "cpu_package_inuse", Int64(-1)),
 			integers: []string{"cpu_package_inuse"},
 		},
-		{typ: "ct_exit", complete: opts("pool", "tank", "id", "101", "exit_type", "halt")},
+		{typ: "ct_exit", complete: opts("pool", "tank", "id", "101", "exit_type", "halt"), integers: []string{"exit_code"}, optional: opts("exit_code", Int32(137))},
+		{
+			typ: "ct_info", complete: opts("pool", "docker", "id", "4f", "name", "web"), filled: []string{"pool", "id"},
+			optional: opts("image", "nginx", "labels", emptyDict), dicts: []string{"labels"},
+			short: map[string]string{"name": "a string (s) of 1 to 512 bytes", "image": "a string (s) of at most 4096 bytes"},
+		},
+		{
+			typ: "ct_health", complete: opts("pool", "docker", "id", "4f", "health", "healthy"),
+			filled: []string{"pool", "id", "health"},
+		},
 		{
 			typ: "osctl_oomd", complete: opts("pool", "tank", "id", "101", "action", "restart", "time", Number(KindByte, 9)),
 			integers: []string{"time"},
@@ -85,6 +95,8 @@ func (c *schemaCase) expected(option string) string {
 	switch {
 	case c.closed[option] != "":
 		return c.closed[option]
+	case c.short[option] != "":
+		return c.short[option]
 	case contains(c.integers, option):
 		return "an integer"
 	case contains(c.dicts, option):
@@ -252,7 +264,7 @@ func TestOpenTypes(t *testing.T) {
 	if e.Action != "" || e.ID != "" || e.Pool != "p" {
 		t.Errorf("an open type has action %q, id %q, pool %q", e.Action, e.ID, e.Pool)
 	}
-	if e.keys != [numKeys]string{"backup_done2", "", "p", "", "uid:0", "n", "v"} {
+	if e.keys != [numKeys]string{"backup_done2", "", "p", "", "uid:0", "n", "v", ""} {
 		t.Errorf("filtered as %q", e.keys)
 	}
 }

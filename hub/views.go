@@ -16,7 +16,8 @@ const (
 	maxContainerBytes = 24 << 20 // of all that is kept of them
 	// containerOverhead is about what a container takes beside its texts, in bytes: the
 	// row, and its places in the map and in the list.
-	containerOverhead = 256
+	containerOverhead = 288
+	nameOverhead      = 64 // the place of a name in its map
 )
 
 // LinkState is the state of a veth on the host.
@@ -36,6 +37,9 @@ type Interface struct {
 	Name     string // name of the peer, inside the container; "" if not known
 	Pool, ID string // the container; "" if not known
 	State    LinkState
+	// ContainerName and Image are those of the container, see [Container]. [Hub.Interfaces]
+	// fills them in; a change of the view does not set them.
+	ContainerName, Image string
 	// Since is when State began, with microseconds; the zero Time if that is not known.
 	// The maker of the row sets it.
 	Since time.Time
@@ -56,9 +60,12 @@ type InterfaceChange struct {
 // Container is the last reported state of a container.
 type Container struct {
 	Pool, ID string
-	State    string
+	State    string    // "" if only its name was reported
 	Source   string    // of the event that gave the state; "" if not known
-	Time     time.Time // of the last change
+	Time     time.Time // of the last change of the state
+	// Name and Image are what the newest ct_info says; "" if there was none. Name is "", too,
+	// once another container of the pool took it over.
+	Name, Image string
 }
 
 // stateStopped is the state of a container that does not run.
@@ -71,9 +78,10 @@ type views struct {
 	place      string // where the interfaces are, see Batch.Place
 	interfaces map[uint32]Interface
 	containers map[containerKey]*list.Element // values are *Container
+	names      map[containerKey]*Container    // by pool and name
 	byAge      *list.List                     // the one changed last in front
 	bytes      int                            // of all containers, see Container.size
-	active     int                            // containers that are not stopped
+	active     int                            // containers whose state is known and not stopped
 	stopped    int                            // containers that are
 	revision   uint64                         // see Hub.InterfacesRevision
 }
@@ -81,6 +89,7 @@ type views struct {
 func newViews() views {
 	return views{
 		interfaces: map[uint32]Interface{}, containers: map[containerKey]*list.Element{}, byAge: list.New(),
+		names: map[containerKey]*Container{},
 		// Higher than that of any hub before, so that nobody takes its rows for ours.
 		revision: uint64(time.Now().UnixMicro()),
 	}
@@ -103,7 +112,9 @@ func (v *views) apply(batch *Batch) {
 		switch {
 		case e.Type == TypeState:
 			v.putContainer(Container{Pool: e.Pool, ID: e.ID, State: e.Action, Source: e.Source, Time: e.Time})
-		case e.Type == TypeDB && e.Action == "remove" && e.Options.Text("object") == "container":
+		case e.Type == TypeInfo:
+			v.putInfo(e)
+		case e.removes():
 			v.dropContainer(v.containers[key])
 		}
 	}
@@ -112,6 +123,7 @@ func (v *views) apply(batch *Batch) {
 // putInterface puts a copy of a row that refers to nothing of what it came in.
 func (v *views) putInterface(row Interface) {
 	state := string(row.State)
+	row.ContainerName, row.Image = "", ""
 	keepTexts(&row.Veth, &row.Name, &row.Pool, &row.ID, &row.BoundBy, &state)
 	row.State = LinkState(state)
 	if old, ok := v.interfaces[row.Ifindex]; !ok || old.listed() != row.listed() {
@@ -133,7 +145,8 @@ func (i Interface) listed() Interface {
 	return i
 }
 
-// putContainer makes a container the one that changed last. The texts of row are copied.
+// putContainer puts a container's state, and makes it the one that changed last. The texts of row
+// are copied. Its name and its image are left as they are, see setName.
 func (v *views) putContainer(row Container) {
 	if at := v.containers[containerKey{row.Pool, row.ID}]; at != nil {
 		if known, ok := at.Value.(*Container); ok {
@@ -145,9 +158,15 @@ func (v *views) putContainer(row Container) {
 		v.byAge.MoveToFront(at)
 	} else {
 		keepTexts(&row.Pool, &row.ID, &row.State, &row.Source)
+		row.Name, row.Image = "", ""
 		v.account(&row, 1)
 		v.containers[containerKey{row.Pool, row.ID}] = v.byAge.PushFront(&row)
 	}
+	v.trim()
+}
+
+// trim drops what is over the limits.
+func (v *views) trim() {
 	for len(v.containers) > MaxContainers || v.bytes > maxContainerBytes {
 		v.dropContainer(v.byAge.Back())
 	}
@@ -191,12 +210,10 @@ func (v *views) newStates(events []*Event) []*Event {
 	})
 }
 
-// stateOf returns the state of a container; one that is not known is stopped.
+// stateOf returns the state of a container; one without a known state is stopped.
 func (v *views) stateOf(key containerKey) string {
-	if at := v.containers[key]; at != nil {
-		if row, ok := at.Value.(*Container); ok {
-			return row.State
-		}
+	if row := v.container(key); row != nil && row.State != "" {
+		return row.State
 	}
 	return stateStopped
 }
@@ -204,9 +221,11 @@ func (v *views) stateOf(key containerKey) string {
 // account adds what a container counts for, times sign.
 func (v *views) account(row *Container, sign int) {
 	v.bytes += sign * row.size()
-	if row.State == stateStopped {
+	switch row.State {
+	case "":
+	case stateStopped:
 		v.stopped += sign
-	} else {
+	default:
 		v.active += sign
 	}
 }
@@ -219,6 +238,10 @@ func (v *views) dropContainer(at *list.Element) {
 	if row, ok := v.byAge.Remove(at).(*Container); ok {
 		v.account(row, -1)
 		delete(v.containers, containerKey{row.Pool, row.ID})
+		if row.Name != "" || row.Image != "" {
+			delete(v.names, containerKey{row.Pool, row.Name})
+			v.revision++
+		}
 	}
 }
 
@@ -263,6 +286,7 @@ func (v *views) restore(parts []*snapshot) {
 		}
 		for _, row := range p.containers {
 			v.putContainer(*row)
+			v.setName(containerKey{row.Pool, row.ID}, row.Name, row.Image)
 		}
 	}
 }
@@ -277,7 +301,11 @@ func (h *Hub) Place() string {
 
 // size returns about how many bytes of memory a container takes.
 func (c *Container) size() int {
-	return containerOverhead + heapSize(len(c.Pool)+len(c.ID)+len(c.State)+len(c.Source))
+	size := containerOverhead + heapSize(len(c.Pool)+len(c.ID)+len(c.State)+len(c.Source))
+	if c.Name != "" || c.Image != "" {
+		size += nameOverhead + heapSize(len(c.Name)+len(c.Image))
+	}
+	return size
 }
 
 // Interfaces returns all veths on the host by ifindex, and the cursor that
@@ -303,6 +331,9 @@ func (h *Hub) copyInterfaces() ([]Interface, string) {
 	defer h.mu.Unlock()
 	rows := make([]Interface, 0, len(h.views.interfaces))
 	for _, row := range h.views.interfaces {
+		if c := h.views.container(containerKey{row.Pool, row.ID}); c != nil {
+			row.ContainerName, row.Image = c.Name, c.Image
+		}
 		rows = append(rows, row)
 	}
 	return rows, FormatCursor(h.epoch, h.last())

@@ -105,6 +105,7 @@ func TestWakesByEachKey(t *testing.T) {
 		h := newHub(t, Config{})
 		values := map[string]string{
 			"type": "ct_netif", "action": "up", "pool": "tank", "id": "101", "source": "netlink", "name": "eth0", "veth": "veth1",
+			"ct_name": "web",
 		}
 		match, foreign := map[string]<-chan read{}, map[string]<-chan read{}
 		var waiting []*Subscription

@@ -45,13 +45,15 @@ putUnit() {
 }
 
 if [ "$action" = uninstall ] && [ -z "${DESTDIR:-}" ] && command -v systemctl >/dev/null; then
-	systemctl -q disable --now osctl-eventd.service 2>/dev/null || true
+	systemctl -q disable --now osctl-eventd-runtimes.service osctl-eventd.service 2>/dev/null || true
 fi
 
 put 755 "$bin/osctl-eventd" "$prefix/sbin/osctl-eventd"
 put 755 "$bin/osctl-eventctl" "$prefix/bin/osctl-eventctl"
+put 755 "$bin/osctl-eventd-runtimes" "$prefix/sbin/osctl-eventd-runtimes"
 
 putUnit systemd/osctl-eventd.service "$units/osctl-eventd.service"
+putUnit systemd/osctl-eventd-runtimes.service "$units/osctl-eventd-runtimes.service"
 putUnit systemd/osctl-eventctl-run@.service "$units/osctl-eventctl-run@.service"
 putUnit systemd/osctl-eventd-metrics.service "$units/osctl-eventd-metrics.service"
 putUnit systemd/osctl-eventd-metrics.timer "$units/osctl-eventd-metrics.timer"
@@ -80,11 +82,14 @@ complete fish "$share/fish/vendor_completions.d/osctl-eventctl.fish"
 page() {
 	put 644 "$1" "$2"
 	[ "$action" = uninstall ] ||
-		sed 's,(packaging/doc/,(,g; s,(cmd/osctl-eventctl/live.svg),(live.svg),g; s,(.github/SECURITY.md),(SECURITY.md),g; s,(CHANGELOG.md),(changelog.gz),g' "$1" >"$2"
+		sed 's,(packaging/doc/,(,g; s,(cmd/osctl-eventctl/live.svg),(live.svg),g; s,(packaging/cockpit/page-,(page-,g; s,(.github/SECURITY.md),(SECURITY.md),g; s,(CHANGELOG.md),(changelog.gz),g' "$1" >"$2"
 }
 page README.md "$doc/README.md"
 page .github/SECURITY.md "$doc/SECURITY.md"
 put 644 cmd/osctl-eventctl/live.svg "$doc/live.svg"
+for picture in packaging/cockpit/page-*.png; do
+	put 644 "$picture" "$doc/${picture##*/}"
+done
 for text in packaging/doc/*.md; do
 	page "$text" "$doc/${text##*/}"
 done

@@ -84,12 +84,12 @@ func TestLinks(t *testing.T) {
 // TestInstalledLinks wants the same of the pages where the packages have them.
 func TestInstalledLinks(t *testing.T) {
 	bin, root := t.TempDir(), t.TempDir()
-	for _, program := range []string{"osctl-eventd", "osctl-eventctl", "osctl-eventd-nats"} {
+	for _, program := range []string{"osctl-eventd", "osctl-eventctl", "osctl-eventd-nats", "osctl-eventd-runtimes"} {
 		if err := os.WriteFile(filepath.Join(bin, program), []byte("#!/bin/sh\n"), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, script := range []string{"./install.sh", "./nats/install.sh"} {
+	for _, script := range []string{"./install.sh", "./nats/install.sh", "./cockpit/install.sh"} {
 		cmd := exec.Command(script, "install")
 		cmd.Env = append(os.Environ(), "BIN="+bin, "DESTDIR="+root, "PREFIX=/usr")
 		if out, err := cmd.CombinedOutput(); err != nil {

@@ -1,6 +1,6 @@
 #!/bin/sh
-# package.sh deb|rpm|tar VERSION [PACKAGE]: makes a package, osctl-eventd or osctl-eventd-nats,
-# of the programs of `make build` ($BIN), in dist ($DIST). VERSION is that of the package; the
+# package.sh deb|rpm|tar VERSION [PACKAGE]: makes a package, osctl-eventd, osctl-eventd-nats or
+# cockpit-osctl-eventd, of the programs of `make build` ($BIN), in dist ($DIST). VERSION is that of the package; the
 # linker put another one into the programs. The architecture is $ARCH, as Go calls it. The same
 # input and SOURCE_DATE_EPOCH, by default the time of the commit, give the same bytes. $FAST, for
 # tests, makes a larger package in less time.
@@ -14,8 +14,9 @@ esac
 case $package in
 osctl-eventd) parts=packaging ;;
 osctl-eventd-nats) parts=packaging/nats ;;
+cockpit-osctl-eventd) parts=packaging/cockpit ARCH=all ;;
 *)
-	echo "usage: $0 deb|rpm|tar VERSION [osctl-eventd|osctl-eventd-nats]" >&2
+	echo "usage: $0 deb|rpm|tar VERSION [osctl-eventd|osctl-eventd-nats|cockpit-osctl-eventd]" >&2
 	exit 2
 	;;
 esac
@@ -40,7 +41,7 @@ make_deb() {
 	[ "$arch" != 386 ] || arch=i386
 	[ "$arch" != arm ] || arch=armhf
 	install -m 644 packaging/deb/copyright "$doc/copyright"
-	install -D -m 644 $parts/deb/overrides "$stage/usr/share/lintian/overrides/$package"
+	[ ! -e $parts/deb/overrides ] || install -D -m 644 $parts/deb/overrides "$stage/usr/share/lintian/overrides/$package"
 	{
 		printf '%s (%s) stable; urgency=medium\n\n' "$package" "$version"
 		printf '  * See /usr/share/doc/osctl-eventd/changelog.gz for what changed.\n\n'
@@ -50,7 +51,9 @@ make_deb() {
 	mkdir "$work/DEBIAN"
 	(cd "$stage" && find . -type f -printf '%P\0' | sort -z | xargs -0 md5sum) >"$work/DEBIAN/md5sums"
 	sed -e "s|@VERSION@|$version|; s|@ARCH@|$arch|; s|@SIZE@|$size|" $parts/deb/control >"$work/DEBIAN/control"
-	install -m 755 $parts/deb/postinst $parts/deb/prerm $parts/deb/postrm "$work/DEBIAN"
+	for script in postinst prerm postrm; do
+		[ ! -e $parts/deb/$script ] || install -m 755 $parts/deb/$script "$work/DEBIAN"
+	done
 	(cd "$stage" && find etc -type f -printf '/%p\n' 2>/dev/null) >"$work/conffiles" || true
 	[ ! -s "$work/conffiles" ] || install -m 644 "$work/conffiles" "$work/DEBIAN/conffiles"
 	mv "$work/DEBIAN" "$stage"
@@ -65,6 +68,7 @@ make_rpm() {
 	arm64) arch=aarch64 ;;
 	386) arch=i686 ;;
 	arm) arch=armv7hl ;;
+	all) arch=noarch ;;
 	esac
 	find "$stage" -type f -printf '/%P\n' | sort >"$work/files"
 	# xz is what every rpm since 4.6 reads.

@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/osctl/eventd/cmd/internal/eventflags"
 	"github.com/osctl/eventd/cmd/internal/terminal"
@@ -22,21 +19,9 @@ const hintTime = 3 * time.Second
 
 // await waits until all conditions were met, and prints how.
 func (a *app) await(ctx context.Context, conditions []condition, timeout time.Duration) error {
-	address, err := a.address()
-	if err != nil {
-		return err
-	}
 	bounded, cancel := boundTime(ctx, timeout)
 	defer cancel()
 	reached := make([]string, len(conditions))
-	group, groupCtx := errgroup.WithContext(bounded)
-	notice := a.onceEach()
-	for i := range conditions {
-		group.Go(func() (err error) {
-			reached[i], err = conditions[i].reach(groupCtx, client.Await{Address: address, Pulse: pulse, Notice: notice})
-			return err
-		})
-	}
 	hinting, stop := context.WithCancel(bounded)
 	hints := make(chan string, 1)
 	go func() {
@@ -51,7 +36,7 @@ func (a *app) await(ctx context.Context, conditions []condition, timeout time.Du
 			hints <- ""
 		}
 	}()
-	err = group.Wait()
+	err := a.watchConditions(bounded, conditions, reached)
 	stop()
 	said := <-hints
 	switch {
@@ -89,21 +74,6 @@ func expired(ctx context.Context) bool {
 	return bounded && !time.Now().Before(deadline) || ctx.Err() != nil
 }
 
-// onceEach returns a notice for several waits that says once when the service goes away, and
-// once when it is back.
-func (a *app) onceEach() func(client.Update) {
-	var mu sync.Mutex
-	down := false
-	return func(u client.Update) {
-		mu.Lock()
-		defer mu.Unlock()
-		if (u.Down != nil) != down {
-			down = !down
-			a.sayDown(u)
-		}
-	}
-}
-
 // timedOut is the error of a wait that took too long.
 func (a *app) timedOut(ctx context.Context, conditions []condition, reached []string, timeout time.Duration, hinted bool) error {
 	var missed []condition
@@ -138,12 +108,14 @@ func (a *app) hint(ctx context.Context, conditions []condition) string {
 	for _, row := range rows {
 		known = append(known, row.State)
 	}
+	names := newNameTable(rows, nil)
 	var hints []string
 	for _, c := range conditions {
 		if c.name != "" {
 			continue
 		}
-		if !slices.ContainsFunc(rows, func(row hub.Container) bool { return row.Pool == c.pool && row.ID == c.id }) {
+		t, _ := c.resolve(names)
+		if !slices.ContainsFunc(rows, func(row hub.Container) bool { return row.Pool == t.pool && row.ID == t.id && row.State != "" }) {
 			hints = append(hints, fmt.Sprintf("no state of %s is known: no cgroup of it was seen, and nothing was reported; see osctl-eventctl containers", c.target))
 		}
 		for _, state := range c.states {
@@ -154,60 +126,6 @@ func (a *app) hint(ctx context.Context, conditions []condition) string {
 		}
 	}
 	return strings.Join(hints, "\n")
-}
-
-// reach waits until a condition is met, and returns the state that was reached.
-func (c *condition) reach(ctx context.Context, await client.Await) (reached string, err error) {
-	await.Pool, await.ID = c.pool, c.id
-	reached = c.states[0]
-	switch {
-	case c.name == "":
-		return await.State(ctx, c.states...)
-	case reached == "gone":
-		err = c.reachGone(ctx, await)
-	default:
-		err = await.Link(ctx, c.name, reached == "up")
-	}
-	if err != nil {
-		return "", err
-	}
-	return reached, nil
-}
-
-// errReached ends a watch once its condition is met.
-var errReached = errors.New("reached")
-
-// reachGone waits until there is no such interface.
-func (c *condition) reachGone(ctx context.Context, await client.Await) error {
-	s := eventflags.Filter{Pools: []string{c.pool}, IDs: []string{c.id}}
-	rows, err := s.Hub()
-	if err != nil {
-		return err
-	}
-	events, err := rows.With("type", hub.TypeNetif)
-	if err != nil {
-		return err
-	}
-	err = client.Watch(ctx, client.Watcher[hub.Interface]{
-		Address: await.Address, List: (*client.Client).Interfaces, Rows: rows, Events: events, Refresh: linkRefresh, Pulse: await.Pulse,
-	}, func(w client.Watched[hub.Interface]) error {
-		if w.Down != nil || w.Up {
-			await.Notice(w.Update)
-		}
-		if w.Listed && !slices.ContainsFunc(w.Rows, func(row hub.Interface) bool { return row.Name == c.name }) {
-			return errReached
-		}
-		for _, e := range w.Events { // it may be back before the next list
-			if gone, _ := e.Options.Get("gone"); gone.Bool() && e.Options.Text("name") == c.name {
-				return errReached
-			}
-		}
-		return nil
-	})
-	if errors.Is(err, errReached) {
-		return nil
-	}
-	return err
 }
 
 // awaitEvent waits for an event, and prints it.

@@ -54,25 +54,40 @@ func completeContext(cmd *cobra.Command) (context.Context, context.CancelFunc) {
 func (k *known) targets(word string) []string {
 	offered := map[string]string{}
 	for _, c := range k.containers {
-		if t := (target{c.Pool, c.ID, ""}); t.parses() {
-			offered[t.String()] = c.State
-		}
+		k.offerTarget(offered, word, target{c.Pool, c.ID, ""}, c.Name, c.State)
 	}
 	for _, i := range k.links {
-		if t := (target{i.Pool, i.ID, ""}); t.parses() && offered[t.String()] == "" {
-			offered[t.String()] = "interfaces"
-		}
-		if t := (target{i.Pool, i.ID, i.Name}); strings.Contains(word, "/") && i.Name != "" && t.parses() {
-			offered[t.String()] = string(i.State)
+		k.offerTarget(offered, word, target{i.Pool, i.ID, ""}, i.ContainerName, "interfaces")
+		if strings.Contains(word, "/") && i.Name != "" {
+			k.offerTarget(offered, word, target{i.Pool, i.ID, i.Name}, i.ContainerName, string(i.State))
 		}
 	}
 	return offer(offered, word)
 }
 
-// parses reports whether a target means the same when it is an argument.
+// offerTarget offers a container that has a name by its name, and by its id, too, where that is what
+// is being typed.
+func (k *known) offerTarget(offered map[string]string, word string, t target, name, description string) {
+	byID := len(word) >= len(t.pool)+len(":")+shortest && strings.HasPrefix(t.String(), word)
+	texts := []string{t.id}
+	switch {
+	case name != "" && byID:
+		texts = append(texts, name)
+	case name != "":
+		texts[0] = name
+	}
+	for _, text := range texts {
+		t.id = text
+		if _, known := offered[t.String()]; !known && t.parses() {
+			offered[t.String()] = description
+		}
+	}
+}
+
+// parses reports whether a target means the same when it is an argument. The name of a pod does.
 func (t target) parses() bool {
 	parsed, err := parseTarget(t.String())
-	return err == nil && parsed == t
+	return err == nil && (parsed == t || t.pool == podPool && parsed.String() == t.String())
 }
 
 // safe reports whether a shell takes text for itself wherever it stands: not for a quote, an
@@ -114,7 +129,7 @@ func (a *app) completeTargets(cmd *cobra.Command, _ []string, word string) ([]st
 
 // completeContainers completes POOL:ID.
 func (a *app) completeContainers(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-	if strings.Contains(word, "/") {
+	if strings.Contains(word, "/") && !strings.HasPrefix(word, podPool+":") {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	return a.completeTargets(cmd, args, word)
@@ -162,7 +177,8 @@ func (a *app) completeWait(cmd *cobra.Command, args []string, word string) ([]st
 // types are the event types that have a schema.
 func types() []string {
 	return []string{
-		hub.TypeManagement, hub.TypeState, hub.TypeDB, hub.TypeNetif, hub.TypeInitPID, hub.TypeScheduled, hub.TypeExit, hub.TypeOOM, hub.TypeShutdown,
+		hub.TypeManagement, hub.TypeState, hub.TypeDB, hub.TypeNetif, hub.TypeInitPID, hub.TypeScheduled, hub.TypeExit,
+		hub.TypeInfo, hub.TypeHealth, hub.TypeOOM, hub.TypeShutdown,
 	}
 }
 
@@ -232,6 +248,11 @@ func (a *app) completeFlags(cmd *cobra.Command) {
 		"name": a.completeFrom(func(k *known, offered map[string]string) {
 			for _, i := range k.links {
 				offered[i.Name] = ""
+			}
+		}),
+		"ct-name": a.completeFrom(func(k *known, offered map[string]string) {
+			for _, c := range k.containers {
+				offered[c.Name] = ""
 			}
 		}),
 		"veth": a.completeFrom(func(k *known, offered map[string]string) {

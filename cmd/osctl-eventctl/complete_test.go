@@ -82,7 +82,7 @@ func TestComplete(t *testing.T) {
 		"list --state s":                 "",
 		"containers --state f":           "freezing frozen",
 		"monitor --action fro":           "frozen",
-		"report ct_i":                    "ct_init_pid",
+		"report ct_ini":                  "ct_init_pid",
 		"report ct_netif ":               "action= id= name= new_name= pool= veth=",
 		"report ct_netif pool=a action=": "action=add action=down action=remove action=rename action=up",
 		"report ct_netif pool=a id=b n":  "name= new_name=",
@@ -119,7 +119,7 @@ func TestTypeOptions(t *testing.T) {
 			name, integer := strings.CutSuffix(strings.TrimSuffix(option, "="), ":")
 			o := hub.Option{Name: name, Value: hub.String(append(values, "text")[0])}
 			switch {
-			case option == "opts:=":
+			case option == "opts:=", option == "labels:=":
 				o.Value = hub.Dict("s", "s", nil)
 			case option == "id:=":
 				continue // beside id=

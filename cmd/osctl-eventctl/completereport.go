@@ -30,7 +30,11 @@ func typeOptions(typ string) map[string][]string {
 	case hub.TypeScheduled:
 		options["cpu_package_inuse:="] = nil
 	case hub.TypeExit:
-		options["exit_type="] = nil
+		options["exit_type="], options["exit_code:="] = nil, nil
+	case hub.TypeInfo:
+		options["name="], options["image="], options["labels:="] = nil, nil, nil
+	case hub.TypeHealth:
+		options["health="] = []string{"healthy", "unhealthy", "starting"}
 	case hub.TypeOOM:
 		options["action="], options["time:="] = nil, nil
 	}

@@ -47,4 +47,9 @@ func TestFoldLink(t *testing.T) {
 			t.Fatalf("%s: %+v, want %+v", step.what, rows, step.want)
 		}
 	}
+	deleted := link("down", watcher, 3, "name", "eth0", "veth", "v")
+	deleted.Options = append(deleted.Options, hub.Option{Name: "gone", Value: hub.Bool(true)})
+	if rows = foldLink(rows, deleted); !slices.Equal(rows, []hub.Interface{row(4, "lan1", "x", hub.LinkUp)}) {
+		t.Errorf("one is deleted: %+v", rows)
+	}
 }

@@ -20,6 +20,8 @@ const listLong = `List the veths on this host: their container, their name insid
 state, and their name on the host. Arguments name containers, or interfaces of
 them; flags that are given several times mean any of their values.
 
+` + nameHelp + `
+
 States are up (can be used), no-carrier (set up, but the other end is not) and
 down. With --watch the table stays on the terminal and follows what happens.
 Rows that were added are marked with +, changed ones with *, and those that are
@@ -35,7 +37,7 @@ func (a *app) list() *cobra.Command {
 		view  listFlags
 		table = tableOf[hub.Interface]{
 			list: (*client.Client).Interfaces, title: "interfaces",
-			columns: []string{"CONTAINER", "NAME", "STATE", "VETH", "IFINDEX"}, state: 2,
+			columns: []string{"CONTAINER", "NAME", "STATE", "VETH", "IFINDEX"}, state: 2, links: true,
 			row: linkRow, json: linkJSON, fields: linkFields,
 			events: []string{hub.TypeNetif}, refresh: linkRefresh, fold: foldLink,
 		}
@@ -53,7 +55,7 @@ func (a *app) list() *cobra.Command {
   osctl-eventctl list --json | jq -a 'select(.state != "up") | .veth'`,
 		ValidArgsFunction: a.completeTargets,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := want.parse(args, true); err != nil {
+			if err := want.parse(args); err != nil {
 				return fmt.Errorf("%w; a veth of the host is named by --veth", err)
 			}
 			if err := oneOf("state", want.states, linkStates()...); err != nil {
@@ -68,19 +70,24 @@ func (a *app) list() *cobra.Command {
 	return cmd
 }
 
+// label shows a container by its name, or by its id.
+func label(pool, id, name string) string {
+	return line.Container(terminal.Printable(pool), terminal.Printable(line.Name(id, name)))
+}
+
 // linkRow shows an interface.
 func linkRow(i *hub.Interface) live.Row {
 	return live.Row{
 		Key: strconv.FormatUint(uint64(i.Ifindex), 10),
 		Cells: []string{
-			line.Container(terminal.Printable(i.Pool), terminal.Printable(i.ID)), cmp.Or(terminal.Printable(i.Name), "-"), terminal.Printable(string(i.State)), terminal.Printable(i.Veth),
+			label(i.Pool, i.ID, i.ContainerName), cmp.Or(terminal.Printable(i.Name), "-"), terminal.Printable(string(i.State)), terminal.Printable(i.Veth),
 			strconv.FormatUint(uint64(i.Ifindex), 10),
 		},
 	}
 }
 
 func linkFields(i *hub.Interface) rowFields {
-	return rowFields{i.Pool, i.ID, i.Name, i.Veth, string(i.State)}
+	return rowFields{i.Pool, i.ID, i.ContainerName, i.Name, i.Veth, string(i.State)}
 }
 
 func linkJSON(i *hub.Interface) any {
@@ -91,7 +98,8 @@ func linkJSON(i *hub.Interface) any {
 		Pool    string        `json:"pool"`
 		ID      string        `json:"id"`
 		State   hub.LinkState `json:"state"`
-	}{i.Ifindex, i.Veth, i.Name, i.Pool, i.ID, i.State}
+		CtName  string        `json:"ct_name,omitempty"`
+	}{i.Ifindex, i.Veth, i.Name, i.Pool, i.ID, i.State, i.ContainerName}
 }
 
 // foldLink takes an event into the list, as far as it says: whether an interface that is
@@ -111,10 +119,14 @@ func foldLink(rows []hub.Interface, e *hub.Event) []hub.Interface {
 	}
 	row := &rows[at]
 	row.Veth, row.Name, row.Pool, row.ID = e.Options.Text("veth"), e.Options.Text("name"), e.Pool, e.ID
+	row.ContainerName = e.Options.Text(hub.OptionName)
 	switch e.Action {
 	case "up":
 		row.State = hub.LinkUp
 	case "down":
+		if gone, _ := e.Options.Get("gone"); gone.Bool() {
+			return slices.Delete(rows, at, at+1)
+		}
 		row.State = hub.LinkDown
 	case "rename":
 		row.Name = e.Options.Text("new_name")

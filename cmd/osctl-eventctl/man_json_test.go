@@ -35,9 +35,9 @@ func jsonObjects(tb testing.TB) []jsonObject {
 		tb.Fatal(err)
 	}
 	event.Seq, event.Time = 42, at
-	link := &hub.Interface{Ifindex: 12, Veth: "veth101", Name: "eth0", Pool: "tank", ID: "101", State: hub.LinkUp}
-	state := &hub.Container{Pool: "tank", ID: "101", State: "running", Time: at}
-	details := containerDetails{target: target{pool: "tank", id: "101"}, state: state, links: []hub.Interface{*link}}
+	link := &hub.Interface{Ifindex: 12, Veth: "veth101", Name: "eth0", Pool: "tank", ID: "101", State: hub.LinkUp, ContainerName: "web"}
+	state := &hub.Container{Pool: "tank", ID: "101", State: "running", Time: at, Name: "web", Image: "nginx"}
+	details := containerDetails{target: target{pool: "tank", id: "101"}, known: state, links: []hub.Interface{*link}}
 	var shown bytes.Buffer
 	if err := details.writeJSON(&shown); err != nil {
 		tb.Fatal(err)
@@ -64,16 +64,19 @@ func jsonObjects(tb testing.TB) []jsonObject {
 			{"name", "name inside the container; empty if it is not known"},
 			{"pool, id", "the container; empty if it is not known"},
 			{"state", "up, no-carrier or down"},
+			{"ct_name", "name of the container; left out if none is known"},
 		}},
 		{"A container", "containers prints one a line.", encode(containerJSON(state)), [][2]string{
 			{"pool, id", "the container"},
 			{"state", "its last state"},
 			{"time", "since when, in UTC"},
+			{"ct_name, image", "its name and its image, each left out if none is known"},
 		}},
 		{"What is known of a container", "show prints it.", shown.String(), [][2]string{
 			{"pool, id", "the container"},
 			{"state", "its last state; empty if none is known"},
 			{"time", "since when; left out if no state is known"},
+			{"ct_name, image", "its name and its image, each left out if none is known"},
 			{"interfaces", "its interfaces, as of list"},
 			{"events", "its last events, as of monitor"},
 		}},

@@ -63,7 +63,7 @@ func manualPage(tb testing.TB) *man.Page {
 	p.Section("EXAMPLES")
 	p.Example(root.Example)
 	p.Section("SEE ALSO")
-	p.Text("osctl-eventd(8), osctl-eventd-recipes(7), org.osctl.Eventd(5), busctl(1)")
+	p.Text("osctl-eventd(8), osctl-eventd-runtimes(8), osctl-eventd-recipes(7), org.osctl.Eventd(5), busctl(1)")
 	return p
 }
 

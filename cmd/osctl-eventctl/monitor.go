@@ -21,6 +21,8 @@ any of them are shown. Flags that are given several times mean any of their
 values; different flags must all match. osctl-eventctl events is short for
 monitor --no-follow: it shows the events that are kept, and ends.
 
+` + nameHelp + `
+
 The service itself makes events of type ct_netif, with the action up, down or
 rename, when an interface changes, and of type state, where the action is the
 new state of a container. Managers of containers report these, too, and others:
@@ -59,6 +61,7 @@ events were lost. It ends by SIGPIPE when the reader of its output has gone.`
 
 const monitorExample = `  osctl-eventctl monitor
   osctl-eventctl monitor tank:101 tank:102/eth0
+  osctl-eventctl monitor podman:web
   osctl-eventctl monitor --type ct_netif --action up --action down --source netlink
   osctl-eventctl monitor --type state,db --since 10m
   osctl-eventctl events -n 20

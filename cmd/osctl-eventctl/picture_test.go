@@ -131,7 +131,7 @@ func drawSVG(term vt10x.Terminal, width, height int) string {
 	var b strings.Builder
 	w, h := width*cellWidth+2*margin, height*cellHeight+2*margin
 	fmt.Fprintf(&b, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %[1]d %[2]d\">\n", w, h)
-	fmt.Fprintf(&b, "<title>osctl-eventctl list --watch</title>\n<rect width=\"100%%\" height=\"100%%\" rx=\"8\" fill=\"%s\"/>\n", colourOf(vt10x.DefaultBG))
+	fmt.Fprintf(&b, "<title>osctl-eventctl list --watch</title>\n<style>text{white-space:pre}</style>\n<rect width=\"100%%\" height=\"100%%\" rx=\"8\" fill=\"%s\"/>\n", colourOf(vt10x.DefaultBG))
 	b.WriteString("<g font-family=\"monospace\" font-size=\"15\" xml:space=\"preserve\">\n")
 	for y := range height {
 		for x := 0; x < width; {

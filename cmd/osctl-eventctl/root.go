@@ -76,7 +76,7 @@ up, write metrics, and others.`,
 		"`BUS` on which osctl-eventd is: system, session, or an address")
 	cmd.SetUsageTemplate(strings.ReplaceAll(cmd.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
 	a.completeFlags(cmd)
-	cmd.AddCommand(a.monitor(), a.run(), a.list(), a.containers(), a.show(), a.wait(), a.report(), a.status(), a.completion())
+	cmd.AddCommand(a.monitor(), a.run(), a.list(), a.containers(), a.top(), a.show(), a.wait(), a.report(), a.status(), a.completion())
 	return cmd
 }
 

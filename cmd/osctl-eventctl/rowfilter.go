@@ -31,33 +31,40 @@ func (f *rowFilter) flags(cmd *cobra.Command, links bool) {
 	}
 }
 
-// parse takes the arguments, which may name interfaces where links is set.
-func (f *rowFilter) parse(args []string, links bool) (err error) {
-	if f.targets, err = parseTargets(args); err != nil {
-		return err
+// parse takes the arguments.
+func (f *rowFilter) parse(args []string) (err error) {
+	f.targets, err = parseTargets(args)
+	return err
+}
+
+// resolve returns the filter with ids in its targets, which may be interfaces where links is set.
+func (f *rowFilter) resolve(names *nameTable, links bool) (*rowFilter, error) {
+	resolved := *f
+	var err error
+	if resolved.targets, err = resolveTargets(f.targets, names); err != nil {
+		return nil, err
 	}
-	for _, t := range f.targets {
+	for i, t := range resolved.targets {
 		if t.name != "" && !links {
-			return fmt.Errorf("%q: expected a container as POOL:ID, like tank:101; interfaces are listed by the command list; "+slashHint, t)
+			return nil, fmt.Errorf("%q: expected a container as POOL:ID, like tank:101; interfaces are listed by the command list; "+slashHint, f.targets[i])
 		}
 	}
-	return nil
+	return &resolved, nil
 }
 
 // asked returns what the service is asked to leave out.
 func (f *rowFilter) asked() (hub.Filter, error) {
-	byContainer := selection{Filter: eventflags.Filter{Pools: f.Pools, IDs: f.IDs}}
-	byContainer.targets = slices.Clone(f.targets)
-	for i := range byContainer.targets {
-		byContainer.targets[i].name = ""
+	if len(f.Pools) > 0 || len(f.IDs) > 0 || len(f.targets) == 0 {
+		asked := eventflags.Filter{Pools: f.Pools, IDs: f.IDs}
+		return asked.Hub()
 	}
-	return byContainer.filter()
+	return poolsOf(f.targets)
 }
 
 // rowFields are what a filter looks at in a row.
-type rowFields struct{ pool, id, name, veth, state string }
+type rowFields struct{ pool, id, ctName, name, veth, state string }
 
-// covers reports whether a row is wanted.
+// covers reports whether a row is wanted, by a filter that was resolved.
 func (f *rowFilter) covers(row rowFields) bool {
 	oneOf := func(values []string, value string) bool { return len(values) == 0 || slices.Contains(values, value) }
 	if f.noStopped && row.state == stateStopped {

@@ -23,6 +23,8 @@ const showLong = `Show what is known of one container: its state, its interfaces
 events of it that are kept. With --pool and --id in place of the argument any
 container can be named, also one with a slash in its id.
 
+` + nameHelp + `
+
 Exit status: 0 if anything is known of the container; 1 if not, or on an error.`
 
 // defaultShown is how many events show prints without --lines.
@@ -52,8 +54,8 @@ func (a *app) show() *cobra.Command {
 					return fmt.Errorf("%w; osctl-eventctl list --veth NAME says whose a veth is", err)
 				}
 			}
-			if t.name != "" {
-				return fmt.Errorf("%q: expected a container as POOL:ID, like tank:101; "+slashHint, args[0])
+			if t, err = a.resolveContainer(cmd.Context(), t); err != nil {
+				return err
 			}
 			return a.showContainer(cmd.Context(), t, int(count), asJSON)
 		},
@@ -67,10 +69,23 @@ func (a *app) show() *cobra.Command {
 	return cmd
 }
 
+// resolveContainer resolves an argument that is to be a container.
+func (a *app) resolveContainer(ctx context.Context, t target) (target, error) {
+	names, _, err := a.askNames(ctx, []target{t})
+	if err != nil {
+		return t, err
+	}
+	resolved, err := t.resolve(names)
+	if err == nil && resolved.name != "" {
+		err = fmt.Errorf("%q: expected a container as POOL:ID, like tank:101; "+slashHint, t)
+	}
+	return resolved, err
+}
+
 // containerDetails is what is known of one container.
 type containerDetails struct {
 	target
-	state *hub.Container // nil if none was reported
+	known *hub.Container // its state and its name, nil if neither was reported
 	links []hub.Interface
 	lastEvents
 }
@@ -103,7 +118,7 @@ func (a *app) showContainer(ctx context.Context, t target, count int, asJSON boo
 			return err
 		}
 		if len(states) > 0 {
-			known.state = &states[0]
+			known.known = &states[0]
 		}
 		known.links, _, err = client.Interfaces(ctx, s.filter)
 		return err
@@ -114,7 +129,7 @@ func (a *app) showContainer(ctx context.Context, t target, count int, asJSON boo
 	switch {
 	case err != nil:
 		return err
-	case known.state == nil && len(known.links) == 0 && len(known.events) == 0:
+	case known.known == nil && len(known.links) == 0 && len(known.events) == 0:
 		return fmt.Errorf("nothing is known of %s; osctl-eventctl list and osctl-eventctl containers --all show what is", t)
 	case asJSON:
 		return known.writeJSON(a.out)
@@ -126,13 +141,20 @@ func (a *app) showContainer(ctx context.Context, t target, count int, asJSON boo
 func (d *containerDetails) write(out *terminal.Output) error {
 	colour := out.Colourful()
 	state := "not known"
-	if d.state != nil {
-		since := d.state.Time.Local()
-		state = string(terminal.Paint(nil, colour, terminal.InkOf(d.state.State), terminal.Printable(d.state.State))) +
+	if d.known != nil && d.known.State != "" {
+		since := d.known.Time.Local()
+		state = string(terminal.Paint(nil, colour, terminal.InkOf(d.known.State), terminal.Printable(d.known.State))) +
 			fmt.Sprintf(" since %s (%v)", since.Format(time.DateTime), time.Since(since).Round(time.Second))
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintf(w, "Container:\t%s\nState:\t%s\n", terminal.Printable(d.String()), state)
+	_, _ = fmt.Fprintf(w, "Container:\t%s\n", terminal.Printable(d.String()))
+	if d.known != nil && d.known.Name != "" {
+		_, _ = fmt.Fprintf(w, "Name:\t%s\n", line.Word(d.known.Name))
+	}
+	if d.known != nil && d.known.Image != "" {
+		_, _ = fmt.Fprintf(w, "Image:\t%s\n", line.Word(d.known.Image))
+	}
+	_, _ = fmt.Fprintf(w, "State:\t%s\n", state)
 	for i := range d.links {
 		title := ""
 		if i == 0 {
@@ -160,11 +182,14 @@ func (d *containerDetails) writeJSON(out io.Writer) error {
 		ID         string            `json:"id"`
 		State      string            `json:"state"`
 		Time       time.Time         `json:"time,omitzero"`
+		CtName     string            `json:"ct_name,omitempty"`
+		Image      string            `json:"image,omitempty"`
 		Interfaces []any             `json:"interfaces"`
 		Events     []json.RawMessage `json:"events"`
 	}{Pool: d.pool, ID: d.id, Interfaces: []any{}, Events: []json.RawMessage{}}
-	if d.state != nil {
-		details.State, details.Time = d.state.State, d.state.Time.UTC()
+	if d.known != nil {
+		details.State, details.Time = d.known.State, d.known.Time.UTC()
+		details.CtName, details.Image = d.known.Name, d.known.Image
 	}
 	for i := range d.links {
 		details.Interfaces = append(details.Interfaces, linkJSON(&d.links[i]))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,7 @@ type stream struct {
 	untilCursor  string    // the last position that is wanted, "" for any
 	finite       bool      // end with the newest event there is
 	count        int       // how many events, 0 for any number
+	stale        bool      // names of the targets may have changed unheard
 	tail         bool      // they are the newest ones of a finite stream, which has no file
 
 	end    uint64       // of a finite stream: number of the last event to look at
@@ -83,12 +85,44 @@ func (s *stream) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.loadNames(ctx); err != nil {
+		return err
+	}
 	if err := s.setEnd(ctx); err != nil {
 		return err
 	}
 	return client.Follow(ctx, client.Follower{Address: address, Filter: s.filter, Cursor: s.cursor, Pulse: pulse}, func(u client.Update) error {
 		return s.take(ctx, u)
 	})
+}
+
+// loadNames asks for the containers that the targets may stand for. Following begins where this
+// list ends, so that no change is left out.
+func (s *stream) loadNames(ctx context.Context) error {
+	if len(s.targets) == 0 || s.names != nil {
+		return nil
+	}
+	names, cursor, err := s.app.askNames(ctx, s.targets)
+	if err != nil {
+		return err
+	}
+	s.cursor = cmp.Or(s.cursor, cursor)
+	if err := s.resolveBy(names); err != nil {
+		return err
+	}
+	s.filter, err = s.selection.filter()
+	return err
+}
+
+// refreshNames asks for the containers again after events were lost. If the service does not
+// answer, the next events ask again.
+func (s *stream) refreshNames(ctx context.Context) {
+	if !s.stale {
+		return
+	}
+	if names, _, err := s.app.askNames(ctx, s.targets); err == nil {
+		names.held, s.names, s.stale = s.names.held, names, false
+	}
 }
 
 // setEnd finds the last event to look at.
@@ -137,6 +171,7 @@ func (s *stream) take(ctx context.Context, u client.Update) error {
 		return err
 	}
 	s.epoch = epoch
+	s.refreshNames(ctx)
 	for _, event := range u.Events {
 		if s.bounded() && event.Seq > s.end {
 			at = min(at, s.end)
@@ -169,12 +204,16 @@ func (s *stream) gone(ctx context.Context, u client.Update) error {
 		s.app.say("lost at most %s: %s; going on with the oldest that is kept", eventCount(u.Lost), why)
 	}
 	s.cursor = u.Cursor
+	s.stale = s.names != nil
 	return s.setEnd(ctx)
 }
 
 // show shows an event, or keeps it while newer ones may take its place.
 func (s *stream) show(ctx context.Context, event *hub.Event) error {
-	if !s.covers(event) || event.Time.Before(s.since) || !s.until.IsZero() && event.Time.After(s.until) {
+	if wanted, err := s.wants(event); err != nil || !wanted {
+		return err
+	}
+	if event.Time.Before(s.since) || !s.until.IsZero() && event.Time.After(s.until) {
 		return nil
 	}
 	s.shown++

@@ -35,7 +35,8 @@ type tableOf[Row any] struct {
 	list    func(*client.Client, context.Context, hub.Filter) ([]Row, string, error)
 	title   string
 	columns []string
-	state   int // the column with the state
+	state   int  // the column with the state
+	links   bool // arguments may name interfaces
 	row     func(*Row) live.Row
 	json    func(*Row) any
 	fields  func(*Row) rowFields
@@ -59,7 +60,7 @@ func runList[Row any](ctx context.Context, a *app, t *tableOf[Row], want *rowFil
 		if err != nil {
 			return err
 		}
-		unknown, err := findUnknown(ctx, client, t, want, rows)
+		want, unknown, err := findUnknown(ctx, client, t, want, rows)
 		if err != nil {
 			return err
 		}
@@ -78,18 +79,26 @@ func runList[Row any](ctx context.Context, a *app, t *tableOf[Row], want *rowFil
 	})
 }
 
-// findUnknown returns what the arguments and flags name that no row is of, whatever its state.
-// A container whose state is known need not have an interface.
-func findUnknown[Row any](ctx context.Context, c *client.Client, t *tableOf[Row], want *rowFilter, rows []Row) ([]string, error) {
+// findUnknown resolves the arguments, and returns what these and the flags name that no row is of,
+// whatever its state. A container whose state is known need not have an interface.
+func findUnknown[Row any](
+	ctx context.Context, c *client.Client, t *tableOf[Row], want *rowFilter, rows []Row,
+) (resolved *rowFilter, unknown []string, err error) {
 	named := slices.Concat(want.Pools, want.IDs, want.Names, want.Veths)
 	if len(want.targets) == 0 && len(named) == 0 {
-		return nil, nil
+		return want, nil, nil
 	}
 	filter, err := want.asked()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	containers, _, err := c.Containers(ctx, filter)
+	links, containers, _, err := listBoth(ctx, c, filter)
+	if err != nil {
+		return nil, nil, err
+	}
+	if resolved, err = want.resolve(newNameTable(containers, links), t.links); err != nil {
+		return nil, nil, err
+	}
 	var there []rowFields
 	for i := range rows {
 		there = append(there, t.fields(&rows[i]))
@@ -97,20 +106,19 @@ func findUnknown[Row any](ctx context.Context, c *client.Client, t *tableOf[Row]
 	for i := range containers {
 		there = append(there, containerFields(&containers[i]))
 	}
-	one := rowFilter{selection: want.selection}
+	one := rowFilter{selection: resolved.selection}
 	if len(want.targets) == 0 {
 		if slices.ContainsFunc(there, one.covers) {
 			named = nil
 		}
-		return named, err
+		return resolved, named, nil
 	}
-	var unknown []string
-	for _, name := range want.targets {
+	for i, name := range resolved.targets {
 		if one.targets = []target{name}; !slices.ContainsFunc(there, one.covers) {
-			unknown = append(unknown, name.String())
+			unknown = append(unknown, want.targets[i].String())
 		}
 	}
-	return unknown, err
+	return resolved, unknown, nil
 }
 
 // printTable prints rows under a header.
@@ -171,7 +179,7 @@ func watchList[Row any](ctx context.Context, a *app, t *tableOf[Row], want *rowF
 	defer cancel()
 	// The terminal is taken over once the service has answered.
 	answered, ended := make(chan struct{}), make(chan error, 1)
-	feed := &feed[Row]{app: a, table: t, want: want, view: view, answered: answered}
+	feed := &feed[Row]{app: a, table: t, want: want, view: view, answered: answered, names: newNameTable(nil, nil)}
 	go func() {
 		ended <- client.Watch(ctx, client.Watcher[Row]{
 			Address: address, List: t.list, Rows: filter, Events: events, Refresh: t.refresh, Pulse: pulse,
@@ -200,6 +208,7 @@ type feed[Row any] struct {
 	view     *live.View
 	answered chan struct{} // closed with the first list
 	rows     []Row
+	names    *nameTable
 }
 
 func (f *feed[Row]) take(w client.Watched[Row]) error {
@@ -210,10 +219,10 @@ func (f *feed[Row]) take(w client.Watched[Row]) error {
 		f.view.Trouble("")
 	case w.Listed:
 		f.rows = w.Rows
-		f.show()
+		return f.show()
 	case len(w.Events) > 0: // when some are gone, the list that follows says all
 		f.fold(w.Events)
-		f.show()
+		return f.show()
 	}
 	return nil
 }
@@ -225,10 +234,19 @@ func (f *feed[Row]) fold(events []*hub.Event) {
 }
 
 // show hands the rows that are wanted to the view.
-func (f *feed[Row]) show() {
+func (f *feed[Row]) show() error {
+	f.names.set(nil, nil)
+	for i := range f.rows {
+		fields := f.table.fields(&f.rows[i])
+		f.names.put(containerRef{fields.pool, fields.id}, fields.ctName)
+	}
+	want, err := f.want.resolve(f.names, f.table.links)
+	if err != nil {
+		return err
+	}
 	cells := make([]live.Row, 0, len(f.rows))
 	for i := range f.rows {
-		if f.want.covers(f.table.fields(&f.rows[i])) {
+		if want.covers(f.table.fields(&f.rows[i])) {
 			cells = append(cells, f.table.row(&f.rows[i]))
 		}
 	}
@@ -237,6 +255,7 @@ func (f *feed[Row]) show() {
 		close(f.answered)
 		f.answered = nil
 	}
+	return nil
 }
 
 // toneOf returns the tone of a state.

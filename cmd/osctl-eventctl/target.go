@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,7 +10,8 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// target is a container, or one interface of it, as named on the command line.
+// target is a container, or one interface of it, as named on the command line. There id may also
+// be the container's name, or the beginning of its id, see resolve.
 type target struct {
 	pool, id, name string // name inside; "" for the container itself
 }
@@ -49,13 +51,56 @@ func (t target) String() string {
 	return t.pool + ":" + t.id + "/" + t.name
 }
 
-// covers reports whether an event is about the target. A rename is about both names.
+// resolve returns the target with the container's id in place of its name or of the beginning of
+// its id; the target itself if there is no such container yet. What looks like an interface may be
+// a container of which the name has a slash, as those of Kubernetes have. Without a table the id is
+// what it says. The error is an [ambiguousError].
+func (t target) resolve(n *nameTable) (target, error) {
+	if n == nil {
+		return t, nil
+	}
+	if id, ok := n.owners[containerRef{t.pool, t.id + "/" + t.name}]; ok && t.name != "" {
+		return target{t.pool, id, ""}, nil
+	}
+	id, err := n.resolve(t.pool, t.id)
+	return target{t.pool, cmp.Or(id, t.id), t.name}, err
+}
+
+// resolveTargets resolves all of them.
+func resolveTargets(targets []target, n *nameTable) ([]target, error) {
+	resolved := make([]target, len(targets))
+	for i, t := range targets {
+		var err error
+		if resolved[i], err = t.resolve(n); err != nil {
+			return nil, err
+		}
+	}
+	return resolved, nil
+}
+
+// poolsOf returns the filter of all pools of the targets.
+func poolsOf(targets []target) (filter hub.Filter, err error) {
+	if len(targets) == 0 || len(targets) > maxAsked {
+		return filter, nil
+	}
+	var pools []string
+	for _, t := range targets {
+		pools = append(pools, t.pool)
+	}
+	return filter.With("pool", pools...)
+}
+
+// covers reports whether an event is about a target that was resolved. A rename is about both names.
 func (t target) covers(e *hub.Event) bool {
 	if e.Pool != t.pool || e.ID != t.id {
 		return false
 	}
 	return t.name == "" || e.Type == hub.TypeNetif && (e.Options.Text("name") == t.name || e.Options.Text("new_name") == t.name)
 }
+
+// nameHelp is what the help of all commands says of their arguments.
+const nameHelp = `In POOL:ID the ID may also be the name of the container, or the first
+characters of its id, 4 or more. An id comes before a name.`
 
 // maxAsked is how many values of one key the service is asked to filter by.
 const maxAsked = 64
@@ -65,11 +110,42 @@ type selection struct {
 	eventflags.Filter
 
 	targets []target // any of them; none for all
+	// names resolves the targets; nil if all of them are ids.
+	names *nameTable
+}
+
+// resolveBy has the names of a table stand for the targets. It leaves the table alone if each
+// target is an id that is there: nothing else can come to stand for that.
+func (s *selection) resolveBy(names *nameTable) error {
+	resolved, err := resolveTargets(s.targets, names)
+	if err != nil {
+		return err
+	}
+	s.names = nil
+	for i, t := range resolved {
+		if _, known := names.names[containerRef{t.pool, t.id}]; !known || t != s.targets[i] {
+			s.names = names
+		}
+	}
+	return nil
+}
+
+// filterWithNames returns the filter of events whose container has to be resolved.
+func (s *selection) filterWithNames() (hub.Filter, error) {
+	filter, err := poolsOf(s.targets)
+	if err == nil && len(s.Types) > 0 {
+		filter, err = filter.With("type", append(slices.Clone(s.Types), hub.TypeInfo, hub.TypeDB)...)
+	}
+	return filter, err
 }
 
 // filter returns the filter that the service applies. It matches each key by itself, so covers
-// still has to check the targets of the events that pass.
+// still has to check the targets of the events that pass. Where names have to be resolved, it lets
+// pass what changes them, too.
 func (s *selection) filter() (hub.Filter, error) {
+	if s.names != nil {
+		return s.filterWithNames()
+	}
 	asked := s.Filter
 	links := len(s.targets) > 0
 	var targetPools, targetIDs []string
@@ -91,7 +167,47 @@ func (s *selection) filter() (hub.Filter, error) {
 	return asked.Hub()
 }
 
-// covers reports whether an event that passed the filter is wanted.
+// wants takes an event that passed the filter, and reports whether it is wanted. The last event
+// under an old name, as its removal, counts as well as the first one under a new name.
+func (s *selection) wants(e *hub.Event) (wanted bool, err error) {
+	if s.names == nil {
+		return s.covers(e), nil
+	}
+	if !s.Match(e) {
+		s.names.fold(e)
+		return false, nil
+	}
+	if wanted, err = s.coversByName(e); err != nil {
+		return false, err
+	}
+	s.names.fold(e)
+	if wanted {
+		return true, nil
+	}
+	return s.coversByName(e)
+}
+
+// coversByName resolves the targets for this event. An event that has a name itself is that of the
+// container that had the name then.
+func (s *selection) coversByName(e *hub.Event) (bool, error) {
+	name := e.Options.Text(hub.OptionName)
+	for _, t := range s.targets {
+		if e.Pool != t.pool {
+			continue
+		}
+		resolved, err := t.resolve(s.names)
+		if err != nil || resolved.covers(e) {
+			return err == nil, err
+		}
+		named := target{t.pool, e.ID, t.name}
+		if _, id := s.names.names[containerRef{t.pool, t.id}]; name == t.id && !id && named.covers(e) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// covers reports whether an event is about one of the targets, which are ids.
 func (s *selection) covers(e *hub.Event) bool {
 	return len(s.targets) == 0 || slices.ContainsFunc(s.targets, func(t target) bool { return t.covers(e) })
 }

@@ -21,6 +21,8 @@ one of the states that follow it: tank:1 tank:2 running, or tank:1 running
 tank:2/eth0 up. An argument with a colon is a container or an interface, any
 other one is a state. They need not be in these states at the same time.
 
+` + nameHelp + `
+
 The present state counts, so that there is no race: if it is reached already,
 wait ends at once. The container need not exist yet, nor the interface. An
 interface is up when it can be used: it is set up, and so is its other end;
@@ -104,13 +106,16 @@ func (a *app) wait() *cobra.Command {
 type condition struct {
 	target
 	states []string
+	// up are the interfaces that are the target, or were before they passed to another
+	// container, and that are up, by ifindex.
+	up map[uint32]bool
 }
 
 func (c *condition) String() string {
 	return c.target.String() + " was not " + strings.Join(c.states, " or ")
 }
 
-// maxConditions bounds how many connections to the bus a wait takes.
+// maxConditions bounds how many conditions each event is held against.
 const maxConditions = 64
 
 // parse returns what to wait for. Targets are followed by the states that each of them is to
@@ -164,6 +169,9 @@ func (f *waitFlags) parse(args []string) (conditions []condition, err error) {
 
 // check checks the states of one condition.
 func (f *waitFlags) check(c *condition) (err error) {
+	if c.pool == podPool && !f.byFlags && len(c.states) > 0 && !slices.Contains(linkWaits(), c.states[0]) && c.name != "" {
+		c.id, c.name = c.id+"/"+c.name, ""
+	}
 	switch {
 	case c.name == "" && len(c.states) == 0:
 		return fmt.Errorf("which state of %s? Expected one or more, like running", c.target)
@@ -177,6 +185,10 @@ func (f *waitFlags) check(c *condition) (err error) {
 	}
 	return err
 }
+
+// podPool is the pool of Kubernetes' pods. Their names have a slash, so k8s:default/web running is
+// about a pod, and k8s:default/web/eth0 up about its interface.
+const podPool = "k8s"
 
 // linkWaits are the states of an interface that can be waited for.
 func linkWaits() []string { return []string{"up", "down", "gone"} }

@@ -200,14 +200,16 @@ func (c *Client) WaitEvents(ctx context.Context, cursor string, filter hub.Filte
 
 // Interfaces lists the veths on the host, and the cursor that belongs to the list. Since is the
 // zero Time where it is not known; BoundBy and Announced are not told.
-// The filter may name pool, id, name and veth.
+// The filter may name pool, id, name, veth and ct_name.
 func (c *Client) Interfaces(ctx context.Context, filter hub.Filter) ([]hub.Interface, string, error) {
 	return list(ctx, c, "ListInterfaces", wire.InterfaceType, filter, func(d *wire.Decoder) hub.Interface {
 		row := hub.Interface{
 			Ifindex: d.Uint32(), Veth: d.String(), Name: d.String(), Pool: d.String(), ID: d.String(),
 			State: hub.LinkState(d.String()),
 		}
-		if since, ok := d.Dict().Get("since"); ok {
+		more := d.Dict()
+		row.ContainerName, row.Image = more.Text("name"), more.Text("image")
+		if since, ok := more.Get("since"); ok {
 			row.Since = time.UnixMicro(int64(since.Uint())) //nolint:gosec // a time of this era
 		}
 		return row
@@ -215,14 +217,16 @@ func (c *Client) Interfaces(ctx context.Context, filter hub.Filter) ([]hub.Inter
 }
 
 // Containers lists the last state of each container, and the cursor that
-// belongs to the list. The filter may name pool and id.
+// belongs to the list. The filter may name pool, id and ct_name.
 func (c *Client) Containers(ctx context.Context, filter hub.Filter) ([]hub.Container, string, error) {
 	return list(ctx, c, "ListContainers", wire.ContainerType, filter, func(d *wire.Decoder) hub.Container {
-		return hub.Container{
+		row := hub.Container{
 			Pool: d.String(), ID: d.String(), State: d.String(),
-			Time:   time.UnixMicro(int64(d.Uint64())), //nolint:gosec // a time of this era
-			Source: d.Dict().Text("source"),
+			Time: time.UnixMicro(int64(d.Uint64())), //nolint:gosec // a time of this era
 		}
+		more := d.Dict()
+		row.Source, row.Name, row.Image = more.Text("source"), more.Text("name"), more.Text("image")
+		return row
 	})
 }
 

@@ -15,7 +15,7 @@ import (
 const EventType = "ssssstta{sv}"
 
 // MaxEvent is the largest encoded event, in bytes.
-const MaxEvent = 64 << 10
+const MaxEvent = hub.MaxEncoded
 
 // usualOptions is how many options an event usually has.
 const usualOptions = 8

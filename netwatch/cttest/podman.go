@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// podmanImage is what the small system is called as an image.
-const podmanImage = "localhost/cttest:latest"
+// PodmanImage is what the small system is called as an image.
+const PodmanImage = "localhost/cttest:latest"
 
 // Podman is a podman container with one interface, on podman's default bridge. Its
 // methods are safe for concurrent use.
@@ -23,18 +23,32 @@ type Podman struct {
 // It goes with the host.
 func (h *Host) Podman(tb testing.TB) *Podman {
 	tb.Helper()
+	h.requirePodman(tb)
+	// Limits that podman raises by default may be above what the machine allows.
+	out, err := run(h.podman("create", "--privileged", "--pids-limit=-1", "--stop-signal=SIGUSR1",
+		"--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024", PodmanImage, "/sbin/init"))
+	if err != nil {
+		tb.Fatalf("cttest: make a podman container: %v", err)
+	}
+	return &Podman{host: h, id: strings.TrimSpace(out)}
+}
+
+// PodmanCommand returns a podman command on the host, whose last arguments are args. It has an image
+// of the small system: [PodmanImage].
+func (h *Host) PodmanCommand(tb testing.TB, args ...string) *exec.Cmd {
+	tb.Helper()
+	h.requirePodman(tb)
+	return h.podman(args...)
+}
+
+// requirePodman wants podman to be installed, and makes the image.
+func (h *Host) requirePodman(tb testing.TB) {
+	tb.Helper()
 	requireTools(tb, "podman", "podman", "crun", "crun", "conmon", "conmon", "iptables", "iptables",
 		"busybox", "busybox-static", "tar", "tar", "/usr/lib/podman/netavark", "netavark")
 	if err := h.podmanImage(); err != nil {
 		tb.Fatalf("cttest: make a podman image: %v", err)
 	}
-	// Limits that podman raises by default may be above what the machine allows.
-	out, err := run(h.podman("create", "--privileged", "--pids-limit=-1", "--stop-signal=SIGUSR1",
-		"--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024", podmanImage, "/sbin/init"))
-	if err != nil {
-		tb.Fatalf("cttest: make a podman container: %v", err)
-	}
-	return &Podman{host: h, id: strings.TrimSpace(out)}
 }
 
 // importImage makes the image, once a host.
@@ -47,7 +61,7 @@ func (h *Host) importImage() error {
 	if _, err := run(command("tar", "-C", root, "-cf", archive, ".")); err != nil {
 		return err
 	}
-	_, err = run(h.podman("import", archive, podmanImage))
+	_, err = run(h.podman("import", archive, PodmanImage))
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestInstalled looks at what an installation leaves: a service that runs, confined.
@@ -20,6 +21,7 @@ func TestInstalled(t *testing.T) {
 			s.run("test", "-s", "/usr/share/man/man"+page[2]+"/"+page[1]+"."+page[2]+".gz")
 		}
 		exposure(t, s, unit)
+		runtimes(t, s)
 		// A bus may take nothing for 10 s before it is left.
 		if got := s.show("WatchdogUSec"); got != "30s" {
 			t.Errorf("the watchdog has %s", got)
@@ -38,6 +40,40 @@ func TestInstalled(t *testing.T) {
 			t.Errorf("the state directory is %s", owner)
 		}
 	})
+}
+
+// runtimes looks at the bridge from container runtimes: it is there, off, confined, and starts.
+func runtimes(t *testing.T, s *system) {
+	t.Helper()
+	const unit = "osctl-eventd-runtimes.service"
+	if out := s.run("systemctl", "show", "--value", "--property=ActiveState,UnitFileState", unit); strings.Join(strings.Fields(out), " ") != "inactive disabled" {
+		t.Errorf("%s is %q", unit, out)
+	}
+	if out := s.run("systemd-analyze", "verify", "--man=no", unit); out != "" {
+		t.Errorf("systemd-analyze verify says\n%s", out)
+	}
+	exposure(t, s, unit)
+	s.run("mkdir", "-p", "/var/log/pods/default_web_d0b3b3e8-5f5c-4b7e-9f51-0d6f5a1c2e3f")
+	s.run("systemctl", "start", unit) // waits until it is ready
+	const want = "docker: not there; podman: not there; k8s: 1 pods"
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		out := s.run("systemctl", "show", "--value", "--property=StatusText", unit)
+		if strings.TrimSpace(out) == want {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s says %q, want %q", unit, out, want)
+		}
+	}
+	pid := strings.TrimSpace(s.run("systemctl", "show", "--value", "--property=MainPID", unit))
+	if status := s.run("cat", "/proc/"+pid+"/status"); !strings.Contains(status, "CapBnd:\t0000000000000000\n") {
+		t.Errorf("the process's status is\n%s", status)
+	}
+	if out := s.run("osctl-eventctl", "events", "k8s:default/web"); !strings.Contains(out, "from "+unit) {
+		t.Errorf("the service has of the pod\n%s", out)
+	}
+	s.run("systemctl", "stop", unit)
+	s.run("rm", "-r", "/var/log/pods")
 }
 
 // exposure holds a unit against what systemd-analyze thinks of its confinement.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# setup.sh run|test|bench|deb|rpm|release|lintian: installs the Debian packages of what that target of
+# setup.sh run|test|test-web|bench|deb|rpm|release|lintian: installs the Debian packages of what that target of
 # make needs and cannot find. It starts no services, and leaves none enabled. Where there
 # is no apt-get it says what is missing.
 set -eu
@@ -8,7 +8,7 @@ target=${1:-}
 [ "$(id -u)" -eq 0 ] && root=yes || root=
 command -v apt-get >/dev/null && apt=yes || apt=
 
-if [ -z "$root" ] && { [ "$target" = test ] || [ "$target" = bench ]; }; then
+if [ -z "$root" ] && { [ "$target" = test ] || [ "$target" = test-web ] || [ "$target" = bench ]; }; then
 	echo "make $target must be root, as it makes network namespaces, containers and users' connections: sudo make $target" >&2
 	echo "make check runs the tests that need no root." >&2
 	exit 1
@@ -44,6 +44,16 @@ need_tests() {
 	need nats-server nats-server
 }
 
+# need_web is Cockpit, a browser, and what runs JavaScript without one.
+need_web() {
+	[ -e /usr/libexec/cockpit-ws ] || need /usr/lib/cockpit/cockpit-ws cockpit-ws
+	need cockpit-bridge cockpit-bridge
+	need /usr/share/cockpit/shell/manifest.json cockpit-system
+	need chromium chromium
+	need node nodejs
+	need setpriv util-linux
+}
+
 need_bus() {
 	need dbus-daemon dbus
 	need ip iproute2
@@ -53,13 +63,14 @@ need_bus() {
 case $target in
 run) need_bus ;;
 test) need_bus && need_tests ;;
+test-web) need_bus && need_web ;;
 bench) need_bus && need_tests && need dbus-test-tool dbus-tests ;;
 deb) need dpkg-deb dpkg ;;
 rpm) need rpmbuild rpm ;;
 release) need dpkg-deb dpkg && need rpmbuild rpm ;;
 lintian) need lintian lintian ;;
 *)
-	echo "usage: $0 run|test|bench|deb|rpm|release|lintian" >&2
+	echo "usage: $0 run|test|test-web|bench|deb|rpm|release|lintian" >&2
 	exit 2
 	;;
 esac

@@ -85,7 +85,7 @@ func TestLanguages(t *testing.T) {
 // TestLint has mandoc(1) read all pages.
 func TestLint(t *testing.T) {
 	pages, err := filepath.Glob("*.[1-8]")
-	if err != nil || len(pages) != 4 {
+	if err != nil || len(pages) != 5 {
 		t.Fatalf("pages %v, %v", pages, err)
 	}
 	out, err := exec.Command("mandoc", append([]string{"-T", "lint", "-W", "warning"}, pages...)...).CombinedOutput()

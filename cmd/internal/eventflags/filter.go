@@ -5,6 +5,7 @@ package eventflags
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -15,7 +16,7 @@ import (
 // Filter says which events, or rows of a list, are wanted: those with any of the values of each
 // key that has some.
 type Filter struct {
-	Types, Actions, Pools, IDs, Sources, Names, Veths []string
+	Types, Actions, Pools, IDs, Sources, Names, Veths, CtNames []string
 }
 
 // Add adds the flags that select events.
@@ -27,6 +28,7 @@ func (f *Filter) Add(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.Sources, "source", nil, "only events from this `SOURCE`: netlink or cgroup (seen by the service), or the unit or uid:N that reported them")
 	flags.StringArrayVar(&f.Names, "name", nil, "only events of interfaces with this `NAME` inside the container")
 	flags.StringArrayVar(&f.Veths, "veth", nil, "only events of interfaces with this `NAME` on the host")
+	flags.StringArrayVar(&f.CtNames, "ct-name", nil, "only events that carry this `NAME` of their container: states and interfaces")
 }
 
 // typePattern is what the types of events match, see package hub. No event would ever
@@ -54,7 +56,14 @@ func (f *Filter) Hub() (filter hub.Filter, err error) {
 		name   string
 		values []string
 	}{
-		{"type", f.Types}, {"action", f.Actions}, {"pool", f.Pools}, {"id", f.IDs}, {"source", f.Sources}, {"name", f.Names}, {"veth", f.Veths},
+		{"type", f.Types},
+		{"action", f.Actions},
+		{"pool", f.Pools},
+		{"id", f.IDs},
+		{"source", f.Sources},
+		{"name", f.Names},
+		{"veth", f.Veths},
+		{hub.OptionName, f.CtNames},
 	} {
 		if len(key.values) == 0 {
 			continue
@@ -64,4 +73,26 @@ func (f *Filter) Hub() (filter hub.Filter, err error) {
 		}
 	}
 	return filter, nil
+}
+
+// Match reports whether an event passes, for a caller that asked for more.
+func (f *Filter) Match(e *hub.Event) bool {
+	for _, key := range []struct {
+		wanted []string
+		value  string
+	}{
+		{f.Types, e.Type},
+		{f.Actions, e.Action},
+		{f.Pools, e.Pool},
+		{f.IDs, e.ID},
+		{f.Sources, e.Source},
+		{f.Names, e.Options.Text("name")},
+		{f.Veths, e.Options.Text("veth")},
+		{f.CtNames, e.Options.Text(hub.OptionName)},
+	} {
+		if len(key.wanted) > 0 && !slices.Contains(key.wanted, key.value) {
+			return false
+		}
+	}
+	return true
 }

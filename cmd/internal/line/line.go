@@ -46,7 +46,7 @@ func (l *Liner) Append(b []byte, e *hub.Event) []byte {
 	b = append(b, "  "...)
 	b = terminal.Paint(b, l.Colour, terminal.InkOf(e.Action), padded(what, 18))
 	b = append(b, ' ')
-	b = terminal.Paint(b, l.Colour, terminal.InkBold, padded(Container(Word(e.Pool), Word(e.ID)), 14))
+	b = terminal.Paint(b, l.Colour, terminal.InkBold, padded(Container(Word(e.Pool), Word(nameOf(e))), 14))
 	detail, shown := describe(e)
 	if detail != "" {
 		b = append(append(b, "  "...), detail...)
@@ -82,11 +82,34 @@ func Container(pool, id string) string {
 	return "-"
 }
 
+// Name returns what people call a container: its name if it has one, else its id, of which the
+// beginning will do if it is a hash.
+func Name(id, name string) string {
+	const digits, shown = 64, 12
+	switch {
+	case name != "":
+		return name
+	case len(id) == digits && strings.Trim(id, "0123456789abcdef") == "":
+		return id[:shown]
+	}
+	return id
+}
+
+// nameOf returns what people call the container of an event.
+func nameOf(e *hub.Event) string {
+	if e.Type == hub.TypeInfo {
+		return Name(e.ID, e.Options.Text("name"))
+	}
+	return Name(e.ID, e.Options.Text(hub.OptionName))
+}
+
 // describe says the main thing of an interface event in words, and which options
 // need not be shown any more.
 func describe(e *hub.Event) (string, map[string]bool) {
 	// A pool or an id that is no text names no container, and is shown as any option.
 	shown := map[string]bool{"pool": Field(e, "pool") == e.Pool, "id": Field(e, "id") == e.ID}
+	shown[hub.OptionName] = e.ID != "" && Field(e, hub.OptionName) == e.Options.Text(hub.OptionName)
+	shown["name"] = e.Type == hub.TypeInfo
 	switch e.Type {
 	case hub.TypeNetif:
 	case hub.TypeState, hub.TypeManagement:

@@ -1,6 +1,7 @@
 package line
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -46,6 +47,21 @@ func TestLine(t *testing.T) {
 			"rename inside",
 			event(t, hub.TypeNetif, "uid:0", opt("pool", "tank"), opt("id", "101"), opt("action", "rename"), opt("name", "eth0"), opt("new_name", "lan0")),
 			"10:11:12.345  ct_netif rename    tank:101        eth0 -> lan0  from uid:0",
+		},
+		{
+			"a name in place of a hash",
+			event(t, hub.TypeState, "cgroup", opt("pool", "podman"), opt("id", strings.Repeat("4f5e6d7c", 8)), opt("state", "running"), opt("ct_name", "my web")),
+			`10:11:12.345  state running      podman:"my web"  from cgroup`,
+		},
+		{
+			"a hash without a name",
+			event(t, hub.TypeExit, "uid:0", opt("pool", "podman"), opt("id", strings.Repeat("4f5e6d7c", 8)), opt("exit_type", "exit")),
+			"10:11:12.345  ct_exit            podman:4f5e6d7c4f5e  exit_type=exit  from uid:0",
+		},
+		{
+			"a name that is told",
+			event(t, hub.TypeInfo, "uid:0", opt("pool", "podman"), opt("id", strings.Repeat("4f5e6d7c", 8)), opt("name", "web"), opt("image", "nginx")),
+			"10:11:12.345  ct_info            podman:web      image=nginx  from uid:0",
 		},
 		{
 			"state",

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// compareNatural compares text so that numbers in it count as numbers: ct9 comes before
+// CompareNatural compares text so that numbers in it count as numbers: ct9 comes before
 // ct10.
-func compareNatural(a, b string) int {
+func CompareNatural(a, b string) int {
 	for a != "" && b != "" {
 		x, y := digits(a), digits(b)
 		if x == 0 || y == 0 {

@@ -128,12 +128,12 @@ func (t *Table) arrange() {
 		}
 	}
 	slices.SortFunc(t.shown, func(a, b *entry) int {
-		c := compareNatural(a.Cells[t.sortBy], b.Cells[t.sortBy])
+		c := CompareNatural(a.Cells[t.sortBy], b.Cells[t.sortBy])
 		if t.reversed {
 			c = -c
 		}
 		for i := 0; c == 0 && i < len(t.columns); i++ {
-			c = compareNatural(a.Cells[i], b.Cells[i])
+			c = CompareNatural(a.Cells[i], b.Cells[i])
 		}
 		return cmp.Or(c, cmp.Compare(a.Key, b.Key))
 	})

@@ -1,0 +1,47 @@
+package webtest
+
+import (
+	"os"
+	"testing"
+
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// TestAccessibility wants axe-core to find nothing against WCAG, A and AA, in light and dark, with all
+// panels open. OSCTL_EVENTD_TEST_AXE is the file axe.min.js, which `make test-web` gets where there is npm.
+func TestAccessibility(t *testing.T) {
+	file := os.Getenv("OSCTL_EVENTD_TEST_AXE")
+	if file == "" {
+		t.Skip("NOT TESTED: no axe-core; make test-web gets it where there is npm")
+	}
+	axe, err := os.ReadFile(file)
+	must(t, err)
+	s := started(t)
+	s.paint()
+	for _, as := range []look{{}, {dark: true}, {width: 700, height: 1500}} {
+		b := openPage(t, startCockpit(t, s.bus.Address(), user{}), "", as)
+		b.row("interfaces", "veth101", "tank:101", "eth0", "veth101", "no-carrier")
+		b.run(chromedp.Evaluate(string(axe), nil))
+		check := func(what string) {
+			t.Helper()
+			var found string
+			b.run(chromedp.Evaluate(`axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"] }).then(({ violations }) =>
+				violations.map(v => v.id + ": " + v.nodes.map(n => n.target + " " + n.failureSummary).join("\n")).join("\n\n"))`,
+				&found, func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
+			if found != "" {
+				t.Errorf("%s, %+v: axe-core found\n%s", what, as, found)
+			}
+		}
+		check("tables")
+		b.click("#events [data-name]")
+		b.click("#interfaces [data-name]")
+		b.click("#chips button")
+		b.until("all open", `!document.querySelector("#health").hidden && !document.querySelector("#details").hidden && document.querySelector("#scope").children.length > 0`)
+		check("panels")
+		b.shot("panels")
+		b.click("#tab-containers")
+		b.fill("#text", "nothing")
+		check("nothing matches")
+	}
+}

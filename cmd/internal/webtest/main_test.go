@@ -1,0 +1,34 @@
+package webtest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+
+	"github.com/osctl/eventd/cmd/internal/daemontest"
+)
+
+// programs is the directory with the programs, built once.
+var programs string //nolint:gochecknoglobals // set by TestMain alone
+
+// TestMain runs the tests in a network namespace of their own, because every local user could
+// use the session that Cockpit serves for them.
+func TestMain(m *testing.M) {
+	if os.Getenv("OSCTL_EVENTD_TEST_WEB") == "" {
+		fmt.Println("not run: make test-web runs them") // what go test shows
+		return
+	}
+	const inside = "OSCTL_EVENTD_TEST_WEB_INSIDE"
+	if os.Getenv(inside) == "" {
+		unshare, err := exec.LookPath("unshare")
+		if err == nil {
+			args := append([]string{"unshare", "--net", "sh", "-c", `ip link set lo up && exec "$@"`, "sh"}, os.Args...)
+			err = syscall.Exec(unshare, args, append(os.Environ(), inside+"=1"))
+		}
+		fmt.Fprintln(os.Stderr, "a network namespace for the tests:", err)
+		os.Exit(1)
+	}
+	daemontest.Main(m, &programs)
+}

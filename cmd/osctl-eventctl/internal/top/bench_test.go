@@ -1,0 +1,34 @@
+package top
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/gdamore/tcell/v2"
+
+	"github.com/osctl/eventd/hub"
+)
+
+// BenchmarkPicture takes a state of 2,000 rows and as many events, and draws it.
+func BenchmarkPicture(b *testing.B) {
+	state := NewState(time.Now())
+	var links []hub.Interface
+	for i := range 2000 {
+		links = append(links, hub.Interface{Ifindex: uint32(i), Veth: fmt.Sprintf("v%d", i), Pool: "tank", ID: fmt.Sprint(i), State: hub.LinkUp})
+		state.AddEvents([]*hub.Event{event(uint64(i), fmt.Sprint(i), "running")})
+	}
+	state.SetLinks(links)
+	simulated := tcell.NewSimulationScreen("UTF-8")
+	if err := simulated.Init(); err != nil {
+		b.Fatal(err)
+	}
+	defer simulated.Fini()
+	simulated.SetSize(200, 60)
+	view, screen := New(state, noHistory, true), &canvas{Screen: simulated}
+	b.ReportAllocs()
+	for b.Loop() {
+		view.take()
+		view.draw(screen)
+	}
+}

@@ -1,0 +1,133 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+	moby "github.com/moby/moby/client"
+)
+
+// Limits of what an engine may answer.
+const (
+	maxListBytes  = 16 << 20 // of the list of containers, or of one container
+	maxEventBytes = 1 << 20  // between two events, so of one
+	maxHeader     = 64 << 10 // of an answer
+	dialTime      = 5 * time.Second
+	queryTime     = 30 * time.Second
+)
+
+// errTooMuch ends a connection to an engine that says more than it may.
+var errTooMuch = errors.New("the runtime's answer is too large")
+
+// quota is how many bytes may still be read of a connection.
+type quota struct{ left atomic.Int64 }
+
+func (q *quota) set(bytes int64) { q.left.Store(bytes) }
+
+// boundedConn is a connection that ends when its quota is used up. The client's decoders keep what
+// they have read of one answer, however long it gets.
+type boundedConn struct {
+	net.Conn
+	quota *quota
+}
+
+func (c *boundedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err == nil && c.quota.left.Add(int64(-n)) < 0 {
+		return 0, errTooMuch
+	}
+	return n, err
+}
+
+// engine is one that serves docker's API at a socket. It has a client for its stream of events, and
+// one for all else, because each has a quota of its own.
+type engine struct {
+	queries, stream           *moby.Client
+	queriesQuota, streamQuota quota
+}
+
+func newEngine(socket string) (*engine, error) {
+	e := &engine{}
+	var err error
+	if e.queries, err = e.client(socket, &e.queriesQuota); err != nil {
+		return nil, err
+	}
+	e.stream, err = e.client(socket, &e.streamQuota)
+	return e, err
+}
+
+func (e *engine) client(socket string, q *quota) (*moby.Client, error) {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		d := net.Dialer{Timeout: dialTime}
+		conn, err := d.DialContext(ctx, "unix", socket)
+		if err != nil {
+			return nil, err
+		}
+		return &boundedConn{conn, q}, nil
+	}
+	// Compressed, an answer within the quota could be of any size.
+	transport := &http.Transport{DisableCompression: true, MaxResponseHeaderBytes: maxHeader}
+	return moby.New(
+		moby.WithHTTPClient(&http.Client{Transport: transport, CheckRedirect: moby.CheckRedirect}),
+		moby.WithHost("unix://"+socket), moby.WithScheme("http"), moby.WithDialContext(dial),
+	)
+}
+
+func (e *engine) close() {
+	_ = e.queries.Close()
+	_ = e.stream.Close()
+}
+
+// list returns all containers, whether they run or not.
+func (e *engine) list(ctx context.Context) ([]container.Summary, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTime)
+	defer cancel()
+	e.queriesQuota.set(maxListBytes)
+	list, err := e.queries.ContainerList(ctx, moby.ContainerListOptions{All: true})
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	return list.Items, nil
+}
+
+// health returns the result of a container's health check, "" if it has none.
+func (e *engine) health(ctx context.Context, id string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTime)
+	defer cancel()
+	e.queriesQuota.set(maxListBytes)
+	found, err := e.queries.ContainerInspect(ctx, id, moby.ContainerInspectOptions{})
+	if err != nil || found.Container.State == nil || found.Container.State.Health == nil {
+		return "", err
+	}
+	return string(found.Container.State.Health.Status), nil
+}
+
+// follow hands on the events of containers since a time, those before now first, until something
+// fails. Podman answers only once there is an event.
+func (e *engine) follow(ctx context.Context, since time.Time, out chan<- events.Message) error {
+	e.streamQuota.set(maxEventBytes)
+	stream := e.stream.Events(ctx, moby.EventsListOptions{
+		Since:   fmt.Sprintf("%d.%09d", since.Unix(), since.Nanosecond()),
+		Filters: moby.Filters{}.Add("type", "container"),
+	})
+	for {
+		select {
+		case m := <-stream.Messages:
+			e.streamQuota.set(maxEventBytes)
+			select {
+			case out <- m:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		case err := <-stream.Err:
+			return fmt.Errorf("follow events: %w", err)
+		}
+	}
+}

@@ -1,0 +1,134 @@
+package bridge
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/osctl/eventd/dbusapi/client"
+)
+
+const (
+	// maxPods is how many directories of pods are looked at.
+	maxPods = 8192
+	// maxUID and minUID are how long the uid of a pod is: 36 with dashes, or the 32 of a hash.
+	minUID, maxUID = 32, 36
+	// inotifyBuffer holds some events. What they say is of no interest, only that there are some.
+	inotifyBuffer = 4096
+)
+
+// pod is the directory of a pod, below /var/log/pods: NAMESPACE_NAME_UID.
+type pod struct {
+	uid, name string
+	made      time.Time
+}
+
+// parsePod reads the name of a directory.
+func parsePod(entry string) (uid, name string, ok bool) {
+	namespace, rest, ok1 := strings.Cut(entry, "_")
+	name, uid, ok2 := strings.Cut(rest, "_")
+	ok = ok1 && ok2 && namespace != "" && name != "" && len(uid) >= minUID && len(uid) <= maxUID && strings.Trim(uid, "0123456789abcdef-") == ""
+	return uid, plain(namespace+"/"+name, maxName), ok
+}
+
+// readPods returns the names of pods by uid. Where two pods have the same name, the older one is about
+// to go, and its name is "".
+func readPods(dir string) (map[string]string, error) {
+	d, err := os.Open(dir) //nolint:gosec // that of the flag
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = d.Close() }()
+	entries, err := d.ReadDir(maxPods)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	names, newest := map[string]string{}, map[string]pod{} // by uid, by name
+	for _, entry := range entries {
+		uid, name, ok := parsePod(entry.Name())
+		if !ok || !entry.IsDir() {
+			continue
+		}
+		about, err := entry.Info()
+		if err != nil {
+			continue // it has gone
+		}
+		p := pod{uid, name, about.ModTime()}
+		names[uid] = ""
+		if other, ok := newest[name]; !ok || cmp.Or(p.made.Compare(other.made), cmp.Compare(p.uid, other.uid)) > 0 {
+			newest[name] = p
+		}
+	}
+	for _, p := range newest {
+		names[p.uid] = p.name
+	}
+	return names, nil
+}
+
+// followPods connects to the service, and reports the names of pods until something fails.
+func (l *loop) followPods(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	service, stop, err := l.connect(ctx, cancel)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	known, err := readTold(ctx, service, l.name)
+	if err != nil {
+		return err
+	}
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return fmt.Errorf("inotify: %w", err)
+	}
+	watch := os.NewFile(uintptr(fd), "inotify")
+	defer func() { _ = watch.Close() }()
+	const mask = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVE | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR
+	if _, err := unix.InotifyAddWatch(fd, l.socket, mask); err != nil {
+		return fmt.Errorf("watch %s: %w", l.socket, err)
+	}
+	defer context.AfterFunc(ctx, func() { _ = watch.SetReadDeadline(time.Unix(1, 0)) })()
+	s := &session{pool: l.name, log: l.log, service: service, bucket: l.bucket, told: known, status: l.status}
+	for buffer := make([]byte, inotifyBuffer); ; {
+		names, err := readPods(l.socket)
+		if err == nil {
+			err = s.comparePods(ctx, names)
+		}
+		if err == nil {
+			_, err = watch.Read(buffer)
+		}
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// comparePods reports the names of pods that the service does not have, and pods that are gone.
+func (s *session) comparePods(ctx context.Context, names map[string]string) error {
+	var reports []client.Report
+	for uid, known := range s.told.infos {
+		if _, there := names[uid]; !there && known.name != "" && len(names) < maxPods {
+			delete(s.told.infos, uid)
+			reports = append(reports, dbReport(s.pool, uid, "remove", known.name))
+		}
+	}
+	for uid, name := range names {
+		if name != "" && s.told.infos[uid].name != name {
+			s.told.infos[uid] = info{name: name}
+			reports = append(reports, infoReport(s.pool, uid, info{name: name}))
+		}
+	}
+	s.status(fmt.Sprintf("%d pods", len(names)))
+	return s.report(ctx, reports)
+}

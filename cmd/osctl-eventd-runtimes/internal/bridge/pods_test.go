@@ -1,0 +1,78 @@
+package bridge
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/osctl/eventd/dbusapi/apitest"
+)
+
+const (
+	uidA = "d0b3b3e8-5f5c-4b7e-9f51-0d6f5a1c2e3f"
+	uidB = "e1c4c4f9-5f5c-4b7e-9f51-0d6f5a1c2e3f"
+	hash = "0123456789abcdef0123456789abcdef" // uid of a static pod
+)
+
+func makePod(t *testing.T, dir, entry string, age time.Duration) {
+	t.Helper()
+	path := filepath.Join(dir, entry)
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	at := time.Now().Add(-age)
+	if err := os.Chtimes(path, at, at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestReadPods(t *testing.T) {
+	dir := t.TempDir()
+	for _, entry := range []string{
+		"kube-system_proxy_" + hash, "default_web_" + uidB, "_web_" + uidB, "default__" + uidB, "default_web_short",
+		"default_web_" + uidB + "0", "x_y_Z0b3b3e8-5f5c-4b7e-9f51-0d6f5a1c2e3f", "nothing",
+	} {
+		makePod(t, dir, entry, time.Hour)
+	}
+	makePod(t, dir, "default_web_"+uidA, 0)
+	if err := os.WriteFile(filepath.Join(dir, "default_file_"+uidB), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	names, err := readPods(dir)
+	if want := map[string]string{uidA: "default/web", uidB: "", hash: "kube-system/proxy"}; err != nil || !maps.Equal(names, want) {
+		t.Errorf("pods are %v, %v, want %v", names, err, want)
+	}
+	if _, err := readPods(filepath.Join(dir, "none")); !os.IsNotExist(err) {
+		t.Errorf("a directory that is not there: %v", err)
+	}
+}
+
+// TestPods follows the directory of the kubelet, which comes after the bridge.
+func TestPods(t *testing.T) {
+	d, dir := startEventd(t), filepath.Join(t.TempDir(), "pods")
+	config := Config{Bus: d.bus.Address(), Pods: dir, StateDir: t.TempDir()}
+	b := startBridge(t, config)
+	b.wantStatus(t, "k8s: not there")
+	makePod(t, dir, "default_web_"+uidB, time.Hour)
+	b.wantStatus(t, "k8s: 1 pods")
+	want := []string{"ct_info k8s:e1c4 name=default/web"}
+	d.want(t, want...)
+	makePod(t, dir, "default_web_"+uidA, 0) // takes its place
+	want = append(want, "ct_info k8s:d0b3 name=default/web")
+	d.want(t, want...)
+	if err := os.Remove(filepath.Join(dir, "default_web_"+uidB)); err != nil {
+		t.Fatal(err)
+	}
+	want = append(want, "db k8s:e1c4 action=remove ct_name=default/web")
+	d.want(t, want...)
+	b.stop()
+	b = startBridge(t, config)
+	b.wantStatus(t, "k8s: 1 pods")
+	if err := os.Remove(filepath.Join(dir, "default_web_"+uidA)); err != nil {
+		t.Fatal(err)
+	}
+	d.want(t, append(want, "db k8s:d0b3 action=remove ct_name=default/web")...)
+	apitest.Eventually(t, "nothing is listed", func() bool { return d.hub.Status().Containers == 0 })
+}

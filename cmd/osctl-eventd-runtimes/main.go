@@ -1,0 +1,111 @@
+// Command osctl-eventd-runtimes is the bridge from container runtimes to osctl-eventd: it reports how
+// people call a container, its exit code and its health. osctl-eventd-runtimes(8) tells how to use
+// it. It is a client of osctl-eventd like any other, over D-Bus.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+
+	"github.com/osctl/eventd/cmd/internal/buildversion"
+	"github.com/osctl/eventd/cmd/osctl-eventd-runtimes/internal/bridge"
+	"github.com/osctl/eventd/dbusapi/client"
+)
+
+// version is set by the linker, see the Makefile, or else by main.
+var version string
+
+// promptly is how long an orderly end may take. All that is cut off by it can be cut off at any time.
+const promptly = 5 * time.Second
+
+func main() {
+	version = buildversion.Of(version)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	context.AfterFunc(ctx, func() {
+		stop() // the second signal kills
+		time.AfterFunc(promptly, func() { os.Exit(0) })
+	})
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is main without the process: it returns the exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := rootCommand(stderr) //nolint:contextcheck // cobra hands the context to the command
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	if err := root.ExecuteContext(ctx); err != nil {
+		_, _ = fmt.Fprintf(stderr, "osctl-eventd-runtimes: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+const rootLong = `osctl-eventd-runtimes reports to osctl-eventd what container runtimes know: ct_info with
+the name, the image and the labels of a container, when it starts or is renamed; ct_exit
+with its exit code; ct_health; and db when it is created or removed. It follows docker and
+podman by their sockets, and the pods of Kubernetes by the directories of the kubelet. Any
+of them may come and go.
+
+It is meant to be started by systemd. It may be killed at any time: each exit is told
+once, as long as the runtime still tells it.`
+
+func rootCommand(stderr io.Writer) *cobra.Command {
+	var (
+		config        bridge.Config
+		bus, logLevel string
+	)
+	cmd := &cobra.Command{
+		Use: "osctl-eventd-runtimes", Short: "Report the names of containers to osctl-eventd", Long: rootLong,
+		Example: "  osctl-eventd-runtimes --docker \"\" --podman /run/podman/podman.sock",
+		Version: version, Args: cobra.NoArgs, SilenceErrors: true, SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			var level slog.Level
+			if err := level.UnmarshalText([]byte(logLevel)); err != nil {
+				return fmt.Errorf("--log-level %q: expected debug, info, warn or error", logLevel)
+			}
+			if config.Bus, err = client.ResolveAddress(bus); err != nil {
+				return fmt.Errorf("--bus: %w", err)
+			}
+			if err := os.MkdirAll(config.StateDir, 0o700); err != nil {
+				return fmt.Errorf("--state-dir: %w", err)
+			}
+			config.Log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+			config.Status = func(text string) { notify(config.Log, "STATUS="+strings.ReplaceAll(text, "\n", " ")) }
+			notify(config.Log, daemon.SdNotifyReady)
+			defer notify(config.Log, daemon.SdNotifyStopping)
+			return bridge.Run(cmd.Context(), config)
+		},
+	}
+	cmd.CompletionOptions.DisableDefaultCmd = true
+	stateDir := os.Getenv("STATE_DIRECTORY")
+	if stateDir == "" {
+		stateDir = "/var/lib/osctl-eventd-runtimes"
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&config.Docker, "docker", "/run/docker.sock", "`SOCKET` of docker; empty for none")
+	f.StringVar(&config.Podman, "podman", "/run/podman/podman.sock", "`SOCKET` of podman; empty for none")
+	f.StringVar(&config.Pods, "pods", "/var/log/pods", "`DIR` in which the kubelet keeps a directory for each pod; empty for none")
+	f.StringVar(&bus, "bus", client.BusSystem, "`BUS` on which osctl-eventd is: system, session, or an address")
+	f.StringVar(&config.StateDir, "state-dir", stateDir, "`DIR` of the files that say up to when a runtime's events were handled")
+	f.StringVar(&logLevel, "log-level", "info", "`LEVEL` of what is logged: debug, info, warn, error")
+	return cmd
+}
+
+// notify tells systemd, if it runs us, how things are.
+func notify(log *slog.Logger, state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		log.Warn("systemd cannot be notified", slog.Any("error", err))
+	}
+}

@@ -1,0 +1,119 @@
+package hub
+
+import "strings"
+
+// OptionName is the option that carries the name of a container in events of the types state
+// and ct_netif. The hub adds it as it numbers an event, if the container has a name and the
+// reporter did not set the option. An event that is at a limit stays without.
+const OptionName = "ct_name"
+
+// Limits of what a ct_info event says, in bytes.
+const (
+	MaxNameBytes  = 512
+	MaxImageBytes = 4096
+)
+
+// addName adds a container's name to an event of the types state and ct_netif.
+func (e *Event) addName(name string) {
+	if _, set := e.Options.Get(OptionName); set || name == "" || len(e.Options) >= MaxOptions {
+		return
+	}
+	name = strings.Clone(name) // apart from the other texts of the view's row
+	named := append(make(Options, 0, len(e.Options)+1), e.Options...)
+	named = append(named, Option{Name: OptionName, Value: String(name)})
+	f := measure(e.Type, e.Source, "", named)
+	if f.encoded+len(e.Action)+len(e.Pool)+len(e.ID)+encodedOverhead > MaxEncoded {
+		return
+	}
+	e.Options, e.keys[keyCtName] = named, name
+	e.setSize(&f)
+}
+
+// removes reports whether an event says that a container is no more.
+func (e *Event) removes() bool {
+	return e.Type == TypeDB && e.Action == "remove" && e.Options.Text("object") == "container"
+}
+
+// namer gives names to the events of one batch. It knows what the batch itself changes.
+type namer struct {
+	views  *views
+	names  map[containerKey]string       // of containers; "" for none any more
+	owners map[containerKey]containerKey // of names, by pool and name
+}
+
+func (n *namer) nameEvents(events []*Event) {
+	for _, e := range events {
+		key := containerKey{e.Pool, e.ID}
+		switch {
+		case e.Type == TypeInfo:
+			n.note(key, e.Options.Text("name"))
+		case e.removes():
+			n.note(key, "")
+		case e.Type == TypeState, e.Type == TypeNetif:
+			name, changed := n.names[key]
+			if row := n.views.container(key); row != nil && !changed {
+				name = row.Name
+			}
+			e.addName(name)
+		}
+	}
+}
+
+// note notes the name of a container, which no other one of its pool has from then on.
+func (n *namer) note(key containerKey, name string) {
+	if n.names == nil {
+		n.names, n.owners = map[containerKey]string{}, map[containerKey]containerKey{}
+	}
+	owned := containerKey{key.pool, name}
+	if owner, ok := n.owners[owned]; ok && n.names[owner] == name {
+		n.names[owner] = ""
+	}
+	if row := n.views.names[owned]; row != nil {
+		owner := containerKey{row.Pool, row.ID}
+		if _, changed := n.names[owner]; !changed {
+			n.names[owner] = ""
+		}
+	}
+	n.names[key], n.owners[owned] = name, key
+}
+
+// container returns the row of a container, nil if there is none.
+func (v *views) container(key containerKey) *Container {
+	if at := v.containers[key]; at != nil {
+		row, _ := at.Value.(*Container)
+		return row
+	}
+	return nil
+}
+
+// putInfo puts the name and the image of a container. The container that had the name before
+// loses it. One without a known state gets a row with an empty state.
+func (v *views) putInfo(e *Event) {
+	key := containerKey{e.Pool, e.ID}
+	if v.container(key) == nil {
+		v.putContainer(Container{Pool: e.Pool, ID: e.ID, Time: e.Time})
+	}
+	v.setName(key, e.Options.Text("name"), e.Options.Text("image"))
+}
+
+// setName changes the name and the image of a container that has a row. Rows of interfaces
+// show both, so their revision grows.
+func (v *views) setName(key containerKey, name, image string) {
+	row := v.container(key)
+	if row == nil || row.Name == name && row.Image == image {
+		return
+	}
+	if other := v.names[containerKey{key.pool, name}]; other != nil && other != row {
+		v.setName(containerKey{other.Pool, other.ID}, "", other.Image)
+	}
+	v.account(row, -1)
+	delete(v.names, containerKey{key.pool, row.Name})
+	keepTexts(&name, &image)
+	row.Name, row.Image = name, image
+	if name != "" {
+		v.names[containerKey{row.Pool, name}] = row
+	}
+	v.account(row, 1)
+	v.revision++
+	v.trim()
+}
