@@ -4,7 +4,7 @@ package containers
 const (
 	maxPerUser     = 256  // containers
 	maxUserCgroups = 1024 // other cgroups, each of which takes a watch
-	maxUserLooks   = 8192 // names in directories while the Tracker is locked
+	maxUserLooks   = 4096 // names that are read from directories while the Tracker is locked
 )
 
 // usage is what one user's cgroups take.
@@ -66,7 +66,8 @@ func (t *Tracker) countCgroup(user uint32, n int) {
 	}
 }
 
-// makeRoom has users' cgroups be looked at again if there was none for all of them.
+// makeRoom is called when a cgroup of a user is gone. It has users' cgroups be looked at again if there
+// was no room for some of them.
 func (t *Tracker) makeRoom(user uint32) {
 	if user != 0 && (t.usageOf(user).beyond || t.users.beyond) {
 		t.users.overflowed = true

@@ -93,7 +93,8 @@ func TestUsersLooks(t *testing.T) {
 	discard(t, tracker.users)
 	tracker.usageOf(1000).looks = maxUserLooks - 4
 	var n *node
-	for _, n = range tracker.users.nodes {
+	for _, given := range tracker.users.nodes {
+		n = given
 	}
 	tracker.list(n)
 	if len(n.kids) != 4 || !tracker.usageOf(1000).beyond {
