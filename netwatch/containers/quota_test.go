@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -106,6 +107,22 @@ func TestUsersLooks(t *testing.T) {
 	}
 	if tracker.recover(tracker.users); len(n.kids) != 10 {
 		t.Errorf("%d of 10 are known in the end", len(n.kids))
+	}
+}
+
+// TestSystemsWatches wants to be told when the system has more cgroups than are watched.
+func TestSystemsWatches(t *testing.T) {
+	root := cgroupRoot(t)
+	tracker := listen(t, root).Tracker
+	tracker.mu.Lock()
+	for i := range int32(maxWatches) {
+		tracker.system.nodes[-i-2] = &node{} // as if there were so many
+	}
+	tracker.mu.Unlock()
+	must(t, os.Mkdir(filepath.Join(root, "one.slice"), 0o755))
+	eventually(t, func() bool { return len(tracker.Missing()) > 0 })
+	if lines := tracker.Missing(); len(lines) != 1 || !strings.HasPrefix(lines[0], costs[lackWatch]) {
+		t.Errorf("missing: %q", lines)
 	}
 }
 

@@ -165,6 +165,7 @@ func (t *Tracker) readWatches(w *watches) (some bool) {
 			if w.overflowed && w == t.system {
 				t.recover(w)
 			}
+			t.lackWatches()
 			return some
 		case err != nil:
 			w.err = fmt.Errorf("inotify: %w", err)
