@@ -4,6 +4,7 @@ package containers
 const (
 	maxPerUser     = 256  // containers
 	maxUserCgroups = 1024 // other cgroups, each of which takes a watch
+	maxUserAsks    = 8    // containers of all users that are asked for their nsid while the Tracker is locked
 	maxUserLooks   = 4096 // names that are read from directories while the Tracker is locked
 )
 

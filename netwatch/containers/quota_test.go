@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/osctl/eventd/netwatch/nstest"
 )
 
 // givenTo makes a cgroup and gives it to a user.
@@ -108,6 +110,33 @@ func TestUsersLooks(t *testing.T) {
 	if tracker.recover(tracker.users); len(n.kids) != 10 {
 		t.Errorf("%d of 10 are known in the end", len(n.kids))
 	}
+}
+
+// TestUsersAsks wants only some containers of users to be asked in one go, and all of them in the end.
+func TestUsersAsks(t *testing.T) {
+	root := cgroupRoot(t)
+	given := givenTo(t, root, 1000)
+	const many = 2*maxUserAsks + 1
+	for i := range many {
+		sleepIn(t, filepath.Join(given, fmt.Sprint("lxc.payload.x", i)))
+	}
+	sleepIn(t, filepath.Join(root, "lxc.payload.web"))
+	l := &listener{Tracker: trackerIn(t, nstest.New(t), Config{Cgroup: root}), t: t, told: make(chan StateChange, 1000)}
+	asked := func() (n int) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, c := range l.containers {
+			if c.process.pid != 0 {
+				n++
+			}
+		}
+		return n
+	}
+	if n := asked(); n != maxUserAsks+1 {
+		t.Errorf("%d containers are asked at first, want %d of users and 1 of the system", n, maxUserAsks)
+	}
+	l.run()
+	eventually(t, func() bool { return asked() == many+1 })
 }
 
 // TestSystemsWatches wants to be told when the system has more cgroups than are watched.

@@ -196,10 +196,11 @@ func (t *Tracker) settleLater(ctx context.Context) {
 	}
 }
 
-// settle asks the containers whose time has come, and returns when the next is to be asked; the
-// zero Time is never.
+// settle asks the containers whose time has come, but only some of users, and returns when the next is
+// to be asked; the zero Time is never.
 func (t *Tracker) settle(now time.Time) (next time.Time) {
 	t.refreshOwn()
+	ofUsers := 0
 	for c := range t.unsettled {
 		if now.Before(c.again) {
 			if next.IsZero() || c.again.Before(next) {
@@ -210,6 +211,12 @@ func (t *Tracker) settle(now time.Time) (next time.Time) {
 		if t.spare(c) {
 			delete(t.unsettled, c)
 			continue
+		}
+		if c.node.within != 0 {
+			if ofUsers++; ofUsers > maxUserAsks {
+				next = now
+				continue
+			}
 		}
 		if c.tries == 0 {
 			t.inquire(c)
