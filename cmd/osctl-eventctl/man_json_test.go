@@ -72,7 +72,7 @@ func jsonObjects(tb testing.TB) []jsonObject {
 			{"time", "time of the state, in UTC"},
 			{"ct_name, image", "its name and its image, each left out if none is known"},
 		}},
-		{"All about one container", "show prints it.", shown.String(), [][2]string{
+		{"What is known of a container", "show prints it.", shown.String(), [][2]string{
 			{"pool, id", "the container"},
 			{"state", "its last state; empty if none is known"},
 			{"time", "time of the state; left out if no state is known"},
@@ -112,7 +112,7 @@ and a name may have any character: use jq -a if its output goes to a terminal.`)
 	for _, o := range jsonObjects(tb) {
 		p.Subsection(o.title)
 		p.Text(o.commands)
-		if o.title != "The status" && o.title != "All about one container" { // long, and of one line
+		if o.title != "The status" && o.title != "What is known of a container" { // long, and of one line
 			p.Example(o.example)
 		}
 		for _, key := range o.keys {
