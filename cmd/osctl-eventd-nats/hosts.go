@@ -20,12 +20,11 @@ import (
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
 )
 
-const hostsLong = `Show the hosts of the fleet: when the last event was, how many events are not in the
-stream yet (LAG), how many more may come before events are lost while NATS is away (LEFT),
-whether the history survives a restart of osctl-eventd, and whether the host is silent:
-it did not say twice that it lives. Figures are those of the host's last message.
-
-With --watch the table stays on the terminal.
+const hostsLong = `Show the hosts of the fleet: the time of the last event, the number of events that are not
+in the stream yet (LAG), the number of events that may still come before osctl-eventd
+drops some that are not in the stream (LEFT), whether the history survives a restart of
+osctl-eventd, and whether the host is silent, which means that two heartbeats are missing.
+The figures are those of the host's last message.
 
 Exit status: 0; 2 if a host is silent, or its last message was not written by a bridge.`
 
@@ -83,7 +82,7 @@ func hostsCommand(stdout *terminal.Output) *cobra.Command {
 	flags.add(f)
 	f.BoolVar(&flags.json, "json", false, "print one JSON object a line")
 	f.BoolVar(&flags.metrics, "metrics", false, "print the text format of Prometheus")
-	f.BoolVarP(&flags.watch, "watch", "w", false, "stay, and show the hosts every two seconds, those that are not well first")
+	f.BoolVarP(&flags.watch, "watch", "w", false, "update the table every two seconds, with unhealthy hosts first")
 	cmd.MarkFlagsMutuallyExclusive("json", "metrics", "watch")
 	return cmd
 }

@@ -11,12 +11,13 @@ import (
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
 )
 
-const setupLong = `Write the configuration of a fleet of these hosts into a directory: accounts.conf, to be
-included by the NATS servers; stream.json, to make the stream of; and a password for each
-host, one that may only read (fleet-watch) and one that may do everything (fleet-admin).
+const setupLong = `Write the configuration of a fleet of these hosts into a directory: accounts.conf, which
+the NATS servers include; stream.json, the configuration of the stream; and a password for
+each host, for a user that may only read (fleet-watch) and for one that may do everything
+(fleet-admin).
 
-A host may publish on its own subject and read the last message there, nothing else.
-Repeat it with all hosts to add one: passwords that are there stay.`
+A host may publish on its own subject and read the last message there, nothing else. To
+add a host, run the command again with all hosts: existing passwords stay.`
 
 const setupExample = `  osctl-eventd-nats setup --out fleet node1 node2
   nats --user fleet-admin --password "$(cat fleet/fleet-admin/password)" stream add OSCTL --config fleet/stream.json`
@@ -51,7 +52,7 @@ func setupCommand(stdout io.Writer) *cobra.Command {
 	flags.StringVar(&out, "out", ".", "`DIR` to write into")
 	flags.StringVar(&f.Stream, "stream", fleet.DefaultStream, "`NAME` of the JetStream stream")
 	flags.IntVar(&f.Replicas, "replicas", 1, "`N` servers that keep each message; more than one needs nats-server 2.10")
-	flags.DurationVar(&f.MaxAge, "max-age", 14*24*time.Hour, "drop events after this `TIME`")
-	flags.Int64Var(&f.MaxBytes, "max-bytes", 10<<30, "drop the oldest events beyond so many `BYTES`")
+	flags.DurationVar(&f.MaxAge, "max-age", 14*24*time.Hour, "drop events that are older than this `TIME`")
+	flags.Int64Var(&f.MaxBytes, "max-bytes", 10<<30, "keep at most so many `BYTES`, and drop the oldest events")
 	return cmd
 }

@@ -18,21 +18,21 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-const watchLong = `Show the events of the fleet as they come, or of some hosts, one line each, until it is
-interrupted: the lines of osctl-eventctl monitor, with the host in front. Flags that are
-given several times mean any of their values; different flags must all match.
+const watchLong = `Show events of the whole fleet, or of some hosts, as they come, until the command is
+interrupted. The lines are those of osctl-eventctl monitor, with the host in front. A flag
+that is given several times matches any of its values; all flags must match.
 
-The order is that of the stream: events of one host come in their order, those of a host
-that was cut off come late, with the time at which they happened. What is missing is said
-on stderr ("node1: lost 12 events: ..."), and with --json in a line of type _gap, too,
-whatever the filters: what a host could not forward, and what the stream dropped before
-it was read. Hosts that go silent and come back are said on stderr.
+Events of one host come in order. Those of a host that was cut off come late, with the
+time at which they happened. The command reports missing events on stderr ("node1: lost 12
+events: ..."), whatever the filters, and with --json also as a line of type _gap: events
+that a host could not forward, and events that the stream dropped before they were read.
+It also reports on stderr when a host goes silent and when it comes back.
 
-The command survives an absence of NATS, and goes on after the last message that it read.
-With --cursor-file it goes on where the last run stopped, or with --since where there is
-no such file yet, or an empty one. The file is written after the events were written to
-stdout, whole and to the disk: after a crash some events may come twice, none is left out.
-osctl-eventctl(1) says who may use which file.
+While NATS is away the command waits, and then continues after the last message that it
+read. With --cursor-file it continues where the last run stopped; if there is no such file
+yet, or an empty one, --since says where it begins. The file is replaced and synced after
+the events were written to stdout, so a crash may repeat some events and skips none.
+osctl-eventctl(1) says which files a user may use.
 
 Exit status: 0 if it ended as asked, also when interrupted; 1 on an error; 4 if events are
 missing.`
@@ -77,8 +77,8 @@ func watchCommand(stdout, stderr *terminal.Output) *cobra.Command {
 	flags.add(f)
 	flags.Add(f)
 	f.StringVar(&flags.since, "since", "", "begin at `MOMENT`: "+eventflags.TimeForms)
-	f.StringVar(&flags.cursorFile, "cursor-file", "", "go on where `FILE` says that the last run stopped, and keep it up to date")
-	f.BoolVar(&flags.noFollow, "no-follow", false, "end with the newest event there is; without --since begin with the oldest")
+	f.StringVar(&flags.cursorFile, "cursor-file", "", "continue where the last run stopped, which `FILE` stores")
+	f.BoolVar(&flags.noFollow, "no-follow", false, "end with the newest event; without --since begin with the oldest")
 	f.BoolVar(&flags.json, "json", false, "print one JSON object a line")
 	return cmd
 }
