@@ -213,6 +213,13 @@ func TestHostileNames(t *testing.T) {
 	b.click("#tab-interfaces")
 	// The service itself escapes what is not printable in names of the kernel.
 	b.row("interfaces", `a\xe2\x80\xaeb🦊<i>`, "–", `<b>\xe2\x80\x8f`, `a\xe2\x80\xaeb🦊<i>`, "up")
+	b.run(chromedp.Evaluate(`document.fonts.ready.then(() => { const g = document.createElement("canvas").getContext("2d");
+		window.unseen = ["RedHatMono", "RedHatText"].flatMap(font => { g.font = "13px " + font + ", monospace";
+			return Array.from({ length: 95 }, (_, i) => String.fromCharCode(32 + i)).filter(c => g.measureText(c).width < 1) }).join(""); })`, nil))
+	b.until("the fonts", `window.unseen !== undefined`)
+	if got := b.text("window.unseen"); got != "" {
+		t.Errorf("characters that take no room, and so are drawn over others: %q", got)
+	}
 	if got := b.text(`document.title + document.querySelectorAll("main img, main script").length`); got != "Container events0" {
 		t.Errorf("a name did something: %s", got)
 	}

@@ -74,7 +74,7 @@ function renderLists({ choice, data, views, choose }) {
     const text = tab === "interfaces"
         ? _("No interfaces yet. A container with a veth shows up here when it starts.")
         : _("No containers yet. They show up here when their state changes.");
-    renderNone(views[tab], rows.length, all.length > 0, text, choose);
+    renderNone(views[tab], rows.length, all.length > 0, data[tab] ? text : _("Loading …"), choose);
 }
 
 // renderNone says why a table is empty: the filter passes nothing, or there is nothing.
