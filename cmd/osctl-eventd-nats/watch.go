@@ -66,6 +66,9 @@ func watchCommand(stdout, stderr *terminal.Output) *cobra.Command {
 			if err := watch.Run(cmd.Context(), config, p.take); err != nil {
 				return err
 			}
+			if err := p.flush(); err != nil {
+				return err
+			}
 			if p.lost {
 				return statusError(exitLost)
 			}
@@ -151,7 +154,8 @@ type printer struct {
 	file   *cursorfile.File // nil for none
 	lost   bool             // events are missing
 	buf    []byte
-	behind int // messages since the last flush
+	after  fleet.Position // of the last message that was printed; zero for none
+	behind int            // messages since the last flush
 }
 
 // flushAfter is how many messages may be read before what they have is written, and the cursor is kept.
@@ -188,14 +192,22 @@ func (p *printer) take(u watch.Update) error {
 			return err
 		}
 	}
+	if u.After != (fleet.Position{}) {
+		p.after = u.After
+	}
 	if p.behind++; u.More && p.behind < flushAfter {
 		return nil
 	}
+	return p.flush()
+}
+
+// flush writes what was printed, and then keeps the cursor after it.
+func (p *printer) flush() error {
 	p.behind = 0
-	if err := p.out.Flush(); err != nil || p.file == nil || u.After == (fleet.Position{}) {
+	if err := p.out.Flush(); err != nil || p.file == nil || p.after == (fleet.Position{}) {
 		return err
 	}
-	return p.file.Save(u.After.String())
+	return p.file.Save(p.after.String())
 }
 
 // line prints a line of a host.

@@ -14,6 +14,7 @@ import (
 	"github.com/osctl/eventd/cmd/internal/daemontest"
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleettest"
 	"github.com/osctl/eventd/dbusapi/apitest"
+	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
@@ -209,5 +210,38 @@ func TestWatchKilled(t *testing.T) {
 	check(p)
 	if seen != uint64(n) {
 		t.Errorf("the last event is %d of %d", seen, n)
+	}
+}
+
+// TestWatchFiniteBusy ends at the newest event there was while more of them come: all up to there is
+// printed, and the cursor file says where that was.
+func TestWatchFiniteBusy(t *testing.T) {
+	e, server := fleettest.StartEventd(t, 1_000_000), fleettest.StartServer(t, "")
+	stream := server.MakeStream(t, nil)
+	launch(t, nil, bridge(t, server, e.Bus.Address())...)
+	produce(t, e)
+	file, seen := filepath.Join(t.TempDir(), "cursor"), uint64(0)
+	for range 3 {
+		apitest.Eventually(t, "the stream moves", func() bool {
+			_, at, _ := hub.ParseCursor(fleettest.Cursor(t.Context(), stream, host))
+			return at > seen+100
+		})
+		_, newest, err := hub.ParseCursor(fleettest.Cursor(t.Context(), stream, host))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := watching(t, server, "--json", "--no-follow", "--cursor-file", file)
+		if status := p.wait(t); status != 0 {
+			t.Fatalf("it ended with %d: %s", status, &p.err)
+		}
+		for _, event := range p.events(t) {
+			if event.Seq != seen+1 {
+				t.Fatalf("event %d comes after %d", event.Seq, seen)
+			}
+			seen = event.Seq
+		}
+		if seen < newest {
+			t.Fatalf("it ended with event %d, though the stream had %d", seen, newest)
+		}
 	}
 }
