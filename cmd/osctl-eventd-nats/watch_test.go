@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/osctl/eventd/cmd/internal/daemontest"
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleettest"
 	"github.com/osctl/eventd/dbusapi/apitest"
@@ -243,5 +245,31 @@ func TestWatchFiniteBusy(t *testing.T) {
 		if seen < newest {
 			t.Fatalf("it ended with event %d, though the stream had %d", seen, newest)
 		}
+	}
+}
+
+// TestWatchAnew makes the stream anew under a watcher that is connected.
+func TestWatchAnew(t *testing.T) {
+	e, server := fleettest.StartEventd(t, 100), fleettest.StartServer(t, "")
+	stream := server.MakeStream(t, nil)
+	launch(t, nil, bridge(t, server, e.Bus.Address(), "--alive", "1s")...)
+	for range 10 {
+		fleettest.AwaitCursor(t, stream, host, e.Commit(t, 1))
+	}
+	p := watching(t, server, "--json", "--cursor-file", filepath.Join(t.TempDir(), "cursor"))
+	apitest.Eventually(t, "the events are seen", func() bool { return len(p.events(t)) == 10 })
+	js, err := jetstream.New(server.Connect(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(t.Context(), "OSCTL"); err != nil {
+		t.Fatal(err)
+	}
+	stream = server.MakeStream(t, nil)
+	fleettest.AwaitCursor(t, stream, host, e.Commit(t, 1))
+	p.says(t, "the stream was made anew")
+	apitest.Eventually(t, "the next event is seen", func() bool { return strings.HasSuffix(numbers(p.events(t)), "node1:10 node1:11") })
+	if status := p.interrupt(t); status != exitLost {
+		t.Errorf("it ended with %d, want %d: %s", status, exitLost, &p.err)
 	}
 }

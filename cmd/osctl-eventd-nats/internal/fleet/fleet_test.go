@@ -78,25 +78,27 @@ func TestParseHead(t *testing.T) {
 		"two cursors": {HeaderCursor: {"e:5", "e:6"}, HeaderMachine: {"m"}},
 		"bad cursor":  {HeaderCursor: {"x"}, HeaderMachine: {"m"}},
 		"bad time":    {HeaderCursor: {"e:5"}, HeaderMachine: {"m"}, HeaderTime: {"x"}},
+		"year 294247": {HeaderCursor: {"e:5"}, HeaderMachine: {"m"}, HeaderTime: {"9223372036854775807"}},
 		"a copy":      {HeaderCursor: {"e:5"}, HeaderMachine: {"m"}, nats.JSStream: {"OSCTL"}},
 	} {
 		if h, err := ParseHead(header, 0); !errors.Is(err, ErrForeign) {
 			t.Errorf("%s: %+v, %v", name, h, err)
 		}
 	}
-	want := &Status{State{Backlog: 1, History: 3, Left: 2, Durable: true}, 0.5}
-	header := nats.Header{HeaderCursor: {"e:5"}, HeaderMachine: {"m"}, HeaderTime: {at}, HeaderState: {want.String()}}
-	h, err := ParseHead(header, 0)
-	if err != nil || h.Cursor != "e:5" || h.Machine != "m" || h.Status == nil || *h.Status != *want {
-		t.Errorf("%+v, %v", h, err)
-	}
-	if written := h.header(); !reflect.DeepEqual(written, header) {
-		t.Errorf("%v was read, and is written as %v", header, written)
+	for _, want := range []*Status{{0.5, &State{Backlog: 1, History: 3, Full: true, Durable: true}}, {300, nil}} {
+		header := nats.Header{HeaderCursor: {"e:5"}, HeaderMachine: {"m"}, HeaderTime: {at}, HeaderState: {want.String()}}
+		h, err := ParseHead(header, 0)
+		if err != nil || h.Cursor != "e:5" || h.Machine != "m" || !reflect.DeepEqual(h.Status, want) {
+			t.Errorf("%+v, %v", h, err)
+		}
+		if written := h.header(); !reflect.DeepEqual(written, header) {
+			t.Errorf("%v was read, and is written as %v", header, written)
+		}
 	}
 }
 
 func FuzzParseHead(f *testing.F) {
-	f.Add("e:5", "1700000000000000", "backlog=1 history=3 left=2 durable=true interval=0.5")
+	f.Add("e:5", "1700000000000000", "interval=0.5 backlog=1 history=3 full=true durable=true")
 	f.Fuzz(func(t *testing.T, cursor, at, state string) {
 		header := nats.Header{HeaderCursor: {cursor}, HeaderMachine: {"m"}, HeaderTime: {at}, HeaderState: {state}}
 		h, err := ParseHead(header, 0)

@@ -65,7 +65,8 @@ func (s *session) fill(epoch string, events []*hub.Event) (n int, lines []byte) 
 // write writes a message after which the host is at cursor, where at is the time of the event
 // there, zero if it is not known.
 func (s *session) write(ctx context.Context, cursor string, at time.Time, lines []byte) error {
-	head := fleet.Head{Cursor: cursor, Machine: s.Machine, Time: at, Status: s.status}
+	status := &fleet.Status{Interval: s.Alive.Seconds(), State: s.stateAt(cursor)}
+	head := fleet.Head{Cursor: cursor, Machine: s.Machine, Time: at, Status: status}
 	seq, err := s.link.Publish(ctx, head, s.head.Seq, lines)
 	if err != nil {
 		return err
@@ -113,16 +114,14 @@ func (s *session) announce(ctx context.Context, reason string) error {
 	return nil
 }
 
-// sayAlive writes that the host lives.
-func (s *session) sayAlive(ctx context.Context) error {
+// writeAlive writes a heartbeat.
+func (s *session) writeAlive(ctx context.Context) error {
 	return s.writeState(ctx, fleet.Record{Type: fleet.TypeAlive})
 }
 
 // writeState writes a record that says how the host is and does not move it.
 func (s *session) writeState(ctx context.Context, r fleet.Record) error {
-	r.Cursor, r.Interval = s.head.Cursor, s.Alive.Seconds()
-	if state, err := s.compare(ctx, s.head.Cursor); err == nil { // without one while osctl-eventd is away
-		r.State = state
-	}
+	s.updateHistory(ctx)
+	r.Cursor, r.Interval, r.State = s.head.Cursor, s.Alive.Seconds(), s.stateAt(s.head.Cursor)
 	return s.writeRecord(ctx, r, s.head.Time)
 }
