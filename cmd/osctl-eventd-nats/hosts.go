@@ -249,7 +249,7 @@ func writeMetrics(out io.Writer, hosts []fleet.Host, now time.Time) error {
 		}
 		for i := range hosts {
 			if v, known := family.value(&hosts[i]); known {
-				_, _ = fmt.Fprintf(out, "%s{host=%s} %s\n", name, label(hostName(hosts[i].Name)), strconv.FormatFloat(v, 'f', -1, 64))
+				_, _ = fmt.Fprintf(out, "%s{host=%q} %s\n", name, hostName(hosts[i].Name), strconv.FormatFloat(v, 'f', -1, 64))
 			}
 		}
 	}
@@ -273,8 +273,3 @@ func number(yes bool) float64 {
 }
 
 func seconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }
-
-// label quotes the value of a label as Prometheus wants it.
-func label(text string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(text) + `"`
-}

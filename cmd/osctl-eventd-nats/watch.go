@@ -22,17 +22,19 @@ const watchLong = `Show the events of the fleet as they come, or of some hosts, 
 interrupted: the lines of osctl-eventctl monitor, with the host in front. Flags that are
 given several times mean any of their values; different flags must all match.
 
-The order is that of the stream: events of one host come in their order, those of a host
-that was cut off come late, with the time at which they happened. What is missing is said
-on stderr ("node1: lost 12 events: ..."), and with --json in a line of type _gap, too,
-whatever the filters: what a host could not forward, and what the stream dropped before
-it was read. Hosts that go silent and come back are said on stderr.
+Events come in the order of the stream: those of one host in the order in which they
+happened, those of a host that was cut off late, with the time at which they happened.
 
-The command survives an absence of NATS, and goes on after the last message that it read.
-With --cursor-file it goes on where the last run stopped, or with --since where there is
-no such file yet, or an empty one. The file is written after the events were written to
-stdout, whole and to the disk: after a crash some events may come twice, none is left out.
-osctl-eventctl(1) says who may use which file.
+Whatever the filters, stderr has a line for events that are missing, because a host could
+not forward them or the stream dropped them before they were read ("node1: lost 12
+events: ..."); with --json, stdout has an object of type _gap for them, too. stderr also
+has a line when a host goes silent (two heartbeats are overdue), and when it is back.
+
+While NATS is away the command waits, and then goes on after the last message that it
+read. With --cursor-file it goes on where the last run stopped; if there is no such file
+yet, or an empty one, it begins at --since. The file is written after the events before
+it were printed: after a crash some events may come twice, but none is left out. osctl-
+eventctl(1) says who may use which file.
 
 Exit status: 0 if it ended as asked, also when interrupted; 1 on an error; 4 if events are
 missing.`
