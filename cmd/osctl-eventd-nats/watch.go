@@ -135,13 +135,10 @@ func (f *watchFlags) begin(now time.Time) (time.Time, error) {
 	}
 	since, err := eventflags.ParseMoment(f.since, now)
 	switch {
-	case err != nil:
-		return time.Time{}, fmt.Errorf("--since %w", err)
-	case since.Cursor == hub.CursorOldest:
+	case err == nil && since.Cursor == hub.CursorOldest:
 		return watch.Oldest, nil
-	case since.Cursor != "":
-		const form = "--since %s: that is a cursor of one host; expected %s"
-		return time.Time{}, fmt.Errorf(form, since.Cursor, eventflags.TimeForms)
+	case err != nil || since.Cursor != "": // a cursor is one of a single host
+		return time.Time{}, fmt.Errorf("--since %q: expected %s", f.since, eventflags.TimeForms)
 	}
 	return since.Time, nil
 }

@@ -81,8 +81,8 @@ func TestWatchFilters(t *testing.T) {
 	}
 	for args, want := range map[string]string{
 		"--type X":                 `--type "X": expected a type that matches`,
-		"--since e:5":              "--since e:5: that is a cursor of one host; expected oldest, ",
-		"--since soon":             `--since "soon": expected`,
+		"--since e:5":              `--since "e:5": expected oldest, `,
+		"--since soon":             `--since "soon": expected oldest, `,
 		"--stream NONE":            "stream NONE: nats: API error: code=404 err_code=10059 description=stream not found",
 		"--server nats://[::1]:1":  "connect to nats://[::1]:1: ",
 		"--cursor-file /dev/null":  "cursor file /dev/null: it is not a regular file",

@@ -34,8 +34,8 @@ type Config struct {
 	Alive    time.Duration // how often to say that the host lives
 	TakeOver bool          // once: go on although another machine wrote the last message
 	Log      *slog.Logger
-	// Progress is called after each step, and every Tick while nothing happens, with a line on how
-	// things are, or "" where that has not changed. No step takes longer than a minute.
+	// Progress is called at least every Tick, unless one reply of osctl-eventd takes longer to forward,
+	// with a line on how things are.
 	Progress func(status string)
 	Tick     time.Duration
 }

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	maxChunk  = 512 << 10 // bytes of a message, unless one event alone has more
+	maxChunk  = 128 << 10 // bytes of a message, unless one event alone has more: a slow link takes it in time
 	headRoom  = 2 << 10   // bytes kept free for a message's header, whose texts are bounded
 	maxDetail = 200       // bytes of a record's detail
 )
@@ -78,14 +78,11 @@ func (s *session) write(ctx context.Context, cursor string, at time.Time, lines 
 	}
 	s.pause, s.trouble, s.since = firstPause, "", time.Time{}
 	s.state.cursor = cursor
-	s.Progress("")
-	if time.Since(s.state.at) >= saveEvery {
-		s.saveState()
-	}
 	return nil
 }
 
-// writeRecord writes a record and moves the host to its cursor.
+// writeRecord writes a record and moves the host to its cursor. Each new epoch begins with a record, so the
+// state file knows it from then on, see [eventd.checkHead].
 func (s *session) writeRecord(ctx context.Context, r fleet.Record, at time.Time) error {
 	r.Host, r.Machine, r.Time = s.Host, s.Machine, time.Now().UTC().Truncate(time.Microsecond)
 	r.Detail = r.Detail[:min(len(r.Detail), maxDetail)]
@@ -93,7 +90,11 @@ func (s *session) writeRecord(ctx context.Context, r fleet.Record, at time.Time)
 	if err != nil {
 		return err
 	}
-	return s.write(ctx, r.Cursor, at, line)
+	if err := s.write(ctx, r.Cursor, at, line); err != nil {
+		return err
+	}
+	s.saveState()
+	return nil
 }
 
 // writeGap writes that the events from the head to a cursor are missing.
