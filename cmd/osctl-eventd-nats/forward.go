@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/forward"
 	"github.com/osctl/eventd/dbusapi/client"
 )
@@ -97,6 +98,9 @@ func (f *forwardFlags) config(stderr io.Writer) (forward.Config, error) {
 		if f.host, err = shortHostName(); err != nil {
 			return none, fmt.Errorf("%w; name it with --host", err)
 		}
+	}
+	if err := fleet.CheckHost(f.host); err != nil {
+		return none, fmt.Errorf("%w; name it with --host", err)
 	}
 	return forward.Config{
 		Bus: bus, Access: f.Access, Stream: f.stream, Host: f.host, Machine: machine, Version: version,

@@ -29,9 +29,6 @@ func setupCommand(stdout io.Writer) *cobra.Command {
 		Long: setupLong, Example: setupExample, Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, hosts []string) error {
 			f.Hosts = hosts
-			if err := fleet.CheckStream(f.Stream); err != nil {
-				return fmt.Errorf("--stream %q: %w", f.Stream, err)
-			}
 			if err := f.Check(); err != nil {
 				return err
 			}

@@ -100,6 +100,11 @@ func (f *watchFlags) printer(
 	if err := errors.Join(f.check(), f.Check()); err != nil {
 		return nil, c, err
 	}
+	for _, host := range hosts {
+		if err := fleet.CheckHost(host); err != nil {
+			return nil, c, err
+		}
+	}
 	c.Access = f.Access
 	var err error
 	if p.filter, err = f.Hub(); err != nil {

@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -118,15 +116,4 @@ func ReadMessage(msg jetstream.Msg) (Message, error) {
 	}
 	head.Seq, head.Seen = meta.Sequence.Stream, meta.Timestamp
 	return Message{Host{hostOf(msg.Subject()), head, err}, msg.Data(), meta.NumPending}, nil
-}
-
-// hostOf returns the host of a subject: the reverse of [Subject]. What Subject cannot have made, and
-// the name of a host that it cut, stays as it is in the subject.
-func hostOf(subject string) string {
-	token := strings.TrimPrefix(subject, subjectPrefix)
-	host, err := url.PathUnescape(strings.ReplaceAll(token, "=", "%"))
-	if err != nil || Token(host) != token {
-		return token
-	}
-	return host
 }
