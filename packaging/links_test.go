@@ -84,7 +84,7 @@ func TestLinks(t *testing.T) {
 // TestInstalledLinks wants the same of the pages where the packages have them.
 func TestInstalledLinks(t *testing.T) {
 	bin, root := t.TempDir(), t.TempDir()
-	for _, program := range []string{"osctl-eventd", "osctl-eventctl", "osctl-eventd-nats"} {
+	for _, program := range []string{"osctl-eventd", "osctl-eventctl", "osctl-eventd-nats", "osctl-eventd-runtimes"} {
 		if err := os.WriteFile(filepath.Join(bin, program), []byte("#!/bin/sh\n"), 0o700); err != nil {
 			t.Fatal(err)
 		}

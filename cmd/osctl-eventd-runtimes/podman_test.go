@@ -5,6 +5,7 @@ import (
 	"debug/buildinfo"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -29,18 +30,31 @@ type machine struct {
 	eventd  *daemontest.Daemon
 	client  *client.Client
 	state   string // directory of osctl-eventd
+	bridges string // directory of the bridge
 	args    []string
 }
 
 func newMachine(t *testing.T) *machine {
 	t.Helper()
-	m := &machine{t: t, host: cttest.NewHost(t), bus: bustest.Start(t, bustest.Daemon, bustest.PolicyOpen), state: t.TempDir()}
+	m := &machine{t: t, host: cttest.NewHost(t), bus: bustest.Start(t, bustest.Daemon, bustest.PolicyOpen), state: t.TempDir(), bridges: t.TempDir()}
 	m.socket = filepath.Join(m.host.Dir(), "podman.sock")
 	m.startEventd()
 	m.startService()
 	t.Cleanup(m.stopService)
-	m.args = []string{"--bus", m.bus.Address(), "--podman", m.socket, "--docker", "", "--pods", "", "--state-dir", t.TempDir()}
+	m.args = []string{"--bus", m.bus.Address(), "--podman", m.socket, "--docker", "", "--pods", "", "--state-dir", m.bridges}
 	return m
+}
+
+// launchBridge starts the bridge, and returns once it follows podman: it tells of what is made from
+// then on.
+func (m *machine) launchBridge() *process {
+	m.t.Helper()
+	p := launch(m.t, m.args...)
+	apitest.Eventually(m.t, "the bridge follows podman", func() bool {
+		_, err := os.Stat(filepath.Join(m.bridges, "podman.position"))
+		return err == nil
+	})
+	return p
 }
 
 func (m *machine) startEventd() {
@@ -132,7 +146,7 @@ var (
 // TestPodman follows containers of a real podman through their lives.
 func TestPodman(t *testing.T) {
 	m := newMachine(t)
-	bridge := launch(t, m.args...)
+	bridge := m.launchBridge()
 	web := m.run("web", "--health-cmd=test -e /healthy", "--health-interval=disable", cttest.PodmanImage, "/bin/sleep", "100000")
 	m.wantName(web, "web")
 	m.wantHistory(hub.TypeDB, web, dbOptions, "add web")
@@ -177,6 +191,7 @@ func TestKilledAtAnyInstant(t *testing.T) {
 	m := newMachine(t)
 	exits := map[string]string{}
 	kills := times(t, 5)
+	m.launchBridge().kill() // it tells nothing of what was before its first run
 	for i := range kills {
 		bridge := launch(t, m.args...)
 		killed := make(chan struct{})

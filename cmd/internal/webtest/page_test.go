@@ -54,6 +54,10 @@ func TestContainers(t *testing.T) {
 	b.noRow("containers", "tank:101")
 	s.report("state", "pool", "tank", "id", "103", "state", "running")
 	b.row("containers", "tank:103", "tank:103", "running")
+	s.report("ct_info", "pool", "tank", "id", "9", "name", "web")
+	b.row("containers", "tank:9", "tank:web", "running")
+	s.report("state", "pool", "tank", "id", "9", "state", "frozen")
+	b.until("the event has the name", `document.querySelector("#events [aria-rowindex='2']").textContent.includes("tank:web")`)
 }
 
 // TestFilter wants filters to work on what is there and on what comes, the command to say the same,
@@ -215,4 +219,24 @@ func TestKeyboard(t *testing.T) {
 	b.run(chromedp.Focus("#tab-containers", chromedp.ByQuery))
 	b.key(kb.ArrowLeft)
 	b.until("the other tab", `document.activeElement.id === "tab-interfaces" && !document.querySelector("#interfaces").hidden`)
+}
+
+// TestActivity wants the chart to count what comes, also while the page is paused, and the command to be copied.
+func TestActivity(t *testing.T) {
+	s := started(t)
+	b := s.open("")
+	b.state("live")
+	b.click("#pause")
+	b.state("paused")
+	s.reportMany(5, "probe", "n", "1")
+	b.until("they are counted", `document.querySelector("#timeline").getAttribute("aria-label").includes("probe 5")`)
+	b.until("the legend", `document.querySelector("#legend").textContent === "probe"`)
+	b.click("#pause")
+	b.until("they are there", names("events")+` === "5 4 3 2 1"`)
+	b.run(chromedp.Evaluate(`{ const timeline = document.querySelector("#timeline"), at = x => ({ bubbles: true, clientX: timeline.getBoundingClientRect().x + x, clientY: timeline.getBoundingClientRect().y + 5 });
+		timeline.dispatchEvent(new PointerEvent("pointerdown", at(1))); timeline.dispatchEvent(new PointerEvent("pointerup", at(20))); }`, nil))
+	b.until("none at the beginning of the chart", `document.querySelector("#stream-count").textContent === "0" && document.querySelector("#scope .scope") !== null`)
+	b.until("the command has the time", `/^osctl-eventctl monitor --since \S+Z --until \S+Z$/.test(document.querySelector("#command-text").textContent)`)
+	b.click("#copy")
+	b.until("copied", `document.querySelector("#status").textContent === "Copied"`)
 }

@@ -66,7 +66,7 @@ page.follower = new Follower({
         soon();
     },
     containers(rows) {
-        data.containers = mark(data.containers, rows);
+        data.containers = mark(data.containers, rows.filter(c => c.state)); // of others only the name is known
         soon();
     },
     paused() {

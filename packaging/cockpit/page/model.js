@@ -7,14 +7,16 @@ const optionLength = 1024, eventLength = 4096;
 
 // parseInterface reads a row of ListInterfaces.
 export function parseInterface([ifindex, veth, name, pool, id, state, more]) {
-    return { key: String(ifindex), ifindex, veth, name, pool, id, state, since: more.since ? more.since.v / 1000 : 0 };
+    return {
+        key: String(ifindex), ifindex, veth, name, pool, id, state, since: more.since ? more.since.v / 1000 : 0, ctName: more.name ? String(more.name.v) : "",
+    };
 }
 
 // parseContainer reads a row of ListContainers.
 export function parseContainer([pool, id, state, usec, more]) {
     return {
         key: containerOf(pool, id), pool, id, state, since: usec / 1000,
-        source: more.source ? String(more.source.v) : "", name: more.name ? String(more.name.v) : "",
+        source: more.source ? String(more.source.v) : "", ctName: more.name ? String(more.name.v) : "",
     };
 }
 
@@ -66,6 +68,12 @@ export function containerOf(pool, id) {
     return pool && id ? `${pool}:${id}` : pool || id;
 }
 
+// nameOf returns what people call a container: its name if it has one, else its id, of which the beginning will do
+// if it is a hash.
+export function nameOf(id, ctName) {
+    return ctName || (/^[0-9a-f]{64}$/.test(id) ? id.slice(0, 12) : id);
+}
+
 // tones of states and actions, which are the names of classes.
 const tones = {
     up: "good", running: "good", add: "good", done: "good", healthy: "good", thawed: "good",
@@ -100,7 +108,7 @@ export function arrange(rows, trouble, passes) {
 
 // describe says the main thing of an event in words: what is not in the other columns.
 export function describe(event) {
-    const o = event.options, shown = new Set(["pool", "id", "action", "state"]), parts = [];
+    const o = event.options, shown = new Set(["pool", "id", "action", "state", "ct_name"]), parts = [];
     if (event.type === "management") {
         parts.push(show(o.cmd ?? ""), `#${show(event.id)}`);
         shown.add("cmd");
@@ -126,7 +134,7 @@ export function textFilter(text, haystack) {
     return row => words.length === 0 || words.every(word => haystack(row).includes(word));
 }
 
-export const rowText = r => `${containerOf(r.pool, r.id)} ${r.name} ${r.veth ?? ""} ${r.state}`.toLowerCase();
+export const rowText = r => `${containerOf(r.pool, r.id)} ${containerOf(r.pool, r.ctName)} ${r.name ?? ""} ${r.veth ?? ""} ${r.state}`.toLowerCase();
 
 export const eventText = e =>
     e.gap ? "" : (e.text ??= `${e.type} ${e.action} ${containerOf(e.pool, e.id)} ${e.source} ${Object.values(e.options).join(" ")}`.toLowerCase());

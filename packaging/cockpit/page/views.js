@@ -1,7 +1,7 @@
 // The three tables: how a row looks.
 
 import { Rows } from "./rows.js";
-import { containerOf, describe, toneOf } from "./model.js";
+import { containerOf, describe, nameOf, toneOf } from "./model.js";
 import { ago, clock, show } from "./text.js";
 import { _, ngettext, format, number } from "./i18n.js";
 import { $ } from "./dom.js";
@@ -10,9 +10,9 @@ const flashMsec = 2000;
 const nobody = { text: "–", title: "" };
 
 // named is the cell of a container: its id, or the name that people call it by.
-function named(pool, id, name) {
+function named(pool, id, ctName) {
     const own = containerOf(pool, id);
-    return own ? { text: show(name ? containerOf(pool, name) : own), title: show(own) } : nobody;
+    return own ? { text: show(containerOf(pool, nameOf(id, ctName))), title: show(own) } : nobody;
 }
 
 const sinceOf = (since, now) => since ? { text: ago(now - since), title: clock(since, now) } : nobody;
@@ -29,7 +29,7 @@ export function makeViews(page) {
         row: i => {
             const now = page.now(), selected = page.isSelected(i);
             const cells = [
-                named(i.pool, i.id), { text: show(i.name) || "–" }, { text: show(i.veth) },
+                named(i.pool, i.id, i.ctName), { text: show(i.name) || "–" }, { text: show(i.veth) },
                 { text: show(i.state), tone: toneOf(i.state) }, sinceOf(i.since, now),
             ];
             return { cells, name: i.veth, selected, className: classOf(i, now, selected) };
@@ -42,7 +42,7 @@ export function makeViews(page) {
         row: c => {
             const now = page.now(), selected = page.isSelected(c);
             const cells = [
-                named(c.pool, c.id, c.name), { text: show(c.state), tone: toneOf(c.state) }, sinceOf(c.since, now), { text: show(c.source) },
+                named(c.pool, c.id, c.ctName), { text: show(c.state), tone: toneOf(c.state) }, sinceOf(c.since, now), { text: show(c.source) },
             ];
             return { cells, name: c.key, selected, className: classOf(c, now, selected) };
         },
@@ -60,7 +60,7 @@ function eventRow(e, page) {
     const cells = [
         { text: clock(e.time, page.now()) }, { text: show(e.type), tone: e.type === "ct_netif" ? "info" : "plain" },
         e.action ? { text: show(e.action), tone: toneOf(e.action) } : { text: "" },
-        e.type === "management" ? nobody : named(e.pool, e.id), { text: describe(e) }, // the id is the command's
+        e.type === "management" ? nobody : named(e.pool, e.id, e.options.ct_name), { text: describe(e) }, // the id is the command's
     ];
     const selected = page.isOpen(e);
     return { cells, name: String(e.seq), selected, className: selected ? "selected" : "" };

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
-    arrange, command, containerTrouble, covers, describe, eventFilter, filterOf, interfaceTrouble, parseContainer, parseEvent, parseInterface, toneOf, valueText,
+    arrange, command, containerTrouble, covers, describe, eventFilter, filterOf, interfaceTrouble, nameOf, parseContainer, parseEvent, parseInterface, toneOf, valueText,
 } from "../page/model.js";
 
 const s = v => ({ t: "s", v });
@@ -10,12 +10,16 @@ const event = (seq, type, action, pool, id, options = {}) => parseEvent([type, a
 
 test("rows and events are read", () => {
     assert.deepEqual(parseInterface([7, "veth1", "eth0", "tank", "101", "up", { since: { t: "t", v: 5000 } }]),
-                     { key: "7", ifindex: 7, veth: "veth1", name: "eth0", pool: "tank", id: "101", state: "up", since: 5 });
+                     { key: "7", ifindex: 7, veth: "veth1", name: "eth0", pool: "tank", id: "101", state: "up", since: 5, ctName: "" });
     assert.equal(parseInterface([7, "veth1", "", "", "", "down", {}]).since, 0);
     const c = parseContainer(["podman", "deadbeef", "running", 5000, { source: s("cgroup"), name: s("web") }]);
-    assert.deepEqual([c.key, c.since, c.source, c.name], ["podman:deadbeef", 5, "cgroup", "web"]);
+    assert.deepEqual([c.key, c.since, c.source, c.ctName], ["podman:deadbeef", 5, "cgroup", "web"]);
     const e = event(9, "state", "running", "tank", "101", { pool: s("tank"), init_pid: { t: "t", v: 77 } });
     assert.deepEqual([e.seq, e.time, e.options.init_pid, e.cut], [9, 1e12, "77", false]);
+});
+
+test("a container is called by its name, or a hash by its beginning", () => {
+    assert.deepEqual([nameOf("101", ""), nameOf("ab".repeat(32), ""), nameOf("ab".repeat(32), "web")], ["101", "abababababab", "web"]);
 });
 
 test("values of any type are text", () => {

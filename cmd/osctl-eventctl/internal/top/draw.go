@@ -10,7 +10,6 @@ import (
 	"github.com/gdamore/tcell/v2"
 	"github.com/rivo/tview"
 
-	"github.com/osctl/eventd/cmd/internal/line"
 	"github.com/osctl/eventd/cmd/internal/terminal"
 )
 
@@ -209,7 +208,7 @@ func (c rowContent) GetCell(at, column int) *tview.TableCell {
 		return nil
 	}
 	row := &c.view.rows[at-1]
-	text := []string{line.Container(row.Pool, row.ID), row.State, row.Name, row.Link, row.Veth, ""}[column]
+	text := []string{row.container(), row.State, row.Name, row.Link, row.Veth, ""}[column]
 	style := tcell.StyleDefault
 	switch column {
 	case 1, 3:

@@ -16,6 +16,7 @@ import (
 // Row is an interface with the container that it belongs to, or a container without interfaces.
 type Row struct {
 	Pool, ID, State string // of the container; "" where that is not known
+	CtName          string // what people call the container; "" if it has no name
 	Name, Veth      string
 	Link            string    // state of the interface; "" if there is none
 	Since           time.Time // when the interface, or else the container, came into its state; zero if not known
@@ -50,15 +51,18 @@ func (r *Row) title() string {
 	if r.Pool == "" && r.ID == "" {
 		return terminal.Printable(r.Veth)
 	}
-	return terminal.Printable(line.Container(r.Pool, r.ID))
+	return terminal.Printable(r.container())
 }
+
+// container is the container as people call it.
+func (r *Row) container() string { return line.Container(r.Pool, line.Name(r.ID, r.CtName)) }
 
 // passes reports whether the row has all words of a text, which is in lower case.
 func (r *Row) passes(text string) bool {
 	if text == "" {
 		return true
 	}
-	all := strings.ToLower(strings.Join([]string{line.Container(r.Pool, r.ID), r.State, r.Name, r.Link, r.Veth}, " "))
+	all := strings.ToLower(strings.Join([]string{line.Container(r.Pool, r.ID), r.CtName, r.State, r.Name, r.Link, r.Veth}, " "))
 	for word := range strings.FieldsSeq(text) {
 		if !strings.Contains(all, word) {
 			return false
@@ -109,7 +113,7 @@ func join(links []hub.Interface, containers []hub.Container) []Row {
 	linked := make(map[name]bool, len(links))
 	for i := range links {
 		l := &links[i]
-		row := Row{Pool: l.Pool, ID: l.ID, Name: l.Name, Veth: l.Veth, Link: string(l.State), Since: l.Since}
+		row := Row{Pool: l.Pool, ID: l.ID, Name: l.Name, Veth: l.Veth, Link: string(l.State), Since: l.Since, CtName: l.ContainerName}
 		if c := states[name{l.Pool, l.ID}]; c != nil {
 			row.State = c.State
 		}
@@ -118,8 +122,8 @@ func join(links []hub.Interface, containers []hub.Container) []Row {
 	}
 	for i := range containers {
 		c := &containers[i]
-		if !linked[name{c.Pool, c.ID}] && c.State != "stopped" {
-			rows = append(rows, Row{Pool: c.Pool, ID: c.ID, State: c.State, Since: c.Time})
+		if !linked[name{c.Pool, c.ID}] && c.State != "stopped" && c.State != "" {
+			rows = append(rows, Row{Pool: c.Pool, ID: c.ID, State: c.State, Since: c.Time, CtName: c.Name})
 		}
 	}
 	for i := range rows {

@@ -142,6 +142,9 @@ func example() *State {
 		{Pool: "tank", ID: "9", State: "running"},
 		{Pool: "tank", ID: "50", State: "error"},
 		{Pool: "tank", ID: "51", State: "stopped"},
+		{Pool: "docker", ID: strings.Repeat("ab", 32), State: "running", Name: "web"},
+		{Pool: "docker", ID: strings.Repeat("cd", 32), State: "running"},
+		{Pool: "docker", ID: strings.Repeat("ef", 32), Name: "nothing but a name"},
 	})
 	s.AddEvents([]*hub.Event{event(1, "9", "running"), event(2, "50", "error")})
 	return s
@@ -165,7 +168,7 @@ func order(screen string, texts ...string) bool {
 func TestTroubleFirst(t *testing.T) {
 	s := show(t, example(), 80, 24, true, noHistory)
 	screen := s.until("all rows", "tank:9 ")
-	if !order(screen, "tank:50", "error", "tank:101", "no-carrier", "1h30m", "vethx", "tank:9", "tank:10") || strings.Contains(screen, "tank:51") {
+	if !order(screen, "tank:50", "error", "tank:101", "no-carrier", "1h30m", "vethx", "docker:web", "docker:cdcdcdcdcdcd ", "tank:9", "tank:10") || strings.Contains(screen, "tank:51") || strings.Contains(screen, "nothing") {
 		t.Errorf("the rows are\n%s", screen)
 	}
 	if !order(screen, "Events, newest", "tank:50", "tank:9") {
