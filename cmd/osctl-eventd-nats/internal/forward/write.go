@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	maxChunk  = 128 << 10 // bytes of a message, unless one event alone has more: a slow link takes it in time
+	maxChunk  = 256 << 10 // bytes of a message, unless one event alone has more: a slow link takes it in time
 	headRoom  = 2 << 10   // bytes kept free for a message's header, whose texts are bounded
 	maxDetail = 200       // bytes of a record's detail
 )
