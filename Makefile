@@ -84,7 +84,7 @@ soak: check-go ## the long form of the tests that kill and stall, for as long as
 
 lint: check-go ## vet, format and the linters
 	$(GO) mod verify
-	$(GOLANGCI) run
+	$(GOLANGCI) run --allow-parallel-runners
 
 bench: build ## all benchmarks; claims of speed are ratios measured in one run
 	@packaging/dev/setup.sh bench

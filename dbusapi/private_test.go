@@ -81,14 +81,14 @@ func TestPrivateBus(t *testing.T) {
 // TestPrivateBusOfUser connects root to the private bus of an ordinary user.
 func TestPrivateBusOfUser(t *testing.T) {
 	const nobody = 65534
-	dir, err := os.MkdirTemp("", "bustest-")
+	dir, err := os.MkdirTemp("", "bustest-") //nolint:usetesting // others may enter it
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	socket, config := filepath.Join(dir, "socket"), filepath.Join(dir, "bus.conf")
 	text := fmt.Sprintf(privateConfig, wire.EscapeAddress(socket))
-	if err := errors.Join(os.WriteFile(config, []byte(text), 0o644), os.Chown(dir, nobody, nobody)); err != nil { //nolint:gosec // for nobody
+	if err := errors.Join(os.WriteFile(config, []byte(text), 0o644), os.Chown(dir, nobody, nobody)); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("dbus-daemon", "--config-file="+config, "--nofork", "--nopidfile")

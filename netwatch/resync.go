@@ -18,6 +18,7 @@ const (
 	becauseInterrupt = "the last dump was interrupted"
 	becauseDoubt     = "the last dump contradicts what was seen live"
 	becauseFailed    = "the last dump failed"
+	becauseForeign   = "a message may be of another namespace"
 )
 
 // The back-off between dumps: none before one that stands alone, then from firstBackoff doubling

@@ -278,7 +278,9 @@ func (w *Watcher) message(m *rtnl.Message) {
 	case m.Request != 0:
 		w.answer(m)
 	case isLink:
-		w.table.Apply(&m.Link, false)
+		if w.table.Apply(&m.Link, false) {
+			w.resync.want(becauseForeign)
+		}
 	case m.Type == unix.RTM_NEWNSID || m.Type == unix.RTM_DELNSID:
 		w.table.Renumbered(m.NSID)
 	}

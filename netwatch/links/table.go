@@ -139,15 +139,18 @@ func (t *Table) EndDump() {
 	}
 }
 
-// Apply takes what the watched namespace says of a link, live or in a dump. Doubt says
-// that a record of a dump contradicts what was said live since the dump was asked for:
-// nothing was changed, and only another dump can tell.
+// Apply takes what the watched namespace says of a link, live or in a dump. Doubt says that
+// nothing was changed, and only another dump can tell: a record of a dump contradicts what was
+// said live since the dump was asked for, or a live message may be of another namespace.
 func (t *Table) Apply(l *rtnl.Link, dumped bool) (doubt bool) {
+	r := t.rows[l.Ifindex]
+	if !dumped && r != nil && r.isOfAnother(l) {
+		return true
+	}
 	if l.Deleted {
 		t.remove(l)
 		return false
 	}
-	r := t.rows[l.Ifindex]
 	if dumped {
 		if r != nil && r.live == t.generation {
 			r.seen = t.generation
@@ -274,6 +277,15 @@ func (t *Table) Take() []Change {
 // differs from nothing.
 func (r *row) differs(l *rtnl.Link) bool {
 	return stateOf(l.Flags) != r.State || showName(l.Name) != r.Veth || l.Peer.Ifindex != 0 && l.Peer != r.peer
+}
+
+// isOfAnother reports whether a live message is of a link of another namespace that has the number
+// of the row: its name is new, and so is its peer, or it says that the link is gone. The kernel
+// (do_one_broadcast) leaves out the id of the sender's namespace if that is freed in between, and the
+// message then looks as if the watched namespace had sent it.
+func (r *row) isOfAnother(l *rtnl.Link) bool {
+	otherPeer := l.Peer.Ifindex != 0 && r.peer.Ifindex != 0 && l.Peer.Ifindex != r.peer.Ifindex
+	return l.Name != "" && showName(l.Name) != r.Veth && (otherPeer || l.Deleted)
 }
 
 // stateOf takes the state from the flags. Carrier is read off them and not off the operational

@@ -31,7 +31,7 @@ func say(ifindex uint32, name string, flags uint32, peer rtnl.Peer) *rtnl.Link {
 
 // gone returns the end of a link.
 func gone(ifindex uint32) *rtnl.Link {
-	l := say(ifindex, "x", 0, alone)
+	l := say(ifindex, "", 0, alone)
 	l.Deleted = true
 	return l
 }
@@ -371,6 +371,30 @@ func TestDumpNeverBeatsLive(t *testing.T) {
 	tab.Apply(say(7, "old", flagsUp, alone), true)
 	tab.Apply(say(8, "gone", flagsUp, alone), true)
 	expect(t, tab, `rename 7 old up "" / was new resync`, `up 8 gone up "" / resync`)
+}
+
+// TestLinkOfAnotherNamespace gives the Table messages about a link of another namespace that has the
+// number of a row. It changes nothing and asks for a dump.
+func TestLinkOfAnotherNamespace(t *testing.T) {
+	tab, _ := newTestTable()
+	tab.Apply(say(2, "veth101", flagsUp, at(rtnl.NSIDLocal, 3)), false)
+	lines(tab)
+	moved := say(2, "eth0", 0, at(0, 17))
+	deleted := say(2, "eth0", 0, alone)
+	deleted.Deleted = true
+	for _, l := range []*rtnl.Link{moved, deleted} {
+		if !tab.Apply(l, false) {
+			t.Errorf("%+v is taken for one of ours", l)
+		}
+		expect(t, tab)
+	}
+	if renamed := say(2, "veth102", flagsUp, at(rtnl.NSIDLocal, 3)); tab.Apply(renamed, false) || tab.rows[2].Veth != "veth102" {
+		t.Error("a rename is taken for another namespace's")
+	}
+	deleted.Name = "veth102"
+	if tab.Apply(deleted, false) || tab.rows[2] != nil {
+		t.Error("the end of a link is taken for another namespace's")
+	}
 }
 
 func TestTooManyDeletedCastDoubtOnAll(t *testing.T) {
