@@ -3,6 +3,7 @@ package bridge
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -20,9 +21,11 @@ const (
 	maxPods = 8192
 	// maxUID and minUID are how long the uid of a pod is: 36 with dashes, or the 32 of a hash.
 	minUID, maxUID = 32, 36
-	// inotifyBuffer holds some events. What they say is of no interest, only that there are some.
+	// inotifyBuffer holds some events.
 	inotifyBuffer = 4096
 )
+
+var errReplaced = errors.New("the directory was moved or removed")
 
 // pod is the directory of a pod, below /var/log/pods: NAMESPACE_NAME_UID.
 type pod struct {
@@ -85,16 +88,11 @@ func (l *loop) followPods(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	watch, err := watchDir(l.socket)
 	if err != nil {
-		return fmt.Errorf("inotify: %w", err)
+		return err
 	}
-	watch := os.NewFile(uintptr(fd), "inotify")
 	defer func() { _ = watch.Close() }()
-	const mask = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVE | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR
-	if _, err := unix.InotifyAddWatch(fd, l.socket, mask); err != nil {
-		return fmt.Errorf("watch %s: %w", l.socket, err)
-	}
 	defer context.AfterFunc(ctx, func() { _ = watch.SetReadDeadline(time.Unix(1, 0)) })()
 	s := &session{pool: l.name, log: l.log, service: service, bucket: l.bucket, told: known, status: l.status}
 	for buffer := make([]byte, inotifyBuffer); ; {
@@ -103,7 +101,7 @@ func (l *loop) followPods(ctx context.Context) error {
 			err = s.comparePods(ctx, names)
 		}
 		if err == nil {
-			_, err = watch.Read(buffer)
+			err = awaitChange(watch, buffer)
 		}
 		if cause := context.Cause(ctx); cause != nil {
 			return cause
@@ -112,6 +110,38 @@ func (l *loop) followPods(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// watchDir returns an inotify that tells of entries of a directory that come and go, and of its end.
+func watchDir(dir string) (*os.File, error) {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("inotify: %w", err)
+	}
+	watch := os.NewFile(uintptr(fd), "inotify")
+	const mask = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVE | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR
+	if _, err := unix.InotifyAddWatch(fd, dir, mask); err != nil {
+		_ = watch.Close()
+		return nil, fmt.Errorf("watch %s: %w", dir, err)
+	}
+	return watch, nil
+}
+
+// awaitChange waits until something changes in the directory. It is an error if the directory is no
+// longer the one that is watched: there may be another one of its name.
+func awaitChange(watch io.Reader, buffer []byte) error {
+	n, err := watch.Read(buffer)
+	if err != nil {
+		return err
+	}
+	for events := buffer[:n]; len(events) >= unix.SizeofInotifyEvent; {
+		mask, name := binary.NativeEndian.Uint32(events[4:]), int(binary.NativeEndian.Uint32(events[12:]))
+		if mask&(unix.IN_IGNORED|unix.IN_MOVE_SELF) != 0 {
+			return errReplaced
+		}
+		events = events[min(len(events), unix.SizeofInotifyEvent+name):]
+	}
+	return nil
 }
 
 // comparePods reports the names of pods that the service does not have, and pods that are gone.

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
@@ -46,6 +47,40 @@ func TestReadPods(t *testing.T) {
 	}
 	if _, err := readPods(filepath.Join(dir, "none")); !os.IsNotExist(err) {
 		t.Errorf("a directory that is not there: %v", err)
+	}
+}
+
+// TestReplacedDirectory wants the watch of a directory to end when there is another one of its name.
+func TestReplacedDirectory(t *testing.T) {
+	for name, remove := range map[string]func(dir string) error{
+		"removed": os.RemoveAll,
+		"moved":   func(dir string) error { return os.Rename(dir, dir+".old") },
+	} {
+		dir := filepath.Join(t.TempDir(), "pods")
+		makePod(t, dir, "default_web_"+uidA, 0)
+		watch, err := watchDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer watch.Close()
+		buffer := make([]byte, inotifyBuffer)
+		makePod(t, dir, "default_web_"+uidB, 0)
+		if err := awaitChange(watch, buffer); err != nil {
+			t.Errorf("%s: a new pod: %v", name, err)
+		}
+		if err := remove(dir); err != nil {
+			t.Fatal(err)
+		}
+		makePod(t, dir, "default_web_"+uidB, 0)
+		if err := watch.SetReadDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		for err = nil; err == nil; {
+			err = awaitChange(watch, buffer)
+		}
+		if !errors.Is(err, errReplaced) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
