@@ -77,15 +77,6 @@ func (n *namer) note(key containerKey, name string) {
 	n.names[key], n.owners[owned] = name, key
 }
 
-// container returns the row of a container, nil if there is none.
-func (v *views) container(key containerKey) *Container {
-	if at := v.containers[key]; at != nil {
-		row, _ := at.Value.(*Container)
-		return row
-	}
-	return nil
-}
-
 // putInfo puts the name and the image of a container. The container that had the name before
 // loses it. One without a known state gets a row with an empty state.
 func (v *views) putInfo(e *Event) {
