@@ -59,7 +59,7 @@ func (n *namer) nameEvents(events []*Event) {
 	}
 }
 
-// note notes the name of a container, which no other one of its pool has from then on.
+// note records the name of a container. Another container of the pool that had it loses it.
 func (n *namer) note(key containerKey, name string) {
 	if n.names == nil {
 		n.names, n.owners = map[containerKey]string{}, map[containerKey]containerKey{}

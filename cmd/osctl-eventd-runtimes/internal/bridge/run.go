@@ -25,8 +25,8 @@ const (
 )
 
 const (
-	// awayTime is how often a socket or a directory that is not there is looked for.
-	awayTime = 5 * time.Second
+	// absentTime is how long after a socket or a directory was not found it is looked for again.
+	absentTime = 5 * time.Second
 	// retryTime is how long after a failure the next session begins.
 	retryTime = time.Second
 	// maxReason is how many bytes of an error are logged: the runtime may have written it.
@@ -107,7 +107,7 @@ type loop struct {
 
 func (l *loop) run(ctx context.Context, follow func(*loop, context.Context) error) error {
 	for said := ""; ; {
-		pause := awayTime
+		pause := absentTime
 		_, err := os.Stat(l.socket)
 		if err == nil {
 			pause = retryTime

@@ -14,9 +14,9 @@ const (
 	// overlap is how long before its position a session asks for events. Podman's processes write
 	// them in about the order of their times.
 	overlap = 10 * time.Second
-	// settleTime is how long after its start a session says that containers are gone which the
+	// removalDelay is how long after its start a session says that containers are gone which the
 	// engine does not list. By then the engine has told of those that it remembers removing.
-	settleTime = 2 * time.Second
+	removalDelay = 2 * time.Second
 	// idleTime is how long after the last event the position moves on without one. So an old event is not
 	// asked for again when the service no longer has it in its history.
 	idleTime = time.Minute
@@ -39,7 +39,7 @@ type session struct {
 	position position
 	told     *told
 	first    time.Time       // where to begin without a position
-	began    time.Time       // names of events before that are those of the list, or old
+	began    time.Time       // names in earlier events are older than the list
 	handled  time.Time       // the time of the newest event that was handled
 	saved    time.Time       // what the file says
 	listed   map[string]bool // ids
@@ -102,8 +102,8 @@ func (s *session) run(ctx context.Context) error {
 	if err := s.compare(ctx, containers); err != nil {
 		return err
 	}
-	settled, health, idle := time.NewTimer(settleTime), time.NewTimer(healthDelay), time.NewTimer(idleTime)
-	defer settled.Stop()
+	removal, health, idle := time.NewTimer(removalDelay), time.NewTimer(healthDelay), time.NewTimer(idleTime)
+	defer removal.Stop()
 	defer health.Stop()
 	defer idle.Stop()
 	for {
@@ -117,7 +117,7 @@ func (s *session) run(ctx context.Context) error {
 		case <-idle.C:
 			err = s.advance(time.Now())
 			idle.Reset(idleTime)
-		case <-settled.C:
+		case <-removal.C:
 			err = s.removeOthers(ctx)
 		case <-health.C:
 			err = s.askHealth(ctx)
