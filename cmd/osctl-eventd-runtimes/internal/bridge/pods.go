@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// maxPods is how many directories of pods are looked at.
+	// maxPods is how many entries of the directory are looked at.
 	maxPods = 8192
 	// maxUID and minUID are how long the uid of a pod is: 36 with dashes, or the 32 of a hash.
 	minUID, maxUID = 32, 36
@@ -42,18 +42,19 @@ func parsePod(entry string) (uid, name string, ok bool) {
 }
 
 // readPods returns the names of pods by uid. Where two pods have the same name, the older one is about
-// to go, and its name is "".
-func readPods(dir string) (map[string]string, error) {
+// to go, and its name is "". It also returns whether these are all.
+func readPods(dir string, limit int) (names map[string]string, all bool, err error) {
 	d, err := os.Open(dir) //nolint:gosec // that of the flag
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer func() { _ = d.Close() }()
-	entries, err := d.ReadDir(maxPods)
+	entries, err := d.ReadDir(limit)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
+		return nil, false, err
 	}
-	names, newest := map[string]string{}, map[string]pod{} // by uid, by name
+	names = map[string]string{} // by uid
+	newest := map[string]pod{}  // by name
 	for _, entry := range entries {
 		uid, name, ok := parsePod(entry.Name())
 		if !ok || !entry.IsDir() {
@@ -72,7 +73,7 @@ func readPods(dir string) (map[string]string, error) {
 	for _, p := range newest {
 		names[p.uid] = p.name
 	}
-	return names, nil
+	return names, len(entries) < limit, nil
 }
 
 // followPods connects to the service, and reports the names of pods until something fails.
@@ -96,8 +97,9 @@ func (l *loop) followPods(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { _ = watch.SetReadDeadline(time.Unix(1, 0)) })()
 	s := &session{pool: l.name, log: l.log, service: service, bucket: l.bucket, told: known, status: l.status}
 	for buffer := make([]byte, inotifyBuffer); ; {
-		names, err := readPods(l.socket)
+		names, all, err := readPods(l.socket, maxPods)
 		if err == nil {
+			s.partial = !all
 			err = s.comparePods(ctx, names)
 		}
 		if err == nil {
@@ -148,7 +150,7 @@ func awaitChange(watch io.Reader, buffer []byte) error {
 func (s *session) comparePods(ctx context.Context, names map[string]string) error {
 	var reports []client.Report
 	for uid, known := range s.told.infos {
-		if _, there := names[uid]; !there && known.name != "" && len(names) < maxPods {
+		if _, there := names[uid]; !there && known.name != "" && !s.partial {
 			delete(s.told.infos, uid)
 			reports = append(reports, dbReport(s.pool, uid, "remove", known.name))
 		}

@@ -41,11 +41,14 @@ func TestReadPods(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "default_file_"+uidB), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	names, err := readPods(dir)
-	if want := map[string]string{uidA: "default/web", uidB: "", hash: "kube-system/proxy"}; err != nil || !maps.Equal(names, want) {
-		t.Errorf("pods are %v, %v, want %v", names, err, want)
+	names, all, err := readPods(dir, maxPods)
+	if want := map[string]string{uidA: "default/web", uidB: "", hash: "kube-system/proxy"}; err != nil || !all || !maps.Equal(names, want) {
+		t.Errorf("pods are %v, %v, %v, want %v", names, all, err, want)
 	}
-	if _, err := readPods(filepath.Join(dir, "none")); !os.IsNotExist(err) {
+	if names, all, err := readPods(dir, 4); err != nil || all || len(names) > 4 {
+		t.Errorf("of four entries the pods are %v, all %v, %v", names, all, err)
+	}
+	if _, _, err := readPods(filepath.Join(dir, "none"), maxPods); !os.IsNotExist(err) {
 		t.Errorf("a directory that is not there: %v", err)
 	}
 }
