@@ -14,22 +14,21 @@ import (
 	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/top"
 )
 
-const topLong = `Show on one screen how the service is, how many events a second there are of
-each type, the interfaces and containers, those in trouble first, and the
-newest events.
+const topLong = `Show on one screen the state of the service, the rate of events of each type,
+the interfaces and containers, those in trouble first, and the newest events.
 
 In trouble are interfaces that are down or have no carrier, containers that
 failed or are changing, and interfaces whose container is not known. Stopped
 containers are left out. SINCE says how long the interface, or a container
-without one, has been in its state. What is missing of the events is said in
-their place.
+without one, has been in its state. A line among the events says how many are
+missing there.
 
 Keys: arrows, page up and down move; Enter shows the history of the selected
-container, Esc all events again; / filters, t shows only trouble, and Esc ends
-both; p pauses, and goes on; y or c shows the command for the history, and
-copies it where the terminal can; q quits.
+container, Esc returns to all events; / filters, t shows only trouble, and Esc
+ends both; p pauses and resumes; y or c shows the monitor command for the
+history, and copies it where the terminal can; q quits.
 
-Exit status: 0 if it ended as asked; 1 on an error.`
+Exit status: 0 on success; 1 on an error.`
 
 func (a *app) top() *cobra.Command {
 	cmd := &cobra.Command{
