@@ -59,7 +59,7 @@ func (n *namer) nameEvents(events []*Event) {
 	}
 }
 
-// note notes the name of a container, which no other one of its pool has from then on.
+// note records the name of a container. Another container of the pool that had it loses it.
 func (n *namer) note(key containerKey, name string) {
 	if n.names == nil {
 		n.names, n.owners = map[containerKey]string{}, map[containerKey]containerKey{}
@@ -75,15 +75,6 @@ func (n *namer) note(key containerKey, name string) {
 		}
 	}
 	n.names[key], n.owners[owned] = name, key
-}
-
-// container returns the row of a container, nil if there is none.
-func (v *views) container(key containerKey) *Container {
-	if at := v.containers[key]; at != nil {
-		row, _ := at.Value.(*Container)
-		return row
-	}
-	return nil
 }
 
 // putInfo puts the name and the image of a container. The container that had the name before

@@ -8,18 +8,6 @@ import (
 	"time"
 )
 
-// Limits of the view of containers. When there is more, the containers whose state
-// was reported longest ago leave.
-const (
-	MaxContainers     = 65536
-	MaxStopped        = 1024     // of them that are stopped: some managers never say that one was removed
-	maxContainerBytes = 24 << 20 // of all that is kept of them
-	// containerOverhead is about what a container takes beside its texts, in bytes: the
-	// row, and its places in the map and in the list.
-	containerOverhead = 288
-	nameOverhead      = 64 // the place of a name in its map
-)
-
 // LinkState is the state of a veth on the host.
 type LinkState string
 
@@ -56,20 +44,6 @@ type InterfaceChange struct {
 	Interface Interface // the new row; of a removed one only Ifindex counts
 	Removed   bool
 }
-
-// Container is the last reported state of a container.
-type Container struct {
-	Pool, ID string
-	State    string    // "" if only its name was reported
-	Source   string    // of the event that gave the state; "" if not known
-	Time     time.Time // of the last change of the state
-	// Name and Image are what the newest ct_info says; "" if there was none. Name is "", too,
-	// once another container of the pool took it over.
-	Name, Image string
-}
-
-// stateStopped is the state of a container that does not run.
-const stateStopped = "stopped"
 
 type containerKey struct{ pool, id string }
 
@@ -145,106 +119,6 @@ func (i Interface) listed() Interface {
 	return i
 }
 
-// putContainer puts a container's state, and makes it the one that changed last. The texts of row
-// are copied. Its name and its image are left as they are, see setName.
-func (v *views) putContainer(row Container) {
-	if at := v.containers[containerKey{row.Pool, row.ID}]; at != nil {
-		if known, ok := at.Value.(*Container); ok {
-			v.account(known, -1)
-			keepTexts(&row.State, &row.Source)
-			known.State, known.Source, known.Time = row.State, row.Source, row.Time
-			v.account(known, 1)
-		}
-		v.byAge.MoveToFront(at)
-	} else {
-		keepTexts(&row.Pool, &row.ID, &row.State, &row.Source)
-		row.Name, row.Image = "", ""
-		v.account(&row, 1)
-		v.containers[containerKey{row.Pool, row.ID}] = v.byAge.PushFront(&row)
-	}
-	v.trim()
-}
-
-// trim drops what is over the limits.
-func (v *views) trim() {
-	for len(v.containers) > MaxContainers || v.bytes > maxContainerBytes {
-		v.dropContainer(v.byAge.Back())
-	}
-	for v.stopped > MaxStopped {
-		v.dropContainer(v.oldestStopped())
-	}
-}
-
-// oldestStopped returns the container that stopped first: of those of unprivileged users (their pool ends
-// in @UID) if there are any, because a user can start and stop any number, else of all.
-func (v *views) oldestStopped() (oldest *list.Element) {
-	for at := v.byAge.Back(); at != nil; at = at.Prev() {
-		row, ok := at.Value.(*Container)
-		if !ok || row.State != stateStopped {
-			continue
-		}
-		if strings.Contains(row.Pool, "@") {
-			return at
-		}
-		if oldest == nil {
-			oldest = at
-		}
-	}
-	return oldest
-}
-
-// newStates leaves out the events that say what is known already, see [Batch].NewStates.
-func (v *views) newStates(events []*Event) []*Event {
-	last := map[containerKey]string{}
-	return slices.DeleteFunc(events, func(e *Event) bool {
-		if e.Type != TypeState {
-			return false
-		}
-		key := containerKey{e.Pool, e.ID}
-		state, ok := last[key]
-		if !ok {
-			state = v.stateOf(key)
-		}
-		last[key] = e.Action
-		return state == e.Action
-	})
-}
-
-// stateOf returns the state of a container; one without a known state is stopped.
-func (v *views) stateOf(key containerKey) string {
-	if row := v.container(key); row != nil && row.State != "" {
-		return row.State
-	}
-	return stateStopped
-}
-
-// account adds what a container counts for, times sign.
-func (v *views) account(row *Container, sign int) {
-	v.bytes += sign * row.size()
-	switch row.State {
-	case "":
-	case stateStopped:
-		v.stopped += sign
-	default:
-		v.active += sign
-	}
-}
-
-// dropContainer removes a container, nil for none.
-func (v *views) dropContainer(at *list.Element) {
-	if at == nil {
-		return
-	}
-	if row, ok := v.byAge.Remove(at).(*Container); ok {
-		v.account(row, -1)
-		delete(v.containers, containerKey{row.Pool, row.ID})
-		if row.Name != "" || row.Image != "" {
-			delete(v.names, containerKey{row.Pool, row.Name})
-			v.revision++
-		}
-	}
-}
-
 // snapshot is the state of the views at one instant, or a part of it.
 type snapshot struct {
 	place      string
@@ -299,15 +173,6 @@ func (h *Hub) Place() string {
 	return h.views.place
 }
 
-// size returns about how many bytes of memory a container takes.
-func (c *Container) size() int {
-	size := containerOverhead + heapSize(len(c.Pool)+len(c.ID)+len(c.State)+len(c.Source))
-	if c.Name != "" || c.Image != "" {
-		size += nameOverhead + heapSize(len(c.Name)+len(c.Image))
-	}
-	return size
-}
-
 // Interfaces returns all veths on the host by ifindex, and the cursor that
 // belongs to exactly this snapshot.
 func (h *Hub) Interfaces() ([]Interface, string) {
@@ -335,29 +200,6 @@ func (h *Hub) copyInterfaces() ([]Interface, string) {
 			row.ContainerName, row.Image = c.Name, c.Image
 		}
 		rows = append(rows, row)
-	}
-	return rows, FormatCursor(h.epoch, h.last())
-}
-
-// Containers returns the last reported state of all containers, ordered by pool
-// and id, and the cursor that belongs to exactly this snapshot.
-func (h *Hub) Containers() ([]Container, string) {
-	rows, cursor := h.copyContainers()
-	slices.SortFunc(rows, func(a, b Container) int {
-		return cmp.Or(cmp.Compare(a.Pool, b.Pool), cmp.Compare(a.ID, b.ID))
-	})
-	return rows, cursor
-}
-
-// copyContainers is for Containers what copyInterfaces is for Interfaces.
-func (h *Hub) copyContainers() ([]Container, string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	rows := make([]Container, 0, len(h.views.containers))
-	for at := h.views.byAge.Front(); at != nil; at = at.Next() {
-		if row, ok := at.Value.(*Container); ok {
-			rows = append(rows, *row)
-		}
 	}
 	return rows, FormatCursor(h.epoch, h.last())
 }

@@ -25,15 +25,15 @@ import (
 // version is set by the linker, see the Makefile, or else by main.
 var version string
 
-// promptly is how long an orderly end may take. All that is cut off by it can be cut off at any time.
-const promptly = 5 * time.Second
+// stopTime is how long an orderly end may take. Killing the bridge is safe at any time.
+const stopTime = 5 * time.Second
 
 func main() {
 	version = buildversion.Of(version)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	context.AfterFunc(ctx, func() {
 		stop() // the second signal kills
-		time.AfterFunc(promptly, func() { os.Exit(0) })
+		time.AfterFunc(stopTime, func() { os.Exit(0) })
 	})
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
@@ -52,9 +52,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 const rootLong = `osctl-eventd-runtimes reports to osctl-eventd what container runtimes know: ct_info with
-the name, the image and the labels of a container, when it starts or is renamed; ct_exit
-with its exit code; ct_health with the result of a health check; and db when it is created
-or removed. It follows docker and podman through their sockets, and the pods of Kubernetes
+the name, the image and the labels of a container, when it is created, started or renamed;
+ct_exit with its exit code; ct_health with the result of a health check; and db when it is
+created or removed. It follows docker and podman through their sockets, and the pods of Kubernetes
 through the directories of the kubelet. Any of them may come and go.
 
 systemd starts the bridge. It may be killed at any time, and still reports each exit once,

@@ -59,7 +59,20 @@ func (m *machine) launchBridge() *process {
 
 func (m *machine) startEventd() {
 	m.t.Helper()
-	m.eventd = daemontest.Start(m.t, programs, m.host.NS(), m.bus.Address(), nil, "--state-dir", m.state)
+	// Not in a view of cgroups of its own: it sees those of podman.
+	cmd := m.host.Command("nice", "--adjustment=-20", filepath.Join(programs, "osctl-eventd"), "--bus", m.bus.Address(), "--state-dir", m.state)
+	m.eventd = &daemontest.Daemon{Cmd: cmd, Address: m.bus.Address(), Stderr: &daemontest.Output{}, Ended: make(chan struct{})}
+	eventd := m.eventd
+	cmd.Stderr = eventd.Stderr
+	if err := cmd.Start(); err != nil {
+		m.t.Fatal(err)
+	}
+	go func() {
+		defer close(eventd.Ended)
+		_ = cmd.Wait()
+	}()
+	m.t.Cleanup(eventd.Kill)
+	eventd.WaitForService(m.t)
 	m.client = m.eventd.Client(m.t)
 }
 
@@ -91,7 +104,15 @@ func (m *machine) podman(args ...string) string {
 // run starts a container, and returns its id.
 func (m *machine) run(name string, more ...string) string {
 	m.t.Helper()
-	args := []string{"run", "-d", "--privileged", "--name=" + name, "--label=app=" + name, "--pids-limit=-1", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"}
+	id := m.create(name, more...)
+	m.podman("start", id)
+	return id
+}
+
+// create makes a container, and returns its id.
+func (m *machine) create(name string, more ...string) string {
+	m.t.Helper()
+	args := []string{"create", "--privileged", "--name=" + name, "--label=app=" + name, "--pids-limit=-1", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"}
 	return m.podman(append(args, more...)...)
 }
 
@@ -147,9 +168,15 @@ var (
 func TestPodman(t *testing.T) {
 	m := newMachine(t)
 	bridge := m.launchBridge()
-	web := m.run("web", "--health-cmd=test -e /healthy", "--health-interval=disable", cttest.PodmanImage, "/bin/sleep", "100000")
+	web := m.create("web", "--health-cmd=test -e /healthy", "--health-interval=disable", cttest.PodmanImage, "/bin/sleep", "100000")
 	m.wantName(web, "web")
 	m.wantHistory(hub.TypeDB, web, dbOptions, "add web")
+	m.podman("start", "web") // all events of its start have the name
+	m.wantHistory(hub.TypeState, web, []string{"state", "ct_name"}, "running web")
+	ctl := exec.Command(filepath.Join(programs, "osctl-eventctl"), "--bus", m.bus.Address(), "wait", "podman:web/eth0", "up", "--timeout", "1m")
+	if out, err := ctl.CombinedOutput(); err != nil || string(out) != "up\n" {
+		t.Errorf("wait podman:web/eth0 up: %s%v", out, err)
+	}
 	m.podman("rename", "web", "web2")
 	m.wantName(web, "web2")
 	_ = m.host.PodmanCommand(t, "healthcheck", "run", "web2").Run() // fails, as the check does

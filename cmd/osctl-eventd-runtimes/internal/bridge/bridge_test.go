@@ -23,9 +23,10 @@ func TestEngine(t *testing.T) {
 		attributes []string
 		want       string
 	}{
-		{"create", next, []string{"name", "db", "image", "pg"}, "db docker:9c9c action=add ct_name=db"},
+		{"create", next, []string{"name", "db", "image", "pg", "env", "test"}, "db docker:9c9c action=add ct_name=db"},
+		{"", "", nil, `ct_info docker:9c9c name=db image=pg labels={"env":"test"}`}, // before it starts
 		{"attach", next, []string{"name", "db", "image", "pg"}, ""},
-		{"start", next, []string{"name", "db", "image", "pg", "env", "test"}, `ct_info docker:9c9c name=db image=pg labels={"env":"test"}`},
+		{"start", next, []string{"name", "db", "image", "pg", "env", "test"}, ""},
 		{"start", web, []string{"name", "web", "image", "nginx:1"}, ""},
 		{"rename", next, []string{"name", "db2", "oldName", "/db", "image", "pg"}, "ct_info docker:9c9c name=db2 image=pg"},
 		{"health_status: healthy", next, []string{"name", "db2", "image", "pg"}, "ct_health docker:9c9c health=healthy ct_name=db2"},
@@ -37,7 +38,9 @@ func TestEngine(t *testing.T) {
 		{"destroy", next, []string{"name", "db2", "image", "pg"}, "db docker:9c9c action=remove ct_name=db2"},
 		{"start", "not an id", []string{"name", "x"}, ""},
 	} {
-		e.happen(step.action, step.id, 0, step.attributes...)
+		if step.action != "" {
+			e.happen(step.action, step.id, 0, step.attributes...)
+		}
 		if step.want != "" {
 			want = append(want, step.want)
 		}
@@ -70,8 +73,8 @@ func TestNothingTwice(t *testing.T) {
 	settle := func(action string) {
 		t.Helper()
 		id := idOf(action)
-		e.happen("create", id, 0, "name", action) // comes after all that is told again
-		want = append(want, "db docker:"+action+" action=add ct_name="+action)
+		e.happen("die", id, 0, "name", action) // comes after all that is told again
+		want = append(want, "ct_exit docker:"+action+" exit_type=exit ct_name="+action)
 		d.want(t, want...)
 	}
 	for _, id := range []string{"aa01", "aa02", "aa03"} {
@@ -100,6 +103,25 @@ func TestNothingTwice(t *testing.T) {
 	e.setList("[]")
 	startBridge(t, config)
 	apitest.Eventually(t, "the container is gone", func() bool { rows, _ := d.hub.Containers(); return len(rows) == 0 })
+}
+
+// TestGoneWithoutName wants a container to leave that another one took the name of while the bridge
+// was away.
+func TestGoneWithoutName(t *testing.T) {
+	d, e := startEventd(t), startEngine(t)
+	for _, id := range []string{idOf("01d0"), idOf("4f5e")} {
+		r := infoReport("docker", id, newInfo("web", "nginx", nil))
+		event, err := hub.NewEvent(r.Type, r.Options, "uid:0")
+		if err == nil {
+			_, err = d.hub.Commit(hub.Batch{Events: []*hub.Event{event}})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.setList("[" + listed(idOf("4f5e"), "web", "nginx", "running") + "]")
+	startBridge(t, Config{Bus: d.bus.Address(), Docker: e.socket, StateDir: t.TempDir()})
+	d.want(t, "ct_info docker:01d0 name=web image=nginx", "ct_info docker:4f5e name=web image=nginx", "db docker:01d0 action=remove")
 }
 
 // TestPodmanHealth wants the result of a health check to be asked for where the event lacks it.

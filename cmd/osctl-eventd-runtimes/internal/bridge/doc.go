@@ -13,9 +13,9 @@
 // A session with an engine reads from osctl-eventd what was told already, asks the engine for its
 // containers and for all events since shortly before the last position, and reports what is new.
 // Whatever fails ends the session, and the next one begins like that again. So there is one way to
-// go on, and nothing to repair. The position is in a file for each engine: it bounds how far back
-// to ask. What decides is in the history of osctl-eventd, because a report that was answered is
-// kept there, and the file may be older.
+// go on, and nothing to repair. The position is in a file for each engine, and bounds how far back
+// to ask. The history of osctl-eventd decides what is new, because it has every report that was
+// answered; the file may be older.
 //
 // The name of a pod is not in that history, but in the list of containers.
 package bridge

@@ -9,18 +9,17 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	moby "github.com/moby/moby/client"
 )
 
 // Limits of what an engine may answer.
 const (
-	maxListBytes  = 16 << 20 // of the list of containers, or of one container
-	maxEventBytes = 1 << 20  // between two events, so of one
-	maxHeader     = 64 << 10 // of an answer
-	dialTime      = 5 * time.Second
-	queryTime     = 30 * time.Second
+	maxListBytes = 16 << 20 // of the list of containers
+	maxBytes     = 1 << 20  // of one container, and between two events, so of one
+	maxHeader    = 64 << 10 // of an answer
+	dialTime     = 5 * time.Second
+	queryTime    = 30 * time.Second
 )
 
 // errTooMuch ends a connection to an engine that says more than it may.
@@ -46,25 +45,39 @@ func (c *boundedConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// engine is one that serves docker's API at a socket. It has a client for its stream of events, and
-// one for all else, because each has a quota of its own.
+// engine is one that serves docker's API at a socket. It has a client for its stream of events, one
+// for the list of containers, and one for all else.
 type engine struct {
 	queries, stream           *moby.Client
+	lists                     *http.Client
 	queriesQuota, streamQuota quota
 }
 
 func newEngine(socket string) (*engine, error) {
 	e := &engine{}
+	e.lists = httpClient(socket, &e.queriesQuota)
 	var err error
-	if e.queries, err = e.client(socket, &e.queriesQuota); err != nil {
+	if e.queries, err = mobyClient(socket, &e.queriesQuota); err != nil {
 		return nil, err
 	}
-	e.stream, err = e.client(socket, &e.streamQuota)
+	e.stream, err = mobyClient(socket, &e.streamQuota)
 	return e, err
 }
 
-func (e *engine) client(socket string, q *quota) (*moby.Client, error) {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+func mobyClient(socket string, q *quota) (*moby.Client, error) {
+	client := httpClient(socket, q)
+	return moby.New(moby.WithHTTPClient(client), moby.WithHost("unix://"+socket), moby.WithScheme("http"), moby.WithDialContext(dialer(socket, q)))
+}
+
+func httpClient(socket string, q *quota) *http.Client {
+	// Compressed, an answer within the quota could be of any size.
+	transport := &http.Transport{DisableCompression: true, MaxResponseHeaderBytes: maxHeader, DialContext: dialer(socket, q)}
+	return &http.Client{Transport: transport, CheckRedirect: moby.CheckRedirect}
+}
+
+// dialer returns a function that connects to a socket, whatever the address.
+func dialer(socket string, q *quota) func(ctx context.Context, _, _ string) (net.Conn, error) {
+	return func(ctx context.Context, _, _ string) (net.Conn, error) {
 		d := net.Dialer{Timeout: dialTime}
 		conn, err := d.DialContext(ctx, "unix", socket)
 		if err != nil {
@@ -72,36 +85,19 @@ func (e *engine) client(socket string, q *quota) (*moby.Client, error) {
 		}
 		return &boundedConn{conn, q}, nil
 	}
-	// Compressed, an answer within the quota could be of any size.
-	transport := &http.Transport{DisableCompression: true, MaxResponseHeaderBytes: maxHeader}
-	return moby.New(
-		moby.WithHTTPClient(&http.Client{Transport: transport, CheckRedirect: moby.CheckRedirect}),
-		moby.WithHost("unix://"+socket), moby.WithScheme("http"), moby.WithDialContext(dial),
-	)
 }
 
 func (e *engine) close() {
 	_ = e.queries.Close()
 	_ = e.stream.Close()
-}
-
-// list returns all containers, whether they run or not.
-func (e *engine) list(ctx context.Context) ([]container.Summary, error) {
-	ctx, cancel := context.WithTimeout(ctx, queryTime)
-	defer cancel()
-	e.queriesQuota.set(maxListBytes)
-	list, err := e.queries.ContainerList(ctx, moby.ContainerListOptions{All: true})
-	if err != nil {
-		return nil, fmt.Errorf("list containers: %w", err)
-	}
-	return list.Items, nil
+	e.lists.CloseIdleConnections()
 }
 
 // health returns the result of a container's health check, "" if it has none.
 func (e *engine) health(ctx context.Context, id string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()
-	e.queriesQuota.set(maxListBytes)
+	e.queriesQuota.set(maxBytes)
 	found, err := e.queries.ContainerInspect(ctx, id, moby.ContainerInspectOptions{})
 	if err != nil || found.Container.State == nil || found.Container.State.Health == nil {
 		return "", err
@@ -112,7 +108,7 @@ func (e *engine) health(ctx context.Context, id string) (string, error) {
 // follow hands on the events of containers since a time, those before now first, until something
 // fails. Podman answers only once there is an event.
 func (e *engine) follow(ctx context.Context, since time.Time, out chan<- events.Message) error {
-	e.streamQuota.set(maxEventBytes)
+	e.streamQuota.set(maxBytes)
 	stream := e.stream.Events(ctx, moby.EventsListOptions{
 		Since:   fmt.Sprintf("%d.%09d", since.Unix(), since.Nanosecond()),
 		Filters: moby.Filters{}.Add("type", "container"),
@@ -120,7 +116,7 @@ func (e *engine) follow(ctx context.Context, since time.Time, out chan<- events.
 	for {
 		select {
 		case m := <-stream.Messages:
-			e.streamQuota.set(maxEventBytes)
+			e.streamQuota.set(maxBytes)
 			select {
 			case out <- m:
 			case <-ctx.Done():

@@ -138,8 +138,9 @@ func (e *fakeEngine) start(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.server = &http.Server{Handler: e, ReadHeaderTimeout: time.Minute}
-	go func() { _ = e.server.Serve(l) }()
+	server := &http.Server{Handler: e, ReadHeaderTimeout: time.Minute}
+	e.server = server
+	go func() { _ = server.Serve(l) }()
 }
 
 // stop stops the engine, and removes its socket.

@@ -64,12 +64,17 @@ func TestHostileAnswers(t *testing.T) {
 		answer     func(w http.ResponseWriter)
 		said       string
 	}{
-		{"list", "/containers/json", endless("[", `{"Id":"x","Labels":{}},`), "the runtime's answer is too large"},
+		{"list", "/containers/json", endless("[", `{},`), "containers are left out"},
+		{"many", "/containers/json", func(w http.ResponseWriter) { _, _ = fmt.Fprint(w, "["+strings.Repeat("{},", maxListBytes/4)+"{}]") }, "containers are left out"},
 		{"text", "/containers/json", endless(`[{"Id":"`, "x"), "the runtime's answer is too large"},
 		{"event", "/events", endless(`{"id":"`, "x"), "the runtime's answer is too large"},
 		{"lines", "/events", endless("{\"a\":[", "1,\n"), "the runtime's answer is too large"},
 		{"header", "/containers/json", func(w http.ResponseWriter) { w.Header().Set("X", strings.Repeat("x", 1<<20)) }, "server response headers exceeded"},
 		{"redirect", "/containers/json", func(w http.ResponseWriter) { w.Header().Set("Location", "http://x/"); w.WriteHeader(http.StatusFound) }, "not followed for the moment"},
+		{"error", "/events", func(w http.ResponseWriter) {
+			w.WriteHeader(http.StatusInternalServerError)
+			_, _ = fmt.Fprint(w, `{"message":"`+strings.Repeat("x", 1<<19)+`"}`)
+		}, "not followed for the moment"},
 		{"nonsense", "/events", func(w http.ResponseWriter) { _, _ = fmt.Fprintln(w, "\xff{") }, "invalid character"},
 		{"null", "/containers/json", func(w http.ResponseWriter) {
 			_, _ = fmt.Fprint(w, `[null,{"Names":null},{"Id":"`+idOf("a")+`","Names":[]}]`)
@@ -94,11 +99,15 @@ func TestHostileAnswers(t *testing.T) {
 			if grown := int64(after.Sys) - int64(before.Sys); grown > 256<<20 {
 				t.Errorf("it took %d bytes of memory", grown)
 			}
+			if _, log := b.said(); len(log) > 4<<10 {
+				t.Errorf("%d bytes are logged", len(log))
+			}
 			d.want(t)
 			e.mu.Lock()
 			e.hijack = nil
 			e.mu.Unlock()
 			e.setList("[" + listed(idOf("4f5e"), "web", "nginx", "running") + "]")
+			e.happen("start", idOf("4f5e"), 0, "name", "web", "image", "nginx", "a", "b") // if the session goes on
 			d.want(t, `ct_info docker:4f5e name=web image=nginx labels={"a":"b"}`)
 		})
 	}

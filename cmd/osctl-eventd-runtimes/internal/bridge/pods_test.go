@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
@@ -40,12 +41,49 @@ func TestReadPods(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "default_file_"+uidB), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	names, err := readPods(dir)
-	if want := map[string]string{uidA: "default/web", uidB: "", hash: "kube-system/proxy"}; err != nil || !maps.Equal(names, want) {
-		t.Errorf("pods are %v, %v, want %v", names, err, want)
+	names, all, err := readPods(dir, maxPods)
+	if want := map[string]string{uidA: "default/web", uidB: "", hash: "kube-system/proxy"}; err != nil || !all || !maps.Equal(names, want) {
+		t.Errorf("pods are %v, %v, %v, want %v", names, all, err, want)
 	}
-	if _, err := readPods(filepath.Join(dir, "none")); !os.IsNotExist(err) {
+	if names, all, err := readPods(dir, 4); err != nil || all || len(names) > 4 {
+		t.Errorf("of four entries the pods are %v, all %v, %v", names, all, err)
+	}
+	if _, _, err := readPods(filepath.Join(dir, "none"), maxPods); !os.IsNotExist(err) {
 		t.Errorf("a directory that is not there: %v", err)
+	}
+}
+
+// TestReplacedDirectory wants the watch of a directory to end when there is another one of its name.
+func TestReplacedDirectory(t *testing.T) {
+	for name, remove := range map[string]func(dir string) error{
+		"removed": os.RemoveAll,
+		"moved":   func(dir string) error { return os.Rename(dir, dir+".old") },
+	} {
+		dir := filepath.Join(t.TempDir(), "pods")
+		makePod(t, dir, "default_web_"+uidA, 0)
+		watch, err := watchDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer watch.Close()
+		buffer := make([]byte, inotifyBuffer)
+		makePod(t, dir, "default_web_"+uidB, 0)
+		if err := awaitChange(watch, buffer); err != nil {
+			t.Errorf("%s: a new pod: %v", name, err)
+		}
+		if err := remove(dir); err != nil {
+			t.Fatal(err)
+		}
+		makePod(t, dir, "default_web_"+uidB, 0)
+		if err := watch.SetReadDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		for err = nil; err == nil; {
+			err = awaitChange(watch, buffer)
+		}
+		if !errors.Is(err, errReplaced) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

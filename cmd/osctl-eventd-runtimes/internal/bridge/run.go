@@ -25,10 +25,12 @@ const (
 )
 
 const (
-	// awayTime is how often a socket or a directory that is not there is looked for.
-	awayTime = 5 * time.Second
+	// absentTime is how long after a socket or a directory was not found it is looked for again.
+	absentTime = 5 * time.Second
 	// retryTime is how long after a failure the next session begins.
 	retryTime = time.Second
+	// maxReason is how many bytes of an error are logged: the runtime may have written it.
+	maxReason = 512
 	// pulse is how often the service is asked whether it is still there.
 	pulse = time.Minute
 )
@@ -62,7 +64,7 @@ func Run(ctx context.Context, config Config) error {
 			continue
 		}
 		l := &loop{
-			name: r.pool, socket: r.path, bus: config.Bus, stateDir: config.StateDir, log: config.Log, bucket: newBucket(),
+			name: r.pool, socket: r.path, bus: config.Bus, stateDir: config.StateDir, log: config.Log, bucket: newBucket(), began: time.Now(),
 			status: func(text string) { statuses.set(r.pool, text) },
 		}
 		group.Go(func() error { return l.run(ctx, r.follow) })
@@ -98,13 +100,14 @@ type loop struct {
 	name, socket  string // its pool; its socket or directory
 	bus, stateDir string
 	log           *slog.Logger
+	began         time.Time
 	bucket        *bucket // over all sessions: a runtime cannot get around it by failing
 	status        func(string)
 }
 
 func (l *loop) run(ctx context.Context, follow func(*loop, context.Context) error) error {
 	for said := ""; ; {
-		pause := awayTime
+		pause := absentTime
 		_, err := os.Stat(l.socket)
 		if err == nil {
 			pause = retryTime
@@ -117,7 +120,7 @@ func (l *loop) run(ctx context.Context, follow func(*loop, context.Context) erro
 			l.status("not there")
 		default:
 			l.status("trying again")
-			if text := err.Error(); text != said { // not the same once a second
+			if text := plain(err.Error(), maxReason); text != said { // not the same once a second
 				l.log.Warn("not followed for the moment", slog.String("runtime", l.name), slog.String("reason", text))
 				said = text
 			}

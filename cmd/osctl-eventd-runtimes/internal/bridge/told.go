@@ -52,14 +52,17 @@ func readTold(ctx context.Context, c *client.Client, pool string) (*told, error)
 			return t, nil
 		}
 		for _, e := range events {
-			t.note(e)
+			t.fold(e)
 		}
 		cursor = next
 	}
 }
 
-// note notes an event of the history.
-func (t *told) note(e *hub.Event) {
+// note notes what was told of a container, without its labels: nothing is compared with them.
+func (t *told) note(id string, i info) { t.infos[id] = info{name: i.name, image: i.image} }
+
+// fold notes an event of the history.
+func (t *told) fold(e *hub.Event) {
 	switch {
 	case e.Type == hub.TypeExit:
 		occurred, _ := e.Options.Get(optionOccurred)

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 
 	"github.com/osctl/eventd/dbusapi/client"
@@ -58,15 +57,6 @@ func newInfo(name, image string, labels map[string]string) info {
 }
 
 func plain(text string, limit int) string { return hub.PlainText([]byte(text), limit) }
-
-// summaryInfo returns what a list says of a container.
-func summaryInfo(c *container.Summary) info {
-	name := ""
-	if len(c.Names) > 0 {
-		name = c.Names[0]
-	}
-	return newInfo(name, c.Image, c.Labels)
-}
 
 // attributes are the attributes of an event that are no labels.
 func attributes() []string {

@@ -1,0 +1,89 @@
+package bridge
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/moby/moby/api/types/container"
+)
+
+// summary is what an engine's list says of a container.
+type summary struct {
+	id    string
+	state container.ContainerState
+	info  info
+}
+
+// ended reports whether the container was started, and does not run.
+func (s *summary) ended() bool {
+	return s.state != container.StateCreated && s.state != container.StateRunning && s.state != container.StatePaused
+}
+
+// list returns the containers, whether they run or not, and whether that is all of them. It does not
+// have docker's client decode the answer, because that makes gigabytes of a few megabytes of "{},{}".
+func (e *engine) list(ctx context.Context) (list []summary, all bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTime)
+	defer cancel()
+	e.queriesQuota.set(maxListBytes)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://engine/containers/json?all=1", http.NoBody)
+	if err != nil {
+		return nil, false, err
+	}
+	answer, err := e.lists.Do(request)
+	if err != nil {
+		return nil, false, fmt.Errorf("list containers: %w", err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if answer.StatusCode != http.StatusOK {
+		return nil, false, fmt.Errorf("list containers: the runtime answers %d", answer.StatusCode)
+	}
+	if list, all, err = readList(json.NewDecoder(answer.Body)); err != nil {
+		return nil, false, fmt.Errorf("list containers: %w", err)
+	}
+	return list, all, nil
+}
+
+// readList reads an array of containers, one after the other.
+func readList(d *json.Decoder) (list []summary, all bool, err error) {
+	if begin, err := d.Token(); err != nil || begin != json.Delim('[') {
+		return nil, false, fmt.Errorf("expected an array, got %v, %w", begin, err)
+	}
+	all = true
+	for read := 0; d.More(); read++ {
+		if read == maxContainers {
+			return list, false, nil
+		}
+		var raw json.RawMessage
+		if err := d.Decode(&raw); err != nil {
+			return nil, false, err
+		}
+		if s, ok := parseSummary(raw); ok {
+			list = append(list, s)
+		} else {
+			all = false
+		}
+	}
+	_, err = d.Token()
+	return list, all, err
+}
+
+// parseSummary parses an element of a list. It refuses one without a valid id, or of too many bytes.
+func parseSummary(raw json.RawMessage) (s summary, ok bool) {
+	var c struct {
+		ID     string `json:"Id"`
+		Names  []string
+		Image  string
+		Labels map[string]string
+		State  container.ContainerState
+	}
+	if len(raw) > maxBytes || json.Unmarshal(raw, &c) != nil || !validID(c.ID) {
+		return s, false
+	}
+	name := ""
+	if len(c.Names) > 0 {
+		name = c.Names[0]
+	}
+	return summary{c.ID, c.State, newInfo(name, c.Image, c.Labels)}, true
+}
