@@ -17,14 +17,14 @@ var (
 	fishScript string
 )
 
-const completionLong = `Print a script for a shell that completes commands, flags, and what the service
-knows: pools, ids, and names of interfaces. The packages install them. The one
-for bash needs bash-completion.
+const completionLong = `Print a completion script for a shell. It completes commands, flags, pools,
+ids, and names of containers and interfaces. The packages install the scripts.
+The one for bash needs bash-completion.
 
-Only names are offered that a shell takes as they are: of letters, digits and
--_.:@%+,=/, and not beginning with - or =. Containers choose names of their
-interfaces, and a shell must not run what they hold. Type any other name
-yourself, in single quotes.`
+The script offers only names that a shell takes as they are: with letters,
+digits and -_.:@%+,=/, and no - or = at the beginning. Containers choose the
+names of their interfaces, and a shell must not execute them. Type any other
+name in single quotes.`
 
 // completion takes the place of cobra's command of that name.
 func (a *app) completion() *cobra.Command {

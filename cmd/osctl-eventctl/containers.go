@@ -13,14 +13,14 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-const containersLong = `List the containers whose state is known, with their last state and since when
-they are in it. Stopped containers are left out, unless --all, --state, --id or
-an argument asks for them; the service keeps the 1,024 that stopped last.
-Arguments name containers; flags that are given several times mean any of their
-values. With --watch the table stays on the terminal, see the command list.
+const containersLong = `List the containers whose state is known, with their last state and its time.
+Stopped containers are left out, unless --all, --state, --id or an argument
+asks for them; the service keeps the 1,024 that stopped last. Arguments select
+containers. A flag that is given several times matches any of its values. With
+--watch the table stays on the terminal; the command list has the keys.
 
-Exit status: 0 if it went well; 1 if an argument, or a flag other than --state,
-names something unknown, or on another error.`
+Exit status: 0 on success; 1 on an error, also if an argument, or a flag other
+than --state, names something unknown.`
 
 func (a *app) containers() *cobra.Command {
 	var (

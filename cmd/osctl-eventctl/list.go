@@ -17,19 +17,19 @@ import (
 )
 
 const listLong = `List the veths on this host: their container, their name inside it, their
-state, and their name on the host. Arguments name containers, or interfaces of
-them; flags that are given several times mean any of their values.
+state, and their name on the host. Arguments select containers or interfaces of
+them. A flag that is given several times matches any of its values.
 
 ` + nameHelp + `
 
-States are up (can be used), no-carrier (set up, but the other end is not) and
-down. With --watch the table stays on the terminal and follows what happens.
-Rows that were added are marked with +, changed ones with *, and those that are
-gone with - for a moment. Keys: arrows, page up and down move; / filters, Esc
-ends that; left and right choose the column to sort by, r reverses; q quits.
+States are up (usable), no-carrier (set up, but the other end is not) and down.
+With --watch the table stays on the terminal and is kept current. For a moment
+added rows are marked with +, changed rows with *, and removed rows with -.
+Keys: arrows, page up and page down move; / filters, Esc ends the filter; left
+and right choose the column to sort by, r reverses the order; q quits.
 
-Exit status: 0 if it went well; 1 if an argument, or a flag other than --state,
-names something unknown, or on another error.`
+Exit status: 0 on success; 1 on an error, also if an argument, or a flag other
+than --state, names something unknown.`
 
 func (a *app) list() *cobra.Command {
 	var (

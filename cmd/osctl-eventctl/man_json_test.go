@@ -50,15 +50,15 @@ func jsonObjects(tb testing.TB) []jsonObject {
 		return string(b)
 	}
 	return []jsonObject{
-		{"An event", "monitor, events, wait and the standard input of run print it.", string(event.AppendJSON(nil, epoch)), [][2]string{
+		{"An event", "monitor, events and wait print it, and commands of run get it on standard input.", string(event.AppendJSON(nil, epoch)), [][2]string{
 			{"type", "type of the event, see org.osctl.Eventd(5)"},
 			{"opts", "options of the event"},
 			{"seq", "number of the event, consecutive within an epoch"},
 			{"time", "when the service took the event, in UTC, with microseconds"},
-			{"source", "netlink or cgroup for what the service saw, else the unit of the reporter, or uid:N"},
+			{"source", "netlink or cgroup if the service saw it, else the reporter's unit or uid:N"},
 			{"cursor", "the position after the event, for --since"},
 		}},
-		{"An interface", "list prints one a line.", encode(linkJSON(link)), [][2]string{
+		{"An interface", "list prints one object a line.", encode(linkJSON(link)), [][2]string{
 			{"ifindex", "index on the host"},
 			{"veth", "name on the host"},
 			{"name", "name inside the container; empty if it is not known"},
@@ -66,35 +66,35 @@ func jsonObjects(tb testing.TB) []jsonObject {
 			{"state", "up, no-carrier or down"},
 			{"ct_name", "name of the container; left out if none is known"},
 		}},
-		{"A container", "containers prints one a line.", encode(containerJSON(state)), [][2]string{
+		{"A container", "containers prints one object a line.", encode(containerJSON(state)), [][2]string{
 			{"pool, id", "the container"},
 			{"state", "its last state"},
-			{"time", "since when, in UTC"},
+			{"time", "time of the state, in UTC"},
 			{"ct_name, image", "its name and its image, each left out if none is known"},
 		}},
 		{"What is known of a container", "show prints it.", shown.String(), [][2]string{
 			{"pool, id", "the container"},
 			{"state", "its last state; empty if none is known"},
-			{"time", "since when; left out if no state is known"},
+			{"time", "time of the state; left out if no state is known"},
 			{"ct_name, image", "its name and its image, each left out if none is known"},
-			{"interfaces", "its interfaces, as of list"},
-			{"events", "its last events, as of monitor"},
+			{"interfaces", "its interfaces, as list prints them"},
+			{"events", "its last events, as monitor prints them"},
 		}},
 		{"The status", "status prints it.", encode(&status{
 			Running: true, Healthy: true, Bus: "system", Version: "0.1.0", StartTime: at, Durable: true, Epoch: epoch, Oldest: 1, Last: 42,
 			Cursor: epoch + ":42", Interfaces: 1, Containers: 1, Missing: []string{}, Counters: map[string]uint64{"resyncs": 0}, Error: "why",
 		}), [][2]string{
-			{"running", "whether the service answers; if not, only bus and error say more"},
-			{"healthy", "whether it runs, writes its history, if it has one, and misses nothing"},
-			{"error", "why it does not answer; left out if it does"},
+			{"running", "whether the service answers; if not, only bus and error have a meaning"},
+			{"healthy", "whether it runs, can write its history, and misses nothing"},
+			{"error", "why the service does not answer; left out if it does"},
 			{"bus", "the bus that was asked"},
 			{"version, start_time", "of the service"},
-			{"durable, log_problem", "whether events survive the end of the service, and if not, why"},
+			{"durable, log_problem", "whether events survive a restart of the service, and the problem with the log"},
 			{"epoch", "changes only when history was lost"},
 			{"oldest_sequence, last_sequence", "numbers of the oldest event that is kept, and of the newest event"},
 			{"cursor", "the position after the newest event"},
-			{"interfaces, containers", "how many there are; of containers, those that are not stopped"},
-			{"missing", "what the service has to do without, a text each"},
+			{"interfaces, containers", "number of interfaces, and of containers that are not stopped"},
+			{"missing", "texts: what the service misses, and what does not work without it"},
 			{"counters", "see the property Counters in org.osctl.Eventd(5)"},
 		}},
 	}
@@ -105,10 +105,10 @@ func jsonSection(tb testing.TB, p *man.Page) {
 	tb.Helper()
 	p.Section("JSON")
 	p.Text(`With --json commands print objects, each on a line of its own. Later versions may add keys, and
-types of events may have further options.
+options to types of events.
 
-Integers are whole, with up to 64 bits; byte arrays are base64. Containers choose the names of their
-interfaces, and a name may hold any character: use jq -a where the output goes to a terminal.`)
+Integers have up to 64 bits; byte arrays are base64. Containers choose the names of their interfaces,
+and a name may have any character: use jq -a if its output goes to a terminal.`)
 	for _, o := range jsonObjects(tb) {
 		p.Subsection(o.title)
 		p.Text(o.commands)

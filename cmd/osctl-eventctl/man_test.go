@@ -43,20 +43,20 @@ func manualPage(tb testing.TB) *man.Page {
 	jsonSection(tb, p)
 	p.Section("OPTIONS")
 	p.Flags(root.PersistentFlags())
-	p.Item("-h, --help", "tell about a command, with examples")
-	p.Item("--version", "print the version")
+	p.Item("-h, --help", "print help for a command, with examples")
+	p.Item("--version", "print the version and exit")
 	p.Section("ENVIRONMENT")
-	p.Item("DBUS_SYSTEM_BUS_ADDRESS, DBUS_SESSION_BUS_ADDRESS", "address of the bus, where it is not the usual one")
-	p.Item("NO_COLOR", "if it is set to anything, nothing is coloured")
+	p.Item("DBUS_SYSTEM_BUS_ADDRESS, DBUS_SESSION_BUS_ADDRESS", "address of the bus, if it is not the usual one")
+	p.Item("NO_COLOR", "if it is set to anything, output has no colours")
 	p.Section("EXIT STATUS")
 	for _, status := range [][2]string{
-		{"0", "it went well"},
-		{"1", "it could not be done, or the service does not run; stderr says which, and what to do"},
-		{"2", "status: the service runs with less than it should"},
-		{"3", "wait: not reached in time"},
-		{"4", "monitor, run: events were lost on the way"},
+		{"0", "the command succeeded"},
+		{"1", "the command failed, or the service does not run; stderr says why, and what to do"},
+		{"2", "status: the service cannot write its history or misses a capability"},
+		{"3", "wait: the state was not reached in time"},
+		{"4", "monitor, run: events were lost; report --skip-invalid: lines were skipped"},
 		{"5", "run: the command failed for an event"},
-		{"130", "interrupted before it came to its end; not monitor, run and --watch, which end so"},
+		{"130", "the command was interrupted; monitor, run and --watch end with 0 then"},
 	} {
 		p.Item(status[0], status[1])
 	}

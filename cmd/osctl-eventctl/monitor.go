@@ -15,49 +15,48 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-const monitorLong = `Show events as they come, one line each, until it is interrupted. Arguments
-name containers, or interfaces of them as named inside; with several, events of
-any of them are shown. Flags that are given several times mean any of their
-values; different flags must all match. osctl-eventctl events is short for
+const monitorLong = `Show events as they come, one line each, until the command is interrupted.
+Arguments select events of containers, or of interfaces by their names inside;
+one of the arguments has to match. A flag that is given several times matches
+any of its values; all flags must match. osctl-eventctl events is short for
 monitor --no-follow: it shows the events that are kept, and ends.
 
 ` + nameHelp + `
 
-The service itself makes events of type ct_netif, with the action up, down or
-rename, when an interface changes, and of type state, where the action is the
-new state of a container. Managers of containers report these, too, and others:
-org.osctl.Eventd(5) lists the types.
+The service makes two types of events itself: ct_netif, with the action up,
+down or rename, when an interface changes, and state, whose action is the new
+state, when a container starts, is frozen or stops. Managers of containers
+report these and others; org.osctl.Eventd(5) lists the types.
 
-If the manager of a container reports the up and down of its interfaces, each
-comes twice, because the service sees it in the kernel, too. With --source
-netlink each comes once.
+If a manager reports the up and down of interfaces, each comes twice, because
+the service sees it in the kernel, too. Use --source netlink to get each once.
 
-With --format each event is shown by a template of Go
-(https://pkg.go.dev/text/template) of the fields .Type, .Action, .Pool, .ID,
-.Name, .Veth, .Source, .Seq, .Time and .Cursor, any option as .Opts.NAME, and
-{{json .}} for all of it. Control characters in them are escaped.
+With --format a Go template (https://pkg.go.dev/text/template) makes the line.
+It has the fields .Type, .Action, .Pool, .ID, .Name, .Veth, .Source, .Seq,
+.Time and .Cursor, each option as .Opts.NAME, and the whole event as {{json
+.}}. Control characters in them are escaped.
 
-The command pulls the events, so it misses none. It survives restarts of the
-service and of the bus, and reports on stderr when they go away and come back,
-and within ten seconds that they hang. While the service takes no more waiting
-calls, the command reports it as busy, and asks it once a second. If the
-service no longer keeps some of the events, the command says on stderr how many
-were lost ("lost 12 events: ..."), goes on with the oldest that is kept, and
-ends with status 4.
+The command skips no event that the service keeps. It survives restarts of the
+service and of the bus. It reports on stderr when they go away and come back,
+within ten seconds when they hang, and when the service takes no more waiting
+calls; then it asks once a second. If the service no longer keeps some of the
+events, the command reports how many were lost on stderr ("lost 12 events:
+..."), continues with the oldest event that is kept, and ends with status 4.
 
-With --cursor-file it goes on where the last run stopped, or with --since where
-there is no such file yet, or an empty one. The file is replaced after the
-events were written to stdout, and synced to the disk: after a crash some
-events may come twice, none is left out. The new file has the owner and mode of
-the old one; a user who may not set that owner is refused. A link is followed
-if it is the user's own, or root's. While one run uses the file, another one is
-refused, too. With --no-follow -n COUNT it shows the COUNT oldest events after
-the cursor. In a pipe, events count as written once the pipe has them: a
-consumer that fails loses what it had not read. Use the command run to move the
-cursor only after an event was handled.
+With --cursor-file the command continues where the last run stopped; if there
+is no such file yet, or an empty one, --since says where it begins. The file is
+replaced and synced after the events were written to stdout, so a crash may
+repeat some events and skips none. If stdout is a pipe, events that the
+consumer had not read when it failed are lost to it; use the command run to
+move the cursor only after an event was handled. With --no-follow -n COUNT the
+command shows the COUNT oldest events after the cursor.
+
+The new cursor file gets the owner and the mode of the old one; the command
+fails if the user may not set that owner. It follows a link only if the link
+belongs to the user or to root. It fails while another run uses the file.
 
 Exit status: 0 if it ended as asked, also when interrupted; 1 on an error; 4 if
-events were lost. It ends by SIGPIPE when the reader of its output has gone.`
+events were lost. SIGPIPE ends it when the reader of its output is gone.`
 
 const monitorExample = `  osctl-eventctl monitor
   osctl-eventctl monitor tank:101 tank:102/eth0
@@ -101,11 +100,11 @@ func (a *app) monitor() *cobra.Command {
 	flags.Add(f)
 	f.StringVar(&flags.since, "since", "", "begin at `MOMENT`: "+eventflags.MomentForms)
 	f.StringVar(&flags.until, "until", "", "end at `MOMENT`, as for --since; +10m is 10 minutes from now")
-	f.BoolVar(&flags.noFollow, "no-follow", false, "end with the newest event there is; without --since begin with the oldest")
-	f.VarP(&flags.count, "lines", "n", "end after `COUNT` events; with --no-follow show the newest COUNT, or with --cursor-file the oldest COUNT after the cursor")
-	f.StringVar(&flags.cursorFile, "cursor-file", "", "go on where `FILE` says that the last run stopped, and keep it up to date")
+	f.BoolVar(&flags.noFollow, "no-follow", false, "end with the newest event; without --since begin with the oldest")
+	f.VarP(&flags.count, "lines", "n", "end after `COUNT` events; with --no-follow show the newest COUNT, with --cursor-file too the oldest COUNT after the cursor")
+	f.StringVar(&flags.cursorFile, "cursor-file", "", "continue where the last run stopped, which `FILE` stores")
 	f.BoolVar(&flags.json, "json", false, "print one JSON object a line")
-	f.StringVar(&flags.format, "format", "", "print a line made by the `TEMPLATE`")
+	f.StringVar(&flags.format, "format", "", "print each event with this `TEMPLATE`")
 	either(cmd, "json", "format")
 	a.completeFlags(cmd)
 	return cmd

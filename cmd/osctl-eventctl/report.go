@@ -10,19 +10,20 @@ import (
 	"github.com/osctl/eventd/dbusapi/client"
 )
 
-const reportLong = `Report an event and print the number that it was given. KEY=TEXT is a string;
-KEY:=JSON is a number (1 is an integer, 1.0 a double), a boolean, a list or an
-object. A null means that the option, or the key of an object, is not there.
+const reportLong = `Report an event and print its number. KEY=TEXT is a string; KEY:=JSON is a
+number (1 is an integer, 1.0 a double), a boolean, a list or an object. A null
+means that the option, or the key of an object, is missing.
 
-With --batch, report the events in a file, or on standard input (-): one JSON
-object a line, {"type": TYPE, "opts": {...}}, as monitor --json prints them;
-other keys are ignored. No key may come twice in one object, and no text may
-have half of a surrogate pair. The numbers are printed one a line. Events go in
-batches of at most 1,024, and from a pipe at once: each batch is taken whole or
-not at all, but those before it stay. An error names the line, and says up to
-which line events were reported. With --skip-invalid, lines that are no valid
-event are left out instead, each with a line on standard error, and the exit
-status is 4.
+With --batch, report the events in a file, or on standard input (-), and print
+their numbers, one a line. A line is a JSON object {"type": TYPE, "opts":
+{...}}, as monitor --json prints it; other keys are ignored. An object must not
+have a key twice, and a text must not have half of a surrogate pair.
+
+Events are sent in batches of at most 1,024, from a pipe as soon as they come.
+A batch is taken whole or not at all. If it fails, earlier batches stay
+reported; the error names the line, and says up to which line events were
+reported. With --skip-invalid, lines that are no valid event are skipped
+instead, each with a message on stderr, and the exit status is 4.
 
 Reporting needs root, unless the policy of the bus says otherwise.`
 
@@ -68,7 +69,7 @@ func (a *app) report() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&batch, "batch", "", "report the events in `FILE`, or on standard input for -, one JSON object a line")
-	cmd.Flags().BoolVar(&skipInvalid, "skip-invalid", false, "with --batch: leave out lines that are no valid event, say which, and end with status 4")
+	cmd.Flags().StringVar(&batch, "batch", "", "report the events in `FILE`, or on standard input if it is -, one JSON object a line")
+	cmd.Flags().BoolVar(&skipInvalid, "skip-invalid", false, "with --batch: skip lines that are no valid event, report them on stderr, and end with status 4")
 	return cmd
 }

@@ -44,19 +44,18 @@ func (a *app) root() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "osctl-eventctl",
 		Short: "Follow and report events of containers on this host",
-		Long: `osctl-eventctl shows what osctl-eventd knows of the containers on this host and
-of their network interfaces, as it happens. It talks to the service over D-Bus.
+		Long: `osctl-eventctl shows what happens to the containers on this host and to their
+network interfaces, and reports events. It talks to osctl-eventd over D-Bus.
 Reading needs root or the group osctl-eventd, reporting needs root, unless the
 policy of the bus says otherwise.
 
-A container is named by POOL:ID, like tank:101, and an interface of it, as
-named inside, by POOL:ID/INTERFACE, like tank:101/eth0. The pool ends at the
-first colon, and the interface begins after the last slash: a container with a
-slash in its id, or a colon in its pool, is named by the flags --pool and --id
-instead.
+POOL:ID names a container, like tank:101. POOL:ID/INTERFACE names an interface
+by its name inside the container, like tank:101/eth0. The pool ends at the
+first colon, and the interface begins after the last slash. If the id has a
+slash, or the pool a colon, use the flags --pool and --id instead.
 
-osctl-eventd-recipes(7) has complete recipes: run a script on an event, back
-up, write metrics, and others.`,
+osctl-eventd-recipes(7) has complete recipes, such as to run a script on an
+event, to back up a container, or to write metrics.`,
 		Example: `  osctl-eventctl monitor tank:101
   osctl-eventctl events --since 1h tank:101
   osctl-eventctl list --watch
@@ -73,7 +72,7 @@ up, write metrics, and others.`,
 	cmd.SetFlagErrorFunc(flagError)
 	cmd.SetHelpCommand(help())
 	cmd.PersistentFlags().StringVar(&a.bus, "bus", client.BusSystem,
-		"`BUS` on which osctl-eventd is: system, session, or an address")
+		"`BUS` of osctl-eventd: system, session, or an address")
 	cmd.SetUsageTemplate(strings.ReplaceAll(cmd.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
 	a.completeFlags(cmd)
 	cmd.AddCommand(a.monitor(), a.run(), a.list(), a.containers(), a.top(), a.show(), a.wait(), a.report(), a.status(), a.completion())

@@ -22,12 +22,12 @@ type rowFilter struct {
 
 func (f *rowFilter) flags(cmd *cobra.Command, links bool) {
 	flags := cmd.Flags()
-	flags.StringArrayVar(&f.Pools, "pool", nil, "only those of this `POOL`")
-	flags.StringArrayVar(&f.IDs, "id", nil, "only those of the containers with this `ID`")
-	flags.StringArrayVar(&f.states, "state", nil, "only those in this `STATE`")
+	flags.StringArrayVar(&f.Pools, "pool", nil, "only rows of this `POOL`")
+	flags.StringArrayVar(&f.IDs, "id", nil, "only rows of containers with this `ID`")
+	flags.StringArrayVar(&f.states, "state", nil, "only rows in this `STATE`")
 	if links {
-		flags.StringArrayVar(&f.Names, "name", nil, "only those with this `NAME` inside")
-		flags.StringArrayVar(&f.Veths, "veth", nil, "only those with this `NAME` on the host")
+		flags.StringArrayVar(&f.Names, "name", nil, "only interfaces with this `NAME` inside the container")
+		flags.StringArrayVar(&f.Veths, "veth", nil, "only interfaces with this `NAME` on the host")
 	}
 }
 

@@ -11,42 +11,42 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-const runLong = `Run a command for each event, one after the other, until it is interrupted.
-Arguments before -- and flags select events as for monitor; without --since or
-a cursor file it begins with the next event.
+const runLong = `Run a command for each event, one after the other, until run is interrupted.
+Arguments before -- and flags select events as for monitor. Without --since and
+without a cursor file run begins with the next event.
 
 The command gets the event on standard input, as the line that monitor --json
-prints, and in its environment: EVENT_TYPE, EVENT_ACTION (or the new state),
-EVENT_POOL, EVENT_ID, EVENT_NAME (of the interface inside), EVENT_VETH,
-EVENT_SOURCE, EVENT_SEQ (number), EVENT_TIME and EVENT_CURSOR; each is there,
-and empty where the event has none. Nothing of an event is ever part of the
-command line, and no shell is started: names come from containers, and a script
-has to quote them ("$EVENT_NAME"). With --batch N the command gets up to N
-events that are there already, a line each, and of the environment only
-EVENT_COUNT and the EVENT_CURSOR of the last one. Its output goes where that of
-run goes.
+prints, and in environment variables: EVENT_TYPE, EVENT_ACTION (or the new
+state), EVENT_POOL, EVENT_ID, EVENT_NAME (of the interface inside), EVENT_VETH,
+EVENT_SOURCE, EVENT_SEQ (number), EVENT_TIME and EVENT_CURSOR. A variable is
+empty if the event has no such value. run starts no shell and puts nothing of
+an event into the command line. Names come from containers, so a script has to
+quote them ("$EVENT_NAME"). The command writes to the stdout and stderr of run.
 
-With --cursor-file no event is left out, whatever is killed or restarted: the
-cursor moves past an event after the command ended with status 0, and is on the
-disk before the next event. An event whose command was running when run was
-killed is handled again by the next run, so the command must be safe to repeat.
-When run is interrupted, or the command exceeds --timeout, the command and its
-process group get SIGTERM, and SIGKILL 10 seconds later; if run is killed, the
-command gets SIGKILL.
+With --batch N the command gets up to N events that are there already, a line
+each. Its environment has only EVENT_COUNT and the EVENT_CURSOR of the last
+one.
 
-A command that fails is run again up to --retry times, after 1 second, then 2,
-up to a minute. If that does not help, run ends, and the cursor stays before
-the event (--on-failure stop), or run reports it and goes on (--on-failure
+With --cursor-file no event is skipped, whatever is killed or restarted: when
+the command has ended with status 0, the cursor moves past the event, and is
+synced to the disk before the next one. If run is killed while the command
+works, the next run handles the event again, so the command must be safe to
+repeat. When run is interrupted, or the command exceeds --timeout, the process
+group of the command gets SIGTERM, and SIGKILL 10 seconds later. If run is
+killed, the command gets SIGKILL.
+
+If the command fails, it is run again up to --retry times, after 1 second, then
+2, up to a minute. If it still fails, run ends and the cursor stays before the
+event (--on-failure stop), or run reports that and continues (--on-failure
 skip).
 
-A down event that only says that the interface passed to another container
-(handover) is passed over unless --handover is given, because the interface
-worked all the time. The up event of its new owner is not: for that container
-there may be no other one.
+When an interface passes to another container (handover), it works all the
+time. So run skips the down event of the old owner unless --handover is given.
+It does not skip the up event of the new owner, which may be the only one.
 
-The unit osctl-eventctl-run@NAME.service runs a command in this way, as root,
-with the options and the command that /etc/osctl-eventctl/NAME.conf gives. Copy
-the example from /usr/share/doc/osctl-eventd/examples/run-backup.conf.
+The unit osctl-eventctl-run@NAME.service runs a command in this way, as root.
+It reads the options and the command from /etc/osctl-eventctl/NAME.conf, see
+/usr/share/doc/osctl-eventd/examples/run-backup.conf.
 
 Exit status: 0 if it ended as asked, also when interrupted; 1 on an error; 4 if
 events were lost, because the service no longer keeps them; 5 if the command
@@ -95,14 +95,14 @@ func (a *app) run() *cobra.Command {
 	}
 	f := cmd.Flags()
 	flags.Add(f)
-	f.StringVar(&flags.since, "since", "", "begin at `MOMENT`, if the cursor file holds no cursor: "+eventflags.MomentForms)
-	f.StringVar(&flags.cursorFile, "cursor-file", "", "go on where `FILE` says that the last run stopped, and keep it up to date")
-	f.BoolVar(&flags.noFollow, "no-follow", false, "end with the newest event there is; without --since begin with the oldest")
+	f.StringVar(&flags.since, "since", "", "begin at `MOMENT`, if the cursor file has no cursor: "+eventflags.MomentForms)
+	f.StringVar(&flags.cursorFile, "cursor-file", "", "continue where the last run stopped, which `FILE` stores")
+	f.BoolVar(&flags.noFollow, "no-follow", false, "end with the newest event; without --since begin with the oldest")
 	f.Var(&flags.batch, "batch", "give the command up to `COUNT` events at a time")
-	f.Uint16Var(&flags.retry, "retry", 0, "run a command that failed up to `COUNT` times more")
-	f.StringVar(&flags.onFailure, "on-failure", onFailureStop, "when the command failed for good, `stop|skip`: end, or go on with the next event")
-	f.Var(&flags.timeout, "timeout", "end a command that takes longer than `DURATION`, like 30s or 5m; it counts as failed")
-	f.BoolVar(&flags.handover, "handover", false, "also for down events of interfaces that passed to another container")
+	f.Uint16Var(&flags.retry, "retry", 0, "run a failed command again up to `COUNT` times")
+	f.StringVar(&flags.onFailure, "on-failure", onFailureStop, "`stop|skip` after the last failure of a command: end, or continue with the next event")
+	f.Var(&flags.timeout, "timeout", "stop a command that takes longer than `DURATION`, like 30s or 5m; it counts as failed")
+	f.BoolVar(&flags.handover, "handover", false, "do not skip down events of interfaces that pass to another container")
 	a.completeFlags(cmd)
 	return cmd
 }

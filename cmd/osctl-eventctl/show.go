@@ -19,13 +19,13 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-const showLong = `Show what is known of one container: its state, its interfaces, and the last
-events of it that are kept. With --pool and --id in place of the argument any
-container can be named, also one with a slash in its id.
+const showLong = `Show one container: its state, its interfaces, and its last events. --pool and
+--id in place of the argument name any container, also one with a slash in its
+id.
 
 ` + nameHelp + `
 
-Exit status: 0 if anything is known of the container; 1 if not, or on an error.`
+Exit status: 0 on success; 1 on an error, also if the container is unknown.`
 
 // defaultShown is how many events show prints without --lines.
 const defaultShown = 10

@@ -19,20 +19,20 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-const statusLong = `Show the status of the service: when it started, whether its events survive a
-restart, which of them it keeps, how many interfaces there are, and containers
-that are not stopped, which capabilities it misses, and its counters.
+const statusLong = `Show the status of the service: its start time, whether events survive a
+restart, which events it keeps, the number of interfaces and of containers that
+are not stopped, which capabilities it misses, and its counters.
 
 Exit status: 0 if the service runs and is healthy; 1 if it does not run, or on
 another error; 2 if it runs, but cannot write its history or misses a
 capability.
 
 With --metrics the command prints the same in the text format of Prometheus,
-for the textfile collector of its node exporter, with the interfaces and
-containers by state. osctl_eventd_up is 0 if the service does not run or does
-not answer. On any other error, like missing rights, the command prints only
-the error. The units osctl-eventd-metrics.service and .timer write a file for
-the collector twice a minute.`
+with the interfaces and containers by state, for the textfile collector of the
+node exporter. osctl_eventd_up is 0 if the service does not run or does not
+answer. On any other error, such as missing rights, the command prints only the
+error. The unit osctl-eventd-metrics.timer writes a file for the collector
+twice a minute.`
 
 func (a *app) status() *cobra.Command {
 	var asJSON, asMetrics bool

@@ -26,7 +26,7 @@ type listFlags struct{ json, watch bool }
 
 func (f *listFlags) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.json, "json", false, "print one JSON object a line")
-	cmd.Flags().BoolVarP(&f.watch, "watch", "w", false, "stay, and show what happens")
+	cmd.Flags().BoolVarP(&f.watch, "watch", "w", false, "keep the table on the terminal, and keep it current")
 	either(cmd, "json", "watch")
 }
 

@@ -99,8 +99,8 @@ func (t target) covers(e *hub.Event) bool {
 }
 
 // nameHelp is what the help of all commands says of their arguments.
-const nameHelp = `In POOL:ID the ID may also be the name of the container, or the first
-characters of its id, 4 or more. An id comes before a name.`
+const nameHelp = `The ID of POOL:ID may also be the name of the container, or the first 4 or more
+characters of its id. An id counts before a name.`
 
 // maxAsked is how many values of one key the service is asked to filter by.
 const maxAsked = 64

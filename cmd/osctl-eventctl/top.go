@@ -14,9 +14,8 @@ import (
 	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/top"
 )
 
-const topLong = `Show on one screen how the service is, how many events a second there are of
-each type, the interfaces and containers, those in trouble first, and the
-newest events.
+const topLong = `Show on one screen the state of the service, the rate of events of each type,
+the interfaces and containers, those in trouble first, and the newest events.
 
 In trouble are interfaces that are down or have no carrier, containers that
 failed or are changing, and interfaces whose container is not known. Stopped
@@ -29,7 +28,7 @@ container, Esc returns to all events; / filters, t shows only trouble, and Esc
 ends both; p pauses and resumes; y or c shows the monitor command for the
 history, and copies it where the terminal can; q quits.
 
-Exit status: 0 if it ended as asked; 1 on an error.`
+Exit status: 0 on success; 1 on an error.`
 
 func (a *app) top() *cobra.Command {
 	cmd := &cobra.Command{

@@ -12,40 +12,41 @@ import (
 	"github.com/osctl/eventd/cmd/internal/eventflags"
 )
 
-const waitLong = `Wait until a container is in one of the states given, or until an interface of
-it, named as inside it, is up, down or gone, and print the state that was
-reached.
+const waitLong = `Wait until a container reaches one of the given states, or until an interface,
+with its name inside the container, is up, down or gone. Print the state that
+was reached.
 
-With several containers or interfaces it waits until each of them has reached
-one of the states that follow it: tank:1 tank:2 running, or tank:1 running
-tank:2/eth0 up. An argument with a colon is a container or an interface, any
-other one is a state. They need not be in these states at the same time.
+An argument with a colon is a container or an interface, any other one is a
+state. The command waits for one of the states that follow a container or an
+interface, as in tank:1 tank:2 running, or tank:1 running tank:2/eth0 up. It
+ends when each has reached a state, not necessarily at the same time.
 
 ` + nameHelp + `
 
-The present state counts, so that there is no race: if it is reached already,
-wait ends at once. The container need not exist yet, nor the interface. An
-interface is up when it can be used: it is set up, and so is its other end;
-otherwise it is down, also if it does not exist, and gone if it does not exist.
-While wait waits for down, an interface that passes to another container
-(handover) is not down, because it works on. A state that lasts only for a
-moment counts, too. wait survives restarts of the service and of the bus, and
-reports them on stderr.
+The current state counts, so there is no race: if it is reached already, wait
+ends at once. A state that lasts only for a moment counts, too. The container
+or the interface need not exist yet. wait survives restarts of the service and
+of the bus, and reports them on stderr.
 
-The service sees the states running, frozen and stopped by itself, and takes
-those that a manager reports. Those of osctld are staged, starting, running,
-stopping, stopped, aborting, freezing, frozen, thawed and error. If no state of
-a container is known, wait says so after some seconds.
+An interface is up when both of its ends are set up; otherwise it is down. If
+it does not exist, it is down and gone. An interface that passes to another
+container (handover) keeps working, so it does not count as down.
 
-With --type or --action it waits for the next such event instead, of any of the
-containers and interfaces given, and prints it as monitor does, a handover too.
-With --since it also takes one that came before.
+The service sees the states running, frozen and stopped itself, and takes any
+state that a manager reports. The states of osctld are staged, starting,
+running, stopping, stopped, aborting, freezing, frozen, thawed and error. If
+the service knows no state of a container, wait reports that after some
+seconds.
 
-With --pool and --id in place of the first argument, and --name for an
-interface, any container can be named, also one with a slash in its id.
+With --type or --action the command waits for the next such event of any of the
+given containers and interfaces, handovers included, and prints it as monitor
+does. With --since an event since then counts, too.
 
-Exit status: 0 if it was reached; 3 if not within --timeout; 1 on an error; 130
-when interrupted.`
+--pool and --id in place of the first argument name any container, also one
+with a slash in its id; --name adds an interface.
+
+Exit status: 0 if the states were reached or the event came; 3 if not within
+--timeout; 1 on an error; 130 when interrupted.`
 
 // waitFlags are the flags of wait, as given.
 type waitFlags struct {
@@ -91,10 +92,10 @@ func (a *app) wait() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.Var(&flags.timeout, "timeout", "give up after `DURATION`, like 30s, 5m or 1d; 0 waits for ever")
-	f.StringVar(&flags.pool, "pool", "", "wait for a container of this `POOL`; needs --id, and takes the place of the first argument POOL:ID")
+	f.StringVar(&flags.pool, "pool", "", "wait for a container of this `POOL`, in place of the first argument; needs --id")
 	f.StringVar(&flags.id, "id", "", "wait for the container with this `ID`; needs --pool")
 	f.StringVar(&flags.name, "name", "", "wait for the interface with this `NAME` inside; needs --pool and --id")
-	f.StringArrayVar(&flags.types, "type", nil, "wait for an event of this `TYPE`, or of one of several, separated by commas")
+	f.StringArrayVar(&flags.types, "type", nil, "wait for an event of this `TYPE`, or of one of several types separated by commas")
 	f.StringArrayVar(&flags.actions, "action", nil, "wait for an event with this `ACTION`")
 	f.StringVar(&flags.since, "since", "", "accept events since `MOMENT`: "+eventflags.MomentForms)
 	f.BoolVar(&flags.json, "json", false, "print the event as one JSON object")

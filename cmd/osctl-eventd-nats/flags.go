@@ -26,11 +26,11 @@ func (s *serverFlags) add(f *pflag.FlagSet) {
 	if server == "" {
 		server = "nats://127.0.0.1:4222"
 	}
-	f.StringVar(&s.Servers, "server", server, "`URL` of the NATS servers, several with commas between; tls:// demands TLS")
+	f.StringVar(&s.Servers, "server", server, "`URL` of the NATS servers, several separated by commas; tls:// demands TLS")
 	f.StringVar(&s.stream, "stream", fleet.DefaultStream, "`NAME` of the JetStream stream")
 	f.StringVar(&s.User, "user", os.Getenv("NATS_USER"), "log in as this `USER`, with the password in the file password")
 	f.StringVar(&s.Dir, "credentials", "",
-		"`DIR` of the files creds, password, ca.pem, cert.pem, key.pem, as far as there are any")
+		"`DIR` with any of the files creds, password, ca.pem, cert.pem, key.pem")
 }
 
 // check completes and checks the flags.
@@ -41,10 +41,7 @@ func (s *serverFlags) check() error {
 	if err := s.Check(); err != nil {
 		return fmt.Errorf("--server: %w", err)
 	}
-	if err := fleet.CheckStream(s.stream); err != nil {
-		return fmt.Errorf("--stream %q: %w", s.stream, err)
-	}
-	return nil
+	return fleet.CheckStream(s.stream)
 }
 
 // shortHostName is the name of this host up to the first dot.

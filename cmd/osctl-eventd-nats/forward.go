@@ -10,19 +10,20 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/forward"
 	"github.com/osctl/eventd/dbusapi/client"
 )
 
-const forwardLong = `Forward the events of this host's osctl-eventd until it is told to stop. It is meant to
-be started by systemd. It goes on where the stream is, so it may be killed at any time.
-NATS and osctl-eventd may be away: what waits meanwhile is what osctl-eventd keeps (its
-option --history), and what is lost beyond that is said in the stream.
+const forwardLong = `Forward the events of this host's osctl-eventd until it is told to stop; systemd is meant
+to start it. It goes on after the last event that is in the stream, so it may be killed at
+any time. While NATS is away, events wait in the history of osctl-eventd (its option
+--history). If more of them happen than that has room for, a _gap in the stream says which
+are lost.
 
 It ends with status 3 if another machine forwards under the same name, if this machine is
 a copy of another one or an older copy of itself, or if no bridge wrote the host's last
-message. With --take-over it goes on once, and a record in the stream says so. The flag
-does nothing where that is not needed.`
+message. With --take-over it goes on once in these cases, and a _gap in the stream says so.`
 
 const forwardExample = `  osctl-eventd-nats forward --server tls://nats.example.org --user node1 --credentials /etc/osctl-eventd-nats`
 
@@ -62,13 +63,13 @@ func forwardCommand(stderr io.Writer) *cobra.Command {
 	f.SortFlags = false
 	flags.add(f)
 	f.StringVar(&flags.host, "host", "", "`NAME` of this host in the fleet; the short host name if it is not given")
-	f.StringVar(&flags.bus, "bus", client.BusSystem, "`BUS` on which osctl-eventd is: system, session, or an address")
+	f.StringVar(&flags.bus, "bus", client.BusSystem, "`BUS` of osctl-eventd: system, session, or an address")
 	f.StringVar(&flags.stateDir, "state-dir", stateDir, "`DIR` of the state file")
 	f.DurationVar(&flags.alive, "alive", 5*time.Minute,
-		"say `SO OFTEN` that the host lives; at most a third of the stream's max_age")
-	f.BoolVar(&flags.takeOver, "take-over", false, "once: go on although another machine wrote last under this name")
+		"`TIME` between two heartbeats; at most a third of the stream's max_age")
+	f.BoolVar(&flags.takeOver, "take-over", false, "go on once, although another machine wrote last under this name")
 	f.StringVar(&flags.machineID, "machine-id", "/etc/machine-id", "`FILE` that identifies this machine")
-	f.StringVar(&flags.logLevel, "log-level", "info", "`LEVEL` of what is logged: debug, info, warn, error")
+	f.StringVar(&flags.logLevel, "log-level", "info", "log messages of this `LEVEL` and above: debug, info, warn, error")
 	return cmd
 }
 
@@ -97,6 +98,9 @@ func (f *forwardFlags) config(stderr io.Writer) (forward.Config, error) {
 		if f.host, err = shortHostName(); err != nil {
 			return none, fmt.Errorf("%w; name it with --host", err)
 		}
+	}
+	if err := fleet.CheckHost(f.host); err != nil {
+		return none, fmt.Errorf("%w; name it with --host", err)
 	}
 	return forward.Config{
 		Bus: bus, Access: f.Access, Stream: f.stream, Host: f.host, Machine: machine, Version: version,

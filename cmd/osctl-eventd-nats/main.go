@@ -65,8 +65,8 @@ func rootCommand(stdout, stderr *terminal.Output) *cobra.Command {
 		Use:   "osctl-eventd-nats",
 		Short: "Have the events of many hosts in one NATS JetStream stream",
 		Long: `osctl-eventd-nats forwards the events of this host's osctl-eventd into a JetStream
-stream that has those of a whole fleet: each event once and in order, or a record in its
-place that says which are missing.`,
+stream, which has the events of a whole fleet. Each event is in the stream once and in
+order, or a record in its place says which events are missing.`,
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,

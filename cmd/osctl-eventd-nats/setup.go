@@ -11,12 +11,12 @@ import (
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
 )
 
-const setupLong = `Write the configuration of a fleet of these hosts into a directory: accounts.conf, to be
-included by the NATS servers; stream.json, to make the stream of; and a password for each
-host, one that may only read (fleet-watch) and one that may do everything (fleet-admin).
+const setupLong = `Write what a fleet of these hosts needs into a directory: accounts.conf, which the NATS
+servers include; stream.json, the configuration of the stream; and a password for each
+host, for fleet-watch, who may only read, and for fleet-admin, who may do everything.
 
 A host may publish on its own subject and read the last message there, nothing else.
-Repeat it with all hosts to add one: passwords that are there stay.`
+To add a host, run setup again with the names of all hosts: it keeps the passwords.`
 
 const setupExample = `  osctl-eventd-nats setup --out fleet node1 node2
   nats --user fleet-admin --password "$(cat fleet/fleet-admin/password)" stream add OSCTL --config fleet/stream.json`
@@ -29,9 +29,6 @@ func setupCommand(stdout io.Writer) *cobra.Command {
 		Long: setupLong, Example: setupExample, Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, hosts []string) error {
 			f.Hosts = hosts
-			if err := fleet.CheckStream(f.Stream); err != nil {
-				return fmt.Errorf("--stream %q: %w", f.Stream, err)
-			}
 			if err := f.Check(); err != nil {
 				return err
 			}
@@ -39,7 +36,7 @@ func setupCommand(stdout io.Writer) *cobra.Command {
 				return err
 			}
 			_, err := fmt.Fprintf(stdout, `Wrote %[1]s/accounts.conf and %[1]s/stream.json, and a password for each of %[2]d hosts.
-1. Servers: include accounts.conf in nats-server.conf, and restart them; for more hosts later, reload is enough.
+1. Servers: include accounts.conf in nats-server.conf, readable by the server's user, and restart them (to add hosts, reload).
 2. Stream: nats --user %[3]s --password "$(cat %[1]s/%[3]s/password)" stream add %[4]s --config %[1]s/stream.json
 3. Each host: copy %[1]s/HOST/password to /etc/osctl-eventd-nats/password, and set NATS_USER=HOST in /etc/osctl-eventd-nats/env.
 `, out, len(hosts), accounts.Admin, f.Stream)
@@ -51,7 +48,7 @@ func setupCommand(stdout io.Writer) *cobra.Command {
 	flags.StringVar(&out, "out", ".", "`DIR` to write into")
 	flags.StringVar(&f.Stream, "stream", fleet.DefaultStream, "`NAME` of the JetStream stream")
 	flags.IntVar(&f.Replicas, "replicas", 1, "`N` servers that keep each message; more than one needs nats-server 2.10")
-	flags.DurationVar(&f.MaxAge, "max-age", 14*24*time.Hour, "drop events after this `TIME`")
-	flags.Int64Var(&f.MaxBytes, "max-bytes", 10<<30, "drop the oldest events beyond so many `BYTES`")
+	flags.DurationVar(&f.MaxAge, "max-age", 14*24*time.Hour, "drop events that are older than this `TIME`")
+	flags.Int64Var(&f.MaxBytes, "max-bytes", 10<<30, "keep at most so many `BYTES`, and drop the oldest events")
 	return cmd
 }

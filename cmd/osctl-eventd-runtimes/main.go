@@ -53,12 +53,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 const rootLong = `osctl-eventd-runtimes reports to osctl-eventd what container runtimes know: ct_info with
 the name, the image and the labels of a container, when it starts or is renamed; ct_exit
-with its exit code; ct_health; and db when it is created or removed. It follows docker and
-podman by their sockets, and the pods of Kubernetes by the directories of the kubelet. Any
-of them may come and go.
+with its exit code; ct_health with the result of a health check; and db when it is created
+or removed. It follows docker and podman through their sockets, and the pods of Kubernetes
+through the directories of the kubelet. Any of them may come and go.
 
-It is meant to be started by systemd. It may be killed at any time: each exit is told
-once, as long as the runtime still tells it.`
+systemd starts the bridge. It may be killed at any time, and still reports each exit once,
+as long as the runtime has the event.`
 
 func rootCommand(stderr io.Writer) *cobra.Command {
 	var (
@@ -94,12 +94,12 @@ func rootCommand(stderr io.Writer) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&config.Docker, "docker", "/run/docker.sock", "`SOCKET` of docker; empty for none")
-	f.StringVar(&config.Podman, "podman", "/run/podman/podman.sock", "`SOCKET` of podman; empty for none")
-	f.StringVar(&config.Pods, "pods", "/var/log/pods", "`DIR` in which the kubelet keeps a directory for each pod; empty for none")
-	f.StringVar(&bus, "bus", client.BusSystem, "`BUS` on which osctl-eventd is: system, session, or an address")
-	f.StringVar(&config.StateDir, "state-dir", stateDir, "`DIR` of the files that say up to when a runtime's events were handled")
-	f.StringVar(&logLevel, "log-level", "info", "`LEVEL` of what is logged: debug, info, warn, error")
+	f.StringVar(&config.Docker, "docker", "/run/docker.sock", "`SOCKET` of docker; empty to leave docker out")
+	f.StringVar(&config.Podman, "podman", "/run/podman/podman.sock", "`SOCKET` of podman; empty to leave podman out")
+	f.StringVar(&config.Pods, "pods", "/var/log/pods", "`DIR` in which the kubelet keeps a directory for each pod; empty to leave pods out")
+	f.StringVar(&bus, "bus", client.BusSystem, "`BUS` of osctl-eventd: system, session, or an address")
+	f.StringVar(&config.StateDir, "state-dir", stateDir, "`DIR` of the files with the time up to which events of docker and of podman were handled")
+	f.StringVar(&logLevel, "log-level", "info", "log messages of this `LEVEL` and above: debug, info, warn, error")
 	return cmd
 }
 

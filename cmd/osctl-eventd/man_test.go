@@ -22,38 +22,39 @@ func manualPage() *man.Page {
 	p.Section("SYNOPSIS")
 	p.Text("osctl-eventd [OPTION]...")
 	p.Section("DESCRIPTION")
-	p.Text(`osctl-eventd watches the veths of a Linux container host, says which container's
-network interface went up, down or was renamed, takes the reports of other daemons, and
-hands all events on over D-Bus as org.osctl.Eventd, in order and without silent loss.
+	p.Text(`osctl-eventd is the event service of a Linux container host. It announces on D-Bus, as
+org.osctl.Eventd, when a network interface of a container goes up, goes down or is renamed, and
+when a container starts, is frozen or stops. It takes reports of other daemons, too. All
+clients get all events in one order, and none is lost in silence.
 
-It is meant to be started by systemd. It says when it is ready, once it owns its name on
-the bus and knows the links there are, and keeps the watchdog content while it makes
-progress. It survives a restart of the bus. On SIGTERM it stops in order, within 5 s: what
-it answered is announced before. A second signal kills it.`)
+systemd starts the service. It notifies systemd that it is ready when it owns its name on the bus
+and has compared all interfaces with the kernel, and it triggers the watchdog while it makes progress.
+It survives a restart of the bus. On SIGTERM it stops within 5 s, and announces the events
+that it answered first. A second signal kills it.`)
 	p.Section("OPTIONS")
 	var opts options
 	var level string
 	p.Flags(flagSet(&opts, &level))
-	p.Item("--help", "tell about the options")
+	p.Item("--help", "print the options and exit")
 	p.Section("WHO MAY DO WHAT")
-	p.Text(`Root may do everything. Members of the group osctl-eventd may read and receive the
-signals. Everybody else may only ask what the interface is. Files in /etc/dbus-1/system.d
-change that; see the examples in /usr/share/doc/osctl-eventd/examples.`)
+	p.Text(`Root may read and report. Members of the group osctl-eventd may read and receive the
+signals. Every other user may introspect the interface and read its properties, which name no container.
+Files in /etc/dbus-1/system.d change that; see the examples in /usr/share/doc/osctl-eventd/examples.`)
 	p.Section("EXIT STATUS")
-	p.Item("0", "it was told to stop, and did so in order")
-	p.Item("1", "it could not go on; the log says why")
-	p.Item("2", "an option was wrong")
+	p.Item("0", "the service stopped after SIGTERM or SIGINT")
+	p.Item("1", "the service failed; its log says why")
+	p.Item("2", "an option is wrong")
 	p.Section("ENVIRONMENT")
-	p.Item("DBUS_SYSTEM_BUS_ADDRESS, DBUS_SESSION_BUS_ADDRESS", "address of the bus, where it is not the usual one")
-	p.Item("STATE_DIRECTORY", "set by systemd: what --state-dir is if it is not given")
+	p.Item("DBUS_SYSTEM_BUS_ADDRESS, DBUS_SESSION_BUS_ADDRESS", "address of the bus, if it is not the usual one")
+	p.Item("STATE_DIRECTORY", "set by systemd: the default of --state-dir")
 	p.Item("NOTIFY_SOCKET, WATCHDOG_USEC, JOURNAL_STREAM", "set by systemd, see sd_notify(3) and systemd.exec(5)")
 	p.Section("FILES")
-	p.Item(defaultStateDir, "the log of events, and what is known of containers and interfaces")
+	p.Item(defaultStateDir, "the log of events, and the lists of containers and interfaces")
 	p.Item("/usr/share/dbus-1/interfaces/org.osctl.Eventd.xml", "the interface")
 	p.Section("EXAMPLES")
-	p.Text("Try it out without touching the machine's bus, as root; it prints the address of a bus of its own:")
+	p.Text("Try the service as root, without touching the bus and the network of the machine. It prints the address of its bus:")
 	p.Example("unshare -n osctl-eventd --bus private --state-dir none")
-	p.Text("Keep a longer history on a large host, in a file that systemctl edit osctl-eventd makes:")
+	p.Text("Keep a longer history on a large host, with this drop-in, which systemctl edit osctl-eventd creates:")
 	p.Example("[Service]\nExecStart=\nExecStart=/usr/sbin/osctl-eventd --history 200000 --log-size 1G")
 	p.Section("SEE ALSO")
 	p.Text("osctl-eventctl(1), osctl-eventd-recipes(7), org.osctl.Eventd(5), systemctl(1), journalctl(1)")

@@ -56,11 +56,11 @@ func flagSet(opts *options, level *string) *pflag.FlagSet {
 	flags.StringVar(&opts.bus, "bus", wire.BusSystem,
 		"`BUS` to serve on: system, session, private (starts a dbus-daemon of its own\nand prints its address), or an address")
 	flags.StringVar(&opts.stateDir, "state-dir", stateDir,
-		"`DIR` of the log, by which events survive a restart, or none\nto keep them in memory only")
-	flags.IntVar(&opts.history, "history", hub.DefaultHistory, "how many events are kept, `N`; fewer when they are larger\nthan 4 KiB on average, or 64 MiB in all where that is more")
-	flags.Var(&opts.logSize, "log-size", "how large the log may be, as in 512K, 32M or 1G; at most half\nof what the disk has left for it")
-	flags.StringVar(level, "log-level", "info", "`LEVEL` of what is logged: debug, info, warn, error")
-	flags.BoolVar(&opts.journal, "journal", false, "write each event to systemd's journal as well,\nwith fields OSCTL_TYPE, OSCTL_POOL, OSCTL_ID and more")
+		"`DIR` of the log, with which events survive a restart, or none\nto keep them in memory only")
+	flags.IntVar(&opts.history, "history", hub.DefaultHistory, "keep the newest `N` events; fewer if they take more memory than\n64 MiB and than 4 KiB times N")
+	flags.Var(&opts.logSize, "log-size", "limit of the log, as in 512K, 32M or 1G; the log takes at most\nhalf of the space that the disk has left for it")
+	flags.StringVar(level, "log-level", "info", "log messages of this `LEVEL` and above: debug, info, warn, error")
+	flags.BoolVar(&opts.journal, "journal", false, "write each event to systemd's journal, too,\nwith fields OSCTL_TYPE, OSCTL_POOL, OSCTL_ID and more")
 	flags.BoolVar(&opts.version, "version", false, "print the version and exit")
 	return flags
 }

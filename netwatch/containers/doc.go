@@ -20,11 +20,12 @@
 // Directories of the cgroup hierarchies (v2, and one of v1) are watched by inotify, down to the
 // containers, which are not looked into: what they make in their own cgroup names nobody. The
 // outermost container counts. Directories that do not belong to root are watched on an instance of
-// their own, so that who makes and removes cgroups without end overflows only that.
+// their own, so that a user who makes and removes cgroups without end overflows only that. Limits count
+// per user (quota.go); what is beyond them is looked for when others of that user's are gone.
 //
 // The kernel says through inotify when a cgroup.events changes: when the first process came, when the
-// last one went, when all of them are frozen. Cgroups of v1 have no such file. With two cgroups of one
-// name, as of an old and a new one, that counts which has processes.
+// last one went, when all of them are frozen. Cgroups of v1 have no such file. Of two cgroups
+// with one name, an old and a new one, the one that has processes counts.
 //
 // The kernel has no call from an nsid to a namespace. So the init of each container (pid 1 in a
 // pid namespace right below ours, or the first process that has another network namespace) is

@@ -38,9 +38,9 @@
 // Each change takes a token of the interface's bucket, which goes with its row, and of its
 // container's in [Budgets], whatever the ifindex. So a container gains nothing by new interfaces, by
 // renaming or moving them, or by hiding whose they are: the last owner that was found pays. An
-// interface that never had an owner draws on its own bucket only, because only the host makes
-// such. Those that go before their owner was found share one. A row that leaves the view takes
-// no token, because it took one when it came.
+// interface that never had an owner draws on its own bucket only, because only the host can make
+// one. Interfaces that go before their owner was found share one bucket. A row that leaves the
+// view takes no token, because it took one when it came.
 //
 // A row without a token is throttled. Its changes are made and counted as always, but none is told
 // until there may be a token. Then the row of the view is compared with the interface.

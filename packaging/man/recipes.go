@@ -17,9 +17,9 @@ func reactions() []Recipe {
 	return []Recipe{
 		{
 			"Run a script when an interface goes down",
-			`The script finds the event as JSON on standard input, and its parts in variables; quote them, as
-containers choose the names of their interfaces. The cursor file makes the next run go on where the
-last one stopped, so that no event is skipped.`,
+			`The script gets the event as JSON on standard input and in EVENT_* variables. Quote the variables, because
+containers choose the names of their interfaces. With the cursor file the next run continues where the
+last one stopped, so no event is skipped.`,
 			`cat >/usr/local/sbin/on-down <<'END'
 #!/bin/sh
 logger -t on-down -- "$EVENT_POOL:$EVENT_ID: $EVENT_NAME is down"
@@ -30,19 +30,19 @@ osctl-eventctl run --cursor-file /var/lib/on-down.cursor --type ct_netif --actio
 		},
 		{
 			"Keep such a command running",
-			"The unit osctl-eventctl-run@NAME.service runs the command of a file with that name:",
+			"The unit osctl-eventctl-run@NAME.service runs the command in /etc/osctl-eventctl/NAME.conf:",
 			`mkdir -p /etc/osctl-eventctl
 cat >/etc/osctl-eventctl/on-down.conf <<'END'
 OPTIONS=--type ct_netif --action down
 COMMAND=/usr/local/sbin/on-down
 END
 systemctl enable --now osctl-eventctl-run@on-down`,
-			"The unit keeps the cursor below /var/lib/osctl-eventctl. Look at it with journalctl -u osctl-eventctl-run@on-down.",
+			"The unit keeps the cursor below /var/lib/osctl-eventctl. Read its log with journalctl -u osctl-eventctl-run@on-down.",
 		},
 		{
 			"Start a unit on an event",
-			`The unit starts whenever the container begins to run. --no-block returns before the unit is up, so that
-a slow one does not hold up the next event:`,
+			`The unit starts whenever the container starts. --no-block returns before the unit is up, so a slow unit
+does not delay the next event:`,
 			`osctl-eventctl run --type state --action running tank:101 -- systemctl start --no-block backup.service`,
 			"",
 		},
@@ -50,13 +50,13 @@ a slow one does not hold up the next event:`,
 			"Wait for a container, then back it up",
 			"If the container runs already, the command returns at once, so there is no race:",
 			`osctl-eventctl wait tank:101 running --timeout 5m && backup tank:101`,
-			"Exit status 3 says that the time was over. To wait for several containers, name them all:\n\n" +
+			"Exit status 3 means that the time is over. To wait for several containers, name them all:\n\n" +
 				"  osctl-eventctl wait tank:101 tank:102 running",
 		},
 		{
 			"Notify a desktop",
-			`Run this in the desktop's session, as a member of the group osctl-eventd. The script takes the event
-from its environment, so that nothing of an event is ever part of the script:`,
+			`Run this in the desktop's session, as a member of the group osctl-eventd. The script reads the event
+from its environment, so nothing of an event becomes part of the script:`,
 			`osctl-eventctl run --type state --action error -- sh -c 'notify-send "$EVENT_POOL:$EVENT_ID" "is in state error"'`,
 			"",
 		},
@@ -70,13 +70,13 @@ func queries() []Recipe {
 			"Show the last hour of one container",
 			"",
 			`osctl-eventctl events --since 1h tank:101`,
-			"The same for programs, one JSON object a line:\n\n  osctl-eventctl events --since 1h --json tank:101",
+			"For programs, print one JSON object a line:\n\n  osctl-eventctl events --since 1h --json tank:101",
 		},
 		{
 			"Find the container of a veth",
 			"",
 			`osctl-eventctl list --veth veth101`,
-			"Each line of list --json has pool and id on their own.",
+			"With --json the pool and the id are separate keys.",
 		},
 		{
 			"Show what is known of one container",
@@ -92,13 +92,13 @@ func exports() []Recipe {
 	return []Recipe{
 		{
 			"Write metrics for Prometheus",
-			"The timer writes a file for the textfile collector of the node exporter twice a minute:",
+			"Twice a minute the timer writes a file for the textfile collector of the node exporter:",
 			`systemctl enable --now osctl-eventd-metrics.timer`,
 			"osctl-eventctl status --metrics prints the same.",
 		},
 		{
 			"Write events to the journal",
-			"Each event becomes an entry with fields of its own, written by the service:",
+			"The service writes each event as an entry with structured fields:",
 			`cd /usr/share/doc/osctl-eventd/examples
 install -D -m 644 journal.conf /etc/systemd/system/osctl-eventd.service.d/journal.conf
 systemctl daemon-reload
@@ -107,8 +107,8 @@ systemctl restart osctl-eventd`,
 		},
 		{
 			"Write events to syslog",
-			`logger(1) gets up to 100 events at a time, a line each. With --socket-errors it fails where nobody
-listens, so that the events come again; else it may end with 0:`,
+			`logger(1) gets up to 100 events at a time, a line each. With --socket-errors=on it fails if no syslog
+daemon listens, so run ends and the cursor stays before these events. Without that, logger may succeed and lose them:`,
 			`osctl-eventctl run --cursor-file /var/lib/to-syslog.cursor --batch 100 -- logger --socket-errors=on -t containers`,
 			"",
 		},
@@ -119,12 +119,12 @@ listens, so that the events come again; else it may end with 0:`,
 func RecipesPage() *Page {
 	p := New("osctl-eventd-recipes", 7, "tasks with the events of containers")
 	p.Section("DESCRIPTION")
-	p.Text(`Each recipe is complete. Run it as root, or leave out what your rights do not allow: members of the
-group osctl-eventd may read. Replace tank:101 by your container, as osctl-eventctl list and osctl-eventctl
-containers name it, and veth101 by the interface on the host.
+	p.Text(`Each recipe is complete. Run it as root; members of the group osctl-eventd may run the commands that only
+read. Replace tank:101 by your container, as osctl-eventctl list and osctl-eventctl containers show it, and
+veth101 by the interface on the host.
 
-The commands that end with -- and a command run until they are interrupted. With --no-follow they handle the
-events that are there, and end.`)
+osctl-eventctl run works until it is interrupted. With --no-follow it handles the events that are kept, and
+ends.`)
 	p.Section("RECIPES")
 	for _, r := range Recipes() {
 		p.Subsection(r.Title)

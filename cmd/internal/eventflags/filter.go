@@ -21,14 +21,14 @@ type Filter struct {
 
 // Add adds the flags that select events.
 func (f *Filter) Add(flags *pflag.FlagSet) {
-	flags.StringArrayVar(&f.Types, "type", nil, "only events of this `TYPE`, or of several, separated by commas")
-	flags.StringArrayVar(&f.Actions, "action", nil, "only events with this `ACTION`, or with this new state of a container")
+	flags.StringArrayVar(&f.Types, "type", nil, "only events of this `TYPE`, or of several types separated by commas")
+	flags.StringArrayVar(&f.Actions, "action", nil, "only events with this `ACTION`, or with this state of a container")
 	flags.StringArrayVar(&f.Pools, "pool", nil, "only events of containers of this `POOL`")
 	flags.StringArrayVar(&f.IDs, "id", nil, "only events of the containers with this `ID`")
-	flags.StringArrayVar(&f.Sources, "source", nil, "only events from this `SOURCE`: netlink or cgroup (seen by the service), or the unit or uid:N that reported them")
+	flags.StringArrayVar(&f.Sources, "source", nil, "only events from this `SOURCE`: netlink or cgroup (seen by the service), or the reporter's unit or uid:N")
 	flags.StringArrayVar(&f.Names, "name", nil, "only events of interfaces with this `NAME` inside the container")
 	flags.StringArrayVar(&f.Veths, "veth", nil, "only events of interfaces with this `NAME` on the host")
-	flags.StringArrayVar(&f.CtNames, "ct-name", nil, "only events that carry this `NAME` of their container: states and interfaces")
+	flags.StringArrayVar(&f.CtNames, "ct-name", nil, "only state and ct_netif events of containers that had this `NAME`")
 }
 
 // typePattern is what the types of events match, see package hub. No event would ever

@@ -19,7 +19,7 @@ type Moment struct {
 const MomentForms = "a cursor; " + TimeForms
 
 // TimeForms is the help text for those of them that are no cursor.
-const TimeForms = "oldest, the oldest event kept; a duration before now (90s, 10m, 2h, 1d12h, 1w); or a time (15:04, 2006-01-02 15:04:05, now, today, yesterday, @UNIX)"
+const TimeForms = "oldest, for the oldest event kept; a duration before now (90s, 10m, 2h, 1d12h, 1w); or a time (15:04, 2006-01-02 15:04:05, now, today, yesterday, @UNIX)"
 
 // timeForms are the forms of a time, in the local zone unless they name one. Those
 // without a date mean today.
