@@ -34,8 +34,9 @@ func TestAccessibility(t *testing.T) {
 			}
 		}
 		check("tables")
-		b.click("#events [data-name]")
-		b.click("#interfaces [data-name]")
+		b.click(`#interfaces [data-name="veth101"]`)
+		b.until("its history", `[...document.querySelectorAll("#events [data-name]")].every(row => row.textContent.includes("tank:101"))`)
+		b.click("#events [data-name]") // a selection closes the details
 		b.click("#chips button")
 		b.until("all open", `!document.querySelector("#health").hidden && !document.querySelector("#details").hidden && document.querySelector("#scope").children.length > 0`)
 		check("panels")
