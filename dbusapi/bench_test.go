@@ -34,7 +34,7 @@ func benchServiceOf(b *testing.B, kind bustest.Kind, log hub.Log) (*bustest.Bus,
 func benchServing(b *testing.B, kind bustest.Kind, log hub.Log) (*bustest.Bus, *Service) {
 	b.Helper()
 	bus := bustest.Start(b, kind, bustest.PolicyOpen, benchEchoPolicy)
-	h, err := hub.New(hub.Config{Log: log})
+	h, err := hub.New(b.Context(), hub.Config{Log: log})
 	if err != nil {
 		b.Fatal(err)
 	}

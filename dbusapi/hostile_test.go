@@ -63,7 +63,7 @@ func hostileServe(t testing.TB, kind bustest.Kind, policies ...string) *hostileT
 	}
 	h := &hostileTarget{bus: bustest.Start(t, kind, policies...), kind: kind}
 	var err error
-	if h.hub, err = hub.New(hub.Config{History: 64}); err != nil {
+	if h.hub, err = hub.New(t.Context(), hub.Config{History: 64}); err != nil {
 		t.Fatal(err)
 	}
 	h.service, err = New(Config{Hub: h.hub, Log: slog.New(slog.DiscardHandler), Address: h.bus.Address(), Version: "test"})

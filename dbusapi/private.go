@@ -16,8 +16,8 @@ import (
 	"github.com/osctl/eventd/dbusapi/wire"
 )
 
-// privateConfig is the configuration of a private bus: whoever may connect, which
-// is the same user alone, may do everything.
+// privateConfig is the configuration of a private bus: who may connect, which is the same user
+// and root, may do everything.
 const privateConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
@@ -25,6 +25,7 @@ const privateConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus
   <listen>unix:path=%s</listen>
   <auth>EXTERNAL</auth>
   <policy context="default">
+    <allow user="root"/>
     <allow send_destination="*" eavesdrop="true"/>
     <allow eavesdrop="true"/>
     <allow own="*"/>

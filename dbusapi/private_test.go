@@ -2,7 +2,10 @@ package dbusapi
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -73,6 +76,37 @@ func TestPrivateBus(t *testing.T) {
 	if _, err := client.Dial(apitest.Bounded(t), b.Address); err == nil {
 		t.Error("the bus takes connections after Close")
 	}
+}
+
+// TestPrivateBusOfUser connects root to the private bus of an ordinary user.
+func TestPrivateBusOfUser(t *testing.T) {
+	const nobody = 65534
+	dir, err := os.MkdirTemp("", "bustest-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	socket, config := filepath.Join(dir, "socket"), filepath.Join(dir, "bus.conf")
+	text := fmt.Sprintf(privateConfig, wire.EscapeAddress(socket))
+	if err := errors.Join(os.WriteFile(config, []byte(text), 0o644), os.Chown(dir, nobody, nobody)); err != nil { //nolint:gosec // for nobody
+		t.Fatal(err)
+	}
+	cmd := exec.Command("dbus-daemon", "--config-file="+config, "--nofork", "--nopidfile")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	apitest.Eventually(t, "root is connected", func() bool {
+		conn, err := wire.Dial(apitest.Bounded(t), "unix:path="+wire.EscapeAddress(socket))
+		if err == nil {
+			err = conn.Close()
+		}
+		return err == nil
+	})
 }
 
 func TestPrivateBusEnds(t *testing.T) {

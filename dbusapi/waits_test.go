@@ -16,7 +16,7 @@ import (
 // TestPollKeepsWhatItHas laps a wait between two steps: what it has collected by then
 // is answered, with the cursor after it, and the next call hears of the loss.
 func TestPollKeepsWhatItHas(t *testing.T) {
-	h, err := hub.New(hub.Config{History: 300})
+	h, err := hub.New(t.Context(), hub.Config{History: 300})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 
 func TestNewChecksConfig(t *testing.T) {
 	for _, bad := range []Config{{History: -1}, {History: MaxHistory + 1}, {HistoryBytes: -1}} {
-		if h, err := New(bad); err == nil || h != nil {
+		if h, err := New(t.Context(), bad); err == nil || h != nil {
 			t.Errorf("%+v: accepted", bad)
 		}
 	}

@@ -50,14 +50,14 @@
 // fails. The hub abandons the log, continues in memory, and [Status] says so. Run writes a new log
 // from the ring and the views, which replaces the old one once it is on the disk. It tries that
 // after a second, then with a delay that doubles up to a minute. The epoch stays, because the new
-// log lacks only events that the ring has dropped, too: cursors before those are Gone.
+// log lacks at most the oldest events of the ring, and cursors before those are Gone then.
 //
 // Before the hub publishes the first event that the log lacks, it marks the log as abandoned. A
 // start that finds the mark begins another epoch; otherwise it would give the numbers of these
 // events again. If the mark cannot be written, the epoch changes at once.
 //
-// A log that cannot be read because the disk hangs is trouble, too: the hub starts in memory, in a
-// new epoch.
+// A log that cannot be read, or not in time because the disk hangs, is trouble, too: the hub starts
+// in memory, in a new epoch, and marks that log as soon as the disk lets it.
 //
 // # Not promised
 //

@@ -118,7 +118,8 @@ func (c *committer) rotate() {
 
 // abandonLog drops the writer before the first event is published that the log lacks. It marks the
 // log, so that the next start begins another epoch: else that would give the numbers of these events
-// again. If the mark cannot be written, another epoch begins at once. Only the committer calls it.
+// again. If the mark cannot be written, another epoch begins at once. Only the
+// committer calls it, and New.
 func (h *Hub) abandonLog(problem error) {
 	w := h.writer
 	if w == nil {

@@ -21,6 +21,8 @@ type memoryLog struct {
 	synced  int
 	creates int
 	created *memoryWriter // the last one
+	// released says that the Log was closed.
+	released bool
 	// before is called first by what writes; it may hang.
 	before     func(Record)
 	beforeSync func() // the same of Sync and Finish
@@ -81,7 +83,10 @@ func (l *memoryLog) MakeRoom() bool {
 	return had
 }
 
-func (l *memoryLog) Close() error { return nil }
+func (l *memoryLog) Close() error {
+	l.set(func() { l.released = true })
+	return nil
+}
 
 // set changes what fails beside a hub that runs.
 func (l *memoryLog) set(change func()) {

@@ -10,7 +10,7 @@ import (
 
 func newHub(tb testing.TB, config Config) *Hub {
 	tb.Helper()
-	h, err := New(config)
+	h, err := New(tb.Context(), config)
 	if err != nil {
 		tb.Fatal(err)
 	}

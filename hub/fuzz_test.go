@@ -116,7 +116,7 @@ func FuzzFilter(f *testing.F) {
 	f.Add([]byte{7, 0, 0, 3, 1, 1, 1, 1, 1, 1, 0, 0, 3, 0, 0, 3, 1, 1, 1, 1, 1})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := (*source)(&data)
-		h, err := New(Config{History: 8})
+		h, err := New(t.Context(), Config{History: 8})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -264,6 +264,30 @@ func TestLoadHangs(t *testing.T) {
 	}
 }
 
+// A stop ends New while the disk hangs. The log is not marked then, as nothing was published, and
+// released when the disk returns.
+func TestNewStopsBesideHungLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &memoryLog{}
+		fill(t, newHub(t, Config{Log: log}), 1)
+		hung := &hungLoad{log, 0, 0, make(chan struct{}), make(chan error, 1)}
+		ctx, stop := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, stop)
+		start := time.Now()
+		if h, err := New(ctx, Config{Log: hung}); h != nil || !errors.Is(err, context.Canceled) {
+			t.Errorf("New returned %v, %v", h, err)
+		}
+		if took := time.Since(start); took != time.Second { // of the bubble
+			t.Errorf("it took %v", took)
+		}
+		close(hung.hangs)
+		synctest.Wait()
+		if log.counts.abandoned || !log.released {
+			t.Errorf("the log is abandoned %v, released %v", log.counts.abandoned, log.released)
+		}
+	})
+}
+
 // Close does not wait for a log that is still being loaded.
 func TestCloseBesideHungLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

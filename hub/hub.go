@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -49,8 +50,9 @@ type Hub struct {
 
 // New returns a hub that continues from what its log holds; without one it is empty and has a new
 // epoch. It is empty as well if the disk hangs: New gives up the log if no record came for ten to
-// twenty seconds, and the hub starts in memory, as in any trouble.
-func New(config Config) (*Hub, error) {
+// twenty seconds, and the hub starts in memory, as in any trouble. When ctx is done before that, New
+// returns its error and does not wait for the disk; the log is released when the disk returns.
+func New(ctx context.Context, config Config) (*Hub, error) {
 	if config.History == 0 {
 		config.History = DefaultHistory
 	}
@@ -58,7 +60,8 @@ func New(config Config) (*Hub, error) {
 		config.HistoryBytes = max(DefaultHistoryBytes, config.History*usualEvent)
 	}
 	if config.History < 1 || config.History > MaxHistory || config.HistoryBytes < 0 {
-		return nil, fmt.Errorf("hub: history of %d events, %d bytes: expected 1 to %d events", config.History, config.HistoryBytes, MaxHistory)
+		return nil, fmt.Errorf("hub: history of %d events, %d bytes: expected 1 to %d events",
+			config.History, config.HistoryBytes, MaxHistory)
 	}
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
@@ -67,11 +70,14 @@ func New(config Config) (*Hub, error) {
 		durability: durability{
 			log: config.Log, logger: config.Logger, attention: make(chan struct{}, 1), tending: make(semaphore, 1),
 		},
-		epoch: NewEpoch(), waiters: newWaiterIndex(), counters: newCounters(), changed: make(chan struct{}, 1),
+		epoch: NewEpoch(), state: newState(&config),
+		waiters: newWaiterIndex(), counters: newCounters(), changed: make(chan struct{}, 1),
 	}
 	h.queue.changed.L = &h.queue.mu
-	if h.log == nil || !h.load(&config) {
-		h.state = newState(&config)
+	if h.log != nil {
+		if err := h.load(ctx, &config); err != nil {
+			return nil, err
+		}
 	}
 	return h, nil
 }

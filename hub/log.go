@@ -10,9 +10,8 @@ type Log interface {
 	// Load calls replay with all stored records, oldest first, and returns where they end. A
 	// record that replay refuses is damaged: Load drops it and the rest of its segment. Last
 	// it calls whole, which reports whether the records make up the whole state. The hub
-	// calls Load once, before everything else. When ctx is done, the hub has started without
-	// the log: then Load returns soon, without a Writer, and the next Finish sets aside what
-	// is stored.
+	// calls Load once, before everything else. When ctx is done, nobody continues from the log:
+	// then Load returns soon, with a Problem, and the next Finish sets aside what is stored.
 	Load(ctx context.Context, replay func(Record) error, whole func() bool) Stored
 	// Create begins a new log beside the current one. Finish makes it the current one.
 	Create(epoch string) (Writer, error)
@@ -65,8 +64,9 @@ type Stored struct {
 	Epoch string
 	// Next is the number after the last event.
 	Next uint64
-	// Writer appends to what is stored, in Epoch. It is nil if nothing can be appended; then
-	// Problem says why, and Epoch is a new one.
-	Writer  Writer
+	// Writer appends to what is stored, in Epoch.
+	Writer Writer
+	// Problem says why nothing can be appended. Then Epoch is a new one, and Writer, if there
+	// is one, only good for Abandon.
 	Problem error
 }

@@ -43,7 +43,7 @@ func message(size int, texts ...string) []string {
 
 func newHub(tb testing.TB, config hub.Config) *hub.Hub {
 	tb.Helper()
-	h, err := hub.New(config)
+	h, err := hub.New(tb.Context(), config)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -45,7 +45,7 @@ func (m *model) restart(t *rapid.T) {
 	}
 	lost := next <= m.last()
 	var err error
-	if m.hub, err = New(Config{History: m.history, HistoryBytes: m.maxBytes, Log: m.log}); err != nil {
+	if m.hub, err = New(t.Context(), Config{History: m.history, HistoryBytes: m.maxBytes, Log: m.log}); err != nil {
 		t.Fatal(err)
 	}
 	m.subs, m.laps = nil, 0

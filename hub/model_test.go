@@ -134,7 +134,7 @@ func TestModel(t *testing.T) {
 			first: 1, interfaces: map[uint32]Interface{}, containers: map[containerKey]string{},
 		}
 		var err error
-		if m.hub, err = New(Config{History: m.history, HistoryBytes: m.maxBytes, Log: m.log}); err != nil {
+		if m.hub, err = New(t.Context(), Config{History: m.history, HistoryBytes: m.maxBytes, Log: m.log}); err != nil {
 			t.Fatal(err)
 		}
 		actions := map[string]func(*rapid.T){

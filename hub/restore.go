@@ -2,26 +2,30 @@ package hub
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
 )
 
-// load has the hub continue from its log. It reports false if the disk hangs. Then the result of the
-// load is dropped when it comes, and nothing else touches the log before.
-func (h *Hub) load(config *Config) bool {
-	ctx, giveUp := context.WithCancel(context.Background())
-	defer giveUp()
+// load has the hub continue from its log. If the disk hangs, the hub starts without it. The error is
+// that of ctx. In both cases the load goes on until the disk returns, and nothing else touches the
+// log before.
+func (h *Hub) load(ctx context.Context, config *Config) error {
+	loading, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
 	r := &replayer{state: newState(config)}
 	loaded := make(chan Stored)
 	h.tending.acquire()
 	go func() {
 		defer h.tending.release()
-		stored := r.load(ctx, h.log)
+		stored := r.load(loading, h.log)
 		select {
 		case loaded <- stored:
-		case <-ctx.Done():
-			if stored.Writer != nil {
+		case <-loading.Done():
+			if !errors.Is(context.Cause(loading), errUnread) { // there is no hub
+				_ = h.log.Close()
+			} else if stored.Writer != nil {
 				_ = stored.Writer.Abandon()
 			}
 		}
@@ -32,14 +36,17 @@ func (h *Hub) load(config *Config) bool {
 		select {
 		case stored := <-loaded:
 			h.takeOver(r, &stored)
-			return true
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
 		case <-ticker.C:
 		}
 		records := r.records.Load()
 		if records == seen {
+			giveUp(errUnread)
 			h.problem = errUnread
 			h.nudge()
-			return false
+			return ctx.Err()
 		}
 		seen = records
 	}
@@ -55,8 +62,8 @@ func (h *Hub) takeOver(r *replayer, stored *Stored) {
 	if r.began || h.writer == nil {
 		h.nudge()
 	}
-	if r.failed != nil {
-		h.abandonLog(r.failed)
+	if problem := errors.Join(stored.Problem, r.failed); problem != nil {
+		h.abandonLog(problem)
 	}
 }
 
@@ -76,7 +83,7 @@ type replayer struct {
 func (r *replayer) load(ctx context.Context, log Log) Stored {
 	stored := log.Load(ctx, r.record, r.whole)
 	r.startAt(stored.Next)
-	if stored.Writer != nil && !r.whole() {
+	if stored.Problem == nil && !r.whole() {
 		r.failed = stored.Writer.Rotate(r.snapshotRecords())
 	}
 	return stored

@@ -28,8 +28,8 @@ var (
 
 // rewrite is the one way back from any trouble with the log: it writes a new one from the ring
 // and the views, which replaces the old one once it is on the disk. The epoch stays, because the new
-// log lacks only events that the ring has dropped, and cursors before those are Gone anyway. If the
-// disk has no room for both logs, the old one goes first. If it has no room for the whole ring, the
+// log lacks at most the oldest events of the ring, and cursors before those are Gone after a restart.
+// If the disk has no room for both logs, the old one goes first. If it has no room for the whole ring, the
 // oldest events are left out.
 func (h *Hub) rewrite() error {
 	if h.underWay.Load() > 0 {
@@ -130,7 +130,7 @@ func (c *committer) attach(w Writer, from uint64, attached chan<- error) {
 		return w.Rotate(snapshot)
 	}, func() { attached <- errDiskHangs })
 	if !ok {
-		_ = w.Close(false) // nobody knows it any more
+		_ = h.countCall(func() error { return w.Close(false) }) // nobody knows it any more
 		return
 	}
 	if err == nil {

@@ -37,12 +37,9 @@ func (h *Hub) Run(ctx context.Context) error {
 		if problem == nil && h.logProblem() != nil {
 			continue // trouble began meanwhile, which has a delay of its own
 		}
-		err, ended := h.tendUntil(ctx)
+		err := h.tendUntil(ctx)
 		h.noteChange()
-		switch {
-		case ended:
-			return nil
-		case err == nil && back.trouble:
+		if err == nil && back.trouble {
 			h.logger.Info("the log is written again")
 			back.over()
 		}
@@ -72,14 +69,14 @@ func (b *backOff) over() { b.trouble, b.since = false, time.Now() }
 
 // tendUntil calls tend. It returns when ctx is done, even if the disk hangs: then Close waits for
 // tend.
-func (h *Hub) tendUntil(ctx context.Context) (err error, ended bool) { //nolint:revive // the error is the result of tend
+func (h *Hub) tendUntil(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() { done <- h.tend() }()
 	select {
 	case err := <-done:
-		return err, false
+		return err
 	case <-ctx.Done():
-		return nil, true
+		return ctx.Err()
 	}
 }
 

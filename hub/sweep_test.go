@@ -149,7 +149,7 @@ func (m *sweepModel) check(t *rapid.T) {
 // TestSweepModel has waiters come and go while a sweep is under way at any stage of it.
 func TestSweepModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		h, err := New(Config{History: rapid.SampledFrom([]int{4, 4096}).Draw(t, "history")})
+		h, err := New(t.Context(), Config{History: rapid.SampledFrom([]int{4, 4096}).Draw(t, "history")})
 		if err != nil {
 			t.Fatal(err)
 		}

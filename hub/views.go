@@ -175,16 +175,22 @@ func (v *views) trim() {
 	}
 }
 
-// oldestStopped returns the container that stopped first. It passes over the active ones that
-// changed before that, which are few.
-func (v *views) oldestStopped() *list.Element {
-	at := v.byAge.Back()
-	for ; at != nil; at = at.Prev() {
-		if row, ok := at.Value.(*Container); ok && row.State == stateStopped {
-			break
+// oldestStopped returns the container that stopped first: of those of unprivileged users (their pool ends
+// in @UID) if there are any, because a user can start and stop any number, else of all.
+func (v *views) oldestStopped() (oldest *list.Element) {
+	for at := v.byAge.Back(); at != nil; at = at.Prev() {
+		row, ok := at.Value.(*Container)
+		if !ok || row.State != stateStopped {
+			continue
+		}
+		if strings.Contains(row.Pool, "@") {
+			return at
+		}
+		if oldest == nil {
+			oldest = at
 		}
 	}
-	return at
+	return oldest
 }
 
 // newStates leaves out the events that say what is known already, see [Batch].NewStates.

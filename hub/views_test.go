@@ -215,6 +215,20 @@ func TestStoppedAreBounded(t *testing.T) {
 	}
 }
 
+// TestStoppedOfUsers wants the stopped containers of a user not to push out those of the system.
+func TestStoppedOfUsers(t *testing.T) {
+	h := newHub(t, Config{})
+	commit(t, h, stateOf(t, "lxc", "web", "stopped"))
+	for i := range MaxStopped + 1 {
+		commit(t, h, stateOf(t, "lxc@1000", strconv.Itoa(i), "stopped"))
+	}
+	for name, kept := range map[containerKey]bool{{"lxc", "web"}: true, {"lxc@1000", "0"}: false, {"lxc@1000", "1"}: false, {"lxc@1000", "2"}: true} {
+		if (h.views.containers[name] != nil) != kept {
+			t.Errorf("%v is there: %v, want %v", name, !kept, kept)
+		}
+	}
+}
+
 // Texts are bounded too: whatever is large is not kept in numbers.
 func TestContainersAreBoundedByBytes(t *testing.T) {
 	h := newHub(t, Config{HistoryBytes: 1})

@@ -54,7 +54,7 @@ func BenchmarkNewContainer(b *testing.B) {
 			owners := newRegister(host)
 			var w *Watcher
 			if watched {
-				h, err := hub.New(hub.Config{})
+				h, err := hub.New(b.Context(), hub.Config{})
 				must(b, err)
 				w = newWatcherIn(b, host, &Config{Hub: h, Owners: owners})
 				run(b, unlimited(w))
@@ -99,7 +99,7 @@ func BenchmarkFlip(b *testing.B) {
 	}
 	b.Run("owned", func(b *testing.B) {
 		flips(b, func(p *place) func() {
-			h, err := hub.New(hub.Config{})
+			h, err := hub.New(b.Context(), hub.Config{})
 			must(b, err)
 			owners := newRegister(p.host)
 			owners.set("101", p.inside)
@@ -136,7 +136,7 @@ func BenchmarkFlip(b *testing.B) {
 	})
 	b.Run("watcher", func(b *testing.B) {
 		flips(b, func(p *place) func() {
-			h, err := hub.New(hub.Config{})
+			h, err := hub.New(b.Context(), hub.Config{})
 			must(b, err)
 			w := newWatcherIn(b, p.host, &Config{Hub: h})
 			run(b, unlimited(w))
@@ -183,7 +183,7 @@ func BenchmarkBacklog(b *testing.B) {
 	})
 	b.Run("watcher", func(b *testing.B) {
 		fill(b, func(ns *nstest.NS) func() {
-			h, err := hub.New(hub.Config{})
+			h, err := hub.New(b.Context(), hub.Config{})
 			must(b, err)
 			w := unlimited(newWatcherIn(b, ns, &Config{Hub: h}))
 			return func() {

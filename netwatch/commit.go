@@ -12,7 +12,8 @@ import (
 )
 
 // endFormerBoot announces the containers of another boot as stopped, because nothing runs that
-// nobody started. The place names the boot in front of the first slash.
+// nobody started. The place names the boot in front of the first slash. That it is this one is noted
+// after them, so that the next start does not announce once more what runs by then.
 func (w *Watcher) endFormerBoot() error {
 	if former, _, known := strings.Cut(w.hub.Place(), "/"); !known || former == w.place {
 		return nil
@@ -23,7 +24,10 @@ func (w *Watcher) endFormerBoot() error {
 		name := containers.Container{Pool: rows[i].Pool, ID: rows[i].ID}
 		events = append(events, stateEvent{StateChange: containers.StateChange{Container: name, To: containers.Stopped, Resync: true}})
 	}
-	return w.commitStates(events, w.commitNow)
+	if err := w.commitStates(events, w.commitNow); err != nil {
+		return err
+	}
+	return w.commitNow(hub.Batch{Place: w.place + "/"})
 }
 
 // beginStates announces what the cgroups say and the hub's view does not.

@@ -184,7 +184,7 @@ func (w *Watcher) finishWaiters(idle bool) {
 	b := &w.inbox
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	settled = settled && len(b.states.waiting) == 0
+	settled = settled && !b.states.added
 	b.waiters = slices.DeleteFunc(b.waiters, func(x *waiter) bool {
 		over := x.came < b.turn && (settled || !x.settle)
 		if over {

@@ -31,7 +31,7 @@ func must(t testing.TB, err error) {
 
 func newHub(t testing.TB) *hub.Hub {
 	t.Helper()
-	h, err := hub.New(hub.Config{History: 1 << 18, HistoryBytes: 1 << 30})
+	h, err := hub.New(t.Context(), hub.Config{History: 1 << 18, HistoryBytes: 1 << 30})
 	must(t, err)
 	t.Cleanup(h.Close)
 	return h

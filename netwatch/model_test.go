@@ -188,7 +188,7 @@ func (m *model) turn() (idle bool) {
 }
 
 func newModel(t *rapid.T) *model {
-	h, err := hub.New(hub.Config{History: 1 << 16})
+	h, err := hub.New(t.Context(), hub.Config{History: 1 << 16})
 	if err != nil {
 		t.Fatal(err)
 	}

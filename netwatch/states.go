@@ -20,7 +20,7 @@ const (
 // changes without end does not make more of them. The zero states has none.
 type states struct {
 	waiting map[containers.Container]*stateChanges
-	omitted map[containers.Container]uint32 // left out of running containers, which the next event says
+	omitted map[containers.Container]uint32 // changes left out of containers that run, which their next event counts
 	seen    uint64                          // containers so far
 	added   bool                            // something came since take
 	roomAt  time.Time                       // when there may be a token for what take left

@@ -1,6 +1,7 @@
 package netwatch
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -25,6 +26,7 @@ type stateHost struct {
 	view       *cttest.View
 	hub        *hub.Hub
 	events     *eventLog
+	watcher    *Watcher // that runs
 }
 
 func newStateHost(t *testing.T) *stateHost {
@@ -46,6 +48,7 @@ func (h *stateHost) watch(name string, do, during func()) {
 		must(t, err)
 		t.Cleanup(func() { must(t, tracker.Close()) })
 		w := newWatcherIn(t, h.ns, &Config{Hub: h.hub, Owners: tracker})
+		h.watcher = w
 		do()
 		run(t, w)
 		during()
@@ -216,4 +219,58 @@ func TestStatesOfUsersCrowd(t *testing.T) {
 			h.Errorf("%d events of the crowd, at most %d are allowed", n, most)
 		}
 	})
+}
+
+// TestSettleOverBudget wants Settle to return while a state waits for its budget.
+func TestSettleOverBudget(t *testing.T) {
+	h := newStateHost(t)
+	h.watch("spent", func() {
+		for range 10 * links.ContainerBudget.Burst {
+			h.watcher.budgets.Spend(links.Owner{Pool: "lxc", ID: "web"}, time.Now())
+		}
+	}, func() {
+		h.start("lxc.payload.web")
+		for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+			b := &h.watcher.inbox
+			b.mu.Lock()
+			waits := !b.states.roomAt.IsZero()
+			b.mu.Unlock()
+			if waits {
+				break
+			}
+			if time.Now().After(end) {
+				h.Fatal("the state does not wait")
+			}
+		}
+		ctx, cancel := context.WithTimeout(h.Context(), patience)
+		defer cancel()
+		must(h, h.watcher.Settle(ctx))
+		if n := len(h.events.read(h)); n != 0 {
+			h.Errorf("%d events are told, although nothing is left of the budget", n)
+		}
+	})
+}
+
+// TestRebootAndCrash wants what runs after a reboot not to be announced as stopped again, where the
+// service ends between New and Run.
+func TestRebootAndCrash(t *testing.T) {
+	h := newStateHost(t)
+	_, err := h.hub.Commit(hub.Batch{Place: "one/4026531840"})
+	must(t, err)
+	h.report("lxc", "web", "running")
+	h.report("lxc", "mail", "running")
+	h.want("lxc:web running by m.service", "lxc:mail running by m.service")
+	h.start("lxc.payload.web")
+	begin := func() {
+		t.Helper()
+		var tracker *containers.Tracker
+		h.ns.Do(func() { tracker, err = containers.New(containers.Config{Cgroup: h.view.Dir, Netns: t.TempDir()}) })
+		must(t, err)
+		must(t, newWatcherIn(t, h.ns, &Config{Hub: h.hub, Owners: tracker, Boot: "two"}).Close())
+		must(t, tracker.Close())
+	}
+	begin()
+	h.want("lxc:mail stopped by cgroup resync", "lxc:web stopped by cgroup resync", "lxc:web running by cgroup resync")
+	begin()
+	h.want()
 }

@@ -20,13 +20,13 @@ the interfaces and containers, those in trouble first, and the newest events.
 In trouble are interfaces that are down or have no carrier, containers that
 failed or are changing, and interfaces whose container is not known. Stopped
 containers are left out. SINCE says how long the interface, or a container
-without one, has been in its state. A row in place of missing events says how
-many they are.
+without one, has been in its state. A line among the events says how many are
+missing there.
 
 Keys: arrows, page up and down move; Enter shows the history of the selected
-container, Esc all events again; / filters, t shows only trouble, and Esc ends
-both; p pauses, and goes on; y or c shows the command for the history, and
-copies it where the terminal can; q quits.
+container, Esc returns to all events; / filters, t shows only trouble, and Esc
+ends both; p pauses and resumes; y or c shows the monitor command for the
+history, and copies it where the terminal can; q quits.
 
 Exit status: 0 on success; 1 on an error.`
 

@@ -41,10 +41,7 @@ func (s *serverFlags) check() error {
 	if err := s.Check(); err != nil {
 		return fmt.Errorf("--server: %w", err)
 	}
-	if err := fleet.CheckStream(s.stream); err != nil {
-		return fmt.Errorf("--stream %q: %w", s.stream, err)
-	}
-	return nil
+	return fleet.CheckStream(s.stream)
 }
 
 // shortHostName is the name of this host up to the first dot.

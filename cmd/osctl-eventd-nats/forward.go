@@ -10,19 +10,20 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/forward"
 	"github.com/osctl/eventd/dbusapi/client"
 )
 
-const forwardLong = `Forward the events of this host's osctl-eventd until the command is stopped. systemd
-starts it. The stream has the position, so the command may be killed at any time. While
-NATS is away, events wait in the history of osctl-eventd (its option --history). If that
-drops events before they are forwarded, a record in the stream says how many.
+const forwardLong = `Forward the events of this host's osctl-eventd until it is told to stop; systemd is meant
+to start it. It goes on after the last event that is in the stream, so it may be killed at
+any time. While NATS is away, events wait in the history of osctl-eventd (its option
+--history). If more of them happen than that has room for, a _gap in the stream says which
+are lost.
 
-The command ends with status 3 if another machine forwards under the same name, if this
-machine is a copy of another one or an older copy of itself, or if the host's last message
-was not written by a bridge. With --take-over it continues once in these cases, and a
-record in the stream says so.`
+It ends with status 3 if another machine forwards under the same name, if this machine is
+a copy of another one or an older copy of itself, or if no bridge wrote the host's last
+message. With --take-over it goes on once in these cases, and a _gap in the stream says so.`
 
 const forwardExample = `  osctl-eventd-nats forward --server tls://nats.example.org --user node1 --credentials /etc/osctl-eventd-nats`
 
@@ -65,8 +66,8 @@ func forwardCommand(stderr io.Writer) *cobra.Command {
 	f.StringVar(&flags.bus, "bus", client.BusSystem, "`BUS` of osctl-eventd: system, session, or an address")
 	f.StringVar(&flags.stateDir, "state-dir", stateDir, "`DIR` of the state file")
 	f.DurationVar(&flags.alive, "alive", 5*time.Minute,
-		"send a heartbeat every `DURATION`; at most a third of the stream's max_age")
-	f.BoolVar(&flags.takeOver, "take-over", false, "once: continue although another machine wrote last under this name")
+		"`TIME` between two heartbeats; at most a third of the stream's max_age")
+	f.BoolVar(&flags.takeOver, "take-over", false, "go on once, although another machine wrote last under this name")
 	f.StringVar(&flags.machineID, "machine-id", "/etc/machine-id", "`FILE` that identifies this machine")
 	f.StringVar(&flags.logLevel, "log-level", "info", "log messages of this `LEVEL` and above: debug, info, warn, error")
 	return cmd
@@ -97,6 +98,9 @@ func (f *forwardFlags) config(stderr io.Writer) (forward.Config, error) {
 		if f.host, err = shortHostName(); err != nil {
 			return none, fmt.Errorf("%w; name it with --host", err)
 		}
+	}
+	if err := fleet.CheckHost(f.host); err != nil {
+		return none, fmt.Errorf("%w; name it with --host", err)
 	}
 	return forward.Config{
 		Bus: bus, Access: f.Access, Stream: f.stream, Host: f.host, Machine: machine, Version: version,

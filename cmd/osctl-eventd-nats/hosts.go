@@ -20,13 +20,18 @@ import (
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
 )
 
-const hostsLong = `Show the hosts of the fleet: the time of the last event, the number of events that are not
-in the stream yet (LAG), the number of events that may still come before osctl-eventd
-drops some that are not in the stream (LEFT), whether the history survives a restart of
-osctl-eventd, and whether the host is silent, which means that two heartbeats are missing.
-The figures are those of the host's last message.
+const hostsLong = `Show the hosts of the fleet, each as its last message has it:
 
-Exit status: 0; 2 if a host is silent, or its last message was not written by a bridge.`
+  HEALTH      ok; silent: two heartbeats are overdue; no-eventd: osctl-eventd does not
+              answer its bridge; foreign: no bridge wrote the last message
+  SEEN        when the server got the last message
+  LAST EVENT  when the last event happened
+  LAG         how many events are not in the stream yet
+  LEFT        how many more may happen while NATS is away before one is lost; - while
+              osctl-eventd has not filled its history yet
+  DURABLE     whether the history survives a restart of osctl-eventd
+
+Exit status: 0 if all hosts are ok; 1 on an error; 2 if a host is not ok.`
 
 const hostsExample = `  osctl-eventd-nats hosts --server tls://nats.example.org --user fleet-watch --credentials fleet/fleet-watch
   osctl-eventd-nats hosts --metrics`
@@ -82,7 +87,7 @@ func hostsCommand(stdout *terminal.Output) *cobra.Command {
 	flags.add(f)
 	f.BoolVar(&flags.json, "json", false, "print one JSON object a line")
 	f.BoolVar(&flags.metrics, "metrics", false, "print the text format of Prometheus")
-	f.BoolVarP(&flags.watch, "watch", "w", false, "update the table every two seconds, with unhealthy hosts first")
+	f.BoolVarP(&flags.watch, "watch", "w", false, "keep the table on the terminal, hosts that are not ok first")
 	cmd.MarkFlagsMutuallyExclusive("json", "metrics", "watch")
 	return cmd
 }
@@ -108,15 +113,21 @@ func (f *hostsFlags) watchHosts(ctx context.Context, out *terminal.Output) error
 	}
 	tick := time.NewTicker(2 * time.Second)
 	defer tick.Stop()
+	var hosts []fleet.Host
 	for {
-		hosts, err := f.list(ctx)
-		if ctx.Err() != nil {
+		trouble := ""
+		read, err := f.list(ctx)
+		switch {
+		case ctx.Err() != nil:
 			return nil
-		}
-		if err != nil {
+		case err == nil:
+			hosts = read
+		case hosts == nil:
 			return err
+		default: // NATS comes back; until then the table grows old
+			trouble = "not reading: " + printable(err.Error()) + "; "
 		}
-		if _, err := out.File.Write(drawHosts(hosts, time.Now(), out.Height())); err != nil {
+		if _, err := out.File.Write(drawHosts(hosts, time.Now(), out.Height(), trouble)); err != nil {
 			return err
 		}
 		select {
@@ -128,22 +139,23 @@ func (f *hostsFlags) watchHosts(ctx context.Context, out *terminal.Output) error
 }
 
 // drawHosts draws the hosts on a terminal with so many lines.
-func drawHosts(hosts []fleet.Host, now time.Time, height int) []byte {
+func drawHosts(hosts []fleet.Host, now time.Time, height int, trouble string) []byte {
 	slices.SortStableFunc(hosts, func(a, b fleet.Host) int {
 		return cmp.Compare(number(health(&a, now) == healthy), number(health(&b, now) == healthy))
 	})
 	room := max(height-3, 1)                                   // beside the header, the last line and where the cursor is
 	screen := bytes.NewBufferString("\x1b[H\x1b[2J")           // see console_codes(4)
 	_ = writeTable(screen, hosts[:min(len(hosts), room)], now) // to memory
-	_, _ = fmt.Fprintf(screen, "%d hosts, %s; Ctrl-C ends\n", len(hosts), now.Format(time.TimeOnly))
+	_, _ = fmt.Fprintf(screen, "%d hosts, %s; %sCtrl-C ends\n", len(hosts), now.Format(time.TimeOnly), trouble)
 	return screen.Bytes()
 }
 
 // The health of a host.
 const (
-	healthy = "ok"
-	silent  = "silent"
-	foreign = "foreign" // its last message was not written by a bridge
+	healthy  = "ok"
+	silent   = "silent"
+	noEventd = "no-eventd" // osctl-eventd does not answer its bridge
+	foreign  = "foreign"   // its last message was not written by a bridge
 )
 
 func health(h *fleet.Host, now time.Time) string {
@@ -152,6 +164,8 @@ func health(h *fleet.Host, now time.Time) string {
 		return foreign
 	case h.Silent(now):
 		return silent
+	case h.State() == nil:
+		return noEventd
 	}
 	return healthy
 }
@@ -166,8 +180,11 @@ func writeTable(out io.Writer, hosts []fleet.Host, now time.Time) error {
 		if !h.Head.Time.IsZero() {
 			last = h.Head.Time.Local().Format(time.DateTime)
 		}
-		if s := h.Head.Status; s != nil {
-			lag, left = strconv.FormatUint(s.Backlog, 10), strconv.FormatUint(s.Left, 10)
+		if s := h.State(); s != nil {
+			lag = strconv.FormatUint(s.Backlog, 10)
+			if n, known := s.Left(); known {
+				left = strconv.FormatUint(n, 10)
+			}
 			durable = map[bool]string{true: "yes", false: "no"}[s.Durable]
 		}
 		seen := now.Sub(h.Head.Seen).Round(time.Second).String() + " ago"
@@ -189,8 +206,8 @@ func writeHostLines(out io.Writer, hosts []fleet.Host, now time.Time) error {
 		if !h.Head.Time.IsZero() {
 			line["last_event"] = h.Head.Time.UTC()
 		}
-		if s := h.Head.Status; s != nil {
-			line["state"], line["interval"] = s.State, s.Interval
+		if s := h.State(); s != nil {
+			line["state"] = s
 		}
 		if err := e.Encode(line); err != nil {
 			return err
@@ -205,7 +222,7 @@ func writeMetrics(out io.Writer, hosts []fleet.Host, now time.Time) error {
 		name, help string
 		value      func(h *fleet.Host) (float64, bool)
 	}{
-		{"healthy", "Whether the host says that it lives.", func(h *fleet.Host) (float64, bool) {
+		{"healthy", "Whether the host is well.", func(h *fleet.Host) (float64, bool) {
 			return number(health(h, now) == healthy), true
 		}},
 		{"seen_timestamp_seconds", "When the server got the host's last message.", func(h *fleet.Host) (float64, bool) {
@@ -214,14 +231,15 @@ func writeMetrics(out io.Writer, hosts []fleet.Host, now time.Time) error {
 		{"last_event_timestamp_seconds", "When the host's last event was.", func(h *fleet.Host) (float64, bool) {
 			return seconds(h.Head.Time), !h.Head.Time.IsZero()
 		}},
-		{"backlog_events", "Events that are not in the stream yet.", ofStatus(func(s *fleet.Status) float64 {
-			return float64(s.Backlog)
+		{"backlog_events", "Events that are not in the stream yet.", ofState(func(s *fleet.State) (float64, bool) {
+			return float64(s.Backlog), true
 		})},
-		{"history_left_events", "How many more events may come before events are lost.", ofStatus(func(s *fleet.Status) float64 {
-			return float64(s.Left)
+		{"history_left_events", "How many more events may happen before one is lost.", ofState(func(s *fleet.State) (float64, bool) {
+			n, known := s.Left()
+			return float64(n), known
 		})},
-		{"durable", "Whether the host's history survives a restart.", ofStatus(func(s *fleet.Status) float64 {
-			return number(s.Durable)
+		{"durable", "Whether the host's history survives a restart.", ofState(func(s *fleet.State) (float64, bool) {
+			return number(s.Durable), true
 		})},
 	}
 	for _, family := range families {
@@ -231,19 +249,19 @@ func writeMetrics(out io.Writer, hosts []fleet.Host, now time.Time) error {
 		}
 		for i := range hosts {
 			if v, known := family.value(&hosts[i]); known {
-				_, _ = fmt.Fprintf(out, "%s{host=%s} %s\n", name, label(hostName(hosts[i].Name)), strconv.FormatFloat(v, 'f', -1, 64))
+				_, _ = fmt.Fprintf(out, "%s{host=%q} %s\n", name, hostName(hosts[i].Name), strconv.FormatFloat(v, 'f', -1, 64))
 			}
 		}
 	}
 	return nil
 }
 
-func ofStatus(value func(*fleet.Status) float64) func(*fleet.Host) (float64, bool) {
+func ofState(value func(*fleet.State) (float64, bool)) func(*fleet.Host) (float64, bool) {
 	return func(h *fleet.Host) (float64, bool) {
-		if h.Head.Status == nil {
+		if h.State() == nil {
 			return 0, false
 		}
-		return value(h.Head.Status), true
+		return value(h.State())
 	}
 }
 
@@ -255,8 +273,3 @@ func number(yes bool) float64 {
 }
 
 func seconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }
-
-// label quotes the value of a label as Prometheus wants it.
-func label(text string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(text) + `"`
-}

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,9 @@ func TestHosts(t *testing.T) {
 	node2.kill()
 	admin := server.Connect(t, login(t, dir, accounts.Admin))
 	fleettest.Forge(t, admin, "web.1", nats.Header{}, "x")
+	fleettest.Forge(t, admin, "a-far-year", nats.Header{
+		fleet.HeaderCursor: {"e:1"}, fleet.HeaderMachine: {"m"}, fleet.HeaderTime: {"9223372036854775807"},
+	}, "x")
 
 	watch := []string{"hosts", "--server", server.URL, "--user", accounts.Watch, "--credentials", filepath.Join(dir, accounts.Watch)}
 	var hosts map[string]map[string]any
@@ -50,12 +54,12 @@ func TestHosts(t *testing.T) {
 		return hosts["node2"]["health"] == silent
 	})
 	state := hosts["node1"]["state"].(map[string]any)
-	if len(hosts) != 3 || hosts["node1"]["health"] != healthy || hosts["web.1"]["health"] != foreign || hosts["node1"]["cursor"] != cursor || state["history"] != 5.0 {
+	if len(hosts) != 4 || hosts["a-far-year"]["health"] != foreign || hosts["node1"]["health"] != healthy || hosts["web.1"]["health"] != foreign || hosts["node1"]["cursor"] != cursor || state["history"] != 5.0 {
 		t.Errorf("hosts %v", hosts)
 	}
 	p := launch(t, nil, watch...)
 	p.wait(t)
-	if lines := strings.Split(p.out.String(), "\n"); len(lines) != 5 || !strings.HasPrefix(lines[0], "HOST ") || !strings.HasPrefix(lines[1], "node1  ok ") {
+	if lines := strings.Split(p.out.String(), "\n"); len(lines) != 6 || !strings.HasPrefix(lines[0], "HOST ") || !strings.HasPrefix(lines[2], "node1 ") {
 		t.Errorf("the table is\n%s", &p.out)
 	}
 	p = launch(t, nil, append(watch, "--metrics")...)
@@ -65,6 +69,41 @@ func TestHosts(t *testing.T) {
 			t.Errorf("metrics without %s:\n%s", want, &p.out)
 		}
 	}
+}
+
+// TestHostsState follows what the table has of a host: what is left of the history, that the backlog
+// is in the stream, and that osctl-eventd is away.
+func TestHostsState(t *testing.T) {
+	e, server := fleettest.StartEventd(t, 1000), fleettest.StartServer(t, "")
+	stream := server.MakeStream(t, nil)
+	args := bridge(t, server, e.Bus.Address())
+	shows := func(row string) {
+		t.Helper()
+		var p *process
+		defer func() {
+			if t.Failed() {
+				t.Logf("want %s in\n%s", row, &p.out)
+			}
+		}()
+		apitest.Eventually(t, "the table has "+row, func() bool {
+			p = launch(t, nil, "hosts", "--server", server.URL)
+			p.wait(t)
+			return regexp.MustCompile("(?m)^node1  " + row + "$").MatchString(p.out.String())
+		})
+	}
+	cursor := e.Commit(t, 5)
+	forward := launch(t, nil, args...)
+	fleettest.AwaitCursor(t, stream, host, cursor)
+	shows(`ok .*  0    -     no`)
+	forward.kill()
+	cursor = e.Commit(t, 1500)
+	launch(t, nil, args...)
+	fleettest.AwaitCursor(t, stream, host, cursor)
+	shows(`ok .*  0    1000  no`)
+	e.Stop()
+	shows(`no-eventd .*  -    -     -`)
+	e.Serve(t, e.Hub)
+	shows(`ok .*  0    1000  no`)
 }
 
 func TestSilent(t *testing.T) {

@@ -9,17 +9,13 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-const (
-	idleTick  = 20 * time.Second // between lines on how things are, without a watchdog
-	leastTick = time.Second      // between two messages to systemd
-)
+// idleTick is the time between two status lines without a watchdog.
+const idleTick = 20 * time.Second
 
-// notifier tells systemd, if it runs us, how things are. Each call says that we make progress.
-// It is for one goroutine.
+// notifier tells systemd, if it runs us, how things are.
 type notifier struct {
 	log  *slog.Logger
-	tick time.Duration // how often to say something
-	last time.Time
+	tick time.Duration // between two status lines
 }
 
 func newNotifier(log *slog.Logger) (*notifier, error) {
@@ -39,20 +35,13 @@ func (n *notifier) ready() { n.send(daemon.SdNotifyReady + "\nSTATUS=Connecting"
 
 func (n *notifier) stopping() { n.send(daemon.SdNotifyStopping) }
 
-// progress says that a step was made. A status is for people, "" for the same as before.
+// progress feeds the watchdog, and gives people a status.
 func (n *notifier) progress(status string) {
-	if status == "" {
-		if time.Since(n.last) >= leastTick {
-			n.send(daemon.SdNotifyWatchdog)
-		}
-		return
-	}
 	// A line break in an error's text would begin another message to systemd.
 	n.send(daemon.SdNotifyWatchdog + "\nSTATUS=" + strings.ReplaceAll(status, "\n", " "))
 }
 
 func (n *notifier) send(state string) {
-	n.last = time.Now()
 	if _, err := daemon.SdNotify(false, state); err != nil {
 		n.log.Warn("systemd cannot be notified", slog.Any("error", err))
 	}

@@ -11,13 +11,12 @@ import (
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
 )
 
-const setupLong = `Write the configuration of a fleet of these hosts into a directory: accounts.conf, which
-the NATS servers include; stream.json, the configuration of the stream; and a password for
-each host, for a user that may only read (fleet-watch) and for one that may do everything
-(fleet-admin).
+const setupLong = `Write what a fleet of these hosts needs into a directory: accounts.conf, which the NATS
+servers include; stream.json, the configuration of the stream; and a password for each
+host, for fleet-watch, who may only read, and for fleet-admin, who may do everything.
 
-A host may publish on its own subject and read the last message there, nothing else. To
-add a host, run the command again with all hosts: existing passwords stay.`
+A host may publish on its own subject and read the last message there, nothing else.
+To add a host, run setup again with the names of all hosts: it keeps the passwords.`
 
 const setupExample = `  osctl-eventd-nats setup --out fleet node1 node2
   nats --user fleet-admin --password "$(cat fleet/fleet-admin/password)" stream add OSCTL --config fleet/stream.json`
@@ -30,9 +29,6 @@ func setupCommand(stdout io.Writer) *cobra.Command {
 		Long: setupLong, Example: setupExample, Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, hosts []string) error {
 			f.Hosts = hosts
-			if err := fleet.CheckStream(f.Stream); err != nil {
-				return fmt.Errorf("--stream %q: %w", f.Stream, err)
-			}
 			if err := f.Check(); err != nil {
 				return err
 			}
@@ -40,7 +36,7 @@ func setupCommand(stdout io.Writer) *cobra.Command {
 				return err
 			}
 			_, err := fmt.Fprintf(stdout, `Wrote %[1]s/accounts.conf and %[1]s/stream.json, and a password for each of %[2]d hosts.
-1. Servers: include accounts.conf in nats-server.conf, and restart them; for more hosts later, reload is enough.
+1. Servers: include accounts.conf in nats-server.conf, readable by the server's user, and restart them (to add hosts, reload).
 2. Stream: nats --user %[3]s --password "$(cat %[1]s/%[3]s/password)" stream add %[4]s --config %[1]s/stream.json
 3. Each host: copy %[1]s/HOST/password to /etc/osctl-eventd-nats/password, and set NATS_USER=HOST in /etc/osctl-eventd-nats/env.
 `, out, len(hosts), accounts.Admin, f.Stream)

@@ -200,7 +200,7 @@ func TestSetupAgain(t *testing.T) {
 		t.Errorf("passwords %q, %q, %q", was, read("node1"), read("node2"))
 	}
 	for _, hosts := range [][]string{{""}, {"a", "a"}, {"a/b"}, {".."}, {accounts.Admin}} {
-		if err := (&accounts.Fleet{Hosts: hosts}).Check(); err == nil {
+		if err := (&accounts.Fleet{Stream: "OSCTL", Hosts: hosts}).Check(); err == nil {
 			t.Errorf("hosts %q are taken", hosts)
 		}
 	}

@@ -22,17 +22,19 @@ const watchLong = `Show events of the whole fleet, or of some hosts, as they com
 interrupted. The lines are those of osctl-eventctl monitor, with the host in front. A flag
 that is given several times matches any of its values; all flags must match.
 
-Events of one host come in order. Those of a host that was cut off come late, with the
-time at which they happened. The command reports missing events on stderr ("node1: lost 12
-events: ..."), whatever the filters, and with --json also as a line of type _gap: events
-that a host could not forward, and events that the stream dropped before they were read.
-It also reports on stderr when a host goes silent and when it comes back.
+Events come in the order of the stream: those of one host in the order in which they
+happened, those of a host that was cut off late, with the time at which they happened.
 
-While NATS is away the command waits, and then continues after the last message that it
-read. With --cursor-file it continues where the last run stopped; if there is no such file
-yet, or an empty one, --since says where it begins. The file is replaced and synced after
-the events were written to stdout, so a crash may repeat some events and skips none.
-osctl-eventctl(1) says which files a user may use.
+Whatever the filters, stderr has a line for events that are missing, because a host could
+not forward them or the stream dropped them before they were read ("node1: lost 12
+events: ..."); with --json, stdout has an object of type _gap for them, too. stderr also
+has a line when a host goes silent (two heartbeats are overdue), and when it is back.
+
+While NATS is away the command waits, and then goes on after the last message that it
+read. With --cursor-file it goes on where the last run stopped; if there is no such file
+yet, or an empty one, it begins at --since. The file is written after the events before
+it were printed: after a crash some events may come twice, but none is left out. osctl-
+eventctl(1) says who may use which file.
 
 Exit status: 0 if it ended as asked, also when interrupted; 1 on an error; 4 if events are
 missing.`
@@ -66,6 +68,9 @@ func watchCommand(stdout, stderr *terminal.Output) *cobra.Command {
 			if err := watch.Run(cmd.Context(), config, p.take); err != nil {
 				return err
 			}
+			if err := p.flush(); err != nil {
+				return err
+			}
 			if p.lost {
 				return statusError(exitLost)
 			}
@@ -94,6 +99,11 @@ func (f *watchFlags) printer(
 	p := &printer{out: bufio.NewWriterSize(stdout, 64<<10), err: stderr}
 	if err := errors.Join(f.check(), f.Check()); err != nil {
 		return nil, c, err
+	}
+	for _, host := range hosts {
+		if err := fleet.CheckHost(host); err != nil {
+			return nil, c, err
+		}
 	}
 	c.Access = f.Access
 	var err error
@@ -130,13 +140,10 @@ func (f *watchFlags) begin(now time.Time) (time.Time, error) {
 	}
 	since, err := eventflags.ParseMoment(f.since, now)
 	switch {
-	case err != nil:
-		return time.Time{}, fmt.Errorf("--since %w", err)
-	case since.Cursor == hub.CursorOldest:
+	case err == nil && since.Cursor == hub.CursorOldest:
 		return watch.Oldest, nil
-	case since.Cursor != "":
-		const form = "--since %s: that is a cursor of one host; expected %s"
-		return time.Time{}, fmt.Errorf(form, since.Cursor, eventflags.TimeForms)
+	case err != nil || since.Cursor != "": // a cursor is one of a single host
+		return time.Time{}, fmt.Errorf("--since %q: expected %s", f.since, eventflags.TimeForms)
 	}
 	return since.Time, nil
 }
@@ -151,7 +158,8 @@ type printer struct {
 	file   *cursorfile.File // nil for none
 	lost   bool             // events are missing
 	buf    []byte
-	behind int // messages since the last flush
+	after  fleet.Position // of the last message that was printed; zero for none
+	behind int            // messages since the last flush
 }
 
 // flushAfter is how many messages may be read before what they have is written, and the cursor is kept.
@@ -188,14 +196,22 @@ func (p *printer) take(u watch.Update) error {
 			return err
 		}
 	}
+	if u.After != (fleet.Position{}) {
+		p.after = u.After
+	}
 	if p.behind++; u.More && p.behind < flushAfter {
 		return nil
 	}
+	return p.flush()
+}
+
+// flush writes what was printed, and then keeps the cursor after it.
+func (p *printer) flush() error {
 	p.behind = 0
-	if err := p.out.Flush(); err != nil || p.file == nil || u.After == (fleet.Position{}) {
+	if err := p.out.Flush(); err != nil || p.file == nil || p.after == (fleet.Position{}) {
 		return err
 	}
-	return p.file.Save(u.After.String())
+	return p.file.Save(p.after.String())
 }
 
 // line prints a line of a host.

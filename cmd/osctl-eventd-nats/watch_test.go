@@ -11,9 +11,12 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/osctl/eventd/cmd/internal/daemontest"
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleettest"
 	"github.com/osctl/eventd/dbusapi/apitest"
+	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
@@ -209,5 +212,64 @@ func TestWatchKilled(t *testing.T) {
 	check(p)
 	if seen != uint64(n) {
 		t.Errorf("the last event is %d of %d", seen, n)
+	}
+}
+
+// TestWatchFiniteBusy ends at the newest event there was while more of them come: all up to there is
+// printed, and the cursor file says where that was.
+func TestWatchFiniteBusy(t *testing.T) {
+	e, server := fleettest.StartEventd(t, 1_000_000), fleettest.StartServer(t, "")
+	stream := server.MakeStream(t, nil)
+	launch(t, nil, bridge(t, server, e.Bus.Address())...)
+	produce(t, e)
+	file, seen := filepath.Join(t.TempDir(), "cursor"), uint64(0)
+	for range 3 {
+		apitest.Eventually(t, "the stream moves", func() bool {
+			_, at, _ := hub.ParseCursor(fleettest.Cursor(t.Context(), stream, host))
+			return at > seen+100
+		})
+		_, newest, err := hub.ParseCursor(fleettest.Cursor(t.Context(), stream, host))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := watching(t, server, "--json", "--no-follow", "--cursor-file", file)
+		if status := p.wait(t); status != 0 {
+			t.Fatalf("it ended with %d: %s", status, &p.err)
+		}
+		for _, event := range p.events(t) {
+			if event.Seq != seen+1 {
+				t.Fatalf("event %d comes after %d", event.Seq, seen)
+			}
+			seen = event.Seq
+		}
+		if seen < newest {
+			t.Fatalf("it ended with event %d, though the stream had %d", seen, newest)
+		}
+	}
+}
+
+// TestWatchAnew makes the stream anew under a watcher that is connected.
+func TestWatchAnew(t *testing.T) {
+	e, server := fleettest.StartEventd(t, 100), fleettest.StartServer(t, "")
+	stream := server.MakeStream(t, nil)
+	launch(t, nil, bridge(t, server, e.Bus.Address(), "--alive", "1s")...)
+	for range 10 {
+		fleettest.AwaitCursor(t, stream, host, e.Commit(t, 1))
+	}
+	p := watching(t, server, "--json", "--cursor-file", filepath.Join(t.TempDir(), "cursor"))
+	apitest.Eventually(t, "the events are seen", func() bool { return len(p.events(t)) == 10 })
+	js, err := jetstream.New(server.Connect(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(t.Context(), "OSCTL"); err != nil {
+		t.Fatal(err)
+	}
+	stream = server.MakeStream(t, nil)
+	fleettest.AwaitCursor(t, stream, host, e.Commit(t, 1))
+	p.says(t, "the stream was made anew")
+	apitest.Eventually(t, "the next event is seen", func() bool { return strings.HasSuffix(numbers(p.events(t)), "node1:10 node1:11") })
+	if status := p.interrupt(t); status != exitLost {
+		t.Errorf("it ended with %d, want %d: %s", status, exitLost, &p.err)
 	}
 }

@@ -68,7 +68,7 @@ func fullLog(b *testing.B, padding int) (dir string) {
 	log := slog.New(slog.DiscardHandler)
 	l, err := eventlog.Open(b.Context(), eventlog.Config{Dir: dir, Boot: bootID(log), Logger: log})
 	must(b, err)
-	h, err := hub.New(hub.Config{Log: l})
+	h, err := hub.New(b.Context(), hub.Config{Log: l})
 	must(b, err)
 	for range 5*hub.DefaultHistory/4 - 1 {
 		e, err := hub.NewEvent("state", hub.Options{

@@ -20,7 +20,8 @@ const (
 const (
 	// journalBatch is how many events are read from the hub at once.
 	journalBatch = 64
-	// journalGrace is how long the end waits for a journald that takes nothing.
+	// journalGrace is how long the end waits for a journald that takes nothing, and for the
+	// position to be written.
 	journalGrace = time.Second
 	// firstJournalRetry and lastJournalRetry bound the pause, which doubles, before a
 	// journald that is not there is tried again.
@@ -42,7 +43,7 @@ type journal struct {
 
 // newJournal begins where the last process was that did not end in order, else with the
 // next event of the hub. The position is kept in dir, unless that is "".
-func newJournal(log *slog.Logger, events *hub.Hub, dir, socket string) (*journal, error) {
+func newJournal(ctx context.Context, log *slog.Logger, events *hub.Hub, dir, socket string) (*journal, error) {
 	conn, err := openJournal(socket)
 	if err != nil {
 		return nil, err
@@ -50,7 +51,8 @@ func newJournal(log *slog.Logger, events *hub.Hub, dir, socket string) (*journal
 	j := &journal{log: log, conn: conn}
 	cursor := ""
 	if dir != "" {
-		if j.position, cursor, err = openJournalPosition(dir); err != nil {
+		open := func() (positionFile, error) { return openPositionFile(dir) }
+		if j.position, cursor, err = openJournalPosition(ctx, log, open); err != nil {
 			log.Warn("after a crash events may be missing in the journal", errorAttr(err))
 		}
 	}
@@ -59,17 +61,8 @@ func newJournal(log *slog.Logger, events *hub.Hub, dir, socket string) (*journal
 		conn.close()
 		return nil, err
 	}
-	j.keep(j.sub.Cursor())
+	j.position.save(j.sub.Cursor())
 	return j, nil
-}
-
-// keep keeps the position. If it cannot, it says so and gives that up.
-func (j *journal) keep(cursor string) {
-	if err := j.position.save(cursor); err != nil {
-		j.log.Warn("the position in the journal cannot be kept: after a crash events may come twice there", errorAttr(err))
-		j.position.close(false)
-		j.position = nil
-	}
 }
 
 // subscribe starts at a cursor, or with the oldest event where what follows it is gone.
@@ -126,7 +119,7 @@ func (j *journal) follow(ctx context.Context) error {
 				return err
 			}
 		}
-		j.keep(hub.FormatCursor(epoch, events[n-1].Seq))
+		j.position.save(hub.FormatCursor(epoch, events[n-1].Seq))
 		clear(events)
 	}
 }

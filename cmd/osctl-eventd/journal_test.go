@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/osctl/eventd/hub"
@@ -24,7 +25,7 @@ type journalRun struct {
 
 func runJournal(t *testing.T, path string, history int) *journalRun {
 	t.Helper()
-	events, err := hub.New(hub.Config{History: history})
+	events, err := hub.New(t.Context(), hub.Config{History: history})
 	must(t, err)
 	return runJournalOf(t, events, "", path)
 }
@@ -32,7 +33,7 @@ func runJournal(t *testing.T, path string, history int) *journalRun {
 func runJournalOf(t *testing.T, events *hub.Hub, dir, path string) *journalRun {
 	t.Helper()
 	r := &journalRun{hub: events, log: &lockedBuffer{}, done: make(chan error, 1)}
-	j, err := newJournal(slog.New(slog.NewTextHandler(r.log, nil)), events, dir, path)
+	j, err := newJournal(t.Context(), slog.New(slog.NewTextHandler(r.log, nil)), events, dir, path)
 	must(t, err)
 	var ctx context.Context
 	ctx, r.stop = context.WithCancel(t.Context())
@@ -142,7 +143,7 @@ func TestJournalBlocked(t *testing.T) {
 func TestJournalStopsBlocked(t *testing.T) {
 	journald, dir := newFakeJournald(t), t.TempDir()
 	const all = 4000 // more than the queue of a socket takes, see TestJournalBlocked
-	events, err := hub.New(hub.Config{History: all})
+	events, err := hub.New(t.Context(), hub.Config{History: all})
 	must(t, err)
 	r := runJournalOf(t, events, dir, journald.path)
 	for range all {
@@ -190,7 +191,7 @@ func TestJournalAway(t *testing.T) {
 // not end in order, and to say if it cannot.
 func TestJournalPosition(t *testing.T) {
 	journald, dir := newFakeJournald(t), t.TempDir()
-	events, err := hub.New(hub.Config{History: 1000})
+	events, err := hub.New(t.Context(), hub.Config{History: 1000})
 	must(t, err)
 	position := func() string {
 		text, err := os.ReadFile(filepath.Join(dir, "journal-position"))
@@ -239,4 +240,52 @@ func TestJournalPosition(t *testing.T) {
 	if !strings.Contains(r.log.String(), "the position in the journal is damaged") {
 		t.Errorf("it says %q", r.log)
 	}
+}
+
+// hungPosition is a position file on a disk that hangs until the test lets it go on.
+type hungPosition struct {
+	positionFile
+	letGo chan struct{}
+}
+
+func (f hungPosition) WriteAt(b []byte, off int64) (int, error) {
+	<-f.letGo
+	return f.positionFile.WriteAt(b, off)
+}
+
+// TestJournalPositionHangs wants neither start, nor entries, nor the end to wait for the position on
+// a disk that hangs, and the newest one to be there afterwards.
+func TestJournalPositionHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, dir, letGo := slog.New(slog.DiscardHandler), t.TempDir(), make(chan struct{})
+		start := time.Now()
+		p, _, err := openJournalPosition(t.Context(), log, func() (positionFile, error) {
+			<-letGo
+			return openPositionFile(dir)
+		})
+		if p != nil || !errors.Is(err, errPositionHangs) {
+			t.Errorf("it opened: %v", err)
+		}
+		open := func() (positionFile, error) {
+			file, err := openPositionFile(dir)
+			return hungPosition{file, letGo}, err
+		}
+		p, _, err = openJournalPosition(t.Context(), log, open)
+		must(t, err)
+		for i := range 10 {
+			p.save(strconv.Itoa(i))
+			synctest.Wait()
+		}
+		p.close(false)
+		if took := time.Since(start); took != positionPatience+journalGrace { // of the bubble
+			t.Errorf("it took %v", took)
+		}
+		close(letGo)
+		synctest.Wait()
+		if p, cursor, err := openJournalPosition(t.Context(), log, open); err != nil || cursor != "9" {
+			t.Errorf("the position is %q, %v", cursor, err)
+		} else {
+			p.close(true)
+		}
+	})
 }

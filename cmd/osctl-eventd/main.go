@@ -55,7 +55,7 @@ func run(args []string, stdout, stderr io.Writer, journal bool) int {
 	context.AfterFunc(ctx, stop)
 
 	log := newLogger(stderr, opts.logLevel, journal)
-	if err := serve(ctx, opts, log, stdout); err != nil {
+	if err := serve(ctx, opts, log, stdout); err != nil && !errors.Is(err, context.Canceled) {
 		log.Error("osctl-eventd failed", errorAttr(err))
 		return exitFailure
 	}

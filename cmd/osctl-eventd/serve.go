@@ -17,14 +17,15 @@ import (
 )
 
 // serve wires the parts together and runs them until ctx is done. It stops them
-// against the flow: first what makes events, then what announces them.
+// against the flow: first what makes events, then what announces them. If ctx is done while it still
+// waits for the disk, it returns the error of ctx.
 func serve(ctx context.Context, opts options, log *slog.Logger, stdout io.Writer) error {
 	boot := bootID(log)
 	eventLog, err := openLog(ctx, opts, boot, log)
 	if err != nil {
 		return err
 	}
-	events, err := hub.New(hub.Config{History: opts.history, Log: eventLog, Logger: log}) //nolint:contextcheck // New ends by itself
+	events, err := hub.New(ctx, hub.Config{History: opts.history, Log: eventLog, Logger: log})
 	if err != nil {
 		return err
 	}
@@ -53,7 +54,7 @@ func serve(ctx context.Context, opts options, log *slog.Logger, stdout io.Writer
 
 	entries := func(context.Context) error { return nil }
 	if opts.journal {
-		journal, err := newJournal(log, events, opts.journalDir(), journalSocket)
+		journal, err := newJournal(ctx, log, events, opts.journalDir(), journalSocket)
 		if err != nil {
 			return errors.Join(err, watcher.Close())
 		}

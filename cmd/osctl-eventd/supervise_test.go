@@ -113,7 +113,7 @@ func TestSuperviseSlowDisk(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", path)
 	t.Setenv("WATCHDOG_USEC", "60000")
 	hung := &hungLog{hangs: make(chan struct{}), letGo: make(chan struct{})}
-	events, err := hub.New(hub.Config{Log: logOf{hung}, Logger: slog.New(slog.DiscardHandler)})
+	events, err := hub.New(t.Context(), hub.Config{Log: logOf{hung}, Logger: slog.New(slog.DiscardHandler)})
 	must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

@@ -73,7 +73,7 @@ func Await[T any](tb testing.TB, what string, ch <-chan T) T {
 // NewHub makes a hub.
 func NewHub(tb testing.TB, config hub.Config) *hub.Hub {
 	tb.Helper()
-	h, err := hub.New(config)
+	h, err := hub.New(tb.Context(), config)
 	if err != nil {
 		tb.Fatal(err)
 	}

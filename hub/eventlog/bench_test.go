@@ -20,7 +20,7 @@ func BenchmarkCommit(b *testing.B) {
 				h = o.Hub
 			} else {
 				var err error
-				h, err = hub.New(hub.Config{})
+				h, err = hub.New(b.Context(), hub.Config{})
 				must(b, err)
 			}
 			b.ReportAllocs()

@@ -100,11 +100,8 @@ func (l *Log) removeUnfinished() {
 }
 
 // replaceBy deletes the logs before the one with that number, or sets them aside if they were not
-// read. After Close the directory may belong to another process: then the next Load does that.
+// read.
 func (l *Log) replaceBy(number uint64) error {
-	if l.dir == nil {
-		return nil
-	}
 	dirs, err := l.logDirs()
 	if err != nil {
 		return err

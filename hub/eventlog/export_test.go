@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"context"
+	"errors"
 	"os"
 )
 
@@ -43,11 +44,16 @@ func (l *Log) OnSync(before func(f *os.File, path string) error) {
 	}
 }
 
-// OnWrite has a function be called before each write.
-func (l *Log) OnWrite(before func()) {
+// OnWrite has a function be called before each write. If it returns an error, that is the write's,
+// and half of the bytes are written.
+func (l *Log) OnWrite(before func(off int64) error) {
 	l.hooks.writeAt = func(f *os.File, b []byte, off int64) (int, error) {
-		before()
-		return f.WriteAt(b, off)
+		failed := before(off)
+		if failed != nil {
+			b = b[:len(b)/2]
+		}
+		n, err := f.WriteAt(b, off)
+		return n, errors.Join(failed, err)
 	}
 }
 

@@ -112,7 +112,7 @@ func openLoading(tb testing.TB, c eventlog.Config, before func(*os.File, string)
 	if before != nil {
 		o.log.OnSync(before)
 	}
-	if o.Hub, err = hub.New(hub.Config{Log: o.log, Logger: c.Logger, History: c.MaxEvents}); err != nil {
+	if o.Hub, err = hub.New(tb.Context(), hub.Config{Log: o.log, Logger: c.Logger, History: c.MaxEvents}); err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(o.kill)

@@ -1,47 +1,20 @@
 package eventlog_test
 
 import (
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/hub/eventlog/disktest"
 )
-
-// frozenDisk mounts a file system that can be frozen: then what writes to it hangs, also kill -9
-// does not end it, until it is thawed.
-func frozenDisk(t *testing.T) (dir string, freeze func() (thaw func())) {
-	t.Helper()
-	run := func(name string, args ...string) {
-		t.Helper()
-		if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-			t.Fatalf("%s %q: %v: %s", name, args, err, out)
-		}
-	}
-	image, dir := filepath.Join(t.TempDir(), "image"), t.TempDir()
-	must(t, os.WriteFile(image, nil, 0o600))
-	must(t, os.Truncate(image, 64<<20))
-	run("mkfs.ext4", "-q", image)
-	run("mount", "-o", "loop", image, dir)
-	t.Cleanup(func() { must(t, syscall.Unmount(dir, syscall.MNT_DETACH)) })
-	return dir, func() func() {
-		run("fsfreeze", "-f", dir)
-		thaw := sync.OnceFunc(func() { run("fsfreeze", "-u", dir) })
-		t.Cleanup(thaw)
-		return thaw
-	}
-}
 
 // A real disk that hangs: readers go on, commits after some seconds, in memory; a new log is
 // written after the thaw, and Close does not wait for one.
 func TestFrozenDisk(t *testing.T) {
-	dir, freeze := frozenDisk(t)
+	dir, freeze := disktest.Mount(t)
 	c := config(filepath.Join(dir, "state"))
 	o := open(t, c)
 	o.run()
@@ -92,7 +65,7 @@ func TestFrozenDisk(t *testing.T) {
 // thaw a new log is written, and the old one is set aside.
 func TestStartOnFrozenDisk(t *testing.T) {
 	t.Parallel()
-	dir, freeze := frozenDisk(t)
+	dir, freeze := disktest.Mount(t)
 	c := config(filepath.Join(dir, "state"))
 	o := open(t, c)
 	o.fill(t, 100)

@@ -40,9 +40,10 @@ func TestFullBesideHungSync(t *testing.T) {
 	must(t, w.Append(oneEvent(1, 10)))
 	must(t, w.Rotate([]hub.Record{{First: 2, Data: []byte("snapshot")}})) // the head has to tell of it
 	hangs, letGo := make(chan struct{}), make(chan struct{})
-	l.OnWrite(func() {
+	l.OnWrite(func(int64) error {
 		close(hangs)
 		<-letGo
+		return nil
 	})
 	synced := make(chan error, 1)
 	go func() { synced <- w.Sync() }()
@@ -56,7 +57,7 @@ func TestFullBesideHungSync(t *testing.T) {
 	}
 	close(letGo)
 	must(t, <-synced)
-	l.OnWrite(func() {})
+	l.OnWrite(func(int64) error { return nil })
 	must(t, w.Close(true))
 	must(t, l.Close())
 }
@@ -68,11 +69,12 @@ func TestFilesOfHungWriteAreClosed(t *testing.T) {
 	w := stored.Writer
 	hangs, letGo := make(chan struct{}), make(chan struct{})
 	var hung atomic.Bool
-	l.OnWrite(func() {
+	l.OnWrite(func(int64) error {
 		if hung.CompareAndSwap(false, true) { // the mark is written beside it
 			close(hangs)
 			<-letGo
 		}
+		return nil
 	})
 	appended := make(chan error, 1)
 	go func() { appended <- w.Append(oneEvent(1, 10)) }()
@@ -165,7 +167,7 @@ func closeBesideFinish(t *testing.T, at string) {
 	c := config(t.TempDir())
 	l, err := eventlog.Open(t.Context(), c)
 	must(t, err)
-	h, err := hub.New(hub.Config{Log: l})
+	h, err := hub.New(t.Context(), hub.Config{Log: l})
 	must(t, err)
 	if at == "." {
 		at = filepath.Base(c.Dir)
@@ -318,24 +320,22 @@ func TestUnfinishedLogDropsNothing(t *testing.T) {
 }
 
 // Open does not wait for a disk that hangs. Load does; if it is given up meanwhile, it changes
-// nothing and returns no writer.
-func TestOpenHangs(t *testing.T) {
+// nothing.
+func TestOpenHangs(t *testing.T) { synctest.Test(t, openHangs) }
+
+func openHangs(t *testing.T) {
+	t.Helper()
 	c := config(t.TempDir())
 	o := open(t, c)
 	o.fill(t, 5)
 	want, status := o.texts(t), o.Status()
 	o.kill()
-	letGo := make(chan struct{})
-	l, err := eventlog.OpenSlowly(t.Context(), c, func() { <-letGo })
-	must(t, err)
+	l, letGo := openHung(t, c)
 	ctx, giveUp := context.WithCancel(t.Context())
-	loaded := make(chan hub.Stored, 1)
-	go func() {
-		loaded <- l.Load(ctx, func(hub.Record) error { return nil }, func() bool { return true })
-	}()
 	giveUp()
-	close(letGo)
-	if stored := <-loaded; stored.Writer != nil || !errors.Is(stored.Problem, context.Canceled) || stored.Epoch == status.Epoch {
+	letGo()
+	stored := l.Load(ctx, func(hub.Record) error { return nil }, func() bool { return true })
+	if !errors.Is(stored.Problem, context.Canceled) || stored.Epoch == status.Epoch {
 		t.Errorf("Load returned %+v", stored)
 	}
 	must(t, l.Close())
@@ -343,4 +343,106 @@ func TestOpenHangs(t *testing.T) {
 	if got := o.texts(t); !slices.Equal(got, want) || o.Status() != status {
 		t.Errorf("restored %d events, status is %+v, was %+v", len(got), o.Status(), status)
 	}
+}
+
+// openHung opens a log on a disk that hangs until letGo is called.
+func openHung(t *testing.T, c eventlog.Config) (l *eventlog.Log, letGo func()) {
+	t.Helper()
+	hangs := make(chan struct{})
+	l, err := eventlog.OpenSlowly(t.Context(), c, func() { <-hangs })
+	must(t, err)
+	return l, func() { close(hangs) }
+}
+
+// When a disk that hung at the start shows that another process uses the directory, nothing in it is
+// read or changed.
+func TestOpenHangsAndInUse(t *testing.T) { synctest.Test(t, openHangsAndInUse) }
+
+func openHangsAndInUse(t *testing.T) {
+	t.Helper()
+	c := config(t.TempDir())
+	o := open(t, c)
+	o.fill(t, 5)
+	pending := filepath.Join(logDir(t, c.Dir), "0000000000000002.tmp") // which the other one writes
+	must(t, os.WriteFile(pending, nil, 0o600))
+	l, letGo := openHung(t, c)
+	letGo()
+	stored := l.Load(t.Context(), func(hub.Record) error { return errors.New("read") }, func() bool { return true })
+	if !errors.Is(stored.Problem, eventlog.ErrInUse) || stored.Writer != nil || stored.Next != 1 {
+		t.Errorf("Load returned %+v", stored)
+	}
+	if _, err := os.Stat(pending); err != nil {
+		t.Error(err)
+	}
+	must(t, l.Close())
+}
+
+// A hub that starts without its log marks that as soon as it can: what it publishes until a new log
+// is there is lost when it is killed, and no cursor from before may skip that.
+func TestStartWithoutLogIsMarked(t *testing.T) {
+	hangs := make(chan struct{})
+	for name, start := range map[string]struct {
+		sync func(*os.File, string) error
+		load func(load func())
+	}{
+		"the disk hangs": {nil, func(load func()) { <-hangs; load() }},
+		"the head cannot be synced": {
+			func(_ *os.File, path string) error {
+				if filepath.Base(path) == "head" {
+					return syscall.EIO
+				}
+				return nil
+			}, func(load func()) { load() },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				hangs = make(chan struct{})
+				c := config(t.TempDir())
+				o := open(t, c)
+				o.fill(t, 5)
+				status := o.Status()
+				cursor := status.Cursor()
+				o.kill()
+				o = openLoading(t, c, start.sync, start.load)
+				o.fill(t, 1)
+				close(hangs)
+				synctest.Wait()
+				o.kill()
+				o = open(t, c)
+				if _, err := o.Subscribe(hub.Filter{}, cursor); err == nil {
+					t.Errorf("a cursor is valid although an event after it is gone: status is %+v", o.Status())
+				}
+			})
+		})
+	}
+}
+
+// A log is bounded until Finish has returned, also if it hangs at its end.
+func TestLogIsBoundedBesideFinish(t *testing.T) {
+	c := config(t.TempDir())
+	c.MaxBytes = eventlog.MinMaxBytes
+	l, stored := openBare(t, c)
+	must(t, stored.Writer.Abandon())
+	w, err := l.Create(stored.Epoch)
+	must(t, err)
+	taken := int64(0)
+	l.OnSync(func(_ *os.File, path string) error {
+		if path != c.Dir {
+			return nil
+		}
+		for n := uint64(1); taken < 100*c.MaxBytes; n++ {
+			if err := w.Append(oneEvent(n, 9000)); err != nil {
+				return nil //nolint:nilerr // it is bounded
+			}
+			taken += 9000
+		}
+		return nil
+	})
+	must(t, w.Finish())
+	if taken > 8*c.MaxBytes {
+		t.Errorf("it took %d bytes with a limit of %d", taken, c.MaxBytes)
+	}
+	must(t, w.Close(false))
+	must(t, l.Close())
 }

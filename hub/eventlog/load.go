@@ -12,33 +12,35 @@ import (
 
 // Load implements [hub.Log].
 func (l *Log) Load(ctx context.Context, replay func(hub.Record) error, whole func() bool) hub.Stored {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.opening.Lock() // waits for what Open left
+	defer l.opening.Unlock()
 	r := reading{log: l, ctx: ctx, replay: replay}
-	w, err := l.load(&r)
-	stored := hub.Stored{Epoch: r.old.epoch, Next: r.last() + 1, Problem: errors.Join(l.trouble, err, ctx.Err())}
+	stored := hub.Stored{Problem: l.trouble}
+	var w *Writer
+	if l.trouble == nil { // else the directory may be another process's
+		w, stored.Problem = l.load(&r)
+	}
+	stored.Epoch, stored.Next = r.old.epoch, r.last()+1
 	if why := r.doubt(whole()); why != "" {
 		stored.Epoch = hub.NewEpoch()
 		if ctx.Err() == nil && (r.old.found || len(r.segments) > 0) {
-			l.log.Warn("earlier cursors are no longer valid: a new epoch begins", slog.String("because", why), slog.Uint64("last_event", r.last()))
+			l.log.Warn("earlier cursors are no longer valid: a new epoch begins",
+				slog.String("because", why), slog.Uint64("last_event", r.last()))
 		}
 	}
+	stored.Problem = errors.Join(stored.Problem, ctx.Err())
 	if stored.Problem == nil {
 		w, stored.Problem = l.start(w, &r, stored.Epoch)
 	}
 	if err := ctx.Err(); err != nil { // nobody takes what was read
 		l.read, stored.Problem = false, errors.Join(stored.Problem, err)
 	}
-	if stored.Problem != nil {
-		if stored.Epoch == r.old.epoch {
-			stored.Epoch = hub.NewEpoch() // because the log will lack events, and has no mark
-		}
-		if w != nil {
-			w.release()
-		}
-		return stored
+	if stored.Problem != nil && stored.Epoch == r.old.epoch {
+		stored.Epoch = hub.NewEpoch() // because the log will lack events
 	}
-	stored.Writer = w
+	if w != nil {
+		stored.Writer = w
+	}
 	return stored
 }
 
@@ -112,12 +114,10 @@ func (l *Log) start(w *Writer, r *reading, epoch string) (*Writer, error) {
 func (l *Log) first(epoch string) (*Writer, error) {
 	l.newest++
 	w, err := l.create(l.newest, epoch)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = w.Finish()
 	}
-	l.mu.Unlock() // for Finish
-	defer l.mu.Lock()
-	return w, w.Finish()
+	return w, err
 }
 
 // reopen opens the segments, which the process before may not have synced, and cuts off the

@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,16 +37,16 @@ type Config struct {
 	Logger    *slog.Logger // gets what is damaged; nil discards it
 }
 
-// Log is a [hub.Log] on disk.
+// Log is a [hub.Log] on disk. As the hub calls it, one method runs at a time, Finish included.
 type Log struct {
 	config Config
 	log    *slog.Logger
 
-	mu      sync.Mutex
-	trouble error    // of opening the directory
-	dir     *os.File // locked
-	read    bool     // the logs in the directory were read; else they are set aside, not deleted
-	newest  uint64   // number of the log that was begun last
+	opening sync.Mutex // held while Open's goroutine opens the directory
+	trouble error      // of that
+	dir     *os.File   // locked
+	read    bool       // the logs in the directory were read; else they are set aside, not deleted
+	newest  uint64     // number of the log that was begun last
 	hooks   *hooks
 }
 
@@ -92,10 +93,8 @@ func newLog(config Config) (*Log, error) {
 
 // waitForLock opens and locks the directory. It does not wait for a disk that hangs.
 func (l *Log) waitForLock(ctx context.Context) error {
-	patience := time.NewTimer(lockPatience)
-	defer patience.Stop()
-	again := time.NewTicker(lockPatience / 50)
-	defer again.Stop()
+	patience, cancel := context.WithTimeout(ctx, lockPatience)
+	defer cancel()
 	for {
 		var inUse error
 		select {
@@ -104,17 +103,13 @@ func (l *Log) waitForLock(ctx context.Context) error {
 				return nil // Load returns other trouble
 			}
 			inUse = err
-		case <-time.After(lockPatience): // the disk hangs
-			return nil
-		case <-ctx.Done():
+		case <-patience.Done(): // the disk hangs, or the caller stops
 			return ctx.Err()
 		}
 		select {
-		case <-again.C:
-		case <-patience.C:
-			return inUse
-		case <-ctx.Done():
-			return inUse
+		case <-time.After(lockPatience / 50):
+		case <-patience.Done():
+			return cmp.Or(ctx.Err(), inUse)
 		}
 	}
 }
@@ -123,9 +118,9 @@ func (l *Log) waitForLock(ctx context.Context) error {
 // until then, so Load waits for it.
 func (l *Log) beginOpen() <-chan error {
 	opened := make(chan error, 1)
-	l.mu.Lock()
+	l.opening.Lock()
 	go func() {
-		defer l.mu.Unlock()
+		defer l.opening.Unlock()
 		l.trouble = l.open()
 		opened <- l.trouble
 	}()
@@ -134,8 +129,6 @@ func (l *Log) beginOpen() <-chan error {
 
 // Create implements [hub.Log].
 func (l *Log) Create(epoch string) (hub.Writer, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if err := l.open(); err != nil {
 		return nil, err
 	}
@@ -152,8 +145,6 @@ func (l *Log) Create(epoch string) (hub.Writer, error) {
 
 // Room implements [hub.Log].
 func (l *Log) Room() (room int64, more bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	room = l.free() / 4 * 3 // the rest is for metadata, and for commits meanwhile
 	return min(room, l.config.MaxBytes), room < l.config.MaxBytes
 }
@@ -161,8 +152,6 @@ func (l *Log) Room() (room int64, more bool) {
 // MakeRoom implements [hub.Log]. It deletes directories aside first, then all logs: none is being
 // written.
 func (l *Log) MakeRoom() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.removeAside(0) {
 		return true
 	}
@@ -179,8 +168,6 @@ func (l *Log) MakeRoom() bool {
 
 // Close implements [hub.Log].
 func (l *Log) Close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.dir == nil {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package eventlog_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -76,6 +77,11 @@ func TestInUse(t *testing.T) {
 	o := open(t, config(dir))
 	if _, err := eventlog.Open(t.Context(), config(dir)); !errors.Is(err, eventlog.ErrInUse) || !strings.Contains(err.Error(), dir) {
 		t.Errorf("Open: %v", err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if _, err := eventlog.Open(ctx, config(dir)); !errors.Is(err, context.Canceled) {
+		t.Errorf("Open with a stop: %v", err)
 	}
 	o.fill(t, 1)
 	o.Close()

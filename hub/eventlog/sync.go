@@ -65,35 +65,42 @@ func (w *Writer) has(s *segment) bool {
 	return slices.Contains(w.segments, s)
 }
 
-// Finish implements [hub.Writer].
+// Finish implements [hub.Writer]. Only its end makes the log a finished one, so appending stays
+// bounded while the disk hangs.
 func (w *Writer) Finish() error {
 	l := w.log
 	err := w.Sync()
 	if err == nil {
 		err = l.hooks.syncFile(w.head)
 	}
+	if err == nil {
+		err = w.rename()
+	}
+	if err == nil {
+		err = l.hooks.syncDir(l.config.Dir)
+	}
+	if err == nil {
+		err = l.replaceBy(w.number)
+	}
 	if err != nil {
 		return err
 	}
 	w.mu.Lock()
+	defer w.unlock()
+	w.finished = true
+	return nil
+}
+
+// rename gives the directory the name of a finished log.
+func (w *Writer) rename() error {
+	w.mu.Lock()
+	defer w.unlock()
 	path := strings.TrimSuffix(w.path, unfinishedSuffix)
-	if err = os.Rename(w.path, path); err == nil {
-		w.path, w.finished = path, true
-	}
-	w.mu.Unlock()
+	err := os.Rename(w.path, path)
 	if err == nil {
-		if err = l.hooks.syncDir(l.config.Dir); err != nil {
-			w.mu.Lock()
-			w.finished = false // the old log is still the current one, so Close deletes this one
-			w.mu.Unlock()
-		}
+		w.path = path
 	}
-	if err != nil {
-		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.replaceBy(w.number)
+	return err
 }
 
 // Close implements [hub.Writer].

@@ -42,7 +42,7 @@ type Writer struct {
 
 	mu       sync.Mutex
 	path     string // of its directory
-	finished bool   // it is the current log
+	finished bool   // it is the current log, and the one before is gone
 	closed   bool
 	state    head
 	segments []*segment // the oldest first
@@ -53,7 +53,7 @@ type Writer struct {
 	headers  [headSize + 1]byte
 }
 
-// create begins a log. The caller holds the lock of l.
+// create begins a log.
 func (l *Log) create(number uint64, epoch string) (*Writer, error) {
 	l.removeUnfinished()
 	path := filepath.Join(l.config.Dir, fmt.Sprint(logPrefix, number)) + unfinishedSuffix

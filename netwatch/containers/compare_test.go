@@ -141,13 +141,13 @@ func TestBegin(t *testing.T) {
 	l.ends(root)
 
 	l.mu.Lock()
-	l.perUser[1000] = maxPerUser // of whom there may be more
+	l.usageOf(1000).beyond = true
 	l.mu.Unlock()
 	if got := begin(map[Container]bool{{"podman@1000", "u"}: true, {"podman@1001", "u"}: true}); !slices.Contains(got, "podman@1001:u running stopped resync") || slices.Contains(got, "podman@1000:u running stopped resync") {
 		t.Errorf("of a user with too many: %q", got)
 	}
 	l.mu.Lock()
-	l.perUser[1000] = 0
+	delete(l.perUser, 1000)
 	l.lack(lackLimit, "containers")
 	l.mu.Unlock()
 	if got := begin(map[Container]bool{{"lxc", "gone"}: true}); slices.Contains(got, "lxc:gone running stopped resync") {
@@ -156,5 +156,48 @@ func TestBegin(t *testing.T) {
 	blind := trackerIn(t, nstest.New(t), Config{Cgroup: t.TempDir()})
 	if got := blind.Begin(map[Container]bool{{"lxc", "gone"}: true}); len(got) != 0 {
 		t.Errorf("without cgroups: %v", got)
+	}
+}
+
+// TestEndBeforeRun wants the end of a container to be told that goes after Begin and before Run.
+func TestEndBeforeRun(t *testing.T) {
+	root := cgroupRoot(t)
+	dir := filepath.Join(root, "lxc.payload.web")
+	s := sleepIn(t, dir)
+	l := &listener{Tracker: trackerIn(t, nstest.New(t), Config{Cgroup: root}), t: t, told: make(chan StateChange, 10)}
+	l.Begin(nil)
+	s.stop()
+	must(t, unix.Rmdir(dir))
+	eventually(t, func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.readWatches(l.system) // as a question about an owner does
+		return len(l.containers) == 0
+	})
+	l.run()
+	l.wants("lxc:web running stopped")
+	l.mu.Lock()
+	if len(l.standings) != 0 {
+		t.Errorf("%d containers are known still", len(l.standings))
+	}
+	l.mu.Unlock()
+	l.ends(root)
+}
+
+// TestBeginWithoutName has a container whose name is not known yet. It keeps nobody else from being
+// told as stopped.
+func TestBeginWithoutName(t *testing.T) {
+	root := cgroupRoot(t)
+	sleepIn(t, filepath.Join(root, "lxc.payload.web-1"))
+	tracker := trackerIn(t, nstest.New(t), Config{Cgroup: root})
+	for _, c := range tracker.containers {
+		c.named = false
+	}
+	var got []string
+	for _, c := range tracker.Begin(map[Container]bool{{"lxc", "web"}: true, {"lxc", "web-1"}: true, {"lxc", "mail"}: true}) {
+		got = append(got, describe(c))
+	}
+	if want := []string{"lxc:mail running stopped resync"}; !slices.Equal(got, want) {
+		t.Errorf("told %q, want %q", got, want)
 	}
 }

@@ -38,10 +38,12 @@ func (c *container) empty() bool { return c.node.h.v2 && !c.populated }
 // addContainer takes the cgroup of a container that is new.
 func (t *Tracker) addContainer(n *node, name Container, m *matcher) {
 	if n.within != 0 {
-		if t.perUser[n.within] >= maxPerUser {
+		u := t.usageOf(n.within)
+		if u.containers >= maxPerUser {
+			u.beyond = true
 			return
 		}
-		t.perUser[n.within]++
+		u.containers++
 		name.Pool = show(name.Pool + "@" + strconv.FormatUint(uint64(n.within), 10))
 	} else if len(t.containers) >= maxContainers {
 		t.lack(lackLimit, "containers")
@@ -70,9 +72,8 @@ func (t *Tracker) dropContainer(n *node) {
 	delete(t.unsettled, c)
 	t.leave(c)
 	if n.within != 0 {
-		if t.perUser[n.within]--; t.perUser[n.within] == 0 {
-			delete(t.perUser, n.within)
-		}
+		t.usageOf(n.within).containers--
+		t.makeRoom(n.within)
 	}
 	t.changed(c, c.nsid)
 }

@@ -21,7 +21,9 @@
 // inotify watches the directories of the cgroup hierarchies (v2, and one of v1), down to the
 // containers, but not inside them: a cgroup below a container's own names no container, because the
 // outermost container counts. Directories that do not belong to root are watched by an inotify instance
-// of their own, so a user who makes and removes cgroups without end overflows only that one.
+// of their own, so a user who makes and removes cgroups without end overflows only that one. Limits
+// count per user (quota.go). Cgroups beyond a limit are looked for again when others of the same user
+// are gone.
 //
 // inotify reports a change of a cgroup.events: the first process came, the last one ended, or all
 // of them were frozen. Cgroups of v1 have no such file. Of two cgroups with one name, such as an

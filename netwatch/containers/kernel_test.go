@@ -333,7 +333,7 @@ func TestUsers(t *testing.T) {
 		defer tracker.mu.Unlock()
 		for tracker.readWatches(tracker.users) {
 		}
-		return tracker.perUser[1000]
+		return tracker.usageOf(1000).containers
 	}
 	if n := count(); n != maxPerUser {
 		t.Errorf("%d containers of a user, want %d", n, maxPerUser)

@@ -115,18 +115,20 @@ func (t *Tracker) leave(c *container) {
 	s := t.standings[c.Container]
 	s.cgroups = slices.DeleteFunc(s.cgroups, func(other *container) bool { return other == c })
 	t.tellState(c.Container)
-	if len(s.cgroups) == 0 {
-		delete(t.standings, c.Container)
-	}
 }
 
-// tellState tells the state of a container if that is another one.
+// tellState tells the state of a container if that is another one, and forgets a container without
+// cgroups once its end was told.
 func (t *Tracker) tellState(name Container) {
 	s := t.standings[name]
-	if is := s.state(); is != s.told && t.tellChange != nil {
+	is := s.state()
+	if is != s.told && t.tellChange != nil {
 		change := StateChange{Container: name, From: s.told, To: is, Resync: t.comparing}
 		s.told = is
 		t.tellChange(change)
+	}
+	if len(s.cgroups) == 0 && s.told == is {
+		delete(t.standings, name)
 	}
 }
 
@@ -145,11 +147,11 @@ func (t *Tracker) Begin(listed map[Container]bool) (changes []StateChange) {
 			changes = append(changes, StateChange{Container: name, To: s.told, Resync: true})
 		}
 	}
-	blind := t.blindPools()
+	blind := t.findBlindSpots()
 	for name, told := range listed {
 		s := t.standings[name]
 		switch {
-		case blind(name.Pool) || !told && !t.tells(name.Pool):
+		case blind(name) || !told && !t.tells(name.Pool):
 		case s == nil, s.told == "" && !slices.ContainsFunc(s.cgroups, (*container).silent):
 			changes = append(changes, StateChange{Container: name, From: Running, To: Stopped, Resync: true})
 		}
@@ -160,20 +162,24 @@ func (t *Tracker) Begin(listed map[Container]bool) (changes []StateChange) {
 	return changes
 }
 
-// blindPools returns a function that says of which pools containers may run unseen.
-func (t *Tracker) blindPools() func(pool string) bool {
-	unnamed := map[string]bool{}
+// findBlindSpots returns a function that says of which containers it cannot be known that they
+// stopped: those that may be beyond a limit, and those that a cgroup may turn out to be whose monitor
+// has not said its name yet.
+func (t *Tracker) findBlindSpots() func(name Container) bool {
+	var unnamed []Container
 	for _, c := range t.containers {
 		if c.populated && !c.named {
-			unnamed[c.Pool] = true
+			unnamed = append(unnamed, c.Container)
 		}
 	}
 	sees := slices.ContainsFunc(t.hierarchies, func(h *hierarchy) bool { return h.v2 })
-	return func(pool string) bool {
-		_, user, ofUser := strings.Cut(pool, "@")
+	return func(name Container) bool {
+		_, user, ofUser := strings.Cut(name.Pool, "@")
 		uid, _ := strconv.ParseUint(user, 10, 32) // 0 if it is no number: no user's
-		full := t.perUser[uint32(uid)] >= maxPerUser || t.users.beyond || t.users.err != nil
-		return !sees || unnamed[pool] || t.lacks[lackLimit] != "" || ofUser && full
+		u := t.perUser[uint32(uid)]
+		full := u != nil && u.beyond || t.users.beyond || t.users.err != nil
+		mayBe := func(c Container) bool { return c.Pool == name.Pool && strings.HasPrefix(c.ID, name.ID) }
+		return !sees || t.lacks[lackLimit] != "" || ofUser && full || slices.ContainsFunc(unnamed, mayBe)
 	}
 }
 

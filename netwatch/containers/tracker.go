@@ -45,7 +45,7 @@ type Tracker struct {
 	users       *watches // of others
 	containers  map[*node]*container
 	standings   map[Container]*standing       // by name
-	perUser     map[uint32]int                // containers of each user
+	perUser     map[uint32]*usage             // what the cgroups of each user take
 	unsettled   map[*container]struct{}       // that are asked again until they have an nsid
 	tell        func(c Container, nsid int32) // see Run
 	tellChange  func(StateChange)             // see Run
@@ -72,7 +72,7 @@ func New(config Config) (*Tracker, error) {
 	}
 	t := &Tracker{
 		config: config, log: config.Log, rules: matchers, own: none, kick: make(chan struct{}, 1),
-		containers: map[*node]*container{}, standings: map[Container]*standing{}, perUser: map[uint32]int{}, unsettled: map[*container]struct{}{},
+		containers: map[*node]*container{}, standings: map[Container]*standing{}, perUser: map[uint32]*usage{}, unsettled: map[*container]struct{}{},
 		system: openWatches(0), users: openWatches(userEvents),
 	}
 	if t.namespace, err = os.Open("/proc/thread-self/ns/net"); err != nil {
@@ -156,11 +156,22 @@ func (t *Tracker) follow(ctx context.Context, w *watches) {
 		defer t.mu.Unlock()
 		return t.readWatches(w)
 	}) {
-		if w == t.users && t.overflowed(w) {
-			select {
-			case <-time.After(userPause):
-			case <-ctx.Done():
-			}
+		if w == t.users {
+			t.recoverUsers(ctx)
+		}
+	}
+}
+
+// recoverUsers looks at users' cgroups anew until all that there is room for are known, with pauses.
+func (t *Tracker) recoverUsers(ctx context.Context) {
+	for ctx.Err() == nil {
+		begun := time.Now()
+		if !t.overflowed(t.users) {
+			return
+		}
+		select {
+		case <-time.After(max(userPause, searchShare*time.Since(begun))):
+		case <-ctx.Done():
 		}
 	}
 }
@@ -184,10 +195,11 @@ func (t *Tracker) settleLater(ctx context.Context) {
 	}
 }
 
-// settle asks the containers whose time has come, and returns when the next is to be asked; the
-// zero Time is never.
+// settle asks the containers whose time has come, but only some of users, and returns when the next is
+// to be asked; the zero Time is never.
 func (t *Tracker) settle(now time.Time) (next time.Time) {
 	t.refreshOwn()
+	ofUsers := 0
 	for c := range t.unsettled {
 		if now.Before(c.again) {
 			if next.IsZero() || c.again.Before(next) {
@@ -198,6 +210,12 @@ func (t *Tracker) settle(now time.Time) (next time.Time) {
 		if t.spare(c) {
 			delete(t.unsettled, c)
 			continue
+		}
+		if c.node.within != 0 {
+			if ofUsers++; ofUsers > maxUserAsks {
+				next = now
+				continue
+			}
 		}
 		if c.tries == 0 {
 			t.inquire(c)

@@ -12,7 +12,6 @@ import (
 const (
 	maxDepth      = 16   // levels below the root
 	maxWatches    = 8192 // of an instance
-	maxPerUser    = 256  // containers of one user
 	maxContainers = 65536
 )
 
@@ -47,6 +46,7 @@ func (t *Tracker) refreshUser(n *node) {
 	}
 	t.unwatch(n)
 	n.user = s.Uid
+	t.countCgroup(n.user, 1)
 	t.watch(n)
 }
 
@@ -58,26 +58,25 @@ func (t *Tracker) list(n *node) {
 		return
 	}
 	defer dir.Close() //nolint:errcheck // only read
-	seen := map[string]struct{}{}
+	for name := range n.kids {
+		t.add(n, name) // which drops those that are gone
+	}
 	for {
 		entries, err := dir.ReadDir(256)
 		for _, e := range entries {
-			if e.IsDir() {
-				seen[e.Name()] = struct{}{}
-				t.add(n, e.Name())
+			if _, known := n.kids[e.Name()]; known || !e.IsDir() {
+				continue
 			}
+			if !t.mayLook(n.user) {
+				return
+			}
+			t.add(n, e.Name())
 		}
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
 				t.fault(err)
-				return
 			}
-			break
-		}
-	}
-	for name, kid := range n.kids {
-		if _, there := seen[name]; !there {
-			t.drop(kid)
+			return
 		}
 	}
 }
@@ -106,15 +105,17 @@ func (t *Tracker) add(parent *node, name string) {
 		t.addContainer(n, c, m)
 		return
 	}
-	if n.depth > maxDepth {
+	if n.depth > maxDepth || !t.mayWatch(n.user) {
 		return
 	}
 	n.kids = map[string]*node{}
 	// Watched first: what comes while it is listed is told twice rather than not at all.
 	if !t.watch(n) && n.user != 0 {
+		t.usageOf(n.user).beyond = true
 		return
 	}
 	parent.kids[name] = n
+	t.countCgroup(n.user, 1)
 	t.list(n)
 }
 
@@ -129,6 +130,8 @@ func (t *Tracker) drop(n *node) {
 	}
 	if n.container != nil {
 		t.dropContainer(n)
+	} else {
+		t.countCgroup(n.user, -1)
 	}
 }
 

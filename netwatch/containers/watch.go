@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// userPause is how long users' cgroups are not looked at after they made more of them than could
-// be told.
+// userPause is how long, at least, users' cgroups are not looked at after they made more of them than
+// could be told.
 const userPause = time.Second
 
 // watches is an inotify instance. A watch holds the inode of a cgroup and nothing of what is in
@@ -151,6 +151,7 @@ func (t *Tracker) unwatchEvents(c *container) {
 // readWatches takes what the watches tell, as much as there is or may be read at a time, and reports
 // whether that was anything.
 func (t *Tracker) readWatches(w *watches) (some bool) {
+	t.renewLooks()
 	for w.file != nil && !t.closed {
 		b := w.buf[:]
 		if w.most > 0 {
@@ -164,6 +165,7 @@ func (t *Tracker) readWatches(w *watches) (some bool) {
 			if w.overflowed && w == t.system {
 				t.recover(w)
 			}
+			t.lackWatches()
 			return some
 		case err != nil:
 			w.err = fmt.Errorf("inotify: %w", err)
@@ -232,6 +234,10 @@ func (t *Tracker) overflowed(w *watches) bool {
 // recover looks at all cgroups of an instance anew, because it was not told of some.
 func (t *Tracker) recover(w *watches) {
 	w.overflowed, w.beyond, w.err = false, false, nil
+	t.renewLooks()
+	for _, u := range t.perUser {
+		u.beyond = u.beyond && w != t.users
+	}
 	t.comparing = true
 	defer func() { t.comparing = false }()
 	for _, h := range t.hierarchies {

@@ -37,7 +37,7 @@
 // Each change takes a token from the bucket of the interface, which is part of its row, and one from the
 // bucket of its container in [Budgets], whatever the ifindex. The last known owner pays. So a container
 // gains nothing by new interfaces, by renaming or moving them, or by hiding their owner. An interface
-// that never had an owner draws only on its own bucket, because only the host makes such interfaces.
+// that never had an owner draws only on its own bucket, because only the host can make one.
 // Interfaces that are deleted before their owner was found share one bucket. A row that leaves the view
 // takes no token, because it took one when it came.
 //

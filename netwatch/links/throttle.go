@@ -64,8 +64,8 @@ func (t *Table) spend(r *row, c *Change) {
 // reboots as fast as it can would have a new budget each time.
 var shortLived = Owner{Pool: "@"}
 
-// payer returns the container whose budget a change draws on. One that is known no more pays still,
-// else it would gain by dying, or by moving its interface to where nobody is found.
+// payer returns the container whose budget a change draws on: the owner, or the last one where none is
+// found now. Else a container would gain by dying, or by moving its interface to where no owner is found.
 func (r *row) payer(c *Change) Owner {
 	if c.Row.ID == "" {
 		return r.lastOwner

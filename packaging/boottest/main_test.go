@@ -62,7 +62,12 @@ func buildPackages() error {
 			return err
 		}
 	}
-	return build(firstVersion, "packaging/package.sh", "deb", firstVersion, "osctl-eventd-nats")
+	for _, beside := range []string{"osctl-eventd-nats", "cockpit-osctl-eventd"} {
+		if err := build(firstVersion, "packaging/package.sh", "deb", firstVersion, beside); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // binaries returns the directory of the programs of a version.

@@ -86,7 +86,7 @@ func (s *system) copySource(version string) string {
 func TestSameBytes(t *testing.T) {
 	t.Parallel()
 	bin := t.TempDir()
-	for _, program := range []string{"osctl-eventd", "osctl-eventctl"} {
+	for _, program := range []string{"osctl-eventd", "osctl-eventctl", "osctl-eventd-runtimes"} {
 		must(t, os.WriteFile(filepath.Join(bin, program), []byte(program), 0o755))
 	}
 	var made []string

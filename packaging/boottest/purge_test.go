@@ -16,7 +16,7 @@ const footprint = `
 	cut -d: -f1 /etc/passwd /etc/group /etc/shadow /etc/gshadow
 	systemctl list-units --all --plain --no-legend 'osctl*' '*Eventd*'
 	systemctl list-unit-files --no-legend 'osctl*' '*Eventd*'
-	dpkg-query -W -f '${Package} ${db:Status-Status}\n' 'osctl*' 2>/dev/null || true
+	dpkg-query -W -f '${Package} ${db:Status-Status}\n' 'osctl*' 'cockpit-osctl*' 2>/dev/null || true
 	journalctl --list-catalog 2>/dev/null
 	busctl list --activatable --no-legend | grep -o '^org.osctl[^ ]*' || true
 `
@@ -60,6 +60,27 @@ func TestPurge(t *testing.T) {
 			t.Errorf("purging leaves\n%s", difference(before, after))
 		}
 	})
+}
+
+// TestCockpitPage wants the package of the page to install whole, without starting the service, and to leave nothing
+// when it is purged. Cockpit itself is not there.
+func TestCockpitPage(t *testing.T) {
+	t.Parallel()
+	s := install(t, bustest.Daemon)
+	s.shell("systemctl stop '*.timer' " + unit)
+	before := s.run("/bin/sh", "-c", footprint)
+	s.run("dpkg", "--force-depends", "--install", s.copyIn(packageFile(t, "cockpit-osctl-eventd_"+firstVersion+"_all.deb")))
+	if wrong := s.run("dpkg", "--verify", "cockpit-osctl-eventd"); wrong != "" {
+		t.Errorf("not as in the package:\n%s", wrong)
+	}
+	s.run("grep", "-q", "Container events", "/usr/share/cockpit/osctl-eventd/manifest.json")
+	if got := s.show("ActiveState"); got != "inactive" {
+		t.Errorf("after the installation the service is %s", got)
+	}
+	s.run("dpkg", "--purge", "cockpit-osctl-eventd")
+	if after := s.run("/bin/sh", "-c", footprint); after != before {
+		t.Errorf("purging leaves\n%s", difference(before, after))
+	}
 }
 
 // difference returns the lines that only one of two texts has.

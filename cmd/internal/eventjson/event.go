@@ -34,10 +34,11 @@ func ParseEvent(text []byte) (event *hub.Event, epoch string, err error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("the time of an event: %w", err)
 	}
-	order := optionNames(text)
-	slices.SortFunc(report.Options, func(a, b hub.Option) int {
-		return slices.Index(order, a.Name) - slices.Index(order, b.Name)
-	})
+	if year := at.UTC().Year(); year < 0 || year > 9999 {
+		return nil, "", fmt.Errorf("the time of an event: the year %d cannot be written", year)
+	}
+	order := optionOrder(text)
+	slices.SortFunc(report.Options, func(a, b hub.Option) int { return order[a.Name] - order[b.Name] })
 	event, err = hub.NewEvent(report.Type, report.Options, textOf("source"))
 	if err != nil {
 		return nil, "", err
@@ -46,21 +47,22 @@ func ParseEvent(text []byte) (event *hub.Event, epoch string, err error) {
 	return event, epoch, nil
 }
 
-// optionNames returns the names of the options of a text that was decoded before, in their order.
-func optionNames(text []byte) (names []string) {
+// optionOrder returns which place each option has in a text that was decoded before.
+func optionOrder(text []byte) map[string]int {
 	var line map[string]json.RawMessage
 	if json.Unmarshal(text, &line) != nil {
 		return nil
 	}
+	order := map[string]int{}
 	d := json.NewDecoder(bytes.NewReader(line["opts"]))
 	_, _ = d.Token() // the brace
 	for d.More() {
 		name, _ := d.Token()
 		var value json.RawMessage
 		if d.Decode(&value) != nil {
-			return names
+			break
 		}
-		names = append(names, fmt.Sprint(name))
+		order[fmt.Sprint(name)] = len(order)
 	}
-	return names
+	return order
 }

@@ -1,6 +1,10 @@
 package eventjson
 
-import "testing"
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
 
 // TestParseEvent reads what a host may write into a stream: what the service prints, in its order,
 // and nothing else.
@@ -19,11 +23,25 @@ func TestParseEvent(t *testing.T) {
 		"bad type":                  `{"type":"X","time":"2026-11-22T10:11:12Z","cursor":"e:5"}`,
 		"a type twice":              `{"type":"x","type":"y","time":"2026-11-22T10:11:12Z","cursor":"e:5"}`,
 		"an option that is no name": `{"type":"x","opts":{"\u001b[2J":1},"time":"2026-11-22T10:11:12Z","cursor":"e:5"}`,
+		"a year of five digits":     `{"type":"x","time":"9999-12-31T23:59:59-23:59","cursor":"e:5"}`,
 		"NUL":                       `{"type":"x","opts":{"a":"\u0000"},"time":"2026-11-22T10:11:12Z","cursor":"e:5"}`,
 	} {
 		if event, _, err := ParseEvent([]byte(text)); err == nil {
 			t.Errorf("%s: %+v", name, event)
 		}
+	}
+}
+
+// TestParseManyOptions refuses an event with very many options in time that grows as their number does.
+// With its square the test would not end.
+func TestParseManyOptions(t *testing.T) {
+	var options strings.Builder
+	for i := range 200_000 {
+		_, _ = fmt.Fprintf(&options, `,"a%d":1`, i)
+	}
+	text := `{"type":"x","opts":{` + options.String()[1:] + `},"time":"2026-11-22T10:11:12Z","cursor":"e:5"}`
+	if _, _, err := ParseEvent([]byte(text)); err == nil {
+		t.Error("an event with 200,000 options is taken")
 	}
 }
 

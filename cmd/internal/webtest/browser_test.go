@@ -62,7 +62,9 @@ func openURL(t *testing.T, url string, as look) *browser {
 			b.shot(strings.ReplaceAll(t.Name(), "/", "-") + "-failed")
 			t.Logf("the page has\n%s", b.text("document.body.innerText"))
 		}
+		hangs := time.AfterFunc(patience, cancel)
 		_ = chromedp.Cancel(ctx)
+		hangs.Stop()
 		cancel()
 		release()
 		chromedp.FromContext(ctx).Allocator.Wait()

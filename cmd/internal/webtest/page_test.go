@@ -78,6 +78,11 @@ func TestFilter(t *testing.T) {
 	s.report("state", "pool", "tank", "id", "102", "state", "running")
 	s.report("state", "pool", "tank", "id", "101", "state", "stopped")
 	b.until("and what comes", names("events")+` === "6 2 1"`)
+	b.click(`#events [data-name="5"], #events [data-name="6"]`)
+	b.until("the details", `!document.querySelector("#details").hidden`)
+	b.click("#scope .scope")
+	b.until("they are of an event that may be out of sight", `document.querySelector("#details").hidden`)
+	b.click(`#interfaces [data-name="veth101"]`)
 	b.click(`#types [data-type="ct_netif"]`)
 	b.until("of a type", names("events")+` === "1"`)
 	b.until("the command", `document.querySelector("#command-text").textContent === "osctl-eventctl monitor tank:101 --type ct_netif --since oldest"`)
@@ -137,6 +142,36 @@ func TestGap(t *testing.T) {
 	b.until("in its place", names("events")+`.endsWith("2803 2802 g1 1")`)
 }
 
+// TestCursorAhead wants an address with a cursor that the service has not reached to do no harm: the page goes on
+// with the newest events, and does not ask again and again.
+func TestCursorAhead(t *testing.T) {
+	s := started(t)
+	s.report("probe", "n", "1")
+	status, err := s.client.Properties(t.Context())
+	must(t, err)
+	b := s.open("#/?paused=" + status.Text("Epoch") + ":999999")
+	b.state("paused")
+	b.click("#pause")
+	b.until("the newest", names("events")+` === "1 g1"`)
+	b.state("live")
+}
+
+// TestFlash wants rows to flash when they change, and none in the first list.
+func TestFlash(t *testing.T) {
+	s := started(t)
+	s.pair("veth101", "tank", "101", "eth0")
+	s.report("state", "pool", "tank", "id", "101", "state", "running")
+	b := openPage(t, startCockpit(t, s.bus.Address(), user{}), "#/?tab=containers", look{})
+	b.run(chromedp.Evaluate(`window.flashed = []; new MutationObserver(() => flashed.push(...[...document.querySelectorAll("#containers .flash")].map(row => row.dataset.name)))
+		.observe(document.body, { subtree: true, childList: true, attributes: true })`, nil))
+	b.row("containers", "tank:101", "tank:101", "running")
+	s.report("state", "pool", "tank", "id", "102", "state", "running")
+	b.until("the one that is new", `window.flashed.includes("tank:102")`)
+	if got := b.text(`[...new Set(window.flashed)].join(" ")`); got != "tank:102" {
+		t.Errorf("these rows flashed: %s", got)
+	}
+}
+
 // hostile are names that root of a container may give.
 func hostile() map[string]string {
 	return map[string]string{
@@ -178,6 +213,13 @@ func TestHostileNames(t *testing.T) {
 	b.click("#tab-interfaces")
 	// The service itself escapes what is not printable in names of the kernel.
 	b.row("interfaces", `a\xe2\x80\xaeb🦊<i>`, "–", `<b>\xe2\x80\x8f`, `a\xe2\x80\xaeb🦊<i>`, "up")
+	b.run(chromedp.Evaluate(`document.fonts.ready.then(() => { const g = document.createElement("canvas").getContext("2d");
+		window.unseen = ["RedHatMono", "RedHatText"].flatMap(font => { g.font = "13px " + font + ", monospace";
+			return Array.from({ length: 95 }, (_, i) => String.fromCharCode(32 + i)).filter(c => g.measureText(c).width < 1) }).join(""); })`, nil))
+	b.until("the fonts", `window.unseen !== undefined`)
+	if got := b.text("window.unseen"); got != "" {
+		t.Errorf("characters that take no room, and so are drawn over others: %q", got)
+	}
 	if got := b.text(`document.title + document.querySelectorAll("main img, main script").length`); got != "Container events0" {
 		t.Errorf("a name did something: %s", got)
 	}

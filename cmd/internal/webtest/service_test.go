@@ -23,6 +23,7 @@ func TestRestart(t *testing.T) {
 	s.daemon.Kill()
 	b.state("stopped")
 	b.until("what to do", `document.querySelector("#empty").textContent.includes("is not")`)
+	b.until("nothing about its log", `document.querySelector("#chips").textContent === "stopped"`)
 	s.start("--state-dir", dir)
 	b.state("live")
 	s.report("probe", "n", "2")

@@ -14,23 +14,23 @@ const states = {
     }),
     stopped: () => ({
         title: _("osctl-eventd is not running"),
-        text: _("This page does not start it. Where it was stopped on purpose, it stays so; otherwise start it:"),
+        text: _("This page does not start it, because it may have been stopped on purpose. To start it:"),
         command: "systemctl enable --now osctl-eventd",
         button: _("Open its service page"),
         act: () => cockpit.jump("/system/services#/osctl-eventd.service"),
     }),
     denied: user => ({
         title: _("No access to events"),
-        text: format(_("Turn on administrative access at the top of the page. Or have $0 join the group osctl-eventd, and log in again:"), show(user || _("the user"))),
+        text: format(_("Turn on administrative access at the top of the page, or add $0 to the group osctl-eventd and log in again:"), show(user || _("the user"))),
         command: `adduser ${user || "NAME"} osctl-eventd`,
     }),
     lost: () => ({
         title: _("The system bus is gone"),
-        text: _("The connection to the message bus of this host was closed. Once the bus is back, load the page again; you may have to log in anew."),
-        button: _("Load again"),
+        text: _("The connection to the message bus of this host was closed. Once the bus is back, reload the page; you may have to log in again."),
+        button: _("Reload"),
         act: () => window.location.reload(),
     }),
-    hung: () => ({ title: _("osctl-eventd does not answer"), text: _("The page goes on asking. The log of the service may say more:"), command: "journalctl -u osctl-eventd" }),
+    hung: () => ({ title: _("osctl-eventd does not answer"), text: _("The page keeps trying. The log of the service may say why:"), command: "journalctl -u osctl-eventd" }),
 };
 
 // renderEmpty shows the text of a state; "" for none.

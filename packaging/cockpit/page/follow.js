@@ -136,7 +136,8 @@ export class Follower {
         }
     }
 
-    // jump goes on shortly before the newest event, and tells the page how many it left out.
+    // jump goes on shortly before the newest event, and tells the page how many it left out. A cursor beyond the
+    // newest event, which an address may hold, leaves out none.
     async jump(session, why) {
         const { turn } = this, properties = await session.properties();
         if (turn !== this.turn)
@@ -148,7 +149,7 @@ export class Follower {
             this.page.gap(0, "epoch");
         else if (to > at)
             this.page.gap(to - at, why);
-        else
+        else if (at <= properties.LastSequence)
             return;
         this.cursor = `${properties.Epoch}:${to}`;
     }

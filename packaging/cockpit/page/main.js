@@ -20,7 +20,7 @@ const listed = ["ct_netif", "state", "db"]; // types of events that change the l
 
 const page = {
     choice: { ...nothing },
-    data: { interfaces: [], containers: [], properties: null, listed: false }, // what the service said
+    data: { interfaces: null, containers: null, properties: null }, // what the service said; null before it did
     stream: new Stream(keptLines), // all events
     focus: new Stream(focusLines), // those of what is selected
     activity: new Activity(),
@@ -62,7 +62,6 @@ page.follower = new Follower({
     },
     interfaces(rows) {
         data.interfaces = mark(data.interfaces, rows);
-        data.listed = true;
         soon();
     },
     containers(rows) {
@@ -76,13 +75,15 @@ page.follower = new Follower({
 });
 const { follower } = page;
 
-// mark notes which rows are others than before.
+// mark notes which rows are others than before. In the first list none is.
 function mark(before, rows) {
+    if (!before)
+        return rows;
     const known = new Map(before.map(row => [row.key, row]));
     for (const row of rows) {
         const old = known.get(row.key);
         const same = old && old.state === row.state && old.name === row.name && old.id === row.id;
-        row.changed = same ? old.changed : data.listed ? page.now() : 0;
+        row.changed = same ? old.changed : page.now();
     }
     return rows;
 }
@@ -175,8 +176,10 @@ async function loadFocus() {
 function choose(changes) {
     const before = { ...choice };
     Object.assign(choice, changes);
-    if (!same(before.selected, choice.selected))
+    if (!same(before.selected, choice.selected)) {
+        page.opened = null;
         loadFocus();
+    }
     if (before.from !== choice.from)
         begin(choice.from);
     const passes = eventFilter(choice);

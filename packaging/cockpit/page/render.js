@@ -13,9 +13,10 @@ const mostChips = 12;
 // render shows all of the page once.
 export function render(page) {
     const { empty, data } = page;
-    renderHealth(connectionChip(page), data.properties, page.now());
+    const runs = !["stopped", "absent", "lost"].includes(empty);
+    renderHealth(connectionChip(page), runs ? data.properties : null, page.now());
     renderEmpty(empty, page.user);
-    $("content").hidden = Boolean(empty) && !data.listed;
+    $("content").hidden = Boolean(empty) && !data.interfaces;
     $("content").classList.toggle("old", Boolean(empty));
     $("pause").disabled = Boolean(empty);
     setText($("pause"), page.follower.paused ? _("Continue") : _("Pause"));
@@ -59,7 +60,7 @@ function renderActivity(page) {
 function renderLists({ choice, data, views, choose }) {
     const { tab } = choice, passes = textFilter(choice.text, rowText);
     const trouble = tab === "interfaces" ? interfaceTrouble : containerTrouble;
-    const rows = arrange(data[tab], trouble, row => passes(row) && (!choice.trouble || trouble(row) > 0));
+    const all = data[tab] ?? [], rows = arrange(all, trouble, row => passes(row) && (!choice.trouble || trouble(row) > 0));
     for (const name of ["interfaces", "containers"]) {
         $(`tab-${name}`).setAttribute("aria-selected", name === tab);
         $(`tab-${name}`).tabIndex = name === tab ? 0 : -1;
@@ -73,7 +74,7 @@ function renderLists({ choice, data, views, choose }) {
     const text = tab === "interfaces"
         ? _("No interfaces yet. A container with a veth shows up here when it starts.")
         : _("No containers yet. They show up here when their state changes.");
-    renderNone(views[tab], rows.length, data[tab].length > 0, text, choose);
+    renderNone(views[tab], rows.length, all.length > 0, data[tab] ? text : _("Loading …"), choose);
 }
 
 // renderNone says why a table is empty: the filter passes nothing, or there is nothing.
@@ -103,9 +104,9 @@ function renderStream(page) {
 }
 
 // renderFresh says how many events came that are not shown, because the page is paused, or scrolled away.
-function renderFresh({ follower, data }, above) {
+function renderFresh({ empty, follower, data }, above) {
     const [epoch, at] = follower.cursor.split(":");
-    const waiting = follower.paused && data.properties?.Epoch === epoch ? data.properties.LastSequence - Number(at) : 0;
+    const waiting = !empty && follower.paused && data.properties?.Epoch === epoch ? data.properties.LastSequence - Number(at) : 0;
     $("fresh").hidden = above <= 0 && waiting <= 0;
     setText($("fresh"), waiting > 0
         ? format(ngettext("$0 new event: continue", "$0 new events: continue", waiting), number(waiting))

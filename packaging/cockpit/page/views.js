@@ -37,7 +37,7 @@ export function makeViews(page) {
     });
     const containers = new Rows($("containers"), {
         label: _("Containers"),
-        columns: [_("Container"), _("State"), _("Since"), _("Told by")],
+        columns: [_("Container"), _("State"), _("Since"), _("Source")],
         open: page.select,
         row: c => {
             const now = page.now(), selected = page.isSelected(c);

@@ -76,8 +76,19 @@ func (v *View) healthText() string {
 	default:
 		parts = append(parts, v.ink(good, "live"))
 	}
+	if h.Known && h.Outage == "" {
+		parts = append(parts, v.serviceText()...)
+	}
+	if h.Lost > 0 {
+		parts = append(parts, v.ink(bad, fmt.Sprintf("%d events not seen", h.Lost)))
+	}
+	return strings.Join(parts, " · ")
+}
+
+// serviceText is what the service says of itself. It means nothing once the service is away.
+func (v *View) serviceText() (parts []string) {
+	h := &v.shown.Health
 	switch {
-	case !h.Known:
 	case h.LogProblem != "":
 		parts = append(parts, v.ink(bad, "NOT DURABLE: "+safe(h.LogProblem)))
 	case h.Durable:
@@ -88,13 +99,10 @@ func (v *View) healthText() string {
 	if h.Lapped > 0 {
 		parts = append(parts, v.ink(bad, fmt.Sprintf("%d signals lost", h.Lapped)))
 	}
-	if h.Lost > 0 {
-		parts = append(parts, v.ink(bad, fmt.Sprintf("%d events not seen", h.Lost)))
-	}
 	if len(h.Missing) > 0 {
 		parts = append(parts, v.ink(pass, "missing "+safe(strings.Join(h.Missing, "; "))))
 	}
-	return strings.Join(parts, " · ")
+	return parts
 }
 
 const blocks = "▁▂▃▄▅▆▇█"

@@ -215,11 +215,14 @@ func TestHealth(t *testing.T) {
 		t.Errorf("the rates are\n%s", screen)
 	}
 	state.SetOutage("osctl-eventd went away")
-	s.until("away", "osctl-eventd went away")
+	screen = s.until("away", "osctl-eventd went away")
+	if strings.Contains(screen, "DURABLE") || strings.Contains(screen, "missing") {
+		t.Errorf("the screen says how a service is that is away:\n%s", screen)
+	}
 	state.SetOutage("")
 	state.AddGap(12)
 	s.until("lost", "-- lost 12 events --")
-	s.until("and counted", "· 12 events not seen ·")
+	s.until("and counted", "· 12 events not seen")
 	s.keys("p")
 	s.until("paused", "PAUSED, 0 new")
 	state.AddEvents([]*hub.Event{event(3, "777", "running")})

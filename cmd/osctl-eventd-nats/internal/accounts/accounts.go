@@ -40,10 +40,14 @@ type Fleet struct {
 
 // Check refuses what cannot be configured.
 func (f *Fleet) Check() error {
+	if err := fleet.CheckStream(f.Stream); err != nil {
+		return err
+	}
 	for i, host := range f.Hosts {
+		if err := fleet.CheckHost(host); err != nil {
+			return err
+		}
 		switch {
-		case host == "" || host != filepath.Base(host) || host == "." || host == "..":
-			return fmt.Errorf("host %q: expected a name", host)
 		case host == Admin || host == Watch:
 			return fmt.Errorf("host %q: this name is taken", host)
 		case slices.Contains(f.Hosts[:i], host):
@@ -101,7 +105,7 @@ func (f *Fleet) config(hash func(user string) (string, error)) (string, error) {
 		if err != nil {
 			return err
 		}
-		_, _ = fmt.Fprintf(&b, "\t\t{ user: %s, password: %s", quote(name), quote(hashed))
+		_, _ = fmt.Fprintf(&b, "\t\t{ user: %q, password: %q", name, hashed)
 		if publish != nil {
 			const form = ", permissions: {\n\t\t\tpublish: [ %s ]\n\t\t\tsubscribe: [ %s ]\n\t\t}"
 			_, _ = fmt.Fprintf(&b, form, list(publish), list(subscribe))
@@ -113,9 +117,9 @@ func (f *Fleet) config(hash func(user string) (string, error)) (string, error) {
 accounts {
 	FLEET {
 		jetstream: enabled
-		exports: [ { service: %s }, { service: %s } ]
+		exports: [ { service: %q }, { service: %q } ]
 		users: [
-`, quote(fleet.Subjects), quote(head+fleet.Subjects))
+`, fleet.Subjects, head+fleet.Subjects)
 	if err := user(Admin, nil, nil); err != nil {
 		return "", err
 	}
@@ -133,11 +137,11 @@ accounts {
 	}
 	HOSTS {
 		imports: [
-			{ service: { account: FLEET, subject: %s } }
-			{ service: { account: FLEET, subject: %s } }
+			{ service: { account: FLEET, subject: %q } }
+			{ service: { account: FLEET, subject: %q } }
 		]
 		users: [
-`, quote(fleet.Subjects), quote(head+fleet.Subjects))
+`, fleet.Subjects, head+fleet.Subjects)
 	for _, host := range f.Hosts {
 		own := []string{fleet.Subject(host), fleet.HeadSubject(f.Stream, host)}
 		if err := user(host, own, []string{fleet.Inbox(host) + ".>"}); err != nil {
@@ -162,26 +166,4 @@ func (f *Fleet) streamConfig() ([]byte, error) {
 	return append(text, '\n'), err
 }
 
-func list(subjects []string) string {
-	quoted := make([]string, len(subjects))
-	for i, s := range subjects {
-		quoted[i] = quote(s)
-	}
-	return strings.Join(quoted, ", ")
-}
-
-// quote makes text one value of the server's configuration.
-func quote(text string) string {
-	b := []byte{'"'}
-	for i := range len(text) {
-		switch c := text[i]; {
-		case c < ' ' || c > '~':
-			b = fmt.Appendf(b, `\x%02x`, c)
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-		default:
-			b = append(b, c)
-		}
-	}
-	return string(append(b, '"'))
-}
+func list(subjects []string) string { return `"` + strings.Join(subjects, `", "`) + `"` }

@@ -16,37 +16,50 @@ const (
 	HeaderCursor  = "Osctl-Cursor"  // EPOCH:SEQ after the message
 	HeaderMachine = "Osctl-Machine" // who wrote it, see package forward
 	HeaderTime    = "Osctl-Time"    // of the event that the cursor names, in microseconds since 1970; absent if not known
-	HeaderState   = "Osctl-State"   // how the host was lately, see [State]; absent if not known
+	HeaderState   = "Osctl-State"   // the [Status] of the host
 )
 
-// State is how a host's osctl-eventd and the stream compared, lately.
+// State compares the history of a host's osctl-eventd with the stream.
 type State struct {
 	Backlog uint64 `json:"backlog"` // events that are not in the stream yet
 	History uint64 `json:"history"` // events that osctl-eventd keeps
-	// Left is how many of the kept events are in the stream already: once they have made
-	// room for new ones, events are lost.
-	Left    uint64 `json:"left"`
+	Full    bool   `json:"full"`    // whether each new event pushes the oldest one out of the history
 	Durable bool   `json:"durable"` // whether the history survives a restart of osctl-eventd
 }
 
-// Status is a [State], and how often the host says that it lives, in seconds.
+// Left is how many events may come before one is lost that is not in the stream. It is not known
+// while the history has room.
+func (s *State) Left() (n uint64, known bool) { return s.History - min(s.Backlog, s.History), s.Full }
+
+// Status is the interval of a host's heartbeats in seconds, and its state, nil while osctl-eventd is away.
 type Status struct {
-	State
 	Interval float64
+	State    *State
 }
 
-const stateForm = "backlog=%d history=%d left=%d durable=%t interval=%g"
+const (
+	intervalForm = "interval=%g"
+	stateForm    = " backlog=%d history=%d full=%t durable=%t"
+)
 
 func (s *Status) String() string {
-	return fmt.Sprintf(stateForm, s.Backlog, s.History, s.Left, s.Durable, s.Interval)
+	text := fmt.Sprintf(intervalForm, s.Interval)
+	if s.State != nil {
+		text += fmt.Sprintf(stateForm, s.State.Backlog, s.State.History, s.State.Full, s.State.Durable)
+	}
+	return text
 }
 
 // parseStatus is the reverse of String. It returns nil for what it does not understand: nothing
 // depends on it.
 func parseStatus(text string) *Status {
-	s := &Status{}
-	if _, err := fmt.Sscanf(text, stateForm, &s.Backlog, &s.History, &s.Left, &s.Durable, &s.Interval); err != nil {
+	s, state := &Status{}, &State{}
+	n, _ := fmt.Sscanf(text, intervalForm+stateForm, &s.Interval, &state.Backlog, &state.History, &state.Full, &state.Durable)
+	switch n {
+	case 0:
 		return nil
+	case 5:
+		s.State = state
 	}
 	return s
 }
@@ -102,7 +115,10 @@ func ParseHead(header nats.Header, added int) (Head, error) {
 		if err != nil {
 			return h, fmt.Errorf("%w: header %s: %w", ErrForeign, HeaderTime, err)
 		}
-		h.Time = time.UnixMicro(micros)
+		h.Time = time.UnixMicro(micros).UTC()
+		if year := h.Time.Year(); year < 0 || year > 9999 { // JSON has no such time
+			return h, fmt.Errorf("%w: header %s: the year %d", ErrForeign, HeaderTime, year)
+		}
 	}
 	h.Status = parseStatus(header.Get(HeaderState))
 	return h, nil

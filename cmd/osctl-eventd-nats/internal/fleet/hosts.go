@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -19,13 +17,21 @@ type Host struct {
 	Foreign error // the message was not written by a bridge; Head has only Seq and Seen then
 }
 
-// Silent reports whether, by a time, the host has failed twice to say that it lives. Half an interval
-// is for a slow server, and for clocks that are not the same.
+// Silent reports whether two heartbeats of the host are overdue. Half an interval is for a slow server,
+// and for clocks that differ.
 func (h *Host) Silent(now time.Time) bool {
 	if h.Head.Status == nil {
 		return false
 	}
 	return now.Sub(h.Head.Seen).Seconds() > 2.5*h.Head.Status.Interval
+}
+
+// State returns the state of the host, nil while its osctl-eventd is away, or if nothing says how it is.
+func (h *Host) State() *State {
+	if h.Head.Status == nil {
+		return nil
+	}
+	return h.Head.Status.State
 }
 
 // MaxHosts bounds how many hosts a reader of a stream keeps in mind.
@@ -110,15 +116,4 @@ func ReadMessage(msg jetstream.Msg) (Message, error) {
 	}
 	head.Seq, head.Seen = meta.Sequence.Stream, meta.Timestamp
 	return Message{Host{hostOf(msg.Subject()), head, err}, msg.Data(), meta.NumPending}, nil
-}
-
-// hostOf returns the host of a subject: the reverse of [Subject]. What Subject cannot have made, and
-// the name of a host that it cut, stays as it is in the subject.
-func hostOf(subject string) string {
-	token := strings.TrimPrefix(subject, subjectPrefix)
-	host, err := url.PathUnescape(strings.ReplaceAll(token, "=", "%"))
-	if err != nil || Token(host) != token {
-		return token
-	}
-	return host
 }

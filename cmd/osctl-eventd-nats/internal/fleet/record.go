@@ -10,7 +10,7 @@ import (
 const (
 	TypeStart = "_start" // a bridge began to forward: after it the host's events go on at Cursor
 	TypeGap   = "_gap"   // the events after From, up to Cursor, are not in the stream
-	TypeAlive = "_alive" // the host and its bridge live, though there may be no events
+	TypeAlive = "_alive" // a heartbeat of the bridge, though there may be no events
 )
 
 // Reasons of a record of type [TypeStart].
@@ -31,19 +31,18 @@ const (
 
 // Record is what a bridge says of itself, in a message of its own.
 type Record struct {
-	Type    string    `json:"type"`
-	Reason  string    `json:"reason,omitempty"`
-	Detail  string    `json:"detail,omitempty"` // for people
-	Host    string    `json:"host"`
-	Machine string    `json:"machine"`
-	Time    time.Time `json:"time"`
-	From    string    `json:"from,omitempty"` // a cursor
-	Cursor  string    `json:"cursor"`         // where the host is after this record
-	Lost    uint64    `json:"lost,omitempty"` // events, where that is known
-	Version string    `json:"version,omitempty"`
-	// Interval is how often the host says that it lives, in seconds.
-	Interval float64 `json:"interval,omitempty"`
-	State    *State  `json:"state,omitempty"`
+	Type     string    `json:"type"`
+	Reason   string    `json:"reason,omitempty"`
+	Detail   string    `json:"detail,omitempty"` // for people
+	Host     string    `json:"host"`
+	Machine  string    `json:"machine"`
+	Time     time.Time `json:"time"`
+	From     string    `json:"from,omitempty"` // a cursor
+	Cursor   string    `json:"cursor"`         // where the host is after this record
+	Lost     uint64    `json:"lost,omitempty"` // events, where that is known
+	Version  string    `json:"version,omitempty"`
+	Interval float64   `json:"interval,omitempty"` // of the heartbeats, in seconds
+	State    *State    `json:"state,omitempty"`    // absent while osctl-eventd is away
 }
 
 // Line returns the record as one line of JSON.

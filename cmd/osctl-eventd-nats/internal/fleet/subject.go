@@ -1,9 +1,6 @@
 package fleet
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"strings"
 )
@@ -15,11 +12,10 @@ const (
 	Subjects = subjectPrefix + "*"
 
 	subjectPrefix = "osctl.events."
-	maxToken      = 64 // bytes of a token, before it is cut
 )
 
 // Subject is the subject of a host.
-func Subject(host string) string { return subjectPrefix + Token(host) }
+func Subject(host string) string { return subjectPrefix + token(host) }
 
 // HeadSubject is the request for the last message of a host. The host stands in it, so that a
 // permission can name it.
@@ -30,37 +26,37 @@ func HeadPrefix(stream string) string { return "$JS.API.DIRECT.GET." + stream + 
 
 // Inbox is the prefix of a client's inboxes. It has the host in it, so that no other host may
 // listen to the replies.
-func Inbox(host string) string { return "_INBOX_" + Token(host) }
+func Inbox(host string) string { return "_INBOX_" + token(host) }
 
-// Token makes any text one token of a subject: bytes other than letters, digits, _ and - become
-// =XX, the empty text becomes =, and what is too long is cut and told apart by a hash.
-func Token(text string) string {
-	if text == "" {
-		return "="
-	}
-	var b strings.Builder
-	for i := range len(text) {
-		if plainByte(text[i]) {
-			b.WriteByte(text[i])
-		} else {
-			_, _ = fmt.Fprintf(&b, "=%02X", text[i])
-		}
-	}
-	if b.Len() <= maxToken {
-		return b.String()
-	}
-	sum := sha256.Sum256([]byte(text))
-	return b.String()[:maxToken] + "=~" + hex.EncodeToString(sum[:4])
+// A dot would end the token of a subject.
+func token(host string) string { return strings.ReplaceAll(host, ".", "=2E") }
+
+// hostOf returns the host of a subject: the reverse of [Subject].
+func hostOf(subject string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(subject, subjectPrefix), "=2E", ".")
 }
 
-func plainByte(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-'
-}
+const (
+	letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	maxName = 64 // bytes of a name
+)
 
-// CheckStream refuses what cannot be the name of a stream.
-func CheckStream(name string) error {
-	if name == "" || strings.ContainsAny(name, " \t\r\n\x00.*>/\\") {
-		return errors.New("expected a stream's name, without blanks, dots, wildcards and slashes")
+// CheckHost refuses what is no name of a host.
+func CheckHost(name string) error {
+	if !isName(name, "_-.") || name[0] == '.' || name[0] == '-' {
+		return fmt.Errorf("host %q: expected up to 64 letters, digits, _, dots and -, the first one neither dot nor -", name)
 	}
 	return nil
+}
+
+// CheckStream refuses what is no name of a stream.
+func CheckStream(name string) error {
+	if !isName(name, "_-") {
+		return fmt.Errorf("stream %q: expected up to 64 letters, digits, _ and -", name)
+	}
+	return nil
+}
+
+func isName(text, more string) bool {
+	return text != "" && len(text) <= maxName && strings.Trim(text, letters+"0123456789"+more) == ""
 }

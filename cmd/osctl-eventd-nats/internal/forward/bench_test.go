@@ -86,7 +86,7 @@ func forwardAll(b *testing.B, server *fleettest.Server, e *fleettest.Eventd, nam
 	defer cancel()
 	c := Config{
 		Bus: e.Bus.Address(), Access: fleet.Access{Servers: server.URL}, Stream: fleet.DefaultStream, Host: name, Machine: "m1",
-		StateDir: b.TempDir(), Alive: time.Hour, Log: slog.New(slog.DiscardHandler), Tick: time.Hour,
+		StateDir: b.TempDir(), Alive: time.Hour, Log: slog.New(slog.DiscardHandler), Tick: 10 * time.Millisecond,
 	}
 	state, err := openState(c.StateDir, c.Log)
 	if err != nil {

@@ -34,8 +34,8 @@ type Config struct {
 	Alive    time.Duration // how often to say that the host lives
 	TakeOver bool          // once: go on although another machine wrote the last message
 	Log      *slog.Logger
-	// Progress is called after each step, and every Tick while nothing happens, with a line on how
-	// things are, or "" where that has not changed. No step takes longer than a minute.
+	// Progress is called at least every Tick, unless one reply of osctl-eventd takes longer to forward,
+	// with a line on how things are.
 	Progress func(status string)
 	Tick     time.Duration
 }
@@ -53,8 +53,8 @@ type bridge struct {
 	eventd    *eventd
 	unsaved   bool          // the state file could not be written
 	announced bool          // this run's _start is in the stream
-	status    *fleet.Status // as it was lately, nil if that is not known
-	nextAlive time.Time     // when to say that the host lives
+	kept      *history      // of osctl-eventd as it was lately, nil while that is away
+	nextAlive time.Time     // of the next heartbeat
 	pause     time.Duration // before the next session, if this one stores nothing
 	since     time.Time     // when trouble began, zero if all is well
 	rival     bool          // another bridge forwards this host, too: that was logged
@@ -169,7 +169,7 @@ func (b *bridge) explain(err error) string {
 		return client.Explain(err, b.Bus)
 	}
 	if errors.Is(err, fleet.ErrSuperseded) { // its numbers differ each time
-		return fleet.ErrSuperseded.Error() + ": another bridge of this host forwards, too"
+		return fleet.ErrSuperseded.Error() + ": another bridge of this host forwards, too, or the stream lost messages"
 	}
 	return err.Error()
 }
@@ -177,28 +177,35 @@ func (b *bridge) explain(err error) string {
 // behind says how much of the history waits, for a status line. It says nothing where that cannot
 // be learnt.
 func (b *bridge) behind(ctx context.Context) string {
-	state, err := b.compare(ctx, b.state.cursor)
-	if err != nil {
+	b.updateHistory(ctx)
+	state := b.stateAt(b.state.cursor)
+	if state == nil {
 		return ""
 	}
 	return fmt.Sprintf(", %d of %d events behind", state.Backlog, state.History)
 }
 
-// compare asks osctl-eventd how far a cursor is behind.
-func (b *bridge) compare(ctx context.Context, cursor string) (*fleet.State, error) {
+// updateHistory asks osctl-eventd what it keeps.
+func (b *bridge) updateHistory(ctx context.Context) {
 	h, err := b.eventd.history(ctx)
-	if err != nil {
-		return nil, err
+	if b.kept = &h; err != nil {
+		b.kept = nil
 	}
-	state := &fleet.State{History: h.last + 1 - min(h.oldest, h.last+1), Durable: h.durable}
+}
+
+// stateAt compares a cursor with what osctl-eventd kept lately. It returns nil while that is away.
+func (b *bridge) stateAt(cursor string) *fleet.State {
+	h := b.kept
+	if h == nil {
+		return nil
+	}
+	state := &fleet.State{History: h.last + 1 - min(h.oldest, h.last+1), Full: h.oldest > 1, Durable: h.durable}
 	epoch, seq, err := hub.ParseCursor(cursor)
-	if err != nil || epoch != h.epoch || seq > h.last {
+	if err != nil || epoch != h.epoch {
 		seq = 0 // nothing of this history is in the stream
 	}
-	state.Backlog = min(h.last-seq, state.History)
-	state.Left = state.History - state.Backlog
-	b.status = &fleet.Status{State: *state, Interval: b.Alive.Seconds()}
-	return state, nil
+	state.Backlog = min(h.last-min(seq, h.last), state.History) // seq is ahead of what came since
+	return state
 }
 
 func errorAttr(err error) slog.Attr { return slog.Any("error", err) }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -173,6 +174,20 @@ func TestOneBridgeADirectory(t *testing.T) {
 	if err := Run(t.Context(), c); err == nil {
 		t.Error("a second bridge uses the state directory")
 	}
+}
+
+// TestEpochIsKept has the state file know an epoch as soon as the stream does: a bridge that is killed then
+// must know that it was its own, if osctl-eventd begins another one meanwhile.
+func TestEpochIsKept(t *testing.T) {
+	e, server := fleettest.StartEventd(t, 10), fleettest.StartServer(t, "")
+	server.MakeStream(t, nil)
+	c := config(t, server, e)
+	c.Tick = time.Hour
+	start(t, c)
+	apitest.Eventually(t, "the state file has the epoch", func() bool {
+		text, err := os.ReadFile(filepath.Join(c.StateDir, "cursor"))
+		return err == nil && string(text) == hub.FormatCursor(apitest.Epoch(e.Hub), 0)+"\n"
+	})
 }
 
 func TestMachineID(t *testing.T) {

@@ -113,7 +113,7 @@ func TestForward(t *testing.T) {
 	if first.Type != fleet.TypeStart || first.Reason != fleet.StartNew || first.Host != host || first.Machine != "m1" || first.Interval != 1 {
 		t.Errorf("the first record is %+v", first)
 	}
-	if *last.State != (fleet.State{History: 3001, Left: 3001}) || last.Cursor != got.Cursor {
+	if *last.State != (fleet.State{History: 3001}) || last.Cursor != got.Cursor {
 		t.Errorf("the last record is %+v, %+v", last, last.State)
 	}
 	if all := strings.Join(status, "\n"); !strings.Contains(all, "Forwarding to osctl.events.node1") || !regexp.MustCompile(`, \d+ of \d+ events behind`).MatchString(all) {

@@ -129,7 +129,7 @@ func (s *session) loop(ctx context.Context, updates <-chan client.Update, ended 
 		case u := <-updates:
 			err = s.take(ctx, u)
 		case <-alive.C:
-			err = s.sayAlive(ctx)
+			err = s.writeAlive(ctx)
 			s.nextAlive = time.Now().Add(s.Alive)
 			alive.Reset(s.Alive)
 		case <-tick.C:
@@ -152,10 +152,10 @@ func (s *session) take(ctx context.Context, u client.Update) error {
 	switch {
 	case u.Down != nil:
 		s.Log.Warn("osctl-eventd is away", slog.String("reason", client.Explain(u.Down, s.Bus)))
-		return nil //nolint:nilerr // it comes back, and following goes on
+		return s.writeAlive(ctx) // so that the fleet knows; following goes on once it comes back
 	case u.Up:
 		s.Log.Info("osctl-eventd is back")
-		return nil
+		return s.writeAlive(ctx)
 	case u.Gone != nil:
 		return s.takeGone(ctx, u)
 	case len(u.Events) == 0:

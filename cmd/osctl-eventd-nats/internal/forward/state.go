@@ -8,25 +8,19 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/osctl/eventd/hub"
 )
 
-// saveEvery bounds how often the state file is written. It may lag: it counts only where the
-// stream has no message of the host.
-const saveEvery = time.Second
-
 // stateFile keeps the cursor of the last message that the server took, for the case that the
-// stream has none of this host any more.
+// stream has none of this host any more. It may lag, because nothing else depends on it.
 type stateFile struct {
 	dir    *os.File // holds the lock
 	path   string
-	cursor string    // "" for none
-	saved  string    // what the file has
-	at     time.Time // when it was last written, or could not be
+	cursor string // "" for none
+	saved  string // what the file has
 }
 
 // openState reads the state file and keeps other bridges away from it.
@@ -61,7 +55,6 @@ func (s *stateFile) save() error {
 	if s.cursor == s.saved {
 		return nil
 	}
-	s.at = time.Now()
 	next := s.path + ".new"
 	if err := os.WriteFile(next, []byte(s.cursor+"\n"), 0o600); err != nil {
 		return err

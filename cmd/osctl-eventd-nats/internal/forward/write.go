@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	maxChunk  = 512 << 10 // bytes of a message, unless one event alone has more
+	maxChunk  = 256 << 10 // bytes of a message, unless one event alone has more: a slow link takes it in time
 	headRoom  = 2 << 10   // bytes kept free for a message's header, whose texts are bounded
 	maxDetail = 200       // bytes of a record's detail
 )
@@ -65,7 +65,8 @@ func (s *session) fill(epoch string, events []*hub.Event) (n int, lines []byte) 
 // write writes a message after which the host is at cursor, where at is the time of the event
 // there, zero if it is not known.
 func (s *session) write(ctx context.Context, cursor string, at time.Time, lines []byte) error {
-	head := fleet.Head{Cursor: cursor, Machine: s.Machine, Time: at, Status: s.status}
+	status := &fleet.Status{Interval: s.Alive.Seconds(), State: s.stateAt(cursor)}
+	head := fleet.Head{Cursor: cursor, Machine: s.Machine, Time: at, Status: status}
 	seq, err := s.link.Publish(ctx, head, s.head.Seq, lines)
 	if err != nil {
 		return err
@@ -77,14 +78,11 @@ func (s *session) write(ctx context.Context, cursor string, at time.Time, lines 
 	}
 	s.pause, s.trouble, s.since = firstPause, "", time.Time{}
 	s.state.cursor = cursor
-	s.Progress("")
-	if time.Since(s.state.at) >= saveEvery {
-		s.saveState()
-	}
 	return nil
 }
 
-// writeRecord writes a record and moves the host to its cursor.
+// writeRecord writes a record and moves the host to its cursor. Each new epoch begins with a record, so the
+// state file knows it from then on, see [eventd.checkHead].
 func (s *session) writeRecord(ctx context.Context, r fleet.Record, at time.Time) error {
 	r.Host, r.Machine, r.Time = s.Host, s.Machine, time.Now().UTC().Truncate(time.Microsecond)
 	r.Detail = r.Detail[:min(len(r.Detail), maxDetail)]
@@ -92,7 +90,11 @@ func (s *session) writeRecord(ctx context.Context, r fleet.Record, at time.Time)
 	if err != nil {
 		return err
 	}
-	return s.write(ctx, r.Cursor, at, line)
+	if err := s.write(ctx, r.Cursor, at, line); err != nil {
+		return err
+	}
+	s.saveState()
+	return nil
 }
 
 // writeGap writes that the events from the head to a cursor are missing.
@@ -113,16 +115,14 @@ func (s *session) announce(ctx context.Context, reason string) error {
 	return nil
 }
 
-// sayAlive writes that the host lives.
-func (s *session) sayAlive(ctx context.Context) error {
+// writeAlive writes a heartbeat.
+func (s *session) writeAlive(ctx context.Context) error {
 	return s.writeState(ctx, fleet.Record{Type: fleet.TypeAlive})
 }
 
 // writeState writes a record that says how the host is and does not move it.
 func (s *session) writeState(ctx context.Context, r fleet.Record) error {
-	r.Cursor, r.Interval = s.head.Cursor, s.Alive.Seconds()
-	if state, err := s.compare(ctx, s.head.Cursor); err == nil { // without one while osctl-eventd is away
-		r.State = state
-	}
+	s.updateHistory(ctx)
+	r.Cursor, r.Interval, r.State = s.head.Cursor, s.Alive.Seconds(), s.stateAt(s.head.Cursor)
 	return s.writeRecord(ctx, r, s.head.Time)
 }

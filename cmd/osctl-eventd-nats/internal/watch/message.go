@@ -77,7 +77,7 @@ func Explain(r *fleet.Record) string {
 	case fleet.GapTakeOver:
 		why = "an administrator let this machine take the place of another one"
 	case fleet.GapDropped:
-		why = "the stream dropped them before they were read"
+		why = "dropped by the stream before it was read"
 	}
 	return fmt.Sprintf("lost %s: %s", count, why)
 }

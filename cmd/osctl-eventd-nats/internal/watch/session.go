@@ -198,11 +198,13 @@ func (s *session) receive(ctx context.Context, msg jetstream.Msg) error {
 	}
 	seq := m.Head.Seq
 	s.caught, s.pause = m.Pending == 0, firstPause
-	if seq == s.at.Seq {
-		if !m.Head.Seen.Equal(s.at.Seen) {
-			return errors.Join(s.goBack(), errOlder)
-		}
+	switch {
+	case seq == s.at.Seq && m.Head.Seen.Equal(s.at.Seen):
 		return s.checkEnd()
+	case seq == s.at.Seq:
+		return errors.Join(s.goBack(), errOther)
+	case seq < s.at.Seq: // the consumer was made again, on a stream that was made anew
+		return errOther
 	}
 	s.jumped = s.jumped || seq != s.at.Seq+1
 	s.at.Seq, s.at.Seen = seq, m.Head.Seen
@@ -218,8 +220,8 @@ func (s *session) receive(ctx context.Context, msg jetstream.Msg) error {
 	return s.checkEnd()
 }
 
-// errOlder ends a session that reads an older copy of the stream.
-var errOlder = errors.New("the stream is an older copy of itself")
+// errOther ends a session that reads an older copy of the stream, or one that was made anew.
+var errOther = errors.New("the stream is not the one that was read before")
 
 // checkEnd ends a finite run.
 func (s *session) checkEnd() error {

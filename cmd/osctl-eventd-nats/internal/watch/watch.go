@@ -87,7 +87,7 @@ func Run(ctx context.Context, config Config, take func(Update) error) error {
 		switch {
 		case errors.Is(err, errEnd), ctx.Err() != nil:
 			return nil //nolint:nilerr // whatever it was, we were told to end
-		case errors.Is(err, errOlder):
+		case errors.Is(err, errOther):
 			continue
 		case !w.running:
 			return err

@@ -1,0 +1,166 @@
+package containers
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/osctl/eventd/netwatch/nstest"
+)
+
+// givenTo makes a cgroup and gives it to a user.
+func givenTo(t *testing.T, root string, user int) string {
+	t.Helper()
+	dir := filepath.Join(root, fmt.Sprintf("user.slice/user-%[1]d.slice/user@%[1]d.service", user))
+	must(t, os.MkdirAll(dir, 0o755))
+	must(t, os.Chown(dir, user, user))
+	return dir
+}
+
+// makeMany makes so many cgroups in one, and returns what removes them.
+func makeMany(t *testing.T, dir string, n int) (remove func()) {
+	t.Helper()
+	name := func(i int) string { return filepath.Join(dir, fmt.Sprint("x", i)) }
+	for i := range n {
+		must(t, os.Mkdir(name(i), 0o755))
+	}
+	return func() {
+		for i := range n {
+			must(t, os.Remove(name(i)))
+		}
+	}
+}
+
+// TestUsersRoom has a user make more cgroups than one may. Other users lose nothing by that, and that
+// user's own containers are known once there is room.
+func TestUsersRoom(t *testing.T) {
+	root := cgroupRoot(t)
+	greedy, other := givenTo(t, root, 1000), givenTo(t, root, 1001)
+	l := listen(t, root)
+	remove := makeMany(t, greedy, maxUserCgroups)
+	l.awaitBeyond(1000) // its own directory counts, too
+	l.mu.Lock()
+	if n := len(l.users.nodes); n != maxUserCgroups+1 {
+		t.Errorf("%d cgroups of users are watched, want %d of one and 1 of the other", n, maxUserCgroups)
+	}
+	l.mu.Unlock()
+	sleepIn(t, filepath.Join(greedy, "late.slice/lxc.payload.web"))
+	sleepIn(t, filepath.Join(other, "deep.slice/lxc.payload.web"))
+	l.wants("lxc@1001:web - running")
+	remove()
+	l.wants("lxc@1000:web - running resync")
+	l.ends(root)
+}
+
+// TestUsersRoomForContainers is TestUsersRoom for containers.
+func TestUsersRoomForContainers(t *testing.T) {
+	root := cgroupRoot(t)
+	given := givenTo(t, root, 1000)
+	l := listen(t, root)
+	var dirs []string
+	for i := range maxPerUser {
+		dirs = append(dirs, filepath.Join(given, fmt.Sprint("lxc.payload.x", i)))
+		must(t, os.Mkdir(dirs[i], 0o755))
+	}
+	sleepIn(t, filepath.Join(given, "lxc.payload.web"))
+	l.awaitBeyond(1000)
+	for _, dir := range dirs {
+		must(t, os.Remove(dir))
+	}
+	l.wants("lxc@1000:web - running resync")
+	l.ends(root)
+}
+
+// awaitBeyond waits until a user has more than is known.
+func (l *listener) awaitBeyond(user uint32) {
+	l.t.Helper()
+	eventually(l.t, func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.usageOf(user).beyond
+	})
+}
+
+// TestUsersLooks wants only so many names in a user's directories to be looked at in one go, however
+// many there are, because nobody else has a turn meanwhile.
+func TestUsersLooks(t *testing.T) {
+	root := cgroupRoot(t)
+	given := givenTo(t, root, 1000)
+	tracker := listen(t, root).Tracker
+	tracker.mu.Lock()
+	defer tracker.mu.Unlock()
+	makeMany(t, given, 10)
+	discard(t, tracker.users)
+	tracker.usageOf(1000).looks = maxUserLooks - 4
+	var n *node
+	for _, given := range tracker.users.nodes {
+		n = given
+	}
+	tracker.list(n)
+	if len(n.kids) != 4 || !tracker.usageOf(1000).beyond {
+		t.Errorf("%d of 10 are known, want 4", len(n.kids))
+	}
+	tracker.list(n) // which forgets none of them
+	if len(n.kids) != 4 {
+		t.Errorf("%d are known then", len(n.kids))
+	}
+	if tracker.recover(tracker.users); len(n.kids) != 10 {
+		t.Errorf("%d of 10 are known in the end", len(n.kids))
+	}
+}
+
+// TestUsersAsks wants only some containers of users to be asked in one go, and all of them in the end.
+func TestUsersAsks(t *testing.T) {
+	root := cgroupRoot(t)
+	given := givenTo(t, root, 1000)
+	const many = 2*maxUserAsks + 1
+	for i := range many {
+		sleepIn(t, filepath.Join(given, fmt.Sprint("lxc.payload.x", i)))
+	}
+	sleepIn(t, filepath.Join(root, "lxc.payload.web"))
+	l := &listener{Tracker: trackerIn(t, nstest.New(t), Config{Cgroup: root}), t: t, told: make(chan StateChange, 1000)}
+	asked := func() (n int) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, c := range l.containers {
+			if c.process.pid != 0 {
+				n++
+			}
+		}
+		return n
+	}
+	if n := asked(); n != maxUserAsks+1 {
+		t.Errorf("%d containers are asked at first, want %d of users and 1 of the system", n, maxUserAsks)
+	}
+	l.run()
+	eventually(t, func() bool { return asked() == many+1 })
+}
+
+// TestSystemsWatches wants to be told when the system has more cgroups than are watched.
+func TestSystemsWatches(t *testing.T) {
+	root := cgroupRoot(t)
+	tracker := listen(t, root).Tracker
+	tracker.mu.Lock()
+	for i := range int32(maxWatches) {
+		tracker.system.nodes[-i-2] = &node{} // as if there were so many
+	}
+	tracker.mu.Unlock()
+	must(t, os.Mkdir(filepath.Join(root, "one.slice"), 0o755))
+	eventually(t, func() bool { return len(tracker.Missing()) > 0 })
+	if lines := tracker.Missing(); len(lines) != 1 || !strings.HasPrefix(lines[0], costs[lackWatch]) {
+		t.Errorf("missing: %q", lines)
+	}
+}
+
+// eventually waits until something is so.
+func eventually(t *testing.T, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("that is never so")
+		}
+	}
+}
