@@ -201,38 +201,44 @@ func (t *Tracker) settle(now time.Time) (next time.Time) {
 	t.refreshOwn()
 	ofUsers := 0
 	for c := range t.unsettled {
-		if now.Before(c.again) {
-			if next.IsZero() || c.again.Before(next) {
-				next = c.again
+		ofUser := c.node.within != 0
+		if !now.Before(c.again) && (!ofUser || ofUsers < maxUserAsks) {
+			if ofUser {
+				ofUsers++
 			}
+			t.settleOne(c, now)
+		}
+		if _, left := t.unsettled[c]; !left {
 			continue
 		}
-		if t.spare(c) {
-			delete(t.unsettled, c)
-			continue
+		at := c.again
+		if at.Before(now) {
+			at = now
 		}
-		if c.node.within != 0 {
-			if ofUsers++; ofUsers > maxUserAsks {
-				next = now
-				continue
-			}
+		if next.IsZero() || at.Before(next) {
+			next = at
 		}
-		if c.tries == 0 {
-			t.inquire(c)
-		} else {
-			t.refresh(c)
-		}
-		if c.nsid == none && c.tries < len(askPauses) {
-			c.again = now.Add(askPauses[c.tries])
-			c.tries++
-			if next.IsZero() || c.again.Before(next) {
-				next = c.again
-			}
-			continue
-		}
-		delete(t.unsettled, c)
 	}
 	return next
+}
+
+// settleOne asks a container whose time has come.
+func (t *Tracker) settleOne(c *container, now time.Time) {
+	if t.spare(c) {
+		delete(t.unsettled, c)
+		return
+	}
+	if c.tries == 0 {
+		t.inquire(c)
+	} else {
+		t.refresh(c)
+	}
+	if c.nsid == none && c.tries < len(askPauses) {
+		c.again = now.Add(askPauses[c.tries])
+		c.tries++
+		return
+	}
+	delete(t.unsettled, c)
 }
 
 // unsettle has a container be asked now, and again until it has an nsid.
