@@ -28,8 +28,7 @@
 // that ring: it has no queue, and a publisher never waits for it.
 //
 // Waiting subscriptions are indexed by what they can match (see index.go), so an event costs only
-// the subscriptions that want it: ten thousand waiters for other containers add nothing to a
-// commit. A commit wakes a few waiters at most; if there are more, a sweep in the background wakes
+// the subscriptions that want it: waiters for other containers add nothing to a commit. A commit wakes a few waiters at most; if there are more, a sweep in the background wakes
 // the rest.
 //
 // # Commits

@@ -9,7 +9,7 @@ import (
 var ErrClosed = errors.New("hub: closed")
 
 // ErrBusy is returned by [Hub.Submit] when the queue of commits is full.
-var ErrBusy = errors.New("hub: too much waits to be committed")
+var ErrBusy = errors.New("hub: the queue of commits is full")
 
 // InvalidEventError says what is wrong with an event.
 type InvalidEventError struct {

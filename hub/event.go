@@ -57,8 +57,8 @@ type Event struct {
 	// Pool and ID name the container, where the event has one. The ID of a
 	// management event is that of the command.
 	Pool, ID string
-	// Source is the reporter: "netlink" for the watcher, else the systemd
-	// unit of the reporter or "uid:N".
+	// Source is [SourceNetlink] or [SourceCgroup] for an event that the service made, else the
+	// systemd unit of the reporter or "uid:N".
 	Source string
 	// Seq is the number of the event, consecutive from 1 within an epoch. 0 until
 	// the event is committed.

@@ -19,7 +19,7 @@ const (
 	TypeInitPID    = "ct_init_pid"     // the container's init process was found
 	TypeScheduled  = "ct_scheduled"    // the CPU scheduler placed the container
 	TypeExit       = "ct_exit"         // the container ended
-	TypeInfo       = "ct_info"         // how people call a container
+	TypeInfo       = "ct_info"         // the name of a container
 	TypeHealth     = "ct_health"       // a health check of the container changed its result
 	TypeOOM        = "osctl_oomd"      // the out-of-memory daemon acted
 	TypeShutdown   = "osctld_shutdown" // the container manager is going down

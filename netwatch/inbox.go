@@ -124,18 +124,17 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// Check proves that the watcher makes progress, for a watchdog: it returns nil once Run took a
-// turn after Check was called. If the kernel's queue could be read to its end in that turn, all
-// that was in it is with the hub, but for what is held. The error is that of ctx, [ErrStopped], or [ErrBusy]
-// when 64 calls wait already. It is safe for concurrent use and wakes Run only once.
+// Check waits for the watcher's progress, for a watchdog: it returns nil once Run took a turn after Check
+// was called. If that turn read the kernel's queue to its end, the hub has all changes from it, except
+// held ones. The error is that of ctx, [ErrStopped], or [ErrBusy] if 64 calls wait already. Check is safe
+// for concurrent use and wakes Run only once.
 func (w *Watcher) Check(ctx context.Context) error { return w.await(ctx, false) }
 
-// Settle is Check that also waits until the queue was read to its end, no dump is running or
-// wanted, no up waits for its owner, nothing is to be asked, and all is committed: the view then is what the
-// kernel had when Settle was called, or newer. It does not wait for changes that are over budget: the row
-// of such an interface stays as it was announced last until there is room, for up to a second, or for
-// the time that the changes of its whole container take. While links change so fast that messages get lost
-// again and again, that may take as long as they do.
+// Settle is Check that also waits until the queue was read to its end, no dump is running or due, no up
+// waits for its owner, no question is due, and all changes are committed. The view is then what the kernel
+// had when Settle was called, or newer, except for changes over budget: their rows stay as they were
+// announced last until there is room. If links change so fast that messages are lost again and again,
+// Settle waits until they stop.
 func (w *Watcher) Settle(ctx context.Context) error { return w.await(ctx, true) }
 
 func (w *Watcher) await(ctx context.Context, settle bool) error {

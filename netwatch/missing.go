@@ -18,9 +18,8 @@ const (
 	missingAdmin     = "CAP_NET_ADMIN over the namespaces of some containers: names of the interfaces in them cannot be asked for"
 )
 
-// Missing says what the watcher cannot tell for want of a capability or the like, and
-// what that costs; nil if it is nothing. It is safe for concurrent use, and may
-// grow as containers show up.
+// Missing returns what the watcher misses, such as a capability, and what does not work without it; nil
+// if it misses nothing. It is safe for concurrent use. More may be missing as containers show up.
 func (w *Watcher) Missing() []string {
 	var all []string
 	if w.owners != nil {

@@ -18,8 +18,7 @@ import (
 	"github.com/osctl/eventd/netwatch/rtnl"
 )
 
-// DefaultReceiveBuffer is the size of the socket's receive buffer in bytes. The kernel
-// doubles it; that holds about 7,000 messages.
+// DefaultReceiveBuffer is the size of the socket's receive buffer in bytes. The kernel doubles it.
 const DefaultReceiveBuffer = 8 << 20
 
 // maxUncommitted is how many datagrams are read before what came of them is committed, if the
@@ -29,8 +28,8 @@ const maxUncommitted = 256
 // Config configures a [Watcher].
 type Config struct {
 	Hub           *hub.Hub     // where events and rows go, and where reports come from
-	Logger        *slog.Logger // where troubles go
-	Owners        Owners       // whose is a namespace; nil knows nobody
+	Logger        *slog.Logger // gets problems
+	Owners        Owners       // finds owners and states; nil finds none
 	ReceiveBuffer int          // of the socket, in bytes; DefaultReceiveBuffer if 0
 	Boot          string       // names this boot of the machine; see Run
 }
@@ -45,8 +44,8 @@ type kernel interface {
 	Close() error
 }
 
-// Owners says whose a namespace is, and which containers run: [containers.Tracker], and in tests
-// others. See there for what the methods do.
+// Owners finds the owners of namespaces and the states of containers: [containers.Tracker], which
+// documents the methods, or a fake in tests.
 type Owners interface {
 	Owner(nsid int32, still func() bool) (c containers.Container, found bool, next time.Time)
 	Runs(c containers.Container) bool
@@ -81,12 +80,14 @@ type Watcher struct {
 	learnt    *learnt // nil for nothing
 }
 
-// New returns a watcher of the network namespace of the calling thread, and opens
-// its socket: messages queue up from now on. Either Run or Close must follow. It announces the
-// containers that the hub's view has of another boot as stopped, and those whose cgroups say another
-// state than the view; when it returns, that is committed.
-// Listening needs no privilege; a large receive buffer needs CAP_NET_ADMIN, and
-// without it is limited by net.core.rmem_max: see [Watcher.Missing].
+// New returns a watcher of the network namespace of the calling thread, and opens its socket, so messages
+// are queued from now on. Either Run or Close must follow.
+//
+// New announces containers as stopped whose state in the hub's view is of another boot, and announces the
+// states of cgroups that the view does not have. When it returns, these events are committed.
+//
+// Listening needs no privilege. A large receive buffer needs CAP_NET_ADMIN; without it the limit is
+// net.core.rmem_max: see [Watcher.Missing].
 func New(config Config) (*Watcher, error) {
 	size := config.ReceiveBuffer
 	if size == 0 {
@@ -142,8 +143,8 @@ func newWatcher(config *Config, k kernel, hears bool) (*Watcher, error) {
 	return w, nil
 }
 
-// Ready is closed when the first dump has been committed: the view then holds all
-// veths, but for those of a container that has more than its budget allows at once.
+// Ready is closed when the first dump has been committed. The view then has all veths, except those over
+// the budget of their container.
 func (w *Watcher) Ready() <-chan struct{} { return w.ready }
 
 // Close closes the socket of a watcher that is never run. Run does it itself.
@@ -161,12 +162,11 @@ func (w *Watcher) stop() error {
 	return w.kernel.Close()
 }
 
-// Run watches until ctx is done and returns nil. It may be called once. What the hub's view
-// holds when it is called is taken for what was known before: the first dump is compared with
-// it. If that was in another boot of the machine or another network namespace, all of it is
-// gone. Lost messages, interrupted dumps and the like are mended and no errors; an error means
-// that watching cannot go on: the hub was closed ([hub.ErrClosed]), or the socket failed in a
-// way that has no remedy.
+// Run watches until ctx is done and returns nil. It may be called once. It compares the first dump with
+// the interfaces in the hub's view. If these are of another boot of the machine or another network
+// namespace, all of them are gone. Run repairs lost messages, interrupted dumps and the like. It returns
+// an error only if it cannot continue: the hub was closed ([hub.ErrClosed]), or the socket failed for
+// good.
 func (w *Watcher) Run(ctx context.Context) error {
 	if w.started.Swap(true) {
 		return fmt.Errorf("netwatch: run: %w", ErrStopped)

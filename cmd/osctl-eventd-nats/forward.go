@@ -15,15 +15,16 @@ import (
 	"github.com/osctl/eventd/dbusapi/client"
 )
 
-const forwardLong = `Forward the events of this host's osctl-eventd until it is told to stop; systemd is meant
-to start it. It goes on after the last event that is in the stream, so it may be killed at
-any time. While NATS is away, events wait in the history of osctl-eventd (its option
---history). If more of them happen than that has room for, a _gap in the stream says which
+const forwardLong = `Forward the events of this host's osctl-eventd until the command is stopped. systemd
+starts it. It continues after the last event in the stream, so it may be killed at any
+time. While NATS is away, events wait in the history of osctl-eventd (its option
+--history). If the history has no room for all of them, a _gap in the stream says which
 are lost.
 
-It ends with status 3 if another machine forwards under the same name, if this machine is
-a copy of another one or an older copy of itself, or if no bridge wrote the host's last
-message. With --take-over it goes on once in these cases, and a _gap in the stream says so.`
+The command ends with status 3 if another machine forwards under the same name, if this
+machine is a copy of another one or an older copy of itself, or if no bridge wrote the
+host's last message. With --take-over it continues once in these cases, and a _gap in the
+stream says so.`
 
 const forwardExample = `  osctl-eventd-nats forward --server tls://nats.example.org --user node1 --credentials /etc/osctl-eventd-nats`
 

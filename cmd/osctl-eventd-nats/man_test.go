@@ -46,8 +46,8 @@ func manualPage() *man.Page {
 		p.Example(c.Example)
 	}
 	p.Section("EXIT STATUS")
-	p.Item("0", "it was told to stop, or did what it was asked for")
-	p.Item("1", "it could not be done; stderr says why")
+	p.Item("0", "the command succeeded, or stopped after SIGTERM or SIGINT")
+	p.Item("1", "the command failed; stderr says why")
 	p.Item("2", "hosts: a host is not ok")
 	p.Item("3", "forward: another machine forwards under this host's name; stderr says what to do")
 	p.Item("4", "watch: events are missing; stderr says which")

@@ -13,7 +13,8 @@ import (
 
 const setupLong = `Write what a fleet of these hosts needs into a directory: accounts.conf, which the NATS
 servers include; stream.json, the configuration of the stream; and a password for each
-host, for fleet-watch, who may only read, and for fleet-admin, who may do everything.
+host, for the user fleet-watch, which may only read, and for fleet-admin, which may do
+everything.
 
 A host may publish on its own subject and read the last message there, nothing else.
 To add a host, run setup again with the names of all hosts: it keeps the passwords.`

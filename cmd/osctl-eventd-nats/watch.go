@@ -22,19 +22,20 @@ const watchLong = `Show events of the whole fleet, or of some hosts, as they com
 interrupted. The lines are those of osctl-eventctl monitor, with the host in front. A flag
 that is given several times matches any of its values; all flags must match.
 
-Events come in the order of the stream: those of one host in the order in which they
-happened, those of a host that was cut off late, with the time at which they happened.
+Events of one host come in the order in which they happened. If a host was cut off, its
+events come late, with the time at which they happened.
 
-Whatever the filters, stderr has a line for events that are missing, because a host could
-not forward them or the stream dropped them before they were read ("node1: lost 12
-events: ..."); with --json, stdout has an object of type _gap for them, too. stderr also
-has a line when a host goes silent (two heartbeats are overdue), and when it is back.
+Whatever the filters, the command reports missing events on stderr ("node1: lost 12
+events: ..."): those that a host could not forward, and those that the stream dropped
+before they were read. With --json, stdout has an object of type _gap for them, too. The
+command also reports when a host goes silent (two heartbeats are overdue), and when it is
+back.
 
-While NATS is away the command waits, and then goes on after the last message that it
-read. With --cursor-file it goes on where the last run stopped; if there is no such file
+While NATS is away the command waits, and then continues after the last message that it
+read. With --cursor-file it continues where the last run stopped; if there is no such file
 yet, or an empty one, it begins at --since. The file is written after the events before
-it were printed: after a crash some events may come twice, but none is left out. osctl-
-eventctl(1) says who may use which file.
+it were printed, so a crash may repeat some events and skips none. The manual page
+osctl-eventctl(1) says which files a user may use.
 
 Exit status: 0 if it ended as asked, also when interrupted; 1 on an error; 4 if events are
 missing.`

@@ -28,9 +28,9 @@ type Await struct {
 }
 
 // State waits until the container is in one of the states, and returns that state. The
-// present state counts, and so does one that the container is in for a moment only, as long
-// as its event is kept. The container need not exist yet. The wait outlasts restarts of the
-// service and of the bus, until ctx is done; otherwise it fails as [Follow] does.
+// current state counts, and so does one that the container is in for a moment only, as long
+// as its event is kept. The container need not exist yet. The wait survives restarts of
+// the service and of the bus, and ends when ctx is done; otherwise it fails as [Follow] does.
 func (a Await) State(ctx context.Context, states ...string) (string, error) {
 	rows, err := containerFilter(a.Pool, a.ID)
 	if err != nil {
@@ -63,11 +63,10 @@ func (a Await) State(ctx context.Context, states ...string) (string, error) {
 	return reached, unlessReached(err)
 }
 
-// Link waits until an interface of the container, named as inside it, is up
-// (usable: administratively up, with carrier), or no longer is. One that does not
-// exist is not up. One that passes to another container while Link waits for its end
-// (handover) works on, and Link waits until it no longer does. Otherwise it is as
-// [Await.State].
+// Link waits until the interface of the container with that name inside is up (administratively up, with
+// carrier) or, if up is false, is not up or does not exist. If the interface passes to another container
+// (handover) while Link waits for its end, Link continues to wait, because the interface still works.
+// Otherwise Link is like [Await.State].
 func (a Await) Link(ctx context.Context, name string, up bool) error {
 	w := Watcher[hub.Interface]{Address: a.Address, List: (*Client).Interfaces, Pulse: a.Pulse}
 	var err error

@@ -3,7 +3,7 @@
 //
 // # Follow events
 //
-// [Follow] hands every event to a function, until that returns an error or the context ends:
+// [Follow] passes every event to a function, until that returns an error or the context ends:
 //
 //	import (
 //		"github.com/osctl/eventd/dbusapi/client"
@@ -45,18 +45,18 @@
 //
 // # What it promises
 //
-//   - Follow hands on each event once and in the order of its number. While the handler works
-//     on one reply, the call for the next one is under way, never more than that one.
-//   - Follow and Watch outlast restarts of the service and of the bus, and say so with Down
-//     and Up. What they could not get they report with Gone, and how many events that were.
+//   - Follow passes each event once, in the order of the numbers. While the handler works on one reply,
+//     the call for the next one is pending, never more than that one.
+//   - Follow and Watch survive restarts of the service and of the bus, and report them with Down
+//     and Up. They report events that they could not get, and their number, with Gone and Lost.
 //   - The Cursor of an Update covers the events of that Update and of those before it. The next
 //     Update comes only after the handler returned.
 //   - An event that was reported without an error is kept: a crash of the service does not
 //     lose it.
-//   - Every call ends with its context, also while the bus takes nothing. A bus that takes
-//     nothing for 10 s counts as lost.
-//   - Memory is bounded. Bodies are read of replies to calls under way only, up to 32 MiB, so
-//     that nobody else on the bus can make a client take memory.
+//   - Every call ends with its context, even while the bus reads nothing. A bus that reads nothing for
+//     10 s counts as lost.
+//   - Memory is bounded. The client reads only the bodies of replies to its pending calls, up to 32 MiB,
+//     so no other peer on the bus can make it take memory.
 //   - No goroutine outlives Follow, Watch, Await, or Close.
 //
 // Errors of the service and of the bus are [Error] values: tell them apart by name, with
@@ -65,8 +65,8 @@
 //
 // # Reading order
 //
-// client.go has the calls, conn.go carries them over one connection, errors.go and batch.go
-// complete reporting. follow.go is the loop that misses nothing; gone.go is what it does when
-// events are gone, and pulse.go notices a service that hangs. watch.go adds lists to the loop,
-// and await.go stands on watch.go. explain.go stands alone.
+// client.go has the calls, conn.go carries them over one connection, and errors.go and batch.go
+// complete reporting. follow.go is the loop that misses nothing, gone.go handles lost events, and
+// pulse.go detects a service that hangs. watch.go adds lists to the loop, and await.go uses watch.go.
+// explain.go stands alone.
 package client

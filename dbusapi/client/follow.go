@@ -9,39 +9,37 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// Follower says what [Follow] follows.
+// Follower configures [Follow].
 type Follower struct {
 	Address string     // of the bus, as [ResolveAddress] gives it
-	Filter  hub.Filter // which events
+	Filter  hub.Filter // selects the events
 	Cursor  string     // where to begin: "" for now, [hub.CursorOldest], or a cursor
-	// Pulse is how often to ping the service while no event comes, and how long it may take
-	// to answer a ping. 0 for never: a service that hangs then counts as down after 70 s.
+	// Pulse is the time between pings of the service while no event comes, and the time that the
+	// service has to answer one. 0 sends none: a service that hangs then counts as down after 70 s.
 	Pulse time.Duration
 }
 
-// Update is what [Follow] hands on: events, a moved cursor, or news of the service.
+// Update is what [Follow] passes to its function: events, a moved cursor, or a change of the service.
 type Update struct {
 	// Events are the next events, oldest first.
 	Events []*hub.Event
-	// Cursor is the position after Events: a later Follow can go on from there. It also
-	// moves without events, past events that the filter held back. The first Update with
-	// a Cursor says that following has begun. It is "" while there is no position yet.
+	// Cursor is the position after Events: a later Follow can continue from there. It also
+	// moves without events, past events that do not match the filter. With the first Update that has
+	// a Cursor following has begun. It is "" while there is no position yet.
 	Cursor string
-	// Gone says that the events after the last Cursor are no longer kept: the follower
+	// Gone is set if the events after the last Cursor are no longer kept: the follower
 	// was too slow or away for too long, or the service had to drop its history. Follow
-	// goes on with the oldest event there is.
+	// continues with the oldest event that is kept.
 	Gone error
-	// Lost, with Gone, is how many events are gone. With a filter it is an upper bound,
-	// because it is not known which of them would have passed. 0 means that the number
-	// cannot be known, because the service has a new epoch.
+	// Lost, with Gone, is the number of lost events. With a filter it is an upper bound,
+	// because it is not known which of them would have matched. 0 means that the number
+	// is not known, because the service has a new epoch.
 	Lost uint64
-	// Down says that the service or the bus went away, once for each time. Follow
-	// goes on when it is back. With [ErrLimitsExceeded] the service is there, but too many
-	// others wait already: Follow polls it instead, once a second in the end, so that events
-	// still come, and later.
+	// Down is set once each time the service or the bus goes away. Follow continues when it is
+	// back. With [ErrLimitsExceeded] the service is there, but has too many pending waits. Then Follow
+	// polls it, with pauses of up to a second, so events still come, but later.
 	Down error
-	// Up is set once the service is back, or lets Follow wait, before anything else that comes
-	// of it.
+	// Up is set when the service is back, or has room for a wait again, before any event from it.
 	Up bool
 }
 
@@ -59,15 +57,14 @@ const (
 	lastRetry  = time.Second
 )
 
-// Follow hands all events that pass the filter to handle, in order and each once,
-// until ctx is done or handle returns an error, which it returns. It survives
-// restarts of the service and of the bus, and a service that hangs: with the same epoch
-// it goes on where it was, with another one it says Gone. Its first call starts a service
-// that does not run; a service that is stopped later stays stopped. If the first call fails,
-// or the service refuses one for a reason that does not pass, Follow returns that error.
+// Follow passes all events that match the filter to handle, in order and each once, until ctx is done or
+// handle returns an error, which Follow returns. It survives restarts of the service and of the bus, and a
+// service that hangs. If the epoch is the same then, it continues after the last event; otherwise it
+// reports Gone. Its first call starts a service that does not run; a service that is stopped later stays
+// stopped. If the first call fails, or the service refuses a call for good, Follow returns that error.
 //
-// While handle works, the call for the next events is under way, so that at most one reply,
-// of 1,024 events at most, waits for it.
+// While handle works, the call for the next events is pending, so at most one reply, with at most 1,024
+// events, waits for handle.
 func Follow(ctx context.Context, f Follower, handle func(Update) error) error {
 	return (&follow{Follower: f, handle: handle, patience: answerTime}).run(ctx)
 }

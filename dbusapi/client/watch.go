@@ -7,25 +7,25 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// Watcher says what [Watch] watches. Row is [hub.Container] or [hub.Interface].
+// Watcher configures [Watch]. Row is [hub.Container] or [hub.Interface].
 type Watcher[Row any] struct {
 	Address string // of the bus, as [ResolveAddress] gives it
 	// List fetches the list: (*Client).Containers or (*Client).Interfaces.
 	List func(*Client, context.Context, hub.Filter) ([]Row, string, error)
 	Rows hub.Filter // which rows are listed
-	// Events says which events are handed on.
+	// Events selects the events to pass on.
 	Events hub.Filter
-	// Cursor is where the events begin: "" for where the first list ends, or what an
-	// earlier run kept, so that the events since then come before the list.
+	// Cursor is where the events begin: "" for the cursor of the first list, or the cursor of an
+	// earlier run, so that the events since then come before the list.
 	Cursor string
-	// Refresh is how often to list again though nothing was lost, 0 for never. It keeps
-	// those fields of a row young that no event announces, as that an interface is down
+	// Refresh is the time after which to list again even if nothing was lost, 0 for never. It
+	// updates fields of a row that can change without an event, such as that an interface is down
 	// or has no carrier.
 	Refresh time.Duration
 	Pulse   time.Duration // see [Follower]
 }
 
-// Watched is what [Watch] hands on: a list, or one of the updates of [Follow].
+// Watched is what [Watch] passes to its function: a list, or one of the updates of [Follow].
 type Watched[Row any] struct {
 	Update
 	// Listed is set where Rows is the whole list, as it was at Cursor.
@@ -33,12 +33,12 @@ type Watched[Row any] struct {
 	Rows   []Row
 }
 
-// Watch hands a list on, and then the events after exactly that list, so that list and
-// events together are the state at any time. It lists again when events are gone, when the
-// service or the bus was away, and as often as Refresh says. Before such a list it hands on
-// all events that precede it: no event that is kept is left out, and none comes twice.
+// Watch passes a list to handle, and then the events after exactly that list, so the list and the events
+// together are the state at any time. It lists again when events are gone, when the service or the bus was
+// away, and as often as Refresh says. Before such a list it passes all events that precede it: it skips no
+// event that is kept, and passes none twice.
 //
-// It lasts and fails as [Follow] does.
+// It ends and fails as [Follow] does.
 func Watch[Row any](ctx context.Context, w Watcher[Row], handle func(Watched[Row]) error) error {
 	f := &follow{
 		Follower: Follower{Address: w.Address, Filter: w.Events, Cursor: w.Cursor, Pulse: w.Pulse},

@@ -1,40 +1,42 @@
-// Package containers knows which containers there are and which of them run, by their cgroups, and
-// whose a network namespace is. Make a [Tracker] with New, call Begin and Run, which tell the states,
-// and ask [Tracker.Owner].
+// Package containers finds the containers of the host by their cgroups: their states, and the owners of
+// network namespaces. Make a [Tracker] with New, call Begin and Run for the states, and ask
+// [Tracker.Owner] for an owner.
 //
 // # What it promises
 //
 //   - Never a wrong owner: an answer was true at one time during the call. See Owner.
-//   - A state is what cgroup.events said, of each container but those whose manager reports. What was
-//     missed is found by comparing, and marked. What the cgroups cannot know has no state.
-//   - A container is recognised by the table in rules.go, by the path of its cgroup: a new
-//     runtime is a new row there.
-//   - A cgroup that a user was given names that user's containers, in a pool of their own
-//     (podman@1000), never the system's. What one user's cgroups can make is bounded for all of
-//     them together, and costs others nothing.
-//   - It enters no namespace, opens no container's files, and holds no namespace.
-//   - Nothing here needs a capability. [Tracker.Missing] says what lacks.
+//   - The state of a container is that of its cgroup.events. Containers whose manager reports states,
+//     and those whose cgroups have no such file, have no state here. Changes that were missed are
+//     found by comparing, and marked.
+//   - The table in rules.go recognises a container by the path of its cgroup: a new runtime is a new
+//     row there.
+//   - A cgroup that was delegated to a user names that user's containers, in a pool of their own
+//     (podman@1000), never a container of the system. What all cgroups of one user can cause is
+//     bounded together, and costs other users nothing.
+//   - It enters no namespace, opens no files of a container, and holds no namespace.
+//   - It needs no capability. [Tracker.Missing] returns what is missing.
 //
 // # How it works
 //
-// Directories of the cgroup hierarchies (v2, and one of v1) are watched by inotify, down to the
-// containers, which are not looked into: what they make in their own cgroup names nobody. The
-// outermost container counts. Directories that do not belong to root are watched on an instance of
-// their own, so that a user who makes and removes cgroups without end overflows only that. Limits count
-// per user (quota.go); what is beyond them is looked for when others of that user's are gone.
+// inotify watches the directories of the cgroup hierarchies (v2, and one of v1), down to the
+// containers, but not inside them: a cgroup below a container's own names no container, because the
+// outermost container counts. Directories that do not belong to root are watched by an inotify instance
+// of their own, so a user who makes and removes cgroups without end overflows only that one. Limits
+// count per user (quota.go). Cgroups beyond a limit are looked for again when others of the same user
+// are gone.
 //
-// The kernel says through inotify when a cgroup.events changes: when the first process came, when the
-// last one went, when all of them are frozen. Cgroups of v1 have no such file. Of two cgroups
-// with one name, an old and a new one, the one that has processes counts.
+// inotify reports a change of a cgroup.events: the first process came, the last one ended, or all
+// of them were frozen. Cgroups of v1 have no such file. Of two cgroups with one name, such as an
+// old and a new one, the one with processes counts.
 //
-// The kernel has no call from an nsid to a namespace. So the init of each container (pid 1 in a
-// pid namespace right below ours, or the first process that has another network namespace) is
-// asked for the nsid of its namespace when the container shows up, again after pauses while it
-// has none, and when its cgroup says that processes came. [Tracker.Run] tells when the answer is another.
-// Owner asks again for what it is asked about, and searches all containers if that does
-// not do, at a bounded share of a processor.
+// The kernel has no call from an nsid to a namespace. So the tracker asks for the nsid of the network
+// namespace of each container's init, which is pid 1 in a pid namespace right below ours, or the first
+// process with another network namespace. It asks when the container shows up, again after pauses while
+// the container has no nsid, and when processes come to its cgroup. [Tracker.Run] reports a
+// changed answer. Owner asks the container again, and if the nsid is not its own any more, searches all
+// containers, at a bounded share of a processor.
 //
-// Of several containers in one namespace the pod counts where the table has it, else the one
-// whose init is oldest. A name below /run/netns counts when no container has the namespace; names
-// that runtimes generate do not.
+// If several containers share a namespace, the pod counts if the table has one, else the container
+// with the oldest init. A name below /run/netns counts if no container has the namespace, unless a
+// runtime generated the name.
 package containers

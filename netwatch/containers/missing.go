@@ -35,8 +35,8 @@ var costs = [lackKinds]string{
 	lackNetns:  "named network namespaces: cannot be listed: they are not recognised",
 }
 
-// Missing returns a line for each capability or facility that was found to be missing, with what
-// that costs, in a fixed order. It names no container.
+// Missing returns a line for each missing capability or facility, with what does not work without it, in
+// a fixed order. It names no container.
 func (t *Tracker) Missing() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

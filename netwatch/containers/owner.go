@@ -30,13 +30,13 @@ const (
 // say nothing that the container's cgroup does not say better.
 var runtimeNames = regexp.MustCompile(`^(?:cni-|netns-)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 
-// Owner returns the container whose network namespace has an nsid; found is false if there is none
-// (yet), and then to ask again is in vain before next.
+// Owner returns the container whose network namespace has the id nsid. found is false if there is none
+// yet; then a call before next would find none, either.
 //
-// still must say whether the caller's reason to ask holds: that its link leads to the namespace with
-// the nsid. It is called after the container's process said that this is its own, and before that
-// says so again and is alive. So there was one time at which all of it was true. (The kernel
-// frees an nsid before it says RTM_DELNSID, so nothing heard proves that.)
+// still must report whether the caller's link still leads to the namespace with that id. Owner calls it
+// between two questions to the kernel, which both have to confirm that the namespace of the container's
+// process has the id, and the process must be alive after the second one. So all of this was true at one
+// time. (Silence of the kernel is no proof, because it frees an nsid before it sends RTM_DELNSID.)
 func (t *Tracker) Owner(nsid int32, still func() bool) (c Container, found bool, next time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// Container names a container: the pool is what it belongs to, or the runtime, and the id is
-// unique in that. Both are printable text of 1 to 255 bytes.
+// Container names a container: its pool, which may be its runtime, and its id, which is unique in the
+// pool. Both are printable text of 1 to 255 bytes.
 type Container struct{ Pool, ID string }
 
 // maxText is the most bytes that a pool or an id has.

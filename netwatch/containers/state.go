@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// State is the state of a container, as its cgroups say it.
+// State is the state of a container according to its cgroups.
 type State string
 
 // The states. A container whose cgroup never had a process has none: "".
@@ -132,13 +132,13 @@ func (t *Tracker) tellState(name Container) {
 	}
 }
 
-// Begin compares a list of containers that ran with the cgroups. It returns the changes that lead
-// from the list to what is: of all containers that run, and of those in the list that stopped, sorted
-// by pool and id. [Tracker.Run] tells of later ones.
+// Begin compares a list of containers that ran with the cgroups. It returns the changes from the list to
+// the current states, sorted by pool and id: of all containers that run, and of those in the list that
+// stopped. [Tracker.Run] reports later changes.
 //
-// The value in listed is true if a Tracker told that the container runs. Of others only those in pools
-// of the table may have stopped, and none that cannot be known: whose manager reports, or that may be
-// beyond a limit.
+// The value in listed is true if a Tracker reported that the container runs. Begin reports other
+// containers as stopped only if the table has their pool and leaves their states to the Tracker. It never
+// reports a container as stopped that may run unseen, such as one beyond a limit.
 func (t *Tracker) Begin(listed map[Container]bool) (changes []StateChange) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -56,9 +56,9 @@ type Tracker struct {
 	faults      faults
 }
 
-// New opens a socket for questions in the network namespace of the calling thread, counts as
-// that does, and looks at all cgroups. That a capability or a mount of cgroups is missing is no
-// error: see [Tracker.Missing]. Close must follow.
+// New opens a socket for questions in the network namespace of the calling thread, whose nsids count, and
+// reads all cgroups. A missing capability or mount of cgroups is no error: see [Tracker.Missing]. Close
+// must follow.
 func New(config Config) (*Tracker, error) {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
@@ -129,10 +129,9 @@ func (t *Tracker) Close() error {
 	return errors.Join(errs...)
 }
 
-// Run follows the cgroups until ctx is done. It calls changed when a container that was asked has
-// another nsid than before, or ended: questions about it and about the nsid may have other
-// answers then. It calls state for each change of a container's state since Begin. Neither may call
-// the Tracker.
+// Run follows the cgroups until ctx is done. It calls changed when a container ended or its nsid
+// changed: then Owner may return something else for the container and for that nsid. It calls state for
+// each change of a container's state since Begin. Neither function may call the Tracker.
 func (t *Tracker) Run(ctx context.Context, changed func(c Container, nsid int32), state func(StateChange)) {
 	t.mu.Lock()
 	t.tell, t.tellChange = changed, state

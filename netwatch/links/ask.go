@@ -19,31 +19,31 @@ const (
 	laterRetries = 4
 )
 
-// Question is about one link: what is its peer called, and whose is it?
+// Question asks for the name of a link's peer, and for its owner.
 type Question struct {
 	Ifindex uint32
 	Peer    rtnl.Peer // as far as known
 	Named   bool      // the name of the peer is known
-	Mover   Owner     // whose namespace it was moved out of to where it is; zero if it was not
+	Mover   Owner     // the owner that moved it to its present namespace; zero if none did
 	epoch   uint64
 }
 
-// Answer is the answer to a Question. What it says must have been true at one time after the
-// question was asked, and everything the kernel had queued by then must be applied before it.
+// Answer is the answer to a Question. It must have been true at one time after the question was asked,
+// and everything that the kernel had queued by then must be applied before it.
 type Answer struct {
 	Question
 	Gone      bool      // there is no such link
-	Failed    bool      // it could not be asked
-	Link      rtnl.Link // the link, as the kernel says it
-	Name      string    // of the peer, as raw bytes; "" if it may not be asked for
+	Failed    bool      // the kernel could not be asked
+	Link      rtnl.Link // the link, as the kernel returned it
+	Name      string    // of the peer, as raw bytes; "" if the kernel denies it
 	NameKnown bool
 	Owner     Owner
 	Found     bool
-	Moved     bool      // nobody is found, and the Mover runs
-	Next      time.Time // before that, to ask again is in vain
+	Moved     bool      // no owner is found, and the Mover runs
+	Next      time.Time // an earlier question would get the same answer
 }
 
-// ask has a row be asked about.
+// ask makes a question about a row due.
 func (t *Table) ask(r *row) {
 	if r.due {
 		return
@@ -55,7 +55,8 @@ func (t *Table) ask(r *row) {
 	t.due = append(t.due, r)
 }
 
-// Recheck has the rows of an owner, or with a peer in a namespace, be asked about again.
+// Recheck makes questions due about the rows of an owner, and about those whose peer is in the namespace
+// with the id nsid.
 func (t *Table) Recheck(owner Owner, nsid int32) {
 	var others []*row
 	for _, r := range t.rows {
@@ -87,7 +88,7 @@ func (t *Table) Questions(limit int) []Question {
 // DueSince returns since when a question is due; ok is false if none is.
 func (t *Table) DueSince() (since time.Time, ok bool) { return t.dueSince, len(t.due) > 0 }
 
-// Answer takes the answer to a question. It is dropped if the peer may be another one by now.
+// Answer applies the answer to a question. It drops the answer if the peer may have been replaced.
 func (t *Table) Answer(a *Answer) {
 	r := t.rows[a.Ifindex]
 	switch {
@@ -209,6 +210,6 @@ func (t *Table) Next() (next time.Time) {
 	return next
 }
 
-// Settled reports whether no up waits for its owner and nothing is to be asked now. What is over
-// budget does not count.
+// Settled reports whether no up waits for its owner and no question is due. Changes over budget may be
+// held nevertheless.
 func (t *Table) Settled() bool { return t.held == 0 && len(t.due) == 0 }

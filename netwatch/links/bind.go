@@ -19,12 +19,12 @@ const (
 	maxBound = 255
 )
 
-// PoolNetns is the pool of namespaces that have a name and no container. A report counts
-// over such a name.
+// PoolNetns is the pool of namespaces that have a name and no container. A report counts before
+// such a name.
 const PoolNetns = "netns"
 
-// Binding is what a container manager reported of a veth. It counts until the veth goes away,
-// unless the container's cgroup or the kernel says otherwise: then that counts.
+// Binding is a manager's report of the owner of a veth. It counts until the veth is deleted, unless a
+// cgroup or the kernel contradicts it.
 type Binding struct {
 	Owner    Owner
 	Name     string // inside
@@ -34,8 +34,8 @@ type Binding struct {
 	promised bool   // counts for a veth that is not there yet, too
 }
 
-// BindingOf reads a binding from an event; ok is false if it is none. What the manager says of
-// the end of being up may come when another veth has the name, so it binds nothing.
+// BindingOf reads a binding from an event; ok is false if the event has none. A reported down binds
+// nothing, because it may come when another veth has the name already.
 func BindingOf(e *hub.Event) (b *Binding, ok bool) {
 	b = &Binding{
 		Owner: Owner{strings.Clone(e.Pool), strings.Clone(e.ID)}, Source: strings.Clone(e.Source),
@@ -108,7 +108,7 @@ func (p *promises) take(veth string, now time.Time) *Binding {
 	return b.Binding
 }
 
-// Bind takes a binding that was reported.
+// Bind applies a reported binding.
 func (t *Table) Bind(b *Binding) {
 	r := t.byName[b.Veth]
 	switch {

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// Budget says how many changes one source may announce: Burst at once, then one each Every.
+// Budget is how many changes may be announced: Burst at once, then one each Every.
 type Budget struct {
 	Burst int
 	Every time.Duration
 }
 
-// The budgets of one interface, as long as it has the same ifindex, and of one container, for all
-// that it has: interfaces, whatever their ifindexes, and states.
+// The budgets of one ifindex, and of one container for all of its interfaces, whatever their ifindexes,
+// and its states.
 var (
 	InterfaceBudget = Budget{Burst: 20, Every: time.Second}
 	ContainerBudget = Budget{Burst: 100, Every: 200 * time.Millisecond}
@@ -36,9 +36,9 @@ func (b *bucket) spend(of Budget, now time.Time) {
 	b.full = b.full.Add(of.Every)
 }
 
-// Budgets has a token bucket for each container that announced something a short time ago. All
-// containers of one unprivileged user (their pool ends in @UID) have one together, because a user
-// can make any number of them. Its methods are safe for concurrent use.
+// Budgets has a token bucket for each container with recent changes. All containers of one
+// unprivileged user (their pool ends in @UID) share one, because a user can make any number of
+// containers. Its methods are safe for concurrent use.
 //
 // A Table draws on it for changes of interfaces. A state of a container draws on the same bucket:
 //
@@ -49,8 +49,8 @@ func (b *bucket) spend(of Budget, now time.Time) {
 //		keep it, in place of one that is kept already, and call Take again at the time at
 //	}
 //
-// The row of the view must wait with the event. Only when something ends that was announced before
-// (an interface is deleted), it is announced at once: Spend then takes the token.
+// The row of the view must wait with the event. Only the end of something that was announced before, such
+// as the down of a deleted interface, is announced at once: Spend then takes the token.
 type Budgets struct {
 	ofInterface, ofContainer Budget
 

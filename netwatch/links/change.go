@@ -2,8 +2,8 @@ package links
 
 import "github.com/osctl/eventd/hub"
 
-// The actions that the Table announces. What a manager adds to or removes from a container's
-// configuration is not ours to say.
+// The actions that the Table announces. Managers report add and remove, which change the configuration
+// of a container.
 const (
 	ActionUp     = "up"
 	ActionDown   = "down"
@@ -12,17 +12,17 @@ const (
 
 // Change is one step of the Table: always a row of the view, maybe an event.
 type Change struct {
-	Action   string        // "" if it is no event
-	Row      hub.Interface // as it is after the change
+	Action   string        // "" if the change makes no event
+	Row      hub.Interface // the row after the change
 	OldVeth  string        // of a rename on the host
 	OldName  string        // of a rename inside
 	Removed  bool          // the row leaves the view
 	Resync   bool          // found by comparing, not seen live
 	Handover bool          // the owner changed, the interface worked all the time
-	Kept     bool          // the owner is the one that moved it to where nobody is found
+	Kept     bool          // the owner moved the interface to a namespace without a known owner
 
-	// Coalesced is how many changes before this one were left out, because there were more than the
-	// budgets allow. Then Resync is true.
+	// Coalesced is how many earlier changes were left out because they were over budget. If it is not
+	// 0, Resync is true.
 	Coalesced uint32
 }
 

@@ -28,7 +28,7 @@ type heldRow struct {
 	hold *hold
 }
 
-// HoldFor sets how long an up waits for its owner: half a second at first.
+// HoldFor sets how long an up waits for its owner. The default is half a second.
 func (t *Table) HoldFor(d time.Duration) { t.longest = d }
 
 // holdBack has the changes of a row wait.
@@ -116,8 +116,8 @@ func (t *Table) giveUp(r *row) {
 	t.release(r)
 }
 
-// Expire ends the holds whose time is over, announces what was over budget and has room now, and has
-// asked again what was to be.
+// Expire does what is due by now: it ends holds, announces changes that were over budget, and repeats
+// questions.
 func (t *Table) Expire() {
 	now := t.Now()
 	for len(t.holds) > 0 {

@@ -127,8 +127,8 @@ func (t *Table) loseCarrier(r *row, to rtnl.Peer) {
 	t.tell(r, false)
 }
 
-// Inside takes what another namespace says of a link in it. Only peers of the Table's links
-// count: what else a container has, like the veths of a runtime in it, is its own.
+// Inside applies a message about a link in another namespace. It ignores links that are not peers of the
+// Table's links, like the veths of a runtime inside a container.
 func (t *Table) Inside(l *rtnl.Link, nsid int32) {
 	r := t.inside[nsid][l.Ifindex]
 	switch {
@@ -169,10 +169,10 @@ func (t *Table) setName(r *row, name string) {
 	r.Name, r.nameKnown = name, true
 }
 
-// Renumbered takes RTM_NEWNSID or RTM_DELNSID: an id is no longer what it was. The kernel says
-// RTM_DELNSID without its lock (unhash_nsid in net/core/net_namespace.c), so the id may be
-// in use again, and be heard of, before that. So both mean the same: what the peers are must
-// be asked again. Rows keep what was known, as what comes next is mostly their end.
+// Renumbered applies RTM_NEWNSID or RTM_DELNSID: an id has another meaning now. The kernel sends
+// RTM_DELNSID without its lock (unhash_nsid in net/core/net_namespace.c), so the id may be in use
+// again, and messages about it may come, before that. So both messages make questions about the peers
+// due. Rows keep their values, because the interfaces are mostly deleted next.
 func (t *Table) Renumbered(nsid int32) {
 	if len(t.freed) <= maxDeleted {
 		t.freed[nsid] = struct{}{}
@@ -187,8 +187,8 @@ func (t *Table) Renumbered(nsid int32) {
 }
 
 // Suspect notes that messages were lost: peers, their names, and ids of namespaces may have
-// changed unheard. Rows keep what was known until the next dump names their peers, and then
-// until these were asked about.
+// changed. Rows keep their values until the next dump names their peers and questions about these are
+// answered.
 func (t *Table) Suspect() {
 	for _, nsid := range slices.Sorted(maps.Keys(t.inside)) {
 		if nsid == rtnl.NSIDLocal {

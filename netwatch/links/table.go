@@ -99,8 +99,8 @@ func New(config Config) *Table {
 	}
 }
 
-// Seed fills the Table with what was known before the first message. The first dump is
-// compared with it.
+// Seed fills the Table with the rows that were known before the first message. The first dump is
+// compared with them.
 func (t *Table) Seed(rows []hub.Interface) {
 	for _, known := range rows {
 		r := &row{Interface: known, shown: known, told: known, peer: unknownPeer, compared: true, epoch: t.nextEpoch()}
@@ -115,7 +115,7 @@ func (t *Table) Seed(rows []hub.Interface) {
 	}
 }
 
-// ForgetAll drops all rows, because what was known is of links that are no more.
+// ForgetAll drops all rows, because none of their links exists any more.
 func (t *Table) ForgetAll() {
 	for _, ifindex := range slices.Sorted(maps.Keys(t.rows)) {
 		t.drop(t.rows[ifindex], true)
@@ -129,8 +129,8 @@ func (t *Table) BeginDump() {
 	clear(t.freed)
 }
 
-// EndDump drops the rows that the dump did not have. Call it only for a dump that was whole:
-// not interrupted, and nothing lost since it was asked for.
+// EndDump drops the rows that the dump did not have. Call it only for a complete dump: it was not
+// interrupted, and no message was lost since it was asked for.
 func (t *Table) EndDump() {
 	for _, ifindex := range slices.Sorted(maps.Keys(t.rows)) {
 		if r := t.rows[ifindex]; r.seen != t.generation {
@@ -139,9 +139,9 @@ func (t *Table) EndDump() {
 	}
 }
 
-// Apply takes what the watched namespace says of a link, live or in a dump. Doubt says that
-// nothing was changed, and only another dump can tell: a record of a dump contradicts what was
-// said live since the dump was asked for, or a live message may be of another namespace.
+// Apply applies a message about a link in the watched namespace, live or of a dump. doubt is true if
+// a record of a dump contradicts a live message that came since the dump was asked for, or if a live
+// message may be of another namespace. Then the message changed nothing, and another dump is needed.
 func (t *Table) Apply(l *rtnl.Link, dumped bool) (doubt bool) {
 	r := t.rows[l.Ifindex]
 	if !dumped && r != nil && r.isOfAnother(l) {
