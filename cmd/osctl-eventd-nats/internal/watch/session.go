@@ -21,7 +21,8 @@ type session struct {
 	stream jetstream.Stream
 
 	fetchBytes int
-	caught     bool // up with the stream: what hosts last said is known
+	caught     bool   // up with the stream: what hosts last said is known
+	consumed   string // the consumer; the library makes another one where the server lost it
 }
 
 // begin finds out where to go on, and tells what the stream dropped meanwhile.
@@ -144,6 +145,7 @@ func (s *session) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.consumed = consumer.CachedInfo().Name
 	incoming, failed := make(chan jetstream.Msg), make(chan error, 1)
 	ctx, cancel := context.WithCancelCause(ctx)
 	go func() { failed <- fetch(ctx, messages, incoming) }()
@@ -152,8 +154,9 @@ func (s *session) read(ctx context.Context) error {
 		messages.Stop()
 		<-failed //nolint:errcheck // we ended it
 	}()
-	tick := time.NewTicker(checkEvery)
+	tick, compare := time.NewTicker(checkEvery), time.NewTicker(compareEvery)
 	defer tick.Stop()
+	defer compare.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -167,11 +170,28 @@ func (s *session) read(ctx context.Context) error {
 			if s.caught && !s.Finite {
 				err = s.checkSilence(now)
 			}
+		case <-compare.C:
+			err = s.checkStream(ctx)
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// compareEvery is how often the stream is compared with the one that is read: a consumer of a stream
+// that was made anew may get nothing until that has as many messages as the one before.
+const compareEvery = 10 * time.Second
+
+// checkStream ends the session if the stream was made anew.
+func (s *session) checkStream(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, compareEvery)
+	defer cancel()
+	info, err := s.stream.Info(ctx)
+	if err == nil && !info.Created.Equal(s.at.Created) {
+		err = errOther
+	}
+	return err
 }
 
 // fetch hands messages on until it fails, or messages is stopped.
@@ -195,6 +215,9 @@ func (s *session) receive(ctx context.Context, msg jetstream.Msg) error {
 	m, err := fleet.ReadMessage(msg)
 	if err != nil {
 		return err
+	}
+	if meta, err := msg.Metadata(); err != nil || meta.Consumer != s.consumed {
+		return errors.Join(err, errOther) // the stream may be another one, too
 	}
 	seq := m.Head.Seq
 	s.caught, s.pause = m.Pending == 0, firstPause
