@@ -435,7 +435,8 @@ func TestNewLogsBackOff(t *testing.T) {
 	})
 }
 
-// What a process left that was killed is synced soon after the next start, also without a commit.
+// TestSyncAfterKill expects the hub to sync the log of a killed process soon after the start, without a
+// commit, too.
 func TestSyncAfterKill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &memoryLog{}

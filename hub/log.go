@@ -3,7 +3,7 @@ package hub
 import "context"
 
 // Log stores the hub's commits as records; package eventlog is the implementation on disk. It does
-// not interpret the records. A Log may hold several logs, of which one is current. The hub owns the
+// not interpret the records. A Log may hold several logs; one is current. The hub owns the
 // Log that it is given, and calls its methods one at a time. They may block: then the hub continues
 // in memory.
 type Log interface {

@@ -69,7 +69,7 @@ func TestNames(t *testing.T) {
 		dbEvent(t, "container", "remove", "docker", "b"), up("b"))
 	wantEventNames(t, h, "", "", "web", "old", "", "")
 	wantNames(t, h, "a=web()", "a=()")
-	// What a reporter sets stays.
+	// The hub keeps a name that the reporter set.
 	commit(t, h, newEvent(t, TypeState, opt("pool", "docker"), opt("id", "a"), opt("state", "stopped"), opt("ct_name", "mine")), about(t, TypeExit+"x", "a"))
 	wantEventNames(t, h, "mine", "")
 	// It is all there after a restart: from the events, and from a snapshot.

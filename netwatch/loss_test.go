@@ -49,8 +49,8 @@ func TestPartOfADumpIsNoDump(t *testing.T) {
 	}
 }
 
-// TestRenumbered wants a peer to be asked about when the id of its namespace is given away, and when it is
-// given to another one, of which the kernel may tell first.
+// TestRenumbered expects the table to ask about a peer when the kernel frees the id of its namespace, and
+// when the kernel gives the id to another namespace. The kernel may send these messages in either order.
 func TestRenumbered(t *testing.T) {
 	peer := rtnl.Peer{NSID: 0, Ifindex: 2}
 	f := &fake{links: map[uint32]*fakeLink{7: {"h", flagsUp, peer}}, inner: map[rtnl.Peer]*fakeLink{}}

@@ -340,8 +340,8 @@ func (m *model) check(e *hub.Event) error {
 	return nil
 }
 
-// checkBudgets wants no more events of an interface or a container than their budgets allow, but for
-// those that must not wait.
+// checkBudgets fails if an interface or a container has more events than its budget allows. Events that
+// must not wait do not count.
 func (m *model) checkBudgets(events []*hub.Event) {
 	elapsed := m.clock.Sub(modelBegan)
 	allow := func(b links.Budget) int { return b.Burst + int(elapsed/b.Every) }

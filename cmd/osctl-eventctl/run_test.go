@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/osctl/eventd/cmd/internal/daemontest"
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/hub"
 )
@@ -186,15 +187,12 @@ func TestRunInterrupted(t *testing.T) {
 // TestRunKilled kills run at any time: each event is handled, in order, and at most one of
 // them twice for each kill. No command outlives its run.
 func TestRunKilled(t *testing.T) {
-	kills := 30
-	if text := os.Getenv("OSCTL_EVENTD_TEST_KILLS"); text != "" {
-		kills, _ = strconv.Atoi(text)
-	}
 	bus, d := served(t)
 	client, dir := d.Client(t), t.TempDir()
 	file, out := filepath.Join(dir, "cursor"), filepath.Join(dir, "out")
 	args := append(append([]string{"run", "--since", "oldest", "--cursor-file", file}, note...), out)
 	total := 0
+	kills := daemontest.Kills(t, 30)
 	for range kills {
 		r := start(t, bus, args...)
 		report(t, client, 5, "x")

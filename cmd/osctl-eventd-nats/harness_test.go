@@ -4,7 +4,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,20 +20,6 @@ func TestMain(m *testing.M) { daemontest.Main(m, &programs, "osctl-eventd-nats")
 
 // program is the path of the program under test.
 func program() string { return filepath.Join(programs, "osctl-eventd-nats") }
-
-// times is how often something is done: a few times, or as often as make soak says.
-func times(t *testing.T, few int) int {
-	t.Helper()
-	text := os.Getenv("OSCTL_EVENTD_TEST_KILLS")
-	if text == "" {
-		return few
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
 
 // process is a run of the program.
 type process struct {

@@ -77,7 +77,7 @@ func TestKilledAtAnyInstant(t *testing.T) {
 	stream := server.MakeStream(t, nil)
 	a, b := bridge(t, server, e.Bus.Address()), bridge(t, server, e.Bus.Address())
 	stop := produce(t, e)
-	kills := times(t, 20)
+	kills := daemontest.Kills(t, 20)
 	for i := range kills {
 		one, two := launch(t, nil, a...), launch(t, nil, b...)
 		instant(t)
@@ -110,7 +110,7 @@ func TestStoppedBridge(t *testing.T) {
 			return is != "" && is != was
 		})
 	}
-	for range min(times(t, 3), 20) {
+	for range min(daemontest.Kills(t, 3), 20) {
 		zombie := launch(t, nil, a...)
 		moved()
 		zombie.signal(t, syscall.SIGSTOP)
@@ -135,7 +135,7 @@ func TestEventdKilled(t *testing.T) {
 	stream := server.MakeStream(t, nil)
 	launch(t, nil, bridge(t, server, bus.Address())...)
 	n, cursor := 0, ""
-	for range min(times(t, 5), 20) {
+	for range min(daemontest.Kills(t, 5), 20) {
 		d := daemontest.Start(t, programs, ns, bus.Address(), nil, "--state-dir", dir)
 		c := d.Client(t)
 		report := func() {

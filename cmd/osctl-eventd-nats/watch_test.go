@@ -191,7 +191,7 @@ func TestWatchKilled(t *testing.T) {
 			last, seen = event.Seq, max(seen, event.Seq)
 		}
 	}
-	for i := range times(t, 10) {
+	for i := range daemontest.Kills(t, 10) {
 		p := watching(t, server, args...)
 		instant(t)
 		instant(t)

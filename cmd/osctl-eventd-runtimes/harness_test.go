@@ -1,10 +1,8 @@
 package main
 
 import (
-	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"testing"
 
 	"github.com/osctl/eventd/cmd/internal/daemontest"
@@ -14,20 +12,6 @@ import (
 var programs string //nolint:gochecknoglobals // set by TestMain alone
 
 func TestMain(m *testing.M) { daemontest.Main(m, &programs, "osctl-eventd-runtimes") }
-
-// times is how often something is done: a few times, or as often as make soak says.
-func times(t *testing.T, few int) int {
-	t.Helper()
-	text := os.Getenv("OSCTL_EVENTD_TEST_KILLS")
-	if text == "" {
-		return few
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
 
 // process is a run of the program.
 type process struct {

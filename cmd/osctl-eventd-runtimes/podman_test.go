@@ -217,7 +217,7 @@ func TestPodman(t *testing.T) {
 func TestKilledAtAnyInstant(t *testing.T) {
 	m := newMachine(t)
 	exits := map[string]string{}
-	kills := times(t, 5)
+	kills := daemontest.Kills(t, 5)
 	m.launchBridge().kill() // it tells nothing of what was before its first run
 	for i := range kills {
 		bridge := launch(t, m.args...)

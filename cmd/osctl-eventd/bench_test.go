@@ -63,7 +63,7 @@ func BenchmarkLatency(b *testing.B) {
 	}
 }
 
-// newPair makes a pair in place of the last one, of which the first end is up.
+// newPair deletes the last pair and makes a new one, with the first end up.
 func newPair(b *testing.B, ns *nstest.NS) (va, vb int) {
 	b.Helper()
 	if old, err := ns.Index("va"); err == nil {

@@ -92,7 +92,7 @@ func TestContainerCannotFlood(t *testing.T) {
 		t.Errorf("%d events, the budget is %d", len(told), allowed)
 	}
 	if seen < renames/10 || seen > int(done.Load())+10 || last.Options.Text("new_name") != "last0" {
-		t.Errorf("%d renames, of which %d are told or counted; the last is %s", done.Load(), seen, inFull(last))
+		t.Errorf("%d renames; events tell or count %d of them; the last event is %s", done.Load(), seen, inFull(last))
 	}
 	if n := len(all) + a.marks; len(announced) > n+10 { // the down of the container at the end, and the like
 		t.Errorf("%d signals, %d events", len(announced), n)

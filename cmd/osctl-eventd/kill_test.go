@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -17,14 +15,12 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/osctl/eventd/cmd/internal/daemontest"
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/nstest"
 )
-
-// killsVariable says how often TestKilledAtAnyInstant kills the daemon; `make soak` sets it.
-const killsVariable = "OSCTL_EVENTD_TEST_KILLS"
 
 // killing is a host whose daemon is killed again and again, while four reporters report
 // and veths flip.
@@ -59,11 +55,7 @@ func TestKilledAtAnyInstantWithSmallLog(t *testing.T) {
 
 func killAtAnyInstant(t *testing.T, kills int, flags ...string) {
 	t.Helper()
-	if text := os.Getenv(killsVariable); text != "" {
-		var err error
-		kills, err = strconv.Atoi(text)
-		must(t, err)
-	}
+	kills = daemontest.Kills(t, kills)
 	k := &killing{
 		t: t, host: nstest.New(t), bus: bustest.Start(t, bustest.Broker, bustest.PolicyOpen), answered: map[uint64]string{},
 		flags:  append(flags, "--state-dir", t.TempDir()),

@@ -28,7 +28,7 @@ type container struct {
 	again   time.Time
 	named   bool // the id is what the monitor says
 	watch   int32
-	// What cgroup.events says; false on v1, which has none.
+	// The values in cgroup.events; false on v1, which has no such file.
 	populated, frozen bool
 }
 

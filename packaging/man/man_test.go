@@ -88,6 +88,7 @@ func TestLint(t *testing.T) {
 	if err != nil || len(pages) != 5 {
 		t.Fatalf("pages %v, %v", pages, err)
 	}
+	pages = append(pages, "../nats/osctl-eventd-nats.8")
 	out, err := exec.Command("mandoc", append([]string{"-T", "lint", "-W", "warning"}, pages...)...).CombinedOutput()
 	if err != nil || len(bytes.TrimSpace(out)) > 0 {
 		t.Errorf("mandoc: %v\n%s", err, out)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -181,6 +182,20 @@ func (d *Daemon) Client(t testing.TB) *client.Client {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// Kills is how often a test kills what it tests: few times, or as often as make soak says.
+func Kills(t testing.TB, few int) int {
+	t.Helper()
+	text := os.Getenv("OSCTL_EVENTD_TEST_KILLS")
+	if text == "" {
+		return few
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // Wait waits until the daemon has ended and returns its exit status, -1 for a signal.

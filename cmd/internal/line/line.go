@@ -82,8 +82,8 @@ func Container(pool, id string) string {
 	return "-"
 }
 
-// Name returns what people call a container: its name if it has one, else its id, of which the
-// beginning will do if it is a hash.
+// Name returns the text for a container that people see: its name if it has one, else its id. An id
+// that is a hash is cut to its beginning.
 func Name(id, name string) string {
 	const digits, shown = 64, 12
 	switch {
