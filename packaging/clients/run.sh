@@ -60,7 +60,9 @@ shell sdbus-c++-xml2cpp 'sdbus-c++-xml2cpp "$2" --proxy=proxy.h
 # Vala has no generator in Debian: the client declares the interface.
 shell Vala 'valac --pkg gio-2.0 -X -w -o vala "$1/eventd.vala"; ./vala'
 if command -v dbus-codegen-go >/dev/null; then
-	shell dbus-codegen-go 'dbus-codegen-go -package eventd -client-only -output eventd.go "$2"; gofmt -l eventd.go; go vet eventd.go'
+	# go vet finds godbus in the module of this script.
+	shell dbus-codegen-go 'dbus-codegen-go -package eventd -client-only -output eventd.go "$2"; gofmt -l eventd.go
+		code=$PWD/eventd.go; cd "$1"; go vet "$code"'
 else
 	echo "not run dbus-codegen-go: it is not there"
 fi
