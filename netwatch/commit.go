@@ -31,7 +31,7 @@ func (w *Watcher) endFormerBoot() error {
 }
 
 // beginStates announces what the cgroups say and the hub's view does not.
-func (w *Watcher) beginStates() error {
+func (w *Watcher) beginStates(commit func(hub.Batch) error) error {
 	if w.owners == nil {
 		return nil
 	}
@@ -46,11 +46,15 @@ func (w *Watcher) beginStates() error {
 	for _, c := range w.owners.Begin(listed) {
 		events = append(events, stateEvent{StateChange: c})
 	}
-	return w.commitStates(events, w.commitNow)
+	return w.commitStates(events, commit)
 }
 
-// announceStates hands the states that the Owners told to the hub.
+// announceStates hands the states that the Owners told to the hub. They stay in the inbox, which keeps
+// a bounded number of each container, while the hub's queue is full.
 func (w *Watcher) announceStates() error {
+	if w.lagging() {
+		return nil
+	}
 	return w.commitStates(w.inbox.takeStates(w.now(), w.spend), w.submit)
 }
 

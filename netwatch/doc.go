@@ -52,4 +52,8 @@
 // Links that the dump lacks are gone only if the dump was complete: it was not interrupted, and no
 // message was lost since it was asked for. Otherwise another dump follows, with a back-off of at most
 // half a second.
+//
+// The watcher never waits for the hub. If the hub's queue is full, what the watcher would commit is lost
+// like the kernel's messages in an overrun: when the queue has room, the table begins anew with the hub's
+// view, and a dump and the cgroups say what the view lacks.
 package netwatch

@@ -112,7 +112,10 @@ func (w *Watcher) sleep(idle bool) (wait bool, err error) {
 		b.full = false
 		return false, nil
 	}
-	b.arm(w, earlier(alarm, b.states.roomAt))
+	if alarm = earlier(alarm, b.states.roomAt); w.lagging() { // nothing else can be announced before
+		alarm = w.retryAt
+	}
+	b.arm(w, alarm)
 	return true, nil
 }
 
@@ -180,7 +183,7 @@ func (b *inbox) beginTurn() {
 
 // finishWaiters ends the calls that are over after a turn.
 func (w *Watcher) finishWaiters(idle bool) {
-	settled := idle && w.resync.synced() && w.table.Settled() && w.submitted.Load() == 0
+	settled := idle && !w.lagging() && w.resync.synced() && w.table.Settled() && w.submitted.Load() == 0
 	b := &w.inbox
 	b.mu.Lock()
 	defer b.mu.Unlock()

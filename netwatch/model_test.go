@@ -30,6 +30,7 @@ type model struct {
 	next uint32
 	t    *rapid.T
 	*world
+	release func() // the hub's queue, if it is full
 
 	ofInterface, ofContainer links.Budget
 }
@@ -152,7 +153,7 @@ func (m *model) remove(ifindex uint32, to *rtnl.Peer) {
 
 // fault makes something go wrong.
 func (m *model) fault() {
-	switch m.draw("fault", 6) {
+	switch m.draw("fault", 7) {
 	case 0:
 		m.loseRequest = true
 	case 1:
@@ -165,10 +166,28 @@ func (m *model) fault() {
 		l := newLink(1, &fakeLink{name: "x"})
 		l.Request = m.dumpSeq + 1000
 		m.say(l)
+	case 5: // the hub takes nothing, or does so again
+		if m.release == nil {
+			var err error
+			m.release, err = fillQueue(m.hub)
+			m.must(err)
+		} else {
+			m.releaseHub()
+		}
 	default: // dropped for want of memory
 		m.pending = rtnl.ErrLost
 		m.congested = len(m.queue) > 0
 		m.overruns++
+	}
+}
+
+// releaseHub ends that the hub takes nothing, if so.
+func (m *model) releaseHub() {
+	if m.release != nil {
+		m.release()
+		m.release = nil
+		_, err := m.hub.Commit(hub.Batch{})
+		m.must(err)
 	}
 }
 

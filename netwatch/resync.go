@@ -19,6 +19,7 @@ const (
 	becauseDoubt     = "the last dump contradicts what was seen live"
 	becauseFailed    = "the last dump failed"
 	becauseForeign   = "a message may be of another namespace"
+	becauseFull      = "the hub's queue was full"
 )
 
 // The back-off between dumps: none before one that stands alone, then from firstBackoff doubling

@@ -1,10 +1,104 @@
 package netwatch
 
-import "time"
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/containers"
+)
 
 // waitCommitted waits until all that was submitted is committed, or for a minute.
 func (w *Watcher) waitCommitted() {
 	for end := time.Now().Add(time.Minute); w.submitted.Load() > 0 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// fillQueue fills the queue of a hub, of which the committer then waits for the call of release.
+func fillQueue(h *hub.Hub) (release func(), err error) {
+	taken, full := make(chan struct{}), make(chan struct{})
+	err = h.Submit(hub.Batch{}, func(uint64, error) {
+		close(taken)
+		<-full
+	})
+	for <-taken; err == nil; {
+		err = h.Submit(hub.Batch{}, func(uint64, error) {})
+	}
+	if errors.Is(err, hub.ErrBusy) {
+		err = nil
+	}
+	return func() { close(full) }, err
+}
+
+// runningOwners are Owners of one container, which runs.
+type runningOwners struct{ Owners }
+
+func (runningOwners) Begin(map[containers.Container]bool) []containers.StateChange {
+	return []containers.StateChange{{Container: containers.Container{Pool: "lxc", ID: "web"}, To: containers.Running, Resync: true}}
+}
+
+// TestQueueFull expects the watcher to read on while the hub's queue is full, and the view to be right
+// once there is room. Changes that the hub refused are announced by their outcome, and nothing is
+// announced twice.
+func TestQueueFull(t *testing.T) {
+	f := &fake{links: map[uint32]*fakeLink{
+		7: {"kept", flagsUp, alone}, 8: {"gone", flagsUp, alone}, 9: {"renamed", flagsUp, alone},
+	}}
+	h := newHub(t)
+	w := newFakeWatcher(t, h, f)
+	w.resync.backoff = func(int) time.Duration { return 0 }
+	turns(t, w, 10)
+	w.owners = runningOwners{} // of containers alone: the table asks for no owner
+	events := follow(t, h)
+
+	release, err := fillQueue(h)
+	must(t, err)
+	turn := func() {
+		_, err := w.turn(false)
+		must(t, err)
+	}
+	f.say(delLink(8, f.links[8], nil))
+	delete(f.links, 8)
+	f.links[9].name = "new"
+	f.tell(9)
+	f.links[10] = &fakeLink{"added", flagsUp, alone}
+	f.tell(10)
+	w.changedState(containers.StateChange{Container: containers.Container{Pool: "lxc", ID: "web"}, To: containers.Running})
+	turn()
+	f.links[11] = &fakeLink{"later", flagsUp, alone}
+	f.tell(11)
+	settle := waiting(w, true)
+	for range 5 {
+		turn()
+	}
+	if len(f.queue) != 0 || !w.lagging() {
+		t.Errorf("%d datagrams are unread; lagging %v", len(f.queue), w.lagging())
+	}
+	select {
+	case <-settle.done:
+		t.Error("settled while the queue is full")
+	default:
+	}
+
+	release()
+	for lagging := true; lagging || !w.resync.synced(); lagging = w.lagging() {
+		turns(t, w, 1)
+	}
+	turns(t, w, 2)
+	got := describeAll(events.read(t))
+	slices.Sort(got)
+	want := []string{
+		"down gone name= gone resync", "rename new name= was=renamed resync", "running  name= of=lxc/web resync",
+		"up added name= resync", "up later name= resync",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("events %q, want %q", got, want)
+	}
+	if n := h.Status().Interfaces; n != 4 {
+		t.Errorf("%d interfaces", n)
+	}
+	<-settle.done
 }

@@ -75,9 +75,10 @@ type Watcher struct {
 
 	// Of the goroutine in Run.
 	resync    resync
-	datagrams uint64  // read so far
-	lost      bool    // messages were lost since the queue was last empty
-	learnt    *learnt // nil for nothing
+	datagrams uint64    // read so far
+	lost      bool      // messages were lost since the queue was last empty
+	learnt    *learnt   // nil for nothing
+	retryAt   time.Time // when to look whether the hub's queue, which was full, has room; zero if it was not
 }
 
 // New returns a watcher of the network namespace of the calling thread, and opens its socket, so messages
@@ -105,7 +106,7 @@ func New(config Config) (*Watcher, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("netwatch: %w", err), s.Close())
 	}
-	if err := errors.Join(w.endFormerBoot(), w.beginStates()); err != nil {
+	if err := errors.Join(w.endFormerBoot(), w.beginStates(w.commitNow)); err != nil {
 		return nil, errors.Join(fmt.Errorf("netwatch: %w", err), w.Close())
 	}
 	w.place += "/" + namespace
@@ -226,6 +227,9 @@ func (w *Watcher) turn(wait bool) (idle bool, err error) {
 	}
 	w.takeLearnt(empty)
 	w.table.Expire()
+	if err := w.catchUp(); err != nil {
+		return false, err
+	}
 	if empty {
 		if err := w.tendDump(); err != nil {
 			return false, err

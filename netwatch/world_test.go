@@ -267,11 +267,12 @@ func (w *world) settle() {
 	m := w.m
 	w.calm = true
 	m.between = nil
+	m.releaseHub()
 	w.linkWatch()
 	w.cleanUp()
 	for range 3000 {
 		idle := m.turn()
-		if idle && len(m.queue) == 0 && m.pending == nil && m.w.resync.synced() && m.w.table.Settled() && m.w.table.Next().IsZero() {
+		if idle && len(m.queue) == 0 && m.pending == nil && m.w.resync.synced() && m.w.table.Settled() && m.w.table.Next().IsZero() && !m.w.lagging() {
 			return
 		}
 		w.clock = w.clock.Add(5 * time.Millisecond)

@@ -115,6 +115,21 @@ func (t *Table) Seed(rows []hub.Interface) {
 	}
 }
 
+// Restart has the Table begin anew with the rows of a view that lacks some of its changes. The next dump
+// is compared with them. What the kernel says of the one that runs is still understood.
+func (t *Table) Restart(rows []hub.Interface) {
+	before, fresh := t.rows, New(t.Config)
+	fresh.longest, fresh.promises, fresh.epochs = t.longest, t.promises, t.epochs
+	fresh.generation, fresh.deleted, fresh.freed = t.generation, t.deleted, t.freed
+	*t = *fresh
+	t.Seed(rows)
+	for ifindex, r := range t.rows {
+		if b := before[ifindex]; b != nil {
+			r.bucket = b.bucket
+		}
+	}
+}
+
 // ForgetAll drops all rows, because none of their links exists any more.
 func (t *Table) ForgetAll() {
 	for _, ifindex := range slices.Sorted(maps.Keys(t.rows)) {
