@@ -8,44 +8,36 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// TestEngine follows an engine through the life of a container.
+// TestEngine follows an engine through the life of a container, as docker told it.
 func TestEngine(t *testing.T) {
 	d, e := startEventd(t), startEngine(t)
-	web, old := idOf("4f5e"), idOf("01d0")
-	e.setList("[" + listed(web, "web", "nginx:1", "running") + "," + listed(old, "old", "nginx:0", "exited") + "]")
-	e.happen("die", old, time.Hour, "name", "old", "exitCode", "1") // before the bridge was ever there
+	list := recorded[[]object]("docker/list.json")
+	e.setList(encode(list[1:])) // one that was never started, and one that ended: web is still to come
+	unstarted, ended := list[1]["Id"].(string), list[2]["Id"].(string)
+	e.happen("die", ended, time.Hour) // before the bridge was ever there
 	b := startBridge(t, Config{Bus: d.bus.Address(), Docker: e.socket, StateDir: t.TempDir()})
-	want := []string{`ct_info docker:4f5e name=web image=nginx:1 labels={"a":"b"}`}
+	want := []string{"ct_info docker:8818 name=new image=nginx:1"}
 	d.want(t, want...)
-	next := idOf("9c9c")
-	for _, step := range []struct {
-		action, id string
-		attributes []string
-		want       string
-	}{
-		{"create", next, []string{"name", "db", "image", "pg", "env", "test"}, "db docker:9c9c action=add ct_name=db"},
-		{"", "", nil, `ct_info docker:9c9c name=db image=pg labels={"env":"test"}`}, // before it starts
-		{"attach", next, []string{"name", "db", "image", "pg"}, ""},
-		{"start", next, []string{"name", "db", "image", "pg", "env", "test"}, ""},
-		{"start", web, []string{"name", "web", "image", "nginx:1"}, ""},
-		{"rename", next, []string{"name", "db2", "oldName", "/db", "image", "pg"}, "ct_info docker:9c9c name=db2 image=pg"},
-		{"health_status: healthy", next, []string{"name", "db2", "image", "pg"}, "ct_health docker:9c9c health=healthy ct_name=db2"},
-		{"health_status: healthy", next, []string{"name", "db2", "image", "pg"}, ""},
-		{"health_status: unhealthy", next, []string{"name", "db2", "image", "pg"}, "ct_health docker:9c9c health=unhealthy ct_name=db2"},
-		{"exec_die", next, []string{"name", "db2", "image", "pg", "exitCode", "7", "execID", "x"}, ""},
-		{"kill", next, []string{"name", "db2", "image", "pg", "signal", "9"}, ""},
-		{"die", next, []string{"name", "db2", "image", "pg", "exitCode", "137"}, "ct_exit docker:9c9c exit_type=exit exit_code=137 ct_name=db2"},
-		{"destroy", next, []string{"name", "db2", "image", "pg"}, "db docker:9c9c action=remove ct_name=db2"},
-		{"start", "not an id", []string{"name", "x"}, ""},
-	} {
-		if step.action != "" {
-			e.happen(step.action, step.id, 0, step.attributes...)
-		}
-		if step.want != "" {
-			want = append(want, step.want)
-		}
+	for _, event := range recordedEvents("docker") {
+		e.tellAt(time.Now(), event)
 	}
+	want = append(want,
+		"db docker:0b42 action=add ct_name=web",
+		`ct_info docker:0b42 name=web image=nginx:1 labels={"a":"b"}`, // before it starts
+		"ct_health docker:0b42 health=unhealthy ct_name=web",
+		"ct_health docker:0b42 health=healthy ct_name=web",
+		`ct_info docker:0b42 name=web2 image=nginx:1 labels={"a":"b"}`,
+		"ct_exit docker:0b42 exit_type=exit exit_code=137 ct_name=web2",
+		"ct_exit docker:0b42 exit_type=exit exit_code=137 ct_name=web2",
+		"db docker:0b42 action=remove ct_name=web2",
+	)
 	d.want(t, want...)
+	e.happen("start", unstarted, 0, "name", "new")
+	e.happen("start", "not an id", 0)
+	e.happen("health_status: healthy", unstarted, 0, "name", "new")
+	e.happen("health_status: healthy", unstarted, 0, "name", "new")
+	e.happen("die", unstarted, 0, "name", "new", "exitCode", "0")
+	d.want(t, append(want, "ct_health docker:8818 health=healthy ct_name=new", "ct_exit docker:8818 exit_type=exit exit_code=0 ct_name=new")...)
 	b.wantStatus(t, "docker: 2 containers")
 }
 
@@ -58,7 +50,7 @@ func TestNothingTwice(t *testing.T) {
 	first := startBridge(t, config)
 	first.wantStatus(t, "docker: 0 containers")
 	first.stop()
-	e.setList("[" + listed(web, "web", "nginx", "running") + "]")
+	e.setList("[" + listed(web, "web") + "]")
 	e.happen("create", web, 0, "name", "tmp", "image", "nginx")
 	e.happen("start", web, 0, "name", "tmp", "image", "nginx")
 	e.happen("rename", web, 0, "name", "web", "image", "nginx")
@@ -74,7 +66,7 @@ func TestNothingTwice(t *testing.T) {
 		t.Helper()
 		id := idOf(action)
 		e.happen("die", id, 0, "name", action) // comes after all that is told again
-		want = append(want, "ct_exit docker:"+action+" exit_type=exit ct_name="+action)
+		want = append(want, "ct_exit docker:"+action+" exit_type=exit exit_code=137 ct_name="+action)
 		d.want(t, want...)
 	}
 	for _, id := range []string{"aa01", "aa02", "aa03"} {
@@ -86,7 +78,7 @@ func TestNothingTwice(t *testing.T) {
 	e.stop()
 	apitest.Eventually(t, "the bridge sees the end", func() bool { status, _ := b.said(); return status != "docker: 1 containers" })
 	e.happen("die", web, 0, "name", "web", "image", "nginx", "exitCode", "5")
-	e.setList("[" + listed(web, "renamed", "nginx", "running") + "]")
+	e.setList("[" + listed(web, "renamed") + "]")
 	e.start(t)
 	want = append(want, `ct_info docker:4f5e name=renamed image=nginx labels={"a":"b"}`, "ct_exit docker:4f5e exit_type=exit exit_code=5 ct_name=web")
 	d.want(t, want...)
@@ -119,7 +111,7 @@ func TestGoneWithoutName(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	e.setList("[" + listed(idOf("4f5e"), "web", "nginx", "running") + "]")
+	e.setList("[" + listed(idOf("4f5e"), "web") + "]")
 	startBridge(t, Config{Bus: d.bus.Address(), Docker: e.socket, StateDir: t.TempDir()})
 	d.want(t, "ct_info docker:01d0 name=web image=nginx", "ct_info docker:4f5e name=web image=nginx", "db docker:01d0 action=remove")
 }
@@ -128,7 +120,7 @@ func TestGoneWithoutName(t *testing.T) {
 func TestPodmanHealth(t *testing.T) {
 	d, e := startEventd(t), startEngine(t)
 	web := idOf("4f5e")
-	e.setList("[" + listed(web, "web", "nginx", "running") + "]")
+	e.setList("[" + listed(web, "web") + "]")
 	e.health[web] = "unhealthy"
 	startBridge(t, Config{Bus: d.bus.Address(), Podman: e.socket, StateDir: t.TempDir()})
 	want := []string{`ct_info podman:4f5e name=web image=nginx labels={"a":"b"}`}

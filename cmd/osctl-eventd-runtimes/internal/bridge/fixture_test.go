@@ -2,13 +2,7 @@ package bridge
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -105,128 +99,6 @@ func (e *eventd) want(t *testing.T, want ...string) {
 	}
 }
 
-// fakeEngine serves what docker's API would.
-type fakeEngine struct {
-	socket string
-	server *http.Server
-
-	mu      sync.Mutex
-	list    string                                            // the answer, as JSON
-	health  map[string]string                                 // by id
-	past    []string                                          // events
-	changed chan struct{}                                     // closed when there are more
-	streams int                                               // that began
-	hijack  func(w http.ResponseWriter, r *http.Request) bool // takes a request in place of what follows
-}
-
-func startEngine(t *testing.T) *fakeEngine {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "engine-") //nolint:usetesting // short, as paths of sockets have to be
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	e := &fakeEngine{socket: filepath.Join(dir, "sock"), list: "[]", health: map[string]string{}, changed: make(chan struct{})}
-	e.start(t)
-	t.Cleanup(func() { _ = e.server.Close() })
-	return e
-}
-
-func (e *fakeEngine) start(t *testing.T) {
-	t.Helper()
-	l, err := net.Listen("unix", e.socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: e, ReadHeaderTimeout: time.Minute}
-	e.server = server
-	go func() { _ = server.Serve(l) }()
-}
-
-// stop stops the engine, and removes its socket.
-func (e *fakeEngine) stop() { _ = e.server.Close() }
-
-func (e *fakeEngine) setList(list string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.list = list
-}
-
-// happen has the engine tell an event of now, or of so much earlier.
-func (e *fakeEngine) happen(action, id string, ago time.Duration, attributes ...string) {
-	a := map[string]string{}
-	for i := 0; i < len(attributes); i += 2 {
-		a[attributes[i]] = attributes[i+1]
-	}
-	at := time.Now().Add(-ago)
-	m, _ := json.Marshal(map[string]any{
-		"status": action, "id": id, "from": a["image"], "Type": "container", "Action": action,
-		"Actor": map[string]any{"ID": id, "Attributes": a}, "scope": "local", "time": at.Unix(), "timeNano": at.UnixNano(),
-	})
-	e.tell(string(m))
-}
-
-func (e *fakeEngine) tell(line string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.past = append(e.past, line)
-	close(e.changed)
-	e.changed = make(chan struct{})
-}
-
-func (e *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	e.mu.Lock()
-	list, hijack := e.list, e.hijack
-	e.mu.Unlock()
-	if hijack != nil && hijack(w, r) {
-		return
-	}
-	w.Header().Set("Api-Version", "1.41")
-	switch path := r.URL.Path; {
-	case strings.HasSuffix(path, "/_ping"):
-	case strings.HasSuffix(path, "/containers/json"):
-		_, _ = fmt.Fprint(w, list)
-	case strings.HasSuffix(path, "/events"):
-		e.serveEvents(w, r)
-	default:
-		id := strings.Split(path, "/")[3]
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		_, _ = fmt.Fprintf(w, `{"Id":%q,"State":{"Status":"running","Health":{"Status":%q}}}`, id, e.health[id])
-	}
-}
-
-// serveEvents tells the events since a time, as the query says, and goes on.
-func (e *fakeEngine) serveEvents(w http.ResponseWriter, r *http.Request) {
-	var sec, nano int64
-	if _, err := fmt.Sscanf(r.URL.Query().Get("since"), "%d.%d", &sec, &nano); err != nil || r.URL.Query().Get("filters") == "" {
-		http.Error(w, "since or filters", http.StatusBadRequest)
-		return
-	}
-	e.mu.Lock()
-	e.streams++
-	e.mu.Unlock()
-	for i := 0; ; {
-		e.mu.Lock()
-		lines, changed := e.past[i:], e.changed
-		e.mu.Unlock()
-		i += len(lines)
-		for _, line := range lines {
-			var m struct{ TimeNano int64 }
-			if json.Unmarshal([]byte(line), &m) == nil && m.TimeNano < time.Unix(sec, nano).UnixNano() {
-				continue
-			}
-			_, _ = fmt.Fprintln(w, line)
-		}
-		_ = http.NewResponseController(w).Flush()
-		select {
-		case <-changed:
-		case <-r.Context().Done():
-			return
-		}
-	}
-}
-
 // running is a bridge that runs.
 type running struct {
 	stop func()
@@ -279,12 +151,6 @@ func startBridge(t *testing.T, config Config) *running {
 
 // idOf returns an id that begins with a text.
 func idOf(begin string) string { return begin + strings.Repeat("0", idDigits-len(begin)) }
-
-// listed returns a container as a list has it.
-func listed(id, name, image, state string) string {
-	return fmt.Sprintf(`{"Id":%q,"Names":["/%s"],"Image":%q,"ImageID":"sha256:0","Command":"sh","Created":1,"Ports":[],"Labels":{"a":"b"},"State":%q,"Status":"Up","HostConfig":{"NetworkMode":"default"},"NetworkSettings":{"Networks":{}},"Mounts":[]}`,
-		id, name, image, state)
-}
 
 // patience is how long a test waits for what must come.
 const patience = time.Minute

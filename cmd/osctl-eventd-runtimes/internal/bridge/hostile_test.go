@@ -106,7 +106,7 @@ func TestHostileAnswers(t *testing.T) {
 			e.mu.Lock()
 			e.hijack = nil
 			e.mu.Unlock()
-			e.setList("[" + listed(idOf("4f5e"), "web", "nginx", "running") + "]")
+			e.setList("[" + listed(idOf("4f5e"), "web") + "]")
 			e.happen("start", idOf("4f5e"), 0, "name", "web", "image", "nginx", "a", "b") // if the session goes on
 			d.want(t, `ct_info docker:4f5e name=web image=nginx labels={"a":"b"}`)
 		})
