@@ -37,7 +37,7 @@ func jsonObjects(tb testing.TB) []jsonObject {
 	event.Seq, event.Time = 42, at
 	link := &hub.Interface{Ifindex: 12, Veth: "veth101", Name: "eth0", Pool: "tank", ID: "101", State: hub.LinkUp, ContainerName: "web"}
 	state := &hub.Container{Pool: "tank", ID: "101", State: "running", Time: at, Name: "web", Image: "nginx"}
-	details := containerDetails{target: target{pool: "tank", id: "101"}, known: state, links: []hub.Interface{*link}}
+	details := containerDetails{target: target{pool: "tank", id: "101"}, known: state, links: []hub.Interface{*link}, removed: at}
 	var shown bytes.Buffer
 	if err := details.writeJSON(&shown); err != nil {
 		tb.Fatal(err)
@@ -76,6 +76,7 @@ func jsonObjects(tb testing.TB) []jsonObject {
 			{"pool, id", "the container"},
 			{"state", "its last state; empty if none is known"},
 			{"time", "time of the state; left out if no state is known"},
+			{"removed", "when the container was removed; left out unless it is gone"},
 			{"ct_name, image", "its name and its image, each left out if none is known"},
 			{"interfaces", "its interfaces, as list prints them"},
 			{"events", "its last events, as monitor prints them"},

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -22,6 +23,9 @@ import (
 const showLong = `Show one container: its state, its interfaces, and its last events. --pool and
 --id in place of the argument name any container, also one with a slash in its
 id.
+
+A container that was removed is shown as gone, as long as the history has
+events of it.
 
 ` + nameHelp + `
 
@@ -54,9 +58,6 @@ func (a *app) show() *cobra.Command {
 					return fmt.Errorf("%w; osctl-eventctl list --veth NAME says whose a veth is", err)
 				}
 			}
-			if t, err = a.resolveContainer(cmd.Context(), t); err != nil {
-				return err
-			}
 			return a.showContainer(cmd.Context(), t, int(count), asJSON)
 		},
 	}
@@ -69,24 +70,12 @@ func (a *app) show() *cobra.Command {
 	return cmd
 }
 
-// resolveContainer resolves an argument that is to be a container.
-func (a *app) resolveContainer(ctx context.Context, t target) (target, error) {
-	names, _, err := a.askNames(ctx, []target{t})
-	if err != nil {
-		return t, err
-	}
-	resolved, err := t.resolve(names)
-	if err == nil && resolved.name != "" {
-		err = fmt.Errorf("%q: expected a container as POOL:ID, like tank:101; "+slashHint, t)
-	}
-	return resolved, err
-}
-
 // containerDetails is what is known of one container.
 type containerDetails struct {
 	target
-	known *hub.Container // its state and its name, nil if neither was reported
-	links []hub.Interface
+	known   *hub.Container // its state and its name, nil if neither was reported
+	links   []hub.Interface
+	removed time.Time // zero if it was not
 	lastEvents
 }
 
@@ -106,30 +95,20 @@ func (l *lastEvents) flush(context.Context) error { return nil }
 // showContainer asks what is known of a container, and prints it.
 func (a *app) showContainer(ctx context.Context, t target, count int, asJSON bool) error {
 	known := containerDetails{target: t}
-	s := &stream{app: a, sink: &known.lastEvents, selection: selection{Filter: eventflags.Filter{Pools: []string{t.pool}, IDs: []string{t.id}}}}
-	s.finite, s.tail, s.count, s.cursor = true, true, count, hub.CursorOldest
-	var err error
-	if s.filter, err = s.selection.filter(); err != nil {
-		return err
+	err := a.askLists(ctx, &known)
+	if err == nil && !known.listed() {
+		err = a.askHistory(ctx, &known)
 	}
-	err = a.call(ctx, func(ctx context.Context, client *client.Client) error {
-		states, _, err := client.Containers(ctx, s.filter)
-		if err != nil {
-			return err
-		}
-		if len(states) > 0 {
-			known.known = &states[0]
-		}
-		known.links, _, err = client.Interfaces(ctx, s.filter)
-		return err
-	})
+	if err == nil && known.name != "" {
+		err = fmt.Errorf("%q: expected a container as POOL:ID, like tank:101; "+slashHint, t)
+	}
 	if err == nil {
-		err = s.result(s.follow(ctx))
+		err = a.readEvents(ctx, &known.lastEvents, eventflags.Filter{Pools: []string{known.pool}, IDs: []string{known.id}}, count)
 	}
 	switch {
 	case err != nil:
 		return err
-	case known.known == nil && len(known.links) == 0 && len(known.events) == 0:
+	case !known.listed() && len(known.events) == 0:
 		return fmt.Errorf("nothing is known of %s; osctl-eventctl list and osctl-eventctl containers --all show what is", t)
 	case asJSON:
 		return known.writeJSON(a.out)
@@ -137,14 +116,50 @@ func (a *app) showContainer(ctx context.Context, t target, count int, asJSON boo
 	return known.write(a.out)
 }
 
+// listed reports whether the service lists the container, or an interface of it.
+func (d *containerDetails) listed() bool { return d.known != nil || len(d.links) > 0 }
+
+// askLists resolves the target by the lists of the service, and takes its rows.
+func (a *app) askLists(ctx context.Context, known *containerDetails) error {
+	filter, err := hub.Filter{}.With("pool", known.pool)
+	if err != nil {
+		return err
+	}
+	return a.call(ctx, func(ctx context.Context, client *client.Client) error {
+		links, containers, _, err := listBoth(ctx, client, filter)
+		if err != nil {
+			return err
+		}
+		if known.target, err = known.resolve(newNameTable(containers, links)); err != nil || known.name != "" {
+			return err
+		}
+		known.links = slices.DeleteFunc(links, func(l hub.Interface) bool { return l.ID != known.id })
+		if i := slices.IndexFunc(containers, func(c hub.Container) bool { return c.ID == known.id }); i >= 0 {
+			known.known = &containers[i]
+		}
+		return nil
+	})
+}
+
+// readEvents hands the last events of the history to a sink, all of them if count is 0.
+func (a *app) readEvents(ctx context.Context, to sink, filter eventflags.Filter, count int) error {
+	s := &stream{app: a, sink: to, selection: selection{Filter: filter}, finite: true, tail: count > 0, count: count, cursor: hub.CursorOldest}
+	var err error
+	if s.filter, err = s.selection.filter(); err != nil {
+		return err
+	}
+	return s.result(s.follow(ctx))
+}
+
 // write writes what is known for a person.
 func (d *containerDetails) write(out *terminal.Output) error {
 	colour := out.Colourful()
 	state := "not known"
 	if d.known != nil && d.known.State != "" {
-		since := d.known.Time.Local()
 		state = string(terminal.Paint(nil, colour, terminal.InkOf(d.known.State), terminal.Printable(d.known.State))) +
-			fmt.Sprintf(" since %s (%v)", since.Format(time.DateTime), time.Since(since).Round(time.Second))
+			sinceText(d.known.Time)
+	} else if !d.removed.IsZero() {
+		state = "gone" + sinceText(d.removed)
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintf(w, "Container:\t%s\n", terminal.Printable(d.String()))
@@ -175,6 +190,11 @@ func (d *containerDetails) write(out *terminal.Output) error {
 	return err
 }
 
+// sinceText says when a state began, and how long ago.
+func sinceText(began time.Time) string {
+	return fmt.Sprintf(" since %s (%v)", began.Local().Format(time.DateTime), time.Since(began).Round(time.Second))
+}
+
 // writeJSON writes what is known as one JSON object.
 func (d *containerDetails) writeJSON(out io.Writer) error {
 	details := struct {
@@ -182,11 +202,12 @@ func (d *containerDetails) writeJSON(out io.Writer) error {
 		ID         string            `json:"id"`
 		State      string            `json:"state"`
 		Time       time.Time         `json:"time,omitzero"`
+		Removed    time.Time         `json:"removed,omitzero"`
 		CtName     string            `json:"ct_name,omitempty"`
 		Image      string            `json:"image,omitempty"`
 		Interfaces []any             `json:"interfaces"`
 		Events     []json.RawMessage `json:"events"`
-	}{Pool: d.pool, ID: d.id, Interfaces: []any{}, Events: []json.RawMessage{}}
+	}{Pool: d.pool, ID: d.id, Removed: d.removed.UTC(), Interfaces: []any{}, Events: []json.RawMessage{}}
 	if d.known != nil {
 		details.State, details.Time = d.known.State, d.known.Time.UTC()
 		details.CtName, details.Image = d.known.Name, d.known.Image

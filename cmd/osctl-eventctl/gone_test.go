@@ -1,0 +1,97 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/osctl/eventd/hub"
+)
+
+// TestShowGone shows containers that were removed: what the history has of them.
+func TestShowGone(t *testing.T) {
+	bus, d := served(t)
+	client := d.Client(t)
+	tell := func(typ, pool, id string, options ...string) {
+		report(t, client, 1, typ, append([]string{"pool", pool, "id", id}, options...)...)
+	}
+	remove := func(pool, id string) { tell("db", pool, id, "object", "container", "action", "remove") }
+	tell("ct_info", "podman", idA, "name", "web", "image", "nginx:1")
+	tell("state", "podman", idA, "state", "stopped")
+	remove("podman", idA)
+	tell("ct_exit", "podman", idA, "exit_type", "exit") // told late
+	tell("ct_info", "k8s", "d0b3b3e8-5f5c-4b7e-9f51-0d6f5a1c2e3f", "name", "default/web")
+	remove("k8s", "d0b3b3e8-5f5c-4b7e-9f51-0d6f5a1c2e3f")
+	remove("tank", "1")
+	tell("db", "tank", "user1", "object", "user", "action", "remove")
+	remove("tank", "2")
+	tell("state", "tank", "2", "state", "running") // there again
+	gone := "Container:  podman:" + idA + "\nName:       web\nImage:      nginx:1\nState:      gone since "
+	for _, test := range []struct {
+		args   string
+		code   int
+		stdout string
+		stderr string
+	}{
+		{"podman:web", 0, gone, ""},
+		{"podman:web", 0, "ct_exit ", ""},
+		{"podman:" + idA + " --lines 1", 0, gone, ""},
+		{"podman:4f5e6d7c", 0, gone, ""},
+		{"podman:web --json", 0, `"state":"","removed":"20`, ""},
+		{"k8s:default/web", 0, "Name:       default/web\nState:      gone since ", ""},
+		{"tank:1", 0, "Container:  tank:1\nState:      gone since ", ""},
+		{"tank:user1", 0, "State:      not known", ""},
+		{"tank:2", 0, "State:      running since", ""},
+		{"podman:web/eth0", 1, "", "expected a container as POOL:ID"},
+		{"podman:4f5", 1, "", "nothing is known of podman:4f5; "},
+		{"docker:web", 1, "", "nothing is known of docker:web; "},
+	} {
+		r := ctl(t, bus.Env(), append([]string{"show"}, strings.Fields(test.args)...)...)
+		if r.code != test.code || !strings.Contains(r.stdout, test.stdout) || !strings.Contains(r.stderr, test.stderr) {
+			t.Errorf("%s: %+v, want %+v", test.args, r, test)
+		}
+	}
+	if r := ctl(t, bus.Env(), "show", "tank:2", "--json"); strings.Contains(r.stdout, "removed") {
+		t.Errorf("one that is there again: %+v", r)
+	}
+	tell("ct_info", "podman", idB, "name", "web")
+	if r := ctl(t, bus.Env(), "show", "podman:web"); !strings.HasPrefix(r.stdout, "Container:  podman:"+idB) {
+		t.Errorf("the name belongs to another one: %+v", r)
+	}
+	remove("podman", idB)
+	for args, want := range map[string]string{"podman:web": "Container:  podman:" + idB, "podman:" + idA: gone} {
+		if r := ctl(t, bus.Env(), "show", args); !strings.HasPrefix(r.stdout, want) {
+			t.Errorf("%s: %+v, want %s", args, r, want)
+		}
+	}
+	if r := ctl(t, bus.Env(), "show", "podman:4f5e6d"); r.code != 1 || !strings.Contains(r.stderr, "this could be any of podman:"+idA) {
+		t.Errorf("the beginning of two ids: %+v", r)
+	}
+}
+
+// TestComesBack wants a container that came back after its removal not to count as gone, although
+// the service may list it no longer.
+func TestComesBack(t *testing.T) {
+	removal := event(t, hub.TypeDB, "pool", "podman", "id", idA, "object", "container", "action", "remove")
+	exit := event(t, hub.TypeExit, "pool", "podman", "id", idA, "exit_type", "exit")
+	state := event(t, hub.TypeState, "pool", "podman", "id", idA, "state", "stopped")
+	for i, test := range []struct {
+		events []*hub.Event
+		gone   bool
+	}{
+		{[]*hub.Event{state, removal, exit}, true},
+		{[]*hub.Event{removal, state}, false},
+		{[]*hub.Event{removal, info(t, idA, "web")}, false},
+	} {
+		past := &pastContainers{newNameTable(nil, nil), map[containerRef]pastContainer{}}
+		for _, e := range test.events {
+			e.Time = time.Now()
+			if _, err := past.event(t.Context(), e, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if gone := !past.containers[containerRef{"podman", idA}].removed.IsZero(); gone != test.gone {
+			t.Errorf("%d: gone %v, want %v", i, gone, test.gone)
+		}
+	}
+}
