@@ -45,9 +45,12 @@ func (t *Tracker) addContainer(n *node, name Container, m *matcher) {
 		}
 		u.containers++
 		name.Pool = show(name.Pool + "@" + strconv.FormatUint(uint64(n.within), 10))
-	} else if len(t.containers) >= maxContainers {
-		t.lack(lackLimit, "containers")
-		return
+	} else {
+		if t.room == 0 {
+			t.lack(lackLimit, "containers")
+			return
+		}
+		t.room--
 	}
 	c := &container{Container: name, node: n, rule: m, nsid: none, named: !m.argv || !endsInNumber(name.ID)}
 	n.container = c
@@ -74,6 +77,8 @@ func (t *Tracker) dropContainer(n *node) {
 	if n.within != 0 {
 		t.usageOf(n.within).containers--
 		t.makeRoom(n.within)
+	} else {
+		t.room++
 	}
 	t.changed(c, c.nsid)
 }

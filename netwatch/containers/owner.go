@@ -13,13 +13,12 @@ import (
 )
 
 const (
-	// lookShare and searchShare are which part of a processor it may take to look at new containers
-	// and to search all: one in so many.
+	// A look at new containers is followed by a pause of lookShare times its cost, a search of all by
+	// one of searchShare times its cost, within minPause and maxPause.
 	lookShare   = 2
 	searchShare = 20
-	// minPause and maxPause bound the pause after that.
-	minPause = time.Millisecond
-	maxPause = time.Second
+	minPause    = time.Millisecond
+	maxPause    = time.Second
 	// maxNames is how many named namespaces are looked at.
 	maxNames = 4096
 	// PoolNetns is the pool of namespaces that have a name and no container.
@@ -73,8 +72,7 @@ func (t *Tracker) Runs(name Container) bool {
 	return false
 }
 
-// pauseAfter returns until when something that was begun then must not be done again, for it to take
-// one part in so many of a processor.
+// pauseAfter returns when something that began then may be done again: after share times its cost.
 func pauseAfter(begun time.Time, share int) time.Time {
 	cost := time.Since(begun)
 	return begun.Add(cost + min(max(cost*time.Duration(share), minPause), maxPause))
@@ -97,7 +95,7 @@ func (t *Tracker) search(nsid int32, still func() bool) (Container, bool) {
 		t.mount()
 	}
 	t.refreshOwn()
-	if w := t.system; w.file == nil || w.err != nil || w.beyond {
+	if w := t.system; w.file == nil || w.err != nil || w.beyond || t.lacks[lackLimit] != "" {
 		t.recover(w)
 	}
 	for _, c := range t.containers {
@@ -148,6 +146,7 @@ func (t *Tracker) verify(c *container, nsid int32, still func() bool) bool {
 		return false
 	}
 	defer closeFD(pidfd)
+	t.lack(lackPidfd, "")
 	says := func() bool {
 		got, err := t.ids.GetNetNsIdByPid(c.process.pid)
 		return err == nil && t.foreign(got) == nsid
@@ -176,6 +175,7 @@ func (t *Tracker) name(nsid int32, still func() bool) (Container, bool) {
 		return Container{}, false
 	}
 	defer dir.Close() //nolint:errcheck // only read
+	t.lack(lackNetns, "")
 	names, _ := dir.Readdirnames(maxNames)
 	slices.Sort(names)
 	for _, name := range names {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,6 +83,37 @@ func (l *listener) awaitBeyond(user uint32) {
 		defer l.mu.Unlock()
 		return l.usageOf(user).beyond
 	})
+}
+
+// TestTooManyContainers expects containers beyond the limit to be missed and that to be said, but no
+// longer than it is so.
+func TestTooManyContainers(t *testing.T) {
+	root := cgroupRoot(t)
+	tracker := trackerIn(t, nstest.New(t), Config{Cgroup: root})
+	limited := func() bool {
+		return slices.ContainsFunc(tracker.Missing(), func(line string) bool { return strings.Contains(line, "too many") })
+	}
+	search := func() {
+		tracker.mu.Lock()
+		defer tracker.mu.Unlock()
+		tracker.readWatches(tracker.system)
+		tracker.search(1<<20, func() bool { return true })
+	}
+	tracker.room = 1
+	first, second := filepath.Join(root, "lxc.payload.a"), filepath.Join(root, "lxc.payload.b")
+	must(t, os.Mkdir(first, 0o755))
+	must(t, os.Mkdir(second, 0o755))
+	if search(); !limited() || len(tracker.containers) != 1 {
+		t.Fatalf("%d containers, missing %q", len(tracker.containers), tracker.Missing())
+	}
+	must(t, os.Remove(first))
+	if search(); len(tracker.containers) != 1 || tracker.room != 0 {
+		t.Errorf("%d containers after one ended", len(tracker.containers))
+	}
+	must(t, os.Remove(second))
+	if search(); limited() {
+		t.Errorf("without any container: missing %q", tracker.Missing())
+	}
 }
 
 // TestUsersLooks wants only so many names in a user's directories to be looked at in one go, however

@@ -44,6 +44,7 @@ type Tracker struct {
 	system      *watches // of directories that are root's all the way up
 	users       *watches // of others
 	containers  map[*node]*container
+	room        int                           // for so many more of the system
 	standings   map[Container]*standing       // by name
 	perUser     map[uint32]*usage             // what the cgroups of each user take
 	unsettled   map[*container]struct{}       // that are asked again until they have an nsid
@@ -72,7 +73,7 @@ func New(config Config) (*Tracker, error) {
 	}
 	t := &Tracker{
 		config: config, log: config.Log, rules: matchers, own: none, kick: make(chan struct{}, 1),
-		containers: map[*node]*container{}, standings: map[Container]*standing{}, perUser: map[uint32]*usage{}, unsettled: map[*container]struct{}{},
+		containers: map[*node]*container{}, room: maxContainers, standings: map[Container]*standing{}, perUser: map[uint32]*usage{}, unsettled: map[*container]struct{}{},
 		system: openWatches(0), users: openWatches(userEvents),
 	}
 	if t.namespace, err = os.Open("/proc/thread-self/ns/net"); err != nil {

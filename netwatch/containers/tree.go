@@ -10,9 +10,9 @@ import (
 
 // Limits. Beyond them cgroups are not looked at, but containers of the system always are.
 const (
-	maxDepth      = 16   // levels below the root
-	maxWatches    = 8192 // of an instance
-	maxContainers = 65536
+	maxDepth      = 16    // levels below the root
+	maxWatches    = 8192  // of an instance
+	maxContainers = 65536 // of the system
 )
 
 // node is a cgroup. What is inside a container's is not looked at.

@@ -245,4 +245,7 @@ func (t *Tracker) recover(w *watches) {
 	}
 	t.compareStates(w)
 	t.lackWatches()
+	if w == t.system && t.room > 0 {
+		t.lack(lackLimit, "")
+	}
 }
