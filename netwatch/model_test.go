@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	flagsUp        = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP
+	flagsUp        = unix.IFF_UP | unix.IFF_LOWER_UP
 	flagsNoCarrier = unix.IFF_UP
 )
 

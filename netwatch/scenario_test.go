@@ -113,6 +113,11 @@ func scenarios() []scenario {
 			must(p, p.host.Up(h))
 			p.until("h", hub.LinkUp)
 		}, []string{"up h name=p", "down h name=p", "up h name=p"}, []string{"h up p"}},
+		{"host end is up last", func(p *place) {
+			h := p.pair("h", "p", p.inside)
+			must(p, p.inside.Up(p.index(p.inside, "p")))
+			must(p, p.host.Up(h)) // and says that it has carrier, while IFF_RUNNING may come later
+		}, []string{"up h name=p"}, []string{"h up p"}},
 		{"host rename while up and while down", func(p *place) {
 			h, _ := p.running()
 			must(p, p.host.Rename(h, "h2"))

@@ -132,7 +132,7 @@ func hearUp(fd, ifindex int) time.Time {
 			return time.Time{}
 		}
 		link, err := netlink.LinkDeserialize(nil, buf[unix.SizeofNlMsghdr:n])
-		if err == nil && link.Attrs().Index == ifindex && link.Attrs().RawFlags&unix.IFF_LOWER_UP != 0 && link.Attrs().RawFlags&unix.IFF_RUNNING != 0 {
+		if err == nil && link.Attrs().Index == ifindex && link.Attrs().RawFlags&unix.IFF_LOWER_UP != 0 {
 			return now
 		}
 	}

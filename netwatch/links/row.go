@@ -64,14 +64,16 @@ func (r *row) isOfAnother(l *rtnl.Link) bool {
 	return l.Name != "" && showName(l.Name) != r.Veth && (otherPeer || l.Deleted)
 }
 
-// stateOf takes the state from the flags. Carrier is read off them and not off the operational
-// state, which comes from the same but is one more name for it.
+// stateOf returns the state that the flags tell. IFF_LOWER_UP is the carrier itself. IFF_RUNNING does not
+// count: it is the operational state, which the kernel derives from the carrier in a work queue, up to a
+// second later if both ends of a veth have the same ifindex (linkwatch_urgent_event in
+// net/core/link_watch.c). The end that is set up last passes packets at once, and the message about it
+// has IFF_LOWER_UP without IFF_RUNNING.
 func stateOf(flags uint32) hub.LinkState {
-	const carrier = unix.IFF_RUNNING | unix.IFF_LOWER_UP
 	switch {
 	case flags&unix.IFF_UP == 0:
 		return hub.LinkDown
-	case flags&carrier != carrier:
+	case flags&unix.IFF_LOWER_UP == 0:
 		return hub.LinkNoCarrier
 	default:
 		return hub.LinkUp

@@ -457,10 +457,11 @@ func TestRenamedUnheard(t *testing.T) {
 	}
 }
 
-func TestCarrierIsBothFlags(t *testing.T) {
+// TestCarrierIsLowerUp wants the operational state not to count: it comes later than the carrier, and goes later.
+func TestCarrierIsLowerUp(t *testing.T) {
 	for flags, want := range map[uint32]hub.LinkState{
 		0: hub.LinkDown, unix.IFF_RUNNING | unix.IFF_LOWER_UP: hub.LinkDown, unix.IFF_UP: hub.LinkNoCarrier,
-		unix.IFF_UP | unix.IFF_RUNNING: hub.LinkNoCarrier, unix.IFF_UP | unix.IFF_LOWER_UP: hub.LinkNoCarrier, flagsUp: hub.LinkUp,
+		unix.IFF_UP | unix.IFF_RUNNING: hub.LinkNoCarrier, unix.IFF_UP | unix.IFF_LOWER_UP: hub.LinkUp, flagsUp: hub.LinkUp,
 	} {
 		if got := stateOf(flags); got != want {
 			t.Errorf("%#x is %s, want %s", flags, got, want)
