@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -92,6 +93,10 @@ func rootCommand(stderr io.Writer) *cobra.Command {
 	if stateDir == "" {
 		stateDir = "/var/lib/osctl-eventd-runtimes"
 	}
+	metricsFile := ""
+	if dir := os.Getenv("RUNTIME_DIRECTORY"); dir != "" {
+		metricsFile = filepath.Join(dir, "metrics.prom")
+	}
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&config.Docker, "docker", "/run/docker.sock", "`SOCKET` of docker; empty to leave docker out")
@@ -99,6 +104,7 @@ func rootCommand(stderr io.Writer) *cobra.Command {
 	f.StringVar(&config.Pods, "pods", "/var/log/pods", "`DIR` in which the kubelet keeps a directory for each pod; empty to leave pods out")
 	f.StringVar(&bus, "bus", client.BusSystem, "`BUS` of osctl-eventd: system, session, or an address")
 	f.StringVar(&config.StateDir, "state-dir", stateDir, "`DIR` of the files with the time up to which events of docker and of podman were handled")
+	f.StringVar(&config.MetricsFile, "metrics-file", metricsFile, "keep metrics in the text format of Prometheus in this `FILE` while the bridge runs")
 	f.StringVar(&logLevel, "log-level", "info", "log messages of this `LEVEL` and above: debug, info, warn, error")
 	return cmd
 }

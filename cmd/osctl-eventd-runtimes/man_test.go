@@ -14,6 +14,7 @@ var update = flag.Bool("update", false, "write the manual page anew")
 // TestManualPage makes osctl-eventd-runtimes(8) of the command.
 func TestManualPage(t *testing.T) {
 	t.Setenv("STATE_DIRECTORY", "")
+	t.Setenv("RUNTIME_DIRECTORY", "")
 	if err := man.Drift("osctl-eventd-runtimes.8", manualPage(), *update); err != nil {
 		t.Error(err)
 	}
@@ -33,11 +34,12 @@ func manualPage() *man.Page {
 	p.Item("0", "the bridge stopped after SIGTERM or SIGINT")
 	p.Item("1", "an option is wrong, or the state directory cannot be created; stderr says why")
 	p.Section("ENVIRONMENT")
-	p.Item("STATE_DIRECTORY, NOTIFY_SOCKET", "set by systemd, see systemd.exec(5) and sd_notify(3)")
+	p.Item("STATE_DIRECTORY, RUNTIME_DIRECTORY, NOTIFY_SOCKET", "set by systemd, see systemd.exec(5) and sd_notify(3)")
 	p.Section("FILES")
 	p.Item("/etc/default/osctl-eventd-runtimes", "OPTIONS of the unit, if the file exists")
 	p.Item("/var/lib/osctl-eventd-runtimes", "files with the time up to which events of docker and of podman were handled")
-	p.Item("/usr/share/doc/osctl-eventd/runtimes.md", "what the bridge reports, and what it promises")
+	p.Item("/run/osctl-eventd-runtimes/metrics.prom", "metrics, while the unit runs: osctl-eventd-metrics.timer copies them for the node exporter")
+	p.Item("/usr/share/doc/osctl-eventd/runtimes.md", "what the bridge reports, what it promises, and its metrics")
 	p.Section("EXAMPLES")
 	p.Example(root.Example)
 	p.Section("SEE ALSO")

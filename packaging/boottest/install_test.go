@@ -55,7 +55,7 @@ func runtimes(t *testing.T, s *system) {
 	exposure(t, s, unit)
 	s.run("mkdir", "-p", "/var/log/pods/default_web_d0b3b3e8-5f5c-4b7e-9f51-0d6f5a1c2e3f")
 	s.run("systemctl", "start", unit) // waits until it is ready
-	const want = "docker: not there; podman: not there; k8s: 1 pods"
+	const want = "docker: not there; podman: not there; k8s: 1 pod"
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		out := s.run("systemctl", "show", "--value", "--property=StatusText", unit)
 		if strings.TrimSpace(out) == want {
@@ -72,8 +72,16 @@ func runtimes(t *testing.T, s *system) {
 	if out := s.run("osctl-eventctl", "events", "k8s:default/web"); !strings.Contains(out, "from "+unit) {
 		t.Errorf("the service has of the pod\n%s", out)
 	}
+	const collected = "/var/lib/prometheus/node-exporter/osctl-eventd-runtimes.prom"
+	s.run("mkdir", "-p", "/var/lib/prometheus/node-exporter")
+	s.run("systemctl", "start", "osctl-eventd-metrics.service") // waits until it has written
+	if out := s.run("cat", collected); !strings.Contains(out, `osctl_eventd_runtimes_containers{runtime="k8s"} 1`+"\n") {
+		t.Errorf("the metrics are\n%s", out)
+	}
 	s.run("systemctl", "stop", unit)
-	s.run("rm", "-r", "/var/log/pods")
+	s.run("systemctl", "start", "osctl-eventd-metrics.service")
+	s.run("test", "!", "-e", collected)
+	s.run("rm", "-r", "/var/log/pods", "/var/lib/prometheus")
 }
 
 // exposure holds a unit against what systemd-analyze thinks of its confinement.

@@ -76,7 +76,7 @@ func TestNothingTwice(t *testing.T) {
 	}
 	// The engine is restarted: it is listed anew, and followed on.
 	e.stop()
-	apitest.Eventually(t, "the bridge sees the end", func() bool { status, _ := b.said(); return status != "docker: 1 containers" })
+	apitest.Eventually(t, "the bridge sees the end", func() bool { status, _ := b.said(); return status != "docker: 1 container" })
 	e.happen("die", web, 0, "name", "web", "image", "nginx", "exitCode", "5")
 	e.setList("[" + listed(web, "renamed") + "]")
 	e.start(t)

@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/osctl/eventd/dbusapi/client"
 )
@@ -20,7 +19,7 @@ func (s *session) compare(ctx context.Context, containers []summary) error {
 		s.told.note(c.id, c.info)
 		reports = append(reports, infoReport(s.pool, c.id, c.info))
 	}
-	s.status(fmt.Sprintf("%d containers", len(s.listed)))
+	s.status.follow(len(s.listed), "container")
 	return s.report(ctx, reports)
 }
 

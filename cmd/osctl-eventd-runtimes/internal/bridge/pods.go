@@ -161,6 +161,6 @@ func (s *session) comparePods(ctx context.Context, names map[string]string) erro
 			reports = append(reports, infoReport(s.pool, uid, info{name: name}))
 		}
 	}
-	s.status(fmt.Sprintf("%d pods", len(names)))
+	s.status.follow(len(names), "pod")
 	return s.report(ctx, reports)
 }

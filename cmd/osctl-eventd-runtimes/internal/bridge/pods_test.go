@@ -94,7 +94,7 @@ func TestPods(t *testing.T) {
 	b := startBridge(t, config)
 	b.wantStatus(t, "k8s: not there")
 	makePod(t, dir, "default_web_"+uidB, time.Hour)
-	b.wantStatus(t, "k8s: 1 pods")
+	b.wantStatus(t, "k8s: 1 pod")
 	want := []string{"ct_info k8s:e1c4 name=default/web"}
 	d.want(t, want...)
 	makePod(t, dir, "default_web_"+uidA, 0) // takes its place
@@ -107,7 +107,7 @@ func TestPods(t *testing.T) {
 	d.want(t, want...)
 	b.stop()
 	b = startBridge(t, config)
-	b.wantStatus(t, "k8s: 1 pods")
+	b.wantStatus(t, "k8s: 1 pod")
 	if err := os.Remove(filepath.Join(dir, "default_web_"+uidA)); err != nil {
 		t.Fatal(err)
 	}

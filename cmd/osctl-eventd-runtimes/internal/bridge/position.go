@@ -37,9 +37,5 @@ func (p position) load() (time.Time, error) {
 
 // save replaces the file. It need not be on the disk at once: an older position does no harm.
 func (p position) save(at time.Time) error {
-	fresh := p.path + ".new"
-	if err := os.WriteFile(fresh, fmt.Appendf(nil, "%d\n", at.UnixMicro()), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(fresh, p.path)
+	return replaceFile(p.path, fmt.Appendf(nil, "%d\n", at.UnixMicro()), 0o600)
 }

@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -43,6 +41,7 @@ type Config struct {
 	Docker, Podman string // sockets, "" for none
 	Pods           string // directory of the kubelet, "" for none
 	StateDir       string // for the positions
+	MetricsFile    string // is replaced at each change, "" for none
 	Log            *slog.Logger
 	Status         func(string) // is told what is followed, for people; by one goroutine at a time
 }
@@ -51,7 +50,10 @@ type Config struct {
 // tried again.
 func Run(ctx context.Context, config Config) error {
 	group, ctx := errgroup.WithContext(ctx)
-	statuses := &statuses{tell: config.Status, texts: map[string]string{}}
+	if config.MetricsFile != "" {
+		defer func() { _ = os.Remove(config.MetricsFile) }() // nothing is followed any more
+	}
+	statuses := &statuses{config: &config}
 	for _, r := range []struct {
 		pool, path string
 		follow     func(*loop, context.Context) error
@@ -65,34 +67,11 @@ func Run(ctx context.Context, config Config) error {
 		}
 		l := &loop{
 			name: r.pool, socket: r.path, bus: config.Bus, stateDir: config.StateDir, log: config.Log, bucket: newBucket(), began: time.Now(),
-			status: func(text string) { statuses.set(r.pool, text) },
+			status: statuses.add(r.pool),
 		}
 		group.Go(func() error { return l.run(ctx, r.follow) })
 	}
 	return group.Wait()
-}
-
-// statuses joins what all loops say.
-type statuses struct {
-	mu    sync.Mutex
-	tell  func(string)
-	texts map[string]string
-}
-
-func (s *statuses) set(name, text string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.texts[name] == text {
-		return
-	}
-	s.texts[name] = text
-	var parts []string
-	for _, name := range []string{poolDocker, poolPodman, poolPods} {
-		if s.texts[name] != "" {
-			parts = append(parts, name+": "+s.texts[name])
-		}
-	}
-	s.tell(strings.Join(parts, "; "))
 }
 
 // loop follows one runtime, session after session.
@@ -102,7 +81,7 @@ type loop struct {
 	log           *slog.Logger
 	began         time.Time
 	bucket        *bucket // over all sessions: a runtime cannot get around it by failing
-	status        func(string)
+	status        *status
 }
 
 func (l *loop) run(ctx context.Context, follow func(*loop, context.Context) error) error {
@@ -117,9 +96,9 @@ func (l *loop) run(ctx context.Context, follow func(*loop, context.Context) erro
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // it was told to stop
 		case errors.Is(err, fs.ErrNotExist):
-			l.status("not there")
+			l.status.absent()
 		default:
-			l.status("trying again")
+			l.status.fail()
 			if text := plain(err.Error(), maxReason); text != said { // not the same once a second
 				l.log.Warn("not followed for the moment", slog.String("runtime", l.name), slog.String("reason", text))
 				said = text

@@ -45,7 +45,7 @@ type session struct {
 	listed   map[string]bool // ids
 	partial  bool            // listed lacks some
 	checked  map[string]bool // ids of containers whose health is to be asked for
-	status   func(string)
+	status   *status
 }
 
 // followEngine connects to the service and to an engine, and runs a session. It returns with an error.
@@ -172,6 +172,7 @@ func (s *session) report(ctx context.Context, reports []client.Report) error {
 		if err := reportAll(ctx, s.service, reports[:n]); err != nil {
 			return err
 		}
+		s.status.count(n)
 		reports = reports[n:]
 	}
 	return nil

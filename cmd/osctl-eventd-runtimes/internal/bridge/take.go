@@ -22,6 +22,7 @@ func (s *session) take(ctx context.Context, m *events.Message) error {
 	if err := s.report(ctx, reports); err != nil {
 		return err
 	}
+	s.status.follow(len(s.listed), "container") // it may have been created or removed
 	if at := occurred(m); at.After(s.handled) && at.Before(time.Now().Add(overlap)) {
 		s.handled = at
 	}

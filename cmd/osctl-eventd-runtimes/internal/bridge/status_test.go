@@ -1,0 +1,60 @@
+package bridge
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/osctl/eventd/dbusapi/apitest"
+)
+
+// wantMetrics waits until a file has these lines.
+func wantMetrics(t *testing.T, path string, want ...string) {
+	t.Helper()
+	apitest.Eventually(t, "the metrics are "+strings.Join(want, ", "), func() bool {
+		text, _ := os.ReadFile(path)
+		for _, line := range want {
+			if !strings.Contains(string(text), "\nosctl_eventd_runtimes_"+line+"\n") {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// TestStatus wants what is said of a runtime to be so after each change, as metrics too.
+func TestStatus(t *testing.T) {
+	d, e := startEventd(t), startEngine(t)
+	path := filepath.Join(t.TempDir(), "metrics.prom")
+	b := startBridge(t, Config{Bus: d.bus.Address(), Docker: e.socket, Pods: t.TempDir() + "/pods", StateDir: t.TempDir(), MetricsFile: path})
+	wantMetrics(t, path, `followed{runtime="docker"} 1`, `followed{runtime="k8s"} 0`, `containers{runtime="docker"} 0`, `failures_total{runtime="k8s"} 0`)
+	e.happen("create", idOf("4f5e"), 0, "name", "web")
+	e.happen("start", idOf("4f5e"), 0, "name", "web")
+	b.wantStatus(t, "docker: 1 container; k8s: not there")
+	wantMetrics(t, path, `containers{runtime="docker"} 1`, `reports_total{runtime="docker"} 2`, `reports_total{runtime="k8s"} 0`)
+	e.happen("destroy", idOf("4f5e"), 0, "name", "web")
+	b.wantStatus(t, "docker: 0 containers; k8s: not there")
+	wantMetrics(t, path, `containers{runtime="docker"} 0`, `reports_total{runtime="docker"} 3`, `failures_total{runtime="docker"} 0`)
+	if file, err := os.Stat(path); err != nil || file.Mode() != 0o644 {
+		t.Errorf("the file is %v, %v", file, err)
+	}
+	e.stop()
+	wantMetrics(t, path, `followed{runtime="docker"} 0`, `containers{runtime="docker"} 0`, `failures_total{runtime="docker"} 1`)
+	b.stop()
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("after the end the file is there: %v", err)
+	}
+}
+
+// TestMetricsFileFails wants the bridge to go on without the file, and to say so once.
+func TestMetricsFileFails(t *testing.T) {
+	d, e := startEventd(t), startEngine(t)
+	b := startBridge(t, Config{Bus: d.bus.Address(), Docker: e.socket, StateDir: t.TempDir(), MetricsFile: "/dev/null/metrics.prom"})
+	b.wantStatus(t, "docker: 0 containers")
+	e.happen("create", idOf("4f5e"), 0, "name", "web")
+	b.wantStatus(t, "docker: 1 container")
+	if _, log := b.said(); strings.Count(log, "metrics cannot be written") != 1 {
+		t.Errorf("the bridge says\n%s", log)
+	}
+}
