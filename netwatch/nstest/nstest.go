@@ -1,6 +1,6 @@
-// Package nstest gives tests network namespaces of their own, and quick ways to
-// make, change and delete veths in them. It needs root. Nothing in it touches the
-// namespace that the test runs in.
+// Package nstest gives tests network namespaces of their own, and functions to
+// make, change and delete veths in them. It needs root. It does not touch the
+// namespace of the test itself.
 package nstest
 
 import (
@@ -16,8 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// NS is a network namespace. Its methods are safe
-// for concurrent use, but not with Close.
+// NS is a network namespace. Its methods are safe for concurrent use, except Close.
 type NS struct {
 	file   *os.File
 	handle *netlink.Handle
@@ -55,8 +54,9 @@ func Open() (*NS, error) {
 func (n *NS) serve(made chan<- error) {
 	runtime.LockOSThread()
 	if unix.Gettid() == unix.Getpid() {
-		// The main thread is what /proc/self shows, and the runtime never ends it.
-		// While it is held here, the next goroutine gets another one.
+		// The main thread must stay outside, because /proc/self shows it and the
+		// runtime never ends it. While it is locked here, the next goroutine gets
+		// another thread.
 		go n.serve(made)
 		<-n.ended
 		runtime.UnlockOSThread()
@@ -89,9 +89,8 @@ func (n *NS) enter() error {
 	return nil
 }
 
-// Close lets the namespace die, unless something else holds it: a socket, a
-// process. The kernel then deletes the veths in it, some time later. A second
-// Close does nothing.
+// Close releases the namespace. Unless a socket or a process still holds it, the
+// kernel deletes it and its veths some time later. A second Close does nothing.
 func (n *NS) Close() {
 	n.closed.Do(func() {
 		close(n.calls)
@@ -110,10 +109,10 @@ func (n *NS) Do(fn func()) {
 	<-done
 }
 
-// Start starts a command in the namespace. Pipes, Wait and all else of cmd are as ever.
+// Start starts a command in the namespace, like cmd.Start.
 func (n *NS) Start(cmd *exec.Cmd) error {
 	var err error
-	n.Do(func() { err = cmd.Start() }) // a child is born into the namespace of the thread
+	n.Do(func() { err = cmd.Start() }) // a child starts in the namespace of its thread
 	return err
 }
 
@@ -124,11 +123,11 @@ func (n *NS) FD() int { return int(n.file.Fd()) }
 // test ends.
 func (n *NS) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), n.file.Fd()) }
 
-// Handle returns the namespace's own netlink handle, for what has no method here.
+// Handle returns the namespace's netlink handle, for requests that have no method here.
 func (n *NS) Handle() *netlink.Handle { return n.handle }
 
-// Pair makes a pair of veths, both down: one end here, and the peer in the
-// namespace inside, or here too if that is nil. It returns the ifindex of the end here.
+// Pair makes a pair of veths, both down: name in this namespace, and peer in the
+// namespace inside, or in this one if that is nil. It returns the ifindex of name.
 func (n *NS) Pair(name, peer string, inside *NS) (int, error) {
 	veth := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: peer}
 	veth.Name = name

@@ -11,7 +11,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestStart wants a command to be in the namespace, and the test not.
+// TestStart expects a command to run in the namespace, and the test to stay outside.
 func TestStart(t *testing.T) {
 	n := New(t)
 	var out strings.Builder
@@ -32,11 +32,11 @@ func TestStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := strings.TrimSpace(out.String()); got != inside || got == own {
-		t.Errorf("the command is in %s, the namespace is %s, ours %s", got, inside, own)
+		t.Errorf("the command is in %s, the namespace is %s, the test in %s", got, inside, own)
 	}
 }
 
-// TestVeths does each thing to a pair.
+// TestVeths calls each method that changes veths.
 func TestVeths(t *testing.T) {
 	n, other := New(t), New(t)
 	host, err := n.Pair("h", "p", other)

@@ -16,23 +16,22 @@ const (
 // The kernel's extensions of BPF, from include/uapi/linux/filter.h.
 const (
 	adOffset    = -0x1000 // SKF_AD_OFF
-	adAttribute = 12      // SKF_AD_NLATTR: offset of attribute X from offset A on
-	adNested    = 16      // SKF_AD_NLATTR_NEST: the same within the attribute at A
+	adAttribute = 12      // SKF_AD_NLATTR: finds attribute X, starting at offset A
+	adNested    = 16      // SKF_AD_NLATTR_NEST: finds attribute X inside the attribute at A
 )
 
-// step is one instruction of a filter, with the names of where it jumps to.
+// step is one instruction of a filter. Its jumps go to labels.
 type step struct {
-	code     uint16
-	k        uint32
-	yes, no  string // labels of a jump; "" is the next instruction
-	labelled string // the label of this instruction
+	code    uint16
+	k       uint32
+	yes, no string // where a jump goes; "" is the next instruction
+	label   string // of this instruction
 }
 
 // vethFilter returns a classic BPF program (Documentation/networking/filter.rst)
-// that keeps control messages, ids of namespaces, and links of AF_UNSPEC and kind veth. What it drops
-// costs no room in the receive buffer and wakes nobody. A datagram of a dump holds
-// many messages and is judged by its first: the dump is asked for by kind, so all
-// are alike.
+// that keeps control messages, ids of namespaces, and links of AF_UNSPEC and kind veth. A message
+// that it drops takes no room in the receive buffer and wakes no reader. The program looks only at the
+// first message of a datagram. That is enough for a dump, because dumpRequest asks only for veths.
 func vethFilter() []unix.SockFilter {
 	const (
 		load8    = unix.BPF_LD | unix.BPF_B | unix.BPF_ABS
@@ -56,11 +55,11 @@ func vethFilter() []unix.SockFilter {
 		{code: equal, k: hostOrder16(unix.RTM_DELNSID), yes: "keep"},
 		{code: equal, k: hostOrder16(unix.RTM_NEWLINK), yes: "link"},
 		{code: equal, k: hostOrder16(unix.RTM_DELLINK), no: "drop"},
-		{labelled: "link", code: load8, k: offsetFamily},
+		{label: "link", code: load8, k: offsetFamily},
 		{code: equal, k: unix.AF_UNSPEC, no: "drop"},
 		{code: setA, k: offsetAttributes},
 		{code: setX, k: unix.IFLA_LINKINFO},
-		{code: load32, k: ancillary(adAttribute)}, // A: where that attribute is, 0 if nowhere
+		{code: load32, k: ancillary(adAttribute)}, // A: offset of the attribute, 0 if there is none
 		{code: equal, k: 0, yes: "drop"},
 		{code: setX, k: unix.IFLA_INFO_KIND},
 		{code: load32, k: ancillary(adNested)},
@@ -70,8 +69,8 @@ func vethFilter() []unix.SockFilter {
 		{code: equal, k: veth, no: "drop"},
 		{code: load8x, k: unix.SizeofRtAttr + 4},
 		{code: equal, k: 0, no: "drop"},
-		{labelled: "keep", code: ret, k: 0xffffffff},
-		{labelled: "drop", code: ret, k: 0},
+		{label: "keep", code: ret, k: 0xffffffff},
+		{label: "drop", code: ret, k: 0},
 	})
 }
 
@@ -79,7 +78,7 @@ func vethFilter() []unix.SockFilter {
 func assemble(steps []step) []unix.SockFilter {
 	at := map[string]int{}
 	for i := range steps {
-		at[steps[i].labelled] = i
+		at[steps[i].label] = i
 	}
 	program := make([]unix.SockFilter, len(steps))
 	for i, s := range steps {
@@ -94,8 +93,8 @@ func assemble(steps []step) []unix.SockFilter {
 	return program
 }
 
-// hostOrder16 returns what a BPF load, which is big-endian, reads where the
-// kernel stored v in its own order.
+// hostOrder16 returns v as a BPF load reads it: the kernel stores v in host order, but the load is
+// big-endian.
 func hostOrder16(v uint16) uint32 {
 	var b [2]byte
 	binary.NativeEndian.PutUint16(b[:], v)

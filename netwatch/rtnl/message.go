@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrMalformed is wrapped by the errors of messages that cannot be read. What they said is lost.
+// ErrMalformed says that a message cannot be read. Its content is lost.
 var ErrMalformed = errors.New("malformed netlink message")
 
 const (
@@ -31,21 +31,22 @@ const (
 
 // Peer names the other end of a veth.
 type Peer struct {
-	NSID    int32  // of its namespace, as the watched namespace counts; NSIDLocal, NSIDUnknown
-	Ifindex uint32 // in that namespace, and unique only there; 0 if not known
+	NSID    int32  // of its namespace, as the watched namespace numbers it; NSIDLocal, NSIDUnknown
+	Ifindex uint32 // unique only in that namespace; 0 if not known
 }
 
 // Foreign reports whether the peer is in another namespace that has an id.
 func (p Peer) Foreign() bool { return p.NSID >= 0 && p.Ifindex != 0 }
 
-// Link is what the kernel says of a veth.
+// Link is the content of a message about a veth.
 type Link struct {
 	Ifindex uint32
 	Flags   uint32 // IFF_UP and the like
 	Name    string // 1 to MaxName bytes, of any value but NUL and slash
 	Peer    Peer   // Ifindex 0 if the message does not say
 	Deleted bool
-	// Moved says that it was deleted here because it moved to another namespace: MovedTo.
+	// Moved says that the link left its namespace but still exists: MovedTo has its new namespace and
+	// ifindex.
 	Moved   bool
 	MovedTo Peer
 }
@@ -54,7 +55,7 @@ type Link struct {
 type Message struct {
 	Type uint16 // RTM_NEWLINK, RTM_DELLINK, RTM_NEWNSID, RTM_DELNSID, NLMSG_DONE, NLMSG_ERROR
 	From int32  // id of the namespace that sent it, NSIDLocal for the watched one
-	// Request is the number of the request that the message answers; 0 if it is news.
+	// Request is the number of the request that the message answers; 0 for a live message.
 	Request     uint32
 	Interrupted bool       // of a dump: links changed since its last part (NLM_F_DUMP_INTR)
 	Link        Link       // of RTM_NEWLINK, RTM_DELLINK
@@ -62,8 +63,9 @@ type Message struct {
 	Errno       unix.Errno // of NLMSG_DONE, NLMSG_ERROR; 0 is success
 }
 
-// Parse appends the messages of a datagram that are of interest. answer says that it was sent to
-// this socket alone. The error is [ErrMalformed]: at least one could not be read.
+// Parse appends the messages of a datagram to messages, except those of types and links that the
+// package ignores. answer says that the datagram was sent to this socket alone. The error is
+// [ErrMalformed] if at least one message could not be read.
 func Parse(messages []Message, b []byte, from int32, answer bool) ([]Message, error) {
 	var malformed error
 	for len(b) > 0 {
@@ -102,7 +104,7 @@ func split(b []byte) (header unix.NlMsghdr, body, rest []byte, err error) {
 	return header, b[unix.NLMSG_HDRLEN:header.Len], b[end:], nil
 }
 
-// decode reads the body of a message. It returns false for one that is of no interest.
+// decode reads the body of a message. wanted is false if the package ignores such messages.
 func (m *Message) decode(body []byte) (wanted bool, err error) {
 	switch m.Type {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
@@ -121,9 +123,9 @@ func (m *Message) decode(body []byte) (wanted bool, err error) {
 	return false, nil
 }
 
-// attributes parses attributes. It pads what does not end on a boundary, because
-// ParseRouteAttr panics on that.
-func attributes(b []byte) ([]syscall.NetlinkRouteAttr, error) {
+// parseAttributes parses route attributes. It pads b to a multiple of 4 bytes, because
+// ParseRouteAttr panics on other lengths.
+func parseAttributes(b []byte) ([]syscall.NetlinkRouteAttr, error) {
 	if rest := len(b) & 3; rest != 0 {
 		b = append(bytes.Clone(b), make([]byte, 4-rest)...)
 	}
@@ -132,13 +134,13 @@ func attributes(b []byte) ([]syscall.NetlinkRouteAttr, error) {
 		return nil, fmt.Errorf("%w: attributes: %w", ErrMalformed, err)
 	}
 	for i := range all {
-		all[i].Attr.Type &= nl.NLA_TYPE_MASK // newer kernels mark nested ones
+		all[i].Attr.Type &= nl.NLA_TYPE_MASK // newer kernels flag nested attributes
 	}
 	return all, nil
 }
 
-// decodeLink reads a link message. It returns false for one that is not about a veth, or not
-// of AF_UNSPEC: the bridge says RTM_DELLINK of AF_BRIDGE for a link that merely leaves it.
+// decodeLink reads a link message. veth is false if the link is no veth or the family is not
+// AF_UNSPEC, because a bridge sends RTM_DELLINK of AF_BRIDGE when a link only leaves the bridge.
 func decodeLink(body []byte) (l Link, veth bool, err error) {
 	if len(body) < unix.SizeofIfInfomsg {
 		return l, false, fmt.Errorf("%w: link message of %d bytes", ErrMalformed, len(body))
@@ -148,7 +150,7 @@ func decodeLink(body []byte) (l Link, veth bool, err error) {
 	}
 	header := nl.DeserializeIfInfomsg(body)
 	l = Link{Ifindex: uint32(header.Index), Flags: header.Flags, Peer: Peer{NSID: NSIDLocal}} //nolint:gosec // checked below
-	all, err := attributes(body[unix.SizeofIfInfomsg:])
+	all, err := parseAttributes(body[unix.SizeofIfInfomsg:])
 	for i := 0; i < len(all) && err == nil; i++ {
 		switch value := all[i].Value; all[i].Attr.Type {
 		case unix.IFLA_IFNAME:
@@ -172,15 +174,15 @@ func decodeLink(body []byte) (l Link, veth bool, err error) {
 	if l.Ifindex == 0 || l.Ifindex > math.MaxInt32 || l.Name == "" || len(l.Name) > MaxName {
 		return Link{}, false, fmt.Errorf("%w: ifindex %d with a name of %d bytes", ErrMalformed, header.Index, len(l.Name))
 	}
-	if l.Moved && l.MovedTo.Ifindex == 0 { // kernels before 5.1 do not say: it kept its ifindex
+	if l.Moved && l.MovedTo.Ifindex == 0 { // older kernels do not send it; the ifindex mostly stays
 		l.MovedTo.Ifindex = l.Ifindex
 	}
 	return l, true, nil
 }
 
-// isVeth reads the kind in an IFLA_LINKINFO.
+// isVeth reports whether the kind in an IFLA_LINKINFO is veth.
 func isVeth(b []byte) (veth bool, err error) {
-	all, err := attributes(b)
+	all, err := parseAttributes(b)
 	for i := range all {
 		if all[i].Attr.Type == unix.IFLA_INFO_KIND {
 			veth = string(untilNUL(all[i].Value)) == "veth"
@@ -201,8 +203,8 @@ func ifindexOf(b []byte) (uint32, error) {
 	return binary.NativeEndian.Uint32(b), nil
 }
 
-// nsidOf reads a namespace id that is there. -1 is then not "this namespace", which is said
-// by leaving the attribute out, but "has no id here".
+// nsidOf reads an attribute with a namespace id. The value -1 means that the namespace has no id
+// here. For the local namespace the kernel sends no attribute.
 func nsidOf(b []byte) (int32, error) {
 	if len(b) < 4 {
 		return 0, fmt.Errorf("%w: nsid %x", ErrMalformed, b)
@@ -219,7 +221,7 @@ func decodeNSID(body []byte) (int32, error) {
 	if len(body) < sizeofRtGenMsg {
 		return 0, fmt.Errorf("%w: nsid message of %d bytes", ErrMalformed, len(body))
 	}
-	all, err := attributes(body[sizeofRtGenMsg:])
+	all, err := parseAttributes(body[sizeofRtGenMsg:])
 	if err != nil {
 		return 0, err
 	}
@@ -231,7 +233,7 @@ func decodeNSID(body []byte) (int32, error) {
 	return 0, fmt.Errorf("%w: nsid message without an nsid", ErrMalformed)
 }
 
-// decodeErrno reads an acknowledgement, or the end of a dump, which may be empty.
+// decodeErrno reads the error number of an acknowledgement, or of the end of a dump, which may lack it.
 func decodeErrno(body []byte, mayBeEmpty bool) (unix.Errno, error) {
 	if len(body) == 0 && mayBeEmpty {
 		return 0, nil

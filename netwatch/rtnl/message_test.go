@@ -8,7 +8,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -99,8 +98,8 @@ func TestParseIgnores(t *testing.T) {
 	}
 }
 
-// TestParseMalformed wants what cannot be read to be an error, and what comes with it in one
-// datagram to be read all the same.
+// TestParseMalformed expects an error for each message that cannot be read, and expects Parse to
+// return the other messages of the datagram.
 func TestParseMalformed(t *testing.T) {
 	good := message(unix.RTM_NEWLINK, 0, linkBody())
 	change := func(at int, to byte) []byte {
@@ -137,11 +136,11 @@ func TestParseOthers(t *testing.T) {
 		b    []byte
 		want Message
 	}{
-		"nsid":       {message(unix.RTM_DELNSID, 0, join(make([]byte, 4), number(unix.NETNSA_NSID, 7))), Message{Type: unix.RTM_DELNSID, NSID: 7}},
-		"no nsid":    {message(unix.RTM_NEWNSID, 0, join(make([]byte, 4), number(unix.NETNSA_NSID, -1))), Message{Type: unix.RTM_NEWNSID, NSID: NSIDUnknown}},
-		"done":       {message(unix.NLMSG_DONE, unix.NLM_F_DUMP_INTR, nil), Message{Type: unix.NLMSG_DONE, Interrupted: true}},
-		"refusal":    {message(unix.NLMSG_ERROR, 0, failed), Message{Type: unix.NLMSG_ERROR, Errno: unix.EBUSY}},
-		"acceptance": {message(unix.NLMSG_ERROR, 0, make([]byte, 20)), Message{Type: unix.NLMSG_ERROR}},
+		"nsid":    {message(unix.RTM_DELNSID, 0, join(make([]byte, 4), number(unix.NETNSA_NSID, 7))), Message{Type: unix.RTM_DELNSID, NSID: 7}},
+		"no nsid": {message(unix.RTM_NEWNSID, 0, join(make([]byte, 4), number(unix.NETNSA_NSID, -1))), Message{Type: unix.RTM_NEWNSID, NSID: NSIDUnknown}},
+		"done":    {message(unix.NLMSG_DONE, unix.NLM_F_DUMP_INTR, nil), Message{Type: unix.NLMSG_DONE, Interrupted: true}},
+		"refusal": {message(unix.NLMSG_ERROR, 0, failed), Message{Type: unix.NLMSG_ERROR, Errno: unix.EBUSY}},
+		"ack":     {message(unix.NLMSG_ERROR, 0, make([]byte, 20)), Message{Type: unix.NLMSG_ERROR}},
 	} {
 		all, err := Parse(nil, c.b, 0, false)
 		must(t, err)
@@ -151,7 +150,7 @@ func TestParseOthers(t *testing.T) {
 	}
 }
 
-// captures returns what a kernel really said: datagrams by file.
+// captures returns datagrams that were recorded from a kernel, by file.
 func captures(t testing.TB) map[string][][]byte {
 	t.Helper()
 	files, err := filepath.Glob("testdata/*.hex")
@@ -175,8 +174,8 @@ func captures(t testing.TB) map[string][][]byte {
 	return all
 }
 
-// TestParseAsTheLibrary compares what Parse reads with what another decoder does.
-func TestParseAsTheLibrary(t *testing.T) {
+// TestParseMatchesLibrary compares Parse with the decoder of the library.
+func TestParseMatchesLibrary(t *testing.T) {
 	links := 0
 	for name, datagrams := range captures(t) {
 		for _, b := range datagrams {
@@ -208,7 +207,7 @@ func TestParseAsTheLibrary(t *testing.T) {
 		}
 	}
 	if links < 100 {
-		t.Errorf("only %s links", strconv.Itoa(links))
+		t.Errorf("only %d links", links)
 	}
 }
 
@@ -232,7 +231,7 @@ func FuzzParse(f *testing.F) {
 				continue
 			}
 			if l.Ifindex == 0 || l.Ifindex > math.MaxInt32 || l.Peer.Ifindex > math.MaxInt32 || l.Peer.NSID < NSIDUnknown || l.Name == "" || len(l.Name) > MaxName {
-				t.Fatalf("absurd: %+v", l)
+				t.Fatalf("invalid link: %+v", l)
 			}
 		}
 	})

@@ -13,12 +13,11 @@ import (
 // AnswerTimeout is how long [Socket.Link] waits for the kernel.
 const AnswerTimeout = time.Second
 
-// extFilterSkipStats asks for links without their counters, which are a good part of a record
-// (RTEXT_FILTER_SKIP_STATS, include/uapi/linux/rtnetlink.h).
+// extFilterSkipStats asks for links without their counters, because these are a large part of a
+// record (RTEXT_FILTER_SKIP_STATS, include/uapi/linux/rtnetlink.h).
 const extFilterSkipStats = 1 << 3
 
-// dumpRequest returns a request for all veths. The kernel filters by the kind, so other links
-// cost nothing.
+// dumpRequest returns a request for all veths. The kernel filters by kind, so it sends no other links.
 func dumpRequest(number uint32) *nl.NetlinkRequest {
 	r := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
 	r.Seq = number
@@ -30,7 +29,7 @@ func dumpRequest(number uint32) *nl.NetlinkRequest {
 	return r
 }
 
-// nudgeRequest returns a request that does nothing but be acknowledged.
+// nudgeRequest returns a request that the kernel acknowledges, and that has no other effect.
 func nudgeRequest(number uint32) *nl.NetlinkRequest {
 	r := nl.NewNetlinkRequest(unix.NLMSG_NOOP, unix.NLM_F_ACK)
 	r.Seq = number
@@ -50,18 +49,18 @@ func linkRequest(at Peer) *nl.NetlinkRequest {
 	return r
 }
 
-// RequestDump asks for a dump of all veths. Its records, its end or its refusal come by
-// Receive, with number as their Request.
+// RequestDump asks for a dump of all veths. Receive returns its records, and its end or its
+// refusal, with number as their Request.
 func (s *Socket) RequestDump(number uint32) error { return s.send(dumpRequest(number)) }
 
-// Nudge asks for an acknowledgement, which comes by Receive. A dump that had no room for its
-// next part goes on when something is received.
+// Nudge asks for an acknowledgement, which Receive returns. A Nudge resumes a dump whose next part
+// had no room in the queue, because the kernel continues a dump only when a message is received.
 func (s *Socket) Nudge(number uint32) error { return s.send(nudgeRequest(number)) }
 
-// Link asks for one veth, in the namespace with at.NSID or, for NSIDLocal, in the watched one.
-// Errors are those of the kernel: ENODEV for a link that is not there or no veth, EINVAL for
-// an nsid that is not in use, EPERM without CAP_NET_ADMIN over that namespace, and EAGAIN
-// when the kernel did not answer within AnswerTimeout.
+// Link asks for one veth, in the namespace with the id at.NSID or, for NSIDLocal, in the watched
+// one. Errors are those of the kernel: ENODEV if there is no such veth, EINVAL if the nsid is not
+// in use, EPERM without CAP_NET_ADMIN over that namespace, and EAGAIN if the kernel did not
+// answer within AnswerTimeout.
 func (s *Socket) Link(at Peer) (Link, error) {
 	r := linkRequest(at)
 	r.Sockets = s.questions
@@ -77,8 +76,8 @@ func (s *Socket) Link(at Peer) (Link, error) {
 	return Link{}, fmt.Errorf("ask for link %d of nsid %d: %w", at.Ifindex, at.NSID, unix.ENODEV)
 }
 
-// openQuestions opens what questions are asked by, in the namespace of the calling thread.
-func (s *Socket) openQuestions() error {
+// openQuestionSockets opens the sockets for questions, in the namespace of the calling thread.
+func (s *Socket) openQuestionSockets() error {
 	socket, err := nl.GetNetlinkSocketAt(-1, -1, unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("netlink socket for questions: %w", err)
@@ -91,7 +90,7 @@ func (s *Socket) openQuestions() error {
 	return errors.Join(socket.SetSendTimeout(&limit), socket.SetReceiveTimeout(&limit), s.ids.SetSocketTimeout(AnswerTimeout))
 }
 
-// refreshOwnID asks for the id that the watched namespace has in itself: with one, all of its
+// refreshOwnID asks which id the watched namespace has in itself. If it has one, all of its
 // messages carry it.
 func (s *Socket) refreshOwnID() error {
 	id, err := s.ids.GetNetNsIdByFd(int(s.namespace.Fd()))

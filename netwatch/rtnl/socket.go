@@ -14,21 +14,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Errors of [Socket.Receive], each of which says that messages were lost.
+// Errors of [Socket.Receive]. Each says that messages were lost.
 var (
-	// ErrLost says that the kernel dropped messages for want of room (ENOBUFS). It goes on
-	// dropping until the queue is empty (NETLINK_S_CONGESTED, net/netlink/af_netlink.c).
+	// ErrLost says that the kernel dropped messages because the queue was full (ENOBUFS). It goes
+	// on dropping until the queue is empty (NETLINK_S_CONGESTED, net/netlink/af_netlink.c).
 	ErrLost = errors.New("the kernel dropped netlink messages")
 	// ErrTruncated says that a datagram was longer than the buffer.
 	ErrTruncated = errors.New("netlink message truncated")
 )
 
-// datagramSize holds any datagram: the kernel makes parts of a dump of at most 32 KiB, and one
-// link takes about 2 KiB.
+// datagramSize is enough for any datagram: a part of a dump has at most 32 KiB, and a message
+// about one link about 2 KiB.
 const datagramSize = 64 << 10
 
-// Socket listens to the veths of one network namespace, and of all that have an id in it.
-// Receive and Link are for one goroutine; all else is safe for concurrent use.
+// Socket listens to the veths of one network namespace, and of all namespaces that have an id in
+// it. Receive and Link are for one goroutine; the other methods are safe for concurrent use.
 type Socket struct {
 	file      *os.File
 	conn      syscall.RawConn
@@ -39,7 +39,7 @@ type Socket struct {
 	buffer    int   // size of the receive buffer in bytes, as asked for by Open
 	hears     bool
 
-	// Of the goroutine that receives.
+	// Used only by Receive.
 	messages []Message
 	b        [datagramSize]byte
 	oob      [unix.SizeofCmsghdr + 24]byte
@@ -63,8 +63,8 @@ func Open(receiveBuffer int) (*Socket, error) {
 	return s, nil
 }
 
-// setUp readies the socket. The filter is there before the groups are joined, so that nothing
-// gets in that it would have dropped.
+// setUp configures the socket. It attaches the filter before it joins the groups, so that no
+// unfiltered message is queued.
 func (s *Socket) setUp(fd, receiveBuffer int) (err error) {
 	if s.buffer, err = setBuffer(fd, receiveBuffer); err != nil {
 		return fmt.Errorf("receive buffer of %d bytes: %w", receiveBuffer, err)
@@ -85,13 +85,13 @@ func (s *Socket) setUp(fd, receiveBuffer int) (err error) {
 	if s.hears = err == nil; err != nil && !errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("listen to all namespaces: %w", err)
 	}
-	if err := s.openQuestions(); err != nil {
+	if err := s.openQuestionSockets(); err != nil {
 		return err
 	}
 	return s.refreshOwnID()
 }
 
-// setBuffer sets the size of the receive buffer, as far as that is allowed, and returns it.
+// setBuffer sets the size of the receive buffer, as far as the kernel allows, and returns it.
 func setBuffer(fd, size int) (int, error) {
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) == nil {
 		return size, nil
@@ -103,18 +103,18 @@ func setBuffer(fd, size int) (int, error) {
 	return min(doubled/2, size), err
 }
 
-// ReceiveBuffer returns the size of the receive buffer in bytes: what Open was asked for, or
-// less for want of CAP_NET_ADMIN.
+// ReceiveBuffer returns the size of the receive buffer in bytes. Without CAP_NET_ADMIN it may be
+// less than Open was asked for.
 func (s *Socket) ReceiveBuffer() int { return s.buffer }
 
-// HearsNamespaces reports whether messages of other namespaces come, which takes
+// HearsNamespaces reports whether the socket receives messages of other namespaces. That needs
 // CAP_NET_BROADCAST.
 func (s *Socket) HearsNamespaces() bool { return s.hears }
 
-// Receive returns the messages of the next datagram, valid until the next call. Without wait it
-// returns EAGAIN when there is none, with wait it blocks until one comes or the deadline is
-// over: os.ErrDeadlineExceeded. With the errors of this package messages were lost; those that
-// could be read are returned too. Other errors have no remedy.
+// Receive returns the messages of the next datagram, valid until the next call. If none is queued,
+// it returns EAGAIN, or with wait it blocks until one comes or the deadline passes
+// (os.ErrDeadlineExceeded). An error of this package says that messages were lost; Receive returns
+// it together with the messages that could be read. Other errors are permanent.
 func (s *Socket) Receive(wait bool) ([]Message, error) {
 	var n, oobn, flags int
 	var from unix.Sockaddr
@@ -132,14 +132,14 @@ func (s *Socket) Receive(wait bool) ([]Message, error) {
 	var err error
 	if wait {
 		err = s.conn.Read(receive)
-	} else { // a deadline that is over is no matter
+	} else { // Control ignores the deadline
 		err = s.conn.Control(func(fd uintptr) { receive(fd) })
 	}
 	if err == nil {
 		err = failed
 	}
 	if errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM) {
-		return nil, errors.Join(ErrLost, s.refreshOwnID()) // which may have changed unheard
+		return nil, errors.Join(ErrLost, s.refreshOwnID()) // a lost message may have announced another id
 	}
 	if err != nil {
 		return nil, fmt.Errorf("netlink receive: %w", err)
@@ -151,13 +151,13 @@ func (s *Socket) Receive(wait bool) ([]Message, error) {
 	return s.messages, errors.Join(err, s.followOwnID())
 }
 
-// followOwnID asks for the own id when the watched namespace gave an id to one, or a namespace says
-// that it has one in itself: that may be the watched one, whose messages may carry it from then on.
+// followOwnID asks for the id of the watched namespace in itself when a message says that the watched
+// namespace gave out an id, or that a namespace has an id in itself. Later messages may carry that id.
 func (s *Socket) followOwnID() error {
 	for i := range s.messages {
 		if m := &s.messages[i]; m.Type == unix.RTM_NEWNSID && (m.From < 0 || m.NSID == m.From) {
 			if err := s.refreshOwnID(); err != nil {
-				return errors.Join(ErrLost, err) // the next loss asks again
+				return errors.Join(ErrLost, err) // asked again after the next loss
 			}
 		}
 	}
@@ -169,15 +169,15 @@ func fromKernel(from unix.Sockaddr) bool {
 	return ok && address.Pid == 0
 }
 
-// isAnswer reports whether a message was sent to this socket alone. Port and number of a message
-// do not tell: those of news are of the process that made the change, which may have the same
-// port in another namespace.
+// isAnswer reports whether a message was sent to this socket alone. The port and the sequence
+// number in its header do not show that, because live messages carry those of the process that
+// made the change, and that process may have the same port in another namespace.
 func isAnswer(from unix.Sockaddr) bool {
 	address, ok := from.(*unix.SockaddrNetlink)
 	return ok && address.Groups == 0
 }
 
-// sender reads the id of the namespace that a datagram comes from out of its control messages.
+// sender returns the id of the namespace that sent a datagram, read from its control messages.
 func (s *Socket) sender(oob []byte) int32 {
 	for len(oob) >= unix.SizeofCmsghdr {
 		header, data, rest, err := unix.ParseOneSocketControlMessage(oob)
@@ -213,8 +213,8 @@ func (s *Socket) send(r *nl.NetlinkRequest) error {
 	return nil
 }
 
-// SetDeadline has a Receive that waits return at an instant, now if that is past; the zero time
-// is never.
+// SetDeadline sets when a waiting Receive returns: at once if that time has passed, never if it is
+// the zero time.
 func (s *Socket) SetDeadline(at time.Time) error {
 	if err := s.file.SetReadDeadline(at); err != nil {
 		return fmt.Errorf("netlink deadline: %w", err)
@@ -222,9 +222,9 @@ func (s *Socket) SetDeadline(at time.Time) error {
 	return nil
 }
 
-// Namespace names the watched namespace: no other of the same boot has the same name
-// (SO_NETNS_COOKIE, Linux 5.14). On older kernels it is the inode, which a later
-// namespace may have again.
+// Namespace returns a name for the watched namespace that no other namespace of the same boot has
+// (SO_NETNS_COOKIE, Linux 5.14). On older kernels it is the inode number, which a later namespace
+// may reuse.
 func (s *Socket) Namespace() (string, error) {
 	var cookie uint64
 	var failed error
@@ -241,7 +241,7 @@ func (s *Socket) Namespace() (string, error) {
 	return "net:[" + strconv.FormatUint(stat.Ino, 10) + "]", nil
 }
 
-// Close closes the sockets. No other call may follow or be under way.
+// Close closes the sockets. It must be the last call, and no other may be running.
 func (s *Socket) Close() error {
 	errs := []error{s.file.Close()}
 	if s.namespace != nil {

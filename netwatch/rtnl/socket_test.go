@@ -27,7 +27,7 @@ func open(t testing.TB, ns *nstest.NS, buffer int) *Socket {
 	return s
 }
 
-// drain returns all that is queued; lost says that it is not all there was.
+// drain returns all queued messages, and how often Receive reported lost ones.
 func drain(t testing.TB, s *Socket) (all []Message, lost int) {
 	t.Helper()
 	for {
@@ -44,8 +44,8 @@ func drain(t testing.TB, s *Socket) (all []Message, lost int) {
 	}
 }
 
-// TestReceive wants messages of all namespaces in their order, with who sent them, and nothing
-// of links that are no veths.
+// TestReceive expects the messages of all namespaces in order, with the namespace that sent them,
+// and none about links that are not veths.
 func TestReceive(t *testing.T) {
 	host, inside := nstest.New(t), nstest.New(t)
 	s := open(t, host, 1<<20)
@@ -69,16 +69,16 @@ func TestReceive(t *testing.T) {
 		}
 		if m.Type == unix.RTM_NEWLINK && (len(names) == 0 || names[len(names)-1] != m.Link.Name) {
 			names = append(names, m.Link.Name)
-			if want := map[string]int32{"eth0": int32(nsid)}; m.Link.Name == "eth0" && m.From != want["eth0"] {
-				t.Errorf("eth0 is of %d", m.From)
+			if m.Link.Name == "eth0" && m.From != int32(nsid) {
+				t.Errorf("eth0 was sent by namespace %d, expected %d", m.From, nsid)
 			}
 		}
 		if m.Type == unix.RTM_NEWLINK && m.Link.Name[0] == 'h' && (m.From != NSIDLocal || m.Link.Peer != (Peer{int32(nsid), uint32(peer)})) {
-			t.Errorf("%+v", m)
+			t.Errorf("message of the host end: %+v", m)
 		}
 	}
 	if got := len(names); lost != 0 || got != 4 || names[0] != "new" || names[1] != "h" || names[2] != "eth0" || names[3] != "h2" {
-		t.Errorf("%q, lost %d", names, lost)
+		t.Errorf("names %q, lost %d", names, lost)
 	}
 
 	for _, c := range []struct {
@@ -98,7 +98,8 @@ func TestReceive(t *testing.T) {
 	}
 }
 
-// TestDump wants the records of a dump to be answers, and news beside them not.
+// TestDump expects the records of a dump to have the number of the request, and live messages
+// between them to have none.
 func TestDump(t *testing.T) {
 	host := nstest.New(t)
 	for _, name := range []string{"a", "b", "c"} {
@@ -117,19 +118,19 @@ func TestDump(t *testing.T) {
 		case m.Type == unix.RTM_NEWLINK && m.Request == 42:
 			count["record"]++
 		case m.Type == unix.RTM_NEWLINK && m.Request == 0:
-			count["news"]++
+			count["live"]++
 		case m.Type == unix.NLMSG_DONE && m.Request == 42 && m.Errno == 0:
 			count["end"]++
 		case m.Type == unix.NLMSG_ERROR && m.Request == 43 && m.Errno == 0:
 			count["nudge"]++
 		}
 	}
-	if lost != 0 || count["record"] != 8 || count["news"] == 0 || count["end"] != 1 || count["nudge"] != 1 {
+	if lost != 0 || count["record"] != 8 || count["live"] == 0 || count["end"] != 1 || count["nudge"] != 1 {
 		t.Errorf("%v, lost %d", count, lost)
 	}
 }
 
-// TestLost wants it to be said when the kernel dropped messages, and what comes later to be read.
+// TestLost expects ErrLost when the kernel dropped messages, and expects later messages to arrive.
 func TestLost(t *testing.T) {
 	host := nstest.New(t)
 	s := open(t, host, 4096)
@@ -151,8 +152,8 @@ func TestLost(t *testing.T) {
 	}
 }
 
-// TestOwnID gives the watched namespace an id in itself, which its messages may carry from then on,
-// and has the news of that get lost.
+// TestOwnID gives the watched namespace an id in itself, and expects messages with that id to count
+// as local: when the socket received the RTM_NEWNSID, lost it, or was opened later.
 func TestOwnID(t *testing.T) {
 	for _, what := range []string{"heard", "lost", "before"} {
 		host := nstest.New(t)
@@ -178,16 +179,16 @@ func TestOwnID(t *testing.T) {
 		}
 		oob := control(77)
 		if from := s.sender(oob); from != NSIDLocal {
-			t.Errorf("%s: of namespace %d", what, from)
+			t.Errorf("%s: the sender of id 77 is %d, expected NSIDLocal", what, from)
 		}
 		if from := s.sender(control(78)); from != 78 {
-			t.Errorf("%s: of namespace %d", what, from)
+			t.Errorf("%s: the sender of id 78 is %d", what, from)
 		}
 	}
 }
 
-// control is a control message that names the namespace of the sender. Some kernels send one for
-// the watched namespace too, others do not.
+// control returns a control message that names the namespace of the sender. Some kernels send one
+// for the watched namespace too, others do not.
 func control(nsid uint32) []byte {
 	oob := make([]byte, unix.CmsgSpace(4))
 	header := (*unix.Cmsghdr)(unsafe.Pointer(&oob[0]))
@@ -197,7 +198,7 @@ func control(nsid uint32) []byte {
 	return oob
 }
 
-// TestForeignSender wants what other processes send to the socket to be ignored.
+// TestForeignSender expects Receive to ignore messages that other processes send to the socket.
 func TestForeignSender(t *testing.T) {
 	ns := nstest.New(t)
 	s, other := open(t, ns, 1<<20), open(t, ns, 1<<20)
@@ -214,7 +215,7 @@ func TestForeignSender(t *testing.T) {
 		}
 	}))
 	if all, _ := drain(t, s); len(all) != 0 {
-		t.Errorf("taken: %+v", all)
+		t.Errorf("received %+v", all)
 	}
 }
 
@@ -229,7 +230,7 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
-// TestNamespace wants each namespace to have a name of its own.
+// TestNamespace expects each namespace to have a name of its own.
 func TestNamespace(t *testing.T) {
 	one := nstest.New(t)
 	names := map[string]bool{}
