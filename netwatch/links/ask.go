@@ -9,12 +9,12 @@ import (
 )
 
 const (
-	// firstRetry is how soon a question is asked again that an up waits for; the pause doubles
-	// to lastRetry.
+	// firstRetry is the first pause before a question is repeated while an up waits for the answer.
+	// The pause doubles up to lastRetry.
 	firstRetry = 5 * time.Millisecond
 	lastRetry  = 100 * time.Millisecond
-	// laterRetry is how soon it is asked again when no up waits; the pause grows fourfold, and
-	// after laterRetries the next event asks.
+	// laterRetry is the first pause while no up waits. The pause grows fourfold. After laterRetries
+	// the question is repeated only when something happens to the row.
 	laterRetry   = 250 * time.Millisecond
 	laterRetries = 4
 )
@@ -43,8 +43,8 @@ type Answer struct {
 	Next      time.Time // an earlier question would get the same answer
 }
 
-// ask makes a question about a row due.
-func (t *Table) ask(r *row) {
+// queueQuestion makes a question about a row due.
+func (t *Table) queueQuestion(r *row) {
 	if r.due {
 		return
 	}
@@ -55,8 +55,8 @@ func (t *Table) ask(r *row) {
 	t.due = append(t.due, r)
 }
 
-// Recheck makes questions due about the rows of an owner, and about those whose peer is in the namespace
-// with the id nsid.
+// Recheck makes questions due about the rows of an owner, and about the rows whose peer is in the
+// namespace with the id nsid.
 func (t *Table) Recheck(owner Owner, nsid int32) {
 	var others []*row
 	for _, r := range t.rows {
@@ -66,7 +66,7 @@ func (t *Table) Recheck(owner Owner, nsid int32) {
 	}
 	slices.SortFunc(others, func(a, b *row) int { return cmp.Compare(a.Ifindex, b.Ifindex) })
 	for _, r := range slices.Concat(rowsOf(t.inside[nsid]), others) {
-		t.ask(r) // once
+		t.queueQuestion(r)
 	}
 }
 
@@ -92,68 +92,68 @@ func (t *Table) DueSince() (since time.Time, ok bool) { return t.dueSince, len(t
 func (t *Table) Answer(a *Answer) {
 	r := t.rows[a.Ifindex]
 	switch {
-	case r == nil || r.epoch != a.epoch || a.Gone: // what became of it is said
+	case r == nil || r.epoch != a.epoch || a.Gone: // a message says what happened to the link
 	case a.Failed:
-		t.retry(r, a.Next)
-	case a.Link.Peer.Ifindex == 0: // it is about to go
-	case a.Link.Peer != r.peer: // then the kernel has said nothing of the link since it was asked
+		t.retryQuestion(r, a.Next)
+	case a.Link.Peer.Ifindex == 0: // the link is being deleted
+	case a.Link.Peer != r.peer: // the answer is newer than every message about the link
 		t.Apply(&a.Link, false)
 	case !r.peer.Foreign(): // in a namespace that has no id here
 		r.answered = true
-		t.release(r)
-		t.tell(r, r.compared)
+		t.releaseHold(r)
+		t.emitChanges(r, r.stale)
 	default:
-		t.learn(r, a)
+		t.applyAnswer(r, a)
 	}
 }
 
-// learn takes the name and the owner that an answer has.
-func (t *Table) learn(r *row, a *Answer) {
+// applyAnswer sets the name and the owner of a row from an answer.
+func (t *Table) applyAnswer(r *row, a *Answer) {
 	r.answered = true
 	if !r.nameKnown && a.NameKnown {
 		t.setName(r, showName(a.Name))
 	}
 	r.moverRuns = a.Moved
-	t.takeOwner(r, a)
+	t.updateOwner(r, a)
 	if r.hold == nil {
-		t.tell(r, r.compared)
-	} else if r.nameKnown && (a.Found || r.bound != nil && !r.contained || !t.Owners || r.waived) {
-		t.release(r)
+		t.emitChanges(r, r.stale)
+	} else if r.nameKnown && (a.Found || r.bound != nil && !r.containerFound || !t.Owners || r.timedOut) {
+		t.releaseHold(r)
 	}
 	if r.nameKnown && (a.Found || r.kept || !t.Owners) {
-		r.compared, r.tries = false, 0
+		r.stale, r.tries = false, 0
 		return
 	}
-	t.retry(r, a.Next)
+	t.retryQuestion(r, a.Next)
 }
 
-// takeOwner takes the owner that was found. When none was found, a row that is shown as up keeps
-// the one that it had while it is asked again, because that may just have been missed.
-func (t *Table) takeOwner(r *row, a *Answer) {
+// updateOwner sets the owner that was found. If none was found, a row that was announced with an owner
+// keeps it while the question is repeated, because the search may just have missed that owner.
+func (t *Table) updateOwner(r *row, a *Answer) {
 	switch {
 	case a.Found:
-		r.owner, r.verified, r.waived, r.kept = a.Owner, true, false, false
-		r.contained = a.Owner.Pool != PoolNetns
+		r.owner, r.verified, r.timedOut, r.kept = a.Owner, true, false, false
+		r.containerFound = a.Owner.Pool != PoolNetns
 		r.mover, r.moverRuns, r.lastOwner = Owner{}, false, a.Owner
-	case a.Moved && (r.hold == nil || r.waived):
-		t.keep(r)
-	case r.hold == nil && r.shown.ID != "" && r.tries < laterRetries && t.Owners:
+	case a.Moved && (r.hold == nil || r.timedOut):
+		t.keepOwner(r)
+	case r.hold == nil && r.emitted.ID != "" && r.tries < laterRetries && t.Owners:
 	default:
 		r.owner, r.kept = Owner{}, false
 	}
 }
 
-// keep gives a row that a container moved out of its own namespace the owner that it had, because
-// only that container can have done so and nobody is found in the other namespace. Else a container
-// could hide whose an interface is.
-func (t *Table) keep(r *row) {
+// keepOwner keeps the owner of an interface that its container moved to a namespace without an owner,
+// because only that container can have moved it. Otherwise a container could hide that it owns the
+// interface.
+func (t *Table) keepOwner(r *row) {
 	if r.moverRuns {
 		r.owner, r.kept, r.verified = r.mover, true, true
 	}
 }
 
-// retry has a row be asked about again later.
-func (t *Table) retry(r *row, earliest time.Time) {
+// retryQuestion schedules a repetition of the question about a row.
+func (t *Table) retryQuestion(r *row, earliest time.Time) {
 	var pause time.Duration
 	switch {
 	case r.hold != nil:
@@ -164,26 +164,26 @@ func (t *Table) retry(r *row, earliest time.Time) {
 		return
 	}
 	r.tries++
-	r.compared = r.compared && r.tries < laterRetries
+	r.stale = r.stale && r.tries < laterRetries
 	at := t.Now().Add(pause)
 	if at.Before(earliest) {
 		at = earliest
 	}
-	if r.again.IsZero() {
-		t.later = append(t.later, r)
+	if r.retryAt.IsZero() {
+		t.retries = append(t.retries, r)
 	}
-	r.again = at
+	r.retryAt = at
 }
 
-// askLater has asked what was to be asked again by now.
-func (t *Table) askLater(now time.Time) {
-	t.later = slices.DeleteFunc(t.later, func(r *row) bool {
-		if !r.gone && now.Before(r.again) {
+// queueRetries makes the questions due whose pause is over.
+func (t *Table) queueRetries(now time.Time) {
+	t.retries = slices.DeleteFunc(t.retries, func(r *row) bool {
+		if !r.gone && now.Before(r.retryAt) {
 			return false
 		}
-		r.again = time.Time{}
+		r.retryAt = time.Time{}
 		if !r.gone {
-			t.ask(r)
+			t.queueQuestion(r)
 		}
 		return true
 	})
@@ -197,14 +197,14 @@ func (t *Table) Next() (next time.Time) {
 			break
 		}
 	}
-	for _, r := range t.later {
-		if next.IsZero() || r.again.Before(next) {
-			next = r.again
+	for _, r := range t.retries {
+		if next.IsZero() || r.retryAt.Before(next) {
+			next = r.retryAt
 		}
 	}
 	for _, r := range t.throttled {
-		if !r.gone && (next.IsZero() || r.roomAt.Before(next)) {
-			next = r.roomAt
+		if !r.gone && (next.IsZero() || r.tokenAt.Before(next)) {
+			next = r.tokenAt
 		}
 	}
 	return next

@@ -10,11 +10,10 @@ import (
 )
 
 const (
-	// maxPromises is how many names of veths are remembered that were reported and
-	// are not there yet; the oldest is dropped for another.
-	maxPromises = 1024
-	// promiseFor is how long.
-	promiseFor = time.Minute
+	// maxPending is how many bindings may wait for their veth. Beyond that, the oldest is dropped.
+	maxPending = 1024
+	// pendingFor is how long a binding waits for its veth.
+	pendingFor = time.Minute
 	// maxBound is the most bytes that a text of a binding may have.
 	maxBound = 255
 )
@@ -26,16 +25,16 @@ const PoolNetns = "netns"
 // Binding is a manager's report of the owner of a veth. It counts until the veth is deleted, unless a
 // cgroup or the kernel contradicts it.
 type Binding struct {
-	Owner    Owner
-	Name     string // inside
-	Veth     string // on the host
-	Source   string // of the report
-	ends     bool   // the interface is no longer the container's
-	promised bool   // counts for a veth that is not there yet, too
+	Owner   Owner
+	Name    string // inside
+	Veth    string // on the host
+	Source  string // of the report
+	ends    bool   // the container no longer has the interface
+	mayWait bool   // the veth may appear later
 }
 
 // BindingOf reads a binding from an event; ok is false if the event has none. A reported down binds
-// nothing, because it may come when another veth has the name already.
+// nothing, because another veth may have the name by then.
 func BindingOf(e *hub.Event) (b *Binding, ok bool) {
 	b = &Binding{
 		Owner: Owner{strings.Clone(e.Pool), strings.Clone(e.ID)}, Source: strings.Clone(e.Source),
@@ -47,9 +46,9 @@ func BindingOf(e *hub.Event) (b *Binding, ok bool) {
 	switch e.Action {
 	case ActionRename:
 		b.Name = strings.Clone(e.Options.Text("new_name"))
-		b.promised = true
+		b.mayWait = true
 	case ActionUp, "add":
-		b.promised = true
+		b.mayWait = true
 	case "remove":
 		b.ends = true
 	default:
@@ -63,31 +62,31 @@ func (b *Binding) tooLong() bool {
 	return max(len(b.Owner.Pool), len(b.Owner.ID), len(b.Name), len(b.Veth)) > maxBound
 }
 
-// promises are bindings of veths that are not there yet, the oldest first.
-type promises struct {
-	byVeth map[string]promise
-	order  []string // may name a veth again that was promised again, or is there
+// pendingBindings are bindings whose veth does not exist yet.
+type pendingBindings struct {
+	byVeth map[string]pendingBinding
+	order  []string // the veths, the oldest binding first
 }
 
-type promise struct {
+type pendingBinding struct {
 	*Binding
 	until time.Time
 }
 
-// put adds a promise. The last one for a veth counts.
-func (p *promises) put(b *Binding, now time.Time) {
+// put adds a binding. It replaces an earlier one of the same veth.
+func (p *pendingBindings) put(b *Binding, now time.Time) {
 	if p.byVeth == nil {
-		p.byVeth = map[string]promise{}
+		p.byVeth = map[string]pendingBinding{}
 	}
 	p.drop(b.Veth)
-	for len(p.order) >= maxPromises || len(p.order) > 0 && now.After(p.byVeth[p.order[0]].until) {
+	for len(p.order) >= maxPending || len(p.order) > 0 && now.After(p.byVeth[p.order[0]].until) {
 		p.drop(p.order[0])
 	}
-	p.byVeth[b.Veth] = promise{b, now.Add(promiseFor)}
+	p.byVeth[b.Veth] = pendingBinding{b, now.Add(pendingFor)}
 	p.order = append(p.order, b.Veth)
 }
 
-func (p *promises) drop(veth string) {
+func (p *pendingBindings) drop(veth string) {
 	if _, ok := p.byVeth[veth]; !ok {
 		return
 	}
@@ -95,8 +94,8 @@ func (p *promises) drop(veth string) {
 	p.order = slices.Delete(p.order, slices.Index(p.order, veth), slices.Index(p.order, veth)+1)
 }
 
-// take returns what was promised of a veth and drops it, nil for nothing.
-func (p *promises) take(veth string, now time.Time) *Binding {
+// take returns the binding of a veth and drops it; nil if there is none.
+func (p *pendingBindings) take(veth string, now time.Time) *Binding {
 	b, ok := p.byVeth[veth]
 	if !ok {
 		return nil
@@ -113,22 +112,22 @@ func (t *Table) Bind(b *Binding) {
 	r := t.byName[b.Veth]
 	switch {
 	case b.ends:
-		t.promises.drop(b.Veth)
+		t.pending.drop(b.Veth)
 		if r != nil && r.bound != nil && r.bound.Owner == b.Owner {
 			r.bound = nil
-			t.rename(r, "")
+			t.setBoundName(r, "")
 		}
 	case r != nil:
 		r.bound = b
-		t.rename(r, b.Name)
-	case b.promised:
-		t.promises.put(b, t.Now())
+		t.setBoundName(r, b.Name)
+	case b.mayWait:
+		t.pending.put(b, t.Now())
 	}
 }
 
-// rename gives a row the name that was reported, where the kernel does not say it, and tells
-// what became of the report.
-func (t *Table) rename(r *row, name string) {
+// setBoundName sets the reported name of a row, unless the kernel's is known, and emits the changes that
+// the report causes.
+func (t *Table) setBoundName(r *row, name string) {
 	switch other := t.rows[r.peer.Ifindex]; {
 	case r.nameKnown:
 	case name == "" && r.peer.NSID == rtnl.NSIDLocal && other != nil:
@@ -140,9 +139,9 @@ func (t *Table) rename(r *row, name string) {
 		r.Name = name
 	}
 	if r.hold == nil {
-		t.tell(r, false)
-	} else if r.answered && r.bound != nil && !r.contained {
-		t.release(r)
+		t.emitChanges(r, false)
+	} else if r.answered && r.bound != nil && !r.containerFound {
+		t.releaseHold(r)
 	}
 }
 

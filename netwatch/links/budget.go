@@ -12,8 +12,8 @@ type Budget struct {
 	Every time.Duration
 }
 
-// The budgets of one ifindex, and of one container for all of its interfaces, whatever their ifindexes,
-// and its states.
+// InterfaceBudget is for one ifindex. ContainerBudget is for one container: its states, and all of its
+// interfaces, whatever their ifindexes.
 var (
 	InterfaceBudget = Budget{Burst: 20, Every: time.Second}
 	ContainerBudget = Budget{Burst: 100, Every: 200 * time.Millisecond}
@@ -22,11 +22,13 @@ var (
 // maxBuckets is how many containers have a bucket of their own: as many as are tracked.
 const maxBuckets = 65536
 
-// bucket is a token bucket. It keeps only when it will be full again, and the zero bucket is full.
+// bucket is a token bucket. It stores only when it will be full again, so the zero bucket is full.
 type bucket struct{ full time.Time }
 
-// room returns since when, or from when on, there is a token.
-func (b *bucket) room(of Budget) time.Time { return b.full.Add(-of.Every * time.Duration(of.Burst-1)) }
+// nextToken returns when there is a token. A past time means that there is one now.
+func (b *bucket) nextToken(of Budget) time.Time {
+	return b.full.Add(-of.Every * time.Duration(of.Burst-1))
+}
 
 // spend takes a token. If there is none, the bucket owes it.
 func (b *bucket) spend(of Budget, now time.Time) {
@@ -46,7 +48,7 @@ func (b *bucket) spend(of Budget, now time.Time) {
 //	if ok {
 //		commit the state
 //	} else {
-//		keep it, in place of one that is kept already, and call Take again at the time at
+//		queue it, in place of a queued one, and call Take again at the time at
 //	}
 //
 // The row of the view must wait with the event. Only the end of something that was announced before, such
@@ -56,7 +58,7 @@ type Budgets struct {
 
 	mu         sync.Mutex
 	buckets    map[Owner]*bucket
-	sweepAfter time.Time // the buckets that are full stay until then
+	sweepAfter time.Time // full buckets stay until then
 }
 
 // NewBudgets returns the buckets of containers, all of them full. The budgets are [InterfaceBudget] and
@@ -70,7 +72,7 @@ func (b *Budgets) Take(owner Owner, now time.Time) (at time.Time, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	own := b.bucket(owner, now)
-	if at = own.room(b.ofContainer); now.Before(at) {
+	if at = own.nextToken(b.ofContainer); now.Before(at) {
 		return at, false
 	}
 	own.spend(b.ofContainer, now)
@@ -106,7 +108,7 @@ func (b *Budgets) bucket(owner Owner, now time.Time) *bucket {
 	return own
 }
 
-// sweep drops the buckets that are full: a new one is the same.
+// sweep drops the full buckets, because a new bucket is full, too.
 func (b *Budgets) sweep(now time.Time) {
 	for owner, own := range b.buckets {
 		if !now.Before(own.full) {

@@ -40,13 +40,13 @@ func TestBudgetOfContainer(t *testing.T) {
 	b.Spend(web, now) // owes one
 	now = next
 	if wants(web, 0) != now.Add(ContainerBudget.Every) {
-		t.Error("what is owed is not paid back")
+		t.Error("the owed token is not paid back")
 	}
 	now = now.Add(time.Hour)
 	wants(web, ContainerBudget.Burst)
 }
 
-// TestBudgetOfUser wants the containers of one user to have one budget.
+// TestBudgetOfUser expects the containers of one user to share a budget.
 func TestBudgetOfUser(t *testing.T) {
 	b, now := newBudgets(), time.Unix(1000, 0)
 	taken := 0
@@ -56,11 +56,11 @@ func TestBudgetOfUser(t *testing.T) {
 		}
 	}
 	if _, other := b.Take(Owner{"podman@1001", "0"}, now); taken != ContainerBudget.Burst || !other {
-		t.Errorf("%d at once; of another user %v", taken, other)
+		t.Errorf("%d at once; another user has a token: %v", taken, other)
 	}
 }
 
-// TestBudgetsAreBounded wants buckets to be dropped when they are full, and no more than there may be.
+// TestBudgetsAreBounded expects full buckets to be dropped, and no more than maxBuckets.
 func TestBudgetsAreBounded(t *testing.T) {
 	b, now := newBudgets(), time.Unix(1000, 0)
 	for i := range maxBuckets + 1000 {
@@ -73,7 +73,7 @@ func TestBudgetsAreBounded(t *testing.T) {
 		t.Errorf("%d buckets", n)
 	}
 	if n, _ := takeAll(b, Owner{"lxc", "first"}, now); n != 0 {
-		t.Errorf("a bucket that is not full was dropped: %d", n)
+		t.Errorf("a bucket that is not full was dropped: it has %d tokens", n)
 	}
 	now = now.Add(time.Minute)
 	b.Take(Owner{"lxc", "last"}, now)

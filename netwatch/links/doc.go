@@ -11,22 +11,23 @@
 //     interface wait behind it. Other interfaces do not wait.
 //   - An owner that a cgroup names counts before a report ([Table.Bind]), and a report before the name
 //     of a namespace. A report counts until the veth is deleted.
-//   - An interface and a container have budgets ([InterfaceBudget], [ContainerBudget]). Changes over
-//     budget are held with their row. When there is room, their outcome is announced, as after a
-//     loss: at most a rename and then an up or down. Coalesced of the last one is the number of
-//     changes that were left out. The down of a deleted interface is never held.
-//   - Its size is bounded by the number of links that the kernel has.
+//   - Interfaces and containers have budgets ([InterfaceBudget], [ContainerBudget]). Changes over
+//     budget are throttled with their row. When the budget allows, their outcome is announced, as
+//     after a loss: at most a rename and then an up or down. Coalesced of the last one is the number
+//     of changes that were left out. The down of a deleted interface is never throttled.
+//   - The size of the Table is bounded by the number of links that the kernel has.
 //
 // # How it works
 //
 // The Table is pure: no goroutine, no system call, and no clock but the one it is given. It
 // is for one goroutine.
 //
-// A row has two versions of its interface: the current one, and the one that the last change announced.
-// Every input sets the first. Then tell makes the changes that lead from the second to the first, always
-// in this order: a new name on the host, a down with the owner that was announced, a new name inside,
-// an up with the current owner. The row of the view is a third version: it differs from the others
-// while changes wait for the owner or for room.
+// A row has three versions of its interface: the current one, the one that the last emitted change has,
+// and the one that the last published change has, which is the row of the view. Every input sets the
+// first. Then emitChanges emits the changes that lead from the second to the first, always in this order:
+// a new name on the host, a down with the owner that was announced, a new name inside, an up with the
+// current owner. Emitted changes are published at once, unless they are held until the owner is known,
+// or throttled because they are over budget.
 //
 // An answer holds only for the peer that the row had when the question was asked. Each row has an epoch
 // that moves when the peer was replaced, or may have been (the id of its namespace was reused, or
@@ -35,14 +36,14 @@
 // # Budgets
 //
 // Each change takes a token from the bucket of the interface, which is part of its row, and one from the
-// bucket of its container in [Budgets], whatever the ifindex. The last known owner pays. So a container
-// gains nothing by new interfaces, by renaming or moving them, or by hiding their owner. An interface
-// that never had an owner draws only on its own bucket, because only the host can make one.
-// Interfaces that are deleted before their owner was found share one bucket. A row that leaves the view
-// takes no token, because it took one when it came.
+// bucket of its container in [Budgets], whatever the ifindex. If there is no owner, the last known one is
+// charged. So a container gains nothing by new interfaces, by renaming or moving them, or by hiding their
+// owner. An interface that never had an owner draws only on its own bucket, because only the host can
+// make one. Interfaces that are deleted before their owner was found share one bucket. A row that leaves
+// the view takes no token, because it took one when it came.
 //
-// A row without a token is throttled. Its changes are made and counted as always, but not announced
-// until there may be a token. Then the row of the view is compared with the interface.
+// A row without a token is throttled: its changes are only counted. When there may be a token, the row
+// of the view is compared with the interface, and the difference is announced.
 //
 // # Dumps
 //
@@ -51,5 +52,5 @@
 // in net/netlink/af_netlink.c), so a newer live message may be in front of an older record.
 // Therefore a record changes nothing if, since the dump was asked for, a live message came for its
 // link, the link was deleted, or the id of its peer's namespace was reused. If such a record
-// contradicts the table, Apply reports that another dump is needed.
+// contradicts the Table, Apply reports that another dump is needed.
 package links

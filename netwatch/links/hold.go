@@ -10,39 +10,39 @@ import (
 const (
 	// holdFor is how long an up waits for its owner.
 	holdFor = 500 * time.Millisecond
-	// maxHeld is how many rows wait. What is more is announced with what is known.
+	// maxHeld is how many rows may have a hold. Changes of other rows are announced without waiting.
 	maxHeld = 4096
 )
 
-// hold queues the changes of a row until its owner is known. The first is an up, and all are
-// of the same peer. It has as many as an interface may announce at once, and counts the rest.
+// hold queues the changes of a row until its owner is known. The first is an up, and all have
+// the same peer. It has as many as an interface may announce at once, and counts further changes.
 type hold struct {
 	changes []Change
-	left    uint32
+	leftOut uint32
 	until   time.Time
 }
 
-// heldRow is a hold in the order in which they end. It is over if the row has another.
+// heldRow is an entry of Table.holds. It is outdated if the row has another hold.
 type heldRow struct {
 	row  *row
 	hold *hold
 }
 
 // HoldFor sets how long an up waits for its owner. The default is half a second.
-func (t *Table) HoldFor(d time.Duration) { t.longest = d }
+func (t *Table) HoldFor(d time.Duration) { t.holdTime = d }
 
-// holdBack has the changes of a row wait.
-func (t *Table) holdBack(r *row) {
+// startHold starts to queue the changes of a row.
+func (t *Table) startHold(r *row) {
 	if r.hold != nil || t.held >= maxHeld {
 		return
 	}
-	r.hold = &hold{until: t.Now().Add(t.longest)}
+	r.hold = &hold{until: t.Now().Add(t.holdTime)}
 	t.held++
 	t.holds = append(t.holds, heldRow{r, r.hold})
 }
 
-// release announces what was held back with what is known by now.
-func (t *Table) release(r *row) {
+// releaseHold announces the held changes of a row with the owner and the name that are known by now.
+func (t *Table) releaseHold(r *row) {
 	h := r.hold
 	if h == nil {
 		return
@@ -50,38 +50,38 @@ func (t *Table) release(r *row) {
 	r.hold = nil
 	t.held--
 	if !r.verified {
-		r.owner, r.kept = Owner{}, false // it is from before: maybe no longer so
+		r.owner, r.kept = Owner{}, false // it is of an earlier epoch and may be outdated
 		r.answered = true
 	}
 	if r.peer.NSID != rtnl.NSIDLocal && !r.nameKnown {
 		h.rename(r.Name, r.boundName())
 		r.Name = r.boundName()
-		r.shown.Name = r.Name
+		r.emitted.Name = r.Name
 	}
-	r.assign(t.Owners)
-	r.shownKept = r.kept
-	setOwner(&r.shown, &r.Interface)
+	r.assignOwner(t.Owners)
+	r.emittedKept = r.kept
+	setOwner(&r.emitted, &r.Interface)
 	for i := range h.changes {
 		c := &h.changes[i]
 		setOwner(&c.Row, &r.Interface)
 		c.Kept = r.kept
-		if i == 0 && renamedUnheard(&r.told, &c.Row) {
-			rename := Change{Action: ActionRename, Row: r.told, OldName: r.told.Name, Resync: true}
+		if i == 0 && renamedUnheard(&r.published, &c.Row) {
+			rename := Change{Action: ActionRename, Row: r.published, OldName: r.published.Name, Resync: true}
 			rename.Row.Name = c.Row.Name
 			t.announce(r, rename)
 		}
 		t.announce(r, *c)
 	}
-	if h.left > 0 {
+	if h.leftOut > 0 {
 		t.throttle(r, t.Now())
-		r.left += h.left
+		r.leftOut += h.leftOut
 	} else {
-		r.shown = h.changes[len(h.changes)-1].Row
+		r.emitted = h.changes[len(h.changes)-1].Row
 	}
 }
 
-// renamedUnheard reports whether the first change of a hold has another name inside than the row
-// had before, of the same owner.
+// renamedUnheard reports whether the first change of a hold has the owner that the row had before, but
+// another name inside.
 func renamedUnheard(before, first *hub.Interface) bool {
 	return before.Announced && before.Name != "" && first.Name != "" && before.Name != first.Name &&
 		before.Pool == first.Pool && before.ID == first.ID
@@ -102,18 +102,18 @@ func (h *hold) rename(from, to string) {
 			c.OldName = to
 		}
 		if c.Action == ActionRename && c.OldVeth == "" && (c.OldName == "" || c.OldName == c.Row.Name) {
-			c.Action, c.OldName = "", "" // no news any more
+			c.Action, c.OldName = "", "" // no rename any more
 		}
 	}
 }
 
-// giveUp announces what was held back although the owner is not known.
-func (t *Table) giveUp(r *row) {
+// expireHold announces the held changes of a row although its owner is not known.
+func (t *Table) expireHold(r *row) {
 	if !r.verified {
-		r.waived, r.tries = true, 0
-		t.keep(r)
+		r.timedOut, r.tries = true, 0
+		t.keepOwner(r)
 	}
-	t.release(r)
+	t.releaseHold(r)
 }
 
 // Expire does what is due by now: it ends holds, announces changes that were over budget, and repeats
@@ -126,10 +126,10 @@ func (t *Table) Expire() {
 			if now.Before(first.hold.until) {
 				break
 			}
-			t.giveUp(first.row)
+			t.expireHold(first.row)
 		}
 		t.holds = t.holds[1:]
 	}
 	t.resumeThrottled(now)
-	t.askLater(now)
+	t.queueRetries(now)
 }

@@ -11,12 +11,12 @@ import (
 	"github.com/osctl/eventd/netwatch/rtnl"
 )
 
-// heldUp makes a link that is up, of which the name is known and the owner is not.
+// heldUp makes a Table with one link, which is up and whose owner is not known.
 func heldUp(t *testing.T) (*Table, *time.Time) {
 	t.Helper()
 	tab, now := newTestTable()
 	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
-	nobody.tell(tab)
+	nobody.answerAll(tab)
 	expect(t, tab)
 	return tab, now
 }
@@ -26,7 +26,7 @@ var (
 	found  = known{at(0, 2): {"tank", "101", "eth0"}}
 )
 
-// later moves the clock to what the Table waits for, if it does.
+// later moves the clock to Table.Next, if there is one, and calls Table.Expire.
 func later(tab *Table, now *time.Time) {
 	if next := tab.Next(); !next.IsZero() {
 		*now = next
@@ -35,16 +35,16 @@ func later(tab *Table, now *time.Time) {
 }
 
 func TestHoldEnds(t *testing.T) {
-	t.Run("by the answer", func(t *testing.T) {
+	t.Run("with the answer", func(t *testing.T) {
 		tab, now := heldUp(t)
 		tab.Apply(say(7, "h2", 0, at(0, 2)), false)
 		tab.Apply(say(8, "other", flagsUp, alone), false)
 		expect(t, tab, `up 8 other up "" /`)
 		later(tab, now)
-		found.tell(tab)
+		found.answerAll(tab)
 		expect(t, tab, `up 7 h up "eth0" tank/101`, `rename 7 h2 up "eth0" tank/101 was h`, `down 7 h2 down "eth0" tank/101`)
 	})
-	t.Run("not before the answer may be another", func(t *testing.T) {
+	t.Run("repeats no question before Next", func(t *testing.T) {
 		tab, now := newTestTable()
 		tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
 		a := nobody.answer(tab, tab.Questions(1)[0])
@@ -60,7 +60,7 @@ func TestHoldEnds(t *testing.T) {
 		for now.Before(until) {
 			expect(t, tab)
 			later(tab, now)
-			nobody.tell(tab)
+			nobody.answerAll(tab)
 		}
 		if !now.Equal(until) {
 			t.Errorf("ended at %v, want %v", now, until)
@@ -68,7 +68,7 @@ func TestHoldEnds(t *testing.T) {
 		expect(t, tab, `up 7 h up "eth0" /`)
 		tab.Apply(say(7, "h", 0, at(0, 2)), false)
 		tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
-		nobody.tell(tab) // an owner is waited for once
+		nobody.answerAll(tab) // only the first up waits for an owner
 		expect(t, tab, `down 7 h down "eth0" /`, `up 7 h up "eth0" /`)
 	})
 	t.Run("without an answer", func(t *testing.T) {
@@ -87,18 +87,18 @@ func TestHoldEnds(t *testing.T) {
 	t.Run("with the peer", func(t *testing.T) {
 		tab, _ := heldUp(t)
 		tab.Apply(say(7, "h", flagsUp, at(1, 2)), false)
-		known{at(1, 2): {"tank", "102", "eth0"}}.tell(tab)
+		known{at(1, 2): {"tank", "102", "eth0"}}.answerAll(tab)
 		expect(t, tab, `up 7 h up "eth0" /`, `down 7 h no-carrier "eth0" /`, `up 7 h up "eth0" tank/102`)
 	})
-	t.Run("by what a manager reports", func(t *testing.T) {
+	t.Run("with a report", func(t *testing.T) {
 		tab, now := newTestTable()
 		tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
 		tab.Bind(&Binding{Owner: Owner{"dozer", "7"}, Name: "lan", Veth: "h", Source: "osctld"})
-		expect(t, tab) // a container may be found yet, and would count
-		nobody.tell(tab)
+		expect(t, tab) // a container may still be found, and would count
+		nobody.answerAll(tab)
 		expect(t, tab, `up 7 h up "eth0" dozer/7 by osctld`)
 		later(tab, now)
-		found.tell(tab)
+		found.answerAll(tab)
 		expect(t, tab, `down 7 h no-carrier "eth0" dozer/7 by osctld handover`, `up 7 h up "eth0" tank/101 handover`)
 		tab.Bind(&Binding{Owner: Owner{"dozer", "8"}, Name: "lan", Veth: "h", Source: "osctld"})
 		expect(t, tab)
@@ -108,7 +108,7 @@ func TestHoldEnds(t *testing.T) {
 func TestReportCountsOverName(t *testing.T) {
 	tab, _ := newTestTable()
 	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
-	known{at(0, 2): {PoolNetns, "web", "eth0"}}.tell(tab)
+	known{at(0, 2): {PoolNetns, "web", "eth0"}}.answerAll(tab)
 	expect(t, tab, `up 7 h up "eth0" netns/web`)
 	b := Binding{Owner: Owner{"dozer", "8"}, Name: "lan", Veth: "h", Source: "osctld"}
 	tab.Bind(&b)
@@ -131,23 +131,23 @@ func TestHoldsAreBounded(t *testing.T) {
 func TestDeniedName(t *testing.T) {
 	tab, _ := newTestTable()
 	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
-	known{at(0, 2): {"tank", "101", ""}}.tell(tab)
+	known{at(0, 2): {"tank", "101", ""}}.answerAll(tab)
 	expect(t, tab, `up 7 h up "" tank/101`)
 }
 
-// TestDeafAsksForNames wants a name to be asked for at each up where renames are not heard.
+// TestDeafAsksForNames expects a question for the name at each up if the Table does not hear renames.
 func TestDeafAsksForNames(t *testing.T) {
 	tab, _ := newTestTable()
 	tab.Hears = false
 	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
-	found.tell(tab)
+	found.answerAll(tab)
 	tab.Apply(say(7, "h", 0, at(0, 2)), false)
 	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
-	known{at(0, 2): {"tank", "101", "eth1"}}.tell(tab)
+	known{at(0, 2): {"tank", "101", "eth1"}}.answerAll(tab)
 	expect(t, tab, `up 7 h up "eth0" tank/101`, `down 7 h down "eth0" tank/101`, `rename 7 h down "eth1" tank/101 was eth0 resync`, `up 7 h up "eth1" tank/101`)
 }
 
-// TestQuestionsAreNotForgotten wants what could not be asked to be asked again.
+// TestQuestionsAreNotForgotten expects a question that failed to be repeated.
 func TestQuestionsAreNotForgotten(t *testing.T) {
 	tab, now := newTestTable()
 	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
@@ -157,32 +157,32 @@ func TestQuestionsAreNotForgotten(t *testing.T) {
 		t.Error("due at once")
 	}
 	later(tab, now)
-	if n := found.tell(tab); n != 1 {
+	if n := found.answerAll(tab); n != 1 {
 		t.Errorf("asked %d times", n)
 	}
 	expect(t, tab, `up 7 h up "eth0" tank/101`)
 }
 
-func TestPromisesAreBounded(t *testing.T) {
+func TestPendingBindingsAreBounded(t *testing.T) {
 	tab, now := newTestTable()
-	promise := func(i int) {
-		tab.Bind(&Binding{Owner: Owner{"tank", fmt.Sprint(i)}, Name: "eth0", Veth: fmt.Sprint("v", i), promised: true})
+	bind := func(i int) {
+		tab.Bind(&Binding{Owner: Owner{"tank", fmt.Sprint(i)}, Name: "eth0", Veth: fmt.Sprint("v", i), mayWait: true})
 	}
-	for i := range maxPromises + 10 {
-		promise(i)
-		promise(i)
+	for i := range maxPending + 10 {
+		bind(i)
+		bind(i)
 	}
-	p := &tab.promises
-	if len(p.byVeth) != maxPromises || len(p.order) != maxPromises || p.take("v9", *now) != nil || p.take("v10", *now) == nil {
+	p := &tab.pending
+	if len(p.byVeth) != maxPending || len(p.order) != maxPending || p.take("v9", *now) != nil || p.take("v10", *now) == nil {
 		t.Error(len(p.byVeth), len(p.order))
 	}
-	*now = now.Add(promiseFor + time.Second)
+	*now = now.Add(pendingFor + time.Second)
 	if p.take("v11", *now) != nil {
-		t.Error("kept for too long")
+		t.Error("a binding waits for too long")
 	}
-	promise(0)
+	bind(0)
 	if len(p.byVeth) != 1 || len(p.order) != 1 {
-		t.Error("what is too old is still there", len(p.byVeth))
+		t.Error("old bindings are still there:", len(p.byVeth))
 	}
 }
 
@@ -204,7 +204,7 @@ func TestBindingOf(t *testing.T) {
 		must(t, err)
 		got := ""
 		if b, ok := BindingOf(e); ok {
-			got = fmt.Sprint(b.Name, " ", b.ends, " ", b.promised)
+			got = fmt.Sprint(b.Name, " ", b.ends, " ", b.mayWait)
 		}
 		if got != want {
 			t.Errorf("%s: %q", line, got)
@@ -212,8 +212,8 @@ func TestBindingOf(t *testing.T) {
 	}
 }
 
-// FuzzTable lets any sequence of messages happen, live, from dumps, and with dumps that begin
-// and end anywhere. Each message is 8 bytes of the input.
+// FuzzTable applies any sequence of inputs: live messages, records of dumps that begin and end anywhere,
+// answers, reports. Each input is 8 bytes of the fuzzed ones.
 func FuzzTable(f *testing.F) {
 	f.Add([]byte("\x00\x07\x02\x00\x02\x02\x00\x00\x08\x00\x00\x00\x00\x00\x00\x00\x01\x07\x00\x00\x00\x00\x00\x00"))
 	f.Add([]byte("\x00\x07\x02\x00\x02\x02\x00\x00\x08\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00\x03\x02\x00\x00\x0a\xff\x00\x00\x00\x00\x00\x00"))
@@ -231,19 +231,19 @@ func FuzzTable(f *testing.F) {
 	})
 }
 
-// checkTable wants the view to be what the rows show, and the indexes to be right.
+// checkTable expects the view to match the published rows, and the indexes to be right.
 func checkTable(t *testing.T, tab *Table, view map[uint32]hub.Interface) {
 	t.Helper()
 	want := map[uint32]hub.Interface{}
 	for ifindex, r := range tab.rows {
-		if r.hold == nil && r.Interface != r.shown {
-			t.Fatalf("row %+v is shown as %+v", r.Interface, r.shown)
+		if r.hold == nil && r.Interface != r.emitted {
+			t.Fatalf("row %+v is emitted as %+v", r.Interface, r.emitted)
 		}
-		if r.hold == nil && !r.throttled && r.shown != r.told {
-			t.Fatalf("row %+v is told as %+v", r.shown, r.told)
+		if r.hold == nil && !r.throttled && r.emitted != r.published {
+			t.Fatalf("row %+v is published as %+v", r.emitted, r.published)
 		}
-		if r.told.Ifindex != 0 { // what is held back is not in the view
-			want[ifindex] = r.told
+		if r.published.Ifindex != 0 { // otherwise its first change is held
+			want[ifindex] = r.published
 		}
 		if r.Ifindex != ifindex || r.gone {
 			t.Fatalf("row %d: %+v", ifindex, r)
@@ -268,12 +268,12 @@ func checkTable(t *testing.T, tab *Table, view map[uint32]hub.Interface) {
 		}
 	}
 	for _, r := range tab.rows {
-		if r.throttled != slices.Contains(tab.throttled, r) || r.throttled && r.hold != nil || tab.Next().After(r.roomAt) && r.throttled {
-			t.Fatalf("row %+v is throttled or not, in %v, until %v", r, tab.throttled, tab.Next())
+		if r.throttled != slices.Contains(tab.throttled, r) || r.throttled && r.hold != nil || tab.Next().After(r.tokenAt) && r.throttled {
+			t.Fatalf("row %+v does not match the throttled rows %v, or Next %v", r, tab.throttled, tab.Next())
 		}
 	}
-	if n := len(tab.later); n != len(slices.Compact(slices.Clone(tab.later))) {
-		t.Fatal("a row is to be asked about twice")
+	if n := len(tab.retries); n != len(slices.Compact(slices.Clone(tab.retries))) {
+		t.Fatal("a row has two retries")
 	}
 }
 
@@ -319,13 +319,13 @@ func fuzzStep(tab *Table, now *time.Time, b []byte) {
 		tab.Suspect()
 		return
 	case 12:
-		tab.Bind(&Binding{Owner: Owner{"dozer", string('0' + rune(b[1]%3))}, Name: "veth", Veth: l.Name, Source: "osctld", ends: b[2]%3 == 0, promised: b[2]%3 == 1})
+		tab.Bind(&Binding{Owner: Owner{"dozer", string('0' + rune(b[1]%3))}, Name: "veth", Veth: l.Name, Source: "osctld", ends: b[2]%3 == 0, mayWait: b[2]%3 == 1})
 		return
 	}
 	tab.Apply(l, b[0]%13 == 5)
 }
 
-// foldChange folds a change into a view, and checks that it may follow.
+// foldChange applies a change to a view, and checks that the row allows it.
 func foldChange(t *testing.T, view map[uint32]hub.Interface, c *Change) {
 	t.Helper()
 	old, had := view[c.Row.Ifindex]

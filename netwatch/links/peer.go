@@ -13,15 +13,15 @@ import (
 var unknownPeer = rtnl.Peer{NSID: rtnl.NSIDUnknown}
 
 func (t *Table) nextEpoch() uint64 {
-	t.epochs++
-	return t.epochs
+	t.lastEpoch++
+	return t.lastEpoch
 }
 
-// setPeerAsSaid brings the peer of a row in line with a message, and returns the row of the peer
-// if that is on the host too. A message without a peer is the first of a pair that is being
-// made, or the peer is gone: what was known is kept, because at removal the kernel no longer
-// says it. So it is when the namespace has no id any more.
-func (t *Table) setPeerAsSaid(r *row, p rtnl.Peer) (other *row) {
+// updatePeer sets the peer of a row from a message. If the peer is on the host, too, it returns the
+// peer's row. A message without a peer is the first of a new pair, or the peer is gone: the row keeps
+// the known peer, because during removal the kernel no longer names it. The row also keeps its peer if
+// the message only says that the namespace of that peer has no id any more.
+func (t *Table) updatePeer(r *row, p rtnl.Peer) (other *row) {
 	dying := p.NSID == rtnl.NSIDUnknown && p.Ifindex == r.peer.Ifindex
 	if p.Ifindex != 0 && !dying {
 		t.setPeer(r, p)
@@ -36,7 +36,7 @@ func (t *Table) setPeerAsSaid(r *row, p rtnl.Peer) (other *row) {
 		return nil
 	}
 	t.setPeer(r, rtnl.Peer{NSID: rtnl.NSIDLocal, Ifindex: other.Ifindex})
-	t.setPeer(other, rtnl.Peer{NSID: rtnl.NSIDLocal, Ifindex: r.Ifindex}) // it is mutual
+	t.setPeer(other, rtnl.Peer{NSID: rtnl.NSIDLocal, Ifindex: r.Ifindex}) // peers name each other
 	if r.bound == nil {
 		r.Name = other.Veth
 	}
@@ -46,55 +46,55 @@ func (t *Table) setPeerAsSaid(r *row, p rtnl.Peer) (other *row) {
 	return other
 }
 
-// setPeer gives a row its peer. When that is another one than before, what was known of the
-// former says nothing about it. When the former was not known (at first, after a loss, or when
-// the id of its namespace was given away) it may be the same, so what was known is kept until
-// it was asked.
+// setPeer replaces the peer of a row. If the former peer was certain, its owner and name are dropped,
+// because they say nothing about the new peer. If it was not certain (at first, after a loss, or after
+// the id of its namespace was reused), it may be the same peer, so the row keeps its values until the
+// next answer.
 func (t *Table) setPeer(r *row, p rtnl.Peer) {
 	if r.peer == p {
 		return
 	}
 	known := r.peer.Ifindex != 0 && r.peer.NSID != rtnl.NSIDUnknown
-	if known || p != r.former || r.compared && r.State != hub.LinkUp {
-		t.release(r) // what is held is of the former, or may be
+	if known || p != r.former || r.stale && r.State != hub.LinkUp {
+		t.releaseHold(r) // the held changes belong to the former peer, or may
 	}
 	if known {
 		if r.owner.ID != "" && r.owner.Pool != PoolNetns && p.NSID != rtnl.NSIDLocal {
 			r.mover = r.owner
 		}
-		r.owner, r.kept, r.Name, r.waived, r.contained = Owner{}, false, r.boundName(), false, false
-		r.broke = r.shown.State == hub.LinkUp
+		r.owner, r.kept, r.Name, r.timedOut, r.containerFound = Owner{}, false, r.boundName(), false, false
+		r.peerReplaced = r.emitted.State == hub.LinkUp
 	}
 	t.forgetPeer(r)
 	r.peer = p
-	t.renew(r)
+	t.renewEpoch(r)
 	r.tries = 0
 	if p.NSID == rtnl.NSIDLocal {
-		r.owner, r.mover = Owner{}, Owner{} // what has both ends here is no container's
+		r.owner, r.mover = Owner{}, Owner{} // a pair with both ends on the host has no owner
 	}
 	if p.NSID == rtnl.NSIDUnknown || p.Ifindex == 0 {
 		return
 	}
-	if former := t.inside[p.NSID][p.Ifindex]; former != nil { // that is outdated
+	if former := t.inside[p.NSID][p.Ifindex]; former != nil { // its peer is outdated
 		t.doubtPeer(former)
-		t.ask(former)
+		t.queueQuestion(former)
 	}
 	if t.inside[p.NSID] == nil {
 		t.inside[p.NSID] = map[uint32]*row{}
 	}
 	t.inside[p.NSID][p.Ifindex] = r
 	if p.Foreign() {
-		t.ask(r)
+		t.queueQuestion(r)
 	}
 }
 
-// renew begins an epoch of a row: answers to what was asked before do not count.
-func (t *Table) renew(r *row) {
+// renewEpoch begins a new epoch of a row, so that answers to earlier questions are dropped.
+func (t *Table) renewEpoch(r *row) {
 	r.epoch = t.nextEpoch()
 	r.verified, r.answered, r.nameKnown = false, false, false
 }
 
-// forgetPeer takes a row from where it is found by its peer.
+// forgetPeer removes a row from Table.inside.
 func (t *Table) forgetPeer(r *row) {
 	all := t.inside[r.peer.NSID]
 	if all[r.peer.Ifindex] != r {
@@ -106,25 +106,25 @@ func (t *Table) forgetPeer(r *row) {
 	}
 }
 
-// doubtPeer notes that the peer of a row may be another one, by the same numbers too.
+// doubtPeer notes that the peer of a row may have been replaced, maybe by one with the same numbers.
 func (t *Table) doubtPeer(r *row) {
 	t.forgetPeer(r)
 	if r.peer.NSID != rtnl.NSIDUnknown {
 		r.former = r.peer
 	}
 	r.peer.NSID = rtnl.NSIDUnknown
-	t.renew(r)
+	t.renewEpoch(r)
 }
 
-// loseCarrier notes that the peer of a row went somewhere else. It loses the carrier by that, of
-// which the kernel tells later, or not at all if it is back soon.
+// loseCarrier notes that the peer of a row moved to another namespace. The row loses its carrier by
+// the move. The kernel reports that later, or not at all if the carrier soon returns.
 func (t *Table) loseCarrier(r *row, to rtnl.Peer) {
 	t.setPeer(r, to)
 	if r.State == hub.LinkUp {
 		r.State, r.Since = hub.LinkNoCarrier, t.stamp(false)
 	}
 	r.live = t.generation // a record of a dump may be older
-	t.tell(r, false)
+	t.emitChanges(r, false)
 }
 
 // Inside applies a message about a link in another namespace. It ignores links that are not peers of the
@@ -133,19 +133,19 @@ func (t *Table) Inside(l *rtnl.Link, nsid int32) {
 	r := t.inside[nsid][l.Ifindex]
 	switch {
 	case r == nil || nsid < 0:
-	case l.Deleted && l.Moved: // where to is said in the numbers of that namespace
+	case l.Deleted && l.Moved: // MovedTo has an id that counts only in that namespace
 		t.loseCarrier(r, unknownPeer)
-		t.ask(r)
-	case l.Deleted: // and so is the end here, which is said here
-	case l.Peer.Ifindex == r.Ifindex: // its link is dropped first when it dies
-		t.hear(r, l)
+		t.queueQuestion(r)
+	case l.Deleted: // a message about the end here follows, because the kernel deletes both
+	case l.Peer.Ifindex == r.Ifindex: // a peer that is being deleted names no peer
+		t.updatePeerName(r, l)
 	}
 }
 
-// hear takes the name that a peer has from a live message. The kernel says that the end here
-// lost its carrier some time after the other was set down (net/core/link_watch.c), and the
-// name is news already.
-func (t *Table) hear(r *row, l *rtnl.Link) {
+// updatePeerName takes the name of a peer from a live message. If the peer has a new name and is down,
+// the row loses its carrier before the rename, because the kernel reports the lost carrier only some
+// time after the peer was set down (net/core/link_watch.c).
+func (t *Table) updatePeerName(r *row, l *rtnl.Link) {
 	name, unheard := showName(l.Name), !r.nameKnown
 	if r.nameKnown && name == r.Name {
 		return
@@ -155,24 +155,25 @@ func (t *Table) hear(r *row, l *rtnl.Link) {
 		r.live = t.generation // a record of a dump may be older
 	}
 	t.setName(r, name)
-	t.tell(r, unheard)
+	t.emitChanges(r, unheard)
 }
 
 // setName gives a row the name of its peer.
 func (t *Table) setName(r *row, name string) {
-	if r.hold != nil && !r.nameKnown { // it may have had it all along
+	if r.hold != nil && !r.nameKnown { // the peer may have had this name all along
 		r.hold.rename(r.Name, name)
-		if r.shown.Name == r.Name {
-			r.shown.Name = name
+		if r.emitted.Name == r.Name {
+			r.emitted.Name = name
 		}
 	}
 	r.Name, r.nameKnown = name, true
 }
 
-// Renumbered applies RTM_NEWNSID or RTM_DELNSID: an id has another meaning now. The kernel sends
-// RTM_DELNSID without its lock (unhash_nsid in net/core/net_namespace.c), so the id may be in use
-// again, and messages about it may come, before that. So both messages make questions about the peers
-// due. Rows keep their values, because the interfaces are mostly deleted next.
+// Renumbered applies RTM_NEWNSID or RTM_DELNSID: the id now belongs to another namespace, or to none.
+// The kernel sends RTM_DELNSID without its lock (unhash_nsid in net/core/net_namespace.c), so before that
+// message the id may be in use again, and messages about its new namespace may arrive. Therefore either
+// message queues questions about the peers with that id. Rows keep their values, because in most cases
+// the interfaces are deleted next.
 func (t *Table) Renumbered(nsid int32) {
 	if len(t.freed) <= maxDeleted {
 		t.freed[nsid] = struct{}{}
@@ -182,7 +183,7 @@ func (t *Table) Renumbered(nsid int32) {
 	}
 	for _, r := range rowsOf(t.inside[nsid]) {
 		t.doubtPeer(r)
-		t.ask(r)
+		t.queueQuestion(r)
 	}
 }
 
@@ -196,12 +197,12 @@ func (t *Table) Suspect() {
 		}
 		for _, r := range rowsOf(t.inside[nsid]) {
 			t.doubtPeer(r)
-			r.compared = true
+			r.stale = true
 		}
 	}
 }
 
-// rowsOf returns rows in a fixed order, so that the caller may change what it came from.
+// rowsOf returns the rows of a map in a fixed order. The caller may then change the map.
 func rowsOf(all map[uint32]*row) []*row {
 	rows := make([]*row, 0, len(all))
 	for _, i := range slices.Sorted(maps.Keys(all)) {

@@ -14,57 +14,60 @@ type Owner struct{ Pool, ID string }
 
 // row is one veth on the host.
 type row struct {
-	hub.Interface               // as it is
-	shown         hub.Interface // as the last change showed it, which may wait
-	told          hub.Interface // as the last change that does not wait: the row of the view
+	hub.Interface               // the current version
+	emitted       hub.Interface // the version of the last emitted change, which may be held or throttled
+	published     hub.Interface // the version of the last published change: the row of the view
 	peer          rtnl.Peer     // Ifindex 0: not known
-	former        rtnl.Peer     // the last that was known for sure
-	epoch         uint64        // moves when the peer is another one, or may be
-	owner         Owner         // as it was found last
-	lastOwner     Owner         // the last that was found
-	mover         Owner         // whose namespace it was moved out of to where it is
-	moverRuns     bool          // as the last answer said
+	former        rtnl.Peer     // the last peer that was certain
+	epoch         uint64        // moves when the peer was replaced, or may have been
+	owner         Owner         // the result of the last search
+	lastOwner     Owner         // the last owner that a search found
+	mover         Owner         // the owner that moved it to its present namespace
+	moverRuns     bool          // according to the last answer
 	kept          bool          // the owner is the mover
-	shownKept     bool          // as the last change showed it
-	toldKept      bool          // as the view has it
-	bound         *Binding      // what was reported, nil for nothing
-	contained     bool          // a container was found for this peer, so a report does not count
-	verified      bool          // the owner was found since the last rise, in this epoch
-	answered      bool          // it was asked for the owner, in this epoch
-	nameKnown     bool          // the name inside was heard or asked for, in this epoch
-	broke         bool          // it is no longer up the way it was shown, although it is up
-	compared      bool          // what is known is from before a loss or a restart
-	waived        bool          // an up was told without the owner, so no other waits for it
-	gone          bool
-	due           bool      // in Table.due
-	tries         int       // questions in a row that found no owner
-	again         time.Time // when it is asked about again; the zero Time is never
-	hold          *hold
-	bucket        bucket
-	throttled     bool      // over budget: changes are counted, and the outcome is told at roomAt
-	resuming      bool      // the outcome is told now
-	roomAt        time.Time // when there may be a token
-	left          uint32    // changes that were left out since the last event
-	seen          uint64    // generation that saw it last, live or in its dump
-	live          uint64    // generation in which a live message set it last
+	emittedKept   bool          // kept of the emitted version
+	publishedKept bool          // kept of the published version
+
+	bound          *Binding // the reported owner; nil for none
+	containerFound bool     // a container was found for this peer, so a report does not count
+	verified       bool     // the owner was found in this epoch
+	answered       bool     // the question for the owner was answered in this epoch
+	nameKnown      bool     // the name inside was learnt in this epoch
+	peerReplaced   bool     // the emitted up has ended with its peer, although the interface is up
+	stale          bool     // values are from before a loss or a restart
+	timedOut       bool     // a hold ended without an owner, so the next hold ends with any answer
+	gone           bool
+	due            bool      // in Table.due
+	tries          int       // questions in a row that found no owner
+	retryAt        time.Time // when the question is repeated; the zero Time is never
+	hold           *hold
+
+	bucket    bucket
+	throttled bool      // over budget: changes are counted, and their outcome is emitted at tokenAt
+	resuming  bool      // the outcome is being emitted
+	tokenAt   time.Time // when there may be a token
+	leftOut   uint32    // changes that were left out since the last event
+
+	seen uint64 // generation of the last message about it, live or of a dump
+	live uint64 // generation of the last live message that set it
 }
 
-// differs reports whether a message says something else than the row. What a message leaves out
-// differs from nothing.
+// differs reports whether a message contradicts the row. A message without a peer does not
+// contradict the peer of the row.
 func (r *row) differs(l *rtnl.Link) bool {
 	return stateOf(l.Flags) != r.State || showName(l.Name) != r.Veth || l.Peer.Ifindex != 0 && l.Peer != r.peer
 }
 
-// isOfAnother reports whether a live message is of a link of another namespace that has the number
-// of the row: its name is new, and so is its peer, or it says that the link is gone. The kernel
-// (do_one_broadcast) leaves out the id of the sender's namespace if that is freed in between, and the
-// message then looks as if the watched namespace had sent it.
-func (r *row) isOfAnother(l *rtnl.Link) bool {
+// looksForeign reports whether a live message is about a link of another namespace with the same
+// ifindex: it has another name, and either another peer or the deletion of the link. If the id of the
+// sender's namespace is freed while the message is on its way, the kernel leaves the id out
+// (do_one_broadcast), so the message seems to come from the watched namespace.
+func (r *row) looksForeign(l *rtnl.Link) bool {
 	otherPeer := l.Peer.Ifindex != 0 && r.peer.Ifindex != 0 && l.Peer.Ifindex != r.peer.Ifindex
 	return l.Name != "" && showName(l.Name) != r.Veth && (otherPeer || l.Deleted)
 }
 
-// stateOf returns the state that the flags tell. IFF_LOWER_UP is the carrier itself. IFF_RUNNING does not
+// stateOf returns the state of a link with these flags. IFF_LOWER_UP is the carrier itself. IFF_RUNNING does not
 // count: it is the operational state, which the kernel derives from the carrier in a work queue, up to a
 // second later if both ends of a veth have the same ifindex (linkwatch_urgent_event in
 // net/core/link_watch.c). The end that is set up last passes packets at once, and the message about it
@@ -80,6 +83,6 @@ func stateOf(flags uint32) hub.LinkState {
 	}
 }
 
-// showName returns an interface name as text: the kernel allows nearly any bytes in one, and
-// each may be shown as four.
+// showName returns an interface name as text. The kernel allows nearly any bytes in a name, and each
+// may be shown as four.
 func showName(raw string) string { return hub.PlainText([]byte(raw), 4*rtnl.MaxName) }

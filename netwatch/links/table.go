@@ -9,11 +9,12 @@ import (
 	"github.com/osctl/eventd/netwatch/rtnl"
 )
 
-// maxDeleted is how many links and namespace ids that vanished during one dump are remembered.
+// maxDeleted is how many deleted links, and how many reused namespace ids, the Table remembers during
+// one dump.
 const maxDeleted = 65536
 
-// Table is the link table: a row for each veth by ifindex, which the kernel does not reuse
-// while it counts up, and never by name, which anybody may change.
+// Table is the link table. Its rows are keyed by ifindex, because the kernel does not reuse one while
+// it counts up. They are never keyed by name, because a name may change at any time.
 type Table struct {
 	Config
 
@@ -23,26 +24,26 @@ type Table struct {
 	changes []Change                  // since the last Take
 
 	holds      []heldRow // in the order in which they end
-	due        []*row    // to be asked about
-	dueSince   time.Time // when the first of them became due
-	later      []*row    // to be asked about again
-	throttled  []*row    // in the order in which they came
-	promises   promises
-	longest    time.Duration       // an up waits for its owner
-	epochs     uint64              // the last that was given out
-	held       int                 // rows that are held
+	due        []*row    // rows with a question that is due
+	dueSince   time.Time // when the first question became due
+	retries    []*row    // rows with a question that is repeated at retryAt
+	throttled  []*row    // in the order in which they were throttled
+	pending    pendingBindings
+	holdTime   time.Duration       // how long an up waits for its owner
+	lastEpoch  uint64              // the last epoch of any row
+	held       int                 // rows with a hold
 	generation uint64              // counts dumps; 0 before the first
 	deleted    map[uint32]struct{} // links deleted live since the dump was asked for
-	freed      map[int32]struct{}  // ids of namespaces given away since then
+	freed      map[int32]struct{}  // namespace ids reused since the dump was asked for
 }
 
 // Config is what a Table needs.
 type Config struct {
 	Now    func() time.Time
-	Owners bool // owners can be asked for
-	Hears  bool // renames in other namespaces are heard
+	Owners bool // owners can be found
+	Hears  bool // live messages of other namespaces arrive, so renames there are noticed
 
-	Budgets *Budgets // nil has the Table make its own
+	Budgets *Budgets // if nil, the Table makes its own
 }
 
 // New returns an empty Table.
@@ -51,7 +52,7 @@ func New(config Config) *Table {
 		config.Budgets = NewBudgets(InterfaceBudget, ContainerBudget)
 	}
 	return &Table{
-		Config: config, longest: holdFor,
+		Config: config, holdTime: holdFor,
 		rows: map[uint32]*row{}, inside: map[int32]map[uint32]*row{}, byName: map[string]*row{},
 		deleted: map[uint32]struct{}{}, freed: map[int32]struct{}{},
 	}
@@ -61,7 +62,7 @@ func New(config Config) *Table {
 // compared with them.
 func (t *Table) Seed(rows []hub.Interface) {
 	for _, known := range rows {
-		r := &row{Interface: known, shown: known, told: known, peer: unknownPeer, compared: true, epoch: t.nextEpoch()}
+		r := &row{Interface: known, emitted: known, published: known, peer: unknownPeer, stale: true, epoch: t.nextEpoch()}
 		if known.BoundBy != "" {
 			r.bound = &Binding{Owner: Owner{known.Pool, known.ID}, Name: known.Name, Veth: known.Veth, Source: known.BoundBy}
 		} else {
@@ -73,11 +74,11 @@ func (t *Table) Seed(rows []hub.Interface) {
 	}
 }
 
-// Restart has the Table begin anew with the rows of a view that lacks some of its changes. The next dump
-// is compared with them. What the kernel says of the one that runs is still understood.
+// Restart replaces all rows by those of a view that lacks some of the Table's changes. The next dump is
+// compared with them. Records of a dump that is running are still applied correctly.
 func (t *Table) Restart(rows []hub.Interface) {
 	before, fresh := t.rows, New(t.Config)
-	fresh.longest, fresh.promises, fresh.epochs = t.longest, t.promises, t.epochs
+	fresh.holdTime, fresh.pending, fresh.lastEpoch = t.holdTime, t.pending, t.lastEpoch
 	fresh.generation, fresh.deleted, fresh.freed = t.generation, t.deleted, t.freed
 	*t = *fresh
 	t.Seed(rows)
@@ -95,14 +96,14 @@ func (t *Table) ForgetAll() {
 	}
 }
 
-// BeginDump starts a generation. Call it when a dump is asked for.
+// BeginDump starts a generation. Call it when you ask for a dump.
 func (t *Table) BeginDump() {
 	t.generation++
 	clear(t.deleted)
 	clear(t.freed)
 }
 
-// EndDump drops the rows that the dump did not have. Call it only for a complete dump: it was not
+// EndDump drops the rows that the dump lacks. Call it only for a complete dump: it was not
 // interrupted, and no message was lost since it was asked for.
 func (t *Table) EndDump() {
 	for _, ifindex := range slices.Sorted(maps.Keys(t.rows)) {
@@ -112,12 +113,13 @@ func (t *Table) EndDump() {
 	}
 }
 
-// Apply applies a message about a link in the watched namespace, live or of a dump. doubt is true if
-// a record of a dump contradicts a live message that came since the dump was asked for, or if a live
-// message may be of another namespace. Then the message changed nothing, and another dump is needed.
+// Apply applies a message about a link in the watched namespace: a live one, or a record of a dump if
+// dumped is true. doubt is true if a record contradicts a live message that came since the dump was asked
+// for, or if a live message may be from another namespace. Then the message changed nothing, and another
+// dump is needed.
 func (t *Table) Apply(l *rtnl.Link, dumped bool) (doubt bool) {
 	r := t.rows[l.Ifindex]
-	if !dumped && r != nil && r.isOfAnother(l) {
+	if !dumped && r != nil && r.looksForeign(l) {
 		return true
 	}
 	if l.Deleted {
@@ -145,30 +147,30 @@ func (t *Table) Apply(l *rtnl.Link, dumped bool) (doubt bool) {
 		r.live = t.generation
 		delete(t.deleted, l.Ifindex)
 	}
-	t.update(r, l, dumped)
+	t.updateRow(r, l, dumped)
 	return false
 }
 
-// update brings a row in line with a message.
-func (t *Table) update(r *row, l *rtnl.Link, dumped bool) {
+// updateRow applies a message to a row.
+func (t *Table) updateRow(r *row, l *rtnl.Link, dumped bool) {
 	if name := showName(l.Name); name != r.Veth {
 		t.setVeth(r, name)
 	}
 	if state := stateOf(l.Flags); state != r.State {
 		r.State, r.Since = state, t.stamp(dumped)
 	}
-	other := t.setPeerAsSaid(r, l.Peer)
-	if b := t.promises.take(r.Veth, t.Now()); b != nil {
+	other := t.updatePeer(r, l.Peer)
+	if b := t.pending.take(r.Veth, t.Now()); b != nil {
 		r.bound = b
 	}
-	t.tell(r, dumped)
+	t.emitChanges(r, dumped)
 	if other != nil {
-		t.tell(other, dumped)
+		t.emitChanges(other, dumped)
 	}
 }
 
-// stamp returns the time that a state has from now on; the zero Time if it was found by
-// comparing, because then nobody knows.
+// stamp returns the Since of a state that begins now. If the state was found by comparing, that is the
+// zero Time, because nobody knows when it began.
 func (t *Table) stamp(compared bool) time.Time {
 	if compared {
 		return time.Time{}
@@ -185,7 +187,7 @@ func (t *Table) setVeth(r *row, veth string) {
 	t.byName[veth] = r
 }
 
-// remove takes a row away, and tells the row whose peer it was where it went.
+// remove drops the row of a deleted link. If the link moved, remove updates the row of its peer.
 func (t *Table) remove(l *rtnl.Link) {
 	if len(t.deleted) <= maxDeleted {
 		t.deleted[l.Ifindex] = struct{}{}
@@ -199,42 +201,42 @@ func (t *Table) remove(l *rtnl.Link) {
 }
 
 // mayBeGone reports whether a link that the Table does not have was deleted live since the
-// dump was asked for. Beyond maxDeleted any may have been.
+// dump was asked for. It is true for any link once maxDeleted is exceeded.
 func (t *Table) mayBeGone(ifindex uint32) bool {
 	_, gone := t.deleted[ifindex]
 	return gone || len(t.deleted) > maxDeleted
 }
 
-// mayBeFreed reports whether an id of a namespace was given away since the dump was asked for,
+// mayBeFreed reports whether the id of a namespace was reused since the dump was asked for,
 // so that a record may mean the namespace that had it before.
 func (t *Table) mayBeFreed(nsid int32) bool {
 	_, freed := t.freed[nsid]
 	return freed || len(t.freed) > maxDeleted
 }
 
-// drop takes a row out of the Table, and announces it as down if it was announced as up.
+// drop removes a row from the Table, and announces a down if the interface was announced as up.
 func (t *Table) drop(r *row, resync bool) {
 	if r.hold != nil && r.lastOwner == (Owner{}) {
 		r.lastOwner = shortLived
 	}
-	t.release(r)
+	t.releaseHold(r)
 	t.forgetPeer(r)
 	delete(t.rows, r.Ifindex)
 	if t.byName[r.Veth] == r {
 		delete(t.byName, r.Veth)
 	}
 	r.gone = true
-	if r.told.Ifindex == 0 { // the view never had it
+	if r.published.Ifindex == 0 { // the view never had it
 		return
 	}
-	c := Change{Row: r.told, Removed: true, Resync: resync}
+	c := Change{Row: r.published, Removed: true, Resync: resync}
 	if c.Row.State == hub.LinkUp {
 		c.Action = ActionDown
 		c.Row.State = hub.LinkDown
-		if r.shown.State != hub.LinkUp && r.left > 0 {
-			r.left-- // this one
+		if r.emitted.State != hub.LinkUp && r.leftOut > 0 {
+			r.leftOut-- // the down that is announced now
 		}
-		t.spend(r, &c)
+		t.spendTokens(r, &c)
 	}
 	t.publish(r, c)
 }

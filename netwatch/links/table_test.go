@@ -24,12 +24,12 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// say returns a link as the kernel says it.
+// say returns a link of a kernel message.
 func say(ifindex uint32, name string, flags uint32, peer rtnl.Peer) *rtnl.Link {
 	return &rtnl.Link{Ifindex: ifindex, Name: name, Flags: flags, Peer: peer}
 }
 
-// gone returns the end of a link.
+// gone returns a deleted link.
 func gone(ifindex uint32) *rtnl.Link {
 	l := say(ifindex, "", 0, alone)
 	l.Deleted = true
@@ -74,20 +74,20 @@ func expect(t *testing.T, tab *Table, want ...string) {
 	}
 }
 
-// newTestTable makes a Table with a clock that stands still until it is moved.
+// newTestTable makes a Table and the clock that it reads.
 func newTestTable() (*Table, *time.Time) {
 	now := new(time.Unix(1000, 0))
 	return New(Config{Now: func() time.Time { return *now }, Owners: true, Hears: true}), now
 }
 
-// known says whose some peers are, and what they are called.
-type known map[rtnl.Peer]whose
+// known has the owners and names of some peers.
+type known map[rtnl.Peer]peerInfo
 
-type whose struct{ pool, id, name string }
+type peerInfo struct{ pool, id, name string }
 
-// tell answers all questions, again and again until there are no more, and returns how many
-// there were. A link is where its row says.
-func (k known) tell(tab *Table) (asked int) {
+// answerAll answers questions until there are no more, and returns how many there were. Links are
+// where their rows say.
+func (k known) answerAll(tab *Table) (asked int) {
 	for all := tab.Questions(10); len(all) > 0; all = tab.Questions(10) {
 		for _, q := range all {
 			asked++
@@ -115,19 +115,19 @@ func TestOwnerIsKeptToTheEnd(t *testing.T) {
 	tab, _ := newTestTable()
 	who := known{at(0, 2): {"tank", "101", "eth0"}, at(1, 2): {"tank", "102", "eth0"}}
 	tab.Apply(say(7, "h", flagsNoCarrier, at(0, 2)), false)
-	who.tell(tab)
+	who.answerAll(tab)
 	expect(t, tab, ` 7 h no-carrier "" /`, ` 7 h no-carrier "eth0" tank/101`)
 	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
-	expect(t, tab) // it is asked again: it may be the next container's
-	who.tell(tab)
+	expect(t, tab) // the peer may belong to the next container, so the Table asks again
+	who.answerAll(tab)
 	expect(t, tab, `up 7 h up "eth0" tank/101`)
 	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
 	expect(t, tab)
-	tab.Apply(say(7, "h", flagsNoCarrier, at(1, 2)), false) // moved on to another
-	who.tell(tab)
+	tab.Apply(say(7, "h", flagsNoCarrier, at(1, 2)), false) // moved to another namespace
+	who.answerAll(tab)
 	expect(t, tab, `down 7 h no-carrier "eth0" tank/101`, ` 7 h no-carrier "" /`, ` 7 h no-carrier "eth0" tank/102`)
 	tab.Apply(say(7, "g", flagsUp, at(1, 2)), false)
-	who.tell(tab)
+	who.answerAll(tab)
 	expect(t, tab, `rename 7 g no-carrier "eth0" tank/102 was h`, `up 7 g up "eth0" tank/102`)
 	tab.Renumbered(1)
 	tab.Apply(say(7, "g", 0, alone), false) // the namespace died
@@ -135,47 +135,47 @@ func TestOwnerIsKeptToTheEnd(t *testing.T) {
 	tab.Apply(gone(7), false)
 	expect(t, tab, ` 7 g down "eth0" tank/102 removed`)
 	if len(tab.rows)+len(tab.inside)+len(tab.byName)+tab.held != 0 {
-		t.Error("something is left", tab.rows, tab.inside, tab.byName, tab.held)
+		t.Error("the Table is not empty:", tab.rows, tab.inside, tab.byName, tab.held)
 	}
 }
 
-// TestHandover wants another owner of an interface that works to be told as the end of the one
-// and the beginning of the other.
+// TestHandover expects a down of the old owner and an up of the new one when an interface that is up
+// changes its owner.
 func TestHandover(t *testing.T) {
 	tab, _ := newTestTable()
 	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
-	known{at(0, 2): {PoolNetns, "web", "eth0"}}.tell(tab)
+	known{at(0, 2): {PoolNetns, "web", "eth0"}}.answerAll(tab)
 	expect(t, tab, `up 7 h up "eth0" netns/web`)
 	tab.Recheck(Owner{}, 0)
-	known{at(0, 2): {"podman", "b", "eth0"}}.tell(tab)
+	known{at(0, 2): {"podman", "b", "eth0"}}.answerAll(tab)
 	expect(t, tab, `down 7 h no-carrier "eth0" netns/web handover`, `up 7 h up "eth0" podman/b handover`)
 	tab.Recheck(Owner{"podman", "b"}, 99)
-	if n := (known{at(0, 2): {"podman", "b", "eth0"}}).tell(tab); n != 1 {
+	if n := (known{at(0, 2): {"podman", "b", "eth0"}}).answerAll(tab); n != 1 {
 		t.Errorf("asked %d times", n)
 	}
 	expect(t, tab)
 }
 
-// TestOwnerFoundLater wants an interface that was told without an owner to be told as up again,
-// and one whose owner is gone for good to lose it.
+// TestOwnerFoundLater expects another up when the owner of an announced interface is found, and a
+// handover to no owner when it stays missing.
 func TestOwnerFoundLater(t *testing.T) {
 	tab, now := newTestTable()
 	nobody, who := known{at(0, 2): {name: "eth0"}}, known{at(0, 2): {"tank", "101", "eth0"}}
 	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
-	nobody.tell(tab)
+	nobody.answerAll(tab)
 	*now = now.Add(holdFor)
 	tab.Expire()
 	expect(t, tab, `up 7 h up "eth0" /`)
-	who.tell(tab)
+	who.answerAll(tab)
 	expect(t, tab, `up 7 h up "eth0" tank/101 handover`)
 	tab.Recheck(Owner{"tank", "101"}, 99)
 	for range laterRetries {
-		nobody.tell(tab)
-		expect(t, tab) // it may just have been missed
+		nobody.answerAll(tab)
+		expect(t, tab) // the search may just have missed the owner
 		*now = now.Add(time.Hour)
 		tab.Expire()
 	}
-	nobody.tell(tab)
+	nobody.answerAll(tab)
 	expect(t, tab, `down 7 h no-carrier "eth0" tank/101 handover`, `up 7 h up "eth0" / handover`)
 	if at := tab.Next(); !at.IsZero() {
 		t.Errorf("asks again at %v", at)
@@ -188,14 +188,14 @@ func TestOwnerIsAskedForAgainWhenItMatters(t *testing.T) {
 	asked := 0
 	for range 3 {
 		tab.Apply(say(7, "h", flagsNoCarrier, at(0, 2)), false)
-		asked += nobody.tell(tab)
+		asked += nobody.answerAll(tab)
 	}
 	if asked != 1 {
 		t.Errorf("asked %d times", asked)
 	}
 	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
 	expect(t, tab, ` 7 h no-carrier "" /`)
-	who.tell(tab)
+	who.answerAll(tab)
 	expect(t, tab, `up 7 h up "" tank/101`)
 }
 
@@ -209,24 +209,24 @@ func TestPeerMovesWhileUp(t *testing.T) {
 	moved.Deleted, moved.Moved, moved.MovedTo = true, true, at(4, 9)
 	tab.Apply(moved, false)
 	expect(t, tab, `down 6 p down "h" / removed`, `down 7 h no-carrier "p" /`, ` 7 h no-carrier "" /`)
-	who.tell(tab)
+	who.answerAll(tab)
 	expect(t, tab, ` 7 h no-carrier "eth0" tank/101`)
 	tab.Apply(say(7, "h", flagsNoCarrier, at(4, 9)), false)
 	expect(t, tab)
 	tab.Apply(say(7, "h", flagsUp, at(4, 9)), false)
-	who.tell(tab)
+	who.answerAll(tab)
 	expect(t, tab, `up 7 h up "eth0" tank/101`)
 }
 
-// TestNotThePeer wants what has the numbers of a peer, and is not, to say nothing: a container
-// may give the ifindex that its interface had to another.
+// TestNotThePeer expects messages about other links with the numbers of a peer to change nothing: a
+// container may reuse the ifindex of its former interface.
 func TestNotThePeer(t *testing.T) {
 	tab, _ := newTestTable()
 	who := known{at(0, 3): {"tank", "101", "eth0"}}
 	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
 	q := tab.Questions(1)[0]
-	tab.Answer(&Answer{Question: q, Link: *say(7, "h", flagsUp, at(0, 3)), Name: "own", NameKnown: true}) // it was moved in there
-	who.tell(tab)
+	tab.Answer(&Answer{Question: q, Link: *say(7, "h", flagsUp, at(0, 3)), Name: "own", NameKnown: true}) // the peer changed its ifindex by a move
+	who.answerAll(tab)
 	got := lines(tab)
 	if got[0] != `up 7 h up "" /` || got[len(got)-1] != `up 7 h up "eth0" tank/101` {
 		t.Errorf("%q", got)
@@ -236,43 +236,43 @@ func TestNotThePeer(t *testing.T) {
 	}
 	tab.Inside(say(3, "own", flagsUp, at(0, 7)), 1)
 	expect(t, tab)
-	tab.Inside(say(3, "eth1", 0, at(0, 7)), 0) // that is it, and it is down
+	tab.Inside(say(3, "eth1", 0, at(0, 7)), 0) // the peer itself, which is down
 	expect(t, tab, `down 7 h no-carrier "eth0" tank/101`, `rename 7 h no-carrier "eth1" tank/101 was eth0`)
 }
 
-// TestMovedOn wants an interface that its container moved to where nobody is found to be that
-// container's still, and to say so.
+// TestMovedOn expects an interface that its container moved to a namespace without an owner to stay the
+// container's, and its events to have kept.
 func TestMovedOn(t *testing.T) {
 	tab, now := newTestTable()
 	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
-	known{at(0, 2): {"tank", "101", "eth0"}}.tell(tab)
+	known{at(0, 2): {"tank", "101", "eth0"}}.answerAll(tab)
 	tab.Apply(say(7, "h", flagsNoCarrier, at(1, 2)), false)
 	tab.Take()
 	runs := true
-	there := func() {
+	answerKept := func() {
 		for _, q := range tab.Questions(1) {
 			if q.Mover != (Owner{"tank", "101"}) {
-				t.Errorf("moved by %v", q.Mover)
+				t.Errorf("the mover is %v", q.Mover)
 			}
 			tab.Answer(&Answer{Question: q, Link: *say(7, "h", flagsUp, at(1, 2)), Name: "eth0", NameKnown: true, Moved: runs})
 		}
 	}
 	tab.Apply(say(7, "h", flagsUp, at(1, 2)), false)
 	for range 20 {
-		there()
+		answerKept()
 		later(tab, now)
 	}
 	expect(t, tab, `up 7 h up "eth0" tank/101 kept`)
 	tab.Apply(say(7, "h", 0, at(1, 2)), false)
 	tab.Apply(say(7, "h", flagsUp, at(1, 2)), false)
-	there()
+	answerKept()
 	expect(t, tab, `down 7 h down "eth0" tank/101 kept`, `up 7 h up "eth0" tank/101 kept`)
 	tab.Recheck(Owner{}, 1)
-	known{at(1, 2): {"tank", "102", "eth0"}}.tell(tab)
+	known{at(1, 2): {"tank", "102", "eth0"}}.answerAll(tab)
 	expect(t, tab, `down 7 h no-carrier "eth0" tank/101 handover kept`, `up 7 h up "eth0" tank/102 handover`)
 
 	tab.Apply(say(8, "g", flagsUp, at(0, 3)), false)
-	known{at(0, 3): {"tank", "101", "eth0"}}.tell(tab)
+	known{at(0, 3): {"tank", "101", "eth0"}}.answerAll(tab)
 	tab.Apply(say(8, "g", flagsUp, at(1, 3)), false)
 	runs = false
 	tab.Take()
@@ -285,7 +285,7 @@ func TestMovedOn(t *testing.T) {
 	expect(t, tab, `up 8 g up "eth0" /`)
 }
 
-// TestReclaimed wants a peer to be that of the link that named it last: the other's is outdated.
+// TestReclaimed expects a peer that two links name to belong to the one that named it last.
 func TestReclaimed(t *testing.T) {
 	tab, _ := newTestTable()
 	who := known{at(0, 2): {"tank", "101", "eth0"}}
@@ -294,7 +294,7 @@ func TestReclaimed(t *testing.T) {
 	if r := tab.rows[7]; r.peer.Foreign() || !r.due {
 		t.Errorf("%+v", r)
 	}
-	tab.Apply(say(7, "h", flagsNoCarrier, at(0, 2)), false) // and so it was
+	tab.Apply(say(7, "h", flagsNoCarrier, at(0, 2)), false) // the first link names it again
 	for _, q := range tab.Questions(10) {
 		if q.Ifindex == 7 {
 			a := who.answer(tab, q)
@@ -306,12 +306,12 @@ func TestReclaimed(t *testing.T) {
 	expect(t, tab, ` 7 h no-carrier "eth1" tank/101`)
 }
 
-// TestHeardIsThere wants a link that is in a dump to stay, although the record said nothing because
-// something was heard of its peer before.
+// TestHeardIsThere expects a link to stay if the dump has a record of it, even if the record changes
+// nothing because a live message about the peer came first.
 func TestHeardIsThere(t *testing.T) {
 	tab, _ := newTestTable()
 	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
-	known{at(0, 2): {"tank", "101", "eth0"}}.tell(tab)
+	known{at(0, 2): {"tank", "101", "eth0"}}.answerAll(tab)
 	tab.BeginDump()
 	moved := say(2, "eth0", 0, at(0, 7))
 	moved.Deleted, moved.Moved = true, true
@@ -321,12 +321,12 @@ func TestHeardIsThere(t *testing.T) {
 	}
 	tab.EndDump()
 	if tab.rows[7] == nil {
-		t.Error("it is gone")
+		t.Error("the row is gone")
 	}
 }
 
-// TestStaleAnswer wants an answer to be dropped when the id of the namespace was given away
-// after it was asked for, and the question to be asked again.
+// TestStaleAnswer expects the Table to drop an answer, and to ask again, if the id of the namespace was
+// reused after the question.
 func TestStaleAnswer(t *testing.T) {
 	for _, end := range []func(tab *Table){
 		func(tab *Table) { tab.Renumbered(0) },
@@ -343,7 +343,7 @@ func TestStaleAnswer(t *testing.T) {
 		end(tab)
 		tab.Answer(&a)
 		expect(t, tab)
-		known{at(0, 2): {"tank", "101", "eth0"}}.tell(tab)
+		known{at(0, 2): {"tank", "101", "eth0"}}.answerAll(tab)
 		expect(t, tab, `up 7 h up "eth0" tank/101`)
 	}
 }
@@ -363,18 +363,18 @@ func TestDumpNeverBeatsLive(t *testing.T) {
 		}
 	}
 	if tab.Apply(say(7, "new", flagsUp, alone), true) {
-		t.Error("doubt about the same")
+		t.Error("doubt about a record that matches the row")
 	}
 	tab.EndDump()
 	expect(t, tab)
-	tab.BeginDump() // and the next one counts
+	tab.BeginDump() // in the next dump the records count
 	tab.Apply(say(7, "old", flagsUp, alone), true)
 	tab.Apply(say(8, "gone", flagsUp, alone), true)
 	expect(t, tab, `rename 7 old up "" / was new resync`, `up 8 gone up "" / resync`)
 }
 
-// TestLinkOfAnotherNamespace gives the Table messages about a link of another namespace that has the
-// number of a row. It changes nothing and asks for a dump.
+// TestLinkOfAnotherNamespace applies messages about a link of another namespace with the ifindex of a
+// row. It expects doubt and no change.
 func TestLinkOfAnotherNamespace(t *testing.T) {
 	tab, _ := newTestTable()
 	tab.Apply(say(2, "veth101", flagsUp, at(rtnl.NSIDLocal, 3)), false)
@@ -384,16 +384,16 @@ func TestLinkOfAnotherNamespace(t *testing.T) {
 	deleted.Deleted = true
 	for _, l := range []*rtnl.Link{moved, deleted} {
 		if !tab.Apply(l, false) {
-			t.Errorf("%+v is taken for one of ours", l)
+			t.Errorf("no doubt about %+v", l)
 		}
 		expect(t, tab)
 	}
 	if renamed := say(2, "veth102", flagsUp, at(rtnl.NSIDLocal, 3)); tab.Apply(renamed, false) || tab.rows[2].Veth != "veth102" {
-		t.Error("a rename is taken for another namespace's")
+		t.Error("a rename was not applied")
 	}
 	deleted.Name = "veth102"
 	if tab.Apply(deleted, false) || tab.rows[2] != nil {
-		t.Error("the end of a link is taken for another namespace's")
+		t.Error("the deletion of a link was not applied")
 	}
 }
 
@@ -404,7 +404,7 @@ func TestTooManyDeletedCastDoubtOnAll(t *testing.T) {
 		tab.Apply(gone(i+1), false)
 	}
 	if len(tab.deleted) > maxDeleted+1 || !tab.Apply(say(1<<20, "h", flagsUp, alone), true) {
-		t.Error(len(tab.deleted))
+		t.Errorf("%d deleted links, or no doubt", len(tab.deleted))
 	}
 }
 
@@ -426,19 +426,19 @@ func TestSeedAndEndDump(t *testing.T) {
 	expect(t, tab, `up 4 new up "" / resync`, `down 2 gone down "eth0" tank/2 removed resync`, ` 3 idle down "" / removed resync`)
 }
 
-// TestMovedWhileDown wants the other container that has an interface after a restart to be told.
+// TestMovedWhileDown expects a handover if another container has the interface after a restart.
 func TestMovedWhileDown(t *testing.T) {
 	tab, _ := newTestTable()
 	tab.Seed([]hub.Interface{{Ifindex: 7, Veth: "h", Name: "eth0", Pool: "tank", ID: "1", State: hub.LinkUp, Announced: true}})
 	tab.BeginDump()
 	tab.Apply(say(7, "h", flagsUp, at(0, 2)), true)
 	tab.EndDump()
-	known{at(0, 2): {"tank", "2", "eth1"}}.tell(tab)
+	known{at(0, 2): {"tank", "2", "eth1"}}.answerAll(tab)
 	expect(t, tab, `down 7 h no-carrier "eth0" tank/1 handover resync`, `up 7 h up "eth1" tank/2 handover resync`)
 }
 
-// TestRenamedUnheard wants a name that changed while messages were lost to be announced as
-// found by comparing, and only if the interface still has its owner.
+// TestRenamedUnheard expects a rename with resync if the name changed while messages were lost, and only
+// if the interface still has its owner.
 func TestRenamedUnheard(t *testing.T) {
 	for id, want := range map[string][]string{
 		"101": {`rename 7 h up "eth1" tank/101 was eth0 resync`},
@@ -446,18 +446,18 @@ func TestRenamedUnheard(t *testing.T) {
 	} {
 		tab, _ := newTestTable()
 		tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
-		known{at(0, 2): {"tank", "101", "eth0"}}.tell(tab)
+		known{at(0, 2): {"tank", "101", "eth0"}}.answerAll(tab)
 		tab.Take()
 		tab.Suspect()
 		tab.BeginDump()
 		tab.Apply(say(7, "h", flagsUp, at(0, 2)), true)
 		expect(t, tab)
-		known{at(0, 2): {"tank", id, "eth1"}}.tell(tab)
+		known{at(0, 2): {"tank", id, "eth1"}}.answerAll(tab)
 		expect(t, tab, want...)
 	}
 }
 
-// TestCarrierIsLowerUp wants the operational state not to count: it comes later than the carrier, and goes later.
+// TestCarrierIsLowerUp expects the operational state not to count, because it follows the carrier with a delay.
 func TestCarrierIsLowerUp(t *testing.T) {
 	for flags, want := range map[uint32]hub.LinkState{
 		0: hub.LinkDown, unix.IFF_RUNNING | unix.IFF_LOWER_UP: hub.LinkDown, unix.IFF_UP: hub.LinkNoCarrier,
@@ -469,7 +469,7 @@ func TestCarrierIsLowerUp(t *testing.T) {
 	}
 }
 
-// TestSince wants a row to say since when it has its state, where that is known.
+// TestSince expects the Since of a row to be when its state began, and zero if that is not known.
 func TestSince(t *testing.T) {
 	tab, now := newTestTable()
 	*now = time.Unix(1000, 1234567)
@@ -483,7 +483,7 @@ func TestSince(t *testing.T) {
 	tab.BeginDump()
 	tab.Apply(say(7, "g", 0, alone), true)
 	if got := tab.rows[7].Since; !got.IsZero() {
-		t.Errorf("since %v, although nobody knows", got)
+		t.Errorf("since %v, want zero", got)
 	}
 }
 

@@ -6,40 +6,39 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// announce records a change of a row if the interface and its container have room for it in their
-// budgets. If not, the row is throttled: its changes are counted, and their outcome is told
-// when there is room.
+// announce publishes a change of a row if the interface and its container have a token. If not, it
+// throttles the row: changes are counted, and their outcome is published when there is a token.
 func (t *Table) announce(r *row, c Change) {
 	if !r.throttled {
-		at, ok := t.take(r, &c)
+		at, ok := t.takeTokens(r, &c)
 		if ok {
 			t.publish(r, c)
 			return
 		}
 		t.throttle(r, at)
 	}
-	r.left += 1 + c.Coalesced
+	r.leftOut += 1 + c.Coalesced
 }
 
-// publish records a change, which says how many were left out before it.
+// publish appends a change to those of Take. An event says how many changes were left out before it.
 func (t *Table) publish(r *row, c Change) {
-	if c.Action != "" && r.left > 0 {
-		c.setCoalesced(c.Coalesced + r.left)
-		r.left = 0
+	if c.Action != "" && r.leftOut > 0 {
+		c.setCoalesced(c.Coalesced + r.leftOut)
+		r.leftOut = 0
 	}
-	r.told, r.toldKept = c.Row, c.Kept
+	r.published, r.publishedKept = c.Row, c.Kept
 	t.changes = append(t.changes, c)
 }
 
-// take takes the tokens for a change. If there are none, there may be some at the time at. The up of
-// a handover has room where its down had.
-func (t *Table) take(r *row, c *Change) (at time.Time, ok bool) {
-	if c.Handover && c.Action == ActionUp && r.told.State != hub.LinkUp {
-		t.spend(r, c)
+// takeTokens takes the tokens for a change. If there are none, there may be some at the time at. The up
+// of a handover takes its tokens in any case, because it must follow its down.
+func (t *Table) takeTokens(r *row, c *Change) (at time.Time, ok bool) {
+	if c.Handover && c.Action == ActionUp && r.published.State != hub.LinkUp {
+		t.spendTokens(r, c)
 		return at, true
 	}
 	now := t.Now()
-	if at = r.bucket.room(t.Budgets.ofInterface); now.Before(at) {
+	if at = r.bucket.nextToken(t.Budgets.ofInterface); now.Before(at) {
 		return at, false
 	}
 	if owner := r.payer(c); owner != (Owner{}) {
@@ -51,8 +50,8 @@ func (t *Table) take(r *row, c *Change) (at time.Time, ok bool) {
 	return at, true
 }
 
-// spend takes the tokens for a change that cannot wait.
-func (t *Table) spend(r *row, c *Change) {
+// spendTokens takes the tokens for a change that cannot wait, even if there are none.
+func (t *Table) spendTokens(r *row, c *Change) {
 	now := t.Now()
 	r.bucket.spend(t.Budgets.ofInterface, now)
 	if owner := r.payer(c); owner != (Owner{}) {
@@ -60,12 +59,13 @@ func (t *Table) spend(r *row, c *Change) {
 	}
 }
 
-// shortLived pays for interfaces that go before their owner was found, all together. A container that
-// reboots as fast as it can would have a new budget each time.
+// shortLived is charged for all interfaces that are deleted before their owner was found. Otherwise a
+// container that reboots as fast as it can would have a new budget each time.
 var shortLived = Owner{Pool: "@"}
 
-// payer returns the container whose budget a change draws on: the owner, or the last one where none is
-// found now. Else a container would gain by dying, or by moving its interface to where no owner is found.
+// payer returns the container whose budget a change draws on: the owner, or the last known owner if
+// there is none now. Otherwise a container would escape its budget by dying, or by moving its interface
+// to a namespace without an owner.
 func (r *row) payer(c *Change) Owner {
 	if c.Row.ID == "" {
 		return r.lastOwner
@@ -73,23 +73,23 @@ func (r *row) payer(c *Change) Owner {
 	return Owner{c.Row.Pool, c.Row.ID}
 }
 
-// throttle has the changes of a row be counted until there may be a token.
+// throttle makes a row only count its changes until there may be a token.
 func (t *Table) throttle(r *row, until time.Time) {
-	r.roomAt = until
+	r.tokenAt = until
 	if !r.throttled {
 		r.throttled = true
 		t.throttled = append(t.throttled, r)
 	}
 }
 
-// resumeThrottled tells the outcomes of the rows that may have room by now.
+// resumeThrottled resumes the rows that may have a token by now.
 func (t *Table) resumeThrottled(now time.Time) {
 	all := t.throttled
-	t.throttled = all[:0] // each row comes back at most once, so not before it was read
+	t.throttled = all[:0] // safe, because each row is appended at most once, after it was read
 	for _, r := range all {
 		switch {
 		case r.gone:
-		case now.Before(r.roomAt):
+		case now.Before(r.tokenAt):
 			t.throttled = append(t.throttled, r)
 		default:
 			t.resume(r)
@@ -98,30 +98,30 @@ func (t *Table) resumeThrottled(now time.Time) {
 	clear(all[len(t.throttled):])
 }
 
-// resume compares a row that was throttled with what was told of it, and tells the outcome. If that
-// is nothing, the next event says what was left out.
+// resume compares a throttled row with its published version, and emits the outcome. If there is no
+// difference, the next event says how many changes were left out.
 func (t *Table) resume(r *row) {
-	left := r.left
-	r.throttled, r.left = false, 0
-	r.shown, r.shownKept, r.Announced = r.told, r.toldKept, r.told.Announced
-	if r.State == r.told.State {
-		r.Since = r.told.Since // that it had another meanwhile was left out
+	leftOut := r.leftOut
+	r.throttled, r.leftOut = false, 0
+	r.emitted, r.emittedKept, r.Announced = r.published, r.publishedKept, r.published.Announced
+	if r.State == r.published.State {
+		r.Since = r.published.Since // the states in between were left out
 	}
 	before := len(t.changes)
 	r.resuming = true
-	t.tell(r, true)
+	t.emitChanges(r, true)
 	r.resuming = false
 	outcome := t.changes[before:]
 	announced := len(outcome)
 	if r.hold != nil {
-		outcome = r.hold.changes // the last of it
+		outcome = r.hold.changes // they follow those of t.changes
 		announced += len(outcome)
 	}
-	left -= min(left, uint32(announced)) //nolint:gosec // a few
+	leftOut -= min(leftOut, uint32(announced)) //nolint:gosec // a few
 	n := len(outcome)
 	if r.throttled || n == 0 || outcome[n-1].Action == "" {
-		r.left = left
+		r.leftOut = leftOut
 		return
 	}
-	outcome[n-1].setCoalesced(left)
+	outcome[n-1].setCoalesced(leftOut)
 }

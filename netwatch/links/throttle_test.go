@@ -8,18 +8,18 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// withOwner makes a link of tank/101 that is up, and takes what was announced of it.
+// withOwner makes a Table with one link, which is up, belongs to tank/101, and was announced.
 func withOwner(t *testing.T) (*Table, *time.Time) {
 	t.Helper()
 	tab, now := newTestTable()
 	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
-	found.tell(tab)
+	found.answerAll(tab)
 	tab.Take()
 	*now = now.Add(time.Minute)
 	return tab, now
 }
 
-// flood has the link of withOwner change its name, and returns how many changes were announced.
+// flood renames the link of withOwner, and returns how many changes were announced.
 func flood(tab *Table, changes int) (announced int) {
 	for i := range changes {
 		tab.Apply(say(7, fmt.Sprint("n", i), flagsUp, at(0, 2)), false)
@@ -42,14 +42,14 @@ func TestBudgetOfInterface(t *testing.T) {
 		tab.Expire()
 		expect(t, tab)
 		later(tab, now)
-		expect(t, tab, `rename 7 n999 up "eth0" tank/101 was n19 resync`) // and room for one only
+		expect(t, tab, `rename 7 n999 up "eth0" tank/101 was n19 resync`) // there is one token
 		later(tab, now)
 		expect(t, tab, `down 7 n999 no-carrier "eth0" tank/101 resync coalesced 979`)
 		if !tab.Next().IsZero() {
-			t.Error("an alarm without a held change")
+			t.Errorf("Next is %v, but no change waits", tab.Next())
 		}
 	})
-	t.Run("nothing came of it", func(t *testing.T) {
+	t.Run("no outcome", func(t *testing.T) {
 		tab, now := withOwner(t)
 		flood(tab, InterfaceBudget.Burst)
 		tab.Apply(say(7, "n19", 0, at(0, 2)), false)
@@ -74,29 +74,29 @@ func TestBudgetOfInterface(t *testing.T) {
 		later(tab, now)
 		expect(t, tab, ` 7 h down "eth0" tank/101`)
 	})
-	t.Run("up, of an owner that was asked for", func(t *testing.T) {
+	t.Run("up with a known owner", func(t *testing.T) {
 		tab, now := withOwner(t)
 		flood(tab, InterfaceBudget.Burst-1)
 		tab.Apply(say(7, "n18", 0, at(0, 2)), false)
 		expect(t, tab, `down 7 n18 down "eth0" tank/101`)
 		tab.Apply(say(7, "n18", flagsUp, at(0, 2)), false)
-		found.tell(tab)
+		found.answerAll(tab)
 		expect(t, tab)
 		later(tab, now)
 		expect(t, tab, `up 7 n18 up "eth0" tank/101 resync`)
 	})
-	t.Run("up again, of an owner that must be asked for", func(t *testing.T) {
+	t.Run("up again with an unknown owner", func(t *testing.T) {
 		tab, now := withOwner(t)
 		flood(tab, InterfaceBudget.Burst-1)
 		tab.Apply(say(7, "n18", 0, at(0, 2)), false)
 		expect(t, tab, `down 7 n18 down "eth0" tank/101`)
 		tab.Apply(say(7, "n18", flagsUp, at(0, 2)), false)
-		found.tell(tab)
+		found.answerAll(tab)
 		tab.Apply(say(7, "n18", 0, at(0, 2)), false)
 		tab.Apply(say(7, "n18", flagsUp, at(0, 2)), false)
 		later(tab, now)
 		expect(t, tab)
-		found.tell(tab)
+		found.answerAll(tab)
 		expect(t, tab, `up 7 n18 up "eth0" tank/101 resync coalesced 2`)
 	})
 	t.Run("deleted", func(t *testing.T) {
@@ -108,7 +108,7 @@ func TestBudgetOfInterface(t *testing.T) {
 		later(tab, now)
 		expect(t, tab)
 		if !tab.Next().IsZero() || len(tab.throttled) != 0 {
-			t.Error("an alarm for what is gone")
+			t.Error("a deleted link is still throttled")
 		}
 	})
 	t.Run("while it waits for its owner", func(t *testing.T) {
@@ -116,7 +116,7 @@ func TestBudgetOfInterface(t *testing.T) {
 		flood(tab, 1000)
 		expect(t, tab)
 		later(tab, now)
-		found.tell(tab)
+		found.answerAll(tab)
 		if n := len(tab.Take()); n != InterfaceBudget.Burst {
 			t.Errorf("%d changes at once", n)
 		}
@@ -126,21 +126,21 @@ func TestBudgetOfInterface(t *testing.T) {
 	})
 }
 
-// TestBudgetOfContainerHolds wants a container not to gain by more interfaces, one after another or at once,
-// nor by moving them, and others not to be held up.
+// TestBudgetOfContainerHolds expects that a container cannot escape its budget by new interfaces, nor by
+// moving them, and that other containers do not wait.
 func TestBudgetOfContainerHolds(t *testing.T) {
 	t.Run("reboots", func(t *testing.T) {
 		tab, now := newTestTable()
-		view, events := map[uint32]hub.Interface{}, map[bool]int{} // that lived long enough to be known
+		view, events := map[uint32]hub.Interface{}, map[bool]int{} // by whether the owner could be found
 		begun := *now
 		for i := range uint32(5000) {
 			*now = now.Add(10 * time.Millisecond)
 			tab.Apply(say(100+i, "h", flagsUp, at(0, 2)), false)
 			if tab.Expire(); i%3 > 0 {
-				found.tell(tab)
+				found.answerAll(tab)
 				tab.Expire()
 			}
-			if i%3 == 1 { // asked for again, when there was room
+			if i%3 == 1 { // the owner is asked for again while there are tokens
 				tab.Apply(say(100+i, "h", 0, at(0, 2)), false)
 				tab.Apply(say(100+i, "h", flagsUp, at(0, 2)), false)
 			}
@@ -149,7 +149,7 @@ func TestBudgetOfContainerHolds(t *testing.T) {
 			tab.Apply(gone(100+i), false)
 			for _, c := range tab.Take() {
 				foldChange(t, view, &c)
-				if c.Action != "" || !c.Removed { // a row that leaves was paid for
+				if c.Action != "" || !c.Removed { // a row that leaves the view takes no token
 					events[i%3 > 0]++
 				}
 			}
@@ -165,7 +165,7 @@ func TestBudgetOfContainerHolds(t *testing.T) {
 		}
 		*now = now.Add(time.Minute)
 		tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
-		found.tell(tab)
+		found.answerAll(tab)
 		expect(t, tab, `up 7 h up "eth0" tank/101`)
 	})
 	t.Run("moved", func(t *testing.T) {
@@ -179,13 +179,13 @@ func TestBudgetOfContainerHolds(t *testing.T) {
 		tab.Apply(say(7, "h", flagsUp, at(1, 2)), false)
 		expect(t, tab)
 		tab.Apply(say(8, "g", flagsUp, at(2, 2)), false)
-		known{at(2, 2): {"tank", "102", "eth0"}}.tell(tab)
+		known{at(2, 2): {"tank", "102", "eth0"}}.answerAll(tab)
 		expect(t, tab, `up 8 g up "eth0" tank/102`)
 	})
 	t.Run("hidden", func(t *testing.T) {
 		tab, now := withOwner(t)
 		tab.Apply(say(7, "h", flagsNoCarrier, at(1, 2)), false)
-		known{at(1, 2): {"", "", "eth0"}}.tell(tab)
+		known{at(1, 2): {"", "", "eth0"}}.answerAll(tab)
 		tab.Take()
 		takeAll(tab.Budgets, Owner{"tank", "101"}, *now)
 		tab.Apply(say(7, "g", flagsNoCarrier, at(1, 2)), false)

@@ -1,0 +1,94 @@
+package links
+
+import "github.com/osctl/eventd/hub"
+
+// emitChanges emits the changes that lead from the emitted version of a row to the current one. resync
+// says that they were found by comparing.
+func (t *Table) emitChanges(r *row, resync bool) {
+	r.assignOwner(t.Owners)
+	if r.hold != nil {
+		setOwner(&r.emitted, &r.Interface) // releaseHold sets the final owner
+	}
+	is, was, wasKept := r.Interface, r.emitted, r.emittedKept
+	if was.Veth != "" && was.Veth != is.Veth {
+		old := was.Veth
+		was.Veth = is.Veth
+		t.emitChange(r, Change{Action: ActionRename, Row: was, OldVeth: old, Resync: resync, Kept: wasKept})
+	}
+	sameOwner := was.Pool == is.Pool && was.ID == is.ID
+	wasUp, isUp := was.State == hub.LinkUp, is.State == hub.LinkUp
+	handover := wasUp && isUp && !r.peerReplaced && !sameOwner
+	if wasUp && (!isUp || r.peerReplaced || handover && was.ID != "") {
+		was.State, was.Since = is.State, is.Since
+		if isUp {
+			was.State = hub.LinkNoCarrier
+		}
+		wasUp = false
+		t.emitChange(r, Change{Action: ActionDown, Row: was, Resync: resync, Handover: handover, Kept: wasKept})
+	}
+	r.peerReplaced = false
+	if was.Announced && sameOwner && r.peer.Foreign() && was.Name != "" && is.Name != "" && was.Name != is.Name {
+		old := was.Name
+		was.Name = is.Name
+		t.emitChange(r, Change{Action: ActionRename, Row: was, OldName: old, Resync: resync, Kept: wasKept})
+	}
+	switch {
+	case isUp && (!wasUp || handover):
+		if !handover {
+			t.awaitOwner(r)
+		}
+		r.Announced = true
+		t.emitChange(r, Change{Action: ActionUp, Row: r.Interface, Resync: resync, Handover: handover, Kept: r.kept})
+	case is != was:
+		t.emitChange(r, Change{Row: is, Kept: r.kept})
+	}
+}
+
+// awaitOwner queues a question for the owner of a row that comes up, and holds its changes until the
+// answer. It starts no hold for a throttled row, because its changes wait already. After the throttling
+// it does nothing if the owner was found meanwhile.
+func (t *Table) awaitOwner(r *row) {
+	if r.resuming && r.verified {
+		return
+	}
+	if !r.peer.Foreign() && !r.due { // the peer has no namespace to ask about
+		if !r.verified {
+			r.owner, r.kept = Owner{}, false
+			r.assignOwner(t.Owners)
+		}
+		return
+	}
+	r.epoch = t.nextEpoch() // an answer to an earlier question may be outdated
+	r.verified = false
+	r.nameKnown = r.nameKnown && t.Hears // otherwise a rename went unnoticed
+	t.queueQuestion(r)
+	if !r.throttled {
+		t.startHold(r)
+	}
+}
+
+// emitChange announces a change of a row, or queues it if the row has a hold.
+func (t *Table) emitChange(r *row, c Change) {
+	r.emitted, r.emittedKept = c.Row, c.Kept
+	switch h := r.hold; {
+	case h == nil:
+		t.announce(r, c)
+	case len(h.changes) < t.Budgets.ofInterface.Burst:
+		h.changes = append(h.changes, c)
+	default:
+		h.leftOut++
+	}
+}
+
+// assignOwner sets the owner that counts: the container that was found, else the reported one, else the
+// name of the namespace. A report counts only after the first answer, and only if no container was ever
+// found for this peer, because the last search may just have missed that container.
+func (r *row) assignOwner(owners bool) {
+	r.Pool, r.ID, r.BoundBy = r.owner.Pool, r.owner.ID, ""
+	if r.bound == nil || r.containerFound || owners && r.peer.Foreign() && !r.answered {
+		return
+	}
+	if r.owner.ID == "" || r.owner.Pool == PoolNetns {
+		r.Pool, r.ID, r.BoundBy = r.bound.Owner.Pool, r.bound.Owner.ID, r.bound.Source
+	}
+}
