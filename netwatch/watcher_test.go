@@ -3,6 +3,7 @@ package netwatch
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/containers"
 	"github.com/osctl/eventd/netwatch/nstest"
 	"github.com/osctl/eventd/netwatch/rtnl"
 )
@@ -268,4 +270,46 @@ func TestAnswersWaitForTheQueue(t *testing.T) {
 	if w.learnt != nil && w.datagrams >= w.learnt.until {
 		t.Error("an answer is put off for good")
 	}
+}
+
+// TestKnownInterface wants the down of a known interface to ask nobody, and its up to have the owner
+// confirmed once, with the link itself and nothing else asked for.
+func TestKnownInterface(t *testing.T) {
+	f := &fake{links: map[uint32]*fakeLink{7: {name: "h", flags: flagsUp, peer: rtnl.Peer{NSID: 0, Ifindex: 2}}}, inner: map[rtnl.Peer]*fakeLink{}}
+	f.makeInner(7, f.links[7].peer)
+	h := newHub(t)
+	events := follow(t, h)
+	owners := &confirmer{}
+	w, err := newWatcher(&Config{Hub: h, Logger: slog.New(slog.DiscardHandler), Owners: owners}, f, true)
+	must(t, err)
+	turns(t, w, 5)
+	for i := range 5 {
+		for _, c := range []struct {
+			flags        uint32
+			links, owner int
+		}{{flagsNoCarrier, 0, 0}, {flagsUp, 2, 1}} {
+			f.asked, owners.asked = 0, 0
+			f.links[7].flags = c.flags
+			f.tell(7)
+			if turns(t, w, 5); f.asked != c.links || owners.asked != c.owner {
+				t.Errorf("change %d to %#x: asked for links %d times, for the owner %d times", i, c.flags, f.asked, owners.asked)
+			}
+		}
+	}
+	w.waitCommitted()
+	if n := len(events.read(t)); n != 11 {
+		t.Errorf("%d events", n)
+	}
+}
+
+// confirmer is Owners that knows the owner of everything, and counts how often it is asked.
+type confirmer struct {
+	Owners
+
+	asked int
+}
+
+func (c *confirmer) Owner(_ int32, still func() bool) (containers.Container, bool, time.Time) {
+	c.asked++
+	return containers.Container{Pool: "tank", ID: "101"}, still(), time.Time{}
 }

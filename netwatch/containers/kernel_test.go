@@ -245,6 +245,25 @@ func TestReboot(t *testing.T) {
 	}
 }
 
+// TestKnownIsNotSearched wants a container that is known to be confirmed, without a look at others.
+func TestKnownIsNotSearched(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	nsid := vethTo(t, ns, "v", sleepIn(t, filepath.Join(root, "lxc.payload.ct")).pid())
+	wants(t, tracker, nsid, "lxc:ct")
+	searched := func(nsid int32) bool {
+		tracker.lookAfter, tracker.searchAfter = time.Time{}, time.Time{} // it may
+		tracker.Owner(nsid, func() bool { return true })
+		return !tracker.lookAfter.IsZero() || !tracker.searchAfter.IsZero()
+	}
+	if searched(nsid) {
+		t.Error("a known container is searched for")
+	}
+	if !searched(nsid + 1) {
+		t.Error("what nobody has is not searched for")
+	}
+}
+
 // TestReplaced wants a cgroup to be another one by its inode, although it has the name of one
 // that was.
 func TestReplaced(t *testing.T) {
