@@ -90,7 +90,10 @@ func (n *nameTable) fold(e *hub.Event) {
 		n.put(ref, e.Options.Text("name"))
 	case e.Type == hub.TypeState, e.Type == hub.TypeNetif:
 		n.put(ref, e.Options.Text(hub.OptionName))
-	case e.Type == hub.TypeDB && e.Action == "remove" && e.Options.Text("object") == "container":
+	case e.Type != hub.TypeDB || e.Options.Text("object") != "container":
+	case e.Action == "add":
+		n.put(ref, "")
+	case e.Action == "remove":
 		n.remove(ref)
 	}
 }

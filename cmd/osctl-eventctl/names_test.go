@@ -52,6 +52,7 @@ func TestResolve(t *testing.T) {
 		{"the name is taken over", info(t, idB, "web"), map[string]string{"web": idB, "db": "", idA: idA}},
 		{"its first owner gets another one", info(t, idA, "old"), map[string]string{"web": idB, "old": idA}},
 		{"an event with a name", event(t, hub.TypeState, "pool", "podman", "id", "eeee1", "state", "running", "ct_name", "mail"), map[string]string{"mail": "eeee1", "eeee": "eeee1"}},
+		{"one that was only added", event(t, hub.TypeDB, "pool", "podman", "id", "dddd1", "object", "container", "action", "add"), map[string]string{"dddd": "dddd1"}},
 		{"what a beginning stood for is gone", removed(idA), map[string]string{"4f5e": idB, "old": "", idA: idC, "web": idB}},
 		{"all gone", removed(idB), map[string]string{"4f5e": "", "web": ""}},
 	} {
