@@ -137,7 +137,7 @@ func TestNames(t *testing.T) {
 		{"wait podman:4f5e running", 1, "", "could be any of"},
 		{"wait podman:web/eth0 down", 0, "down\n", ""},
 		{"wait k8s:default/web running", 0, "running\n", ""},
-		{"wait podman:db running --timeout 20ms", exitTimeout, "", "no state of podman:db is known"},
+		{"wait podman:db running --timeout 2s", exitTimeout, "", "no state of podman:db is known"},
 		{"events podman:web", 0, "podman:web      image=nginx:1  from uid:0\n", ""},
 		{"events podman:web", 0, "  state running      podman:web      from uid:0\n", ""},
 		{"events podman:web --type state --json", 0, `"opts":{"pool":"podman","id":"` + idA + `","state":"running","ct_name":"web"}`, ""},
