@@ -67,7 +67,7 @@ state() {
 		grep -E '/[^/]*(osctl|eventd|cttest|bustest|boottest|eventlog)[^/]*$' | sed 's/^/file /'
 	# The packages dbus and systemd stay as Debian enables them, see setup.sh.
 	{
-		cat /var/lib/dpkg/info/dbus.list /var/lib/dpkg/info/systemd.list
+		cat /var/lib/dpkg/info/dbus.list /var/lib/dpkg/info/systemd.list || true # not there before setup.sh
 		find /etc/systemd /root/.config/systemd -type l -printf '%l %p\n'
 	} 2>/dev/null | awk 'NF == 1 { debian[$1] } NF > 1 && !($1 in debian) { print "enabled unit " $2 }'
 }

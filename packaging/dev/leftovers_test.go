@@ -16,6 +16,12 @@ import (
 // cgroup2 is for scripts: the directory of the hierarchy.
 const cgroup2 = `root=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts); `
 
+// bareMachine runs leftovers.sh for the script $1 where systemd is not installed yet, and a unit is enabled.
+const bareMachine = `mount -t tmpfs tmpfs /var/lib
+mount -t tmpfs tmpfs /etc/systemd
+ln -s /lib/systemd/system/before.timer /etc/systemd
+exec ./leftovers.sh sh -ec "$1"`
+
 // TestLeftovers wants leftovers.sh to pass what leaves nothing, with its exit status, and to
 // name each kind of thing that is left.
 func TestLeftovers(t *testing.T) {
@@ -32,11 +38,14 @@ func TestLeftovers(t *testing.T) {
 		{"a process without its environment", "env -i setsid sleep 1001 >/dev/null 2>&1 &", sleep("1001")},
 		{"a process in another cgroup", cgroup2 + `sh -c "echo \$\$ >$root/cgroup.procs; exec setsid sleep 1002" >/dev/null 2>&1 &
 			while ! grep -qs 0::/$ /proc/$!/cgroup; do :; done`, sleep("1002")},
+		{"a unit", `mkdir -p /var/lib/dpkg/info; cd /var/lib/dpkg/info
+			echo /lib/systemd/system/debian.timer | tee dbus.list >systemd.list
+			ln -s /lib/systemd/system/debian.timer /lib/systemd/system/left.timer /etc/systemd`, "enabled unit /etc/systemd/left.timer"},
 		{"a namespace", "setsid unshare --net sleep 1003 >/dev/null 2>&1 &", sleep("1003")},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.Command("./leftovers.sh", "sh", "-ec", test.command)
+			cmd := exec.Command("unshare", "--mount", "sh", "-ec", bareMachine, "sh", test.command)
 			cmd.Env = append(cmd.Environ(), "LEFTOVERS_GRACE=0")
 			out, err := cmd.CombinedOutput()
 			if (err == nil) != (test.want == "") {
