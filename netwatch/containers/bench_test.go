@@ -8,8 +8,7 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// BenchmarkOwner is a question about a container that is known, one of many: what an interface that
-// comes up costs.
+// BenchmarkOwner measures Owner for one of many known containers: the cost of an interface that comes up.
 func BenchmarkOwner(b *testing.B) {
 	ns, root := nstest.New(b), cgroupRoot(b)
 	tracker := trackerIn(b, ns, Config{Cgroup: root})
@@ -27,7 +26,7 @@ func BenchmarkOwner(b *testing.B) {
 	}
 }
 
-// BenchmarkSearch is a search among containers that did not change, for an nsid that nobody has.
+// BenchmarkSearch measures a search among unchanged containers for an nsid that none has.
 func BenchmarkSearch(b *testing.B) {
 	ns, root := nstest.New(b), cgroupRoot(b)
 	tracker := trackerIn(b, ns, Config{Cgroup: root})
@@ -43,8 +42,8 @@ func BenchmarkSearch(b *testing.B) {
 	}
 }
 
-// BenchmarkInquire is a container that is new.
-func BenchmarkInquire(b *testing.B) {
+// BenchmarkQueryNSID measures the question for the nsid of a new container.
+func BenchmarkQueryNSID(b *testing.B) {
 	ns, root := nstest.New(b), cgroupRoot(b)
 	tracker := trackerIn(b, ns, Config{Cgroup: root})
 	s := sleepIn(b, filepath.Join(root, "osctl/pool.tank/group.default/user.1/ct.100/user-owned/lxc.payload.100"))
@@ -53,7 +52,7 @@ func BenchmarkInquire(b *testing.B) {
 	for b.Loop() {
 		tracker.mu.Lock()
 		for _, c := range tracker.containers {
-			tracker.inquire(c)
+			tracker.queryNSID(c)
 		}
 		tracker.mu.Unlock()
 	}

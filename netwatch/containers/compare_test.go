@@ -14,7 +14,7 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// TestStateAfterOverflow wants what was not told to be found by comparing, and to say so.
+// TestStateAfterOverflow expects changes whose events were lost to be found by comparing, with Resync.
 func TestStateAfterOverflow(t *testing.T) {
 	root := cgroupRoot(t)
 	l := listen(t, root)
@@ -32,14 +32,14 @@ func TestStateAfterOverflow(t *testing.T) {
 	must(t, unix.Rmdir(at("replaced")))
 	sleepIn(t, at("replaced"))
 	sleepIn(t, at("starts"))
-	settle(t, at("stops"), "populated 0")
+	awaitEvents(t, at("stops"), "populated 0")
 	discard(t, l.system)
-	l.takeEvents(l.system, []byte("\xff\xff\xff\xff\x00\x40\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"))
-	l.recover(l.system)
+	l.handleEvents(l.system, []byte("\xff\xff\xff\xff\x00\x40\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"))
+	l.rescan(l.system)
 	l.mu.Unlock()
 	var got []string
 	for len(got) < 5 {
-		got = append(got, describe(<-l.told))
+		got = append(got, describe(<-l.states))
 	}
 	slices.Sort(got)
 	want := []string{
@@ -47,12 +47,13 @@ func TestStateAfterOverflow(t *testing.T) {
 		"lxc:starts - running resync", "lxc:stops running stopped resync",
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("told %q, want %q", got, want)
+		t.Errorf("reported %q, want %q", got, want)
 	}
 	l.ends(root)
 }
 
-// TestStateAfterFlood has a user make more cgroups than the kernel queues events of.
+// TestStateAfterFlood expects the states of a user's containers after that user overflowed the queue of
+// events.
 func TestStateAfterFlood(t *testing.T) {
 	root := cgroupRoot(t)
 	given := filepath.Join(root, "user.slice/user-1000.slice/user@1000.service")
@@ -66,27 +67,27 @@ func TestStateAfterFlood(t *testing.T) {
 	most, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	must(t, err)
 	l.mu.Lock()
-	for range most/2 + 1 { // each is made and removed
+	for range most/2 + 1 { // each causes two events
 		must(t, os.Mkdir(filepath.Join(given, "x"), 0o755))
 		must(t, unix.Rmdir(filepath.Join(given, "x")))
 	}
 	a.stop()
 	sleepIn(t, filepath.Join(given, "lxc.payload.b"))
-	settle(t, filepath.Join(given, "lxc.payload.a"), "populated 0")
+	awaitEvents(t, filepath.Join(given, "lxc.payload.a"), "populated 0")
 	l.mu.Unlock()
-	got := []string{describe(<-l.told), describe(<-l.told)}
-	for i := range got { // the kernel may tell this one late, when there is room again
+	got := []string{describe(<-l.states), describe(<-l.states)}
+	for i := range got { // the kernel may queue this event late, when there is room again
 		got[i] = strings.Replace(got[i], "running stopped resync", "running stopped", 1)
 	}
 	slices.Sort(got)
 	if want := []string{"lxc@1000:a running stopped", "lxc@1000:b - running resync"}; !slices.Equal(got, want) {
-		t.Errorf("told %q, want %q", got, want)
+		t.Errorf("reported %q, want %q", got, want)
 	}
 	l.ends(root)
 }
 
-// settle waits until the kernel says something of a cgroup.
-func settle(t *testing.T, dir, what string) {
+// settle waits until the cgroup.events of a cgroup has a text.
+func awaitEvents(t *testing.T, dir, what string) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		text, err := os.ReadFile(filepath.Join(dir, "cgroup.events"))
@@ -95,12 +96,12 @@ func settle(t *testing.T, dir, what string) {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("%s never says %q", dir, what)
+			t.Fatalf("cgroup.events of %s never has %q", dir, what)
 		}
 	}
 }
 
-// TestBegin compares with what was listed before.
+// TestBegin compares the cgroups with a list.
 func TestBegin(t *testing.T) {
 	root := cgroupRoot(t)
 	given := filepath.Join(root, "user.slice/user-1000.slice/user@1000.service")
@@ -111,7 +112,7 @@ func TestBegin(t *testing.T) {
 	}
 	s := sleepIn(t, filepath.Join(root, "lxc.payload.goes-on"))
 	sleepIn(t, filepath.Join(root, "lxc.payload.new"))
-	l := &listener{Tracker: trackerIn(t, nstest.New(t), Config{Cgroup: root}), t: t, told: make(chan StateChange, 10)}
+	l := &listener{Tracker: trackerIn(t, nstest.New(t), Config{Cgroup: root}), t: t, states: make(chan StateChange, 10)}
 	begin := func(listed map[Container]bool) (lines []string) {
 		for _, c := range l.Begin(listed) {
 			lines = append(lines, describe(c))
@@ -130,10 +131,10 @@ func TestBegin(t *testing.T) {
 		t.Errorf("changes\n%q, want\n%q", got, want)
 	}
 	s.stop()
-	settle(t, filepath.Join(root, "lxc.payload.goes-on"), "populated 0")
+	awaitEvents(t, filepath.Join(root, "lxc.payload.goes-on"), "populated 0")
 	l.mu.Lock()
-	for !l.standings[Container{"lxc", "goes-on"}].cgroups[0].empty() {
-		l.readWatches(l.system) // as a question about an owner does
+	for !l.groups[Container{"lxc", "goes-on"}].cgroups[0].empty() {
+		l.readWatches(l.system) // as Owner does
 	}
 	l.mu.Unlock()
 	l.run()
@@ -141,17 +142,17 @@ func TestBegin(t *testing.T) {
 	l.ends(root)
 
 	l.mu.Lock()
-	l.usageOf(1000).beyond = true
+	l.usageOf(1000).limited = true
 	l.mu.Unlock()
 	if got := begin(map[Container]bool{{"podman@1000", "u"}: true, {"podman@1001", "u"}: true}); !slices.Contains(got, "podman@1001:u running stopped resync") || slices.Contains(got, "podman@1000:u running stopped resync") {
-		t.Errorf("of a user with too many: %q", got)
+		t.Errorf("with a user at the limit: %q", got)
 	}
 	l.mu.Lock()
 	delete(l.perUser, 1000)
-	l.lack(lackLimit, "containers")
+	l.setMissing(missingLimit, "containers")
 	l.mu.Unlock()
 	if got := begin(map[Container]bool{{"lxc", "gone"}: true}); slices.Contains(got, "lxc:gone running stopped resync") {
-		t.Errorf("of too many: %q", got)
+		t.Errorf("with the system at the limit: %q", got)
 	}
 	blind := trackerIn(t, nstest.New(t), Config{Cgroup: t.TempDir()})
 	if got := blind.Begin(map[Container]bool{{"lxc", "gone"}: true}); len(got) != 0 {
@@ -159,33 +160,33 @@ func TestBegin(t *testing.T) {
 	}
 }
 
-// TestEndBeforeRun wants the end of a container to be told that goes after Begin and before Run.
+// TestEndBeforeRun expects Run to report a container that ended after Begin.
 func TestEndBeforeRun(t *testing.T) {
 	root := cgroupRoot(t)
 	dir := filepath.Join(root, "lxc.payload.web")
 	s := sleepIn(t, dir)
-	l := &listener{Tracker: trackerIn(t, nstest.New(t), Config{Cgroup: root}), t: t, told: make(chan StateChange, 10)}
+	l := &listener{Tracker: trackerIn(t, nstest.New(t), Config{Cgroup: root}), t: t, states: make(chan StateChange, 10)}
 	l.Begin(nil)
 	s.stop()
 	must(t, unix.Rmdir(dir))
 	eventually(t, func() bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.readWatches(l.system) // as a question about an owner does
+		l.readWatches(l.system) // as Owner does
 		return len(l.containers) == 0
 	})
 	l.run()
 	l.wants("lxc:web running stopped")
 	l.mu.Lock()
-	if len(l.standings) != 0 {
-		t.Errorf("%d containers are known still", len(l.standings))
+	if len(l.groups) != 0 {
+		t.Errorf("%d groups are left", len(l.groups))
 	}
 	l.mu.Unlock()
 	l.ends(root)
 }
 
-// TestBeginWithoutName has a container whose name is not known yet. It keeps nobody else from being
-// told as stopped.
+// TestBeginWithoutName has a container whose name is not certain yet. Only containers that it may be are
+// not reported as stopped.
 func TestBeginWithoutName(t *testing.T) {
 	root := cgroupRoot(t)
 	sleepIn(t, filepath.Join(root, "lxc.payload.web-1"))
@@ -198,6 +199,6 @@ func TestBeginWithoutName(t *testing.T) {
 		got = append(got, describe(c))
 	}
 	if want := []string{"lxc:mail running stopped resync"}; !slices.Equal(got, want) {
-		t.Errorf("told %q, want %q", got, want)
+		t.Errorf("reported %q, want %q", got, want)
 	}
 }

@@ -9,45 +9,44 @@ import (
 	"time"
 )
 
-// askPauses is when a container is asked again that has no nsid: it gets one some time after its
-// cgroup was made. What comes later is found when it is asked for.
+// askPauses are the pauses before a container without an nsid is asked again, because it gets the nsid
+// some time after its cgroup. After the last pause only Owner asks again.
 var askPauses = []time.Duration{
 	2 * time.Millisecond, 5 * time.Millisecond, 10 * time.Millisecond, 20 * time.Millisecond, 50 * time.Millisecond,
 	100 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second,
 }
 
-// container is a container's cgroup, and what was found out about it. With v1 beside v2 a
-// container has two.
+// container is the cgroup of a container. On a hybrid system a container has two.
 type container struct {
 	Container
 	node    *node
 	rule    *matcher
-	process process // that was asked last; pid 0 is none
-	nsid    int32   // that it said; none
+	process process // whose namespace was asked for last; pid 0 is none
+	nsid    int32   // the last answer; none
 	tries   int
-	again   time.Time
-	named   bool // the id is what the monitor says
+	retryAt time.Time
+	named   bool // the id is certain; else the monitor may correct it
 	watch   int32
 	// The values in cgroup.events; false on v1, which has no such file.
 	populated, frozen bool
 }
 
-// empty reports whether no process is in the container, as far as its cgroup tells.
+// empty reports whether the container has no process according to its cgroup.events.
 func (c *container) empty() bool { return c.node.h.v2 && !c.populated }
 
-// addContainer takes the cgroup of a container that is new.
+// addContainer adds the cgroup of a new container.
 func (t *Tracker) addContainer(n *node, name Container, m *matcher) {
 	if n.within != 0 {
 		u := t.usageOf(n.within)
 		if u.containers >= maxPerUser {
-			u.beyond = true
+			u.limited = true
 			return
 		}
 		u.containers++
 		name.Pool = show(name.Pool + "@" + strconv.FormatUint(uint64(n.within), 10))
 	} else {
 		if t.room == 0 {
-			t.lack(lackLimit, "containers")
+			t.setMissing(missingLimit, "containers")
 			return
 		}
 		t.room--
@@ -56,48 +55,48 @@ func (t *Tracker) addContainer(n *node, name Container, m *matcher) {
 	n.container = c
 	n.parent.kids[n.name] = n
 	t.containers[n] = c
-	t.enter(c)
+	t.joinGroup(c)
 	t.watchEvents(c)
-	t.takeState(c)
+	t.updateState(c)
 }
 
-// spare reports whether a container need not be asked: it is empty, or on v1 and has a cgroup of v2
-// that is not.
-func (t *Tracker) spare(c *container) bool {
+// skippable reports whether a container need not be asked: it is empty, or its cgroup is of v1 and
+// another one of v2 has its processes.
+func (t *Tracker) skippable(c *container) bool {
 	populated := func(twin *container) bool { return twin.populated }
-	return c.empty() || !c.node.h.v2 && slices.ContainsFunc(t.standings[c.Container].cgroups, populated)
+	return c.empty() || !c.node.h.v2 && slices.ContainsFunc(t.groups[c.Container].cgroups, populated)
 }
 
 func (t *Tracker) dropContainer(n *node) {
 	c := n.container
 	t.unwatchEvents(c)
 	delete(t.containers, n)
-	delete(t.unsettled, c)
-	t.leave(c)
+	delete(t.pending, c)
+	t.leaveGroup(c)
 	if n.within != 0 {
 		t.usageOf(n.within).containers--
 		t.makeRoom(n.within)
 	} else {
 		t.room++
 	}
-	t.changed(c, c.nsid)
+	t.notifyNSID(c, c.nsid)
 }
 
-// changed tells that questions about a container and an nsid may have other answers.
-func (t *Tracker) changed(c *container, nsid int32) {
-	if t.tell != nil && nsid != none {
-		t.tell(c.Container, nsid)
+// notifyNSID reports that Owner may have another answer for a container and an nsid.
+func (t *Tracker) notifyNSID(c *container, nsid int32) {
+	if t.onNSID != nil && nsid != none {
+		t.onNSID(c.Container, nsid)
 	}
 }
 
-// inquire asks a container what nsid its network namespace has: that of its init, or of the first
-// process that has one. It is a hint, which Owner verifies.
-func (t *Tracker) inquire(c *container) {
-	if c.empty() { // as far as it told: the kernel may be late
+// queryNSID asks for the nsid of a container's network namespace: that of its init, or of the first
+// process that has one. The answer is a hint, which Owner verifies.
+func (t *Tracker) queryNSID(c *container) {
+	if c.empty() { // the kernel may report new processes late
 		t.readState(c)
-		t.tellState(c.Container)
+		t.notifyState(c.Container)
 	}
-	if t.spare(c) {
+	if t.skippable(c) {
 		return
 	}
 	before := c.nsid
@@ -105,7 +104,7 @@ func (t *Tracker) inquire(c *container) {
 	for _, p := range t.processes(c) {
 		nsid, err := t.ids.GetNetNsIdByPid(p.pid)
 		if err != nil {
-			t.fault(err)
+			t.logFault(err)
 			continue
 		}
 		if c.process.pid == 0 || t.foreign(nsid) != none {
@@ -116,27 +115,27 @@ func (t *Tracker) inquire(c *container) {
 		}
 	}
 	if c.process.pid != 0 && !c.named {
-		t.leave(c)
-		c.ID, c.named = nameByMonitor(c), true
-		t.enter(c)
-		t.tellState(c.Container)
+		t.leaveGroup(c)
+		c.ID, c.named = readMonitorName(c), true
+		t.joinGroup(c)
+		t.notifyState(c.Container)
 	}
 	if c.nsid == before {
 		return
 	}
-	t.changed(c, before)
-	t.changed(c, c.nsid)
+	t.notifyNSID(c, before)
+	t.notifyNSID(c, c.nsid)
 }
 
-// refresh asks a container again if its last answer no longer holds.
-func (t *Tracker) refresh(c *container) {
+// refreshNSID asks a container again if its last answer is outdated.
+func (t *Tracker) refreshNSID(c *container) {
 	if c.process.pid != 0 {
 		nsid, err := t.ids.GetNetNsIdByPid(c.process.pid)
 		if err == nil && t.foreign(nsid) == c.nsid && (c.nsid != none || c.process.rank == rankInit) {
 			return
 		}
 	}
-	t.inquire(c)
+	t.queryNSID(c)
 }
 
 // endsInNumber reports whether an id ends in -DIGITS.
@@ -148,9 +147,10 @@ func endsInNumber(id string) bool {
 	return strings.Trim(id[at+1:], "0123456789") == ""
 }
 
-// nameByMonitor asks the monitor of an LXC container, the parent of its init, what that is called.
-// LXC appends -1 and so on to the name of a cgroup that is taken, and a container may be called so.
-func nameByMonitor(c *container) string {
+// readMonitorName returns the name of an LXC container from the command line of its monitor, the parent
+// of its init. If the name of a cgroup is taken, LXC appends -1 and so on, but such an end may also be
+// part of the container's name.
+func readMonitorName(c *container) string {
 	pid, err := strconv.Atoi(strings.TrimSpace(string(readStatus(c.process.pid, "PPid"))))
 	if err != nil || pid <= 1 {
 		return c.ID
@@ -171,7 +171,7 @@ func nameByMonitor(c *container) string {
 	return c.ID
 }
 
-// readStatus reads a value of the status of a process; it is empty if that cannot be read.
+// readStatus reads a value from the status of a process. It is empty if the status cannot be read.
 func readStatus(pid int, key string) []byte {
 	status, _ := readProc(pid, "status") // the process may be gone
 	_, value, _ := bytes.Cut(status, []byte("\n"+key+":"))

@@ -11,8 +11,8 @@
 //   - The table in rules.go recognises a container by the path of its cgroup: a new runtime is a new
 //     row there.
 //   - A cgroup that was delegated to a user names that user's containers, in a pool of their own
-//     (podman@1000), never a container of the system. What all cgroups of one user can cause is
-//     bounded together, and costs other users nothing.
+//     (podman@1000), never a container of the system. The cgroups of one user share limits, so
+//     they cost other users nothing.
 //   - It enters no namespace, opens no files of a container, and holds no namespace.
 //   - It needs no capability. [Tracker.Missing] returns what is missing.
 //
@@ -22,19 +22,19 @@
 // containers, but not inside them: a cgroup below a container's own names no container, because the
 // outermost container counts. Directories that do not belong to root are watched by an inotify instance
 // of their own, so a user who makes and removes cgroups without end overflows only that one. Limits
-// count per user (quota.go). Cgroups beyond a limit are looked for again when others of the same user
-// are gone.
+// count per user (quota.go). When a cgroup of a user goes away, cgroups of that user beyond a limit are
+// looked for again.
 //
 // inotify reports a change of a cgroup.events: the first process came, the last one ended, or all
 // of them were frozen. Cgroups of v1 have no such file. Of two cgroups with one name, such as an
 // old and a new one, the one with processes counts.
 //
-// The kernel has no call from an nsid to a namespace. So the tracker asks for the nsid of the network
-// namespace of each container's init, which is pid 1 in a pid namespace right below ours, or the first
+// The kernel cannot find a namespace by its nsid. So the Tracker asks for the nsid of the network
+// namespace of each container's init: pid 1 of a pid namespace right below ours, or else the first
 // process with another network namespace. It asks when the container shows up, again after pauses while
-// the container has no nsid, and when processes come to its cgroup. [Tracker.Run] reports a
-// changed answer. Owner asks the container again, and if the nsid is not its own any more, searches all
-// containers, at a bounded share of a processor.
+// the container has no nsid, and when processes enter its cgroup. [Tracker.Run] reports a changed nsid.
+// Owner asks the container with the nsid again. If that container has another nsid by now, Owner asks
+// all containers, with pauses that bound its share of a processor.
 //
 // If several containers share a namespace, the pod counts if the table has one, else the container
 // with the oldest init. A name below /run/netns counts if no container has the namespace, unless a

@@ -12,27 +12,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hierarchy is a mounted cgroup hierarchy, or the part of it to look at.
+// hierarchy is a mounted cgroup hierarchy, or a part of one.
 type hierarchy struct {
-	dir string // where it is
+	dir string // the mount point
 	v2  bool
 	top *node
 }
 
-// v1Lines are the hierarchies of v1 of which one is enough, best first: a process
-// has the same path in each, but on a machine without systemd its own may lack.
-var v1Lines = []string{"name=systemd", "memory", "cpu", "pids", "freezer", "devices"}
+// v1Hierarchies are the hierarchies of v1, the best first. One is enough, because a process
+// has the same path in each. On a machine without systemd the first may be missing.
+var v1Hierarchies = []string{"name=systemd", "memory", "cpu", "pids", "freezer", "devices"}
 
-// mount is a mounted cgroup hierarchy as /proc/self/mountinfo has it.
+// mount is a line of /proc/self/mountinfo about a cgroup hierarchy.
 type mount struct {
 	dir, root string
 	v2        bool
 	options   []string
 }
 
-// findHierarchies returns the hierarchies to walk: that of v2, and one of v1. A
-// hybrid system has both, and a process of a container may be in either alone. The
-// directory is Config.Cgroup.
+// findHierarchies returns the hierarchies to watch: that of v2, and one of v1. A
+// hybrid system has both, and a process of a container may be in only one of them.
+// The directory is Config.Cgroup.
 func findHierarchies(proc, directory string) ([]*hierarchy, error) {
 	if directory != "" {
 		if found := hierarchiesIn(directory); len(found) > 0 {
@@ -45,11 +45,11 @@ func findHierarchies(proc, directory string) ([]*hierarchy, error) {
 		return nil, err
 	}
 	var found []*hierarchy
-	if m := best(mounts, func(m *mount) bool { return m.v2 }); m != nil {
+	if m := bestMount(mounts, func(m *mount) bool { return m.v2 }); m != nil {
 		found = append(found, &hierarchy{dir: m.dir, v2: true})
 	}
-	for _, line := range v1Lines {
-		m := best(mounts, func(m *mount) bool { return !m.v2 && slices.Contains(m.options, line) })
+	for _, line := range v1Hierarchies {
+		m := bestMount(mounts, func(m *mount) bool { return !m.v2 && slices.Contains(m.options, line) })
 		if m != nil {
 			found = append(found, &hierarchy{dir: m.dir})
 			break
@@ -61,8 +61,8 @@ func findHierarchies(proc, directory string) ([]*hierarchy, error) {
 	return found, nil
 }
 
-// best returns the mount that shows most of a hierarchy, of equals the first.
-func best(mounts []mount, is func(*mount) bool) *mount {
+// bestMount returns the mount that shows most of a hierarchy; the first one of equals.
+func bestMount(mounts []mount, is func(*mount) bool) *mount {
 	var found *mount
 	for i := range mounts {
 		if m := &mounts[i]; is(m) && (found == nil || len(m.root) < len(found.root)) {
@@ -72,8 +72,8 @@ func best(mounts []mount, is func(*mount) bool) *mount {
 	return found
 }
 
-// hierarchiesIn returns the hierarchies in a directory that may be a hierarchy, a cgroup in one,
-// or what hierarchies are mounted in.
+// hierarchiesIn returns the hierarchies in a directory. The directory is a hierarchy, a cgroup in
+// one, or the parent of their mount points.
 func hierarchiesIn(directory string) []*hierarchy {
 	directory = filepath.Clean(directory)
 	is := func(name string) bool {
@@ -92,7 +92,7 @@ func hierarchiesIn(directory string) []*hierarchy {
 	if is("unified") {
 		found = append(found, at("unified"))
 	}
-	for _, line := range v1Lines {
+	for _, line := range v1Hierarchies {
 		if name := strings.TrimPrefix(line, "name="); is(name) {
 			found = append(found, at(name))
 			break
@@ -103,7 +103,7 @@ func hierarchiesIn(directory string) []*hierarchy {
 
 // readMounts returns the mounted cgroup hierarchies.
 func readMounts(path string) ([]mount, error) {
-	file, err := os.Open(path) //nolint:gosec // in the proc that we were given
+	file, err := os.Open(path) //nolint:gosec // proc is a mount point or a test's
 	if err != nil {
 		return nil, fmt.Errorf("mounts: %w", err)
 	}
@@ -130,7 +130,7 @@ func readMounts(path string) ([]mount, error) {
 	return mounts, nil
 }
 
-// unoctal undoes the \NNN by which mountinfo writes blanks.
+// unoctal decodes the \NNN that mountinfo has for blanks and backslashes.
 func unoctal(s string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// TestRules starts a process in a real cgroup for each rule, and leads a veth to it.
+// TestRules starts a container in a real cgroup for each rule, and gives it a veth.
 func TestRules(t *testing.T) {
 	ns, root := nstest.New(t), cgroupRoot(t)
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
@@ -44,7 +44,7 @@ func TestRules(t *testing.T) {
 }
 
 // vethTo makes a veth whose peer is in the namespace of a process, and returns the
-// nsid by which it leads there.
+// nsid of that namespace.
 func vethTo(t testing.TB, ns *nstest.NS, name string, pid int) int32 {
 	t.Helper()
 	index, err := ns.Pair(name, name+"p", nil)
@@ -57,13 +57,13 @@ func vethTo(t testing.TB, ns *nstest.NS, name string, pid int) int32 {
 	return int32(link.Attrs().NetNsID)
 }
 
-// TestV1 has a container in a hierarchy of v1 alone.
+// TestV1 has a container only in a hierarchy of v1.
 func TestV1(t *testing.T) {
 	mounts, err := readMounts("/proc/self/mountinfo")
 	must(t, err)
-	m := best(mounts, func(m *mount) bool { return !m.v2 && strings.Contains(strings.Join(m.options, ","), "name=systemd") })
+	m := bestMount(mounts, func(m *mount) bool { return !m.v2 && strings.Contains(strings.Join(m.options, ","), "name=systemd") })
 	if m == nil {
-		t.Log("no hierarchy of v1 here: nothing to see") // as on a pure v2 system
+		t.Log("no hierarchy of v1 is mounted, so this tests nothing") // as on a pure v2 system
 		return
 	}
 	ns, root := nstest.New(t), cgroupIn(t, m.dir)
@@ -79,7 +79,7 @@ func TestV1(t *testing.T) {
 	must(t, os.Mkdir(dir, 0o755))
 	must(t, os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(fmt.Sprint(s.pid())), 0o644))
 	wants(t, tracker, vethTo(t, ns, "v", s.pid()), "lxc:old")
-	if lines := tracker.Missing(); len(lines) != 1 || !strings.HasPrefix(lines[0], costs[lackStates]) {
+	if lines := tracker.Missing(); len(lines) != 1 || !strings.HasPrefix(lines[0], missingLines[missingStates]) {
 		t.Errorf("missing: %q", lines)
 	}
 	if got := tracker.Begin(map[Container]bool{{"lxc", "old"}: true, {"lxc", "gone"}: true}); len(got) != 0 {
@@ -87,8 +87,8 @@ func TestV1(t *testing.T) {
 	}
 }
 
-// TestInit is a container whose init is further down, beside a process in a namespace of its own
-// and one of the runtime's beside the container.
+// TestInit has a container whose init is in a cgroup further down. Other cgroups have a process in
+// another namespace, and one of the runtime.
 func TestInit(t *testing.T) {
 	ns, root := nstest.New(t), cgroupRoot(t)
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
@@ -101,8 +101,8 @@ func TestInit(t *testing.T) {
 	wants(t, tracker, vethTo(t, ns, "v2", beside.pid()), "")
 }
 
-// TestNoPidNamespace is a container without a pid namespace of its own, whose first process is in
-// the host's network.
+// TestNoPidNamespace has a container without a pid namespace, whose first process is in the network of
+// the host.
 func TestNoPidNamespace(t *testing.T) {
 	ns, root := nstest.New(t), cgroupRoot(t)
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
@@ -112,8 +112,8 @@ func TestNoPidNamespace(t *testing.T) {
 	wants(t, tracker, vethTo(t, ns, "v", s.pid()), "docker:"+testID)
 }
 
-// TestShared has several containers in one namespace: the pod counts, else the oldest, and another
-// Tracker says the same.
+// TestShared has several containers in one namespace. It expects the oldest as the owner, also from
+// another Tracker.
 func TestShared(t *testing.T) {
 	ns, root := nstest.New(t), cgroupRoot(t)
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
@@ -135,7 +135,7 @@ func TestPodCounts(t *testing.T) {
 	older := sleepIn(t, filepath.Join(root, "docker-"+testID+".scope"))
 	startIn(t, filepath.Join(root, "kubepods/pod"+testUID), 0, "nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", older.pid()), "unshare", "--pid", "--fork", "--kill-child", "sleep", "300")
 	nsid := vethTo(t, ns, "v", older.pid())
-	for started := time.Now(); time.Since(started) < time.Minute; { // until it has joined
+	for started := time.Now(); time.Since(started) < time.Minute; { // until the pod has joined
 		if c, _ := find(t, tracker, nsid); c.Pool == "k8s" {
 			break
 		}
@@ -146,8 +146,7 @@ func TestPodCounts(t *testing.T) {
 	wants(t, tracker, nsid, "k8s:"+testUID)
 }
 
-// TestNotHeld checks that a namespace dies with its container although it was asked about: its
-// veth goes.
+// TestNotHeld expects a veth to go away with its container after a question for the owner.
 func TestNotHeld(t *testing.T) {
 	ns, root := nstest.New(t), cgroupRoot(t)
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
@@ -164,14 +163,14 @@ func gone(t testing.TB, ns *nstest.NS, name string) {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("%s is there still", name)
+			t.Fatalf("%s still exists", name)
 		}
 		<-time.After(5 * time.Millisecond)
 	}
 }
 
-// TestNamed binds a namespace to a file, as ip netns does, beside stale ones and one with a name
-// that a runtime made.
+// TestNamed binds namespaces to files, as ip netns does. Other files are stale, or have a name that a
+// runtime generated.
 func TestNamed(t *testing.T) {
 	ns, dir := nstest.New(t), t.TempDir()
 	tracker := trackerIn(t, ns, Config{Cgroup: cgroupRoot(t), Netns: dir})
@@ -218,12 +217,11 @@ func TestNsidReused(t *testing.T) {
 		gone(t, ns, "v"+name)
 	}
 	if reused == 0 {
-		t.Error("no nsid was used again, so this shows nothing")
+		t.Error("no nsid was reused, so this tests nothing")
 	}
 }
 
-// TestReboot is a container that gets a new namespace in the cgroup that it had, and one whose
-// cgroup is made anew under its name before that is heard.
+// TestReboot restarts a container in its old cgroup, and in a new cgroup of the same name.
 func TestReboot(t *testing.T) {
 	ns, root := nstest.New(t), cgroupRoot(t)
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
@@ -245,35 +243,34 @@ func TestReboot(t *testing.T) {
 	}
 }
 
-// TestKnownIsNotSearched wants a container that is known to be confirmed, without a look at others.
+// TestKnownIsNotSearched expects Owner to confirm a known container without a search.
 func TestKnownIsNotSearched(t *testing.T) {
 	ns, root := nstest.New(t), cgroupRoot(t)
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
 	nsid := vethTo(t, ns, "v", sleepIn(t, filepath.Join(root, "lxc.payload.ct")).pid())
 	wants(t, tracker, nsid, "lxc:ct")
 	searched := func(nsid int32) bool {
-		tracker.lookAfter, tracker.searchAfter = time.Time{}, time.Time{} // it may
+		tracker.queryAfter, tracker.searchAfter = time.Time{}, time.Time{} // a search may begin
 		tracker.Owner(nsid, func() bool { return true })
-		return !tracker.lookAfter.IsZero() || !tracker.searchAfter.IsZero()
+		return !tracker.queryAfter.IsZero() || !tracker.searchAfter.IsZero()
 	}
 	if searched(nsid) {
-		t.Error("a known container is searched for")
+		t.Error("Owner searched for a known container")
 	}
 	if !searched(nsid + 1) {
-		t.Error("what nobody has is not searched for")
+		t.Error("Owner did not search for an unknown nsid")
 	}
 }
 
-// TestReplaced wants a cgroup to be another one by its inode, although it has the name of one
-// that was.
+// TestReplaced expects the Tracker to notice by the inode that a cgroup was replaced.
 func TestReplaced(t *testing.T) {
 	ns, root := nstest.New(t), cgroupRoot(t)
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
 	dir := filepath.Join(root, "a.slice")
 	must(t, os.Mkdir(dir, 0o755))
-	wants(t, tracker, 4711, "") // it has seen that
+	wants(t, tracker, 4711, "") // reads the events
 	must(t, unix.Rmdir(dir))
-	tracker.mu.Lock() // what is told of this is lost
+	tracker.mu.Lock() // the events of these changes are lost
 	must(t, os.Mkdir(dir, 0o755))
 	discard(t, tracker.system)
 	tracker.mu.Unlock()
@@ -282,11 +279,11 @@ func TestReplaced(t *testing.T) {
 	tracker.system.overflowed = true
 	tracker.mu.Unlock()
 	wants(t, tracker, vethTo(t, ns, "v", s.pid()), "lxc:a")
-	s = sleepIn(t, filepath.Join(dir, "lxc.payload.b")) // which the watch on the former does not tell
+	s = sleepIn(t, filepath.Join(dir, "lxc.payload.b")) // the watch of the former cgroup does not report it
 	wants(t, tracker, vethTo(t, ns, "w", s.pid()), "lxc:b")
 }
 
-// discard drops what an instance tells.
+// discard drops the queued events of an instance.
 func discard(t *testing.T, w *watches) {
 	t.Helper()
 	for {
@@ -296,8 +293,7 @@ func discard(t *testing.T, w *watches) {
 	}
 }
 
-// TestChangesMeanwhile lets the world change while an owner is asked for: an answer must have been
-// true at one time.
+// TestChangesMeanwhile changes the link or the container during Owner, which must then find none.
 func TestChangesMeanwhile(t *testing.T) {
 	ns, root := nstest.New(t), cgroupRoot(t)
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
@@ -305,15 +301,15 @@ func TestChangesMeanwhile(t *testing.T) {
 	nsid := vethTo(t, ns, "v", s.pid())
 	wants(t, tracker, nsid, "lxc:a")
 	if c, ok, _ := tracker.Owner(nsid, func() bool { return false }); ok {
-		t.Errorf("%v, although the link leads elsewhere", c)
+		t.Errorf("found %v, although the link leads elsewhere", c)
 	}
 	if c, ok, _ := tracker.Owner(nsid, func() bool { s.stop(); return true }); ok {
-		t.Errorf("%v, although it died", c)
+		t.Errorf("found %v, although it died", c)
 	}
 }
 
-// TestUsers wants what a user makes in a cgroup that was given away to be that user's, and what
-// the system's containers make in their own to be nobody's.
+// TestUsers expects containers below a delegated cgroup in a pool of the user, and containers below the
+// container of the system to count as that container.
 func TestUsers(t *testing.T) {
 	ns, root := nstest.New(t), cgroupRoot(t)
 	given := filepath.Join(root, "user.slice/user-1000.slice/user@1000.service")
@@ -324,7 +320,7 @@ func TestUsers(t *testing.T) {
 	ended.Go(func() { tracker.Run(ctx, nil, nil) })
 	defer ended.Wait()
 	defer cancel()
-	must(t, os.Chown(given, 1000, 1000)) // after it was seen, as systemd does
+	must(t, os.Chown(given, 1000, 1000)) // after the Tracker has seen it, as systemd does
 	n := 0
 	start := func(cgroup, want string) {
 		t.Helper()
@@ -362,7 +358,7 @@ func TestUsers(t *testing.T) {
 	}
 }
 
-// TestOverflow wants containers to be found although the kernel told only of some cgroups.
+// TestOverflow expects containers to be found after events were lost.
 func TestOverflow(t *testing.T) {
 	ns, root := nstest.New(t), cgroupRoot(t)
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
@@ -373,18 +369,18 @@ func TestOverflow(t *testing.T) {
 	tracker.mu.Unlock()
 	wants(t, tracker, nsid, "")
 	tracker.mu.Lock()
-	tracker.takeEvents(tracker.system, []byte("\xff\xff\xff\xff\x00\x40\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"))
+	tracker.handleEvents(tracker.system, []byte("\xff\xff\xff\xff\x00\x40\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"))
 	tracker.mu.Unlock()
 	wants(t, tracker, nsid, "lxc:a")
 }
 
-// TestLateNews wants an owner to be found although the kernel does not tell that processes came.
+// TestLateNews expects an owner to be found without an event about its processes.
 func TestLateNews(t *testing.T) {
 	ns, root := nstest.New(t), cgroupRoot(t)
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
 	dir := filepath.Join(root, "lxc.payload.a")
 	must(t, os.Mkdir(dir, 0o755))
-	wants(t, tracker, 4711, "") // it has seen that
+	wants(t, tracker, 4711, "") // reads the events
 	tracker.mu.Lock()
 	for _, c := range tracker.containers {
 		tracker.unwatchEvents(c)
@@ -394,51 +390,51 @@ func TestLateNews(t *testing.T) {
 	wants(t, tracker, vethTo(t, ns, "v", s.pid()), "lxc:a")
 }
 
-// TestWithoutInotify wants containers to be found by searches, and that to be said.
+// TestWithoutInotify expects searches to find containers, and expects a line of Missing.
 func TestWithoutInotify(t *testing.T) {
 	ns, root := nstest.New(t), cgroupRoot(t)
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
 	tracker.mu.Lock()
 	must(t, tracker.system.close())
 	tracker.system = &watches{err: unix.EMFILE, nodes: map[int32]*node{}, files: map[int32]*container{}}
-	tracker.lackWatches()
+	tracker.updateMissingWatches()
 	tracker.mu.Unlock()
-	if lines := tracker.Missing(); len(lines) != 1 || lines[0] != costs[lackWatch]+" (too many open files)" {
+	if lines := tracker.Missing(); len(lines) != 1 || lines[0] != missingLines[missingWatch]+" (too many open files)" {
 		t.Errorf("missing: %q", lines)
 	}
 	s := sleepIn(t, filepath.Join(root, "lxc.payload.a"))
 	wants(t, tracker, vethTo(t, ns, "v", s.pid()), "lxc:a")
 }
 
-// TestRun wants to be told of a container that comes to life and of its end, while nobody asks.
+// TestRun expects Run to report a new nsid and the end of a container, without a call of Owner.
 func TestRun(t *testing.T) {
 	ns, root := nstest.New(t), cgroupRoot(t)
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
-	type news struct {
+	type call struct {
 		c    Container
 		nsid int32
 	}
-	told := make(chan news, 100)
+	calls := make(chan call, 100)
 	ctx, cancel := context.WithCancel(t.Context())
 	var ended sync.WaitGroup
-	ended.Go(func() { tracker.Run(ctx, func(c Container, nsid int32) { told <- news{c, nsid} }, nil) })
+	ended.Go(func() { tracker.Run(ctx, func(c Container, nsid int32) { calls <- call{c, nsid} }, nil) })
 	defer ended.Wait()
 	defer cancel()
 	dir := filepath.Join(root, "lxc.payload.a")
-	must(t, os.Mkdir(dir, 0o755)) // some time before
+	must(t, os.Mkdir(dir, 0o755)) // some time before the first process
 	s := startIn(t, dir, newNet|newPid, "sleep", "300")
-	want := news{Container{"lxc", "a"}, vethTo(t, ns, "v", s.pid())}
-	if got := <-told; got != want {
-		t.Errorf("told %v, want %v", got, want)
+	want := call{Container{"lxc", "a"}, vethTo(t, ns, "v", s.pid())}
+	if got := <-calls; got != want {
+		t.Errorf("changed was called with %v, want %v", got, want)
 	}
 	s.stop()
 	must(t, unix.Rmdir(dir))
-	if got := <-told; got != want {
-		t.Errorf("told %v at the end, want %v", got, want)
+	if got := <-calls; got != want {
+		t.Errorf("changed was called with %v at the end, want %v", got, want)
 	}
 }
 
-// helperMonitor makes the test binary the monitor of a container; see TestMonitor.
+// helperMonitor is the variable that makes the test binary the monitor of a container; see TestMonitor.
 const helperMonitor = "CONTAINERS_TEST_MONITOR"
 
 func monitor(dir string) {
@@ -454,7 +450,7 @@ func monitor(dir string) {
 	}
 }
 
-// TestMonitor wants the monitor to say what a container is called whose cgroup ends in a number.
+// TestMonitor expects the name of a container whose cgroup ends in a number to come from its monitor.
 func TestMonitor(t *testing.T) {
 	ns, root := nstest.New(t), cgroupRoot(t)
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
@@ -481,7 +477,7 @@ func TestMonitor(t *testing.T) {
 	}
 }
 
-// TestOutsidePids wants it to be said when processes of cgroups are outside of our pid namespace.
+// TestOutsidePids expects a line of Missing if processes are outside of our pid namespace.
 func TestOutsidePids(t *testing.T) {
 	tracker := trackerIn(t, nstest.New(t), Config{Cgroup: cgroupRoot(t)})
 	dir := t.TempDir()
@@ -489,29 +485,29 @@ func TestOutsidePids(t *testing.T) {
 	tracker.mu.Lock()
 	got := tracker.pids(dir)
 	tracker.mu.Unlock()
-	if lines := tracker.Missing(); len(got) != 1 || got[0] != 12 || len(lines) != 1 || !strings.HasPrefix(lines[0], costs[lackPids]) {
+	if lines := tracker.Missing(); len(got) != 1 || got[0] != 12 || len(lines) != 1 || !strings.HasPrefix(lines[0], missingLines[missingPids]) {
 		t.Errorf("%v, missing %q", got, lines)
 	}
 }
 
-// TestMissingIsText wants a path of any bytes to be shown as text.
+// TestMissingIsText expects Missing to show a path of any bytes as text.
 func TestMissingIsText(t *testing.T) {
 	tracker := trackerIn(t, nstest.New(t), Config{Cgroup: cgroupRoot(t)})
 	tracker.mu.Lock()
-	tracker.lack(lackNetns, "open /run/a\xff\x1bb")
+	tracker.setMissing(missingNetns, "open /run/a\xff\x1bb")
 	tracker.mu.Unlock()
 	if lines := tracker.Missing(); len(lines) != 1 || !strings.HasSuffix(lines[0], `(open /run/a\xff\x1bb)`) {
 		t.Errorf("%q", lines)
 	}
 }
 
-// TestFaultsAreBounded wants an error to be logged once, a long one too, and only so many of them.
+// TestFaultsAreBounded expects each error to be logged once, also a long one, and at most maxFaults.
 func TestFaultsAreBounded(t *testing.T) {
 	var lines bytes.Buffer
 	tracker := &Tracker{log: slog.New(slog.NewTextHandler(&lines, nil))}
 	for i := range 2 * maxFaults {
 		for range 2 {
-			tracker.fault(fmt.Errorf("%d %s", i, strings.Repeat("x", 2*maxText)))
+			tracker.logFault(fmt.Errorf("%d %s", i, strings.Repeat("x", 2*maxText)))
 		}
 	}
 	if n := bytes.Count(lines.Bytes(), []byte("\n")); n != maxFaults {
@@ -521,13 +517,13 @@ func TestFaultsAreBounded(t *testing.T) {
 
 func TestNoCgroups(t *testing.T) {
 	tracker := trackerIn(t, nstest.New(t), Config{Cgroup: t.TempDir()})
-	if lines := tracker.Missing(); len(lines) != 1 || !strings.HasPrefix(lines[0], costs[lackCgroup]) {
+	if lines := tracker.Missing(); len(lines) != 1 || !strings.HasPrefix(lines[0], missingLines[missingCgroup]) {
 		t.Errorf("%q", lines)
 	}
 	wants(t, tracker, 3, "")
 }
 
-// helperRoot makes the test binary a Tracker without privileges; see TestUnprivileged.
+// helperRoot is the variable that makes the test binary a Tracker without privileges; see TestUnprivileged.
 const helperRoot = "CONTAINERS_TEST_ROOT"
 
 // TestUnprivileged finds owners as nobody, without any capability.
@@ -541,7 +537,7 @@ func TestUnprivileged(t *testing.T) {
 	nsid := vethTo(t, ns, "v", s.pid())
 	self, err := os.Executable()
 	must(t, err)
-	data, err := os.Open(self) // in a directory that nobody may not enter
+	data, err := os.Open(self) // the user nobody cannot enter its directory
 	must(t, err)
 	defer data.Close()
 	cmd := exec.Command("/proc/self/fd/3", "-test.run=^TestUnprivileged$")
@@ -560,7 +556,7 @@ func TestUnprivileged(t *testing.T) {
 		t.Errorf("%v: %q", err, said)
 	}
 	if !strings.Contains(strings.Join(said, "\n"), "owner lxc a, missing []") {
-		t.Errorf("said %q", said)
+		t.Errorf("output %q", said)
 	}
 }
 

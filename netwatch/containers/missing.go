@@ -10,29 +10,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Kinds of what may be missing, in the order of Missing.
+// Facilities that may be missing, in the order of Missing.
 const (
-	lackQuery = iota
-	lackCgroup
-	lackStates
-	lackPids
-	lackLimit
-	lackWatch
-	lackPidfd
-	lackNetns
-	lackKinds
+	missingQuery = iota
+	missingCgroup
+	missingStates
+	missingPids
+	missingLimit
+	missingWatch
+	missingPidfd
+	missingNetns
+	missingKinds
 )
 
-// costs says what is lost by each.
-var costs = [lackKinds]string{
-	lackQuery:  "RTM_GETNSID: the kernel does not say which namespace has which id: no container is recognised",
-	lackCgroup: "cgroups: no hierarchy can be read: only named network namespaces are recognised, no containers",
-	lackStates: "cgroup v2: not mounted: states of containers are not seen: only those that a manager reports are known",
-	lackPids:   "the host's pid namespace: processes of containers are not seen: owners of interfaces are not known (docker run --pid=host, and the like)",
-	lackLimit:  "cgroups: there are too many: containers beyond the limit are not recognised",
-	lackWatch:  "inotify: not all cgroups can be watched (fs.inotify.max_user_watches, max_user_instances): new containers are found late, and may be gone by then, and states are not seen",
-	lackPidfd:  "pidfd_open: not there or not allowed: owners of interfaces are not known",
-	lackNetns:  "named network namespaces: cannot be listed: they are not recognised",
+// missingLines say what does not work without each facility.
+var missingLines = [missingKinds]string{
+	missingQuery:  "RTM_GETNSID: the kernel does not report the ids of namespaces: no container is recognised",
+	missingCgroup: "cgroups: no hierarchy can be read: no containers are recognised, only named network namespaces",
+	missingStates: "cgroup v2: not mounted: states of containers are known only if a manager reports them",
+	missingPids:   "host's pid namespace: not ours: processes of containers are invisible, so owners of interfaces are not known (use docker run --pid=host or the like)",
+	missingLimit:  "cgroups: too many: containers beyond the limit are not recognised",
+	missingWatch:  "inotify: not all cgroups can be watched (fs.inotify.max_user_watches, max_user_instances): new containers are found late or never, and changes of state are missed",
+	missingPidfd:  "pidfd_open: not supported or not allowed: owners of interfaces are not known",
+	missingNetns:  "named network namespaces: cannot be listed, so they are not recognised",
 }
 
 // Missing returns a line for each missing capability or facility, with what does not work without it, in
@@ -41,83 +41,83 @@ func (t *Tracker) Missing() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var lines []string
-	for kind, detail := range t.lacks {
+	for kind, detail := range t.missing {
 		if detail != "" {
-			lines = append(lines, costs[kind]+" ("+detail+")")
+			lines = append(lines, missingLines[kind]+" ("+detail+")")
 		}
 	}
 	return lines
 }
 
-// lack notes that something is missing, with what was seen; with "" that it is not. It is logged
-// when it is new. The detail may hold paths, and so any bytes.
-func (t *Tracker) lack(kind int, detail string) {
+// setMissing notes that a facility is missing, and logs that once. With an empty detail the facility is
+// not missing any more. The detail may have paths, and so any bytes.
+func (t *Tracker) setMissing(kind int, detail string) {
 	detail = show(detail)
-	old := t.lacks[kind]
-	t.lacks[kind] = detail
+	old := t.missing[kind]
+	t.missing[kind] = detail
 	if detail != "" && old == "" {
-		t.log.Warn("something is missing to watch containers", slog.String("what", costs[kind]), slog.String("detail", detail))
+		t.log.Warn("containers cannot be watched completely", slog.String("missing", missingLines[kind]), slog.String("detail", detail))
 	}
 }
 
-// lackWatches notes whether watches of the system's cgroups are missing. What users make beyond the
-// limit is their own loss.
-func (t *Tracker) lackWatches() {
+// updateMissingWatches notes whether cgroups of the system have no watch. Cgroups of users beyond the
+// limit are not worth a note.
+func (t *Tracker) updateMissingWatches() {
 	switch w := t.system; {
 	case w.err != nil:
-		t.lack(lackWatch, w.err.Error())
-	case w.beyond:
-		t.lack(lackWatch, "more than "+strconv.Itoa(maxWatches)+" cgroups")
+		t.setMissing(missingWatch, w.err.Error())
+	case w.limited:
+		t.setMissing(missingWatch, "more than "+strconv.Itoa(maxWatches)+" cgroups")
 	default:
-		t.lack(lackWatch, "")
+		t.setMissing(missingWatch, "")
 	}
 }
 
-// probe finds out what is missing by trying.
+// probe tries each facility.
 func (t *Tracker) probe() {
 	if _, err := t.ids.GetNetNsIdByFd(int(t.namespace.Fd())); err != nil {
-		t.lack(lackQuery, err.Error())
+		t.setMissing(missingQuery, err.Error())
 	}
 	if fd, err := unix.PidfdOpen(os.Getpid(), 0); err != nil {
-		t.lack(lackPidfd, err.Error())
+		t.setMissing(missingPidfd, err.Error())
 	} else {
 		closeFD(fd)
 	}
 	if dir, err := os.Open(t.config.Netns); err == nil {
 		_ = dir.Close()
 	} else if !errors.Is(err, unix.ENOENT) {
-		t.lack(lackNetns, err.Error())
+		t.setMissing(missingNetns, err.Error())
 	}
 }
 
-// Of errors that nobody else hears of this many are logged in that time, each once: who owns a
-// cgroup could make ever new ones.
+// logFault logs at most maxFaults errors in faultsFor, each once, because the owner of a cgroup could
+// cause ever new ones.
 const (
 	maxFaults = 16
 	faultsFor = time.Hour
 )
 
-// faults are the errors that were logged lately.
+// faults are the errors that were logged since a time.
 type faults struct {
-	said  map[string]struct{}
-	since time.Time
+	logged map[string]struct{}
+	since  time.Time
 }
 
-// fault logs an error that nobody else hears of. That a process or a cgroup is gone is none.
-func (t *Tracker) fault(err error) {
+// logFault logs an error that is not returned. It ignores that a process or a cgroup is gone.
+func (t *Tracker) logFault(err error) {
 	for _, usual := range []error{unix.ENOENT, unix.ESRCH, unix.ENODEV} {
 		if errors.Is(err, usual) {
 			return
 		}
 	}
 	f := &t.faults
-	if now := time.Now(); f.said == nil || now.Sub(f.since) >= faultsFor {
-		f.said, f.since = map[string]struct{}{}, now
+	if now := time.Now(); f.logged == nil || now.Sub(f.since) >= faultsFor {
+		f.logged, f.since = map[string]struct{}{}, now
 	}
 	text := show(err.Error())
-	if _, again := f.said[text]; again || len(f.said) >= maxFaults {
+	if _, again := f.logged[text]; again || len(f.logged) >= maxFaults {
 		return
 	}
-	f.said[text] = struct{}{}
-	t.log.Warn("owner of a network namespace, or state of a container, may stay unknown", slog.String("error", text), slog.Bool("others_unsaid_for_an_hour", len(f.said) == maxFaults))
+	f.logged[text] = struct{}{}
+	t.log.Warn("the owner of a network namespace or the state of a container may stay unknown", slog.String("error", text), slog.Bool("no_more_for_an_hour", len(f.logged) == maxFaults))
 }

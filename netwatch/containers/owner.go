@@ -13,43 +13,44 @@ import (
 )
 
 const (
-	// A look at new containers is followed by a pause of lookShare times its cost, a search of all by
-	// one of searchShare times its cost, within minPause and maxPause.
-	lookShare   = 2
+	// After a query of new containers, Owner pauses for queryShare times the cost of that query; after a
+	// search of all, for searchShare times its cost. Both pauses are between minPause and maxPause.
+	queryShare  = 2
 	searchShare = 20
 	minPause    = time.Millisecond
 	maxPause    = time.Second
-	// maxNames is how many named namespaces are looked at.
+	// maxNames is how many named namespaces are searched.
 	maxNames = 4096
 	// PoolNetns is the pool of namespaces that have a name and no container.
 	PoolNetns = "netns"
 )
 
-// runtimeNames are the names that CNI, podman and cri-o give to the namespaces of containers. They
-// say nothing that the container's cgroup does not say better.
+// runtimeNames are the names that CNI, podman and cri-o generate for the namespaces of containers. They
+// are no owners, because the container's cgroup names the owner.
 var runtimeNames = regexp.MustCompile(`^(?:cni-|netns-)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 
 // Owner returns the container whose network namespace has the id nsid. found is false if there is none
 // yet; then a call before next would find none, either.
 //
-// still must report whether the caller's link still leads to the namespace with that id. Owner calls it
-// between two questions to the kernel, which both have to confirm that the namespace of the container's
-// process has the id, and the process must be alive after the second one. So all of this was true at one
-// time. (Silence of the kernel is no proof, because it frees an nsid before it sends RTM_DELNSID.)
+// still must report whether the caller's link still leads to the namespace with that id. Owner asks the
+// kernel for the id of the container's namespace, calls still, and asks again. It trusts the result only
+// if both answers are nsid and the container's process is alive afterwards, because then all of this was
+// true at one time. (That no RTM_DELNSID came is no proof, because the kernel frees an nsid before it
+// sends that.)
 func (t *Tracker) Owner(nsid int32, still func() bool) (c Container, found bool, next time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if nsid < 0 || nsid == t.own || t.closed {
 		return Container{}, false, time.Time{}
 	}
-	if c, found = t.known(nsid, still); found {
+	if c, found = t.findKnown(nsid, still); found {
 		return c, true, time.Time{}
 	}
 	now := time.Now()
-	if now.After(t.lookAfter) {
-		t.lookAtNew(now)
-		t.lookAfter = pauseAfter(now, lookShare)
-		if c, found = t.known(nsid, still); found {
+	if now.After(t.queryAfter) {
+		t.queryNew(now)
+		t.queryAfter = pauseAfter(now, queryShare)
+		if c, found = t.findKnown(nsid, still); found {
 			return c, true, time.Time{}
 		}
 	}
@@ -57,7 +58,7 @@ func (t *Tracker) Owner(nsid int32, still func() bool) (c Container, found bool,
 		c, found = t.search(nsid, still)
 		t.searchAfter = pauseAfter(now, searchShare)
 	}
-	return c, found, t.lookAfter
+	return c, found, t.queryAfter
 }
 
 // Runs reports whether a container has processes.
@@ -65,51 +66,52 @@ func (t *Tracker) Runs(name Container) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, c := range t.containers {
-		if c.Container == name && !t.spare(c) && len(t.processes(c)) > 0 {
+		if c.Container == name && !t.skippable(c) && len(t.processes(c)) > 0 {
 			return true
 		}
 	}
 	return false
 }
 
-// pauseAfter returns when something that began then may be done again: after share times its cost.
+// pauseAfter returns when work that began at begun may be repeated: after a pause of share times its
+// cost.
 func pauseAfter(begun time.Time, share int) time.Time {
 	cost := time.Since(begun)
 	return begun.Add(cost + min(max(cost*time.Duration(share), minPause), maxPause))
 }
 
-// lookAtNew asks the system's containers that are new, and whose init is known or likely there: they
-// are about to get an nsid.
-func (t *Tracker) lookAtNew(now time.Time) {
+// queryNew asks for the nsids of the system's pending containers. It skips those that have no known
+// process and wait for their next attempt.
+func (t *Tracker) queryNew(now time.Time) {
 	t.readWatches(t.system)
-	for c := range t.unsettled {
-		if c.node.within == 0 && (c.process.pid != 0 || !now.Before(c.again)) {
-			t.refresh(c)
+	for c := range t.pending {
+		if c.node.within == 0 && (c.process.pid != 0 || !now.Before(c.retryAt)) {
+			t.refreshNSID(c)
 		}
 	}
 }
 
-// search asks all containers whose last answer no longer holds, and looks at names.
+// search asks for the nsids of all containers, and then of the named namespaces.
 func (t *Tracker) search(nsid int32, still func() bool) (Container, bool) {
 	if len(t.hierarchies) == 0 {
 		t.mount()
 	}
 	t.refreshOwn()
-	if w := t.system; w.file == nil || w.err != nil || w.beyond || t.lacks[lackLimit] != "" {
-		t.recover(w)
+	if w := t.system; w.file == nil || w.err != nil || w.limited || t.missing[missingLimit] != "" {
+		t.rescan(w)
 	}
 	for _, c := range t.containers {
-		t.refresh(c)
+		t.refreshNSID(c)
 	}
-	if c, found := t.known(nsid, still); found {
+	if c, found := t.findKnown(nsid, still); found {
 		return c, true
 	}
-	return t.name(nsid, still)
+	return t.findName(nsid, still)
 }
 
-// known returns the container that said last that an nsid is its own, if it says so still. Of
-// several the pod counts, then the one whose init is oldest.
-func (t *Tracker) known(nsid int32, still func() bool) (Container, bool) {
+// findKnown returns the container that had an nsid according to the last answer, if it still has that
+// nsid. Of several, a pod counts first, then the one with the oldest init.
+func (t *Tracker) findKnown(nsid int32, still func() bool) (Container, bool) {
 	var all []*container
 	for _, c := range t.containers {
 		if c.nsid == nsid {
@@ -129,24 +131,24 @@ func (t *Tracker) known(nsid int32, still func() bool) (Container, bool) {
 		if t.verify(c, nsid, still) {
 			return c.Container, true
 		}
-		if t.inquire(c); c.nsid == nsid && t.verify(c, nsid, still) {
+		if t.queryNSID(c); c.nsid == nsid && t.verify(c, nsid, still) {
 			return c.Container, true
 		}
 	}
 	return Container{}, false
 }
 
-// verify reports whether a namespace is a container's: see Owner.
+// verify reports whether the namespace with an nsid is the container's: see Owner.
 func (t *Tracker) verify(c *container, nsid int32, still func() bool) bool {
 	pidfd, err := unix.PidfdOpen(c.process.pid, 0)
 	if err != nil {
-		if !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.EINVAL) { // EINVAL: a thread by now
-			t.lack(lackPidfd, err.Error())
+		if !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.EINVAL) { // EINVAL: the pid is a thread's by now
+			t.setMissing(missingPidfd, err.Error())
 		}
 		return false
 	}
 	defer closeFD(pidfd)
-	t.lack(lackPidfd, "")
+	t.setMissing(missingPidfd, "")
 	says := func() bool {
 		got, err := t.ids.GetNetNsIdByPid(c.process.pid)
 		return err == nil && t.foreign(got) == nsid
@@ -165,17 +167,17 @@ func isAlive(pidfd int) bool {
 	}
 }
 
-// name returns the name below /run/netns of the namespace with an nsid.
-func (t *Tracker) name(nsid int32, still func() bool) (Container, bool) {
+// findName returns the name below /run/netns of the namespace with an nsid.
+func (t *Tracker) findName(nsid int32, still func() bool) (Container, bool) {
 	dir, err := os.Open(t.config.Netns)
 	if err != nil {
 		if !errors.Is(err, unix.ENOENT) {
-			t.lack(lackNetns, err.Error())
+			t.setMissing(missingNetns, err.Error())
 		}
 		return Container{}, false
 	}
 	defer dir.Close() //nolint:errcheck // only read
-	t.lack(lackNetns, "")
+	t.setMissing(missingNetns, "")
 	names, _ := dir.Readdirnames(maxNames)
 	slices.Sort(names)
 	for _, name := range names {
@@ -190,7 +192,7 @@ func (t *Tracker) name(nsid int32, still func() bool) (Container, bool) {
 // fileHas reports whether the namespace that is bound to a file has an nsid.
 func (t *Tracker) fileHas(path string, nsid int32) bool {
 	var fs unix.Statfs_t
-	// Asked before it is opened, because to open a stale file could do anything.
+	// Check the file system first, because opening another file may have side effects.
 	if err := unix.Statfs(path, &fs); err != nil || fs.Type != unix.NSFS_MAGIC {
 		return false
 	}
@@ -198,11 +200,11 @@ func (t *Tracker) fileHas(path string, nsid int32) bool {
 	if err != nil {
 		return false
 	}
-	// Closed at once: while it is open, the veths in a namespace do not die with it.
+	// Close soon, because the open file keeps the namespace and its veths alive.
 	defer closeFD(fd)
 	got, err := t.ids.GetNetNsIdByFd(fd)
 	return err == nil && t.foreign(got) == nsid
 }
 
-// closeFD closes a file that was read; that cannot fail in a way that matters.
+// closeFD closes a file that was only read, so an error does not matter.
 func closeFD(fd int) { _ = unix.Close(fd) }

@@ -13,10 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Limits of the search for the init of a container. Of those beyond nobody is asked.
+// Limits of the search for the init of a container. Cgroups and processes beyond them are ignored.
 const (
 	maxInside  = 32 // cgroups of a container
-	maxPerDir  = 8  // processes of one of them
+	maxPerDir  = 8  // processes of one cgroup
 	maxProcess = 32 // processes of a container
 )
 
@@ -31,19 +31,19 @@ type process struct {
 // Ranks of processes, in the order in which they are asked.
 const (
 	rankInit   = iota // the first process of a pid namespace right below ours
-	rankNested        // the first of one further down: of a container in the container
+	rankNested        // the first process of a deeper one: of a container in the container
 	rankOther
 )
 
-// processes returns processes of a container in the order in which to ask them, or the init alone.
-// With systemd inside the top cgroup is empty, and init is in init.scope.
+// processes returns the init of a container, or else its processes in the order in which to ask them.
+// If systemd runs inside, the top cgroup is empty and init is in init.scope.
 func (t *Tracker) processes(c *container) []process {
 	var found []process
 	dirs := []string{c.node.dir()}
 	for i := 0; i < len(dirs) && i < maxInside; i++ {
 		pids := t.pids(dirs[i])
 		for _, pid := range pids[:min(len(pids), maxPerDir)] {
-			p := look(pid, dirs[i])
+			p := readProcess(pid, dirs[i])
 			if p.rank == rankInit {
 				return []process{p}
 			}
@@ -51,17 +51,18 @@ func (t *Tracker) processes(c *container) []process {
 				found = append(found, p)
 			}
 		}
-		dirs = append(dirs, t.inside(dirs[i], c, i == 0)...)
+		dirs = append(dirs, t.listInside(dirs[i], c, i == 0)...)
 	}
 	slices.SortStableFunc(found, func(a, b process) int { return a.rank - b.rank })
 	return found
 }
 
-// pids returns the first processes of a cgroup. 0 is one outside of our pid namespace.
+// pids returns the first processes of a cgroup. The kernel writes 0 for a process outside of our pid
+// namespace.
 func (t *Tracker) pids(dir string) (all []int) {
 	text, err := readFile(dir + "/cgroup.procs")
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, unix.EOPNOTSUPP) { // a cgroup of threads
-		t.fault(err)
+		t.logFault(err)
 	}
 	for line := range bytes.Lines(text) {
 		whole := line[len(line)-1] == '\n'
@@ -69,7 +70,7 @@ func (t *Tracker) pids(dir string) (all []int) {
 		switch {
 		case err != nil || !whole:
 		case pid == 0:
-			t.lack(lackPids, "a cgroup has processes that are not seen here")
+			t.setMissing(missingPids, "a cgroup has processes of another pid namespace")
 		default:
 			all = append(all, pid)
 		}
@@ -80,9 +81,9 @@ func (t *Tracker) pids(dir string) (all []int) {
 // isIn reports whether a process is in a cgroup, now.
 func (t *Tracker) isIn(p process) bool { return slices.Contains(t.pids(p.dir), p.pid) }
 
-// inside returns the cgroups in one of a container's, the likely ones first.
-func (t *Tracker) inside(dir string, c *container, top bool) []string {
-	f, err := os.Open(dir) //nolint:gosec // of a cgroup
+// listInside returns the cgroups directly inside dir, the likely ones first.
+func (t *Tracker) listInside(dir string, c *container, top bool) []string {
+	f, err := os.Open(dir) //nolint:gosec // a cgroup
 	if err != nil {
 		return nil
 	}
@@ -107,7 +108,7 @@ func (t *Tracker) inside(dir string, c *container, top bool) []string {
 	return names
 }
 
-// likely orders the cgroups in a container by how likely its init is in them.
+// likely orders the cgroups in a container: the lowest is the likeliest to have its init.
 func likely(name string) int {
 	switch {
 	case name == "init.scope" || strings.HasPrefix(name, "lxc.payload."):
@@ -118,8 +119,8 @@ func likely(name string) int {
 	return 2
 }
 
-// look reads which namespaces a process is the first of, and since when it is there.
-func look(pid int, dir string) process {
+// readProcess reads the rank of a process and when it started.
+func readProcess(pid int, dir string) process {
 	p := process{pid: pid, dir: dir, rank: rankOther}
 	levels := bytes.Fields(readStatus(pid, "NSpid"))
 	switch {
@@ -129,7 +130,7 @@ func look(pid int, dir string) process {
 	default:
 		p.rank = rankNested
 	}
-	// Field 22 of stat; the second is a name in parentheses that may hold anything.
+	// Field 22 of stat. Field 2 is a name in parentheses, which may have any bytes.
 	stat, _ := readProc(pid, "stat")
 	if fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]); len(fields) > 19 {
 		p.started, _ = strconv.ParseUint(string(fields[19]), 10, 64)

@@ -1,20 +1,20 @@
 package containers
 
-// Limits of one user. What a user makes beyond them is not looked at, which costs nobody else anything.
+// Limits of one user. Cgroups beyond them are ignored, so they cost other users nothing.
 const (
 	maxPerUser     = 256  // containers
-	maxUserCgroups = 1024 // other cgroups, each of which takes a watch
-	maxUserAsks    = 8    // containers of all users that are asked for their nsid while the Tracker is locked
-	maxUserLooks   = 4096 // names that are read from directories while the Tracker is locked
+	maxUserCgroups = 1024 // other cgroups; each takes a watch
+	maxUserAsks    = 8    // nsids that are asked for while the Tracker is locked, for all users together
+	maxUserNames   = 4096 // names that are read from directories while the Tracker is locked
 )
 
-// usage is what one user's cgroups take.
+// usage counts the containers and cgroups of one user, and the names that were read for that user.
 type usage struct {
-	containers, cgroups, looks int
-	beyond                     bool // a limit was reached, so there is more than is known
+	containers, cgroups, names int
+	limited                    bool // a limit was reached, so some cgroups are not known
 }
 
-// usageOf returns what a user's cgroups take.
+// usageOf returns the usage of a user.
 func (t *Tracker) usageOf(user uint32) *usage {
 	u := t.perUser[user]
 	if u == nil {
@@ -24,26 +24,26 @@ func (t *Tracker) usageOf(user uint32) *usage {
 	return u
 }
 
-// renewLooks lets every user's directories be listed again.
-func (t *Tracker) renewLooks() {
+// resetNames allows each user maxUserNames names again, and drops unused usages.
+func (t *Tracker) resetNames() {
 	for user, u := range t.perUser {
-		if u.looks = 0; u.containers == 0 && u.cgroups == 0 {
+		if u.names = 0; u.containers == 0 && u.cgroups == 0 {
 			delete(t.perUser, user)
 		}
 	}
 }
 
-// mayLook counts a name in a directory of a user, and reports whether it may be looked at.
-func (t *Tracker) mayLook(user uint32) bool {
+// mayReadName counts a name in a directory of a user, and reports whether it is within the limit.
+func (t *Tracker) mayReadName(user uint32) bool {
 	if user == 0 {
 		return true
 	}
 	u := t.usageOf(user)
-	if u.looks >= maxUserLooks {
-		u.beyond = true
+	if u.names >= maxUserNames {
+		u.limited = true
 		return false
 	}
-	u.looks++
+	u.names++
 	return true
 }
 
@@ -53,11 +53,11 @@ func (t *Tracker) mayWatch(user uint32) bool {
 		return true
 	}
 	u := t.usageOf(user)
-	u.beyond = u.beyond || u.cgroups >= maxUserCgroups
+	u.limited = u.limited || u.cgroups >= maxUserCgroups
 	return u.cgroups < maxUserCgroups
 }
 
-// countCgroup counts a cgroup of a user, or with -1 one that is gone.
+// countCgroup adds n to the number of a user's cgroups: 1 for a new cgroup, -1 for one that is gone.
 func (t *Tracker) countCgroup(user uint32, n int) {
 	if user != 0 {
 		t.usageOf(user).cgroups += n
@@ -67,10 +67,10 @@ func (t *Tracker) countCgroup(user uint32, n int) {
 	}
 }
 
-// makeRoom is called when a cgroup of a user is gone. It has users' cgroups be looked at again if there
-// was no room for some of them.
+// makeRoom is called when a cgroup of a user is gone. If a limit was reached, it makes follow scan the
+// cgroups of users again.
 func (t *Tracker) makeRoom(user uint32) {
-	if user != 0 && (t.usageOf(user).beyond || t.users.beyond) {
+	if user != 0 && (t.usageOf(user).limited || t.users.limited) {
 		t.users.overflowed = true
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// givenTo makes a cgroup and gives it to a user.
+// givenTo makes a cgroup that belongs to a user.
 func givenTo(t *testing.T, root string, user int) string {
 	t.Helper()
 	dir := filepath.Join(root, fmt.Sprintf("user.slice/user-%[1]d.slice/user@%[1]d.service", user))
@@ -21,7 +21,7 @@ func givenTo(t *testing.T, root string, user int) string {
 	return dir
 }
 
-// makeMany makes so many cgroups in one, and returns what removes them.
+// makeMany makes n cgroups in dir, and returns a function that removes them.
 func makeMany(t *testing.T, dir string, n int) (remove func()) {
 	t.Helper()
 	name := func(i int) string { return filepath.Join(dir, fmt.Sprint("x", i)) }
@@ -35,14 +35,14 @@ func makeMany(t *testing.T, dir string, n int) (remove func()) {
 	}
 }
 
-// TestUsersRoom has a user make more cgroups than one may. Other users lose nothing by that, and that
-// user's own containers are known once there is room.
+// TestUsersRoom has a user make too many cgroups. It expects no loss for other users, and expects the
+// user's own containers to be found once some cgroups are gone.
 func TestUsersRoom(t *testing.T) {
 	root := cgroupRoot(t)
 	greedy, other := givenTo(t, root, 1000), givenTo(t, root, 1001)
 	l := listen(t, root)
 	remove := makeMany(t, greedy, maxUserCgroups)
-	l.awaitBeyond(1000) // its own directory counts, too
+	l.awaitLimit(1000) // its own directory counts, too
 	l.mu.Lock()
 	if n := len(l.users.nodes); n != maxUserCgroups+1 {
 		t.Errorf("%d cgroups of users are watched, want %d of one and 1 of the other", n, maxUserCgroups)
@@ -67,7 +67,7 @@ func TestUsersRoomForContainers(t *testing.T) {
 		must(t, os.Mkdir(dirs[i], 0o755))
 	}
 	sleepIn(t, filepath.Join(given, "lxc.payload.web"))
-	l.awaitBeyond(1000)
+	l.awaitLimit(1000)
 	for _, dir := range dirs {
 		must(t, os.Remove(dir))
 	}
@@ -75,18 +75,17 @@ func TestUsersRoomForContainers(t *testing.T) {
 	l.ends(root)
 }
 
-// awaitBeyond waits until a user has more than is known.
-func (l *listener) awaitBeyond(user uint32) {
+// awaitLimit waits until a user has reached a limit.
+func (l *listener) awaitLimit(user uint32) {
 	l.t.Helper()
 	eventually(l.t, func() bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		return l.usageOf(user).beyond
+		return l.usageOf(user).limited
 	})
 }
 
-// TestTooManyContainers expects containers beyond the limit to be missed and that to be said, but no
-// longer than it is so.
+// TestTooManyContainers expects Missing to have a line while containers beyond the limit are missed.
 func TestTooManyContainers(t *testing.T) {
 	root := cgroupRoot(t)
 	tracker := trackerIn(t, nstest.New(t), Config{Cgroup: root})
@@ -116,9 +115,9 @@ func TestTooManyContainers(t *testing.T) {
 	}
 }
 
-// TestUsersLooks wants only so many names in a user's directories to be looked at in one go, however
-// many there are, because nobody else has a turn meanwhile.
-func TestUsersLooks(t *testing.T) {
+// TestUsersNames expects a limit of the names that are read from a user's directories while the Tracker
+// is locked.
+func TestUsersNames(t *testing.T) {
 	root := cgroupRoot(t)
 	given := givenTo(t, root, 1000)
 	tracker := listen(t, root).Tracker
@@ -126,25 +125,26 @@ func TestUsersLooks(t *testing.T) {
 	defer tracker.mu.Unlock()
 	makeMany(t, given, 10)
 	discard(t, tracker.users)
-	tracker.usageOf(1000).looks = maxUserLooks - 4
+	tracker.usageOf(1000).names = maxUserNames - 4
 	var n *node
 	for _, given := range tracker.users.nodes {
 		n = given
 	}
 	tracker.list(n)
-	if len(n.kids) != 4 || !tracker.usageOf(1000).beyond {
+	if len(n.kids) != 4 || !tracker.usageOf(1000).limited {
 		t.Errorf("%d of 10 are known, want 4", len(n.kids))
 	}
-	tracker.list(n) // which forgets none of them
+	tracker.list(n) // another list must not drop any
 	if len(n.kids) != 4 {
-		t.Errorf("%d are known then", len(n.kids))
+		t.Errorf("%d are known after another list, want 4", len(n.kids))
 	}
-	if tracker.recover(tracker.users); len(n.kids) != 10 {
-		t.Errorf("%d of 10 are known in the end", len(n.kids))
+	if tracker.rescan(tracker.users); len(n.kids) != 10 {
+		t.Errorf("%d of 10 are known after a rescan", len(n.kids))
 	}
 }
 
-// TestUsersAsks wants only some containers of users to be asked in one go, and all of them in the end.
+// TestUsersAsks expects a limit of the containers of users that are asked while the Tracker is locked,
+// and expects all of them to be asked in the end.
 func TestUsersAsks(t *testing.T) {
 	root := cgroupRoot(t)
 	given := givenTo(t, root, 1000)
@@ -153,7 +153,7 @@ func TestUsersAsks(t *testing.T) {
 		sleepIn(t, filepath.Join(given, fmt.Sprint("lxc.payload.x", i)))
 	}
 	sleepIn(t, filepath.Join(root, "lxc.payload.web"))
-	l := &listener{Tracker: trackerIn(t, nstest.New(t), Config{Cgroup: root}), t: t, told: make(chan StateChange, 1000)}
+	l := &listener{Tracker: trackerIn(t, nstest.New(t), Config{Cgroup: root}), t: t, states: make(chan StateChange, 1000)}
 	asked := func() (n int) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -171,28 +171,28 @@ func TestUsersAsks(t *testing.T) {
 	eventually(t, func() bool { return asked() == many+1 })
 }
 
-// TestSystemsWatches wants to be told when the system has more cgroups than are watched.
+// TestSystemsWatches expects Missing to have a line when the system has more cgroups than watches.
 func TestSystemsWatches(t *testing.T) {
 	root := cgroupRoot(t)
 	tracker := listen(t, root).Tracker
 	tracker.mu.Lock()
 	for i := range int32(maxWatches) {
-		tracker.system.nodes[-i-2] = &node{} // as if there were so many
+		tracker.system.nodes[-i-2] = &node{} // pretend that there are so many
 	}
 	tracker.mu.Unlock()
 	must(t, os.Mkdir(filepath.Join(root, "one.slice"), 0o755))
 	eventually(t, func() bool { return len(tracker.Missing()) > 0 })
-	if lines := tracker.Missing(); len(lines) != 1 || !strings.HasPrefix(lines[0], costs[lackWatch]) {
+	if lines := tracker.Missing(); len(lines) != 1 || !strings.HasPrefix(lines[0], missingLines[missingWatch]) {
 		t.Errorf("missing: %q", lines)
 	}
 }
 
-// eventually waits until something is so.
+// eventually waits until is returns true.
 func eventually(t *testing.T, is func() bool) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("that is never so")
+			t.Fatal("the condition never holds")
 		}
 	}
 }

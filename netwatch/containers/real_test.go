@@ -14,12 +14,12 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// cgroupRoot makes a cgroup of our own that is a hierarchy to a Finder.
+// cgroupRoot makes a cgroup that a Tracker may take for a hierarchy.
 func cgroupRoot(t testing.TB) string {
 	t.Helper()
 	mounts, err := readMounts("/proc/self/mountinfo")
 	must(t, err)
-	m := best(mounts, func(m *mount) bool { return m.v2 })
+	m := bestMount(mounts, func(m *mount) bool { return m.v2 })
 	if m == nil {
 		t.Fatal("this needs cgroup v2 to be mounted, beside v1 or alone")
 	}
@@ -28,7 +28,7 @@ func cgroupRoot(t testing.TB) string {
 
 func cgroupIn(t testing.TB, dir string) string {
 	t.Helper()
-	test, call := filepath.Split(t.TempDir()) // packaging/dev/leftovers.sh knows it by that
+	test, call := filepath.Split(t.TempDir()) // packaging/dev/leftovers.sh finds it by this name
 	root := filepath.Join(dir, "osctl-eventd-test-"+filepath.Base(test)+"-"+call)
 	must(t, os.Mkdir(root, 0o755))
 	t.Cleanup(func() { removeCgroups(t, root) })
@@ -79,13 +79,13 @@ func startIn(t testing.TB, cgroup string, namespaces uintptr, name string, args 
 
 const newNet, newPid = unix.CLONE_NEWNET, unix.CLONE_NEWPID
 
-// sleepIn starts an init of a container that does nothing.
+// sleepIn starts a container with an init that only sleeps.
 func sleepIn(t testing.TB, cgroup string) sleeper {
 	t.Helper()
 	return startIn(t, cgroup, newNet|newPid, "sleep", "300")
 }
 
-// trackerIn makes a Tracker that counts as a namespace does.
+// trackerIn makes a Tracker in a network namespace.
 func trackerIn(t testing.TB, ns *nstest.NS, config Config) *Tracker {
 	t.Helper()
 	if config.Netns == "" {
@@ -103,8 +103,8 @@ func trackerIn(t testing.TB, ns *nstest.NS, config Config) *Tracker {
 	return tracker
 }
 
-// find asks until an owner is found, or has waited for as long as an event does. What the answers
-// take does not count: the machine may be busy.
+// find asks until an owner is found, or until it has paused for as long as an event waits. The time that
+// the answers take does not count, because the machine may be busy.
 func find(t testing.TB, tracker *Tracker, nsid int32) (Container, bool) {
 	t.Helper()
 	for waited := time.Duration(0); ; {
@@ -117,7 +117,7 @@ func find(t testing.TB, tracker *Tracker, nsid int32) (Container, bool) {
 	}
 }
 
-// wants asks for an owner, "" for none.
+// wants expects an owner, written POOL:ID, or "" for none.
 func wants(t testing.TB, tracker *Tracker, nsid int32, want string) {
 	t.Helper()
 	got := ""
@@ -125,7 +125,7 @@ func wants(t testing.TB, tracker *Tracker, nsid int32, want string) {
 		got = c.Pool + ":" + c.ID
 	}
 	if got != want {
-		t.Errorf("nsid %d is of %q, want %q", nsid, got, want)
+		t.Errorf("nsid %d belongs to %q, want %q", nsid, got, want)
 	}
 }
 

@@ -15,39 +15,39 @@ type Container struct{ Pool, ID string }
 // maxText is the most bytes that a pool or an id has.
 const maxText = 255
 
-// rule is a row of the table: it says which cgroups are a runtime's containers.
+// rule is a row of the table. It recognises the containers of one runtime by their cgroups.
 type rule struct {
-	name string // for whoever reads the table or a failed test
+	name string // for readers of the table and of a failed test
 
 	// above is a regular expression for the path above the container's cgroup, and own one for
-	// its name. The groups "pool" and "id" in them are what the container is called.
+	// the cgroup's name. Their groups "pool" and "id" make the name of the container.
 	above, own string
 	pool       string              // for rules without the group "pool"
 	decode     func(string) string // makes the id from the group "id"; nil leaves it
 
-	// beside is a regular expression for names of cgroups right inside which hold what the runtime
-	// runs beside the container, in the namespace of the host.
+	// beside is a regular expression for the names of cgroups directly inside the container's, in
+	// which the runtime runs processes of its own, in the namespace of the host.
 	beside string
-	pod    bool // of several containers in one namespace it counts
-	argv   bool // an id that ends in -DIGITS is asked of the monitor's command line
+	pod    bool // counts before other containers in the same namespace
+	argv   bool // if the id ends in -DIGITS, the real id is read from the monitor's command line
 
 	// reports says that the manager reports the states of its containers, so the Tracker does not.
 	reports bool
 
-	example string // a path that matches
-	is      Container
+	example string    // a path that matches
+	is      Container // the container of the example
 }
 
-// Paths above containers. Slices and scopes are systemd's; a service may be a container of a
-// runtime that the table does not know, so it is named where it may be above one.
+// Paths above containers. Slices and scopes are systemd's. A service may be a container of an unknown
+// runtime, so inService is only for runtimes that run inside a service.
 const (
 	inSlices  = `(?:/[^/]+\.slice|/user@\d+\.service|/(?:session|run|app|lxc)-[^/]*\.scope)*`
 	inService = inSlices + `(?:/[^/]+\.service)?`
 	hexID     = `(?P<id>[0-9a-f]{12,64})`
 )
 
-// rules returns the table. The cgroup nearest to the root of the hierarchy that one of them
-// matches is the container's; of two that match the same cgroup the first.
+// rules returns the table. The cgroup nearest to the root of the hierarchy that a rule matches is the
+// container's. The first rule that matches it counts.
 func rules() []rule {
 	const id = "f4e5d6c7b8a90123456789abcdef0123456789abcdef0123456789abcdef0123"
 	const uid = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
@@ -119,7 +119,7 @@ func rules() []rule {
 	}
 }
 
-// matcher is a rule made ready.
+// matcher is a rule with its regular expressions compiled.
 type matcher struct {
 	rule
 	above, own, beside *regexp.Regexp
@@ -145,8 +145,8 @@ func compile(rules []rule) ([]matcher, error) {
 	return matchers, failed
 }
 
-// match returns the container whose cgroup is the one called name in the path above, and the
-// rule that says so; nil if it is none.
+// match returns the container whose cgroup is name in the path above, and the rule that matches; nil if
+// the cgroup is no container's.
 func match(matchers []matcher, above, name string) (Container, *matcher) {
 	for i := range matchers {
 		m := &matchers[i]
@@ -181,6 +181,6 @@ func match(matchers []matcher, above, name string) (Container, *matcher) {
 // show returns a name as text.
 func show(name string) string { return hub.PlainText([]byte(name), maxText) }
 
-// dashes undoes what the kubelet does to a pod's uid in the name of a slice, where a dash would
-// be a level.
+// dashes restores the uid of a pod from the name of a slice, where the kubelet writes _ for each dash
+// because a dash would be a level.
 func dashes(id string) string { return strings.ReplaceAll(id, "_", "-") }

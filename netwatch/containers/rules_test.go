@@ -19,7 +19,7 @@ const (
 	slUID   = "12345678_9abc_def0_1234_56789abcdef0"
 )
 
-// matchPath returns the container that a process in a cgroup is in, as the tree is walked.
+// matchPath returns the container of a process in the cgroup path.
 func matchPath(matchers []matcher, path string) (Container, bool) {
 	above := ""
 	parts := strings.Split(strings.TrimPrefix(path, "/"), "/")
@@ -35,8 +35,7 @@ func matchPath(matchers []matcher, path string) (Container, bool) {
 	return Container{}, false
 }
 
-// TestExamples checks that each row of the table says of its example what it should, and alone
-// makes it match.
+// TestExamples expects each rule to match its example, in the table and alone.
 func TestExamples(t *testing.T) {
 	all := rules()
 	for i, r := range all {
@@ -189,9 +188,9 @@ func FuzzPath(f *testing.F) {
 				t.Errorf("%q: bad text %q", path, s)
 			}
 		}
-		// What is further down does not matter.
+		// Cgroups further down do not matter.
 		if deeper, _ := matchPath(matchers, path+"/x/lxc.payload.y"); deeper != c {
-			t.Errorf("%q is of %q, but deeper of %q", path, c, deeper)
+			t.Errorf("%q belongs to %q, but a cgroup below it to %q", path, c, deeper)
 		}
 	})
 }

@@ -25,15 +25,16 @@ type StateChange struct {
 	Resync    bool // found by comparing, not seen live
 }
 
-// standing is what the cgroups of one name say together.
-type standing struct {
-	cgroups []*container
-	told    State
+// group has the cgroups of one container. There are several on a hybrid system, and while an old cgroup
+// is left over.
+type group struct {
+	cgroups  []*container
+	notified State // the last state that was notified
 }
 
-// state returns the state of a container. Of several cgroups the one that has processes counts, of
-// several of these the one with the smallest inode.
-func (s *standing) state() State {
+// state returns the state of a container. Of its cgroups with processes, the one with the smallest inode
+// counts.
+func (s *group) state() State {
 	var counts *container
 	for _, c := range s.cgroups {
 		if c.populated && c.named && !c.rule.reports && (counts == nil || c.node.ino < counts.node.ino) {
@@ -41,7 +42,7 @@ func (s *standing) state() State {
 		}
 	}
 	switch {
-	case counts == nil && s.told == "":
+	case counts == nil && s.notified == "":
 		return ""
 	case counts == nil:
 		return Stopped
@@ -51,33 +52,35 @@ func (s *standing) state() State {
 	return Running
 }
 
-// silent reports whether a cgroup does not say whether the container runs.
-func (c *container) silent() bool { return !c.node.h.v2 || c.rule.reports || c.populated && !c.named }
+// stateless reports whether a cgroup does not show whether its container runs.
+func (c *container) stateless() bool {
+	return !c.node.h.v2 || c.rule.reports || c.populated && !c.named
+}
 
-// takeState reads the state of a container from its cgroup, and asks it for its nsid if processes
-// may have come.
-func (t *Tracker) takeState(c *container) {
+// updateState reads the state of a container from its cgroup. If processes may have entered the cgroup,
+// it queues a query for the nsid.
+func (t *Tracker) updateState(c *container) {
 	frozen := c.frozen
 	if c.node.h.v2 {
 		t.readState(c)
-		t.tellState(c.Container)
+		t.notifyState(c.Container)
 	}
 	switch {
 	case c.empty():
-		delete(t.unsettled, c)
+		delete(t.pending, c)
 		before := c.nsid
 		c.process, c.nsid = process{}, none
-		t.changed(c, before)
+		t.notifyNSID(c, before)
 	case frozen == c.frozen:
-		t.unsettle(c)
+		t.queueQuery(c)
 	}
 }
 
-// readState reads cgroup.events. If that fails, what was known holds until the cgroup is gone.
+// readState reads cgroup.events. If that fails, the old values hold until the cgroup is gone.
 func (t *Tracker) readState(c *container) {
 	text, err := readFile(c.node.dir() + "/cgroup.events")
 	if err != nil {
-		t.fault(err)
+		t.logFault(err)
 		return
 	}
 	c.populated, c.frozen = bytes.Contains(text, []byte("populated 1")), bytes.Contains(text, []byte("frozen 1"))
@@ -86,7 +89,7 @@ func (t *Tracker) readState(c *container) {
 // compareStates reads the states of all containers of an instance.
 func (t *Tracker) compareStates(w *watches) {
 	for _, c := range t.containers {
-		if !c.node.h.v2 || t.of(c.node.within) != w {
+		if !c.node.h.v2 || t.watchesOf(c.node.within) != w {
 			continue
 		}
 		if c.watch == 0 {
@@ -94,41 +97,41 @@ func (t *Tracker) compareStates(w *watches) {
 		}
 		was := c.populated
 		if t.readState(c); c.populated != was {
-			t.takeState(c)
+			t.updateState(c)
 		}
-		t.tellState(c.Container)
+		t.notifyState(c.Container)
 	}
 }
 
-// enter counts a cgroup among those of its name.
-func (t *Tracker) enter(c *container) {
-	s := t.standings[c.Container]
+// joinGroup adds a cgroup to the group of its container.
+func (t *Tracker) joinGroup(c *container) {
+	s := t.groups[c.Container]
 	if s == nil {
-		s = &standing{}
-		t.standings[c.Container] = s
+		s = &group{}
+		t.groups[c.Container] = s
 	}
 	s.cgroups = append(s.cgroups, c)
 }
 
-// leave takes a cgroup out again, and tells what that changes.
-func (t *Tracker) leave(c *container) {
-	s := t.standings[c.Container]
+// leaveGroup removes a cgroup from the group of its container, which may change the state.
+func (t *Tracker) leaveGroup(c *container) {
+	s := t.groups[c.Container]
 	s.cgroups = slices.DeleteFunc(s.cgroups, func(other *container) bool { return other == c })
-	t.tellState(c.Container)
+	t.notifyState(c.Container)
 }
 
-// tellState tells the state of a container if that is another one, and forgets a container without
-// cgroups once its end was told.
-func (t *Tracker) tellState(name Container) {
-	s := t.standings[name]
+// notifyState calls onState if the state of a container changed. It drops the group of a container
+// without cgroups after the end was notified.
+func (t *Tracker) notifyState(name Container) {
+	s := t.groups[name]
 	is := s.state()
-	if is != s.told && t.tellChange != nil {
-		change := StateChange{Container: name, From: s.told, To: is, Resync: t.comparing}
-		s.told = is
-		t.tellChange(change)
+	if is != s.notified && t.onState != nil {
+		change := StateChange{Container: name, From: s.notified, To: is, Resync: t.comparing}
+		s.notified = is
+		t.onState(change)
 	}
-	if len(s.cgroups) == 0 && s.told == is {
-		delete(t.standings, name)
+	if len(s.cgroups) == 0 && s.notified == is {
+		delete(t.groups, name)
 	}
 }
 
@@ -142,17 +145,17 @@ func (t *Tracker) tellState(name Container) {
 func (t *Tracker) Begin(listed map[Container]bool) (changes []StateChange) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for name, s := range t.standings {
-		if s.told = s.state(); s.told != "" {
-			changes = append(changes, StateChange{Container: name, To: s.told, Resync: true})
+	for name, s := range t.groups {
+		if s.notified = s.state(); s.notified != "" {
+			changes = append(changes, StateChange{Container: name, To: s.notified, Resync: true})
 		}
 	}
 	blind := t.findBlindSpots()
 	for name, told := range listed {
-		s := t.standings[name]
+		s := t.groups[name]
 		switch {
-		case blind(name) || !told && !t.tells(name.Pool):
-		case s == nil, s.told == "" && !slices.ContainsFunc(s.cgroups, (*container).silent):
+		case blind(name) || !told && !t.followsStates(name.Pool):
+		case s == nil, s.notified == "" && !slices.ContainsFunc(s.cgroups, (*container).stateless):
 			changes = append(changes, StateChange{Container: name, From: Running, To: Stopped, Resync: true})
 		}
 	}
@@ -162,9 +165,8 @@ func (t *Tracker) Begin(listed map[Container]bool) (changes []StateChange) {
 	return changes
 }
 
-// findBlindSpots returns a function that says of which containers it cannot be known that they
-// stopped: those that may be beyond a limit, and those that a cgroup may turn out to be whose monitor
-// has not said its name yet.
+// findBlindSpots returns a function that reports whether a container may run unseen: it may be beyond a
+// limit, or it may be the container of a cgroup whose monitor was not asked for the name yet.
 func (t *Tracker) findBlindSpots() func(name Container) bool {
 	var unnamed []Container
 	for _, c := range t.containers {
@@ -175,16 +177,16 @@ func (t *Tracker) findBlindSpots() func(name Container) bool {
 	sees := slices.ContainsFunc(t.hierarchies, func(h *hierarchy) bool { return h.v2 })
 	return func(name Container) bool {
 		_, user, ofUser := strings.Cut(name.Pool, "@")
-		uid, _ := strconv.ParseUint(user, 10, 32) // 0 if it is no number: no user's
+		uid, _ := strconv.ParseUint(user, 10, 32) // 0 if it is no number, which is no user
 		u := t.perUser[uint32(uid)]
-		full := u != nil && u.beyond || t.users.beyond || t.users.err != nil
+		full := u != nil && u.limited || t.users.limited || t.users.err != nil
 		mayBe := func(c Container) bool { return c.Pool == name.Pool && strings.HasPrefix(c.ID, name.ID) }
-		return !sees || t.lacks[lackLimit] != "" || ofUser && full || slices.ContainsFunc(unnamed, mayBe)
+		return !sees || t.missing[missingLimit] != "" || ofUser && full || slices.ContainsFunc(unnamed, mayBe)
 	}
 }
 
-// tells reports whether a pool is one of the table, or a user's, whose containers' states are told.
-func (t *Tracker) tells(pool string) bool {
+// followsStates reports whether the Tracker reports the states of the containers in a pool.
+func (t *Tracker) followsStates(pool string) bool {
 	pool, _, _ = strings.Cut(pool, "@")
 	return pool != "" && slices.ContainsFunc(t.rules, func(m matcher) bool { return m.pool == pool && !m.reports })
 }

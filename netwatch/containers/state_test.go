@@ -18,16 +18,16 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// listener is a Tracker that runs, and what it tells of states.
+// listener is a Tracker with the states that it reported.
 type listener struct {
 	*Tracker
-	t    *testing.T
-	told chan StateChange
+	t      *testing.T
+	states chan StateChange
 }
 
 func listen(t *testing.T, root string) *listener {
 	t.Helper()
-	l := &listener{Tracker: trackerIn(t, nstest.New(t), Config{Cgroup: root}), t: t, told: make(chan StateChange, 1000)}
+	l := &listener{Tracker: trackerIn(t, nstest.New(t), Config{Cgroup: root}), t: t, states: make(chan StateChange, 1000)}
 	l.run()
 	return l
 }
@@ -36,28 +36,28 @@ func listen(t *testing.T, root string) *listener {
 func (l *listener) run() {
 	ctx, cancel := context.WithCancel(context.Background())
 	var ended sync.WaitGroup
-	ended.Go(func() { l.Run(ctx, nil, func(c StateChange) { l.told <- c }) })
+	ended.Go(func() { l.Run(ctx, nil, func(c StateChange) { l.states <- c }) })
 	l.t.Cleanup(func() { cancel(); ended.Wait() })
 }
 
-// wants waits for changes, as POOL:ID FROM TO, and wants just these.
+// wants waits for changes, written POOL:ID FROM TO, and expects exactly these.
 func (l *listener) wants(want ...string) {
 	l.t.Helper()
 	var got []string
 	for range want {
 		select {
-		case c := <-l.told:
+		case c := <-l.states:
 			got = append(got, describe(c))
 		case <-time.After(time.Minute):
-			l.t.Fatalf("told %q, want %q", got, want)
+			l.t.Fatalf("reported %q, want %q", got, want)
 		}
 	}
 	if !slices.Equal(got, want) {
-		l.t.Errorf("told %q, want %q", got, want)
+		l.t.Errorf("reported %q, want %q", got, want)
 	}
 }
 
-// ends wants nothing else to be told, by a container that starts last.
+// ends starts another container, and expects its state to be the next change.
 func (l *listener) ends(root string) {
 	l.t.Helper()
 	sleepIn(l.t, filepath.Join(root, "lxc.payload.last"))
@@ -78,12 +78,12 @@ func freeze(t *testing.T, dir, to string) {
 	must(t, os.WriteFile(filepath.Join(dir, "cgroup.freeze"), []byte(to), 0))
 }
 
-// TestState follows a container through its life, and the next one in a cgroup of its name.
+// TestState follows a container through its life, and then another one of the same name.
 func TestState(t *testing.T) {
 	root := cgroupRoot(t)
 	l := listen(t, root)
 	dir := filepath.Join(root, "lxc.payload.web")
-	must(t, os.MkdirAll(filepath.Join(dir, "inside"), 0o755)) // empty: that is no state
+	must(t, os.MkdirAll(filepath.Join(dir, "inside"), 0o755)) // an empty container has no state
 	for range 2 {
 		s := sleepIn(t, filepath.Join(dir, "inside"))
 		l.wants("lxc:web - running")
@@ -99,7 +99,7 @@ func TestState(t *testing.T) {
 		must(t, unix.Rmdir(filepath.Join(dir, "inside")))
 		must(t, unix.Rmdir(dir))
 		l.wants("lxc:web running stopped")
-		for { // until it is forgotten, so that the next one has no former state
+		for { // until it is dropped, because the next one must have no former state
 			l.mu.Lock()
 			n := len(l.containers)
 			l.mu.Unlock()
@@ -112,7 +112,7 @@ func TestState(t *testing.T) {
 	l.ends(root)
 }
 
-// TestStateOfReplaced has a cgroup be another one by its inode before that is heard.
+// TestStateOfReplaced replaces a cgroup before its events are read.
 func TestStateOfReplaced(t *testing.T) {
 	root := cgroupRoot(t)
 	l := listen(t, root)
@@ -128,8 +128,8 @@ func TestStateOfReplaced(t *testing.T) {
 	l.ends(root)
 }
 
-// TestStateOfWhom wants a state of users' containers in their own pools, none of those whose manager
-// reports, and that of the cgroup that has processes where two have one name.
+// TestStateOfWhom expects states of users' containers in pools of their own, none of containers whose
+// manager reports them, and of two cgroups of one name the state of the one with processes.
 func TestStateOfWhom(t *testing.T) {
 	root := cgroupRoot(t)
 	given := filepath.Join(root, "user.slice/user-1000.slice/user@1000.service")
@@ -161,13 +161,13 @@ func TestStateOfWhom(t *testing.T) {
 	l.ends(root)
 }
 
-// TestStateOfNumbered wants the state of a container to be told by the name that its monitor says.
+// TestStateOfNumbered expects the name that the monitor has in the state of a container.
 func TestStateOfNumbered(t *testing.T) {
 	root := cgroupRoot(t)
 	l := listen(t, root)
 	dir := filepath.Join(root, "lxc.payload.web-1")
 	must(t, os.Mkdir(dir, 0o755))
-	must(t, os.Mkdir(filepath.Join(root, "lxc.payload.web"), 0o755)) // left over
+	must(t, os.Mkdir(filepath.Join(root, "lxc.payload.web"), 0o755)) // of an earlier start
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = []string{"[lxc monitor] /var/lib/lxc web"}
 	cmd.Env = []string{helperMonitor + "=" + dir, "PATH=" + os.Getenv("PATH")}
@@ -184,17 +184,17 @@ func TestStateOfNumbered(t *testing.T) {
 	l.ends(root)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.standings[Container{"lxc", "web-1"}] != nil {
-		t.Error("the name of the cgroup is known still")
+	if l.groups[Container{"lxc", "web-1"}] != nil {
+		t.Error("the group of the former name is left")
 	}
 }
 
-// TestOldestCounts wants the cgroup with the smallest inode to count among those with processes.
+// TestOldestCounts expects the cgroup with the smallest inode to count among those with processes.
 func TestOldestCounts(t *testing.T) {
 	made := func(ino uint64, frozen bool) *container {
 		return &container{node: &node{ino: ino}, rule: &matcher{}, named: true, populated: true, frozen: frozen}
 	}
-	for _, s := range []standing{{cgroups: []*container{made(1, true), made(2, false)}}, {cgroups: []*container{made(2, false), made(1, true)}}} {
+	for _, s := range []group{{cgroups: []*container{made(1, true), made(2, false)}}, {cgroups: []*container{made(2, false), made(1, true)}}} {
 		if got := s.state(); got != Frozen {
 			t.Errorf("state %s", got)
 		}

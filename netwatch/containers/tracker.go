@@ -21,11 +21,11 @@ const none int32 = -1
 type Config struct {
 	Log *slog.Logger // nil: nothing is logged
 
-	// Cgroup is where cgroups are mounted: a hierarchy, a cgroup in one (which is taken for its
-	// root then), or a directory with unified, systemd and the like in it. Empty means where
-	// /proc/self/mountinfo says.
+	// Cgroup is where cgroups are mounted: a hierarchy, a cgroup that is to be taken for the root
+	// of one, or a directory with unified, systemd and the like in it. If it is empty,
+	// /proc/self/mountinfo says where.
 	Cgroup string
-	Netns  string // where namespaces are bound to files by name; empty means /run/netns
+	Netns  string // the directory of named namespaces; /run/netns if empty
 }
 
 // Tracker knows the containers. Its methods are safe for concurrent use.
@@ -34,26 +34,26 @@ type Tracker struct {
 	log       *slog.Logger
 	rules     []matcher
 	ids       *netlink.Handle
-	namespace *os.File // the one that counts nsids
+	namespace *os.File // the network namespace whose nsids count
 	kick      chan struct{}
 
 	mu          sync.Mutex
 	closed      bool
-	own         int32 // nsid of the namespace that counts, in itself
+	own         int32 // nsid of that namespace in itself
 	hierarchies []*hierarchy
-	system      *watches // of directories that are root's all the way up
-	users       *watches // of others
+	system      *watches // of directories that belong to root, as do all above
+	users       *watches // of other directories
 	containers  map[*node]*container
-	room        int                           // for so many more of the system
-	standings   map[Container]*standing       // by name
-	perUser     map[uint32]*usage             // what the cgroups of each user take
-	unsettled   map[*container]struct{}       // that are asked again until they have an nsid
-	tell        func(c Container, nsid int32) // see Run
-	tellChange  func(StateChange)             // see Run
-	comparing   bool                          // what is found now was not seen live
-	lookAfter   time.Time                     // when new containers may be asked again
+	room        int                           // how many more containers the system may have
+	groups      map[Container]*group          // by name
+	perUser     map[uint32]*usage             // by uid
+	pending     map[*container]struct{}       // are asked again until they have an nsid
+	onNSID      func(c Container, nsid int32) // see Run
+	onState     func(StateChange)             // see Run
+	comparing   bool                          // changes that are found now were not seen live
+	queryAfter  time.Time                     // when new containers may be asked again
 	searchAfter time.Time                     // when all containers may be asked again
-	lacks       [lackKinds]string
+	missing     [missingKinds]string
 	faults      faults
 }
 
@@ -73,7 +73,7 @@ func New(config Config) (*Tracker, error) {
 	}
 	t := &Tracker{
 		config: config, log: config.Log, rules: matchers, own: none, kick: make(chan struct{}, 1),
-		containers: map[*node]*container{}, room: maxContainers, standings: map[Container]*standing{}, perUser: map[uint32]*usage{}, unsettled: map[*container]struct{}{},
+		containers: map[*node]*container{}, room: maxContainers, groups: map[Container]*group{}, perUser: map[uint32]*usage{}, pending: map[*container]struct{}{},
 		system: openWatches(0), users: openWatches(userEvents),
 	}
 	if t.namespace, err = os.Open("/proc/thread-self/ns/net"); err != nil {
@@ -92,16 +92,16 @@ func New(config Config) (*Tracker, error) {
 	return t, nil
 }
 
-// mount finds the hierarchies and looks at all cgroups in them.
+// mount finds the hierarchies and lists all cgroups in them.
 func (t *Tracker) mount() {
 	found, err := findHierarchies("/proc", t.config.Cgroup)
 	if err != nil {
-		t.lack(lackCgroup, err.Error())
+		t.setMissing(missingCgroup, err.Error())
 		return
 	}
-	t.lack(lackCgroup, "")
+	t.setMissing(missingCgroup, "")
 	if !slices.ContainsFunc(found, func(h *hierarchy) bool { return h.v2 }) {
-		t.lack(lackStates, "only v1 is mounted")
+		t.setMissing(missingStates, "only v1 is mounted")
 	}
 	t.comparing = true
 	defer func() { t.comparing = false }()
@@ -111,8 +111,8 @@ func (t *Tracker) mount() {
 		t.watch(h.top)
 		t.list(h.top)
 	}
-	t.lackWatches()
-	t.settle(time.Now())
+	t.updateMissingWatches()
+	t.queryPending(time.Now())
 }
 
 // Close closes what New opened. Run must have returned.
@@ -131,24 +131,24 @@ func (t *Tracker) Close() error {
 }
 
 // Run follows the cgroups until ctx is done. It calls changed when a container ended or its nsid
-// changed: then Owner may return something else for the container and for that nsid. It calls state for
-// each change of a container's state since Begin. Neither function may call the Tracker.
+// changed: from then on Owner may have another answer for that container and that nsid. It calls state
+// for each change of a container's state since Begin. Neither function may call the Tracker.
 func (t *Tracker) Run(ctx context.Context, changed func(c Container, nsid int32), state func(StateChange)) {
 	t.mu.Lock()
-	t.tell, t.tellChange = changed, state
-	for name := range t.standings {
-		t.tellState(name)
+	t.onNSID, t.onState = changed, state
+	for name := range t.groups {
+		t.notifyState(name)
 	}
 	t.mu.Unlock()
 	var all sync.WaitGroup
 	for _, w := range []*watches{t.system, t.users} {
 		all.Go(func() { t.follow(ctx, w) })
 	}
-	all.Go(func() { t.settleLater(ctx) })
+	all.Go(func() { t.runQueries(ctx) })
 	all.Wait()
 }
 
-// follow reads what the watches tell until ctx is done.
+// follow handles the events of an inotify instance until ctx is done.
 func (t *Tracker) follow(ctx context.Context, w *watches) {
 	stop := context.AfterFunc(ctx, func() { w.interrupt() })
 	defer stop()
@@ -158,16 +158,16 @@ func (t *Tracker) follow(ctx context.Context, w *watches) {
 		return t.readWatches(w)
 	}) {
 		if w == t.users {
-			t.recoverUsers(ctx)
+			t.rescanUsers(ctx)
 		}
 	}
 }
 
-// recoverUsers looks at users' cgroups anew until all that there is room for are known, with pauses.
-func (t *Tracker) recoverUsers(ctx context.Context) {
+// rescanUsers scans the cgroups of users again, with pauses, until it missed none within the limits.
+func (t *Tracker) rescanUsers(ctx context.Context) {
 	for ctx.Err() == nil {
 		begun := time.Now()
-		if !t.overflowed(t.users) {
+		if !t.rescanIfOverflowed(t.users) {
 			return
 		}
 		select {
@@ -177,11 +177,11 @@ func (t *Tracker) recoverUsers(ctx context.Context) {
 	}
 }
 
-// settleLater asks containers again that have no nsid yet, until ctx is done.
-func (t *Tracker) settleLater(ctx context.Context) {
+// runQueries asks for the nsids of pending containers until ctx is done.
+func (t *Tracker) runQueries(ctx context.Context) {
 	for {
 		t.mu.Lock()
-		next := t.settle(time.Now())
+		next := t.queryPending(time.Now())
 		t.mu.Unlock()
 		var alarm <-chan time.Time
 		if !next.IsZero() {
@@ -196,23 +196,23 @@ func (t *Tracker) settleLater(ctx context.Context) {
 	}
 }
 
-// settle asks the containers whose time has come, but only some of users, and returns when the next is
-// to be asked; the zero Time is never.
-func (t *Tracker) settle(now time.Time) (next time.Time) {
+// queryPending asks for the nsids of the pending containers whose pause is over, but of at most
+// maxUserAsks containers of users. It returns when the next pause is over; the zero Time is never.
+func (t *Tracker) queryPending(now time.Time) (next time.Time) {
 	t.refreshOwn()
 	ofUsers := 0
-	for c := range t.unsettled {
+	for c := range t.pending {
 		ofUser := c.node.within != 0
-		if !now.Before(c.again) && (!ofUser || ofUsers < maxUserAsks) {
+		if !now.Before(c.retryAt) && (!ofUser || ofUsers < maxUserAsks) {
 			if ofUser {
 				ofUsers++
 			}
-			t.settleOne(c, now)
+			t.queryOne(c, now)
 		}
-		if _, left := t.unsettled[c]; !left {
+		if _, left := t.pending[c]; !left {
 			continue
 		}
-		at := c.again
+		at := c.retryAt
 		if at.Before(now) {
 			at = now
 		}
@@ -223,46 +223,46 @@ func (t *Tracker) settle(now time.Time) (next time.Time) {
 	return next
 }
 
-// settleOne asks a container whose time has come.
-func (t *Tracker) settleOne(c *container, now time.Time) {
-	if t.spare(c) {
-		delete(t.unsettled, c)
+// queryOne asks for the nsid of a pending container, and begins its next pause if it has none.
+func (t *Tracker) queryOne(c *container, now time.Time) {
+	if t.skippable(c) {
+		delete(t.pending, c)
 		return
 	}
 	if c.tries == 0 {
-		t.inquire(c)
+		t.queryNSID(c)
 	} else {
-		t.refresh(c)
+		t.refreshNSID(c)
 	}
 	if c.nsid == none && c.tries < len(askPauses) {
-		c.again = now.Add(askPauses[c.tries])
+		c.retryAt = now.Add(askPauses[c.tries])
 		c.tries++
 		return
 	}
-	delete(t.unsettled, c)
+	delete(t.pending, c)
 }
 
-// unsettle has a container be asked now, and again until it has an nsid.
-func (t *Tracker) unsettle(c *container) {
-	c.tries, c.again = 0, time.Time{}
-	t.unsettled[c] = struct{}{}
+// queueQuery makes a container pending, without a pause.
+func (t *Tracker) queueQuery(c *container) {
+	c.tries, c.retryAt = 0, time.Time{}
+	t.pending[c] = struct{}{}
 	select {
 	case t.kick <- struct{}{}:
-	default: // there is a token, which is all that is needed
+	default: // runQueries wakes up anyway
 	}
 }
 
-// refreshOwn asks for the nsid of the namespace that counts: a process in it is in no container.
+// refreshOwn asks for the own nsid, because a process in the own namespace has no owner.
 func (t *Tracker) refreshOwn() {
 	id, err := t.ids.GetNetNsIdByFd(int(t.namespace.Fd()))
 	if err != nil {
-		t.fault(err)
+		t.logFault(err)
 		return
 	}
 	t.own = int32(id) //nolint:gosec // the kernel counts in int
 }
 
-// foreign returns an nsid as it is of use: the own namespace's is as none.
+// foreign returns an nsid, or none if it is that of the own namespace.
 func (t *Tracker) foreign(nsid int) int32 {
 	if nsid < 0 || int32(nsid) == t.own { //nolint:gosec // the kernel counts in int
 		return none

@@ -8,22 +8,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Limits. Beyond them cgroups are not looked at, but containers of the system always are.
+// Limits. Cgroups beyond them are ignored.
 const (
 	maxDepth      = 16    // levels below the root
-	maxWatches    = 8192  // of an instance
+	maxWatches    = 8192  // of one inotify instance
 	maxContainers = 65536 // of the system
 )
 
-// node is a cgroup. What is inside a container's is not looked at.
+// node is a cgroup: a container's, or one that may have containers below it. Cgroups inside a
+// container's have no node.
 type node struct {
 	h         *hierarchy
 	parent    *node
 	name      string
 	path      string // below the hierarchy's directory; "" for the top
 	ino       uint64
-	within    uint32 // the user whose directory it stands in; 0 if all above is root's
-	user      uint32 // the user that it belongs to: within, or its own
+	within    uint32 // uid of the user that a cgroup above belongs to; 0 if all above belong to root
+	user      uint32 // within, or the uid that the cgroup itself belongs to
 	depth     int
 	kids      map[string]*node // by name
 	watch     int32            // 0 is none
@@ -32,15 +33,15 @@ type node struct {
 
 func (n *node) dir() string { return n.h.dir + n.path }
 
-// stat looks at a directory; ok is false if it is none.
-func stat(path string) (s unix.Stat_t, ok bool) {
+// statDir stats a directory; ok is false if path is no directory.
+func statDir(path string) (s unix.Stat_t, ok bool) {
 	err := unix.Lstat(path, &s)
 	return s, err == nil && s.Mode&unix.S_IFMT == unix.S_IFDIR
 }
 
-// refreshUser notes whose a cgroup is now: it is given away after it was made.
+// refreshUser notes that a cgroup was delegated to a user after it was made.
 func (t *Tracker) refreshUser(n *node) {
-	s, ok := stat(n.dir())
+	s, ok := statDir(n.dir())
 	if !ok || n.user != 0 || s.Uid == 0 {
 		return
 	}
@@ -50,16 +51,16 @@ func (t *Tracker) refreshUser(n *node) {
 	t.watch(n)
 }
 
-// list brings what is known of the cgroups in one up to date.
+// list reads the directory of a cgroup and updates its kids.
 func (t *Tracker) list(n *node) {
 	dir, err := os.Open(n.dir())
 	if err != nil {
-		t.fault(err)
+		t.logFault(err)
 		return
 	}
 	defer dir.Close() //nolint:errcheck // only read
 	for name := range n.kids {
-		t.add(n, name) // which drops those that are gone
+		t.addCgroup(n, name) // which drops those that are gone
 	}
 	for {
 		entries, err := dir.ReadDir(256)
@@ -67,33 +68,33 @@ func (t *Tracker) list(n *node) {
 			if _, known := n.kids[e.Name()]; known || !e.IsDir() {
 				continue
 			}
-			if !t.mayLook(n.user) {
+			if !t.mayReadName(n.user) {
 				return
 			}
-			t.add(n, e.Name())
+			t.addCgroup(n, e.Name())
 		}
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
-				t.fault(err)
+				t.logFault(err)
 			}
 			return
 		}
 	}
 }
 
-// add looks at a cgroup in another that may be new. Of one that was replaced the inode is another.
-func (t *Tracker) add(parent *node, name string) {
+// addCgroup adds a cgroup that may be new. A cgroup whose inode changed was replaced.
+func (t *Tracker) addCgroup(parent *node, name string) {
 	if parent.container != nil {
 		return
 	}
 	t.refreshUser(parent)
 	n := &node{h: parent.h, parent: parent, name: name, path: parent.path + "/" + name, within: parent.user, depth: parent.depth + 1}
-	s, ok := stat(n.dir())
+	s, ok := statDir(n.dir())
 	if old := parent.kids[name]; old != nil {
 		if ok && old.ino == s.Ino {
 			return
 		}
-		t.drop(old)
+		t.dropCgroup(old)
 	}
 	if !ok {
 		return
@@ -109,9 +110,9 @@ func (t *Tracker) add(parent *node, name string) {
 		return
 	}
 	n.kids = map[string]*node{}
-	// Watched first: what comes while it is listed is told twice rather than not at all.
+	// Watch before listing, so that a new cgroup is seen twice rather than not at all.
 	if !t.watch(n) && n.user != 0 {
-		t.usageOf(n.user).beyond = true
+		t.usageOf(n.user).limited = true
 		return
 	}
 	parent.kids[name] = n
@@ -119,10 +120,10 @@ func (t *Tracker) add(parent *node, name string) {
 	t.list(n)
 }
 
-// drop forgets a cgroup that is gone, and what was below it.
-func (t *Tracker) drop(n *node) {
+// dropCgroup drops a cgroup that is gone, and the cgroups below it.
+func (t *Tracker) dropCgroup(n *node) {
 	for _, kid := range n.kids {
-		t.drop(kid)
+		t.dropCgroup(kid)
 	}
 	t.unwatch(n)
 	if n.parent != nil && n.parent.kids[n.name] == n {
@@ -135,7 +136,7 @@ func (t *Tracker) drop(n *node) {
 	}
 }
 
-// relist looks at all cgroups anew: those of the system, or those of users.
+// relist lists a cgroup and all below it again: only those of the system, or only those of users.
 func (t *Tracker) relist(n *node, ofUsers bool) {
 	if n.container != nil {
 		return

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// unescape undoes the \xNN of systemd's unit names. A dash stays one, although it
-// stands for a slash in other units: no name of a machine has a slash, and
-// systemd-nspawn@.service is given the name as it is (its --machine=%i).
+// unescape decodes the \xNN in systemd's unit names. It keeps dashes, although a
+// dash stands for a slash in other units: names of machines have no slash, and
+// systemd-nspawn@.service does not escape the name (its --machine=%i).
 func unescape(name string) string {
 	if !strings.Contains(name, `\x`) {
 		return name

@@ -12,40 +12,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// userPause is how long, at least, users' cgroups are not looked at after they made more of them than
-// could be told.
+// userPause is the least pause between two scans of the cgroups of users.
 const userPause = time.Second
 
-// watches is an inotify instance. A watch holds the inode of a cgroup and nothing of what is in
-// it. The kernel does not say to the watch of a cgroup that this is removed, but to that of its
-// parent. Kernels count watches by user (fs.inotify.max_user_watches).
+// watches is an inotify instance. A watch holds only the inode of a cgroup. The kernel reports the
+// removal of a cgroup to the watch of its parent. It limits watches by user
+// (fs.inotify.max_user_watches).
 type watches struct {
-	file       *os.File // nil: there is no inotify for us
-	fd         int      // of the file, whose Fd would take it out of the runtime's poller
+	file       *os.File // nil if inotify is not available
+	fd         int      // of file; file.Fd would remove it from the runtime's poller
 	conn       syscall.RawConn
 	nodes      map[int32]*node
-	files      map[int32]*container // by the watch on their cgroup.events
-	err        error                // why a cgroup has no watch; nil if all have
-	beyond     bool                 // maxWatches was reached
+	files      map[int32]*container // by the watch of their cgroup.events
+	err        error                // why a cgroup has no watch; nil if all have one
+	limited    bool                 // maxWatches was reached
 	overflowed bool
-	most       int // bytes that are read with the lock held; 0 is no limit
+	maxRead    int // bytes that are read while the Tracker is locked; 0 is no limit
 	buf        [16 << 10]byte
 }
 
 const (
 	// Cgroups of v1 can be renamed.
 	dirMask = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_ONLYDIR | unix.IN_DONT_FOLLOW
-	// The kernel says IN_MODIFY when populated or frozen changes.
+	// The kernel sends IN_MODIFY when populated or frozen changes.
 	fileMask = unix.IN_MODIFY | unix.IN_DONT_FOLLOW
 )
 
-// userEvents is how many bytes of events of users' cgroups are dealt with before others have a turn.
+// userEvents is how many bytes of events of users' cgroups are handled while the Tracker is locked.
 const userEvents = 2 << 10
 
-// openWatches never fails: without inotify there are no watches. most is 0 or how many bytes of
-// events are read at a time.
-func openWatches(most int) *watches {
-	w := &watches{most: most, nodes: map[int32]*node{}, files: map[int32]*container{}}
+// openWatches never fails: without inotify there are no watches. maxRead is how many bytes of events are
+// read at a time; 0 is no limit.
+func openWatches(maxRead int) *watches {
+	w := &watches{maxRead: maxRead, nodes: map[int32]*node{}, files: map[int32]*container{}}
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err == nil {
 		w.file, w.fd = os.NewFile(uintptr(fd), "inotify"), fd
@@ -69,19 +68,19 @@ func (w *watches) interrupt() {
 	}
 }
 
-// wait calls read, and again when there is something to read, until it returns true. It returns
-// false at the end.
+// wait calls read whenever the instance is readable until read returns true. wait returns false after
+// interrupt.
 func (w *watches) wait(read func() bool) bool {
 	return w.file != nil && w.conn.Read(func(uintptr) bool { return read() }) == nil
 }
 
-// add watches a path, and returns 0 if that cannot be.
+// add watches a path. It returns 0 if that fails.
 func (w *watches) add(path string, mask uint32) int32 {
 	if w.file == nil {
 		return 0
 	}
 	if len(w.nodes)+len(w.files) >= maxWatches {
-		w.beyond = true
+		w.limited = true
 		return 0
 	}
 	wd, err := unix.InotifyAddWatch(w.fd, path, mask)
@@ -95,20 +94,20 @@ func (w *watches) add(path string, mask uint32) int32 {
 }
 
 func (w *watches) remove(wd int32) {
-	_, _ = unix.InotifyRmWatch(w.fd, uint32(wd)) //nolint:gosec // EINVAL: it went with its cgroup
+	_, _ = unix.InotifyRmWatch(w.fd, uint32(wd)) //nolint:gosec // EINVAL: the cgroup is gone, and the watch with it
 }
 
-// of returns the instance for what belongs to a user, 0 for the system.
-func (t *Tracker) of(user uint32) *watches {
+// watchesOf returns the instance for the cgroups of a user; 0 is the system.
+func (t *Tracker) watchesOf(user uint32) *watches {
 	if user == 0 {
 		return t.system
 	}
 	return t.users
 }
 
-// watch watches a cgroup, and reports whether that can be.
+// watch watches a cgroup, and reports whether that succeeded.
 func (t *Tracker) watch(n *node) bool {
-	w := t.of(n.user)
+	w := t.watchesOf(n.user)
 	wd := w.add(n.dir(), dirMask)
 	if wd == 0 {
 		return false
@@ -119,8 +118,8 @@ func (t *Tracker) watch(n *node) bool {
 }
 
 func (t *Tracker) unwatch(n *node) {
-	w := t.of(n.user)
-	if n.watch != 0 && w.nodes[n.watch] == n { // else it is that of another node for the same cgroup
+	w := t.watchesOf(n.user)
+	if n.watch != 0 && w.nodes[n.watch] == n { // else another node of the same cgroup has it
 		delete(w.nodes, n.watch)
 		w.remove(n.watch)
 	}
@@ -132,7 +131,7 @@ func (t *Tracker) watchEvents(c *container) {
 	if !c.node.h.v2 {
 		return
 	}
-	w := t.of(c.node.within)
+	w := t.watchesOf(c.node.within)
 	if wd := w.add(c.node.dir()+"/cgroup.events", fileMask); wd != 0 {
 		c.watch = wd
 		w.files[wd] = c
@@ -140,7 +139,7 @@ func (t *Tracker) watchEvents(c *container) {
 }
 
 func (t *Tracker) unwatchEvents(c *container) {
-	w := t.of(c.node.within)
+	w := t.watchesOf(c.node.within)
 	if c.watch != 0 && w.files[c.watch] == c {
 		delete(w.files, c.watch)
 		w.remove(c.watch)
@@ -148,14 +147,14 @@ func (t *Tracker) unwatchEvents(c *container) {
 	c.watch = 0
 }
 
-// readWatches takes what the watches tell, as much as there is or may be read at a time, and reports
-// whether that was anything.
+// readWatches handles the queued events, at most maxRead bytes if that is set, and reports whether there
+// were any.
 func (t *Tracker) readWatches(w *watches) (some bool) {
-	t.renewLooks()
+	t.resetNames()
 	for w.file != nil && !t.closed {
 		b := w.buf[:]
-		if w.most > 0 {
-			b = b[:w.most]
+		if w.maxRead > 0 {
+			b = b[:w.maxRead]
 		}
 		n, err := unix.Read(w.fd, b)
 		switch {
@@ -163,28 +162,28 @@ func (t *Tracker) readWatches(w *watches) (some bool) {
 			continue
 		case errors.Is(err, unix.EAGAIN):
 			if w.overflowed && w == t.system {
-				t.recover(w)
+				t.rescan(w)
 			}
-			t.lackWatches()
+			t.updateMissingWatches()
 			return some
 		case err != nil:
 			w.err = fmt.Errorf("inotify: %w", err)
 			return some
 		}
 		some = true
-		t.takeEvents(w, b[:n])
-		if w.most > 0 {
+		t.handleEvents(w, b[:n])
+		if w.maxRead > 0 {
 			return some
 		}
 	}
 	return some
 }
 
-// takeEvents reads struct inotify_event: wd 4, mask 4, cookie 4, length of the name 4, a name that
-// NULs end.
-func (t *Tracker) takeEvents(w *watches, b []byte) {
+// handleEvents handles events: each is a struct inotify_event (wd, mask, cookie, length of the name, each
+// of 4 bytes) and a name that ends in NULs.
+func (t *Tracker) handleEvents(w *watches, b []byte) {
 	for len(b) >= unix.SizeofInotifyEvent {
-		wd := int32(binary.NativeEndian.Uint32(b)) //nolint:gosec // it is signed: -1 is of no watch
+		wd := int32(binary.NativeEndian.Uint32(b)) //nolint:gosec // signed: -1 is no watch
 		mask := binary.NativeEndian.Uint32(b[4:])
 		size := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(b[12:]))
 		if size > len(b) {
@@ -206,37 +205,38 @@ func (t *Tracker) takeEvents(w *watches, b []byte) {
 				c.watch = 0
 			}
 		case c != nil:
-			t.takeState(c)
-		case n == nil || mask&unix.IN_ISDIR == 0: // of a watch that was dropped, or a file
+			t.updateState(c)
+		case n == nil || mask&unix.IN_ISDIR == 0: // the watch was dropped, or the event is about a file
 		case mask&(unix.IN_CREATE|unix.IN_MOVED_TO) != 0:
-			t.add(n, string(name))
+			t.addCgroup(n, string(name))
 		default:
 			if kid := n.kids[string(name)]; kid != nil {
-				if s, there := stat(kid.dir()); !there || s.Ino != kid.ino {
-					t.drop(kid)
+				if s, there := statDir(kid.dir()); !there || s.Ino != kid.ino {
+					t.dropCgroup(kid)
 				}
 			}
 		}
 	}
 }
 
-// overflowed looks at users' cgroups anew if they made more than could be told.
-func (t *Tracker) overflowed(w *watches) bool {
+// rescanIfOverflowed scans the cgroups of an instance again if events were lost, and reports whether it
+// did.
+func (t *Tracker) rescanIfOverflowed(w *watches) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !w.overflowed || t.closed {
 		return false
 	}
-	t.recover(w)
+	t.rescan(w)
 	return true
 }
 
-// recover looks at all cgroups of an instance anew, because it was not told of some.
-func (t *Tracker) recover(w *watches) {
-	w.overflowed, w.beyond, w.err = false, false, nil
-	t.renewLooks()
+// rescan scans all cgroups of an instance, because events were lost or a limit was reached.
+func (t *Tracker) rescan(w *watches) {
+	w.overflowed, w.limited, w.err = false, false, nil
+	t.resetNames()
 	for _, u := range t.perUser {
-		u.beyond = u.beyond && w != t.users
+		u.limited = u.limited && w != t.users
 	}
 	t.comparing = true
 	defer func() { t.comparing = false }()
@@ -244,8 +244,8 @@ func (t *Tracker) recover(w *watches) {
 		t.relist(h.top, w == t.users)
 	}
 	t.compareStates(w)
-	t.lackWatches()
+	t.updateMissingWatches()
 	if w == t.system && t.room > 0 {
-		t.lack(lackLimit, "")
+		t.setMissing(missingLimit, "")
 	}
 }
