@@ -25,7 +25,7 @@ func cgroup2Mount() (string, error) {
 			return fields[4], nil
 		}
 	}
-	return "", errors.New("no cgroup2 is mounted whole")
+	return "", errors.New("no cgroup2 is mounted with its root")
 }
 
 // cgroupOf returns the path in the v2 line of /proc/PID/cgroup.

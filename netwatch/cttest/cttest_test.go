@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// must ends the test when something failed.
+// must ends the test on an error.
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
@@ -27,7 +27,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// get is must for what has a value.
+// get calls f, and ends the test on an error.
 func get[T any](t *testing.T, f func() (T, error)) T {
 	t.Helper()
 	v, err := f()
@@ -35,7 +35,7 @@ func get[T any](t *testing.T, f func() (T, error)) T {
 	return v
 }
 
-// carrier waits until the host end has a carrier or has none.
+// carrier waits until the host end has a carrier, or until it has none.
 func carrier(t *testing.T, h *Host, name string, want bool) {
 	t.Helper()
 	must(t, eventually(fmt.Sprintf("carrier of %s: %v", name, want), func() (bool, error) {
@@ -59,7 +59,7 @@ func gone(t *testing.T, h *Host, name string) {
 	}))
 }
 
-// inCgroup wants process pid in a cgroup: as the test reads it, and as the host does.
+// inCgroup expects a process in a cgroup, both for the test and for the host.
 func inCgroup(t *testing.T, h *Host, pid int, want string) {
 	t.Helper()
 	got, err := h.CgroupOf(pid)
@@ -77,7 +77,7 @@ func inCgroup(t *testing.T, h *Host, pid int, want string) {
 	}
 }
 
-// TestHostsAreApart runs containers of the same name on two hosts, several at a time.
+// TestHostsAreApart runs containers of the same names on two hosts, several at a time.
 func TestHostsAreApart(t *testing.T) {
 	hosts := []*Host{NewHost(t), NewHost(t)}
 	var wg sync.WaitGroup
@@ -106,10 +106,10 @@ func TestNetNS(t *testing.T) {
 	h := NewHost(t)
 	n := h.NetNS(t, "blue")
 	if _, err := os.Stat(h.Path("/run/netns/blue")); err != nil {
-		t.Error("the test does not see it on the host:", err)
+		t.Error("the test does not see the namespace on the host:", err)
 	}
 	if _, err := os.Stat("/run/netns/blue"); !errors.Is(err, os.ErrNotExist) {
-		t.Error("it is on the machine:", err)
+		t.Error("the namespace is on the machine:", err)
 	}
 	must(t, n.Veth("vblue", "eth0"))
 	i, err := h.NS().Index("vblue")
@@ -133,7 +133,7 @@ func TestPodman(t *testing.T) {
 		veth, err := c.Veth("eth0")
 		must(t, err)
 		if veth != "veth0" {
-			t.Errorf("the host end is called %s", veth)
+			t.Errorf("the host end is %s, want veth0", veth)
 		}
 		carrier(t, h, veth, true)
 		_, err = c.Exec("ip", "link", "set", "eth0", "down")
@@ -156,7 +156,7 @@ func TestSystemd(t *testing.T) {
 	out, err := m.Exec("systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--unit=hello", path)
 	must(t, err)
 	if !strings.Contains(out, "0::/system.slice/hello.service\n") {
-		t.Errorf("a unit of systemd's is in\n%s", out)
+		t.Errorf("the unit is in the cgroups\n%s", out)
 	}
 	if b, err := os.ReadFile(filepath.Join(m.Shared(), "out")); string(b) != "hello\n" {
 		t.Errorf("copied out: %q, %v", b, err)
@@ -168,7 +168,7 @@ func TestSystemd(t *testing.T) {
 		out, err = m.Exec("cat", "/proc/"+strconv.Itoa(get(t, c.InitPID))+"/cgroup")
 		must(t, err)
 		if !strings.Contains("\n"+out, "\n0::/machine.slice/machine-bb.scope/payload\n") {
-			t.Errorf("the container is in\n%s", out)
+			t.Errorf("the container is in the cgroups\n%s", out)
 		}
 		for _, state := range []string{"up", "down"} {
 			_, err = m.Exec("ip", "link", "set", "ve-bb", "up")
@@ -186,10 +186,10 @@ func TestSystemd(t *testing.T) {
 		}
 	}
 	must(t, m.Stop())
-	must(t, m.Stop()) // again: nothing
+	must(t, m.Stop()) // a second Stop does nothing
 }
 
-// fatalTB takes the message of the Fatal that ends a test.
+// fatalTB records the message of Fatalf.
 type fatalTB struct {
 	testing.TB
 	msg string
@@ -200,7 +200,7 @@ func (f *fatalTB) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// TestMissingTool wants the package named.
+// TestMissingTool expects the failure to name the package to install.
 func TestMissingTool(t *testing.T) {
 	h := NewHost(t)
 	t.Setenv("PATH", t.TempDir())

@@ -3,17 +3,17 @@ package cttest
 // Cgroups is how a host has its cgroups mounted.
 type Cgroups string
 
-// The ways of systemd: in pure v2 /sys/fs/cgroup is a cgroup2; else it is a tmpfs with
-// hierarchies in it. Of those of v1 there is name=systemd alone, which every kernel lets
-// us mount, whatever has the controllers.
+// The layouts of systemd: with V2 /sys/fs/cgroup is a cgroup2, else it is a tmpfs with
+// hierarchies in it. The only hierarchy of v1 is name=systemd, because it can always be
+// mounted, even if cgroup2 has the controllers.
 const (
 	V2     Cgroups = "v2"
 	V1     Cgroups = "v1"     // systemd
 	Hybrid Cgroups = "hybrid" // systemd and unified
 )
 
-// joinScript makes a cgroup $2 in the hierarchy of v1 where the cgroups are $1, and joins it:
-// it is the root of the cgroup namespace that comes next. What is after that is run.
+// joinScript makes a cgroup $2 in the hierarchy of v1, if the Cgroups $1 have one, and joins it,
+// because it must be the root of the next cgroup namespace. Then it runs the other arguments.
 const joinScript = `set -eu
 if [ $1 != v2 ]; then
 	mount -t cgroup -o none,name=systemd cgroup /mnt
@@ -25,14 +25,14 @@ shift 2
 exec "$@"
 `
 
-// leaveScript removes the cgroup $2 in the hierarchy of v1 where the cgroups are $1.
+// leaveScript removes the cgroup $2 in the hierarchy of v1, if the Cgroups $1 have one.
 const leaveScript = `[ $1 = v2 ] || unshare --mount -- /bin/sh -c '
 	mount -t cgroup -o none,name=systemd cgroup /mnt
 	find "/mnt/$1" -depth -type d -exec rmdir -- {} +' cttest-reaper "$2"
 `
 
-// mountScript mounts the cgroups as $1 says, and moves the host's init to the cgroup
-// init.scope of v2: there all is in v2, too, from where the reaper kills it.
+// mountScript mounts the Cgroups $1, and moves the host's init to the cgroup init.scope of v2.
+// All processes stay in a cgroup of v2 as well, because the reaper kills them there.
 const mountScript = `case $1 in
 v2)
 	mount -t cgroup2 cgroup2 /sys/fs/cgroup
@@ -57,7 +57,7 @@ if [ $1 = v1 ]; then
 fi
 `
 
-// procsRoot returns where the cgroups are in which a runtime puts the processes of
+// procsRoot returns the root of the hierarchy in which runtimes put the processes of
 // containers.
 func (h *Host) procsRoot() string {
 	if h.cgroups == V2 {

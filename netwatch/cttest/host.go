@@ -27,8 +27,8 @@ type Host struct {
 	cgroups     Cgroups
 	ns          *nstest.NS
 	dir         string   // for files of any kind; every uid may enter it
-	cgroup      string   // directory of its cgroup
-	joined      *os.File // the cgroup that commands start in
+	cgroup      string   // directory of the host's cgroup
+	joined      *os.File // the cgroup in which commands start
 	reaper      *reaper
 	init        *exec.Cmd // holds the namespaces
 	stdin       *os.File  // of init
@@ -37,13 +37,13 @@ type Host struct {
 	podmanImage func() error
 }
 
-// hostScript makes a host of the cgroup and mount namespace that it is started in,
-// both the host's own, and holds them until its standard input ends. /run/lock is
-// where LXC locks, /run/netns where ip(8) names namespaces. LXC takes the cgroup of
-// process 1 for the root of all, which is not so in a cgroup namespace. Who has a user
-// namespace may mount a proc only where another one is seen with nothing mounted over
-// it (mount_too_revealing in the kernel's fs/namespace.c): hence the second one.
-// In /dev/shm podman keeps locks. newuidmap(1), where there is one, gives uids only to those who are listed.
+// hostScript sets up the mounts of a host and holds its namespaces until the
+// standard input ends. LXC needs /run/lock, ip(8) needs /run/netns, and podman has
+// locks in /dev/shm. LXC takes the cgroup of process 1 for the root, which is wrong
+// in a cgroup namespace, so another file covers /proc/1/cgroup. After that a process
+// in a user namespace may mount a proc only because there is a second one with
+// nothing mounted over it (mount_too_revealing in the kernel's fs/namespace.c).
+// newuidmap(1) maps only the uids in /etc/subuid.
 const hostScript = `set -eu
 umount -l /sys
 mount -t sysfs sysfs /sys
@@ -59,13 +59,13 @@ read -r _ || exit 0
 `
 
 // NewHost makes a host without containers, with the loopback interface up and pure v2
-// cgroups. It and all that was started on it go when the test ends.
+// cgroups. The host and all processes on it go when the test ends.
 func NewHost(tb testing.TB) *Host {
 	tb.Helper()
 	return NewHostWith(tb, V2)
 }
 
-// NewHostWith makes a host with other cgroups. Only LXC runs on one with others than v2.
+// NewHostWith makes a host with other cgroups. On V1 and Hybrid only LXC runs.
 func NewHostWith(tb testing.TB, cgroups Cgroups) *Host {
 	tb.Helper()
 	requireTools(tb, "unshare", "util-linux", "nsenter", "util-linux", "mount", "mount", "find", "findutils",
@@ -85,7 +85,7 @@ func NewHostWith(tb testing.TB, cgroups Cgroups) *Host {
 }
 
 func (h *Host) setUp() (err error) {
-	// Not below testing's TempDir: only its owner may enter that.
+	// Not in tb.TempDir, because only its owner may enter that.
 	if h.dir, err = os.MkdirTemp("/tmp", "cttest-"); err != nil {
 		return err
 	}
@@ -132,11 +132,11 @@ func (h *Host) startInit() error {
 	h.stdin = w
 	defer func() { _ = stdin.Close() }()
 
-	// The root of a cgroup namespace is the cgroup that its maker is in.
+	// The root of a cgroup namespace is the cgroup of the process that makes it.
 	cmd := command("/bin/sh", "-c", joinScript, "cttest-host", string(h.cgroups), filepath.Base(h.cgroup),
 		"unshare", "--cgroup", "--", "/bin/sh", "-c", hostScript, "cttest-host", string(h.cgroups))
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Unshareflags: unix.CLONE_NEWNS, // all mounts private, says os/exec
+		Unshareflags: unix.CLONE_NEWNS, // os/exec then makes all mounts private
 		UseCgroupFD:  true, CgroupFD: int(cgroup.Fd()),
 	}
 	cmd.Stdin = stdin
@@ -158,7 +158,7 @@ func (h *Host) startInit() error {
 	return nil
 }
 
-// close ends everything, in whatever state it is.
+// close ends the host, in whatever state of setUp it is.
 func (h *Host) close() error {
 	var errs []error
 	if h.joined != nil {
@@ -179,12 +179,12 @@ func (h *Host) close() error {
 // NS returns the host's network namespace.
 func (h *Host) NS() *nstest.NS { return h.ns }
 
-// Dir returns a directory of the host's own, at the same path on the host and in
+// Dir returns a directory of the host, which has the same path on the host and in
 // the test. Every uid may enter it. It goes with the host.
 func (h *Host) Dir() string { return h.dir }
 
-// Path returns where the test finds a file of the host, given by its absolute path
-// there: /run/netns, say.
+// Path returns the path by which the test finds a file of the host. path is absolute
+// on the host: /run/netns, say.
 func (h *Host) Path(path string) string {
 	return fmt.Sprintf("/proc/%d/root%s", h.init.Process.Pid, path)
 }
@@ -193,8 +193,8 @@ func (h *Host) Path(path string) string {
 // machine's cgroup2. On the host itself they are at /sys/fs/cgroup.
 func (h *Host) CgroupRoot() string { return h.cgroup }
 
-// CgroupOf returns the cgroup of a process as it is called on the host: the path in
-// the v2 line of its /proc/PID/cgroup as [Host.Command] sees it.
+// CgroupOf returns the cgroup of a process as the host names it: the path that
+// [Host.Command] sees in the v2 line of /proc/PID/cgroup.
 func (h *Host) CgroupOf(pid int) (string, error) {
 	path, err := cgroupOf(pid)
 	if err != nil {
@@ -210,12 +210,12 @@ func (h *Host) CgroupOf(pid int) (string, error) {
 	return inside, nil
 }
 
-// Command returns a command that runs on the host: in its namespaces, and in the
-// cgroup /init.scope of it. Its process is the program's, so that it can be
-// signalled. Fields of SysProcAttr may be changed, but keep those that are set.
+// Command returns a command that runs on the host, in the host's namespaces and its
+// cgroup /init.scope. The process of the command is the program, so it can be
+// signalled. Do not change the fields of SysProcAttr that are set.
 func (h *Host) Command(name string, args ...string) *exec.Cmd {
 	pid := strconv.Itoa(h.init.Process.Pid)
-	wd, err := os.Getwd() // nsenter goes to the root of the mount namespace
+	wd, err := os.Getwd() // nsenter would change to the root of the mount namespace
 	if err != nil {
 		wd = "/"
 	}
@@ -230,7 +230,7 @@ func (h *Host) Exec(name string, args ...string) (string, error) {
 	return run(h.Command(name, args...))
 }
 
-// Bridge makes sure that the host has a bridge of that name, which is up.
+// Bridge makes a bridge that is up, unless the host has one of that name.
 func (h *Host) Bridge(name string) error {
 	if _, err := h.ns.Index(name); err == nil {
 		return nil
@@ -239,8 +239,7 @@ func (h *Host) Bridge(name string) error {
 	return err
 }
 
-// linkName returns the name of the host's link with the ifindex that a container
-// printed.
+// linkName returns the name of the host's link with an ifindex, given as text.
 func (h *Host) linkName(ifindex string) (string, error) {
 	i, err := strconv.Atoi(strings.TrimSpace(ifindex))
 	if err != nil {
@@ -253,8 +252,8 @@ func (h *Host) linkName(ifindex string) (string, error) {
 	return link.Attrs().Name, nil
 }
 
-// unique returns a name that no other host and no other call gives: at most 14
-// characters, as long as an interface name may be with one letter before it.
+// unique returns another name on each host and in each call. It has at most 14
+// characters, so an interface may have it after one letter.
 func (h *Host) unique() string {
 	id := strings.TrimPrefix(filepath.Base(h.dir), "cttest-")
 	return fmt.Sprintf("%s%03d", id[:min(len(id), 10)], h.count.Add(1))

@@ -13,20 +13,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// imagePackages are in the Debian that BootSystemd boots, beside the essential ones.
+// imagePackages are the packages in the Debian of BootSystemd, beside the essential ones.
 const imagePackages = "busybox-static,dbus,dbus-broker,init,iproute2,iptables,libpam-systemd,lxc,procps,rpm,systemd,systemd-container,systemd-sysv"
 
-// imageHook runs when the packages are there, with the image's directory as $1. What
-// comes with them does not start by itself: LXC's bridge, and the second bus.
+// imageHook runs after the packages are installed, with the image's directory as $1. It
+// keeps LXC's bridge and the second bus from starting at boot.
 const imageHook = `chroot "$1" systemctl -q disable dbus-broker.service lxc.service lxc-net.service`
 
-// imageSuite is the Debian release of it.
+// imageSuite is the Debian release of the image.
 const imageSuite = "bookworm"
 
-// debianImage returns the directory of a Debian, which nobody may change. It is made
-// by mmdebstrap where there is none for these packages yet, which takes half a minute
-// or, with a slow mirror, some: whoever comes while it is made waits at a lock file.
-// It is kept in the user's cache directory, about 350 MB, for whoever comes later.
+// debianImage returns the directory of a Debian, which must not be changed. If there is
+// none for these packages yet, mmdebstrap makes it, which takes from half a minute to
+// some minutes with a slow mirror. Meanwhile other tests wait for a lock file. The image
+// stays in the user's cache directory, about 350 MB, for later tests.
 func debianImage() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -42,7 +42,7 @@ func debianImage() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = lock.Close() }() // which unlocks it
+	defer func() { _ = lock.Close() }() // Close unlocks it
 	for {
 		if err = unix.Flock(int(lock.Fd()), unix.LOCK_EX); !errors.Is(err, unix.EINTR) {
 			break
@@ -57,17 +57,17 @@ func debianImage() (string, error) {
 	return image, buildImage(image)
 }
 
-// buildImage builds the image beside its place and moves it there when it is whole.
-// The builder dies with this process, as all in its pid namespace does with it.
+// buildImage builds the image beside its final path and renames it when it is complete.
+// The builder dies with this process, and all processes in its pid namespace with it.
 func buildImage(image string) error {
 	unfinished := image + ".new"
-	if err := os.RemoveAll(unfinished); err != nil { // of somebody who was killed
+	if err := os.RemoveAll(unfinished); err != nil { // left by a test that was killed
 		return err
 	}
 	cmd := command("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
 		"mmdebstrap", "--mode=root", "--format=directory", "--variant=minbase", "--include="+imagePackages,
 		"--customize-hook="+imageHook, imageSuite, unfinished)
-	// The signal comes when the thread ends that started it, not only the process.
+	// The signal comes when the thread that starts the command ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

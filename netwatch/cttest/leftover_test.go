@@ -14,13 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// leftovers holds the processes of a host, and returns a function that wants
-// them dead, and all else of the host gone.
+// leftovers opens pidfds of the processes of a host, and returns a function that
+// expects them dead and the rest of the host gone.
 func leftovers(t *testing.T, cgroup, dir string) func() {
 	t.Helper()
 	var held []int
 	err := filepath.WalkDir(cgroup, func(path string, _ os.DirEntry, err error) error {
-		// What a system starts by the way may end meanwhile, and its cgroup go.
+		// Short-lived processes of the system may end now, and their cgroups go.
 		if errors.Is(err, os.ErrNotExist) || err == nil && filepath.Base(path) != "cgroup.procs" {
 			return nil
 		}
@@ -81,7 +81,7 @@ func populate(tb testing.TB) *Host {
 	return h
 }
 
-// TestNothingIsLeft wants everything gone when a test ends that stops nothing.
+// TestNothingIsLeft expects everything gone after a test that stops nothing.
 func TestNothingIsLeft(t *testing.T) {
 	check := func() {}
 	t.Run("containers", func(t *testing.T) {
@@ -97,8 +97,8 @@ func TestNothingIsLeft(t *testing.T) {
 	check()
 }
 
-// TestKilled wants the same when the test process is killed. It is both that process
-// and the one that looks.
+// TestKilled expects the same after the test process was killed. It is both that process
+// and the one that checks.
 func TestKilled(t *testing.T) {
 	if os.Getenv("CTTEST_VICTIM") != "" {
 		h := populate(t)
@@ -119,7 +119,7 @@ func TestKilled(t *testing.T) {
 	must(t, cmd.Process.Kill())
 	_ = cmd.Wait()
 	if check == nil {
-		t.Fatalf("the victim says %q, %v", line, err)
+		t.Fatalf("the victim printed %q, %v", line, err)
 	}
 	must(t, eventually("the directory is gone", func() (bool, error) {
 		_, err := os.Stat(fields[1])

@@ -14,15 +14,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// LXCConfig says what an LXC container is like.
+// LXCConfig configures an LXC container.
 type LXCConfig struct {
-	// Pool, if it is given, lays out the cgroups as osctld does:
-	// /osctl/pool.POOL/group.default/user.1/ct.ID/user-owned/lxc.payload.ID. If not,
-	// LXC's own default holds: /lxc.payload.ID.
+	// Pool makes the cgroup that osctld makes:
+	// /osctl/pool.POOL/group.default/user.1/ct.ID/user-owned/lxc.payload.ID. If it is
+	// empty, the cgroup is LXC's default: /lxc.payload.ID.
 	Pool string
-	// ID is the container's name. If it is empty a unique one is made up.
+	// ID is the container's name. If it is empty, the container gets a unique one.
 	ID string
-	// Interfaces are the veths, none if it is empty.
+	// Interfaces are the veths.
 	Interfaces []Interface
 	// Mapped gives the container a user namespace: uid 0 inside is 100000 outside.
 	Mapped bool
@@ -30,23 +30,23 @@ type LXCConfig struct {
 
 // Interface is a veth of a container.
 type Interface struct {
-	Pair   string // host end; LXC makes up a name at each start if it is empty
-	Name   string // inside; eth0, eth1, … if it is empty
-	Bridge string // of the host end, made when needed; none if it is empty
+	Pair   string // host end; if empty, LXC generates a name at each start
+	Name   string // inside; if empty, eth0, eth1, …
+	Bridge string // of the host end, made if it does not exist; none if empty
 }
 
-// LXC is an LXC container. Its methods are safe for concurrent use as far as LXC is:
-// do not start, stop or reboot one container twice at a time.
+// LXC is an LXC container. Its methods are safe for concurrent use, except that only
+// one start, stop or reboot may run at a time.
 type LXC struct {
 	host *Host
 	conf LXCConfig
-	path string // lxcpath: what all containers of the host are below
+	path string // lxcpath: the directory of all containers of the host
 
 	mu      sync.Mutex
-	monitor int // pidfd of the monitor that was started last, -1 if none
+	monitor int // pidfd of the last monitor, -1 if none
 }
 
-// LXC makes a container, and does not start it. It goes when the test does.
+// LXC makes a container, and does not start it. The container goes when the test ends.
 func (h *Host) LXC(tb testing.TB, conf LXCConfig) *LXC {
 	tb.Helper()
 	requireTools(tb, "lxc-start", "lxc", "busybox", "busybox-static", "ip", "iproute2")
@@ -87,7 +87,7 @@ func (c *LXC) setUp() error {
 	return os.WriteFile(filepath.Join(dir, "config"), []byte(c.config(root)), 0o600)
 }
 
-// config is the container's configuration, see lxc.container.conf(5).
+// config returns the container's configuration, see lxc.container.conf(5).
 func (c *LXC) config(root string) string {
 	var b strings.Builder
 	set := func(key, value string) { fmt.Fprintf(&b, "%s = %s\n", key, value) }
@@ -127,20 +127,20 @@ func (c *LXC) config(root string) string {
 	return b.String()
 }
 
-// close ends the container. A host that goes too does the rest.
-func (c *LXC) close(all bool) error {
+// close ends the container. With hostEnds it leaves that to the end of the host.
+func (c *LXC) close(hostEnds bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var errs []error
 	if c.monitor >= 0 {
-		if !all {
-			_ = c.Kill() // an error: it does not run
+		if !hostEnds {
+			_ = c.Kill() // fails if it does not run
 			errs = append(errs, awaitGone(c.monitor))
 		}
 		errs = append(errs, unix.Close(c.monitor))
 		c.monitor = -1
 	}
-	if !all {
+	if !hostEnds {
 		errs = append(errs, os.RemoveAll(filepath.Join(c.path, c.conf.ID)))
 	}
 	return errors.Join(errs...)
@@ -149,7 +149,7 @@ func (c *LXC) close(all bool) error {
 // ID returns the container's name.
 func (c *LXC) ID() string { return c.conf.ID }
 
-// Cgroup returns the cgroup of the container's processes, as it is called on the host.
+// Cgroup returns the cgroup of the container's processes, as the host names it.
 func (c *LXC) Cgroup() string {
 	if c.conf.Pool == "" {
 		return "/lxc.payload." + c.conf.ID
@@ -157,8 +157,8 @@ func (c *LXC) Cgroup() string {
 	return fmt.Sprintf("/osctl/pool.%s/group.default/user.1/ct.%s/user-owned/lxc.payload.%[2]s", c.conf.Pool, c.conf.ID)
 }
 
-// Start starts the container and returns when it runs: its interfaces are there and
-// up on both ends. After Stop or Kill it first waits until LXC has cleaned up.
+// Start starts the container and returns when it runs: its interfaces exist, and both
+// ends are up. After Stop or Kill it first waits until LXC has cleaned up.
 func (c *LXC) Start() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -171,8 +171,8 @@ func (c *LXC) Start() error {
 	}
 	log := filepath.Join(c.path, c.conf.ID, "log")
 	if _, err := run(c.command("lxc-start", "--logfile="+log, "--logpriority=INFO")); err != nil {
-		said, _ := os.ReadFile(log) //nolint:gosec // of our own
-		return fmt.Errorf("%w\n%s", err, said)
+		output, _ := os.ReadFile(log) //nolint:gosec // our own file
+		return fmt.Errorf("%w\n%s", err, output)
 	}
 	pid, err := c.InitPID()
 	if err != nil {
@@ -197,11 +197,10 @@ func (c *LXC) Stop() error {
 	return err
 }
 
-// awaitHandlers waits until the container's process 1 takes the signals of initScript. One
-// that comes before that is lost, as the kernel keeps it from a process 1 that has no
-// handler.
+// awaitHandlers waits until the container's process 1 handles the signals of initScript,
+// because the kernel drops a signal for which a process 1 has no handler.
 func (c *LXC) awaitHandlers() error {
-	return eventually("process 1 of "+c.conf.ID+" takes signals", func() (bool, error) {
+	return eventually("process 1 of "+c.conf.ID+" handles signals", func() (bool, error) {
 		pid, err := c.InitPID()
 		if err != nil {
 			return false, err
@@ -260,12 +259,11 @@ func (c *LXC) Command(args ...string) *exec.Cmd {
 	return c.command("lxc-attach", append([]string{"--clear-env", "--set-var=PATH=/bin", "--"}, args...)...)
 }
 
-// InitPID returns the container's process 1, as the host and the test count. It is
-// another one after a reboot.
+// InitPID returns the pid of the container's process 1, for the host and the test. It
+// changes with a reboot.
 func (c *LXC) InitPID() (int, error) { return c.host.initOf(c.Cgroup()) }
 
-// Veth returns what the host end of an interface is called now, by the name of the
-// interface inside.
+// Veth returns the present name of the host end of an interface, by its name inside.
 func (c *LXC) Veth(inside string) (string, error) {
 	out, err := c.Exec("cat", "/sys/class/net/"+inside+"/iflink")
 	if err != nil {

@@ -54,7 +54,7 @@ func TestLXC(t *testing.T) {
 	}
 }
 
-// hostEnds wants the host ends that the configuration says, and returns that of eth0.
+// hostEnds expects the host ends of the configuration, and returns that of eth0.
 func hostEnds(t *testing.T, h *Host, c *LXC, conf LXCConfig) (eth0 string) {
 	t.Helper()
 	for n, i := range conf.Interfaces {
@@ -65,7 +65,7 @@ func hostEnds(t *testing.T, h *Host, c *LXC, conf LXCConfig) (eth0 string) {
 		veth, err := c.Veth(name)
 		must(t, err)
 		if i.Pair != "" && veth != i.Pair || i.Pair == "" && !strings.HasPrefix(veth, "veth") {
-			t.Errorf("the host end of %s is called %q, want %q", name, veth, i.Pair)
+			t.Errorf("the host end of %s is %q, want %q", name, veth, i.Pair)
 		}
 		l, err := h.NS().Handle().LinkByName(veth)
 		must(t, err)
@@ -79,8 +79,8 @@ func hostEnds(t *testing.T, h *Host, c *LXC, conf LXCConfig) (eth0 string) {
 	return eth0
 }
 
-// TestLXCGoesFirst wants a container of a test that ends before the host to be gone,
-// and its name to be free.
+// TestLXCGoesFirst ends the test of a container before the test of its host. It expects
+// the container to be gone and its name to be free.
 func TestLXCGoesFirst(t *testing.T) {
 	h := NewHost(t)
 	conf := LXCConfig{ID: "a", Interfaces: []Interface{{Pair: "ct-a"}}}

@@ -15,29 +15,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Machine is a Debian 12 with systemd as process 1, in a systemd-nspawn: its own
-// network, processes and cgroup2. What it writes is gone when it is stopped.
+// Machine is a Debian 12 with systemd as process 1, in a systemd-nspawn. It has its own
+// network, processes and cgroup2. Its changes of files are lost when it stops.
 type Machine struct {
 	host   *Host
 	cmd    *exec.Cmd
 	log    *os.File
-	leader int // process 1 inside, as the test counts
+	leader int // pid of its process 1, for the test
 	ended  chan struct{}
 }
 
-// MachineConfig says what a machine is like.
+// MachineConfig configures a machine.
 type MachineConfig struct {
 	// Broker makes dbus-broker the system bus, in place of dbus-daemon.
 	Broker bool
 }
 
-// shared is where the machine has the directory [Machine.Shared].
+// shared is the path of [Machine.Shared] in the machine.
 const shared = "/mnt"
 
 // nspawnScript boots the system $1 under the name $2, with the directory $3 shared,
-// in a cgroup of its own. What is written goes to memory, so that several may run from
-// one image. If $4 is not empty the alias dbus.service is that unit's, as
-// systemctl enable would make it.
+// in a cgroup of its own. Changed files go to memory, so that several machines may run
+// from one image. If $4 is not empty, dbus.service is an alias of that unit, as after
+// systemctl enable.
 const nspawnScript = `set -eu
 cd /run
 mkdir -p /sys/fs/cgroup/machine cttest-machine/root cttest-machine/upper cttest-machine/work
@@ -61,15 +61,14 @@ func BootSystemd(tb testing.TB, conf MachineConfig) *Machine {
 	}
 	m := &Machine{host: NewHost(tb), ended: make(chan struct{})}
 	if err := m.boot(image, conf); err != nil {
-		said := m.said()
-		tb.Fatalf("cttest: boot systemd: %v\n%s", err, said)
+		tb.Fatalf("cttest: boot systemd: %v\n%s", err, m.bootLog())
 	}
 	return m
 }
 
 func (m *Machine) boot(image string, conf MachineConfig) error {
 	files := m.Shared()
-	if err := os.Mkdir(files, 0o755); err != nil { //nolint:gosec // daemons in the machine run from it
+	if err := os.Mkdir(files, 0o755); err != nil { //nolint:gosec // daemons in the machine run files of it
 		return err
 	}
 	notify := filepath.Join(m.host.dir, "notify")
@@ -97,21 +96,21 @@ func (m *Machine) boot(image string, conf MachineConfig) error {
 	m.cmd = cmd
 	go func() {
 		defer close(m.ended)
-		_ = cmd.Wait() // how it ended is no news: it was stopped or killed
+		_ = cmd.Wait() // it was stopped or killed
 		_ = conn.SetReadDeadline(time.Unix(1, 0))
 	}()
-	// Before the host's own cleanup, which kills it, has removed all.
+	// This cleanup runs before that of the host, which removes the log.
 	m.host.tb.Cleanup(m.close)
 	return m.awaitReady(conn)
 }
 
-// awaitReady reads what systemd-nspawn says by sd_notify(3), until it is up.
+// awaitReady reads the notifications of systemd-nspawn (sd_notify(3)) until the machine is up.
 func (m *Machine) awaitReady(conn *net.UnixConn) error {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := conn.Read(buf)
 		if err != nil {
-			return fmt.Errorf("it is not up: %w", err)
+			return fmt.Errorf("the machine is not up: %w", err)
 		}
 		for line := range strings.Lines(string(buf[:n])) {
 			line = strings.TrimSpace(line)
@@ -128,13 +127,13 @@ func (m *Machine) awaitReady(conn *net.UnixConn) error {
 }
 
 func (m *Machine) close() {
-	_ = m.cmd.Process.Signal(unix.SIGKILL) // what is inside dies with the host's cgroup
+	_ = m.cmd.Process.Signal(unix.SIGKILL) // the processes inside die with the host's cgroup
 	<-m.ended
 	_ = m.log.Close()
 }
 
-// said is what the boot printed.
-func (m *Machine) said() string {
+// bootLog returns the output of the boot.
+func (m *Machine) bootLog() string {
 	b, _ := os.ReadFile(filepath.Join(m.host.dir, "boot.log"))
 	return string(b)
 }
@@ -142,11 +141,11 @@ func (m *Machine) said() string {
 // Host returns the host that the machine runs on.
 func (m *Machine) Host() *Host { return m.host }
 
-// Leader returns the machine's process 1, as the test counts.
+// Leader returns the pid of the machine's process 1, for the test.
 func (m *Machine) Leader() int { return m.leader }
 
-// Shared returns a directory of the test's that the machine sees as /mnt: for
-// programs and packages on the way in, and logs on the way out.
+// Shared returns a directory of the test that the machine sees as /mnt. It is for
+// programs and packages that the machine needs, and for logs that the test reads.
 func (m *Machine) Shared() string { return filepath.Join(m.host.dir, "shared") }
 
 // CopyIn copies a file into [Machine.Shared], with its permissions, and returns its
@@ -156,7 +155,7 @@ func (m *Machine) CopyIn(file string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	b, err := os.ReadFile(file) //nolint:gosec // the test says which
+	b, err := os.ReadFile(file) //nolint:gosec // the test chooses the file
 	if err != nil {
 		return "", err
 	}
@@ -165,12 +164,13 @@ func (m *Machine) CopyIn(file string) (string, error) {
 	return filepath.Join(shared, name), err
 }
 
-// Path returns where the test finds a file of the machine, given by its absolute path
-// there.
+// Path returns the path by which the test finds a file of the machine. path is absolute
+// in the machine.
 func (m *Machine) Path(path string) string { return fmt.Sprintf("/proc/%d/root%s", m.leader, path) }
 
-// Command returns a command that runs in the machine, with an environment of its own,
-// and in none of its units: for that, run systemd-run --wait --pipe --collect.
+// Command returns a command that runs in the machine, with a fresh environment and
+// outside of all units. To run a command in a unit, use systemd-run --wait --pipe
+// --collect.
 func (m *Machine) Command(name string, args ...string) *exec.Cmd {
 	cmd := m.host.Command("nsenter", append([]string{
 		"--target=" + strconv.Itoa(m.leader), "--all", "--root", "--wd", "--", name,
@@ -187,7 +187,7 @@ func (m *Machine) Exec(name string, args ...string) (string, error) {
 	return run(m.Command(name, args...))
 }
 
-// Stop shuts the machine down in an orderly way, and waits for that.
+// Stop shuts the machine down cleanly, and waits for that.
 func (m *Machine) Stop() error {
 	if err := m.cmd.Process.Signal(unix.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
@@ -196,6 +196,6 @@ func (m *Machine) Stop() error {
 	case <-m.ended:
 		return nil
 	case <-time.After(deadline):
-		return fmt.Errorf("not shut down after %v\n%s", deadline, m.said())
+		return fmt.Errorf("not shut down after %v\n%s", deadline, m.bootLog())
 	}
 }

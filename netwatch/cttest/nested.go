@@ -10,21 +10,22 @@ import (
 	"testing"
 )
 
-// Nspawn is a systemd-nspawn container with --network-veth in a [Machine]: its veth
-// is called ve-NAME there and host0 inside.
+// Nspawn is a systemd-nspawn container with --network-veth in a [Machine]. The host end
+// of its veth is ve-NAME, the other end host0.
 type Nspawn struct {
 	machine *Machine
 	name    string
 }
 
-// Nspawn makes a container of the small system, and does not start it. Its name may
-// be at most 12 characters long for its veth to be called as said. It goes with the
-// machine.
+// Nspawn makes a container of the small system, and does not start it. The name may
+// have at most 12 characters, because systemd shortens the name of the veth otherwise.
+// The container goes with the machine.
 func (m *Machine) Nspawn(tb testing.TB, name string) *Nspawn {
 	tb.Helper()
 	root, err := m.host.Rootfs()
 	if err == nil {
-		// systemd-nspawn locks it, so it is a copy; and /mnt is on no overlay.
+		// A copy, because systemd-nspawn locks the directory; and in /mnt, because that
+		// is on no overlay.
 		err = os.CopyFS(filepath.Join(m.Shared(), name), os.DirFS(root))
 	}
 	if err != nil {
@@ -33,17 +34,17 @@ func (m *Machine) Nspawn(tb testing.TB, name string) *Nspawn {
 	return &Nspawn{machine: m, name: name}
 }
 
-// Cgroup returns the cgroup of the container's processes, as it is called in the machine.
+// Cgroup returns the cgroup of the container's processes, as the machine names it.
 func (n *Nspawn) Cgroup() string { return "/machine.slice/machine-" + n.name + ".scope/payload" }
 
-// Veth returns what the host end of the container's veth is called.
+// Veth returns the name of the host end of the container's veth.
 func (n *Nspawn) Veth() string { return "ve-" + n.name }
 
-// Start starts the container in a transient unit, and returns when it runs. Nobody
-// sets its veth up: neither end.
+// Start starts the container in a transient unit, and returns when it runs. Both ends
+// of its veth stay down.
 func (n *Nspawn) Start() error {
-	// Without the variable it takes a system without systemd for one that wants v1
-	// cgroups, and makes some in the machine's name=systemd hierarchy.
+	// Without the variable systemd-nspawn uses v1 cgroups for a system without systemd,
+	// and makes some in the machine's name=systemd hierarchy.
 	_, err := n.machine.Exec("systemd-run", "--quiet", "--collect", "--service-type=notify", "--unit="+n.unit(),
 		"--setenv=SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1",
 		"systemd-nspawn", "--quiet", "--machine="+n.name, "--directory="+filepath.Join(shared, n.name),
@@ -60,8 +61,8 @@ func (n *Nspawn) Stop() error {
 	return n.awaitVethGone()
 }
 
-// Kill kills the container, and returns when its unit and the veth are gone. To kill
-// the unit would not do: the container is in a scope of its own, and goes on.
+// Kill kills the container, and returns when its unit and the veth are gone. It does not
+// kill the unit, because the container is in a scope of its own and would go on.
 func (n *Nspawn) Kill() error {
 	if _, err := n.machine.Exec("machinectl", "kill", "--signal=KILL", n.name); err != nil {
 		return err
@@ -87,8 +88,8 @@ func (n *Nspawn) systemctl(verb string) error {
 	return err
 }
 
-// awaitVethGone waits for the kernel, which deletes the veths of a namespace that
-// died when it comes to it. Until then the name is taken.
+// awaitVethGone waits until the veth is gone, because the kernel deletes the veths of a
+// dead namespace some time later. Until then the name is taken.
 func (n *Nspawn) awaitVethGone() error {
 	path := n.machine.Path("/sys/class/net/" + n.Veth())
 	return eventually(n.Veth()+" is gone", func() (bool, error) {
@@ -102,8 +103,8 @@ func (n *Nspawn) awaitVethGone() error {
 
 func (n *Nspawn) unit() string { return "nspawn-" + n.name + ".service" }
 
-// InitPID returns the container's process 1, as the machine counts: for the test it
-// has another number.
+// InitPID returns the pid of the container's process 1 in the machine. The test sees
+// another pid.
 func (n *Nspawn) InitPID() (int, error) {
 	out, err := n.machine.Exec("machinectl", "show", "--property=Leader", "--value", n.name)
 	if err != nil {

@@ -6,15 +6,15 @@ import (
 	"testing"
 )
 
-// NetNS is a network namespace with a name below the host's /run/netns, as `ip netns
-// add` makes it, and nobody in it.
+// NetNS is a network namespace that `ip netns add` made: it has a name below the
+// host's /run/netns and no processes.
 type NetNS struct {
 	host *Host
 	name string
 }
 
-// NetNS makes a named network namespace. It goes with the host. The machine's own
-// /run/netns knows nothing of it.
+// NetNS makes a named network namespace. It goes with the host. It is not in the
+// machine's own /run/netns.
 func (h *Host) NetNS(tb testing.TB, name string) *NetNS {
 	tb.Helper()
 	requireTools(tb, "ip", "iproute2")
@@ -24,11 +24,11 @@ func (h *Host) NetNS(tb testing.TB, name string) *NetNS {
 	return &NetNS{host: h, name: name}
 }
 
-// Name returns its name.
+// Name returns the name of the namespace.
 func (n *NetNS) Name() string { return n.name }
 
-// Veth makes a pair of veths, both down: hostEnd on the host, and inside in the
-// namespace, made there.
+// Veth makes a pair of veths, both down: hostEnd on the host, and inside, which is
+// created in the namespace.
 func (n *NetNS) Veth(hostEnd, inside string) error {
 	_, err := n.host.Exec("ip", "link", "add", hostEnd, "type", "veth", "peer", "name", inside, "netns", n.name)
 	return err
@@ -44,8 +44,8 @@ func (n *NetNS) Exec(name string, args ...string) (string, error) {
 	return run(n.Command(name, args...))
 }
 
-// Delete deletes the namespace (ip netns delete). With nobody in it its veths go
-// with it, some time later.
+// Delete deletes the namespace (ip netns delete). If it has no process, its veths go
+// some time later.
 func (n *NetNS) Delete() error {
 	if _, err := n.host.Exec("ip", "netns", "delete", n.name); err != nil {
 		return fmt.Errorf("delete the namespace %s: %w", n.name, err)

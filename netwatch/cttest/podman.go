@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// PodmanImage is what the small system is called as an image.
+// PodmanImage is the name of the small system as an image.
 const PodmanImage = "localhost/cttest:latest"
 
 // Podman is a podman container with one interface, on podman's default bridge. Its
@@ -19,8 +19,8 @@ type Podman struct {
 	id   string
 }
 
-// Podman makes a container under a podman of the host's own, and does not start it.
-// It goes with the host.
+// Podman makes a container with a podman that has its state on the host, and does not
+// start it. The container goes with the host.
 func (h *Host) Podman(tb testing.TB) *Podman {
 	tb.Helper()
 	h.requirePodman(tb)
@@ -33,15 +33,15 @@ func (h *Host) Podman(tb testing.TB) *Podman {
 	return &Podman{host: h, id: strings.TrimSpace(out)}
 }
 
-// PodmanCommand returns a podman command on the host, whose last arguments are args. It has an image
-// of the small system: [PodmanImage].
+// PodmanCommand returns a podman command on the host with the arguments args. The image [PodmanImage]
+// exists.
 func (h *Host) PodmanCommand(tb testing.TB, args ...string) *exec.Cmd {
 	tb.Helper()
 	h.requirePodman(tb)
 	return h.podman(args...)
 }
 
-// requirePodman wants podman to be installed, and makes the image.
+// requirePodman fails the test if podman is not installed, and makes the image.
 func (h *Host) requirePodman(tb testing.TB) {
 	tb.Helper()
 	requireTools(tb, "podman", "podman", "crun", "crun", "conmon", "conmon", "iptables", "iptables",
@@ -51,7 +51,7 @@ func (h *Host) requirePodman(tb testing.TB) {
 	}
 }
 
-// importImage makes the image, once a host.
+// importImage makes the image.
 func (h *Host) importImage() error {
 	root, err := h.Rootfs()
 	if err != nil {
@@ -65,10 +65,10 @@ func (h *Host) importImage() error {
 	return err
 }
 
-// podman is the command with all its state in the host's directory, and the runtime,
-// cgroups and events that need no systemd. It goes before others: it sets the interface up
-// before the container's cgroup has a process, and on a busy machine there would
-// be more time between than any watcher waits for whose the interface is.
+// podman returns a podman command with all its state in the host's directory, and with
+// the runtime, cgroups and events that need no systemd. It has a high priority, because
+// podman sets the interface up before the container's cgroup has a process, and on a busy
+// machine the time between would be longer than a watcher waits for an owner.
 func (h *Host) podman(args ...string) *exec.Cmd {
 	dir := filepath.Join(h.dir, "podman")
 	return h.Command("nice", append([]string{
@@ -82,7 +82,7 @@ func (h *Host) podman(args ...string) *exec.Cmd {
 // ID returns the container's ID: 64 hexadecimal digits.
 func (p *Podman) ID() string { return p.id }
 
-// Cgroup returns the cgroup of the container's processes, as it is called on the host.
+// Cgroup returns the cgroup of the container's processes, as the host names it.
 func (p *Podman) Cgroup() string { return "/libpod_parent/libpod-" + p.id }
 
 // Start starts the container.
@@ -110,7 +110,7 @@ func (p *Podman) Exec(args ...string) (string, error) {
 	return run(p.host.podman(append([]string{"exec", p.id}, args...)...))
 }
 
-// InitPID returns the container's process 1, as the host and the test count.
+// InitPID returns the pid of the container's process 1, for the host and the test.
 func (p *Podman) InitPID() (int, error) {
 	out, err := run(p.host.podman("inspect", "--format={{.State.Pid}}", p.id))
 	if err != nil {
@@ -123,8 +123,8 @@ func (p *Podman) InitPID() (int, error) {
 	return pid, nil
 }
 
-// Veth returns what the host end of an interface is called now, by the name of the
-// interface inside: eth0.
+// Veth returns the present name of the host end of an interface, by its name inside:
+// eth0.
 func (p *Podman) Veth(inside string) (string, error) {
 	out, err := p.Exec("cat", "/sys/class/net/"+inside+"/iflink")
 	if err != nil {

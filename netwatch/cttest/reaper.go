@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// reaperScript removes the host with the cgroup $1, the directory $2 and cgroups mounted as $3
-// says once its standard input ends. A cgroup is removed only when it and those below it are
-// empty, and processes that were killed take a while: the kernel tells that nobody
-// who is not in poll(2), so it asks again. Processes may hold mounts on the
-// directory, so this comes last, and is bound to one file system: what is still
-// mounted in this mount namespace is not the host's.
+// reaperScript removes the host with the cgroup $1, the directory $2 and the Cgroups $3 once
+// its standard input ends. A cgroup can be removed only when it and those below it have no
+// processes. Killed processes take a while, and a shell cannot wait for that with poll(2),
+// so the script tries again and again. The directory is removed last, because processes may
+// hold mounts on it, and only in its own file system, because other mounts below it are not
+// the host's.
 const reaperScript = `trap '' HUP INT TERM
 read -r _
 i=0
@@ -39,7 +39,7 @@ type reaper struct {
 
 func startReaper(cgroups Cgroups, cgroup, dir string) (*reaper, error) {
 	r := &reaper{cmd: command("/bin/sh", "-c", reaperScript, "cttest-reaper", cgroup, dir, string(cgroups))}
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // away from the terminal's signals
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no signals of the terminal
 	r.cmd.Stdout, r.cmd.Stderr = &r.output, &r.output
 	r.cmd.WaitDelay = time.Second
 	stdin, err := r.cmd.StdinPipe()
@@ -53,7 +53,7 @@ func startReaper(cgroups Cgroups, cgroup, dir string) (*reaper, error) {
 	return r, nil
 }
 
-// reap lets it do its work, and waits for that.
+// reap makes the reaper end the host, and waits for that.
 func (r *reaper) reap() error {
 	_ = r.stdin.Close()
 	if err := r.cmd.Wait(); err != nil {

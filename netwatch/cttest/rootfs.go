@@ -17,13 +17,13 @@ trap 'reboot -f' INT TERM
 while :; do sleep 1000 & wait $!; done
 `
 
-// Rootfs returns the directory of a small system that containers of any kind may
-// run from, many at once and read-only: busybox, and an /sbin/init that waits for
-// SIGUSR1 to power off, or SIGTERM to reboot. Nobody may change it. It is made when
-// it is first asked for.
+// Rootfs returns the directory of a small system for containers of any kind:
+// busybox, and an /sbin/init that powers off on SIGUSR1 and reboots on SIGTERM. Many
+// containers may run from it at once, read-only. Do not change it. The first call
+// makes it.
 func (h *Host) Rootfs() (string, error) { return h.rootfs() }
 
-// makeRootfs makes the small system. A host has one at most.
+// makeRootfs makes the small system.
 func (h *Host) makeRootfs() (string, error) {
 	root := filepath.Join(h.dir, "rootfs")
 	busybox, err := staticBusybox()
@@ -39,7 +39,7 @@ func (h *Host) makeRootfs() (string, error) {
 	}
 	for name, content := range map[string]string{
 		"bin/busybox": busybox, "bin/init": initScript,
-		"etc/os-release": "ID=busybox\nNAME=busybox\n", // or it is no system for systemd-nspawn
+		"etc/os-release": "ID=busybox\nNAME=busybox\n", // else systemd-nspawn refuses it
 	} {
 		err := os.WriteFile(filepath.Join(root, name), []byte(content), 0o755) //nolint:gosec // as above
 		if err != nil {

@@ -13,12 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// deadline is how long a thing may take that has to happen: starts and ends of
-// containers, on a machine that does much else.
+// deadline is how long a container may take to start or end, on a busy machine.
 const deadline = 2 * time.Minute
 
-// requireTools fails the test when it is not root or a program is missing. It gets
-// programs and the Debian packages that have them, in turns.
+// requireTools fails the test if it does not run as root, or if a program is missing.
+// programs alternates between programs and their Debian packages.
 func requireTools(tb testing.TB, programs ...string) {
 	tb.Helper()
 	if os.Geteuid() != 0 {
@@ -31,9 +30,9 @@ func requireTools(tb testing.TB, programs ...string) {
 	}
 }
 
-// run runs a command that somebody made and returns what it printed on standard
-// output. What it printed on standard error is in the error. It does not wait for
-// daemons that inherit the output, which is why that goes to files in memory.
+// run runs a command and returns its standard output. The error has its standard
+// error. Both go to files in memory, so run does not wait for daemons that inherit
+// them.
 func run(cmd *exec.Cmd) (string, error) {
 	stdout, err := memoryFile()
 	if err != nil {
@@ -50,8 +49,8 @@ func run(cmd *exec.Cmd) (string, error) {
 	failed := cmd.Run()
 	out, err := content(stdout)
 	if failed != nil {
-		said, _ := content(stderr)
-		return out, fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), failed, strings.TrimSpace(said))
+		message, _ := content(stderr)
+		return out, fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), failed, strings.TrimSpace(message))
 	}
 	return out, err
 }
@@ -61,7 +60,7 @@ func memoryFile() (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("memfd: %w", err)
 	}
-	// Those who inherit it share the offset; reading at offsets leaves that alone.
+	// Daemons that inherit the file share its offset, so content reads at offsets.
 	return os.NewFile(uintptr(fd), "memfd"), nil
 }
 
@@ -70,12 +69,12 @@ func content(f *os.File) (string, error) {
 	return string(b), err
 }
 
-// command is a command that is not bound to a context: the reaper ends it.
+// command returns a command without a context, because the reaper ends it.
 func command(name string, args ...string) *exec.Cmd {
-	return exec.CommandContext(context.Background(), name, args...) //nolint:gosec // of the test's own making
+	return exec.CommandContext(context.Background(), name, args...) //nolint:gosec // the test makes it
 }
 
-// eventually asks until ok says so, for what the kernel tells nobody about.
+// eventually calls ok until it returns true, for conditions that the kernel does not report.
 func eventually(what string, ok func() (bool, error)) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -86,7 +85,7 @@ func eventually(what string, ok func() (bool, error)) error {
 		case done:
 			return nil
 		case time.Now().After(end):
-			return fmt.Errorf("%s: not so within %v", what, deadline)
+			return fmt.Errorf("%s: not within %v", what, deadline)
 		}
 	}
 }

@@ -7,13 +7,13 @@ import (
 	"testing"
 )
 
-// View is a cgroup of a test's own that a program takes for all cgroups that there are. So it does
-// not see the containers of other tests, nor those of the machine.
+// View is a cgroup that a program takes for the whole cgroup hierarchy. So the program does not see the
+// containers of other tests, nor those of the machine.
 type View struct {
-	Dir string // where the test finds it
+	Dir string // the path of the cgroup for the test
 }
 
-// viewScript runs a command to which the cgroup $1 is the only hierarchy, and pure v2.
+// viewScript runs a command with the cgroup $1 as the only hierarchy, which is pure v2.
 const viewScript = `set -eu
 mount --bind "$1" /mnt
 umount -l /sys/fs/cgroup
@@ -22,7 +22,7 @@ shift
 exec "$@"
 `
 
-// NewView makes a cgroup without processes. It goes when the test ends, and kills what is in it.
+// NewView makes a cgroup without processes. The cgroup and its processes go when the test ends.
 func NewView(tb testing.TB) *View {
 	tb.Helper()
 	requireTools(tb, "unshare", "util-linux", "mount", "mount")
@@ -30,7 +30,7 @@ func NewView(tb testing.TB) *View {
 	if err != nil {
 		tb.Fatalf("cttest: %v", err)
 	}
-	test, call := filepath.Split(tb.TempDir()) // packaging/dev/leftovers.sh knows it by that
+	test, call := filepath.Split(tb.TempDir()) // packaging/dev/leftovers.sh finds it by this name
 	v := &View{Dir: filepath.Join(top, "osctl-eventd-test-"+filepath.Base(test)+"-"+call)}
 	if err := os.Mkdir(v.Dir, 0o755); err != nil { //nolint:gosec // as all cgroups
 		tb.Fatalf("cttest: make a view of cgroups: %v", err)
@@ -43,13 +43,12 @@ func NewView(tb testing.TB) *View {
 	return v
 }
 
-// Args returns the arguments that run a command, given by its arguments, in the view. The process is
-// the command's in the end.
+// Args returns the arguments that run a command in the view. Their process becomes that of the command.
 func (v *View) Args(args ...string) []string {
 	return append([]string{"unshare", "--mount", "--", "/bin/sh", "-c", viewScript, "cttest-view", v.Dir}, args...)
 }
 
-// remove removes the cgroup and those in it, once their processes are dead.
+// remove kills the processes in the cgroup, and removes it and those below it once they are dead.
 func (v *View) remove() (gone bool, err error) {
 	if err := os.WriteFile(filepath.Join(v.Dir, "cgroup.kill"), []byte("1"), 0); err != nil {
 		return false, err
