@@ -36,9 +36,9 @@ func BenchmarkJSON(b *testing.B) {
 	}
 }
 
-// BenchmarkDeliver commits one event at a time to subscribers that read and
-// check each one. Nobody is lapped: the publisher waits for the slowest after
-// each half ring, and that wait is part of the time.
+// BenchmarkDeliver commits one event at a time to subscribers that read and check each one. After each
+// half ring the publisher waits for the slowest subscriber, so that none is lapped; the time includes
+// that.
 func BenchmarkDeliver(b *testing.B) {
 	for _, subs := range []int{1, 64, 1024} {
 		b.Run(fmt.Sprintf("subs=%d", subs), func(b *testing.B) { deliver(b, subs) })
@@ -94,17 +94,17 @@ func deliver(b *testing.B, subs int) {
 	readers.Wait()
 }
 
-// BenchmarkCommitBesideWaiters commits beside 4,096 waits with 256 ids each: for other
-// containers, and for the one that the events are about, so that each event wakes all. The
-// hubs take turns, so that whatever else the machine does burdens all of them alike.
+// BenchmarkCommitBesideWaiters commits to three hubs: without waiters, with 4,096 waiters for other
+// containers, and with as many that each event wakes. Each waiter has 256 ids. The hubs take turns, so
+// that other load on the machine affects all alike.
 func BenchmarkCommitBesideWaiters(b *testing.B) {
-	const turn, crowd = 64, 4096
+	const turn, waiters = 64, 4096
 	names := []string{"none", "foreign", "matching"}
 	hubs, spent := make([]*Hub, len(names)), make([][]time.Duration, len(names))
 	var readers sync.WaitGroup
 	for i, first := range []string{"", "foreign", "101"} {
 		hubs[i] = newHub(b, Config{})
-		for j := range crowd * min(i, 1) {
+		for j := range waiters * min(i, 1) {
 			s := subscribe(b, hubs[i], only(b, "id", manyIDs(MaxFilterValues-1, first, strconv.Itoa(j))), "")
 			readers.Go(func() {
 				buf := make([]*Event, 64)
@@ -138,8 +138,8 @@ func BenchmarkCommitBesideWaiters(b *testing.B) {
 	readers.Wait()
 }
 
-// BenchmarkWakeOne has n waiters, each for another container; each event wakes
-// exactly one, which reads it and waits again.
+// BenchmarkWakeOne commits events that each wake one of n waiters, which reads the event and waits
+// again.
 func BenchmarkWakeOne(b *testing.B) {
 	for _, n := range []int{10, 1000} {
 		b.Run(fmt.Sprintf("waiters=%d", n), func(b *testing.B) {
@@ -148,7 +148,7 @@ func BenchmarkWakeOne(b *testing.B) {
 			for i := range subs {
 				id := strconv.Itoa(i)
 				subs[i], templates[i] = subscribe(b, h, only(b, "id", id), ""), about(b, "x", id)
-				if waiting, err := subs[i].file(); !waiting || err != nil {
+				if waiting, err := subs[i].startWaiting(); !waiting || err != nil {
 					b.Fatal(waiting, err)
 				}
 			}
@@ -162,11 +162,11 @@ func BenchmarkWakeOne(b *testing.B) {
 				if got, err := s.Poll(buf); got != 1 || err != nil {
 					b.Fatal(got, err)
 				}
-				// Nothing of it may be left to read, or it cannot wait.
+				// A subscription with unread events cannot wait.
 				if got, err := s.Poll(buf); got != 0 || err != nil {
 					b.Fatal(got, err)
 				}
-				if waiting, err := s.file(); !waiting || err != nil {
+				if waiting, err := s.startWaiting(); !waiting || err != nil {
 					b.Fatal(waiting, err)
 				}
 			}

@@ -1,34 +1,26 @@
 package hub
 
 import (
-	"context"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// TestChangedWithTheLog wants a token when the log fails, and when it is written again, though
-// nothing is committed then.
+// A failure and a recovery of the log leave a token, also without a commit.
 func TestChangedWithTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &memoryLog{room: 1 << 20}
 		h := newHub(t, Config{Log: log})
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error)
-		go func() { ended <- h.Run(ctx) }()
-		fail := func(err error) {
-			log.mu.Lock()
-			defer log.mu.Unlock()
-			log.fails, log.syncs = err, err
-		}
+		stop := runHub(t, h)
+		fail := func(err error) { log.set(func() { log.writeErr, log.syncErr = err, err }) }
 		await := func(durable bool) {
 			t.Helper()
 			for late := time.After(time.Hour); h.Status().Durable != durable; { // of the bubble's clock
 				select {
 				case <-h.Changed():
 				case <-late:
-					t.Fatalf("nobody was told that durable is %v", durable)
+					t.Fatalf("no token for Durable %v", durable)
 				}
 			}
 		}
@@ -37,9 +29,6 @@ func TestChangedWithTheLog(t *testing.T) {
 		await(false)
 		fail(nil)
 		await(true)
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
+		stop()
 	})
 }

@@ -2,21 +2,21 @@ package hub
 
 import "encoding/binary"
 
-// This is the stored form of a commit. It has the exact types of all values, and is independent of
-// the D-Bus wire format. Numbers are varints, texts follow their length. The log checks records for
-// damage, but the decoder does not rely on that.
+// This file has the stored form of a commit. It keeps the exact types of all values, and is
+// independent of the D-Bus wire format. Numbers are varints, texts follow their length. The log
+// checks records for damage, but the decoder does not rely on that.
 //
 //	batch    = 'B' place events interfaces
 //	events   = count { time-delta type source options }
 //	options  = count { name value }
-//	snapshot = 'S' which place interfaces containers     one or more parts
+//	snapshot = 'S' flags place interfaces containers     one or more parts
 
 const (
 	recordBatch    = 'B'
 	recordSnapshot = 'S'
 )
 
-// snapshotPart is how many rows one part of a snapshot has at most. Each part is a record.
+// snapshotPart is the limit of rows in one part of a snapshot. Each part is a record.
 const snapshotPart = 4096
 
 func appendText(b []byte, s string) []byte {
@@ -54,7 +54,7 @@ func appendBatch(b []byte, batch *Batch) []byte {
 const (
 	storedRemoved = 1 << iota
 	storedAnnounced
-	storedBound   // bound by an unknown source; only earlier versions wrote that
+	storedBound   // bound by an unknown source; only earlier versions wrote it
 	storedBoundBy // a text follows
 	storedSince   // a time follows, in microseconds
 )
@@ -113,17 +113,17 @@ func appendValue(b []byte, v Value) []byte {
 	return b
 }
 
-// Which part of a snapshot it is, and its form.
+// Flags of a part of a snapshot.
 const (
-	firstPart   = 1 << iota
-	lastPart    // makes it count
-	withSources // its containers have one
-	withNames   // its containers have a name and an image, maybe empty
+	firstPart = 1 << iota
+	lastPart
+	withSources // containers have a source
+	withNames   // containers have a name and an image, maybe empty
 )
 
 // appendSnapshot appends one part of a snapshot.
-func appendSnapshot(b []byte, part *snapshot, which byte) []byte {
-	b = append(b, recordSnapshot, which|withSources|withNames)
+func appendSnapshot(b []byte, part *snapshot, flags byte) []byte {
+	b = append(b, recordSnapshot, flags|withSources|withNames)
 	b = appendText(b, part.place)
 	b = binary.AppendUvarint(b, uint64(len(part.interfaces)))
 	for i := range part.interfaces {

@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// A snapshot as earlier versions wrote it is read: its binding is by an unknown source, and
-// what it did not say is not known.
+// Snapshots of earlier versions can be read. A binding gets an unknown source; missing fields are empty.
 func TestEarlierSnapshotIsRead(t *testing.T) {
 	stored := []byte{recordSnapshot, firstPart | lastPart, 1, 'x', 1, storedAnnounced | storedBound, 7}
 	for _, text := range []string{"veth1", "eth0", "p", "1", "up"} {

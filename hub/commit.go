@@ -12,16 +12,16 @@ const (
 	maxQueuedBytes = 16 << 20 // of memory, about
 )
 
-// Batch is what one [Hub.Commit] takes: events, and the changes of the view of
-// interfaces that belong to them. Either may be empty.
+// Batch is the unit of a commit: events, and the changes to the view of interfaces that belong to
+// them. Either may be empty.
 type Batch struct {
 	Events     []*Event
 	Interfaces []InterfaceChange
 	// Place, if not empty, names the boot and the network namespace that the interfaces of
 	// the view belong to from now on. The hub does not interpret it.
 	Place string
-	// NewStates leaves out each event of type state that says what the view of containers says
-	// already. A container that the view does not have counts as stopped.
+	// NewStates leaves out each state event whose state the view of containers has already. A
+	// container that is not in the view counts as stopped.
 	NewStates bool
 }
 
@@ -38,10 +38,10 @@ func (b *Batch) size() int {
 	return n
 }
 
-// interfaceOverhead is what an InterfaceChange takes beside its texts, in bytes, approximately.
+// interfaceOverhead is the size of an InterfaceChange without its texts, in bytes, approximately.
 const interfaceOverhead = 160
 
-// job is one entry of the queue: a batch, or work to do between two of them.
+// job is one entry of the queue: a batch, or work to do between two batches.
 type job struct {
 	batch Batch
 	size  int
@@ -49,20 +49,20 @@ type job struct {
 	work  func(*committer)
 }
 
-// committer is the goroutine that commits. There is one at a time, and only while the queue is not
-// empty. If a write to the log hangs, another committer replaces it and continues without the log.
-// The old one ends when the write returns.
+// committer commits batches in a goroutine. It exists only while the queue is not empty. If a write
+// to the log hangs, a successor replaces it and continues without the log. The old one ends when
+// the write returns.
 type committer struct {
 	hub *Hub
-	// instead completes the job if the write under way does not return: the successor calls it.
-	// It is nil while no write is under way. Guarded by the queue's lock.
-	instead func()
+	// onReplaced completes the current job if its write hangs; the successor calls it. It is nil
+	// between writes. Guarded by the queue's lock.
+	onReplaced func()
 }
 
-// queue holds the jobs that wait for the committer.
+// queue holds the jobs for the committer.
 type queue struct {
 	mu        sync.Mutex
-	changed   sync.Cond // when jobs leave the queue, and when the committer ends
+	changed   sync.Cond // signaled when jobs leave the queue, and when the committer ends
 	jobs      []job
 	batches   int
 	bytes     int // of the batches
@@ -71,9 +71,9 @@ type queue struct {
 }
 
 // Commit commits a batch, all or none, and returns the number of its first event once subscribers
-// can read it; the others have the numbers that follow. The events come from [NewEvent], and the
-// hub owns them from now on. Commit waits for room in the queue, and for the log as long as a write
-// may take, but never for a subscriber. The error is [ErrClosed] or a [TooLargeError].
+// can read it; the others have the numbers that follow. The events come from [NewEvent]; the hub
+// owns them from now on. Commit waits for room in the queue and for the write to the log, but never
+// for a subscriber. The error is [ErrClosed] or a [TooLargeError].
 func (h *Hub) Commit(batch Batch) (first uint64, err error) {
 	type result struct {
 		first uint64
@@ -88,10 +88,10 @@ func (h *Hub) Commit(batch Batch) (first uint64, err error) {
 	return r.first, r.err
 }
 
-// Submit queues a batch for Commit and does not wait. Batches are committed in the order in which
-// they were submitted. Unless Submit returns an error, the committer calls done exactly once, with
-// the result of the commit; done may neither block nor call Commit. Until then the hub owns the
-// batch. The error is [ErrClosed], a [TooLargeError], or [ErrBusy] if the queue is full.
+// Submit is [Hub.Commit] without waiting. Batches are committed in the order of submission. Unless
+// Submit returns an error, the committer calls done exactly once, with the result of the commit;
+// done may neither block nor call Commit. Until then the hub owns the batch. The error is
+// [ErrClosed], a [TooLargeError], or [ErrBusy] if the queue is full.
 func (h *Hub) Submit(batch Batch, done func(first uint64, err error)) error {
 	return h.enqueue(batch, false, done)
 }
@@ -118,9 +118,9 @@ func (h *Hub) enqueue(batch Batch, wait bool, done func(uint64, error)) error {
 	return nil
 }
 
-// between has the committer call work between two commits. It reports false if the hub is closed
-// and the last commit is done.
-func (h *Hub) between(work func(*committer)) bool {
+// enqueueWork has the committer call work between two commits. It returns false if the hub is
+// closed and the last commit is done.
+func (h *Hub) enqueueWork(work func(*committer)) bool {
 	q := &h.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -141,7 +141,7 @@ func (h *Hub) add(j job) {
 	}
 }
 
-// next takes the next job. If there is none, the committer ends.
+// next takes the next job. It returns false if there is none; then the committer must end.
 func (c *committer) next() (j job, ok bool) {
 	q := &c.hub.queue
 	q.mu.Lock()
@@ -159,7 +159,7 @@ func (c *committer) next() (j job, ok bool) {
 	return j, true
 }
 
-// run does jobs until the queue is empty or the committer is replaced.
+// run handles jobs until the queue is empty or the committer is replaced.
 func (c *committer) run() {
 	for {
 		j, ok := c.next()
@@ -184,26 +184,27 @@ func (c *committer) replaced() bool {
 	return q.committer != c
 }
 
-// commit numbers a batch, appends it to the log, and publishes it.
+// commit numbers a batch, appends it to the log, and publishes it. It reads the views and the next
+// number without the lock, because only the committer changes them.
 func (c *committer) commit(j *job) {
 	h := c.hub
 	if j.batch.NewStates {
-		j.batch.Events = h.views.newStates(j.batch.Events) // only the committer changes them
+		j.batch.Events = h.views.newStates(j.batch.Events)
 	}
-	first := h.next // only the committer changes it
+	first := h.next
 	now := time.Now().Round(0).Truncate(time.Microsecond)
 	for i, e := range j.batch.Events {
 		e.Seq = first + uint64(i)
 		e.Time = now
 	}
-	names := namer{views: &h.views} // only the committer changes them, so it may read them
+	names := namer{views: &h.views}
 	names.nameEvents(j.batch.Events)
 	publish := func() {
 		h.publish(&j.batch)
 		j.done(first, nil)
 	}
 	if !c.store(&j.batch, publish) {
-		return // its successor publishes it
+		return // the successor publishes it
 	}
 	publish()
 	c.rotate()
@@ -214,36 +215,36 @@ func (h *Hub) publish(batch *Batch) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.views.apply(batch)
-	h.waiters.direct = maxDirect + len(batch.Events)
+	h.waiters.budget = maxDirect + len(batch.Events)
 	for _, e := range batch.Events {
 		h.counters.addEvent(e.Type)
 		h.push(e)
 		h.waiters.wake(e)
 	}
 	h.startSweep()
-	h.noteChange()
+	h.signalChange()
 }
 
-// write calls write, which writes to the log. If that does not return in time, another committer
-// replaces this one and calls instead. Then ok is false, and the caller must not touch the hub.
-func (c *committer) write(write func() error, instead func()) (ok bool, err error) {
+// write calls write, which writes to the log. If that takes too long, a successor replaces this
+// committer and calls onReplaced. Then ok is false, and the caller must not touch the hub.
+func (c *committer) write(write func() error, onReplaced func()) (ok bool, err error) {
 	h, q := c.hub, &c.hub.queue
 	q.mu.Lock()
-	c.instead = instead
+	c.onReplaced = onReplaced
 	limit := diskLimit
 	if q.closed {
 		limit = closePatience
 	}
 	q.mu.Unlock()
 	timer := time.AfterFunc(limit, func() { h.replace(c) })
-	slow := h.tellWhenSlow()
+	slow := h.notifyWhenSlow()
 	h.disk.begin(diskWrite)
 	err = h.countCall(write)
 	slow.Stop()
 	timer.Stop()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	c.instead = nil
+	c.onReplaced = nil
 	if q.committer != c {
 		return false, err
 	}
@@ -251,7 +252,7 @@ func (c *committer) write(write func() error, instead func()) (ok bool, err erro
 	return true, err
 }
 
-// replace replaces a committer whose write does not return.
+// replace replaces a committer whose write hangs.
 func (h *Hub) replace(c *committer) {
 	h.queue.mu.Lock()
 	defer h.queue.mu.Unlock()
@@ -260,22 +261,22 @@ func (h *Hub) replace(c *committer) {
 
 func (h *Hub) replaceLocked(c *committer) {
 	q := &h.queue
-	if q.committer != c || c.instead == nil {
+	if q.committer != c || c.onReplaced == nil {
 		return
 	}
-	instead, next := c.instead, &committer{hub: h}
+	onReplaced, next := c.onReplaced, &committer{hub: h}
 	q.committer = next
 	h.disk.end(diskWrite)
-	h.buffer = nil // the write reads from it
+	h.buffer = nil // the hung write still reads from it
 	go func() {
 		h.abandonLog(errDiskHangs)
-		instead()
+		onReplaced()
 		next.run()
 	}()
 }
 
-// drain closes the queue and waits until all batches in it are committed. After closePatience it
-// abandons the log, so that a slow disk cannot delay it.
+// drain closes the queue and waits until all its batches are committed. After closePatience it
+// abandons the log, so that a slow disk cannot delay Close.
 func (h *Hub) drain() {
 	q := &h.queue
 	q.mu.Lock()

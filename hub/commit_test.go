@@ -64,13 +64,13 @@ func TestCommitTooMany(t *testing.T) {
 		t.Errorf("Commit: %v, want a TooLargeError", err)
 	}
 	if got := h.Status(); got.Last != 0 || got.Interfaces != 0 || events[0].Seq != 0 {
-		t.Errorf("none was taken, but status is %+v", got)
+		t.Errorf("a refused batch changed the status to %+v", got)
 	}
 	commit(t, h, events[:MaxBatch]...)
 }
 
-// Many publishers, many subscribers: everybody sees all events once, in the same
-// order; the events of one commit follow each other.
+// With many publishers, each subscriber reads all events once, in the same order, and the events of a
+// commit are consecutive.
 func TestConcurrentCommitsAndSubscribers(t *testing.T) {
 	const publishers, commits, total = 4, 200, 4 * (200 / 2) * (1 + 3)
 	h := newHub(t, Config{})
@@ -116,7 +116,7 @@ func TestConcurrentCommitsAndSubscribers(t *testing.T) {
 	readers.Wait()
 	for p := range firsts {
 		if !slices.IsSorted(firsts[p]) {
-			t.Errorf("the numbers of publisher %d go back", p)
+			t.Errorf("the numbers of publisher %d are not ascending", p)
 		}
 	}
 	all := results[0]
@@ -142,8 +142,7 @@ func TestConcurrentCommitsAndSubscribers(t *testing.T) {
 	checkIndex(t, h)
 }
 
-// Waits that end at any moment, against commits: whoever goes on from where it
-// was loses nothing, although each wait is cancelled by the other side.
+// A subscription loses no event although its waits are cancelled at any moment.
 func TestConcurrentCancel(t *testing.T) {
 	h := newHub(t, Config{})
 	const total = 400
@@ -187,7 +186,7 @@ func TestConcurrentCancel(t *testing.T) {
 	checkIndex(t, h)
 }
 
-// Subscribing, closing, snapshots and status all go on beside commits.
+// All methods can be called concurrently.
 func TestConcurrentEverything(t *testing.T) {
 	h := newHub(t, Config{History: 16})
 	var all sync.WaitGroup

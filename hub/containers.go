@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// Limits of the view of containers. When there is more, the containers whose state
-// was reported longest ago leave.
+// Limits of the view of containers. Beyond them the hub drops the containers whose state was
+// reported longest ago.
 const (
 	MaxContainers     = 65536
-	MaxStopped        = 1024     // of them that are stopped: some managers never say that one was removed
-	maxContainerBytes = 24 << 20 // of all that is kept of them
-	// containerOverhead is about what a container takes beside its texts, in bytes: the
-	// row, and its places in the map and in the list.
+	MaxStopped        = 1024     // stopped ones among them: some managers never report a removal
+	maxContainerBytes = 24 << 20 // memory of all rows
+	// containerOverhead is about the size of a row without its texts, in bytes, with its entries
+	// in the map and in the list.
 	containerOverhead = 288
-	nameOverhead      = 64 // the place of a name in its map
+	nameOverhead      = 64 // the entry of a name in its map
 )
 
 // Container is the last reported state of a container.
@@ -26,8 +26,8 @@ type Container struct {
 	State    string    // "" if only its name was reported
 	Source   string    // of the event that gave the state; "" if not known
 	Time     time.Time // of the last change of the state
-	// Name and Image are what the newest ct_info says; "" if there was none. Name is "", too,
-	// once another container of the pool took it over.
+	// Name and Image are those of the newest ct_info; "" if there was none. Name is "", too, once
+	// another container of the pool got that name.
 	Name, Image string
 }
 
@@ -43,19 +43,19 @@ func (v *views) container(key containerKey) *Container {
 	return nil
 }
 
-// putContainer puts a container's state, and makes it the one that changed last. The texts of row
-// are copied. Its name and its image are left as they are, see setName.
+// putContainer sets a container's state, and makes it the most recently changed one. It clones the
+// texts of row and ignores its name and image, see setName.
 func (v *views) putContainer(row Container) {
 	if at := v.containers[containerKey{row.Pool, row.ID}]; at != nil {
 		if known, ok := at.Value.(*Container); ok {
 			v.account(known, -1)
-			keepTexts(&row.State, &row.Source)
+			cloneTexts(&row.State, &row.Source)
 			known.State, known.Source, known.Time = row.State, row.Source, row.Time
 			v.account(known, 1)
 		}
 		v.byAge.MoveToFront(at)
 	} else {
-		keepTexts(&row.Pool, &row.ID, &row.State, &row.Source)
+		cloneTexts(&row.Pool, &row.ID, &row.State, &row.Source)
 		row.Name, row.Image = "", ""
 		v.account(&row, 1)
 		v.containers[containerKey{row.Pool, row.ID}] = v.byAge.PushFront(&row)
@@ -63,7 +63,7 @@ func (v *views) putContainer(row Container) {
 	v.trim()
 }
 
-// trim drops what is over the limits.
+// trim drops containers beyond the limits.
 func (v *views) trim() {
 	for len(v.containers) > MaxContainers || v.bytes > maxContainerBytes {
 		v.dropContainer(v.byAge.Back())
@@ -73,8 +73,8 @@ func (v *views) trim() {
 	}
 }
 
-// oldestStopped returns the container that stopped first: of those of unprivileged users (their pool ends
-// in @UID) if there are any, because a user can start and stop any number, else of all.
+// oldestStopped returns the container that stopped first. It prefers containers of unprivileged
+// users, whose pool ends in @UID, because a user can start and stop any number.
 func (v *views) oldestStopped() (oldest *list.Element) {
 	for at := v.byAge.Back(); at != nil; at = at.Prev() {
 		row, ok := at.Value.(*Container)
@@ -91,7 +91,7 @@ func (v *views) oldestStopped() (oldest *list.Element) {
 	return oldest
 }
 
-// newStates leaves out the events that say what is known already, see [Batch].NewStates.
+// newStates leaves out the events whose state is known already, see [Batch].NewStates.
 func (v *views) newStates(events []*Event) []*Event {
 	last := map[containerKey]string{}
 	return slices.DeleteFunc(events, func(e *Event) bool {
@@ -116,7 +116,7 @@ func (v *views) stateOf(key containerKey) string {
 	return stateStopped
 }
 
-// account adds what a container counts for, times sign.
+// account adds a container to the totals, or removes it if sign is -1.
 func (v *views) account(row *Container, sign int) {
 	v.bytes += sign * row.size()
 	switch row.State {
@@ -162,7 +162,7 @@ func (h *Hub) Containers() ([]Container, string) {
 	return rows, cursor
 }
 
-// copyContainers is for Containers what copyInterfaces is for Interfaces.
+// copyContainers returns an unsorted snapshot, see copyInterfaces.
 func (h *Hub) copyContainers() ([]Container, string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

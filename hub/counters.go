@@ -2,35 +2,34 @@ package hub
 
 import "strings"
 
-// Names of counters that are counted in more than one place.
+// Names of counters, see [Hub.Counters].
 const (
 	CounterLapped   = "lapped"           // times a subscriber was lapped
-	CounterRefused  = "reports_refused"  // calls of Report and ReportBatch that were refused
+	CounterRefused  = "reports_refused"  // refused calls of Report and ReportBatch
 	CounterResyncs  = "resyncs"          // comparisons of the link table with a new dump
 	CounterOverruns = "netlink_overruns" // times the kernel dropped link messages
-	counterOther    = "events_other"     // events of types beyond maxCounters
-	counterOfType   = "events_"          // and the type
-	maxCounters     = 128                // distinct types, and distinct names
+	counterOther    = "events_other"     // events of types beyond the first maxCounters
+	counterOfType   = "events_"          // followed by the type
+	maxCounters     = 128                // of types, and of names
 )
 
 // counters are guarded by the hub's lock.
 type counters struct {
-	// events are by type. They are pointers, because an assignment to the map could replace
-	// a key by an equal one that is part of an event, and keep that event alive.
+	// events counts by type. The values are pointers, because an assignment to the map could
+	// replace a key by an equal one that is part of an event, and keep that event alive.
 	events map[string]*uint64
 	named  map[string]uint64
 }
 
-// newCounters returns the counters of a new hub. Each name is there from the start, at 0, so that
-// monitoring sees its first increase.
+// newCounters returns the counters of a new hub. Named counters start at 0, so that monitoring sees
+// their first increase.
 func newCounters() counters {
 	return counters{events: map[string]*uint64{}, named: map[string]uint64{
 		CounterLapped: 0, CounterRefused: 0, CounterResyncs: 0, CounterOverruns: 0,
 	}}
 }
 
-// addEvent counts an event. The set of types is open, and that of the counters is bounded: types
-// after the first maxCounters share one counter.
+// addEvent counts an event by type. Types after the first maxCounters share one counter.
 func (c *counters) addEvent(typ string) {
 	n := c.events[typ]
 	if n == nil {
@@ -50,18 +49,17 @@ func (c *counters) add(name string, n uint64) {
 	}
 }
 
-// Count adds n to a counter; n may be 0 to create it. Names are constants of the program, of
-// lower-case letters and underscores. Names beyond the first 128 are ignored.
+// Count adds n to a counter; n may be 0 to create it. Names are constants of lower-case letters and
+// underscores. Names beyond the first 128 are ignored.
 func (h *Hub) Count(name string, n uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.counters.add(name, n)
-	h.noteChange()
+	h.signalChange()
 }
 
-// Counters returns all counters: events_TYPE for each type seen, events_other for
-// types beyond the first 128, and the named ones. They count since the hub was
-// made.
+// Counters returns all counters since the hub was made: events_TYPE for each type seen, events_other
+// for types beyond the first 128, and the named ones.
 func (h *Hub) Counters() map[string]uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()

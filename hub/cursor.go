@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// CursorOldest stands for the position before the oldest event that is kept.
+	// CursorOldest is the position before the oldest event that is kept.
 	CursorOldest = "oldest"
-	// CursorNewest and a decimal number N stand for the position before the newest N events,
+	// CursorNewest followed by a decimal number N is the position before the newest N events,
 	// or before the oldest one if fewer are kept.
 	CursorNewest = "newest-"
 )
@@ -60,8 +60,7 @@ func validEpoch(s string) bool {
 	return true
 }
 
-// position returns the number of the last event that is before the cursor. The
-// caller holds the lock.
+// position returns the number of the last event before the cursor. The caller holds the lock.
 func (h *Hub) position(cursor string) (uint64, error) {
 	switch cursor {
 	case "":

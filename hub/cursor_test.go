@@ -46,7 +46,7 @@ func TestSubscribeAtCursor(t *testing.T) {
 	epoch := h.Status().Epoch
 	at := func(seq uint64) string { return FormatCursor(epoch, seq) }
 
-	// Nothing yet: all of these are the same place.
+	// Without events all of these are the same position.
 	for _, cursor := range []string{"", CursorOldest, "newest-0", "newest-7", at(0)} {
 		s := subscribe(t, h, Filter{}, cursor)
 		wantPosition(t, s, 0)

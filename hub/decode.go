@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -12,17 +13,17 @@ import (
 // read.
 const maxStoredNesting = 64
 
-// unknownSource is the source of a binding in a log that does not have it.
+// unknownSource is the source of a binding in logs of earlier versions, which lack it.
 const unknownSource = "unknown"
 
 var errStored = errors.New("hub: stored record is malformed")
 
-// storedReader decodes the stored form. After an error it returns zero values. Texts share the
-// memory of the record; events and views copy them.
+// storedReader decodes the stored form. After an error its methods return zero values. Texts share
+// the memory of the record; events and views clone them.
 type storedReader struct {
 	rest    string
 	bad     bool
-	options Options // of the event that is decoded, for reuse
+	options Options // reused for each event
 }
 
 func (r *storedReader) fail() { r.bad, r.rest = true, "" }
@@ -55,7 +56,7 @@ func (r *storedReader) varint() int64 {
 	return int64(n>>1) ^ -int64(n&1) // zigzag, as binary.AppendVarint has it
 }
 
-// count reads the number of elements that follow, of at least one byte each.
+// count reads the number of the following elements, which take at least one byte each.
 func (r *storedReader) count() int {
 	n := r.uvarint()
 	if n > uint64(len(r.rest)) {
@@ -72,8 +73,8 @@ func (r *storedReader) text() string {
 	return s
 }
 
-// plain reads a text that goes to the bus. In logs of earlier versions some are not UTF-8.
-func (r *storedReader) plain() string { return validText(r.text()) }
+// validText reads a text that goes to the bus. Logs of earlier versions may have invalid UTF-8.
+func (r *storedReader) validText() string { return validText(r.text()) }
 
 func (r *storedReader) value(nesting int) Value {
 	kind := Kind(r.byte())
@@ -90,7 +91,7 @@ func (r *storedReader) value(nesting int) Value {
 		r.rest = r.rest[8:]
 		return Value{kind: kind, num: bits}
 	case KindString, KindPath, KindSignature:
-		return Value{kind: kind, text: r.plain()}
+		return Value{kind: kind, text: r.validText()}
 	case KindBytes:
 		return Value{kind: kind, text: r.text()}
 	case KindArray, KindDict, KindStruct, KindVariant:
@@ -127,10 +128,10 @@ func (r *storedReader) compound(kind Kind, nesting int) Value {
 }
 
 func (r *storedReader) event() *Event {
-	typ, source := r.plain(), r.plain()
+	typ, source := r.validText(), r.validText()
 	r.options = r.options[:0]
 	for range r.count() {
-		option := Option{Name: r.plain()}
+		option := Option{Name: r.validText()}
 		if option.Value = r.value(0); r.bad {
 			return nil
 		}
@@ -138,9 +139,6 @@ func (r *storedReader) event() *Event {
 	}
 	return makeEvent(typ, r.options, source)
 }
-
-// states are those of interfaces.
-var states = [...]LinkState{LinkUp, LinkNoCarrier, LinkDown}
 
 func (r *storedReader) iface() InterfaceChange {
 	flags, ifindex := r.byte(), r.uvarint()
@@ -154,28 +152,25 @@ func (r *storedReader) iface() InterfaceChange {
 		return c
 	}
 	row := &c.Interface
-	row.Veth, row.Name, row.Pool, row.ID = r.plain(), r.plain(), r.plain(), r.plain()
+	row.Veth, row.Name, row.Pool, row.ID = r.validText(), r.validText(), r.validText(), r.validText()
 	row.State = LinkState(r.text())
 	if flags&storedBound != 0 {
 		row.BoundBy = unknownSource
 	}
 	if flags&storedBoundBy != 0 {
-		row.BoundBy = r.plain()
+		row.BoundBy = r.validText()
 	}
 	if flags&storedSince != 0 {
 		row.Since = time.UnixMicro(r.varint())
 	}
-	for _, known := range states {
-		if row.State == known {
-			return c
-		}
+	if !slices.Contains([]LinkState{LinkUp, LinkNoCarrier, LinkDown}, row.State) {
+		r.fail()
 	}
-	r.fail()
 	return c
 }
 
-// batch decodes a batch after its kind byte, and reuses the memory of batch. The first event is
-// number first.
+// batch decodes a batch after its kind byte, into the memory of batch. The first event is number
+// first.
 func (r *storedReader) batch(batch *Batch, first uint64) {
 	batch.Place = r.text()
 	batch.Events, batch.Interfaces = batch.Events[:0], batch.Interfaces[:0]
@@ -198,9 +193,9 @@ func (r *storedReader) batch(batch *Batch, first uint64) {
 }
 
 // snapshot decodes one part of a snapshot after its kind byte.
-func (r *storedReader) snapshot() (part *snapshot, which byte) {
+func (r *storedReader) snapshot() (part *snapshot, flags byte) {
 	part = &snapshot{}
-	which = r.byte()
+	flags = r.byte()
 	part.place = r.text()
 	part.interfaces = make([]Interface, r.count())
 	for i := range part.interfaces {
@@ -208,18 +203,18 @@ func (r *storedReader) snapshot() (part *snapshot, which byte) {
 	}
 	part.containers = make([]*Container, r.count())
 	for i := range part.containers {
-		part.containers[i] = &Container{Pool: r.plain(), ID: r.plain(), State: r.plain(), Time: time.UnixMicro(r.varint())}
-		if which&withSources != 0 {
-			part.containers[i].Source = r.plain()
+		part.containers[i] = &Container{Pool: r.validText(), ID: r.validText(), State: r.validText(), Time: time.UnixMicro(r.varint())}
+		if flags&withSources != 0 {
+			part.containers[i].Source = r.validText()
 		}
-		if which&withNames != 0 {
-			part.containers[i].Name, part.containers[i].Image = r.plain(), r.plain()
+		if flags&withNames != 0 {
+			part.containers[i].Name, part.containers[i].Image = r.validText(), r.validText()
 		}
 	}
-	return part, which
+	return part, flags
 }
 
-// end returns an error unless the record was decoded completely and without an error.
+// end returns an error unless the record was decoded completely.
 func (r *storedReader) end(record Record) error {
 	if r.bad || r.rest != "" {
 		return fmt.Errorf("%w: at event %d", errStored, record.First)

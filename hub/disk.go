@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// semaphore is a lock that one goroutine may take and another one release.
+// semaphore is a lock that one goroutine may acquire and another one release.
 type semaphore chan struct{}
 
 func (s semaphore) acquire() { s <- struct{}{} }
 
 func (s semaphore) release() { <-s }
 
-// diskWatch knows since when a write and a sync are under way; nil if none is.
+// diskWatch holds the start times of the running write and sync; nil if there is none.
 type diskWatch [2]atomic.Pointer[time.Time]
 
 const (
@@ -36,9 +36,9 @@ func (d *diskWatch) slow() bool {
 	return false
 }
 
-// tellWhenSlow announces by Changed that the disk is slow, unless the timer is stopped before.
-func (h *Hub) tellWhenSlow() *time.Timer {
-	return time.AfterFunc(slowAfter+time.Millisecond, h.noteChange) // when slow reports true
+// notifyWhenSlow signals a change once the disk counts as slow, unless the timer is stopped before.
+func (h *Hub) notifyWhenSlow() *time.Timer {
+	return time.AfterFunc(slowAfter+time.Millisecond, h.signalChange)
 }
 
 // tryDisk calls do in a goroutine and waits for it, but no longer than limit.
@@ -55,9 +55,9 @@ func tryDisk(limit time.Duration, do func() error) error {
 	}
 }
 
-// countCall counts a call of a writer as under way until it returns, even if nobody waits for it.
+// countCall calls a method of a writer, and counts it as in flight until it returns.
 func (d *durability) countCall(call func() error) error {
-	d.underWay.Add(1)
-	defer d.underWay.Add(-1)
+	d.callsInFlight.Add(1)
+	defer d.callsInFlight.Add(-1)
 	return call()
 }

@@ -8,26 +8,26 @@ import (
 )
 
 const (
-	// syncAfter is how long after a commit a sync begins. A loss of power costs the events
-	// since the last sync began.
+	// syncAfter is the delay from a commit to the sync. A loss of power costs the events since
+	// the last sync began.
 	syncAfter = 500 * time.Millisecond
-	// retryAfter is the first delay before a new log is tried after trouble. It doubles each
+	// retryAfter is the first delay before a new log is written after a failure. It doubles each
 	// time, up to maxRetryAfter.
 	retryAfter    = time.Second
 	maxRetryAfter = time.Minute
-	// diskPatience is how long the hub waits for the disk where it has an alternative, as for
+	// diskPatience is how long the hub waits for the disk if there is an alternative, as for
 	// the mark of an abandoned log.
 	diskPatience = time.Second
 	// closePatience is how long Close waits for the queue of commits, and then for the log to
 	// be closed.
 	closePatience = 2 * time.Second
-	// diskLimit is how long a write or a sync may take. After that the log is abandoned.
+	// diskLimit is how long a write or a sync may take before the hub abandons the log.
 	diskLimit = 5 * time.Second
 	// loadPatience is how long New waits for the next record of the log.
 	loadPatience = 10 * time.Second
-	// slowAfter is how long a write or a sync takes before Status says that the disk is slow.
+	// slowAfter is how long a write or a sync may take before Status says that the disk is slow.
 	slowAfter = time.Second
-	// maxKeptBuffer is the size of the largest buffer that is reused, in bytes.
+	// maxKeptBuffer is the size of the largest reused buffer, in bytes.
 	maxKeptBuffer = 256 << 10
 )
 
@@ -37,17 +37,17 @@ var (
 	errSlow      = errors.New("the disk is slow: a write or a sync takes more than a second")
 )
 
-// durability is the hub's side of the log. In trouble the hub drops its writer and continues in
+// durability is the hub's side of the log. After a failure the hub drops its writer and continues in
 // memory; then [Hub.Run] writes a new log, see rewrite.go.
 type durability struct {
-	log       Log // nil for none
-	logger    *slog.Logger
-	attention chan struct{} // holds a token when Run has something to do
-	written   atomic.Bool   // since the last Sync
-	disk      diskWatch
-	buffer    []byte       // the committer's
-	underWay  atomic.Int32 // calls of writers, also of writers that were abandoned
-	tending   semaphore    // held while the log is loaded, synced, rewritten or closed
+	log           Log // nil for none
+	logger        *slog.Logger
+	runWake       chan struct{} // holds a token when Run has something to do
+	unsynced      atomic.Bool   // since the last Sync
+	disk          diskWatch
+	buffer        []byte       // the committer's
+	callsInFlight atomic.Int32 // calls of writers, also of writers that were abandoned
+	logLock       semaphore    // held while the log is loaded, synced, rewritten or closed
 
 	// Only the committer changes these, with the hub's lock held.
 	writer   Writer // nil: commits stay in memory
@@ -55,7 +55,7 @@ type durability struct {
 	problem  error  // why the current log lacks events; Run changes it, too
 }
 
-// durable reports whether the current log has all events. The caller holds the hub's lock, as of
+// durable reports whether the current log has all events. The caller holds the hub's lock, as for
 // problemText.
 func (d *durability) durable() bool { return d.writer != nil && d.finished }
 
@@ -69,17 +69,17 @@ func (d *durability) problemText() string {
 	return ""
 }
 
-// nudge wakes Run.
-func (d *durability) nudge() {
+// wakeRun wakes Run.
+func (d *durability) wakeRun() {
 	select {
-	case d.attention <- struct{}{}:
+	case d.runWake <- struct{}{}:
 	default: // a token is there
 	}
 }
 
 // store appends a numbered batch to the log. It returns false if the committer was replaced
-// meanwhile; then the successor calls instead.
-func (c *committer) store(batch *Batch, instead func()) bool {
+// meanwhile; then the successor calls onReplaced.
+func (c *committer) store(batch *Batch, onReplaced func()) bool {
 	h := c.hub
 	w := h.writer
 	if w == nil || len(batch.Events) == 0 && len(batch.Interfaces) == 0 && batch.Place == "" {
@@ -87,14 +87,14 @@ func (c *committer) store(batch *Batch, instead func()) bool {
 	}
 	h.buffer = appendBatch(h.buffer[:0], batch)
 	record := Record{First: h.next, Count: uint32(len(batch.Events)), Data: h.buffer} //nolint:gosec // at most MaxBatch
-	ok, err := c.write(func() error { return w.Append(record) }, instead)
+	ok, err := c.write(func() error { return w.Append(record) }, onReplaced)
 	switch {
 	case !ok:
 		return false
 	case err != nil:
 		h.abandonLog(err)
-	case !h.written.Swap(true):
-		h.nudge()
+	case !h.unsynced.Swap(true):
+		h.wakeRun()
 	}
 	if cap(h.buffer) > maxKeptBuffer {
 		h.buffer = nil
@@ -102,7 +102,7 @@ func (c *committer) store(batch *Batch, instead func()) bool {
 	return true
 }
 
-// rotate adds a snapshot to the log when it is due, so that old records can be dropped.
+// rotate adds a snapshot to a log that is full, so that old records can be dropped.
 func (c *committer) rotate() {
 	h := c.hub
 	w := h.writer
@@ -116,10 +116,10 @@ func (c *committer) rotate() {
 	}
 }
 
-// abandonLog drops the writer before the first event is published that the log lacks. It marks the
-// log, so that the next start begins another epoch: else that would give the numbers of these events
-// again. If the mark cannot be written, another epoch begins at once. Only the
-// committer calls it, and New.
+// abandonLog drops the writer. It is called before an event is published that the log lacks. It marks
+// the log, so that the next start begins another epoch and does not reuse the numbers of these
+// events. If the mark cannot be written, another epoch begins at once. Only the committer and New
+// call it.
 func (h *Hub) abandonLog(problem error) {
 	w := h.writer
 	if w == nil {
@@ -132,8 +132,8 @@ func (h *Hub) abandonLog(problem error) {
 	if err != nil {
 		h.epoch = NewEpoch()
 	}
-	h.noteChange()
-	h.nudge()
+	h.signalChange()
+	h.wakeRun()
 }
 
 func (h *Hub) logProblem() error {

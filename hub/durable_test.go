@@ -15,14 +15,14 @@ import (
 	"time"
 )
 
-// afterRetries fires when a new log was tried at least so many times.
+// afterRetries fires after at least n attempts to write a new log.
 func afterRetries(n int) <-chan time.Time { return time.After(time.Duration(n) * maxRetryAfter) }
 
 func TestLogSeesBatchesFirstAndInOrder(t *testing.T) {
 	log := &memoryLog{}
 	h := newHub(t, Config{Log: log})
 	var saw []string
-	log.before = func(r Record) {
+	log.beforeWrite = func(r Record) {
 		saw = append(saw, fmt.Sprintf("%d+%d last %d, %d containers, %d links", r.First, r.Count, h.last(), len(h.views.containers), len(h.views.interfaces)))
 	}
 	state := newEvent(t, "state", opt("pool", "p"), opt("id", "1"), opt("state", "running"))
@@ -35,7 +35,7 @@ func TestLogSeesBatchesFirstAndInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !h.Status().Durable {
-		t.Error("not durable, but the log works")
+		t.Error("not durable with a log that works")
 	}
 	h.Close()
 	if _, err := h.Commit(Batch{Events: []*Event{newEvent(t, "late")}}); !errors.Is(err, ErrClosed) {
@@ -43,20 +43,20 @@ func TestLogSeesBatchesFirstAndInOrder(t *testing.T) {
 	}
 	want := []string{"1+2 last 0, 0 containers, 0 links", "3+1 last 2, 1 containers, 1 links"}
 	if !slices.Equal(saw, want) {
-		t.Errorf("the log saw %q, want %q", saw, want)
+		t.Errorf("the log got %q, want %q", saw, want)
 	}
-	if !log.counts.closed || !log.counts.clean {
-		t.Errorf("closed %v, clean %v", log.counts.closed, log.counts.clean)
+	if !log.current.closed || !log.current.clean {
+		t.Errorf("closed %v, clean %v", log.current.closed, log.current.clean)
 	}
 }
 
-// reopened is the hub that comes after one that was killed.
-func reopened(tb testing.TB, log *memoryLog) *Hub {
+// reopen returns a new hub with the log of a killed one.
+func reopen(tb testing.TB, log *memoryLog) *Hub {
 	tb.Helper()
 	return newHub(tb, Config{Log: log})
 }
 
-func TestRestartGoesOn(t *testing.T) {
+func TestRestartRestoresState(t *testing.T) {
 	log := &memoryLog{}
 	h := newHub(t, Config{Log: log})
 	state := newEvent(t, "state", opt("pool", "p"), opt("id", "1"), opt("state", "running"), Option{"init_pid", Uint32(7)},
@@ -68,7 +68,7 @@ func TestRestartGoesOn(t *testing.T) {
 	fill(t, h, 2)
 	cursor := FormatCursor(h.Status().Epoch, 1)
 
-	again := reopened(t, log)
+	again := reopen(t, log)
 	if got, want := again.Status(), h.Status(); got != want {
 		t.Errorf("status is %+v, want %+v", got, want)
 	}
@@ -101,13 +101,13 @@ func wantSame(t *testing.T, got, want *Event) {
 	}
 }
 
-// settle waits until the committer has done all that belongs to the commits before.
-func settle(h *Hub) { h.waitBetween(func() {}) }
+// waitForCommitter waits until the committer has finished all commits.
+func waitForCommitter(h *Hub) { h.runOnCommitter(func() {}) }
 
-// tendWell tends the log and wants that to work.
-func tendWell(tb testing.TB, h *Hub) {
+// mustMaintain maintains the log, and fails the test if that fails.
+func mustMaintain(tb testing.TB, h *Hub) {
 	tb.Helper()
-	if err := h.tend(); err != nil {
+	if err := h.maintain(); err != nil {
 		tb.Fatal(err)
 	}
 	if got := h.Status(); !got.Durable || got.LogProblem != "" {
@@ -115,32 +115,31 @@ func tendWell(tb testing.TB, h *Hub) {
 	}
 }
 
-// While the log cannot be written events go on; when it can again, a new one is written, and
-// nothing was missed.
+// While the log cannot be written, commits go on in memory. Later a new log gets all events.
 func TestLogFailsAndRecovers(t *testing.T) {
 	log := &memoryLog{room: 1 << 20}
 	h := newHub(t, Config{Log: log})
 	fill(t, h, 2)
-	log.fails = syscall.EIO
+	log.writeErr = syscall.EIO
 	fill(t, h, 1000)
 	if got := h.Status(); got.Durable || got.LogProblem != syscall.EIO.Error() || got.Last != 1002 {
 		t.Fatalf("status is %+v", got)
 	}
-	if !log.counts.abandoned {
-		t.Error("the log does not say that it lacks something")
+	if !log.current.abandoned {
+		t.Error("the log is not marked as abandoned")
 	}
-	if err := h.tend(); !errors.Is(err, syscall.EIO) {
-		t.Errorf("tend: %v", err)
+	if err := h.maintain(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("maintain: %v", err)
 	}
 	// The clock was set back meanwhile.
 	back := time.UnixMicro(7)
 	h.ring[500].Time = back
-	log.fails = nil
-	tendWell(t, h)
+	log.writeErr = nil
+	mustMaintain(t, h)
 	if first, next := log.holds(); first != 1 || next != 1003 {
 		t.Errorf("the log holds %d to %d", first, next-1)
 	}
-	again := reopened(t, log)
+	again := reopen(t, log)
 	if got, want := again.Status(), h.Status(); got != want {
 		t.Errorf("after a restart status is %+v, want %+v", got, want)
 	}
@@ -149,86 +148,84 @@ func TestLogFailsAndRecovers(t *testing.T) {
 	}
 }
 
-// A process that ends while the log lacks what was announced must not go on with the
-// same epoch.
-func TestRestartInTroubleBeginsAnEpoch(t *testing.T) {
+// A process that is killed while the log lacks published events must not restart in the same epoch.
+func TestRestartAfterLogFailureBeginsEpoch(t *testing.T) {
 	log := &memoryLog{}
 	h := newHub(t, Config{Log: log})
 	fill(t, h, 2)
-	log.fails = syscall.ENOSPC
+	log.writeErr = syscall.ENOSPC
 	fill(t, h, 1)
 	before := h.Status()
-	log.fails = nil
-	again := reopened(t, log)
+	log.writeErr = nil
+	again := reopen(t, log)
 	if got := again.Status(); got.Epoch == before.Epoch || got.Last != 2 {
 		t.Errorf("status is %+v", got)
 	}
 	if _, err := again.Subscribe(Filter{}, before.Cursor()); !errors.As(err, new(*GoneError)) {
-		t.Errorf("Subscribe with a cursor of before: %v", err)
+		t.Errorf("Subscribe with a cursor of the old epoch: %v", err)
 	}
-	log.fails = syscall.EIO
+	log.writeErr = syscall.EIO
 	h.Close()
-	if log.counts.clean {
+	if log.current.clean {
 		t.Error("a log that lacks events was closed as clean")
 	}
 }
 
-// Close writes what is missing if it can.
-func TestCloseWritesWhatIsMissing(t *testing.T) {
+// Close writes the missing events if the log works again.
+func TestCloseWritesMissingEvents(t *testing.T) {
 	log := &memoryLog{room: 1 << 20}
 	h := newHub(t, Config{Log: log})
-	log.fails = syscall.EIO
+	log.writeErr = syscall.EIO
 	fill(t, h, 3)
-	log.fails = nil
+	log.writeErr = nil
 	h.Close()
-	if _, next := log.holds(); !log.counts.clean || next != 4 {
-		t.Errorf("clean %v, the log holds up to %d", log.counts.clean, next-1)
+	if _, next := log.holds(); !log.current.clean || next != 4 {
+		t.Errorf("clean %v, the log holds up to %d", log.current.clean, next-1)
 	}
 }
 
-// A log that cannot say that it is abandoned must not be gone on with in the epoch of what it
-// lacks: its numbers are given again.
-func TestMarkFails(t *testing.T) {
+// If the mark cannot be written, the epoch changes, because a restart from that log reuses the numbers.
+func TestMarkFailureChangesEpoch(t *testing.T) {
 	log := &memoryLog{room: 1 << 20}
 	h := newHub(t, Config{Log: log})
 	fill(t, h, 2)
 	stored := h.Status()
-	log.fails, log.marks = syscall.EROFS, syscall.EROFS
+	log.writeErr, log.markErr = syscall.EROFS, syscall.EROFS
 	fill(t, h, 3)
 	lacking := h.Status()
 	fill(t, h, 1)
 	if h.Status().Epoch != lacking.Epoch || lacking.Epoch == stored.Epoch {
 		t.Errorf("epochs are %s, %s, %s", stored.Epoch, lacking.Epoch, h.Status().Epoch)
 	}
-	log.fails, log.marks = nil, nil
-	again := reopened(t, log)
+	log.writeErr, log.markErr = nil, nil
+	again := reopen(t, log)
 	fill(t, again, 10)
 	if again.Status().Epoch != stored.Epoch {
 		t.Errorf("epoch is %s, was %s", again.Status().Epoch, stored.Epoch)
 	}
 	if _, err := again.Subscribe(Filter{}, lacking.Cursor()); !errors.As(err, new(*GoneError)) {
-		t.Errorf("Subscribe with a cursor of an epoch that ended: %v", err)
+		t.Errorf("Subscribe with a cursor of the ended epoch: %v", err)
 	}
 	wantPoll(t, subscribe(t, again, Filter{}, stored.Cursor()), 20, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
-	// The first one lives on, and writes a log of its own.
-	tendWell(t, h)
-	if got := reopened(t, log).Status(); got.Epoch != lacking.Epoch || got.Last != 6 {
+	// The first hub is still there, and writes a log of its own.
+	mustMaintain(t, h)
+	if got := reopen(t, log).Status(); got.Epoch != lacking.Epoch || got.Last != 6 {
 		t.Errorf("status is %+v", got)
 	}
 }
 
-// A failed sync leaves nothing to rely on: a new log is written.
+// After a failed sync a new log is written, because the old one may lack records.
 func TestSyncFails(t *testing.T) {
-	log := &memoryLog{room: 1 << 20, syncs: syscall.EIO}
+	log := &memoryLog{room: 1 << 20, syncErr: syscall.EIO}
 	h := newHub(t, Config{Log: log})
 	fill(t, h, 3)
-	old := log.counts
-	if err := h.tend(); !errors.Is(err, syscall.EIO) || h.Status().Durable || !old.abandoned {
-		t.Errorf("tend: %v, durable %v", err, h.Status().Durable)
+	old := log.current
+	if err := h.maintain(); !errors.Is(err, syscall.EIO) || h.Status().Durable || !old.abandoned {
+		t.Errorf("maintain: %v, durable %v", err, h.Status().Durable)
 	}
-	log.syncs = nil
-	tendWell(t, h)
-	if first, next := log.holds(); log.counts == old || first != 1 || next != 4 {
+	log.syncErr = nil
+	mustMaintain(t, h)
+	if first, next := log.holds(); log.current == old || first != 1 || next != 4 {
 		t.Errorf("the log holds %d to %d", first, next-1)
 	}
 }
@@ -239,9 +236,9 @@ func TestRotationBeginsWithTheViews(t *testing.T) {
 	for i := range snapshotPart + 10 {
 		commit(t, h, newEvent(t, "state", opt("pool", "p"), opt("id", fmt.Sprint(i)), opt("state", "running")))
 	}
-	settle(h)
-	log.counts.segments = log.counts.segments[len(log.counts.segments)-1:]
-	again := reopened(t, log)
+	waitForCommitter(h)
+	log.current.segments = log.current.segments[len(log.current.segments)-1:]
+	again := reopen(t, log)
 	got, _ := again.Containers()
 	want, _ := h.Containers()
 	if !slices.Equal(got, want) || len(got) != snapshotPart+10 {
@@ -252,9 +249,8 @@ func TestRotationBeginsWithTheViews(t *testing.T) {
 	}
 }
 
-// A snapshot that is not whole, and a hole before the end, leave views that may lack
-// something: another epoch.
-func TestViewsThatAreNotWhole(t *testing.T) {
+// After an incomplete snapshot or a hole in the log, the views may lack something. So the epoch changes.
+func TestDamagedSnapshotBeginsEpoch(t *testing.T) {
 	for name, spoil := range map[string]func(*memoryWriter){
 		"half a snapshot at the end": func(w *memoryWriter) {
 			newest := &w.segments[len(w.segments)-1]
@@ -277,108 +273,97 @@ func TestViewsThatAreNotWhole(t *testing.T) {
 			for i := range snapshotPart + 2 {
 				commit(t, h, newEvent(t, "state", opt("pool", "p"), opt("id", fmt.Sprint(i)), opt("state", "running")))
 			}
-			settle(h)
-			if newest := log.counts.segments[1]; len(newest) != 2 {
+			waitForCommitter(h)
+			if newest := log.current.segments[1]; len(newest) != 2 {
 				t.Fatalf("the newest segment has %d records", len(newest))
 			}
-			spoil(log.counts)
-			again := reopened(t, log)
+			spoil(log.current)
+			again := reopen(t, log)
 			status := again.Status()
 			if status.Epoch == h.Status().Epoch || status.Last != snapshotPart+2 || !status.Durable {
 				t.Errorf("status is %+v, was %+v", status, h.Status())
 			}
-			if got := reopened(t, log).Status(); got != status {
-				t.Errorf("after one more restart status is %+v, want %+v", got, status)
+			if got := reopen(t, log).Status(); got != status {
+				t.Errorf("after another restart status is %+v, want %+v", got, status)
 			}
 		})
 	}
 }
 
-// Run says once that there is trouble and once that it is over, and syncs within a
-// second of a commit; with nothing to do it does nothing.
-func TestRunTendsTheLog(t *testing.T) {
+// Run logs a failure once and the recovery once. It syncs within a second of a commit, and otherwise
+// does nothing.
+func TestRunMaintainsLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said bytes.Buffer
 		log := &memoryLog{room: 1 << 20}
 		h := newHub(t, Config{Log: log, Logger: slog.New(slog.NewTextHandler(&said, nil))})
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error)
-		go func() { done <- h.Run(ctx) }()
+		stop := runHub(t, h)
 		wait := func() { <-afterRetries(2); synctest.Wait() }
 		wait()
-		if n := log.count(&log.synced); n != 0 {
+		if n := log.readCounter(&log.synced); n != 0 {
 			t.Errorf("%d syncs of nothing", n)
 		}
 		fill(t, h, 3)
 		<-time.After(syncAfter)
 		synctest.Wait()
-		if n := log.count(&log.synced); n != 1 {
+		if n := log.readCounter(&log.synced); n != 1 {
 			t.Errorf("%d syncs", n)
 		}
-		log.set(func() { log.fails = syscall.EROFS })
+		log.set(func() { log.writeErr = syscall.EROFS })
 		fill(t, h, 3)
 		wait()
 		wait()
 		if h.Status().Durable {
-			t.Error("durable, but the log fails")
+			t.Error("durable with a log that fails")
 		}
-		log.set(func() { log.fails = nil })
+		log.set(func() { log.writeErr = nil })
 		wait()
 		if !h.Status().Durable {
-			t.Error("not durable, but the log works")
+			t.Error("not durable with a log that works")
 		}
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
+		stop()
 		if n := strings.Count(said.String(), "level=ERROR"); n != 1 || strings.Count(said.String(), "written again") != 1 {
-			t.Errorf("the hub said: %s", said.String())
+			t.Errorf("logged: %s", said.String())
 		}
 	})
 }
 
-// A disk that takes all and can sync nothing gets no new log each second for ever; once it
-// works again it is used within a minute.
+// If every sync fails, attempts to write a new log back off to one a minute.
 func TestRetriesBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := &memoryLog{room: 1 << 20, syncs: syscall.EIO}
+		log := &memoryLog{room: 1 << 20, syncErr: syscall.EIO}
 		h := newHub(t, Config{Log: log})
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error)
-		go func() { done <- h.Run(ctx) }()
+		stop := runHub(t, h)
 		creates := func(d time.Duration) int {
-			before := log.count(&log.creates)
+			before := log.readCounter(&log.creates)
 			<-time.After(d)
 			synctest.Wait()
-			return log.count(&log.creates) - before
+			return log.readCounter(&log.creates) - before
 		}
 		fill(t, h, 3)
 		if n := creates(10 * time.Second); n < 2 {
-			t.Errorf("%d attempts at first", n)
+			t.Errorf("%d attempts in the first 10 seconds", n)
 		}
 		if n := creates(time.Hour); n < 50 || n > 70 {
 			t.Errorf("%d attempts in an hour", n)
 		}
-		log.set(func() { log.syncs = nil })
+		log.set(func() { log.syncErr = nil })
 		creates(maxRetryAfter)
 		if got := h.Status(); !got.Durable || got.Last != 3 {
 			t.Errorf("status is %+v", got)
 		}
 		fill(t, h, 1)
-		creates(2 * maxRetryAfter) // it is synced, and that is no trouble for long enough
-		log.set(func() { log.syncs = syscall.EIO })
+		creates(2 * maxRetryAfter) // long enough without a failure to reset the back-off
+		log.set(func() { log.syncErr = syscall.EIO })
 		fill(t, h, 1)
 		if n := creates(10 * time.Second); n < 2 {
-			t.Errorf("%d attempts after it worked again", n)
+			t.Errorf("%d attempts in 10 seconds after a recovery", n)
 		}
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
+		stop()
 	})
 }
 
-// failingRotation is a log that cannot rotate once it is finished, whatever else works.
+// failingRotation is a log of which Rotate fails once it is finished.
 type failingRotation struct{ *memoryLog }
 
 func (l failingRotation) Load(ctx context.Context, replay func(Record) error, whole func() bool) Stored {
@@ -412,46 +397,35 @@ func (w *failingRotationWriter) Finish() error {
 	return err
 }
 
-// A disk on which each new log works, and the next write fails, gets no new log each second.
+// Attempts back off also if each new log can be written and the next write to it fails.
 func TestNewLogsBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &memoryLog{room: 1 << 30, full: 1}
 		h := newHub(t, Config{Log: failingRotation{log}})
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error)
-		go func() { done <- h.Run(ctx) }()
+		stop := runHub(t, h)
 		for range 10 * 600 {
 			fill(t, h, 1)
 			time.Sleep(100 * time.Millisecond)
 		}
-		if n := log.count(&log.creates); n < 10 || n > 20 {
+		if n := log.readCounter(&log.creates); n < 10 || n > 20 {
 			t.Errorf("%d new logs in ten minutes", n)
 		}
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
+		stop()
 		h.Close()
 	})
 }
 
-// TestSyncAfterKill expects the hub to sync the log of a killed process soon after the start, without a
-// commit, too.
+// The hub syncs the log of a killed process soon after the start, even without a commit.
 func TestSyncAfterKill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &memoryLog{}
 		fill(t, newHub(t, Config{Log: log}), 3)
-		h := reopened(t, log)
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error)
-		go func() { done <- h.Run(ctx) }()
+		h := reopen(t, log)
+		stop := runHub(t, h)
 		time.Sleep(2 * syncAfter)
-		if n := log.count(&log.synced); n != 1 {
-			t.Errorf("%d syncs", n)
+		if n := log.readCounter(&log.synced); n != 1 {
+			t.Errorf("%d syncs, want 1", n)
 		}
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
+		stop()
 	})
 }

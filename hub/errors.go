@@ -15,8 +15,8 @@ var ErrBusy = errors.New("hub: the queue of commits is full")
 type InvalidEventError struct {
 	Type     string // type of the event, as reported
 	Option   string // the invalid option; "" if the type itself is invalid
-	Got      string // what was reported; "" if the option is missing
-	Expected string // what was expected
+	Got      string // the reported value; "" if the option is missing
+	Expected string
 }
 
 func (e *InvalidEventError) Error() string {
@@ -29,10 +29,10 @@ func (e *InvalidEventError) Error() string {
 	return fmt.Sprintf("event of type %q, option %q: got %s, expected %s", clip(e.Type), clip(e.Option), e.Got, e.Expected)
 }
 
-// TooLargeError says which limit something is over.
+// TooLargeError says which limit is exceeded.
 type TooLargeError struct {
-	What  string // what was counted, like "options of one event"
-	Got   int    // how many there were, at least
+	What  string // the limited quantity, like "options of one event"
+	Got   int    // the actual number, at least
 	Limit int
 }
 
@@ -77,8 +77,8 @@ type LappedError struct {
 	First, Last uint64 // the sequence numbers lost, both included
 }
 
-// Lost returns how many sequence numbers were lost. With a filter that is an upper bound of the
-// events lost, because the hub no longer knows which of them matched.
+// Lost returns how many sequence numbers were lost. With a filter, fewer events may be lost, because
+// some of them may not have matched.
 func (e *LappedError) Lost() uint64 { return e.Last - e.First + 1 }
 
 func (e *LappedError) Error() string {

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// Limits of one event. An event beyond them is refused with an error, see
-// [InvalidEventError] and [TooLargeError].
+// Limits of one event. An event beyond them is refused with an [InvalidEventError] or a
+// [TooLargeError].
 const (
 	MaxOptions = 64 // options of one event
 	MaxNesting = 8  // containers nested in the value of one option
-	// MaxEncoded is the largest encoded event, in bytes. The D-Bus service refuses larger
-	// reports, and the hub adds no name that would make an event larger.
+	// MaxEncoded is the size of the largest encoded event, in bytes. The D-Bus service refuses
+	// larger reports, and the hub adds no [OptionName] that would exceed it.
 	MaxEncoded = 64 << 10
 )
 
@@ -22,11 +22,10 @@ type Option struct {
 	Value Value
 }
 
-// Options are the options of one event, in the order in which they came. No two
-// have the same name.
+// Options are the options of one event, in the reported order. No two have the same name.
 type Options []Option
 
-// Get returns the value of the option with that name.
+// Get returns the value of the named option.
 func (o Options) Get(name string) (Value, bool) {
 	for i := range o {
 		if o[i].Name == name {
@@ -36,8 +35,7 @@ func (o Options) Get(name string) (Value, bool) {
 	return Value{}, false
 }
 
-// Text returns the text of a string option, "" if there is none of that name or
-// if it is no string.
+// Text returns the text of the named option, "" if it is missing or not a string.
 func (o Options) Text(name string) string {
 	v, _ := o.Get(name)
 	if v.kind != KindString {
@@ -46,36 +44,36 @@ func (o Options) Text(name string) string {
 	return v.text
 }
 
-// Event is one event. [NewEvent] makes it, [Hub.Commit] numbers it; from then on
-// nobody changes it, so it may be shared between goroutines without a lock.
+// Event is one event. [NewEvent] makes it, [Hub.Commit] numbers it. From then on it is immutable, so
+// goroutines may share it without a lock.
 type Event struct {
-	// Type says what the event is about, see [Types].
+	// Type is one of the Type constants, or any other name of that form.
 	Type string
-	// Action is the event's verb: the option action of db and ct_netif, state of
-	// state and management; else empty.
+	// Action is the event's verb: the option action of db and ct_netif, the option state of
+	// state and management; otherwise "".
 	Action string
-	// Pool and ID name the container, where the event has one. The ID of a
-	// management event is that of the command.
+	// Pool and ID name the container, if there is one. The ID of a management event is that of
+	// the command.
 	Pool, ID string
-	// Source is [SourceNetlink] or [SourceCgroup] for an event that the service made, else the
-	// systemd unit of the reporter or "uid:N".
+	// Source is [SourceNetlink] or [SourceCgroup] for an event of the service itself, otherwise
+	// the systemd unit of the reporter or "uid:N".
 	Source string
-	// Seq is the number of the event, consecutive from 1 within an epoch. 0 until
-	// the event is committed.
+	// Seq is the number of the event, consecutive from 1 within an epoch; 0 until the event is
+	// committed.
 	Seq uint64
-	// Time is when the hub took the event, with microseconds.
+	// Time is when the hub numbered the event, with microseconds.
 	Time time.Time
 	// Options are all options as reported, secrets replaced, and [OptionName].
 	Options Options
 
-	keys     [numKeys]string // what filters compare
+	keys     [numKeys]string // values that filters compare
 	size     int             // its bytes in memory, approximately
 	encoding atomic.Pointer[[]byte]
 }
 
-// Encoding returns the wire form of a committed event. The first call makes it by encode and keeps
-// it with the event; nobody may change it. Concurrent first calls may each call encode; one result
-// is kept.
+// Encoding returns the wire form of a committed event. The first call encodes it and keeps the result
+// with the event. Concurrent first calls may each call encode; one result is kept. The caller must
+// not change it.
 func (e *Event) Encoding(encode func(*Event) []byte) []byte {
 	if p := e.encoding.Load(); p != nil {
 		return *p
@@ -90,13 +88,11 @@ func (e *Event) Encoding(encode func(*Event) []byte) []byte {
 	return made
 }
 
-// NewEvent checks an event and makes it ready for [Hub.Commit]: the type's
-// schema holds, names and nesting are within the limits, strings are UTF-8, no
-// dict has a key twice, and secrets are replaced (see [Redact]). A source that is not
-// UTF-8 is written as [PlainText] does.
+// NewEvent makes an event for [Hub.Commit]. It checks the schema of the type, the limits on names and
+// nesting, that strings are UTF-8, and that no dict has a key twice. It replaces secrets (see
+// [Redact]), in options itself, too. It escapes a source that is not UTF-8 (see [PlainText]).
 //
-// The event is a copy, so the caller may clear or reuse the message that typ, source and the texts
-// in options are parts of. Secrets are replaced in options itself, too. Errors are
+// The event is a copy, so the caller may reuse the memory of the arguments. Errors are
 // [InvalidEventError] and [TooLargeError]; they may share memory with the arguments.
 func NewEvent(typ string, options Options, source string) (*Event, error) {
 	if err := validate(typ, options); err != nil {
@@ -106,18 +102,17 @@ func NewEvent(typ string, options Options, source string) (*Event, error) {
 	return makeEvent(typ, options, source), nil
 }
 
-// makeEvent makes an event that is a copy of its arguments. They were checked, now or before the
-// event was stored.
+// makeEvent makes an event that is a copy of its arguments. They were checked before.
 func makeEvent(typ string, options Options, source string) *Event {
 	source = validText(source)
-	commandID := "" // as text, where it is a number
+	commandID := "" // text of a numeric id
 	if id, ok := options.Get("id"); ok && typ == TypeManagement && id.Integer() {
 		commandID = string(id.AppendJSON(nil))
 	}
 	f := measure(typ, source, commandID, options)
-	var k keeper
+	var k optionCloner
 	k.grow(&f)
-	e := &Event{Type: k.texts.keep(typ), Source: k.texts.keep(source), ID: k.texts.keep(commandID)}
+	e := &Event{Type: k.texts.clone(typ), Source: k.texts.clone(source), ID: k.texts.clone(commandID)}
 	e.Options = k.options(options)
 	e.Pool = e.Options.Text("pool")
 	if e.ID == "" {
@@ -138,7 +133,7 @@ func makeEvent(typ string, options Options, source string) *Event {
 	return e
 }
 
-// measure returns the footprint of an event without what setSize adds.
+// measure returns the footprint of an event, without the parts that setSize adds.
 func measure(typ, source, commandID string, options Options) (f footprint) {
 	for _, s := range [...]string{typ, source, commandID} {
 		f.text(s)
@@ -147,12 +142,12 @@ func measure(typ, source, commandID string, options Options) (f footprint) {
 	return f
 }
 
-// setSize sets the size of an event that was measured.
+// setSize sets the size of an event from its footprint.
 func (e *Event) setSize(f *footprint) {
 	f.encoded += len(e.Action) + len(e.Pool) + len(e.ID) + encodedOverhead
 	e.size = f.size(len(e.Options))
 }
 
-// encodedOverhead is what the encoding of an event has beside its texts and options, at
-// most, with the header that keeps it.
+// encodedOverhead is the size of an event's encoding without its texts and options, at most, and
+// of the slice header that keeps it.
 const encodedOverhead = 96

@@ -8,27 +8,25 @@ import (
 	"sync"
 )
 
-// memoryLog is a Log that survives the hub, and fails when it is told to.
+// memoryLog is a Log that survives the hub, and fails on demand.
 type memoryLog struct {
-	mu      sync.Mutex
-	counts  *memoryWriter // nil: there is none
-	fails   error         // of what writes
-	marks   error         // of Abandon
-	syncs   error         // of Sync and Finish
-	full    int           // records in a full segment; 0: never
-	room    int64
-	crowded bool // there would be more room without what is stored
-	synced  int
-	creates int
-	created *memoryWriter // the last one
-	// released says that the Log was closed.
-	released bool
-	// before is called first by what writes; it may hang.
-	before     func(Record)
-	beforeSync func() // the same of Sync and Finish
+	mu          sync.Mutex
+	current     *memoryWriter // nil for none
+	writeErr    error         // of Load, Create, Append, Rotate and Finish
+	markErr     error         // of Abandon
+	syncErr     error         // of Sync and Finish
+	full        int           // records in a full segment; 0 for no limit
+	room        int64
+	canMakeRoom bool // the second result of Room
+	synced      int  // calls of Sync
+	creates     int  // calls of Create
+	created     *memoryWriter
+	released    bool         // the Log was closed
+	beforeWrite func(Record) // called first by Append and Rotate; it may hang
+	beforeSync  func()       // called first by Sync and Finish; it may hang
 }
 
-// memoryWriter is one of its logs.
+// memoryWriter is one log of a memoryLog.
 type memoryWriter struct {
 	log       *memoryLog
 	epoch     string
@@ -40,12 +38,12 @@ type memoryWriter struct {
 }
 
 func (l *memoryLog) Load(_ context.Context, replay func(Record) error, whole func() bool) Stored {
-	w := l.counts
-	stored := Stored{Epoch: NewEpoch(), Next: 1, Problem: l.fails}
+	w := l.current
+	stored := Stored{Epoch: NewEpoch(), Next: 1, Problem: l.writeErr}
 	if w == nil {
 		w = &memoryWriter{log: l, epoch: stored.Epoch, segments: [][]Record{nil}}
-		if l.fails == nil {
-			l.counts, stored.Writer = w, w
+		if l.writeErr == nil {
+			l.current, stored.Writer = w, w
 		}
 		return stored
 	}
@@ -55,10 +53,10 @@ func (l *memoryLog) Load(_ context.Context, replay func(Record) error, whole fun
 		}
 		stored.Next = r.First + uint64(r.Count)
 	}
-	if !w.abandoned && whole() && l.fails == nil {
+	if !w.abandoned && whole() && l.writeErr == nil {
 		stored.Epoch = w.epoch
 	}
-	if l.fails == nil {
+	if l.writeErr == nil {
 		w.epoch, w.abandoned, w.clean, w.closed = stored.Epoch, false, false, false
 		stored.Writer = w
 	}
@@ -70,16 +68,16 @@ func (l *memoryLog) Create(epoch string) (Writer, error) {
 	defer l.mu.Unlock()
 	l.creates++
 	l.created = &memoryWriter{log: l, epoch: epoch, segments: [][]Record{nil}}
-	return l.created, l.fails
+	return l.created, l.writeErr
 }
 
-func (l *memoryLog) Room() (int64, bool) { return l.room, l.crowded }
+func (l *memoryLog) Room() (int64, bool) { return l.room, l.canMakeRoom }
 
 func (l *memoryLog) MakeRoom() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	had := l.counts != nil
-	l.counts, l.crowded = nil, false
+	had := l.current != nil
+	l.current, l.canMakeRoom = nil, false
 	return had
 }
 
@@ -88,35 +86,35 @@ func (l *memoryLog) Close() error {
 	return nil
 }
 
-// set changes what fails beside a hub that runs.
+// set changes the log while a hub uses it.
 func (l *memoryLog) set(change func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	change()
 }
 
-func (l *memoryLog) count(n *int) int {
+func (l *memoryLog) readCounter(n *int) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return *n
 }
 
-// holds returns the numbers of the first event that the log holds and of the next one.
+// holds returns the numbers of the first event in the log and of the one after the last.
 func (l *memoryLog) holds() (first, next uint64) {
-	if l.counts == nil || len(l.counts.records()) == 0 {
+	if l.current == nil || len(l.current.records()) == 0 {
 		return 1, 1
 	}
-	records := l.counts.records()
+	records := l.current.records()
 	last := records[len(records)-1]
 	return records[0].First, last.First + uint64(last.Count)
 }
 
 func (w *memoryWriter) records() []Record { return slices.Concat(w.segments...) }
 
-// wait calls before with the record that is about to be written.
+// wait calls beforeWrite with the next record.
 func (l *memoryLog) wait(r Record) {
 	l.mu.Lock()
-	before := l.before
+	before := l.beforeWrite
 	l.mu.Unlock()
 	if before != nil {
 		before(r)
@@ -127,8 +125,8 @@ func (w *memoryWriter) Append(r Record) error {
 	w.log.wait(r)
 	w.log.mu.Lock()
 	defer w.log.mu.Unlock()
-	if w.log.fails != nil {
-		return w.log.fails
+	if w.log.writeErr != nil {
+		return w.log.writeErr
 	}
 	r.Data = bytes.Clone(r.Data)
 	at := &w.segments[len(w.segments)-1]
@@ -146,22 +144,22 @@ func (w *memoryWriter) Rotate(snapshot []Record) error {
 	w.log.wait(snapshot[0])
 	w.log.mu.Lock()
 	defer w.log.mu.Unlock()
-	if w.log.fails == nil {
+	if w.log.writeErr == nil {
 		w.segments = append(w.segments, snapshot)
 	}
-	return w.log.fails
+	return w.log.writeErr
 }
 
 func (w *memoryWriter) Finish() error {
 	w.waitForSync()
 	w.log.mu.Lock()
 	defer w.log.mu.Unlock()
-	err := errors.Join(w.log.fails, w.log.syncs)
+	err := errors.Join(w.log.writeErr, w.log.syncErr)
 	if w.closed {
 		err = errors.New("closed before it was finished")
 	}
 	if err == nil {
-		w.log.counts, w.finished = w, true
+		w.log.current, w.finished = w, true
 	}
 	return err
 }
@@ -180,16 +178,16 @@ func (w *memoryWriter) Sync() error {
 	w.log.mu.Lock()
 	defer w.log.mu.Unlock()
 	w.log.synced++
-	return w.log.syncs
+	return w.log.syncErr
 }
 
 func (w *memoryWriter) Abandon() error {
 	w.log.mu.Lock()
 	defer w.log.mu.Unlock()
-	if w.log.marks == nil {
+	if w.log.markErr == nil {
 		w.abandoned = true
 	}
-	return w.log.marks
+	return w.log.markErr
 }
 
 func (w *memoryWriter) Close(clean bool) error {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// The keys that a filter may name, in the order of filterKeys.
+// The keys of a filter, in the order of filterKeys.
 const (
 	keyType = iota
 	keyAction
@@ -27,18 +27,18 @@ func filterKeys() [numKeys]string {
 // MaxFilterValues is how many values a filter may have over all of its keys.
 const MaxFilterValues = 256
 
-// Filter says which events pass: for each key that it names, the event's value
-// is one of those listed. The zero Filter passes everything. Filters are
-// immutable and may be shared; they refer to nothing of what they were made from.
+// Filter selects events: for each key of the filter, the event's value must be one of the listed
+// ones. The zero Filter passes everything. Filters are immutable and may be shared. They share no
+// memory with the strings they were made from.
 type Filter struct {
-	values [numKeys][]string // nil: any value
+	values [numKeys][]string // nil for any value
 	total  int
 }
 
-// With returns a filter that in addition asks for the key to be one of values.
-// Keys are type, action, pool, id, source, and name, veth and ct_name for the options of
-// these names. The error is an [InvalidFilterError]: the key is unknown or named
-// twice, there is no value, or there are more than [MaxFilterValues] in all.
+// With returns f with one more condition: the key must have one of values. The keys are type, action,
+// pool, id, source, and name, veth and ct_name for the options of these names. The error is an
+// [InvalidFilterError] if the key is unknown or repeated, if there is no value, or if there are more
+// than [MaxFilterValues] in all.
 func (f Filter) With(key string, values ...string) (Filter, error) {
 	keys := filterKeys()
 	i := slices.Index(keys[:], key)
@@ -87,7 +87,7 @@ func (f *Filter) matchKeys(keys *[numKeys]string) bool {
 	return true
 }
 
-// Values returns what the filter asks of a key, nil if any value passes.
+// Values returns the values of a key that pass; nil if any value does.
 func (f *Filter) Values(key string) []string {
 	keys := filterKeys()
 	if i := slices.Index(keys[:], key); i >= 0 {
@@ -96,7 +96,7 @@ func (f *Filter) Values(key string) []string {
 	return nil
 }
 
-// Keys returns the names of the keys that f asks something of.
+// Keys returns the keys that f has a condition on.
 func (f *Filter) Keys() []string {
 	var named []string
 	for i, key := range filterKeys() {

@@ -101,7 +101,7 @@ func wantPosition(tb testing.TB, s *Subscription, want uint64) {
 	}
 }
 
-// wantLapped polls once and expects to be told of the loss of first to last.
+// wantLapped polls once and expects a LappedError for first to last.
 func wantLapped(tb testing.TB, s *Subscription, first, last uint64) {
 	tb.Helper()
 	n, err := s.Poll(make([]*Event, 4))

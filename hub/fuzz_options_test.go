@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// shape is a type to be filled with values.
+// shape is a type of values to generate.
 type shape struct {
 	kind   Kind
 	inside []shape
@@ -42,7 +42,7 @@ func (s *source) text() string {
 	return words[s.below(len(words))]
 }
 
-// value fills a shape. Rarely, it is something that no bus would deliver.
+// value generates a value of a shape. Rarely, it is a value that no bus would deliver.
 func (s *source) value(sh shape) Value {
 	wild := s.byte() == 255
 	switch kind := sh.kind; {
@@ -100,27 +100,27 @@ func (sh shape) typ() string {
 	return Value{kind: sh.kind}.Type()
 }
 
-// tells returns what of a value under a secret key is still there.
-func tells(v Value) string {
+// unredacted returns a part of a secret value that was not redacted, "" if there is none.
+func unredacted(v Value) string {
 	switch {
 	case v.num != 0, v.text != "" && v.text != Redacted && v.text != "/":
 		return string(v.AppendJSON(nil))
 	}
 	for _, item := range v.Items() {
-		if told := tells(item); told != "" {
+		if told := unredacted(item); told != "" {
 			return told
 		}
 	}
 	return ""
 }
 
-// secrets looks for what redaction left under the keys of dicts in v.
-func secrets(v Value) string {
+// findLeak returns an unredacted value under a secret key of a dict in v, "" if there is none.
+func findLeak(v Value) string {
 	items := v.Items()
 	for i := range items {
-		told := secrets(items[i])
+		told := findLeak(items[i])
 		if v.kind == KindDict && i%2 == 1 && looksSecret(items[i-1].text) {
-			told = tells(items[i])
+			told = unredacted(items[i])
 		}
 		if told != "" {
 			return told
@@ -172,13 +172,13 @@ func FuzzOptions(f *testing.F) {
 				continue
 			}
 			if v.Type() != before[i].Value.Type() {
-				t.Errorf("redaction made %q of %q", v.Type(), before[i].Value.Type())
+				t.Errorf("redaction changed the type %q to %q", before[i].Value.Type(), v.Type())
 			}
-			if told := secrets(v); told != "" {
-				t.Errorf("option %s tells %s", option.Name, told)
+			if leak := findLeak(v); leak != "" {
+				t.Errorf("option %s leaks %s", option.Name, leak)
 			}
 			if !sameValue(Redact(v), v) {
-				t.Errorf("option %s: redaction twice changes %s", option.Name, v.AppendJSON(nil))
+				t.Errorf("option %s: a second redaction changes %s", option.Name, v.AppendJSON(nil))
 			}
 			if v.Depth(MaxNesting) > MaxNesting {
 				t.Errorf("option %s: nested too deeply", option.Name)

@@ -25,7 +25,7 @@ func FuzzCursor(f *testing.F) {
 		case err != nil && (!errors.As(err, &invalid) || invalid.Cursor != cursor || err.Error() == ""):
 			t.Errorf("%q: %v", cursor, err)
 		}
-		// What is not a cursor is refused, another epoch is gone.
+		// An invalid cursor is refused, one of another epoch is gone.
 		var gone *GoneError
 		_, subErr := h.Subscribe(Filter{}, cursor)
 		switch {
@@ -65,7 +65,7 @@ func FuzzCursor(f *testing.F) {
 	})
 }
 
-// source deals out fuzzed bytes; zeros when there are no more.
+// source reads fuzzed bytes, and zeros after their end.
 type source []byte
 
 func (s *source) byte() byte {
@@ -89,7 +89,7 @@ func (s *source) pick(n, limit int) []string {
 	return values
 }
 
-// filterOf decodes a filter, in the form of the model too.
+// filterOf decodes a filter, and its values by key for the model.
 func filterOf(t *testing.T, s *source) (f Filter, accepts [numKeys][]string) {
 	keys := filterKeys()
 	for i, key := range keys {
@@ -106,13 +106,13 @@ func filterOf(t *testing.T, s *source) (f Filter, accepts [numKeys][]string) {
 	return f, accepts
 }
 
-// The index must wake exactly those whose filter passes an event.
+// The index must wake exactly the subscriptions whose filter passes an event.
 func FuzzFilter(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{4, 8, 0, 9, 0, 0, 9, 0, 0, 9, 0})                                                    // 10*10*10 tuples
 	f.Add([]byte{2, 0, 29, 0, 0, 29, 0, 0, 29, 0, 0, 29, 0, 0, 29, 0, 0, 29, 0, 0, 29, 0, 1, 1, 1})   // 30^7
 	f.Add([]byte{3, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 7, 5, 0, 7, 3}) // 2^7, 8*8
-	f.Add([]byte{0, 0, 29, 0, 0, 29, 0, 1, 1, 1, 1, 1, 28, 0, 3, 0, 0, 0, 0, 0})                      // found by type, not meant by action
+	f.Add([]byte{0, 0, 29, 0, 0, 29, 0, 1, 1, 1, 1, 1, 28, 0, 3, 0, 0, 0, 0, 0})                      // found by type, not matched by action
 	f.Add([]byte{7, 0, 0, 3, 1, 1, 1, 1, 1, 1, 0, 0, 3, 0, 0, 3, 1, 1, 1, 1, 1})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := (*source)(&data)
@@ -126,8 +126,8 @@ func FuzzFilter(f *testing.F) {
 			var filter Filter
 			filter, accepts[i] = filterOf(t, s)
 			subs[i] = subscribe(t, h, filter, "")
-			if waiting, err := subs[i].file(); !waiting || err != nil || len(subs[i].entries) > maxTuples {
-				t.Fatalf("file = %v, %v, %d entries", waiting, err, len(subs[i].entries))
+			if waiting, err := subs[i].startWaiting(); !waiting || err != nil || len(subs[i].entries) > maxTuples {
+				t.Fatalf("startWaiting = %v, %v, %d entries", waiting, err, len(subs[i].entries))
 			}
 		}
 		for range 12 {
@@ -153,8 +153,8 @@ func FuzzFilter(f *testing.F) {
 				}
 				<-sub.woken
 				wantPoll(t, sub, 2, e.Seq)
-				if waiting, err := sub.file(); !waiting || err != nil {
-					t.Fatalf("file = %v, %v", waiting, err)
+				if waiting, err := sub.startWaiting(); !waiting || err != nil {
+					t.Fatalf("startWaiting = %v, %v", waiting, err)
 				}
 			}
 			checkIndex(t, h, subs...)

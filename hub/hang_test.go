@@ -15,17 +15,17 @@ import (
 	"time"
 )
 
-// hang has what writes to the log hang until the function that it returns is called.
+// hang makes writes to the log hang until the caller calls letGo.
 func (l *memoryLog) hang() (letGo func()) {
 	hangs := make(chan struct{})
-	l.set(func() { l.before = func(Record) { <-hangs } })
+	l.set(func() { l.beforeWrite = func(Record) { <-hangs } })
 	return func() {
-		l.set(func() { l.before = nil })
+		l.set(func() { l.beforeWrite = nil })
 		close(hangs)
 	}
 }
 
-// submit submits events one by one, and returns a function that tells which are done.
+// submit submits n events, each in a batch. The result returns the numbers of the committed ones.
 func submit(t *testing.T, h *Hub, n int) (done func() []uint64) {
 	t.Helper()
 	var mu sync.Mutex
@@ -51,14 +51,14 @@ func submit(t *testing.T, h *Hub, n int) (done func() []uint64) {
 	}
 }
 
-// A write that does not come back holds up commits for some seconds and readers not at all;
-// then commits go on in memory, and a new log is written once the disk works again.
+// A write that hangs delays commits for some seconds, and no readers. Then commits go on in memory, and a
+// new log is written once the disk works again.
 func TestWriteHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &memoryLog{room: 1 << 20}
 		h := newHub(t, Config{Log: log})
 		fill(t, h, 2)
-		old := log.counts
+		old := log.current
 		letGo := log.hang()
 		done := submit(t, h, 3)
 		s := subscribe(t, h, Filter{}, CursorOldest)
@@ -72,35 +72,35 @@ func TestWriteHangs(t *testing.T) {
 		}
 		time.Sleep(diskLimit)
 		if got := done(); !slices.Equal(got, []uint64{3, 4, 5}) {
-			t.Errorf("%d are done", got)
+			t.Errorf("committed %d, want 3 to 5", got)
 		}
 		if got := h.Status(); got.LogProblem != errDiskHangs.Error() || got.Durable || !old.abandoned {
 			t.Errorf("status is %+v", got)
 		}
 		wantPoll(t, s, 4, 3, 4, 5)
-		if err := h.tend(); !errors.Is(err, errDiskHangs) || log.count(&log.creates) != 0 {
-			t.Errorf("tend while the write hangs: %v, %d new logs", err, log.count(&log.creates))
+		if err := h.maintain(); !errors.Is(err, errDiskHangs) || log.readCounter(&log.creates) != 0 {
+			t.Errorf("maintain while the write hangs: %v, %d new logs", err, log.readCounter(&log.creates))
 		}
 		letGo()
 		synctest.Wait()
 		fill(t, h, 1)
-		tendWell(t, h)
+		mustMaintain(t, h)
 		if first, next := log.holds(); first != 1 || next != 7 {
 			t.Errorf("the log holds %d to %d", first, next-1)
 		}
-		if got := reopened(t, log).Status(); got != h.Status() {
+		if got := reopen(t, log).Status(); got != h.Status() {
 			t.Errorf("after a restart status is %+v, was %+v", got, h.Status())
 		}
 		h.Close()
 	})
 }
 
-// A write that only takes long is no trouble.
+// A slow write is no failure.
 func TestWriteIsSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &memoryLog{}
 		h := newHub(t, Config{Log: log})
-		log.before = func(Record) { time.Sleep(2 * time.Second) }
+		log.beforeWrite = func(Record) { time.Sleep(2 * time.Second) }
 		fill(t, h, 10)
 		if got := h.Status(); got.Last != 10 || !got.Durable || got.LogProblem != "" {
 			t.Errorf("status is %+v", got)
@@ -111,7 +111,7 @@ func TestWriteIsSlow(t *testing.T) {
 	})
 }
 
-// hangSync has syncs hang until the function that it returns is called.
+// hangSync makes syncs hang until the caller calls letGo.
 func (l *memoryLog) hangSync() (letGo func()) {
 	hangs := make(chan struct{})
 	l.set(func() { l.beforeSync = func() { <-hangs } })
@@ -121,8 +121,8 @@ func (l *memoryLog) hangSync() (letGo func()) {
 	}
 }
 
-// A sync that does not return is trouble like a write that does not, also when nothing is
-// committed meanwhile. A new log is written once the disk works again, and not before.
+// A sync that hangs is a failure, even without further commits. A new log is written once the disk works
+// again, and not before.
 func TestSyncHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said bytes.Buffer
@@ -131,7 +131,7 @@ func TestSyncHangs(t *testing.T) {
 		stop := runHub(t, h)
 		letGo := log.hangSync()
 		fill(t, h, 2)
-		old := log.counts
+		old := log.current
 		time.Sleep(syncAfter + 2*slowAfter)
 		synctest.Wait()
 		if got := h.Status(); got.LogProblem != errSlow.Error() || !got.Durable {
@@ -145,8 +145,8 @@ func TestSyncHangs(t *testing.T) {
 		fill(t, h, 1)
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if n := log.count(&log.creates); n != 0 || strings.Count(said.String(), "level=ERROR") != 1 {
-			t.Errorf("%d new logs while the disk hangs; the hub said: %s", n, said.String())
+		if n := log.readCounter(&log.creates); n != 0 || strings.Count(said.String(), "level=ERROR") != 1 {
+			t.Errorf("%d new logs while the disk hangs; logged: %s", n, said.String())
 		}
 		letGo()
 		time.Sleep(maxRetryAfter + syncAfter)
@@ -154,7 +154,7 @@ func TestSyncHangs(t *testing.T) {
 		if got := h.Status(); !got.Durable || got.LogProblem != "" {
 			t.Errorf("status is %+v", got)
 		}
-		if first, next := log.holds(); log.counts == old || first != 1 || next != 4 {
+		if first, next := log.holds(); log.current == old || first != 1 || next != 4 {
 			t.Errorf("the log holds %d to %d", first, next-1)
 		}
 		stop()
@@ -181,7 +181,7 @@ func TestStopBesideHungSync(t *testing.T) {
 	})
 }
 
-// runHub runs a hub until the function that it returns is called.
+// runHub runs a hub until the caller calls stop.
 func runHub(t *testing.T, h *Hub) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -195,13 +195,13 @@ func runHub(t *testing.T, h *Hub) (stop func()) {
 	}
 }
 
-// hungLoad is a log that hangs when it is loaded, after so many records.
+// hungLoad is a log of which Load hangs after some records.
 type hungLoad struct {
 	*memoryLog
 	records int
-	pause   time.Duration // before each
+	pause   time.Duration // before each record
 	hangs   chan struct{}
-	given   chan error // up: what the context said at the end of Load
+	ctxErr  chan error // the context's error at the end of Load
 }
 
 func (l *hungLoad) Load(ctx context.Context, replay func(Record) error, whole func() bool) Stored {
@@ -212,12 +212,12 @@ func (l *hungLoad) Load(ctx context.Context, replay func(Record) error, whole fu
 		}
 		return replay(r)
 	}, whole)
-	l.given <- ctx.Err()
+	l.ctxErr <- ctx.Err()
 	return stored
 }
 
-// A disk that hangs at the start does not keep a hub from beginning: in memory, in a new epoch,
-// with nothing of what comes of the log later. A new log is written once the disk works again.
+// If the disk hangs at the start, the hub starts in memory, in a new epoch, and ignores what Load reads
+// later. A new log is written once the disk works again.
 func TestLoadHangs(t *testing.T) {
 	for _, records := range []int{0, 5} {
 		synctest.Test(t, func(t *testing.T) {
@@ -241,31 +241,31 @@ func TestLoadHangs(t *testing.T) {
 			}
 			time.Sleep(time.Hour)
 			synctest.Wait()
-			if n := log.count(&log.creates); n != 0 || !strings.Contains(said.String(), errUnread.Error()) {
-				t.Errorf("%d new logs while the disk hangs; the hub said: %s", n, said.String())
+			if n := log.readCounter(&log.creates); n != 0 || !strings.Contains(said.String(), errUnread.Error()) {
+				t.Errorf("%d new logs while the disk hangs; logged: %s", n, said.String())
 			}
-			old := log.counts
+			old := log.current
 			close(hung.hangs)
-			if err := <-hung.given; err == nil {
-				t.Error("the log was not told that nobody waits for it")
+			if err := <-hung.ctxErr; err == nil {
+				t.Error("the context of Load is not done")
 			}
 			time.Sleep(maxRetryAfter)
 			synctest.Wait()
 			if got := h.Status(); got.Epoch != status.Epoch || !got.Durable || got.LogProblem != "" || !old.abandoned {
-				t.Errorf("status is %+v, the old log is abandoned %v", got, old.abandoned)
+				t.Errorf("status is %+v, old log abandoned %v", got, old.abandoned)
 			}
 			want := h.Status()
 			stop()
 			h.Close()
-			if got := reopened(t, log).Status(); got != want {
+			if got := reopen(t, log).Status(); got != want {
 				t.Errorf("after a restart status is %+v, was %+v", got, want)
 			}
 		})
 	}
 }
 
-// A stop ends New while the disk hangs. The log is not marked then, as nothing was published, and
-// released when the disk returns.
+// New returns when its context is done, even while the disk hangs. It does not mark the log, because
+// nothing was published, and releases it when the disk responds.
 func TestNewStopsBesideHungLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &memoryLog{}
@@ -282,13 +282,13 @@ func TestNewStopsBesideHungLoad(t *testing.T) {
 		}
 		close(hung.hangs)
 		synctest.Wait()
-		if log.counts.abandoned || !log.released {
-			t.Errorf("the log is abandoned %v, released %v", log.counts.abandoned, log.released)
+		if log.current.abandoned || !log.released {
+			t.Errorf("log abandoned %v, released %v", log.current.abandoned, log.released)
 		}
 	})
 }
 
-// Close does not wait for a log that is still being loaded.
+// Close does not wait for a Load that hangs.
 func TestCloseBesideHungLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &memoryLog{}
@@ -307,7 +307,7 @@ func TestCloseBesideHungLoad(t *testing.T) {
 	})
 }
 
-// A disk that is only slow is waited for.
+// New waits for a slow disk.
 func TestLoadIsSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &memoryLog{}
@@ -320,13 +320,13 @@ func TestLoadIsSlow(t *testing.T) {
 	})
 }
 
-// hungMark is a log whose mark cannot be written for as long as the disk hangs.
-type hungMark struct {
+// hungLog is a log of which all methods hang that write.
+type hungLog struct {
 	*memoryLog
 	hangs chan struct{}
 }
 
-func (l *hungMark) Load(ctx context.Context, replay func(Record) error, whole func() bool) Stored {
+func (l *hungLog) Load(ctx context.Context, replay func(Record) error, whole func() bool) Stored {
 	stored := l.memoryLog.Load(ctx, replay, whole)
 	stored.Writer = &hungWriter{Writer: stored.Writer, hangs: l.hangs}
 	return stored
@@ -342,11 +342,10 @@ func (w *hungWriter) Abandon() error      { <-w.hangs; return nil }
 func (w *hungWriter) Sync() error         { <-w.hangs; return nil }
 func (w *hungWriter) Close(bool) error    { <-w.hangs; return nil }
 
-// A disk on which nothing comes back: the epoch changes, as nothing says on it that it lacks
-// something.
+// If the mark hangs, too, the epoch changes.
 func TestDiskHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := &hungMark{&memoryLog{}, make(chan struct{})}
+		log := &hungLog{&memoryLog{}, make(chan struct{})}
 		h := newHub(t, Config{Log: log})
 		before := h.Status()
 		fill(t, h, 1)
@@ -357,11 +356,11 @@ func TestDiskHangs(t *testing.T) {
 	})
 }
 
-// Close waits neither for a write, nor a sync, nor the mark.
+// Close does not wait for a write, a sync or a mark that hangs.
 func TestCloseOnHungDisk(t *testing.T) {
 	for _, appends := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			log := &hungMark{&memoryLog{}, make(chan struct{})}
+			log := &hungLog{&memoryLog{}, make(chan struct{})}
 			h := newHub(t, Config{Log: log})
 			var done func() []uint64
 			if appends {
@@ -374,35 +373,35 @@ func TestCloseOnHungDisk(t *testing.T) {
 				t.Errorf("it took %v", took)
 			}
 			if appends && !slices.Equal(done(), []uint64{1, 2, 3}) {
-				t.Errorf("%d are done", done())
+				t.Errorf("committed %d, want 1 to 3", done())
 			}
 			close(log.hangs)
 		})
 	}
 }
 
-// Close does not wait for a slow disk to take all that was submitted.
+// Close does not wait for a slow disk to store all submitted batches.
 func TestCloseOnSlowDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said bytes.Buffer
 		log := &memoryLog{}
 		h := newHub(t, Config{Log: log, Logger: slog.New(slog.NewTextHandler(&said, nil))})
-		log.before = func(Record) { time.Sleep(time.Second) }
+		log.beforeWrite = func(Record) { time.Sleep(time.Second) }
 		done := submit(t, h, 500)
 		start := time.Now()
 		h.Close()
 		if took := time.Since(start); took > 4*time.Second { // of the bubble
 			t.Errorf("it took %v", took)
 		}
-		if got := len(done()); got != 500 || !log.counts.abandoned || !strings.Contains(said.String(), "events are lost") {
-			t.Errorf("%d are done; the hub said: %s", got, said.String())
+		if got := len(done()); got != 500 || !log.current.abandoned || !strings.Contains(said.String(), "events are lost") {
+			t.Errorf("committed %d of 500; logged: %s", got, said.String())
 		}
 		time.Sleep(time.Second)
 	})
 }
 
-// rotationHangs is a log that hangs when it rotates.
-type rotationHangs struct{ *hungMark }
+// rotationHangs is a log of which Rotate hangs.
+type rotationHangs struct{ *hungLog }
 
 func (l rotationHangs) Load(ctx context.Context, replay func(Record) error, whole func() bool) Stored {
 	stored := l.memoryLog.Load(ctx, replay, whole)
@@ -417,10 +416,10 @@ type hungRotation struct {
 
 func (w *hungRotation) Rotate([]Record) error { <-w.hangs; return nil }
 
-// Rotation that hangs is given up, too. The commit before it is answered by then.
+// The hub abandons a log of which Rotate hangs. The commit before it is answered already.
 func TestRotationHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := rotationHangs{&hungMark{&memoryLog{full: 2}, make(chan struct{})}}
+		log := rotationHangs{&hungLog{&memoryLog{full: 2}, make(chan struct{})}}
 		h := newHub(t, Config{Log: log})
 		start := time.Now()
 		fill(t, h, 2)
@@ -435,8 +434,7 @@ func TestRotationHangs(t *testing.T) {
 	})
 }
 
-// Batches are committed in the order in which they were submitted, each done is called once,
-// and what waits is bounded.
+// The queue of commits is bounded by number and by memory, and Close commits what is in it.
 func TestSubmit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &memoryLog{}
@@ -454,7 +452,7 @@ func TestSubmit(t *testing.T) {
 			}
 		}
 		if n := fillQueue(func() *Event { return newEvent(t, "x") }); n != maxQueued && n != maxQueued+1 { // one may be under way
-			t.Errorf("%d batches wait", n)
+			t.Errorf("%d batches are queued", n)
 		}
 		waits := make(chan uint64, 1)
 		go func() { waits <- commit(t, h, newEvent(t, "waits")) }()
@@ -467,7 +465,7 @@ func TestSubmit(t *testing.T) {
 		letGo = log.hang()
 		large := func() *Event { return newEvent(t, "large", Option{"o", Bytes(make([]byte, 1<<20))}) }
 		if n := fillQueue(large); n < 6 || n > 10 {
-			t.Errorf("%d large batches wait", n)
+			t.Errorf("%d large batches are queued", n)
 		}
 		letGo()
 		h.Close()
@@ -475,12 +473,12 @@ func TestSubmit(t *testing.T) {
 			t.Errorf("Submit: %v", err)
 		}
 		if got := h.Status(); got.Last < last+6 {
-			t.Errorf("what was submitted before Close is not committed: status is %+v", got)
+			t.Errorf("batches submitted before Close are not committed: status is %+v", got)
 		}
 	})
 }
 
-// A batch that is larger than all that may wait is taken when nothing waits.
+// An empty queue takes a batch of any size.
 func TestSubmitLarge(t *testing.T) {
 	h := newHub(t, Config{})
 	if seq := commit(t, h, newEvent(t, "large", Option{"o", Bytes(make([]byte, maxQueuedBytes))})); seq != 1 {
@@ -492,7 +490,7 @@ func TestSubmitLarge(t *testing.T) {
 	}
 }
 
-// Many submit at once, fewer than may wait: each batch keeps its order, and numbers are consecutive.
+// With concurrent submitters, each one's batches keep their order, and numbers are consecutive.
 func TestSubmittersKeepTheirOrder(t *testing.T) {
 	h := newHub(t, Config{Log: &memoryLog{full: 50}})
 	var all, each sync.WaitGroup
@@ -504,7 +502,7 @@ func TestSubmittersKeepTheirOrder(t *testing.T) {
 				batch := Batch{Events: []*Event{newEvent(t, fmt.Sprint("t", i)), newEvent(t, "y")}}
 				err := h.Submit(batch, func(first uint64, err error) {
 					if err != nil || first <= last || batch.Events[1].Seq != first+1 {
-						t.Errorf("batch %d of %d has number %d after %d, %v", n, i, first, last, err)
+						t.Errorf("batch %d of submitter %d has number %d after %d, %v", n, i, first, last, err)
 					}
 					last = first
 					all.Done()
@@ -522,36 +520,32 @@ func TestSubmittersKeepTheirOrder(t *testing.T) {
 	}
 }
 
-// Writes that hang do not add up while a disk hangs for hours; once it works again, a new log is
-// written.
-func TestHungWritesDoNotAddUp(t *testing.T) {
+// While a disk hangs for an hour, hung writes do not accumulate. Later a new log is written.
+func TestHungWritesDoNotAccumulate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &memoryLog{room: 1 << 30}
 		h := newHub(t, Config{Log: log, History: 100})
-		ctx, cancel := context.WithCancel(t.Context())
-		ran := make(chan struct{})
-		go func() { defer close(ran); _ = h.Run(ctx) }()
+		stop := runHub(t, h)
 		letGo := log.hang()
 		before := runtime.NumGoroutine()
 		for range 60 {
 			submit(t, h, 1)
 			time.Sleep(time.Minute)
 		}
-		if creates, now := log.count(&log.creates), runtime.NumGoroutine(); creates != 0 || now > before+4 {
-			t.Errorf("%d new logs; there were %d goroutines, now %d", creates, before, now)
+		if creates, now := log.readCounter(&log.creates), runtime.NumGoroutine(); creates != 0 || now > before+4 {
+			t.Errorf("%d new logs; %d goroutines, %d before", creates, now, before)
 		}
 		letGo()
 		time.Sleep(2 * maxRetryAfter)
 		if got := h.Status(); !got.Durable || got.LogProblem != "" || got.Last != 60 {
 			t.Errorf("status is %+v", got)
 		}
-		cancel()
-		<-ran
+		stop()
 		h.Close()
 	})
 }
 
-// Changed tells when Status begins to say that the disk is slow.
+// Changed has a token when Status begins to report a slow disk.
 func TestChangedWhenDiskIsSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &memoryLog{}

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The ring is read around its end, at each offset.
+// Poll reads across the end of the ring, at each offset.
 func TestPollAroundTheRing(t *testing.T) {
 	h := newHub(t, Config{History: 5})
 	s := subscribe(t, h, Filter{}, "")
@@ -40,7 +40,7 @@ func TestLapped(t *testing.T) {
 	wantPosition(t, s, 4)
 	wantPoll(t, s, 2, 5, 6)
 	fill(t, h, 100)
-	wantPosition(t, s, 6) // where it is lost, not where it will go on
+	wantPosition(t, s, 6) // it moves only when Poll reports the loss
 	wantLapped(t, s, 7, 104)
 	wantPoll(t, s, 9, 105, 106, 107, 108)
 	wantPoll(t, s, 9)
@@ -63,7 +63,7 @@ func TestLappedThroughNext(t *testing.T) {
 func TestHistoryIsBoundedByBytes(t *testing.T) {
 	small, large := newEvent(t, "small"), newEvent(t, "large", Option{"o", Bytes(make([]byte, 10_000))})
 	if large.size < 20_000 || large.size > 25_000 {
-		t.Fatalf("an event of 10 kB, and its encoding, count as %d", large.size)
+		t.Fatalf("an event of 10 kB has size %d, want 20,000 to 25,000 with its encoding", large.size)
 	}
 	h := newHub(t, Config{HistoryBytes: 10 * small.size})
 	check := func(oldest, last uint64) {
@@ -91,7 +91,7 @@ func TestHistoryIsBoundedByBytes(t *testing.T) {
 	check(1, 10) // exactly full
 	commit(t, h, newEvent(t, "small"))
 	check(2, 11)
-	commit(t, h, large) // larger than all of it: kept, and nothing else
+	commit(t, h, large) // an event beyond the limit is kept alone
 	check(12, 12)
 	commit(t, h, newEvent(t, "small"))
 	check(13, 13)

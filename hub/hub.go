@@ -25,14 +25,14 @@ type Config struct {
 	// 4 KiB for each of History, and at least DefaultHistoryBytes. If the newest events are
 	// large, the ring keeps fewer than History, but at least one.
 	HistoryBytes int
-	// Log gets each commit before subscribers see it; nil keeps events in memory only. The
-	// hub owns it from New on, and continues from what it holds.
+	// Log stores each commit before subscribers see it; nil keeps events in memory only. The
+	// hub owns it from New on.
 	Log Log
-	// Logger gets trouble with Log; nil discards it.
+	// Logger reports failures of Log; nil discards them.
 	Logger *slog.Logger
 }
 
-// Hub is the hub. It is safe for concurrent use.
+// Hub numbers, keeps and delivers events. It is safe for concurrent use.
 type Hub struct {
 	durability
 	queue   queue
@@ -48,10 +48,10 @@ type Hub struct {
 	counters counters
 }
 
-// New returns a hub that continues from what its log holds; without one it is empty and has a new
-// epoch. It is empty as well if the disk hangs: New gives up the log if no record came for ten to
-// twenty seconds, and the hub starts in memory, as in any trouble. When ctx is done before that, New
-// returns its error and does not wait for the disk; the log is released when the disk returns.
+// New returns a hub that continues from the content of its log. Without a log it is empty and has a
+// new epoch. If the disk hangs, that is no record for ten to twenty seconds, New gives up the log
+// and the hub starts empty, in memory. When ctx is done before that, New returns its error and does
+// not wait for the disk; the log is released when the disk responds.
 func New(ctx context.Context, config Config) (*Hub, error) {
 	if config.History == 0 {
 		config.History = DefaultHistory
@@ -68,7 +68,7 @@ func New(ctx context.Context, config Config) (*Hub, error) {
 	}
 	h := &Hub{
 		durability: durability{
-			log: config.Log, logger: config.Logger, attention: make(chan struct{}, 1), tending: make(semaphore, 1),
+			log: config.Log, logger: config.Logger, runWake: make(chan struct{}, 1), logLock: make(semaphore, 1),
 		},
 		epoch: NewEpoch(), state: newState(&config),
 		waiters: newWaiterIndex(), counters: newCounters(), changed: make(chan struct{}, 1),
@@ -82,15 +82,15 @@ func New(ctx context.Context, config Config) (*Hub, error) {
 	return h, nil
 }
 
-// Close ends the hub: it commits what was submitted and refuses further commits, and subscriptions
-// end with [ErrClosed] once they have read all events. It syncs and closes the log, so Run must
-// have returned. It waits some seconds for a disk that hangs, and then leaves it alone.
+// Close ends the hub: it commits the submitted batches and refuses further ones. Subscriptions end
+// with [ErrClosed] once they have read all events. Close syncs and closes the log, so Run must have
+// returned. It waits only some seconds for a disk that hangs.
 func (h *Hub) Close() {
 	if h.closing.Swap(true) {
 		return
 	}
 	if h.log != nil && h.logProblem() != nil {
-		_ = tryDisk(diskPatience, h.writeMissing) // endLog says what is still missing then
+		_ = tryDisk(diskPatience, h.rewriteIfNeeded) // endLog logs a failure
 	}
 	h.drain()
 	h.mu.Lock()
@@ -112,8 +112,8 @@ type Status struct {
 	Containers int
 	Active     int  // containers that are not stopped
 	Durable    bool // each commit goes to the log
-	// LogProblem says why Durable is false, or that the disk is slow, which is that a write or
-	// a sync has been under way for more than a second. It is "" without a log or a problem.
+	// LogProblem says why Durable is false, or that a write or a sync has taken more than a
+	// second. It is "" without a log or a problem.
 	LogProblem string
 }
 

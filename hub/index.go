@@ -1,35 +1,30 @@
 package hub
 
-// The index of waiters answers one question for each event: which waiting
-// subscriptions does it concern? Its cost must not depend on how many wait.
+// The index of waiters finds the waiting subscriptions that an event may match. Its cost does not
+// depend on the number of waiters.
 //
-// A filter is a product of sets: type in {…} and id in {…} and so on. Each
-// element of that product is a tuple that an event either has or has not, so a
-// waiter is filed under tuples of its filter, and an event looks itself up:
-// once for each set of keys that any waiter names (at most 2^8, in practice two
-// or three), with its own values under these keys.
+// A filter is a product of sets: type in {…} and id in {…} and so on. Each element of that product is
+// a tuple of values. A waiter is filed under tuples of its filter. For an event there is one lookup
+// for each set of keys that any waiter uses (at most 2^8, in practice two or three), with the event's
+// values for these keys.
 //
-// Filing is work under the hub's lock, so a waiter is filed under maxTuples at
-// most. Keys are taken into the tuples, those that tell events apart best first,
-// while the product fits; a filter of long lists is filed under fewer keys, or
-// under none. So what an event finds is held against the whole filter.
+// Filing is done under the hub's lock, so a waiter has at most maxTuples tuples. Keys are added to the
+// tuples, the most selective ones first, while the product fits; a filter of long lists is filed under
+// few keys, or none. So a commit compares each waiter it finds with the whole filter.
 //
-// A commit looks at maxDirect waiters at most, and one more for each of its events.
-// Where there are more, it only notes the number of its event, and a sweep compares
-// all waiters with all events from that number on, a few at a time (see sweep.go).
-// So readers, however many, cannot hold up reports.
+// A commit compares at most maxDirect waiters, and one more for each of its events. If there are more,
+// it only records the number of its event, and a sweep compares all waiters with all events from that
+// number on, a few at a time (see sweep.go). So any number of readers cannot delay reports.
 
 const (
-	// maxTuples is how many tuples one waiter is filed under at most.
-	maxTuples = 16
-	// maxDirect is how many waiters one commit compares at most, beside one for each event.
-	maxDirect = 16
+	maxTuples = 16 // of one waiter
+	maxDirect = 16 // waiters that one commit compares, plus one for each event
 )
 
 // keySet is a set of filter keys, bit i for key i.
 type keySet uint8
 
-// tuple is the values of an event for the keys of a set; "" for other keys.
+// tuple has the values of an event for the keys of a set; "" for other keys.
 type tuple struct {
 	set    keySet
 	values [numKeys]string
@@ -42,7 +37,7 @@ type entry struct {
 	tuple      tuple
 }
 
-// entryList is the entries of one tuple.
+// entryList has the entries of one tuple.
 type entryList struct {
 	first *entry
 	n     int
@@ -51,8 +46,8 @@ type entryList struct {
 // waiterIndex is guarded by the hub's lock.
 type waiterIndex struct {
 	lists  map[tuple]*entryList
-	sets   map[keySet]int // how many entries use the set
-	direct int            // how many waiters this commit may still compare
+	sets   map[keySet]int // number of entries by set
+	budget int            // waiters that this commit may still compare
 	sweep  sweep
 }
 
@@ -60,8 +55,8 @@ func newWaiterIndex() waiterIndex {
 	return waiterIndex{lists: map[tuple]*entryList{}, sets: map[keySet]int{}}
 }
 
-// entriesFor makes the entries of a subscription, once in its life.
-func entriesFor(sub *Subscription) []entry {
+// makeEntries makes the entries of a subscription. Each subscription keeps its own.
+func makeEntries(sub *Subscription) []entry {
 	set, count := keySet(0), 1
 	for _, i := range [numKeys]int{keyID, keyVeth, keyName, keyCtName, keyPool, keySource, keyAction, keyType} {
 		if n := len(sub.filter.values[i]); n > 0 && count*n <= maxTuples {
@@ -122,7 +117,7 @@ func (x *waiterIndex) remove(sub *Subscription) {
 		if list.n--; list.n == 0 {
 			delete(x.lists, e.tuple)
 		}
-		e.prev, e.next = nil, nil // or it would keep ended subscriptions in memory
+		e.prev, e.next = nil, nil // not to keep ended subscriptions in memory
 	}
 	set := sub.entries[0].tuple.set
 	if x.sets[set] -= len(sub.entries); x.sets[set] == 0 {
@@ -132,8 +127,8 @@ func (x *waiterIndex) remove(sub *Subscription) {
 	sub.waiting = false
 }
 
-// wake wakes the subscriptions that wait for e, and removes them. If there may be more of them
-// than this commit may compare, it leaves the rest to the sweep.
+// wake wakes and removes the subscriptions that wait for e. If there may be more of them than this
+// commit may compare, it leaves the others to the sweep.
 func (x *waiterIndex) wake(e *Event) {
 	for set := range x.sets {
 		t := tuple{set: set}
@@ -146,11 +141,11 @@ func (x *waiterIndex) wake(e *Event) {
 		if list == nil {
 			continue
 		}
-		if list.n > x.direct {
-			x.sweep.note(e.Seq)
+		if list.n > x.budget {
+			x.sweep.deferFrom(e.Seq)
 			continue
 		}
-		x.direct -= list.n
+		x.budget -= list.n
 		for at := list.first; at != nil; {
 			sub, next := at.sub, at.next
 			if sub.filter.matchKeys(&e.keys) {
@@ -161,17 +156,17 @@ func (x *waiterIndex) wake(e *Event) {
 	}
 }
 
-// release removes a subscription and wakes it for event seq, or for an earlier one that it was not
-// compared with yet.
+// release removes a subscription and wakes it for event seq, or for an earlier event that it was not
+// yet compared with.
 func (x *waiterIndex) release(sub *Subscription, seq uint64) {
-	seq = min(seq, x.compared(sub, seq))
+	seq = min(seq, x.firstUncompared(sub, seq))
 	x.remove(sub)
 	sub.wake(seq)
 }
 
-// compared returns the number of the first event that a waiting subscription may not have been
-// compared with, next if there is none.
-func (x *waiterIndex) compared(sub *Subscription, next uint64) uint64 {
+// firstUncompared returns the number of the first event that a waiting subscription may not have been
+// compared with; next if there is none.
+func (x *waiterIndex) firstUncompared(sub *Subscription, next uint64) uint64 {
 	if x.sweep.from == 0 {
 		return next
 	}

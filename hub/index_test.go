@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// checkIndex compares the index with the subscriptions that should be in it.
+// checkIndex checks that exactly these subscriptions are in the index.
 func checkIndex(tb rapid.TB, h *Hub, waiting ...*Subscription) {
 	tb.Helper()
 	h.mu.Lock()
@@ -28,7 +28,7 @@ func checkIndex(tb rapid.TB, h *Hub, waiting ...*Subscription) {
 		filedBefore := filed
 		for at := list.first; at != nil; prev, at = at, at.next {
 			if at.prev != prev || at.tuple != key || !slices.Contains(waiting, at.sub) {
-				tb.Fatalf("the list of %v is broken, or holds who does not wait", key)
+				tb.Fatalf("the list of %v is broken, or has a subscription that does not wait", key)
 			}
 			filed++
 		}
@@ -39,7 +39,7 @@ func checkIndex(tb rapid.TB, h *Hub, waiting ...*Subscription) {
 	n := 0
 	for sub := h.waiters.sweep.first; sub != nil; sub = sub.after {
 		if n++; !slices.Contains(waiting, sub) || sub.after == nil && sub != h.waiters.sweep.last {
-			tb.Fatal("the list of waiters is broken, or holds who does not wait")
+			tb.Fatal("the list of waiters is broken, or has a subscription that does not wait")
 		}
 	}
 	if n != len(waiting) || n != h.waiters.sweep.waiters {
@@ -58,36 +58,35 @@ func checkIndex(tb rapid.TB, h *Hub, waiting ...*Subscription) {
 	}
 }
 
-func TestFileTellsWhenThereIsSomethingToRead(t *testing.T) {
+func TestStartWaitingWithUnreadEvents(t *testing.T) {
 	h := newHub(t, Config{})
 	s := subscribe(t, h, only(t, "type", "x"), "")
-	commit(t, h, newEvent(t, "y")) // between Poll and file: it must look again
-	if waiting, err := s.file(); waiting || err != nil {
-		t.Errorf("file = %v, %v", waiting, err)
+	commit(t, h, newEvent(t, "y")) // between Poll and startWaiting
+	if waiting, err := s.startWaiting(); waiting || err != nil {
+		t.Errorf("startWaiting = %v, %v", waiting, err)
 	}
 	checkIndex(t, h)
 	wantPoll(t, s, 1)
-	if waiting, err := s.file(); !waiting || err != nil {
-		t.Errorf("file = %v, %v", waiting, err)
+	if waiting, err := s.startWaiting(); !waiting || err != nil {
+		t.Errorf("startWaiting = %v, %v", waiting, err)
 	}
 	checkIndex(t, h, s)
 }
 
-// What is taken out of the index holds on to nobody: a chain of subscriptions
-// that ended would be kept by the oldest one that lives.
+// Removed entries keep no links; otherwise a live subscription would keep ended ones in memory.
 func TestRemovedEntriesAreNotLinked(t *testing.T) {
 	h := newHub(t, Config{})
 	var subs []*Subscription
 	for range 5 {
 		s := subscribe(t, h, only(t, "id", "a,b", "type", "x"), "")
-		if waiting, err := s.file(); !waiting || err != nil {
+		if waiting, err := s.startWaiting(); !waiting || err != nil {
 			t.Fatal(waiting, err)
 		}
 		subs = append(subs, s)
 	}
 	for _, i := range []int{2, 0, 4, 1, 3} { // the middle, the ends, the rest
 		s := subs[i]
-		s.unfile()
+		s.stopWaiting()
 		for j := range s.entries {
 			if s.entries[j].prev != nil || s.entries[j].next != nil {
 				t.Errorf("subscription %d is still linked", i)
@@ -135,7 +134,7 @@ func TestEntriesOfFilters(t *testing.T) {
 		{[]string{"type", ids(50), "id", ids(2), "pool", ids(3)}, key(keyID, keyPool), 6},
 	} {
 		s := subscribe(t, h, only(t, c.pairs...), "")
-		entries := entriesFor(s)
+		entries := makeEntries(s)
 		if len(entries) != c.count || entries[0].tuple.set != c.set {
 			t.Errorf("%.40q: %d entries under set %b, want %d under %b", c.pairs, len(entries), entries[0].tuple.set, c.count, c.set)
 		}
@@ -149,7 +148,7 @@ func TestEntriesOfFilters(t *testing.T) {
 	}
 }
 
-// A list too long for tuples is held against what the tuples find.
+// A list that is too long for tuples is compared with the events that the tuples find.
 func TestLongListsDoNotWakeForForeignEvents(t *testing.T) {
 	h := newHub(t, Config{})
 	var ids []string
@@ -159,7 +158,7 @@ func TestLongListsDoNotWakeForForeignEvents(t *testing.T) {
 	long := subscribe(t, h, only(t, "type", "x,z", "id", strings.Join(ids, ",")), "")
 	other := subscribe(t, h, only(t, "id", strings.Join(ids, ",")), "")
 	for _, s := range []*Subscription{long, other} {
-		if waiting, err := s.file(); !waiting || err != nil {
+		if waiting, err := s.startWaiting(); !waiting || err != nil {
 			t.Fatal(waiting, err)
 		}
 	}
@@ -170,7 +169,7 @@ func TestLongListsDoNotWakeForForeignEvents(t *testing.T) {
 	commit(t, h, about(t, "x", "64"))
 	checkIndex(t, h)
 	if len(long.woken) != 1 || len(other.woken) != 1 {
-		t.Error("not woken for the event that matches")
+		t.Error("a matching event did not wake its subscription")
 	}
 	wantPosition(t, long, 3)
 	wantPosition(t, other, 2)

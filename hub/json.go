@@ -49,8 +49,8 @@ func (o Options) AppendJSON(b []byte) []byte {
 
 // AppendJSON appends a value as JSON: integers stay integers of all 64 bits, ay
 // becomes base64, structs become arrays, variants their content, dicts objects
-// with their keys as text. A double has a point or an exponent, as 1.0 has, so that it
-// differs from an integer; one that JSON has no number for becomes a string.
+// with their keys as text. A double has a point or an exponent, like 1.0, so
+// that it differs from an integer; NaN and infinity become strings.
 func (v Value) AppendJSON(b []byte) []byte {
 	switch v.kind {
 	case KindBool:
@@ -123,6 +123,6 @@ func appendString(b []byte, s string) []byte {
 	return append(b, quoted...)
 }
 
-// Micros returns a time as microseconds since 1970, as it goes over the wire; 0
-// for times before.
+// Micros returns a time as microseconds since 1970, 0 for earlier times. It is
+// the form of times on the wire.
 func Micros(t time.Time) uint64 { return uint64(max(t.UnixMicro(), 0)) }

@@ -128,7 +128,7 @@ func TestEncodingIsMadeOnce(t *testing.T) {
 	if made != 1 || &first[0] != &second[0] {
 		t.Errorf("made %d times", made)
 	}
-	// The one that comes second to store it takes what is there.
+	// Of two concurrent encodings the first is kept.
 	other := newEvent(t, "x")
 	got := other.Encoding(func(*Event) []byte {
 		other.Encoding(encode)

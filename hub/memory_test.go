@@ -12,17 +12,16 @@ import (
 	"github.com/osctl/eventd/hub/eventlog"
 )
 
-// liveHeap returns how many bytes of the heap are in use after a collection.
+// liveHeap returns the bytes of the heap in use after a collection.
 func liveHeap() int64 {
 	var stats runtime.MemStats
 	runtime.GC()
-	runtime.GC() // the first may leave what had a finalizer
+	runtime.GC() // the first may leave objects with finalizers
 	runtime.ReadMemStats(&stats)
 	return int64(stats.HeapAlloc)
 }
 
-// growth returns by how many bytes the live heap grows in what runs; what that returns is
-// kept alive meanwhile.
+// growth returns by how many bytes run grows the live heap. The result of run is kept alive.
 func growth(run func() any) int64 {
 	before := liveHeap()
 	kept := run()
@@ -31,7 +30,7 @@ func growth(run func() any) int64 {
 	return after - before
 }
 
-// message returns texts as they come from the bus: pieces of one message of so many bytes.
+// message returns texts as they come from the bus: as parts of one message with size more bytes.
 func message(size int, texts ...string) []string {
 	body := strings.Join(texts, "") + strings.Repeat("x", size)
 	pieces := make([]string, 0, len(texts)+1)
@@ -57,7 +56,7 @@ func commit(tb testing.TB, h *hub.Hub, batch hub.Batch) {
 	}
 }
 
-// stateFrom returns a state event of a message with so many bytes of secret, and more.
+// stateFrom returns a state event from a message with a secret of so many bytes and more options.
 func stateFrom(tb testing.TB, id string, secret int, more ...hub.Option) *hub.Event {
 	tb.Helper()
 	m := message(secret, "state", "pool", "tank", "id", id, "state", "running", "password", "uid:0")
@@ -71,7 +70,7 @@ func stateFrom(tb testing.TB, id string, secret int, more ...hub.Option) *hub.Ev
 	return e
 }
 
-// wantLittleGrowth wants what runs to keep at most 1 MiB.
+// wantLittleGrowth fails if run keeps more than 1 MiB of memory.
 func wantLittleGrowth(tb testing.TB, run func() any) {
 	tb.Helper()
 	const most = 1 << 20
@@ -80,8 +79,8 @@ func wantLittleGrowth(tb testing.TB, run func() any) {
 	}
 }
 
-// A secret that was replaced is not held: neither by events, nor by the rows that they make.
-func TestRedactedIsNotHeld(t *testing.T) {
+// Neither events nor rows of views keep a replaced secret in memory.
+func TestRedactedValuesAreFreed(t *testing.T) {
 	wantLittleGrowth(t, func() any {
 		h := newHub(t, hub.Config{History: 64})
 		for i := range 1200 {
@@ -94,9 +93,8 @@ func TestRedactedIsNotHeld(t *testing.T) {
 	})
 }
 
-// Rows are as large as their texts, whatever these were pieces of; also the place and the
-// names of counters.
-func TestRowsHoldTheirTextsOnly(t *testing.T) {
+// Rows, the place and the names of counters do not keep the messages in memory that they came from.
+func TestRowsHoldOnlyTheirTexts(t *testing.T) {
 	const size = 64 << 10
 	wantLittleGrowth(t, func() any {
 		h := newHub(t, hub.Config{History: 1})
@@ -116,7 +114,7 @@ func TestRowsHoldTheirTextsOnly(t *testing.T) {
 	})
 }
 
-func TestFiltersHoldTheirValuesOnly(t *testing.T) {
+func TestFiltersHoldOnlyTheirValues(t *testing.T) {
 	wantLittleGrowth(t, func() any {
 		filters := make([]hub.Filter, 1024)
 		for i := range filters {
@@ -129,8 +127,8 @@ func TestFiltersHoldTheirValuesOnly(t *testing.T) {
 	})
 }
 
-// What is restored from a log does not keep the records that it was read from.
-func TestRestoredHoldsItsTextsOnly(t *testing.T) {
+// Restored rows do not keep the log's records in memory.
+func TestRestoredRowsHoldOnlyTheirTexts(t *testing.T) {
 	dir := t.TempDir()
 	open := func() *hub.Hub {
 		l, err := eventlog.Open(t.Context(), eventlog.Config{Dir: dir, MaxBytes: 256 << 20})
@@ -170,7 +168,7 @@ func TestRestoredHoldsItsTextsOnly(t *testing.T) {
 	})
 }
 
-// shapes are events of about 64 KiB in all kinds of values.
+// shapes returns options of about 64 KiB, one set for each kind of value.
 func shapes() map[string]func() hub.Options {
 	const size = 60 << 10
 	repeat := func(n int, v func() []hub.Value) []hub.Value {
@@ -211,8 +209,8 @@ func shapes() map[string]func() hub.Options {
 	}
 }
 
-// What counts against HistoryBytes is what is held, encodings included: no more than a
-// tenth over it, nor far below.
+// HistoryBytes limits the memory that is really in use, encodings included: at most a tenth more, and
+// not far less.
 func TestHistoryBytesIsTheLiveHeap(t *testing.T) {
 	const limit = 16 << 20
 	for name, options := range shapes() {
@@ -229,7 +227,6 @@ func TestHistoryBytesIsTheLiveHeap(t *testing.T) {
 				}
 				return h
 			})
-			t.Logf("held %d of %d", held, limit)
 			if held > limit*11/10 || held < limit/2 {
 				t.Errorf("holds %d bytes with a limit of %d", held, limit)
 			}

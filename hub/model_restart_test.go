@@ -9,34 +9,34 @@ import (
 )
 
 func (m *model) breakLog(t *rapid.T) {
-	m.log.fails = rapid.SampledFrom([]error{syscall.ENOSPC, syscall.EIO}).Draw(t, "error")
+	m.log.writeErr = rapid.SampledFrom([]error{syscall.ENOSPC, syscall.EIO}).Draw(t, "error")
 	if rapid.IntRange(0, 3).Draw(t, "marks fail") == 0 {
-		m.log.marks = m.log.fails
+		m.log.markErr = m.log.writeErr
 	}
 	if rapid.IntRange(0, 3).Draw(t, "at sync") == 0 {
-		m.log.fails, m.log.syncs = nil, syscall.EIO
+		m.log.writeErr, m.log.syncErr = nil, syscall.EIO
 	}
 }
 
-func (m *model) mendLog(*rapid.T) { m.log.fails, m.log.syncs, m.log.marks = nil, nil, nil }
+func (m *model) mendLog(*rapid.T) { m.log.writeErr, m.log.syncErr, m.log.markErr = nil, nil, nil }
 
-// tendLog is what Run does each second. When it succeeds the log has all.
-func (m *model) tendLog(t *rapid.T) {
-	err := m.hub.tend()
+// maintainLog does the work of Run. If it succeeds, the log has all events.
+func (m *model) maintainLog(t *rapid.T) {
+	err := m.hub.maintain()
 	status := m.hub.Status()
 	if err == nil != status.Durable || err == nil != (status.LogProblem == "") {
-		t.Fatalf("tend: %v, status is %+v", err, status)
+		t.Fatalf("maintain: %v, status is %+v", err, status)
 	}
-	if m.log.fails == nil && m.log.syncs == nil && err != nil {
-		t.Fatalf("tend: %v, with nothing broken", err)
+	if m.log.writeErr == nil && m.log.syncErr == nil && err != nil {
+		t.Fatalf("maintain: %v, with a log that works", err)
 	}
 	if _, next := m.log.holds(); err == nil && next != m.last()+1 {
 		t.Fatalf("the log holds up to %d, want %d", next-1, m.last())
 	}
 }
 
-// restart kills the hub at once. What the log holds is what there is afterwards, and the epoch
-// is another one if something is missing that was announced in it.
+// restart kills the hub. The next hub has the content of the log, and another epoch if a published
+// event is missing.
 func (m *model) restart(t *rapid.T) {
 	before := m.hub.Status()
 	first, next := m.log.holds()
@@ -55,17 +55,17 @@ func (m *model) restart(t *rapid.T) {
 		m.trim()
 	}
 	status := m.hub.Status()
-	if same := status.Epoch == before.Epoch; same && !before.Durable || !same && before.Durable && m.log.fails == nil {
+	if same := status.Epoch == before.Epoch; same && !before.Durable || !same && before.Durable && m.log.writeErr == nil {
 		t.Fatalf("lost %v, epoch %s, before %+v", lost, status.Epoch, before)
 	}
 	m.adopt(t, lost)
-	if m.log.fails == nil && !status.Durable {
-		t.Fatalf("nothing is broken, status is %+v", status)
+	if m.log.writeErr == nil && !status.Durable {
+		t.Fatalf("status is %+v, with a log that works", status)
 	}
 }
 
-// adopt takes over the events as they were restored, which must be the same, and the
-// views: of an epoch that lost nothing they must be the same, too.
+// adopt takes over the restored events, which must equal the committed ones, and the views, which must
+// be the same unless events were lost.
 func (m *model) adopt(t *rapid.T, lost bool) {
 	buf := make([]*Event, m.history+1)
 	n := 0

@@ -72,7 +72,7 @@ func (m *model) commit(t *rapid.T) {
 	if err != nil || first != m.last()+1 {
 		t.Fatalf("Commit = %d, %v, want %d", first, err, m.last()+1)
 	}
-	settle(m.hub)
+	waitForCommitter(m.hub)
 	for _, e := range batch.Events {
 		m.all = append(m.all, e)
 		fold(e, m.interfaces, m.containers)
@@ -137,7 +137,7 @@ func (m *model) subscribe(t *rapid.T) {
 	}
 }
 
-// pick draws a subscription; waiting ones only if asked for.
+// pick draws a subscription for which ok is true.
 func (m *model) pick(t *rapid.T, ok func(*modelSub) bool) *modelSub {
 	var choice []*modelSub
 	for _, s := range m.subs {
@@ -153,9 +153,9 @@ func (m *model) pick(t *rapid.T, ok func(*modelSub) bool) *modelSub {
 
 func idle(s *modelSub) bool { return !s.waiting && !s.woken }
 
-func filed(s *modelSub) bool { return s.waiting || s.woken }
+func isWaiting(s *modelSub) bool { return s.waiting || s.woken }
 
-// poll reads once and says whether it was told that there is nothing.
+// poll reads once and reports whether there was nothing to read.
 func (m *model) poll(t *rapid.T, s *modelSub, size int) bool {
 	buf := make([]*Event, size)
 	n, err := s.sub.Poll(buf)
@@ -174,7 +174,7 @@ func (m *model) poll(t *rapid.T, s *modelSub, size int) bool {
 	}
 	for _, e := range buf[:n] {
 		if m.all[e.Seq-1] != e {
-			t.Fatalf("number %d is another event", e.Seq)
+			t.Fatalf("event %d is not the one that was committed", e.Seq)
 		}
 	}
 	_, at := s.sub.Position()
@@ -197,8 +197,8 @@ func (m *model) wait(t *rapid.T) {
 	for done := false; !done; {
 		done = m.poll(t, s, 3)
 	}
-	if waiting, err := s.sub.file(); !waiting || err != nil {
-		t.Fatalf("file = %v, %v, with nothing left to read", waiting, err)
+	if waiting, err := s.sub.startWaiting(); !waiting || err != nil {
+		t.Fatalf("startWaiting = %v, %v, with nothing left to read", waiting, err)
 	}
 	s.waiting = true
 }
@@ -211,8 +211,8 @@ func (m *model) resume(t *rapid.T) {
 }
 
 func (m *model) timeout(t *rapid.T) {
-	s := m.pick(t, filed)
-	s.sub.unfile()
+	s := m.pick(t, isWaiting)
+	s.sub.stopWaiting()
 	if s.waiting {
 		s.pos = m.last() + 1
 	}
@@ -238,14 +238,13 @@ func (m *model) closeOne(t *rapid.T) {
 	if n, err := s.sub.Poll(make([]*Event, 1)); n != 0 || !errors.Is(err, ErrClosed) {
 		t.Fatalf("Poll of a closed one = %d, %v", n, err)
 	}
-	if filed(s) != (len(s.sub.woken) == 1) {
-		t.Fatal("Close did not wake who waits, or woke who does not")
+	if isWaiting(s) != (len(s.sub.woken) == 1) {
+		t.Fatal("Close did not wake a waiting subscription, or woke another one")
 	}
 	m.subs = slices.DeleteFunc(m.subs, func(other *modelSub) bool { return other == s })
 }
 
-// replay takes an old snapshot and the events after its cursor: that must be the
-// state of now.
+// replay checks that an old snapshot plus the events after its cursor is the current state.
 func (m *model) replay(t *rapid.T) {
 	if len(m.shots) == 0 {
 		t.Skip("no snapshot")

@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// model is the hub without its cleverness: everything that was ever committed
-// in one slice, and subscriptions that look at all of it.
+// model is a simple hub: all committed events are in one slice, and each subscription compares all of
+// them.
 type model struct {
 	hub        *Hub
 	log        *memoryLog
@@ -27,12 +27,12 @@ type model struct {
 type modelSub struct {
 	sub     *Subscription
 	accepts map[string][]string
-	pos     uint64 // number of the next event to look at
+	pos     uint64 // number of the next event to read
 	waiting bool
 	woken   bool
 }
 
-// modelShot is a snapshot that was taken earlier.
+// modelShot is a snapshot of an earlier state.
 type modelShot struct {
 	cursor     string
 	epoch      string
@@ -53,7 +53,7 @@ func (s *modelSub) accept(e *Event) bool {
 	return true
 }
 
-// pending returns the numbers, from the position on, that s is to see.
+// pending returns the numbers of the matching events from the position on.
 func (m *model) pending(s *modelSub) (numbers []uint64) {
 	for seq := s.pos; seq <= m.last(); seq++ {
 		if s.accept(m.all[seq-1]) {
@@ -63,7 +63,7 @@ func (m *model) pending(s *modelSub) (numbers []uint64) {
 	return numbers
 }
 
-// trim drops the oldest until the rest fits, but not the newest.
+// trim drops the oldest events beyond the limits, but not the newest one.
 func (m *model) trim() {
 	for m.first < m.last() {
 		size := 0
@@ -94,7 +94,7 @@ func (m *model) state(t *rapid.T) modelShot {
 	return shot
 }
 
-// check holds after each step.
+// check compares the hub with the model after each step.
 func (m *model) check(t *rapid.T) {
 	status := m.hub.Status()
 	if status.Last != m.last() || status.Oldest != m.first || status.Interfaces != len(m.interfaces) || status.Containers != len(m.containers) {
@@ -140,7 +140,7 @@ func TestModel(t *testing.T) {
 		actions := map[string]func(*rapid.T){
 			"commit": m.commit, "commit more": m.commit, "subscribe": m.subscribe, "wait": m.wait, "wait more": m.wait, "wait most": m.wait,
 			"resume": m.resume, "resume more": m.resume, "timeout": m.timeout, "rewind": m.rewind, "close": m.closeOne, "replay": m.replay,
-			"restart": m.restart, "break": m.breakLog, "mend": m.mendLog, "tend": m.tendLog,
+			"restart": m.restart, "break": m.breakLog, "mend": m.mendLog, "maintain": m.maintainLog,
 			"poll":     func(t *rapid.T) { m.poll(t, m.pick(t, idle), rapid.IntRange(1, 5).Draw(t, "size")) },
 			"snapshot": func(t *rapid.T) { m.shots = append(m.shots, m.state(t)) },
 		}

@@ -2,12 +2,12 @@ package hub
 
 import "strings"
 
-// OptionName is the option that carries the name of a container in events of the types state
-// and ct_netif. The hub adds it as it numbers an event, if the container has a name and the
-// reporter did not set the option. An event that is at a limit stays without.
+// OptionName is the option with the container's name in state and ct_netif events. The hub adds it
+// when it numbers an event, if the container has a name and the reporter did not set the option.
+// The hub does not add it if the event would exceed a limit.
 const OptionName = "ct_name"
 
-// Limits of what a ct_info event says, in bytes.
+// Limits of the name and the image in a ct_info event, in bytes.
 const (
 	MaxNameBytes  = 512
 	MaxImageBytes = 4096
@@ -18,7 +18,7 @@ func (e *Event) addName(name string) {
 	if _, set := e.Options.Get(OptionName); set || name == "" || len(e.Options) >= MaxOptions {
 		return
 	}
-	name = strings.Clone(name) // apart from the other texts of the view's row
+	name = strings.Clone(name) // not to keep the other texts of the view's row in memory
 	named := append(make(Options, 0, len(e.Options)+1), e.Options...)
 	named = append(named, Option{Name: OptionName, Value: String(name)})
 	f := measure(e.Type, e.Source, "", named)
@@ -29,16 +29,16 @@ func (e *Event) addName(name string) {
 	e.setSize(&f)
 }
 
-// removes reports whether an event says that a container is no more.
-func (e *Event) removes() bool {
+// removesContainer reports whether an event removes a container.
+func (e *Event) removesContainer() bool {
 	return e.Type == TypeDB && e.Action == "remove" && e.Options.Text("object") == "container"
 }
 
-// namer gives names to the events of one batch. It knows what the batch itself changes.
+// namer adds names to the events of one batch. It takes the changes of the batch itself into account.
 type namer struct {
 	views  *views
-	names  map[containerKey]string       // of containers; "" for none any more
-	owners map[containerKey]containerKey // of names, by pool and name
+	names  map[containerKey]string       // names that the batch changed; "" if removed
+	owners map[containerKey]containerKey // containers by pool and name
 }
 
 func (n *namer) nameEvents(events []*Event) {
@@ -46,9 +46,9 @@ func (n *namer) nameEvents(events []*Event) {
 		key := containerKey{e.Pool, e.ID}
 		switch {
 		case e.Type == TypeInfo:
-			n.note(key, e.Options.Text("name"))
-		case e.removes():
-			n.note(key, "")
+			n.setName(key, e.Options.Text("name"))
+		case e.removesContainer():
+			n.setName(key, "")
 		case e.Type == TypeState, e.Type == TypeNetif:
 			name, changed := n.names[key]
 			if row := n.views.container(key); row != nil && !changed {
@@ -59,8 +59,8 @@ func (n *namer) nameEvents(events []*Event) {
 	}
 }
 
-// note records the name of a container. Another container of the pool that had it loses it.
-func (n *namer) note(key containerKey, name string) {
+// setName records the name of a container, and takes it from another container of the pool.
+func (n *namer) setName(key containerKey, name string) {
 	if n.names == nil {
 		n.names, n.owners = map[containerKey]string{}, map[containerKey]containerKey{}
 	}
@@ -77,8 +77,8 @@ func (n *namer) note(key containerKey, name string) {
 	n.names[key], n.owners[owned] = name, key
 }
 
-// putInfo puts the name and the image of a container. The container that had the name before
-// loses it. One without a known state gets a row with an empty state.
+// putInfo sets the name and the image of a container. A container without a known state gets a row
+// with an empty state.
 func (v *views) putInfo(e *Event) {
 	key := containerKey{e.Pool, e.ID}
 	if v.container(key) == nil {
@@ -87,8 +87,8 @@ func (v *views) putInfo(e *Event) {
 	v.setName(key, e.Options.Text("name"), e.Options.Text("image"))
 }
 
-// setName changes the name and the image of a container that has a row. Rows of interfaces
-// show both, so their revision grows.
+// setName sets the name and the image of a container that has a row, and takes the name from
+// another container of the pool. Rows of interfaces show both, so their revision grows.
 func (v *views) setName(key containerKey, name, image string) {
 	row := v.container(key)
 	if row == nil || row.Name == name && row.Image == image {
@@ -99,7 +99,7 @@ func (v *views) setName(key containerKey, name, image string) {
 	}
 	v.account(row, -1)
 	delete(v.names, containerKey{key.pool, row.Name})
-	keepTexts(&name, &image)
+	cloneTexts(&name, &image)
 	row.Name, row.Image = name, image
 	if name != "" {
 		v.names[containerKey{row.Pool, name}] = row

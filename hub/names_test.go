@@ -7,12 +7,12 @@ import (
 	"testing"
 )
 
-func infoOf(tb testing.TB, id, name, image string) *Event {
+func infoEvent(tb testing.TB, id, name, image string) *Event {
 	tb.Helper()
 	return newEvent(tb, TypeInfo, opt("pool", "docker"), opt("id", id), opt("name", name), opt("image", image))
 }
 
-// wantNames wants containers as ID=NAME(IMAGE).
+// wantNames checks the containers, as ID=NAME(IMAGE).
 func wantNames(t *testing.T, h *Hub, want ...string) {
 	t.Helper()
 	rows, _ := h.Containers()
@@ -29,7 +29,7 @@ func wantNames(t *testing.T, h *Hub, want ...string) {
 	}
 }
 
-// wantEventNames wants the newest events to have these names.
+// wantEventNames checks the names of the newest events.
 func wantEventNames(t *testing.T, h *Hub, want ...string) {
 	t.Helper()
 	buf := make([]*Event, len(want))
@@ -55,30 +55,30 @@ func TestNames(t *testing.T) {
 	up := func(id string) *Event {
 		return newEvent(t, TypeNetif, opt("pool", "docker"), opt("id", id), opt("action", "up"), opt("name", "eth0"))
 	}
-	commit(t, h, up("a"), infoOf(t, "a", "web", "nginx:1"), up("a"), stateOf(t, "docker", "a", "running"), stateOf(t, "podman", "a", "running"))
+	commit(t, h, up("a"), infoEvent(t, "a", "web", "nginx:1"), up("a"), stateEvent(t, "docker", "a", "running"), stateEvent(t, "podman", "a", "running"))
 	wantNames(t, h, "a=web(nginx:1)", "a=()")
 	wantEventNames(t, h, "", "", "web", "web", "")
 	wantActive(t, h, 2)
-	// A name belongs to the container that was given it last, in the same batch, too.
-	commit(t, h, up("a"), infoOf(t, "b", "web", "nginx:2"), up("a"), up("b"))
+	// A name belongs to the container that got it last, also within a batch.
+	commit(t, h, up("a"), infoEvent(t, "b", "web", "nginx:2"), up("a"), up("b"))
 	wantNames(t, h, "a=(nginx:1)", "b=web(nginx:2)", "a=()")
 	wantEventNames(t, h, "web", "", "", "web")
-	wantActive(t, h, 2) // what b does is not known
-	// Renamed to and fro, and the name of another one, in one batch.
-	commit(t, h, infoOf(t, "b", "old", ""), infoOf(t, "a", "web", ""), up("a"), up("b"),
+	wantActive(t, h, 2) // the state of b is not known
+	// Renames, a name taken over, and a removal, in one batch.
+	commit(t, h, infoEvent(t, "b", "old", ""), infoEvent(t, "a", "web", ""), up("a"), up("b"),
 		dbEvent(t, "container", "remove", "docker", "b"), up("b"))
 	wantEventNames(t, h, "", "", "web", "old", "", "")
 	wantNames(t, h, "a=web()", "a=()")
 	// The hub keeps a name that the reporter set.
 	commit(t, h, newEvent(t, TypeState, opt("pool", "docker"), opt("id", "a"), opt("state", "stopped"), opt("ct_name", "mine")), about(t, TypeExit+"x", "a"))
 	wantEventNames(t, h, "mine", "")
-	// It is all there after a restart: from the events, and from a snapshot.
+	// A restart restores the names, first from the events, then from a snapshot.
 	for range 2 {
-		h = reopened(t, log)
+		h = reopen(t, log)
 		wantEventNames(t, h, "web", "", "web", "", "", "web", "", "", "web", "old", "", "", "mine", "")
 		wantNames(t, h, "a=web()", "a=()")
 		rows := h.snapshotRecords()
-		if err := log.counts.Rotate(rows); err != nil {
+		if err := log.current.Rotate(rows); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -87,8 +87,7 @@ func TestNames(t *testing.T) {
 	wantNames(t, h, "a=()")
 }
 
-// TestNamesOfInterfaces wants interfaces to show the name of their container, and the revision to
-// grow with it.
+// Interfaces show the name of their container, and a change of it moves the revision.
 func TestNamesOfInterfaces(t *testing.T) {
 	h := newHub(t, Config{})
 	row := Interface{Ifindex: 3, Veth: "veth3", Pool: "docker", ID: "a", State: LinkUp, ContainerName: "x", Image: "y"}
@@ -108,19 +107,19 @@ func TestNamesOfInterfaces(t *testing.T) {
 		revision = h.InterfacesRevision()
 	}
 	want("", "", false)
-	commit(t, h, infoOf(t, "a", "web", "nginx"))
+	commit(t, h, infoEvent(t, "a", "web", "nginx"))
 	want("web", "nginx", true)
-	commit(t, h, infoOf(t, "a", "web", "nginx"))
+	commit(t, h, infoEvent(t, "a", "web", "nginx"))
 	want("web", "nginx", false)
 	commit(t, h, dbEvent(t, "container", "remove", "docker", "a"))
 	want("", "", true)
 }
 
-// TestNamesAtLimits wants no event to go over its limits by a name.
+// A name does not make an event exceed its limits.
 func TestNamesAtLimits(t *testing.T) {
 	h := newHub(t, Config{})
 	name := strings.Repeat("n", MaxNameBytes)
-	commit(t, h, infoOf(t, "a", name, ""))
+	commit(t, h, infoEvent(t, "a", name, ""))
 	more := func(options int, size int) *Event {
 		e := opts("pool", "docker", "id", "a", "state", "running")
 		for len(e) < options {
@@ -135,12 +134,12 @@ func TestNamesAtLimits(t *testing.T) {
 		InvalidEventError{TypeInfo, "name", fmt.Sprintf("%q", clip(name+"n")), "a string (s) of 1 to 512 bytes"})
 }
 
-// TestNamesAreBounded wants names to leave with the rows that have them.
+// Names are dropped with their rows.
 func TestNamesAreBounded(t *testing.T) {
 	h := newHub(t, Config{HistoryBytes: 1})
 	image := strings.Repeat("i", MaxImageBytes)
 	for i := range maxContainerBytes/MaxImageBytes + 100 {
-		commit(t, h, infoOf(t, fmt.Sprint(i), fmt.Sprint("name", i), image))
+		commit(t, h, infoEvent(t, fmt.Sprint(i), fmt.Sprint("name", i), image))
 	}
 	rows, _ := h.Containers()
 	size := 0

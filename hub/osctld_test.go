@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// fromJSON returns a value as a bridge makes it of JSON; it is invalid for null, which means
-// that there is none.
+// fromJSON converts a JSON value as a bridge does. A null means no value and becomes an invalid one.
 func fromJSON(t *testing.T, from any) Value {
 	t.Helper()
 	switch from := from.(type) {
@@ -33,12 +32,12 @@ func fromJSON(t *testing.T, from any) Value {
 		}
 		return Dict("s", "v", items)
 	}
-	t.Fatalf("a %T", from)
+	t.Fatalf("unexpected JSON value %T", from)
 	return Value{}
 }
 
-// TestOsctldIsTaken takes the lines that the classes of osctld produce.
-func TestOsctldIsTaken(t *testing.T) {
+// The hub accepts the lines that the classes of osctld produce.
+func TestOsctldEventsAreAccepted(t *testing.T) {
 	content, err := os.ReadFile("testdata/osctld.jsonl")
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +62,7 @@ func TestOsctldIsTaken(t *testing.T) {
 			continue
 		}
 		if strings.Contains(string(e.AppendJSON(nil, "")), "not to be seen") {
-			t.Errorf("%s: the password is told", line)
+			t.Errorf("%s: the password is not redacted", line)
 		}
 	}
 }

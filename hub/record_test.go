@@ -9,9 +9,9 @@ import (
 	"github.com/osctl/eventd/hub/eventlog"
 )
 
-// swollen returns an event that is as large as the bus allows, and that takes as much room in the
-// log as any such event: empty arrays of a long type.
-func swollen(t *testing.T) *hub.Event {
+// largestEvent returns an event at the limit of the bus. Its empty arrays of a long type take more
+// room in the log than any other value.
+func largestEvent(t *testing.T) *hub.Event {
 	t.Helper()
 	const room = wire.MaxEvent - 600 // type, source, name, signature
 	elem := "aa(" + strings.Repeat("y", 250) + ")"
@@ -29,7 +29,7 @@ func swollen(t *testing.T) *hub.Event {
 	return e
 }
 
-// The log takes the largest batch that the bus allows, and gives it back.
+// The log stores and restores the largest batch that the bus allows.
 func TestLargestBatchIsLogged(t *testing.T) {
 	dir := t.TempDir()
 	open := func() *hub.Hub {
@@ -42,7 +42,7 @@ func TestLargestBatchIsLogged(t *testing.T) {
 	h := open()
 	var batch hub.Batch
 	for range wire.MaxBatchBytes / wire.MaxEvent {
-		batch.Events = append(batch.Events, swollen(t))
+		batch.Events = append(batch.Events, largestEvent(t))
 	}
 	commit(t, h, batch)
 	status := h.Status()

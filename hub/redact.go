@@ -2,16 +2,16 @@ package hub
 
 import "strings"
 
-// Redacted stands in place of a secret.
+// Redacted replaces a secret.
 const Redacted = "[redacted]"
 
-// secretWords are what makes a key look like a secret's, in lower case.
+// secretWords returns the words that mark a key as that of a secret, in lower case.
 func secretWords() [7]string {
 	return [...]string{"password", "passwd", "passphrase", "secret", "token", "key", "credential"}
 }
 
-// looksSecret reports whether the value of a key is replaced: the key contains one of the words, in
-// any letter case. It hides too much ("keyboard") rather than too little ("APIKeyFile").
+// looksSecret reports whether a key contains one of the words, in any letter case. It hides too much
+// ("keyboard") rather than too little ("APIKeyFile").
 func looksSecret(key string) bool {
 	key = strings.ToLower(key)
 	for _, word := range secretWords() {
@@ -35,8 +35,8 @@ func redactOptions(options Options) {
 
 // Redact returns v with the values of all keys that look like a secret replaced, at any depth. Keys
 // are those of options and dicts: a secret in a list, such as an argument of a command line, is not
-// recognized. The replacement is [Redacted] if the type allows it, and else an empty value of the
-// type. Values without a secret are shared with v.
+// recognized. The replacement is [Redacted] if the type allows it, and otherwise an empty value of
+// the type. Values without a secret are shared with v.
 func Redact(v Value) Value {
 	if v.inner == nil {
 		return v
@@ -64,7 +64,7 @@ func Redact(v Value) Value {
 	return Value{kind: v.kind, inner: &compound{typ: v.inner.typ, items: items}}
 }
 
-// hide returns a value of the type of v in its place.
+// hide returns the replacement of a secret: a value of the same type.
 func hide(v Value) Value {
 	switch v.kind { //nolint:exhaustive // numbers and booleans become zero
 	case KindString, KindBytes:

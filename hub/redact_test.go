@@ -8,7 +8,7 @@ import (
 
 const hunter = "hunter2"
 
-// leaks returns where a text of v, or its JSON, tells the secret.
+// leaks returns where a text in v contains the secret.
 func leaks(v Value) string {
 	if strings.Contains(v.text, hunter) {
 		return fmt.Sprintf("%s %q", v.Type(), v.text)
@@ -118,7 +118,6 @@ func TestRedactKeyTypes(t *testing.T) {
 	if got := path.Items()[3].Text(); got != "kept" {
 		t.Errorf("the other value became %q", got)
 	}
-	// Only what follows a key is its value, and a value is no key.
 	v := Redact(Dict("s", "s", []Value{String("a"), String("password"), String("b"), String("plain")}))
 	if v.Items()[3].Text() != "plain" {
 		t.Error("a value was taken for a key")
@@ -128,12 +127,12 @@ func TestRedactKeyTypes(t *testing.T) {
 	}
 }
 
-func TestRedactSharesWhatNeedsNoChange(t *testing.T) {
+func TestRedactSharesUnchangedValues(t *testing.T) {
 	clean, dirty := Strings("x"), Dict("s", "s", []Value{String("key"), String(hunter)})
 	v := Struct([]Value{clean, dirty})
 	got := Redact(v)
 	if got.Items()[0].inner != clean.inner {
-		t.Error("what needs no change was copied")
+		t.Error("an unchanged item was copied")
 	}
 	if got.inner == v.inner || dirty.Items()[1].Text() != hunter {
 		t.Error("the input was changed")
@@ -179,9 +178,9 @@ func TestRefusedOptionsAreNotChanged(t *testing.T) {
 	if _, err := NewEvent("open", o, ""); err == nil {
 		t.Fatal("accepted")
 	} else if strings.Contains(err.Error(), hunter) {
-		t.Errorf("the error tells the secret: %v", err)
+		t.Errorf("the error contains the secret: %v", err)
 	}
 	if o.Text("password") != hunter {
-		t.Error("refused, and changed all the same")
+		t.Error("the refused options were changed")
 	}
 }

@@ -8,22 +8,22 @@ import (
 	"time"
 )
 
-// load has the hub continue from its log. If the disk hangs, the hub starts without it. The error is
-// that of ctx. In both cases the load goes on until the disk returns, and nothing else touches the
+// load restores the hub from its log. If the disk hangs, the hub starts without the log. The error is
+// that of ctx. In both cases the load goes on until the disk responds, and nothing else touches the
 // log before.
 func (h *Hub) load(ctx context.Context, config *Config) error {
 	loading, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	r := &replayer{state: newState(config)}
 	loaded := make(chan Stored)
-	h.tending.acquire()
+	h.logLock.acquire()
 	go func() {
-		defer h.tending.release()
+		defer h.logLock.release()
 		stored := r.load(loading, h.log)
 		select {
 		case loaded <- stored:
 		case <-loading.Done():
-			if !errors.Is(context.Cause(loading), errUnread) { // there is no hub
+			if !errors.Is(context.Cause(loading), errUnread) { // New failed, there is no hub
 				_ = h.log.Close()
 			} else if stored.Writer != nil {
 				_ = stored.Writer.Abandon()
@@ -35,7 +35,7 @@ func (h *Hub) load(ctx context.Context, config *Config) error {
 	for seen := int64(0); ; {
 		select {
 		case stored := <-loaded:
-			h.takeOver(r, &stored)
+			h.adopt(r, &stored)
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
@@ -45,41 +45,41 @@ func (h *Hub) load(ctx context.Context, config *Config) error {
 		if records == seen {
 			giveUp(errUnread)
 			h.problem = errUnread
-			h.nudge()
+			h.wakeRun()
 			return ctx.Err()
 		}
 		seen = records
 	}
 }
 
-// takeOver has the hub continue from what was loaded.
-func (h *Hub) takeOver(r *replayer, stored *Stored) {
+// adopt makes the loaded state that of the hub.
+func (h *Hub) adopt(r *replayer, stored *Stored) {
 	h.state, h.epoch, h.problem = r.state, stored.Epoch, stored.Problem
 	h.writer, h.finished = stored.Writer, stored.Writer != nil
-	if r.began { // the process before may not have synced it
-		h.written.Store(true)
+	if r.hasRecords { // the previous process may not have synced them
+		h.unsynced.Store(true)
 	}
-	if r.began || h.writer == nil {
-		h.nudge()
+	if r.hasRecords || h.writer == nil {
+		h.wakeRun()
 	}
 	if problem := errors.Join(stored.Problem, r.failed); problem != nil {
 		h.abandonLog(problem)
 	}
 }
 
-// replayer makes the state from stored records.
+// replayer rebuilds the state from stored records.
 type replayer struct {
 	state
-	records atomic.Int64
-	stored  storedReader
-	batch   Batch
-	parts   []*snapshot // of a snapshot of which parts are still to come
-	began   bool        // there was a record
-	viewed  bool        // the views are those after the last record
-	failed  error       // of the snapshot that was to replace a damaged one
+	records      atomic.Int64
+	stored       storedReader
+	batch        Batch
+	parts        []*snapshot // the parts so far of an incomplete snapshot
+	hasRecords   bool
+	viewsCurrent bool  // whether the views are those after the last record
+	failed       error // of the snapshot that replaces a damaged one
 }
 
-// load replays a log. If its snapshot is damaged, it adds one of what there is.
+// load replays a log. If its snapshot is damaged, it adds a snapshot of the restored state.
 func (r *replayer) load(ctx context.Context, log Log) Stored {
 	stored := log.Load(ctx, r.record, r.whole)
 	r.startAt(stored.Next)
@@ -89,14 +89,14 @@ func (r *replayer) load(ctx context.Context, log Log) Stored {
 	return stored
 }
 
-// whole reports whether the views are those after the last record. If not, a snapshot is damaged,
-// and the records before it are missing.
-func (r *replayer) whole() bool { return !r.began || r.viewed && r.parts == nil }
+// whole reports whether the records make up the whole state. If not, a snapshot is damaged, and the
+// records before it are missing.
+func (r *replayer) whole() bool { return !r.hasRecords || r.viewsCurrent && r.parts == nil }
 
 func (r *replayer) record(record Record) error {
 	r.records.Add(1)
-	if !r.began {
-		r.began, r.viewed = true, record.First == 1
+	if !r.hasRecords {
+		r.hasRecords, r.viewsCurrent = true, record.First == 1
 	}
 	stored := &r.stored
 	stored.rest, stored.bad = string(record.Data), false
@@ -107,36 +107,36 @@ func (r *replayer) record(record Record) error {
 			return err
 		}
 		if len(r.batch.Events) != int(record.Count) {
-			return fmt.Errorf("%w: %d events, %d were expected", errStored, len(r.batch.Events), record.Count)
+			return fmt.Errorf("%w: %d events, expected %d", errStored, len(r.batch.Events), record.Count)
 		}
-		r.viewed = r.viewed && record.First == r.next && r.parts == nil
+		r.viewsCurrent = r.viewsCurrent && record.First == r.next && r.parts == nil
 		r.parts = nil
 		r.replay(record.First, &r.batch)
 	case recordSnapshot:
-		part, which := stored.snapshot()
+		part, flags := stored.snapshot()
 		if err := stored.end(record); err != nil {
 			return err
 		}
-		r.takePart(part, which, record.First)
+		r.addPart(part, flags, record.First)
 	default:
-		return fmt.Errorf("%w: of kind %q", errStored, kind)
+		return fmt.Errorf("%w: unknown kind %q", errStored, kind)
 	}
 	return nil
 }
 
-// takePart takes one part of a snapshot. A snapshot counts only if its parts follow each other
+// addPart adds one part of a snapshot. A snapshot counts only if its parts follow each other
 // directly, from the first to the last.
-func (r *replayer) takePart(part *snapshot, which byte, first uint64) {
+func (r *replayer) addPart(part *snapshot, flags byte, first uint64) {
 	switch {
-	case which&firstPart != 0:
+	case flags&firstPart != 0:
 		r.parts = nil
 	case r.parts == nil:
-		r.viewed = false
+		r.viewsCurrent = false
 		return
 	}
-	if r.parts = append(r.parts, part); which&lastPart != 0 {
+	if r.parts = append(r.parts, part); flags&lastPart != 0 {
 		r.views.restore(r.parts)
 		r.startAt(first)
-		r.parts, r.viewed = nil, true
+		r.parts, r.viewsCurrent = nil, true
 	}
 }

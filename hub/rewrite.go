@@ -6,38 +6,38 @@ import (
 )
 
 const (
-	// rewriteStep is how many events one record of a new log has at most. It ends after
-	// rewriteBytes bytes of their memory, too.
+	// A record of a new log has at most rewriteStep events, and ends once they take
+	// rewriteBytes of memory.
 	rewriteStep  = 256
 	rewriteBytes = 4 << 20
-	// memoryToStored is how many times smaller an event is in the log than in memory, where it
-	// has its encoding, too.
+	// memoryToStored is how many times smaller an event is in the log than in memory, where its
+	// encoding is kept, too.
 	memoryToStored = 2
-	// lapMargin: of a full ring, the oldest eighth is left out of a new log, because commits
-	// push it out meanwhile.
+	// lapMargin is the part of a full ring, the oldest eighth, that a new log leaves out,
+	// because commits push it out meanwhile.
 	lapMargin = 8
-	// smallestShare: if a new log does not fit, less and less of the room is used, down to
-	// this part of it.
+	// smallestShare is the smallest part of the room, one 64th, that a rewrite tries to fit
+	// into.
 	smallestShare = 64
 )
 
 var (
 	errLappedLog   = errors.New("events come faster than the log can be written")
-	errNewLogFails = errors.New("the new log had trouble before it was finished")
+	errNewLogFails = errors.New("the new log failed before it was finished")
 )
 
-// rewrite is the one way back from any trouble with the log: it writes a new one from the ring
-// and the views, which replaces the old one once it is on the disk. The epoch stays, because the new
-// log lacks at most the oldest events of the ring, and cursors before those are Gone after a restart.
-// If the disk has no room for both logs, the old one goes first. If it has no room for the whole ring, the
-// oldest events are left out.
+// rewrite recovers from any failure of the log. It writes a new log from the ring and the views, which
+// replaces the old one once it is on the disk. The epoch stays, because the new log lacks at most the
+// oldest events of the ring, and cursors before those are Gone after a restart. If the disk has no
+// room for both logs, rewrite deletes the old one first. If it has no room for the whole ring,
+// rewrite leaves out the oldest events.
 func (h *Hub) rewrite() error {
-	if h.underWay.Load() > 0 {
-		return errDiskHangs // a new log would hang, too, and each would keep a goroutine
+	if h.callsInFlight.Load() > 0 {
+		return errDiskHangs // each new log would hang, too, and leave a goroutine behind
 	}
 	for share := int64(1); ; {
 		room, more := h.log.Room()
-		from, all := h.fitting(room / share)
+		from, all := h.oldestFitting(room / share)
 		if !all && more && h.log.MakeRoom() {
 			continue
 		}
@@ -55,14 +55,14 @@ func (h *Hub) rewrite() error {
 	}
 }
 
-// noRoom reports whether a write failed for a lack of room.
+// noRoom reports whether a write failed for lack of room.
 func noRoom(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }
 
-// fitting returns the number of the oldest event from which on the ring fits into so many bytes of
-// log, and whether that is the whole ring.
-func (h *Hub) fitting(room int64) (from uint64, all bool) {
+// oldestFitting returns the oldest event from which the ring fits into room bytes of log, and
+// whether the whole ring fits.
+func (h *Hub) oldestFitting(room int64) (from uint64, all bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	from = h.next
@@ -79,8 +79,8 @@ func (h *Hub) fitting(room int64) (from uint64, all bool) {
 	return from, all
 }
 
-// writeLog writes a new log with the events from number from on. It appends most of them beside
-// the commits, and the committer appends the rest.
+// writeLog writes a new log that starts with event number from. It appends most events while commits
+// go on, and the committer appends the rest.
 func (h *Hub) writeLog(from uint64) error {
 	w, err := h.log.Create(h.Status().Epoch) // which changes only when a log is abandoned
 	if err != nil {
@@ -90,7 +90,7 @@ func (h *Hub) writeLog(from uint64) error {
 		return errors.Join(err, w.Close(false))
 	}
 	attached := make(chan error, 1)
-	if !h.between(func(c *committer) { c.attach(w, from, attached) }) {
+	if !h.enqueueWork(func(c *committer) { c.attach(w, from, attached) }) {
 		return errors.Join(ErrClosed, w.Close(false))
 	}
 	if err := <-attached; err != nil {
@@ -100,7 +100,7 @@ func (h *Hub) writeLog(from uint64) error {
 		return err
 	}
 	err = w.Finish()
-	h.waitBetween(func() {
+	h.runOnCommitter(func() {
 		switch {
 		case h.writer != w: // a commit abandoned it
 			err = errors.Join(errNewLogFails, err)
@@ -113,13 +113,13 @@ func (h *Hub) writeLog(from uint64) error {
 		}
 	})
 	if err != nil {
-		err = errors.Join(err, w.Close(false)) // it would keep its room
+		err = errors.Join(err, w.Close(false)) // to free its room
 	}
 	return err
 }
 
-// attach appends the last events and the views to a new log, which gets all further commits. It
-// sends the result to attached.
+// attach appends the last events and the views to a new log, and makes it the log of all further
+// commits. It sends the result to attached.
 func (c *committer) attach(w Writer, from uint64, attached chan<- error) {
 	h := c.hub
 	snapshot := h.snapshotRecords()
@@ -130,7 +130,7 @@ func (c *committer) attach(w Writer, from uint64, attached chan<- error) {
 		return w.Rotate(snapshot)
 	}, func() { attached <- errDiskHangs })
 	if !ok {
-		_ = h.countCall(func() error { return w.Close(false) }) // nobody knows it any more
+		_ = h.countCall(func() error { return w.Close(false) })
 		return
 	}
 	if err == nil {
@@ -141,8 +141,8 @@ func (c *committer) attach(w Writer, from uint64, attached chan<- error) {
 	attached <- err
 }
 
-// appendRing appends the events of the ring from number from on to w, and returns the number after
-// the last one.
+// appendRing appends the events of the ring to w, starting with number from. It returns the number
+// after the last one.
 func (h *Hub) appendRing(w Writer, from uint64) (next uint64, err error) {
 	for more := true; more; {
 		var events []*Event
@@ -161,7 +161,7 @@ func (h *Hub) appendRing(w Writer, from uint64) (next uint64, err error) {
 	return from, nil
 }
 
-// copyRing returns the events for one record, from number from on, and whether more follow. It
+// copyRing returns the events of one record, starting with number from, and whether more follow. It
 // returns nil if the ring has dropped some of them.
 func (h *Hub) copyRing(from uint64) (events []*Event, more bool) {
 	h.mu.Lock()

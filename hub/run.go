@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Run maintains the log until ctx is done: it syncs the log half a second after a commit, and
-// after trouble it tries to write a new one, with a delay that doubles from a second to a minute.
+// Run maintains the log until ctx is done. It syncs the log half a second after a commit. After a
+// failure it tries to write a new one, with a delay that doubles from a second to a minute.
 // Without a log it only waits. It does not wait for a disk that hangs.
 func (h *Hub) Run(ctx context.Context) error {
 	var back backOff
@@ -19,11 +19,11 @@ func (h *Hub) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-h.attention:
+		case <-h.runWake:
 		}
 		wait, problem := syncAfter, h.logProblem()
 		if problem != nil {
-			if !back.trouble {
+			if !back.failing {
 				h.logger.Error("the log cannot be written: events are kept in memory only", slog.Any("error", problem))
 			}
 			wait = back.next()
@@ -35,43 +35,43 @@ func (h *Hub) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		if problem == nil && h.logProblem() != nil {
-			continue // trouble began meanwhile, which has a delay of its own
+			continue // the log failed meanwhile, which has a delay of its own
 		}
-		err := h.tendUntil(ctx)
-		h.noteChange()
-		if err == nil && back.trouble {
+		err := h.maintainUntil(ctx)
+		h.signalChange()
+		if err == nil && back.failing {
 			h.logger.Info("the log is written again")
-			back.over()
+			back.markRecovered()
 		}
 	}
 }
 
-// backOff is the delay before a new log is tried. A new log does not reset it at once, because the
-// next write may fail: a new log each second would wear a disk out.
+// backOff is the delay before a new log is written. A new log does not reset it at once: if the next
+// write fails, too, a new log each second would wear the disk out.
 type backOff struct {
-	trouble bool
-	tries   int
-	since   time.Time // the end of the last trouble
+	failing   bool
+	tries     int
+	recovered time.Time
 }
 
-// next returns the delay before the next try. It is short again after maxRetryAfter without trouble.
+// next returns the delay before the next try. It is short again after maxRetryAfter without a failure.
 func (b *backOff) next() time.Duration {
-	if !b.trouble && time.Since(b.since) > maxRetryAfter {
+	if !b.failing && time.Since(b.recovered) > maxRetryAfter {
 		b.tries = 0
 	}
 	wait := min(retryAfter<<min(b.tries, 6), maxRetryAfter)
-	b.trouble = true
+	b.failing = true
 	b.tries++
 	return wait
 }
 
-func (b *backOff) over() { b.trouble, b.since = false, time.Now() }
+func (b *backOff) markRecovered() { b.failing, b.recovered = false, time.Now() }
 
-// tendUntil calls tend. It returns when ctx is done, even if the disk hangs: then Close waits for
-// tend.
-func (h *Hub) tendUntil(ctx context.Context) error {
+// maintainUntil calls maintain. When ctx is done it returns even if the disk hangs; then Close waits
+// for maintain.
+func (h *Hub) maintainUntil(ctx context.Context) error {
 	done := make(chan error, 1)
-	go func() { done <- h.tend() }()
+	go func() { done <- h.maintain() }()
 	select {
 	case err := <-done:
 		return err
@@ -80,14 +80,14 @@ func (h *Hub) tendUntil(ctx context.Context) error {
 	}
 }
 
-// tend syncs the log, or writes a new one after trouble.
-func (h *Hub) tend() error {
+// maintain syncs the log, or writes a new one after a failure.
+func (h *Hub) maintain() error {
 	if h.log == nil {
 		return nil
 	}
-	h.tending.acquire()
-	defer h.tending.release()
-	h.written.Store(false)
+	h.logLock.acquire()
+	defer h.logLock.release()
+	h.unsynced.Store(false)
 	if w := h.currentWriter(); w != nil {
 		return h.sync(w)
 	}
@@ -96,21 +96,21 @@ func (h *Hub) tend() error {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.problem = err
-		h.nudge()
+		h.wakeRun()
 	}
 	return err
 }
 
-// sync syncs the log. If that fails or does not return in time, the log is abandoned.
+// sync syncs the log. If that fails or takes too long, the hub abandons the log.
 func (h *Hub) sync(w Writer) error {
-	slow := h.tellWhenSlow()
+	slow := h.notifyWhenSlow()
 	h.disk.begin(diskSync)
 	err := tryDisk(diskLimit, func() error { return h.countCall(w.Sync) })
 	h.disk.end(diskSync)
 	slow.Stop()
 	if err != nil {
 		err = fmt.Errorf("sync the log: %w", err)
-		h.waitBetween(func() {
+		h.runOnCommitter(func() {
 			if h.writer == w {
 				h.abandonLog(err)
 			}
@@ -119,31 +119,31 @@ func (h *Hub) sync(w Writer) error {
 	return err
 }
 
-// waitBetween has the committer call work between two commits, and waits for that. After the last
-// commit it calls work itself. The caller holds tending.
-func (h *Hub) waitBetween(work func()) {
+// runOnCommitter has the committer call work between two commits, and waits for it. After the last
+// commit it calls work itself. The caller holds logLock.
+func (h *Hub) runOnCommitter(work func()) {
 	done := make(chan struct{})
-	if !h.between(func(*committer) { defer close(done); work() }) {
+	if !h.enqueueWork(func(*committer) { defer close(done); work() }) {
 		work()
 		return
 	}
 	<-done
 }
 
-// writeMissing writes a new log for Close, unless the tend that Run left has done that.
-func (h *Hub) writeMissing() error {
-	h.tending.acquire()
-	defer h.tending.release()
+// rewriteIfNeeded writes a new log for Close, unless the maintain call that Run left behind did.
+func (h *Hub) rewriteIfNeeded() error {
+	h.logLock.acquire()
+	defer h.logLock.release()
 	if h.currentWriter() != nil {
 		return nil
 	}
 	return h.rewrite()
 }
 
-// closeLog closes the log after the last commit. It waits for a rewrite that is under way, because
-// Close would discard the new log.
+// closeLog closes the log after the last commit. It waits for a running rewrite, because closing
+// would discard the new log.
 func (h *Hub) closeLog() error {
-	h.tending.acquire() // and keeps it: nothing may touch the log from now on
+	h.logLock.acquire() // and never released: nothing may touch the log from now on
 	var err error
 	if w := h.currentWriter(); w != nil {
 		err = w.Close(h.durable())
@@ -151,7 +151,7 @@ func (h *Hub) closeLog() error {
 	return errors.Join(err, h.log.Close())
 }
 
-// endLog closes the log and logs what is lost. It does not wait for a disk that hangs.
+// endLog closes the log and logs any loss. It does not wait for a disk that hangs.
 func (h *Hub) endLog() {
 	err := tryDisk(closePatience, h.closeLog)
 	if problem := h.logProblem(); problem != nil {

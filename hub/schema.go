@@ -31,27 +31,27 @@ const SourceNetlink = "netlink"
 // SourceCgroup is the source of events about the cgroups of containers.
 const SourceCgroup = "cgroup"
 
-// rule is what the schema says of one option.
+// rule is the rule of a schema for one option. It accepts the types that are set.
 type rule struct {
 	option   string
 	optional bool
-	onlyIf   string   // required only when the event's action is this
-	text     bool     // a string is accepted
-	integer  bool     // an integer of any width is accepted
-	dict     bool     // a dict is accepted
-	filled   bool     // the text may not be empty
-	most     int      // bytes of the text, 0 for any number
-	oneOf    []string // the closed list of texts, nil if any
+	onlyIf   string // required only when the event's action is this
+	text     bool
+	integer  bool // of any width
+	dict     bool
+	nonEmpty bool     // for texts
+	maxBytes int      // of the text, 0 for any number
+	oneOf    []string // the closed list of texts, nil for any
 }
 
 func text(option string, oneOf ...string) rule {
 	return rule{option: option, text: true, oneOf: oneOf}
 }
 
-func filled(option string) rule { return rule{option: option, text: true, filled: true} }
+func nonEmptyText(option string) rule { return rule{option: option, text: true, nonEmpty: true} }
 
-func short(r rule, most int) rule {
-	r.most = most
+func limited(r rule, maxBytes int) rule {
+	r.maxBytes = maxBytes
 	return r
 }
 
@@ -62,10 +62,10 @@ func optional(r rule) rule {
 	return r
 }
 
-// schemaOf returns the rules for the options of a type, nil if the type is not known. They follow
-// the Eventd of osctld, whose consumers must understand these events. It reports interfaces without
-// a veth when they are added or renamed, so veth is optional. No event of osctld is refused:
-// testdata/osctld.jsonl has the lines that its classes produce.
+// schemaOf returns the rules for the options of a type, nil if the type is unknown. They follow the
+// Eventd of osctld, whose consumers must understand these events. No event of osctld is refused:
+// testdata/osctld.jsonl has the lines that its classes produce. The option veth is optional, because
+// osctld leaves it out when an interface is added or renamed.
 func schemaOf(typ string) []rule {
 	switch typ {
 	case TypeManagement:
@@ -76,7 +76,7 @@ func schemaOf(typ string) []rule {
 			text("state", "run", "done", "failed"),
 		}
 	case TypeState:
-		return []rule{filled("pool"), filled("id"), filled("state"), optional(rule{option: "init_pid", text: true, integer: true})}
+		return []rule{nonEmptyText("pool"), nonEmptyText("id"), nonEmptyText("state"), optional(rule{option: "init_pid", text: true, integer: true})}
 	case TypeDB:
 		return []rule{
 			text("object"), text("pool"), text("id"), // osctld has objects that it does not document
@@ -96,11 +96,11 @@ func schemaOf(typ string) []rule {
 		return []rule{text("pool"), text("id"), text("exit_type"), optional(integer("exit_code"))}
 	case TypeInfo:
 		return []rule{
-			filled("pool"), filled("id"), short(filled("name"), MaxNameBytes), optional(short(text("image"), MaxImageBytes)),
+			nonEmptyText("pool"), nonEmptyText("id"), limited(nonEmptyText("name"), MaxNameBytes), optional(limited(text("image"), MaxImageBytes)),
 			optional(rule{option: "labels", dict: true}),
 		}
 	case TypeHealth:
-		return []rule{filled("pool"), filled("id"), filled("health")}
+		return []rule{nonEmptyText("pool"), nonEmptyText("id"), nonEmptyText("health")}
 	case TypeOOM:
 		return []rule{text("pool"), text("id"), text("action"), integer("time")}
 	}
@@ -126,8 +126,8 @@ func validate(typ string, options Options) error {
 	return nil
 }
 
-// Check checks the options of an event of any type: names, nesting, text. The schema of the type is
-// left to the hub that takes the event. The errors are those of [NewEvent].
+// Check checks the names, nesting and texts of options, but not the schema of typ, for a client that
+// leaves schemas to the service. The errors are those of [NewEvent].
 func (o Options) Check(typ string) error {
 	for i := range o {
 		if err := validateOption(typ, o, i); err != nil {
@@ -174,7 +174,7 @@ func (r *rule) check(typ string, options Options) error {
 	}
 	switch {
 	case r.text && v.kind == KindString:
-		if r.oneOf != nil && !slices.Contains(r.oneOf, v.text) || r.filled && v.text == "" || r.most > 0 && len(v.text) > r.most {
+		if r.oneOf != nil && !slices.Contains(r.oneOf, v.text) || r.nonEmpty && v.text == "" || r.maxBytes > 0 && len(v.text) > r.maxBytes {
 			return bad(strconv.Quote(clip(v.text)), r.expected())
 		}
 	case r.integer && v.Integer(), r.dict && v.kind == KindDict:
@@ -195,18 +195,18 @@ func (r *rule) expected() string {
 		return "an integer"
 	case r.dict:
 		return "a dict (a{sv})"
-	case r.most > 0 && r.filled:
-		return fmt.Sprintf("a string (s) of 1 to %d bytes", r.most)
-	case r.most > 0:
-		return fmt.Sprintf("a string (s) of at most %d bytes", r.most)
-	case r.filled:
+	case r.maxBytes > 0 && r.nonEmpty:
+		return fmt.Sprintf("a string (s) of 1 to %d bytes", r.maxBytes)
+	case r.maxBytes > 0:
+		return fmt.Sprintf("a string (s) of at most %d bytes", r.maxBytes)
+	case r.nonEmpty:
 		return "a string (s) that is not empty"
 	default:
 		return "a string (s)"
 	}
 }
 
-// validName reports whether s may be a type, or with dash an option name.
+// validName reports whether s is a valid type, or with dash a valid option name.
 func validName(s string, dash bool) bool {
 	if s == "" || len(s) > 64 || s[0] < 'a' || s[0] > 'z' {
 		return false
@@ -222,9 +222,10 @@ func validName(s string, dash bool) bool {
 	return true
 }
 
-// checkValue returns what is wrong with v or a value in it, and what is expected; "" if nothing.
+// checkValue describes the first defect in v or a value inside it, and the expected value; "" if
+// there is none.
 func checkValue(v *Value) (got, expected string) {
-	switch v.kind { //nolint:exhaustive // the rest is numbers, or checked through its items
+	switch v.kind { //nolint:exhaustive // others are numbers, or checked through their items
 	case KindInvalid:
 		return "no value", "a value"
 	case KindString, KindPath, KindSignature:
@@ -251,14 +252,14 @@ func checkValue(v *Value) (got, expected string) {
 	return "", ""
 }
 
-// dictKey is a key of a dict in a form in which keys that mean the same are equal.
+// dictKey is a normalized key of a dict: equal keys have equal dictKeys.
 type dictKey struct {
 	bits uint64
 	text string
 }
 
-// dictKeyOf returns the dictKey of a value. All NaNs are one key, because they look the same. So are
-// 0.0 and -0.0, because most languages keep only one of them in a dict.
+// dictKeyOf normalizes a key. All NaNs are equal, because they look the same. 0.0 and -0.0 are equal,
+// because most languages keep only one of them in a dict.
 func dictKeyOf(v *Value) dictKey {
 	if v.kind == KindDouble {
 		switch f := math.Float64frombits(v.num); {

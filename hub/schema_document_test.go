@@ -14,8 +14,7 @@ func knownTypes() []string {
 	return []string{TypeManagement, TypeState, TypeDB, TypeNetif, TypeInitPID, TypeScheduled, TypeExit, TypeInfo, TypeHealth, TypeOOM, TypeShutdown}
 }
 
-// TestSchemasAreDocumented wants each option of each known type in the interface's document,
-// those that may be left out in brackets.
+// The interface's XML lists each option of each known type, optional ones in brackets.
 func TestSchemasAreDocumented(t *testing.T) {
 	for _, typ := range knownTypes() {
 		_, line, ok := strings.Cut(packaging.Interface, "\n    - "+typ+": ")
@@ -26,7 +25,7 @@ func TestSchemasAreDocumented(t *testing.T) {
 		for _, r := range schemaOf(typ) {
 			found := regexp.MustCompile(`(^|, )(\[?)` + r.option + ` \(`).FindStringSubmatch(line)
 			if found == nil || (found[2] == "[") != r.optional {
-				t.Errorf("%s: option %s, which may be left out: %v, is documented as %q", typ, r.option, r.optional, found)
+				t.Errorf("%s: option %s (optional %v) is documented as %q", typ, r.option, r.optional, found)
 			}
 			for _, value := range r.oneOf {
 				if !strings.Contains(line, value) {
@@ -47,18 +46,18 @@ func eventsPage(t *testing.T) string {
 	return string(page)
 }
 
-// tableRow is a row of a table that begins with a name in backquotes.
+// tableRow matches a row of a table that begins with a name in backquotes.
 var tableRow = regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| (.*?) \\|")
 
-// TestTableOfTypes holds the table of types in events.md against the schemas: the same types,
-// each with its options, those that may be left out after the word maybe.
+// The table of types in events.md has the known types with their options, optional ones after the
+// word maybe.
 func TestTableOfTypes(t *testing.T) {
 	table, _, _ := strings.Cut(eventsPage(t), "\n## ")
 	left := knownTypes()
 	for _, row := range tableRow.FindAllStringSubmatch(table, -1) {
 		at := slices.Index(left, row[1])
 		if at < 0 {
-			t.Errorf("the type %s is there twice, or has no schema", row[1])
+			t.Errorf("the type %s is repeated or unknown", row[1])
 			continue
 		}
 		left = slices.Delete(left, at, at+1)
@@ -70,10 +69,10 @@ func TestTableOfTypes(t *testing.T) {
 				where = maybe
 			}
 			if !strings.Contains(where, "`"+r.option+"`") {
-				t.Errorf("%s: option %s, which may be left out: %v, is not where it belongs in %q", row[1], r.option, r.optional, row[2])
+				t.Errorf("%s: option %s (optional %v) is in the wrong place in %q", row[1], r.option, r.optional, row[2])
 			}
 			if values := strings.Join(r.oneOf, ", "); !strings.Contains(row[2], values) {
-				t.Errorf("%s: option %s: the values are not %q in %q", row[1], r.option, values, row[2])
+				t.Errorf("%s: option %s: missing values %q in %q", row[1], r.option, values, row[2])
 			}
 			documented = slices.DeleteFunc(documented, func(d []string) bool { return d[1] == r.option })
 		}
@@ -82,17 +81,17 @@ func TestTableOfTypes(t *testing.T) {
 		}
 	}
 	if len(left) > 0 {
-		t.Errorf("events.md has no %q", left)
+		t.Errorf("events.md lacks the types %q", left)
 	}
 }
 
-// TestTableOfWatcherOptions wants the options of the watcher's events in events.md.
+// events.md lists the options of the watcher's events.
 func TestTableOfWatcherOptions(t *testing.T) {
 	_, options, _ := strings.Cut(packaging.Interface, "may have these options, too:")
 	options, _, _ = strings.Cut(options, "    Properties say")
 	found := regexp.MustCompile(`(?m)^    - ([a-z_]+) \(`).FindAllStringSubmatch(options, -1)
 	if len(found) < 8 {
-		t.Fatalf("the document has only %q", found)
+		t.Fatalf("the XML lists only the options %q", found)
 	}
 	for _, option := range found {
 		if !strings.Contains(eventsPage(t), "`"+option[1]+"`") {

@@ -3,22 +3,22 @@ package hub
 import (
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"testing"
 )
 
-// schemaCase describes one known type as events.md does, apart from the code.
+// schemaCase describes one known type as events.md does, independently of the code.
 type schemaCase struct {
 	typ      string
 	complete Options // all required options
-	action   string  // that the event has
+	action   string  // of the event
 	optional Options
-	closed   map[string]string // options of a closed list, and how errors name it
-	integers []string          // options that must be integers
+	closed   map[string]string // expected text of errors by option with a closed list
+	integers []string
 	dicts    []string
-	filled   []string          // options that may not be empty
-	either   []string          // options that are a string or an integer
-	short    map[string]string // options of limited length, and how errors name them
+	nonEmpty []string
+	either   []string          // a string or an integer
+	limited  map[string]string // expected text of errors by option of limited length
 }
 
 func opts(pairs ...any) Options {
@@ -46,7 +46,7 @@ func schemaCases() []schemaCase {
 		},
 		{
 			typ: "state", complete: opts("pool", "tank", "id", "101", "state", "running"), action: "running",
-			optional: opts("init_pid", Int32(5)), either: []string{"init_pid"}, filled: []string{"pool", "id", "state"},
+			optional: opts("init_pid", Int32(5)), either: []string{"init_pid"}, nonEmpty: []string{"pool", "id", "state"},
 		},
 		{
 			typ: "db", complete: opts("object", "container", "pool", "tank", "id", "101", "action", "add"), action: "add",
@@ -71,13 +71,13 @@ func schemaCases() []schemaCase {
 		},
 		{typ: "ct_exit", complete: opts("pool", "tank", "id", "101", "exit_type", "halt"), integers: []string{"exit_code"}, optional: opts("exit_code", Int32(137))},
 		{
-			typ: "ct_info", complete: opts("pool", "docker", "id", "4f", "name", "web"), filled: []string{"pool", "id"},
+			typ: "ct_info", complete: opts("pool", "docker", "id", "4f", "name", "web"), nonEmpty: []string{"pool", "id"},
 			optional: opts("image", "nginx", "labels", emptyDict), dicts: []string{"labels"},
-			short: map[string]string{"name": "a string (s) of 1 to 512 bytes", "image": "a string (s) of at most 4096 bytes"},
+			limited: map[string]string{"name": "a string (s) of 1 to 512 bytes", "image": "a string (s) of at most 4096 bytes"},
 		},
 		{
 			typ: "ct_health", complete: opts("pool", "docker", "id", "4f", "health", "healthy"),
-			filled: []string{"pool", "id", "health"},
+			nonEmpty: []string{"pool", "id", "health"},
 		},
 		{
 			typ: "osctl_oomd", complete: opts("pool", "tank", "id", "101", "action", "restart", "time", Number(KindByte, 9)),
@@ -87,23 +87,19 @@ func schemaCases() []schemaCase {
 	}
 }
 
-func contains(names []string, name string) bool {
-	return strings.Contains(" "+strings.Join(names, " ")+" ", " "+name+" ")
-}
-
 func (c *schemaCase) expected(option string) string {
 	switch {
 	case c.closed[option] != "":
 		return c.closed[option]
-	case c.short[option] != "":
-		return c.short[option]
-	case contains(c.integers, option):
+	case c.limited[option] != "":
+		return c.limited[option]
+	case slices.Contains(c.integers, option):
 		return "an integer"
-	case contains(c.dicts, option):
+	case slices.Contains(c.dicts, option):
 		return "a dict (a{sv})"
-	case contains(c.either, option):
+	case slices.Contains(c.either, option):
 		return "a string (s) or an integer"
-	case contains(c.filled, option):
+	case slices.Contains(c.nonEmpty, option):
 		return "a string (s) that is not empty"
 	default:
 		return "a string (s)"
@@ -127,8 +123,7 @@ func set(o Options, name string, v Value) Options {
 	return changed
 }
 
-// wantInvalid expects an InvalidEventError with exactly these fields, whose
-// message has all of them.
+// wantInvalid expects NewEvent to return exactly this error, and its message.
 func wantInvalid(t *testing.T, typ string, o Options, want InvalidEventError) {
 	t.Helper()
 	e, err := NewEvent(typ, o, "uid:0")
@@ -184,14 +179,14 @@ func TestSchemaRefuses(t *testing.T) {
 				wantInvalid(t, c.typ, set(c.complete, o.Name, wrong),
 					InvalidEventError{c.typ, o.Name, fmt.Sprintf("a value of type %q", wrong.Type()), c.expected(o.Name)})
 			}
-			if o.Value.kind == KindString && !contains(c.either, o.Name) {
+			if o.Value.kind == KindString && !slices.Contains(c.either, o.Name) {
 				wantInvalid(t, c.typ, set(c.complete, o.Name, Uint32(1)), InvalidEventError{c.typ, o.Name, `a value of type "u"`, c.expected(o.Name)})
 			}
-			if o.Value.Integer() && !contains(c.either, o.Name) || o.Value.kind == KindDict {
+			if o.Value.Integer() && !slices.Contains(c.either, o.Name) || o.Value.kind == KindDict {
 				wantInvalid(t, c.typ, set(c.complete, o.Name, String("1")), InvalidEventError{c.typ, o.Name, `a value of type "s"`, c.expected(o.Name)})
 			}
 		}
-		for _, option := range c.filled {
+		for _, option := range c.nonEmpty {
 			wantInvalid(t, c.typ, set(c.complete, option, String("")), InvalidEventError{c.typ, option, `""`, c.expected(option)})
 		}
 		for option, list := range c.closed {
@@ -236,7 +231,7 @@ func TestSchemaOpenLists(t *testing.T) {
 		newEvent(t, "db", opt("object", object), opt("pool", "p"), opt("id", "1"), opt("action", "add"))
 	}
 	newEvent(t, "osctl_oomd", opt("pool", "p"), opt("id", "1"), opt("action", "anything"), Option{"time", Int64(1)})
-	// new_name belongs to rename only, but is checked where it is.
+	// new_name is only required for rename, but always checked.
 	wantInvalid(t, "ct_netif", opts("pool", "p", "id", "1", "action", "up", "name", "eth0", "new_name", Uint32(1)),
 		InvalidEventError{"ct_netif", "new_name", `a value of type "u"`, "a string (s)"})
 }
@@ -262,7 +257,7 @@ func TestSchemaIntegersOfAllWidths(t *testing.T) {
 func TestOpenTypes(t *testing.T) {
 	e := newEvent(t, "backup_done2", Option{"id", Uint32(4)}, opt("pool", "p"), opt("action", "a"), opt("state", "s"), opt("name", "n"), opt("veth", "v"))
 	if e.Action != "" || e.ID != "" || e.Pool != "p" {
-		t.Errorf("an open type has action %q, id %q, pool %q", e.Action, e.ID, e.Pool)
+		t.Errorf("an event of an open type has action %q, id %q, pool %q", e.Action, e.ID, e.Pool)
 	}
 	if e.keys != [numKeys]string{"backup_done2", "", "p", "", "uid:0", "n", "v", ""} {
 		t.Errorf("filtered as %q", e.keys)

@@ -1,6 +1,6 @@
 package hub
 
-// state is what commits add up to: the newest events in a ring, and the views.
+// state is the result of all commits: the newest events in a ring, and the views.
 type state struct {
 	ring     []*Event // event seq is at seq % len(ring)
 	first    uint64   // number of the oldest event kept
@@ -33,8 +33,8 @@ func (s *state) push(e *Event) {
 	s.next++
 }
 
-// startAt makes first the number of the next event. If events are missing before it, it drops all
-// that are kept, because numbers are consecutive.
+// startAt makes first the number of the next event. If events before it are missing, startAt clears
+// the ring, because numbers are consecutive.
 func (s *state) startAt(first uint64) {
 	if first == s.next {
 		return
@@ -43,7 +43,7 @@ func (s *state) startAt(first uint64) {
 	s.bytes, s.first, s.next = 0, max(first, 1), max(first, 1)
 }
 
-// replay takes a batch that was committed before.
+// replay applies a batch that was committed before.
 func (s *state) replay(first uint64, batch *Batch) {
 	s.startAt(first)
 	s.views.apply(batch)
@@ -52,19 +52,19 @@ func (s *state) replay(first uint64, batch *Batch) {
 	}
 }
 
-// snapshotRecords returns the views as they are stored.
+// snapshotRecords returns a snapshot of the views as records.
 func (s *state) snapshotRecords() []Record {
 	parts := s.views.parts()
 	records := make([]Record, len(parts))
 	for i := range parts {
-		which := byte(0)
+		flags := byte(0)
 		if i == 0 {
-			which |= firstPart
+			flags |= firstPart
 		}
 		if i == len(parts)-1 {
-			which |= lastPart
+			flags |= lastPart
 		}
-		records[i] = Record{First: s.next, Data: appendSnapshot(nil, &parts[i], which)}
+		records[i] = Record{First: s.next, Data: appendSnapshot(nil, &parts[i], flags)}
 	}
 	return records
 }

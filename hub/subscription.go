@@ -10,19 +10,18 @@ type Subscription struct {
 	hub     *Hub
 	filter  Filter
 	entries []entry       // of the index, made once
-	woken   chan struct{} // holds one token after a wake-up
+	woken   chan struct{} // holds a token after a wake-up
 
 	// Guarded by the hub's lock.
-	pos     uint64 // number of the next event to read
-	waiting bool   // filed in the index; then no event from pos on matches
-	closed  bool
-	// The neighbours in the queue of the sweep.
-	before, after *Subscription
+	pos           uint64 // number of the next event to read
+	waiting       bool   // filed in the index; then no compared event from pos on matches
+	closed        bool
+	before, after *Subscription // neighbors in the queue of the sweep
 }
 
-// Subscribe starts a subscription at a cursor: one that an earlier call returned, "" for the newest
-// event, [CursorOldest], or [CursorNewest] and a number. A subscription costs nothing while it is
-// not read. The error is [InvalidCursorError], [GoneError] or [ErrClosed].
+// Subscribe starts a subscription at a cursor: one from an earlier call, "" for the position after the
+// newest event, [CursorOldest], or [CursorNewest] and a number. A subscription that is not read costs
+// nothing. The error is [InvalidCursorError], [GoneError] or [ErrClosed].
 func (h *Hub) Subscribe(filter Filter, cursor string) (*Subscription, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -36,24 +35,24 @@ func (h *Hub) Subscribe(filter Filter, cursor string) (*Subscription, error) {
 	return &Subscription{hub: h, filter: filter, pos: at + 1}, nil
 }
 
-// Next fills events with the next ones that pass the filter, at least one, and returns how many.
-// It waits while there is none. If events has no room, it returns 0 at once. The error is
+// Next reads the next events that pass the filter, at least one, and returns how many. It waits while
+// there is none. If events is empty, it returns 0 at once. The error is
 //
 //   - that of ctx, when it is done and there is nothing to read;
-//   - a [LappedError] when events were lost; the next call continues with the oldest one
-//     that is kept;
-//   - [ErrClosed] when the hub or the subscription is closed and all events are read.
+//   - a [LappedError] when events were lost; the next call continues with the oldest event that is
+//     kept;
+//   - [ErrClosed] when the subscription is closed, or the hub is closed and all events are read.
 func (s *Subscription) Next(ctx context.Context, events []*Event) (int, error) {
 	for {
 		n, err := s.Poll(events)
 		if n > 0 || err != nil || len(events) == 0 {
 			return n, err
 		}
-		// If events that do not match keep coming, it may take long until it can wait.
+		// While foreign events keep coming, the loop never gets to wait.
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
-		waiting, err := s.file()
+		waiting, err := s.startWaiting()
 		if err != nil {
 			return 0, err
 		}
@@ -63,13 +62,13 @@ func (s *Subscription) Next(ctx context.Context, events []*Event) (int, error) {
 		select {
 		case <-s.woken:
 		case <-ctx.Done():
-			s.unfile()
+			s.stopWaiting()
 			return 0, ctx.Err()
 		}
 	}
 }
 
-// Poll is Next without waiting: it returns 0 if there is no event yet.
+// Poll is Next without waiting: it returns 0 if there is no event.
 func (s *Subscription) Poll(events []*Event) (int, error) {
 	for len(events) > 0 {
 		copied, err := s.take(events)
@@ -93,7 +92,7 @@ func (s *Subscription) Poll(events []*Event) (int, error) {
 	return 0, nil
 }
 
-// take copies the events after the position, whether they match or not, and advances it.
+// take copies the events after the position, also those that do not match, and advances it.
 func (s *Subscription) take(events []*Event) (int, error) {
 	h := s.hub
 	h.mu.Lock()
@@ -105,7 +104,7 @@ func (s *Subscription) take(events []*Event) (int, error) {
 		lapped := &LappedError{First: s.pos, Last: h.first - 1}
 		s.pos = h.first
 		h.counters.add(CounterLapped, 1)
-		h.noteChange()
+		h.signalChange()
 		return 0, lapped
 	}
 	n := int(min(h.next-s.pos, uint64(len(events)))) //nolint:gosec // bounded by a length
@@ -123,8 +122,9 @@ func (s *Subscription) take(events []*Event) (int, error) {
 	return n, nil
 }
 
-// file puts the subscription into the index of waiters, unless there are new events.
-func (s *Subscription) file() (bool, error) {
+// startWaiting files the subscription in the index of waiters. It returns false if there are new
+// events.
+func (s *Subscription) startWaiting() (bool, error) {
 	h := s.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -138,21 +138,20 @@ func (s *Subscription) file() (bool, error) {
 	}
 	if s.entries == nil {
 		s.woken = make(chan struct{}, 1)
-		s.entries = entriesFor(s)
+		s.entries = makeEntries(s)
 	}
 	h.waiters.add(s)
 	return true, nil
 }
 
-// unfile removes the subscription from the index and advances it past the events that it was
-// compared with while it was filed, because none of them matched. It also takes the token of a
-// wake-up that came at the same time.
-func (s *Subscription) unfile() {
+// stopWaiting removes the subscription from the index and advances it past the events that it was
+// compared with, because none of them matched. It also takes the token of a simultaneous wake-up.
+func (s *Subscription) stopWaiting() {
 	h := s.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if s.waiting {
-		s.pos = h.waiters.compared(s, h.next)
+		s.pos = h.waiters.firstUncompared(s, h.next)
 		h.waiters.remove(s)
 	}
 	select {
@@ -162,7 +161,7 @@ func (s *Subscription) unfile() {
 }
 
 // wake moves the position to the event that matched and sends the token. The caller holds the
-// hub's lock. The channel has room, because one wake-up follows one add.
+// hub's lock. The channel has room, because there is one wake-up for each add.
 func (s *Subscription) wake(seq uint64) {
 	s.pos = seq
 	s.woken <- struct{}{}
@@ -181,8 +180,8 @@ func (s *Subscription) Position() (epoch string, seq uint64) {
 	return s.hub.epoch, s.pos - 1
 }
 
-// Rewind moves the subscription back to just after event seq, for a reader that could not use the
-// events that it got. A seq that is not before the position is ignored.
+// Rewind moves the subscription back to just after event seq, for a reader that must read events
+// again. A seq that is not before the position is ignored.
 func (s *Subscription) Rewind(seq uint64) {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
@@ -191,8 +190,7 @@ func (s *Subscription) Rewind(seq uint64) {
 	}
 }
 
-// Skip moves the subscription past the newest event, for a reader that has no time for the events
-// before. It returns which events were skipped, nil if none.
+// Skip moves the subscription past the newest event. It returns the skipped events, nil if none.
 func (s *Subscription) Skip() *LappedError {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
@@ -202,12 +200,12 @@ func (s *Subscription) Skip() *LappedError {
 	lapped := &LappedError{First: s.pos, Last: s.hub.next - 1}
 	s.pos = s.hub.next
 	s.hub.counters.add(CounterLapped, 1)
-	s.hub.noteChange()
+	s.hub.signalChange()
 	return lapped
 }
 
 // SkipHalf moves a lapped subscription to the middle of the ring, so that it is not lapped again
-// at once. It returns which events were skipped, nil if none.
+// at once. It returns the skipped events, nil if none.
 func (s *Subscription) SkipHalf() *LappedError {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()

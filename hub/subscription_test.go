@@ -35,7 +35,7 @@ func TestPollFilters(t *testing.T) {
 	wantPosition(t, s, 7)
 	wantPoll(t, s, 1, 12)
 	wantPoll(t, s, 1)
-	wantPosition(t, s, 14) // past the foreign events
+	wantPosition(t, s, 14)
 }
 
 func TestClosedHub(t *testing.T) {
@@ -50,7 +50,7 @@ func TestClosedHub(t *testing.T) {
 	if _, err := h.Subscribe(Filter{}, CursorOldest); !errors.Is(err, ErrClosed) {
 		t.Errorf("Subscribe: %v, want ErrClosed", err)
 	}
-	wantPoll(t, s, 1, 1) // what is there can still be read
+	wantPoll(t, s, 1, 1) // events from before Close can still be read
 	for range 2 {
 		if n, err := s.Poll(make([]*Event, 1)); n != 0 || !errors.Is(err, ErrClosed) {
 			t.Errorf("Poll = %d, %v, want ErrClosed", n, err)
@@ -64,14 +64,14 @@ func TestClosedHub(t *testing.T) {
 	}
 }
 
-// The hub closes between Poll and file: nobody would wake it any more.
-func TestFileOnClosedHub(t *testing.T) {
+// The hub closes between Poll and startWaiting, so nothing would wake the subscription.
+func TestStartWaitingOnClosedHub(t *testing.T) {
 	h := newHub(t, Config{})
 	s := subscribe(t, h, Filter{}, "")
 	wantPoll(t, s, 1)
 	h.Close()
-	if waiting, err := s.file(); waiting || !errors.Is(err, ErrClosed) {
-		t.Errorf("file = %v, %v, want ErrClosed", waiting, err)
+	if waiting, err := s.startWaiting(); waiting || !errors.Is(err, ErrClosed) {
+		t.Errorf("startWaiting = %v, %v, want ErrClosed", waiting, err)
 	}
 	checkIndex(t, h)
 }
@@ -88,13 +88,13 @@ func TestClosedSubscription(t *testing.T) {
 	if n, err := s.Next(t.Context(), make([]*Event, 1)); n != 0 || !errors.Is(err, ErrClosed) {
 		t.Errorf("Next = %d, %v, want ErrClosed", n, err)
 	}
-	if waiting, err := s.file(); waiting || !errors.Is(err, ErrClosed) {
+	if waiting, err := s.startWaiting(); waiting || !errors.Is(err, ErrClosed) {
 		t.Errorf("a closed subscription can wait: %v, %v", waiting, err)
 	}
 	checkIndex(t, h)
 }
 
-// Skip passes over what is left, also of what the filter leaves out, and says so.
+// Skip skips all unread events, also those that do not match, and reports them.
 func TestSkip(t *testing.T) {
 	h := newHub(t, Config{History: 8})
 	s := subscribe(t, h, only(t, "type", "none"), "")
@@ -119,11 +119,11 @@ func TestSkip(t *testing.T) {
 	s.Close()
 	wantSkip(nil)
 	if n := h.Counters()[CounterLapped]; n != 3 {
-		t.Errorf("%d times something was passed over, as the counter has it", n)
+		t.Errorf("the counter says lapped %d times, want 3", n)
 	}
 }
 
-// Without room Next can read nothing, and must neither wait nor spin.
+// Next with an empty buffer neither waits nor spins.
 func TestNextWithoutRoom(t *testing.T) {
 	h := newHub(t, Config{})
 	s := subscribe(t, h, Filter{}, "")
@@ -144,7 +144,7 @@ func TestNextWithContextDone(t *testing.T) {
 	commit(t, h, newEvent(t, "y"), newEvent(t, "x"), newEvent(t, "y"))
 	buf := make([]*Event, 1)
 	if n, err := s.Next(ctx, buf); n != 1 || err != nil || buf[0].Seq != 2 {
-		t.Errorf("Next = %d, %v: what is there comes before the end of ctx", n, err)
+		t.Errorf("Next = %d, %v, want the event although ctx is done", n, err)
 	}
 	if n, err := s.Next(ctx, buf); n != 0 || !errors.Is(err, context.Canceled) {
 		t.Errorf("Next = %d, %v, want Canceled", n, err)
@@ -153,8 +153,8 @@ func TestNextWithContextDone(t *testing.T) {
 	checkIndex(t, h)
 }
 
-// busyContext commits a foreign event whenever it is asked, so that there is
-// always something more to look at, and ends after a while.
+// busyContext commits a foreign event at each call of Err, so that there is always one more to read. It
+// is done after a while.
 type busyContext struct {
 	context.Context
 	t    *testing.T
@@ -170,7 +170,7 @@ func (c *busyContext) Err() error {
 	return nil
 }
 
-// A stream of foreign events that never ends must not hold Next past its ctx.
+// An endless stream of foreign events does not keep Next from noticing the end of ctx.
 func TestNextEndsAmongForeignEvents(t *testing.T) {
 	h := newHub(t, Config{})
 	s := subscribe(t, h, only(t, "type", "x"), "")
@@ -192,6 +192,6 @@ func TestAllSubscribersShareTheEvent(t *testing.T) {
 		}
 	}
 	if !slices.Equal(bufs[0], bufs[1]) {
-		t.Error("two subscribers got two events")
+		t.Error("two subscribers got different copies of an event")
 	}
 }

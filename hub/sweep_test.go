@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// manyIDs returns n ids, the first of which are those given.
+// manyIDs returns n ids that begin with first.
 func manyIDs(n int, first ...string) string {
 	for i := len(first); i < n; i++ {
 		first = append(first, fmt.Sprint("other", i))
@@ -18,7 +18,7 @@ func manyIDs(n int, first ...string) string {
 	return strings.Join(first, ",")
 }
 
-// More waiters than a commit looks at are woken all the same, and only those that match.
+// The sweep wakes the waiters that a commit does not compare, and only those that match.
 func TestSweepWakesMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, Config{})
@@ -42,28 +42,28 @@ func TestSweepWakesMany(t *testing.T) {
 	})
 }
 
-// A commit does the same for one waiter too many as for thousands: it looks at none of them.
-func TestCommitLooksAtFewWaiters(t *testing.T) {
+// If a tuple has too many waiters, a commit compares none of them.
+func TestCommitComparesFewWaiters(t *testing.T) {
 	h := newHub(t, Config{})
-	h.waiters.sweep.running = true // it is not started
+	h.waiters.sweep.running = true // prevents its start
 	var subs []*Subscription
 	for i := range 4 * maxDirect {
 		s := subscribe(t, h, only(t, "id", fmt.Sprint(i%3)), "")
 		if i%3 == 2 {
 			s = subscribe(t, h, only(t, "type", "x"), "")
 		}
-		if waiting, err := s.file(); !waiting || err != nil {
+		if waiting, err := s.startWaiting(); !waiting || err != nil {
 			t.Fatal(waiting, err)
 		}
 		subs = append(subs, s)
 	}
 	one := subscribe(t, h, only(t, "pool", "tank"), "")
-	if waiting, err := one.file(); !waiting || err != nil {
+	if waiting, err := one.startWaiting(); !waiting || err != nil {
 		t.Fatal(waiting, err)
 	}
 	commit(t, h, about(t, "x", "0"))
 	if len(one.woken) != 1 {
-		t.Error("a waiter that is alone with its filter waits for the crowds of others")
+		t.Error("a commit does not wake the only waiter with a filter")
 	}
 	checkIndex(t, h, subs...)
 	for h.sweepTurn() {
@@ -78,12 +78,12 @@ func TestCommitLooksAtFewWaiters(t *testing.T) {
 	checkIndex(t, h, rest...)
 }
 
-// sweepModel is what waiters must be told, whatever a sweep does meanwhile.
+// sweepModel records the first event that each waiter must read, whatever a sweep does meanwhile.
 type sweepModel struct {
 	hub    *Hub
 	subs   []*Subscription
-	wanted []string // type that each waits for; "" for any
-	missed []uint64 // number of the first event that each must not miss; 0 for none
+	wanted []string // type by waiter; "" for any
+	missed []uint64 // number of the first event to read, by waiter; 0 for none
 }
 
 func (m *sweepModel) commit(t *rapid.T) {
@@ -107,27 +107,27 @@ func (m *sweepModel) commit(t *rapid.T) {
 	}
 }
 
-func (m *sweepModel) file(t *rapid.T) {
+func (m *sweepModel) startWaiting(t *rapid.T) {
 	for _, s := range m.subs {
 		if s.waiting || len(s.woken) > 0 || rapid.Bool().Draw(t, "not now") {
 			continue
 		}
 		s.Skip()
-		if waiting, err := s.file(); !waiting || err != nil {
+		if waiting, err := s.startWaiting(); !waiting || err != nil {
 			t.Fatal(waiting, err)
 		}
 	}
 }
 
-// unfile ends some waits, and wants each to be before what it must not miss.
-func (m *sweepModel) unfile(t *rapid.T) {
+// stopWaiting ends some waits, and checks that none is past the event it must read.
+func (m *sweepModel) stopWaiting(t *rapid.T) {
 	for i, s := range m.subs {
 		if !s.waiting && len(s.woken) == 0 || rapid.Bool().Draw(t, "not now") {
 			continue
 		}
-		s.unfile()
+		s.stopWaiting()
 		if m.missed[i] != 0 && s.pos > m.missed[i] {
-			t.Fatalf("waiter %d goes on at %d and misses %d", i, s.pos, m.missed[i])
+			t.Fatalf("waiter %d continues at %d and misses %d", i, s.pos, m.missed[i])
 		}
 		m.missed[i] = 0
 	}
@@ -146,7 +146,7 @@ func (m *sweepModel) check(t *rapid.T) {
 	checkIndex(t, m.hub, waiting...)
 }
 
-// TestSweepModel has waiters come and go while a sweep is under way at any stage of it.
+// Waiters come and go at any stage of a sweep.
 func TestSweepModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		h, err := New(t.Context(), Config{History: rapid.SampledFrom([]int{4, 4096}).Draw(t, "history")})
@@ -166,10 +166,10 @@ func TestSweepModel(t *testing.T) {
 			}
 			m.subs, m.wanted, m.missed = append(m.subs, s), append(m.wanted, typ), append(m.missed, 0)
 		}
-		h.waiters.sweep.running = true // this test does its work
-		m.file(t)
+		h.waiters.sweep.running = true // the test calls sweepTurn itself
+		m.startWaiting(t)
 		t.Repeat(map[string]func(*rapid.T){
-			"commit": m.commit, "file": m.file, "unfile": m.unfile, "": m.check,
+			"commit": m.commit, "start waiting": m.startWaiting, "stop waiting": m.stopWaiting, "": m.check,
 			"turn": func(*rapid.T) { h.sweepTurn(); h.waiters.sweep.running = true },
 		})
 		for h.sweepTurn() {
@@ -178,11 +178,11 @@ func TestSweepModel(t *testing.T) {
 		m.check(t)
 		for i, s := range m.subs {
 			if s.waiting && m.missed[i] != 0 {
-				t.Fatalf("waiter %d still waits, and %d is there", i, m.missed[i])
+				t.Fatalf("waiter %d still waits despite event %d", i, m.missed[i])
 			}
 		}
 		if slices.ContainsFunc(m.subs, func(s *Subscription) bool { return s.waiting }) != (h.waiters.sweep.first != nil) {
-			t.Fatal("the list of waiters does not fit")
+			t.Fatal("the list of waiters is wrong")
 		}
 	})
 }

@@ -6,11 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// PlainText returns bytes from outside (the names of interfaces, cgroups, units and files)
-// as printable UTF-8. It is the one place where such bytes become text. Bytes that are not
-// UTF-8, characters that cannot be printed, and the backslash itself are written as \xNN,
-// so two names that differ never look the same. The text has at most limit bytes; the rest
-// is cut off, between characters.
+// PlainText returns bytes from outside (the names of interfaces, cgroups, units and files) as
+// printable UTF-8. Invalid bytes, characters that cannot be printed, and the backslash are written
+// as \xNN, so different names never look the same. The text is cut off, between characters, at
+// limit bytes.
 func PlainText(raw []byte, limit int) string {
 	const hex = "0123456789abcdef"
 	var b strings.Builder

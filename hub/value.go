@@ -6,9 +6,8 @@ import (
 
 // Kind is the kind of a [Value]. The kinds are those of the D-Bus type system
 // (https://dbus.freedesktop.org/doc/dbus-specification.html#type-system)
-// without file descriptors, and a value's [Value.Type] is written in its
-// alphabet, so that a value keeps its exact type from the reporter to the last
-// reader and through the log.
+// without file descriptors. So a value keeps its exact type from the reporter
+// to the last reader and through the log.
 type Kind uint8
 
 // The kinds, with their type code and the accessor that reads them.
@@ -79,8 +78,8 @@ func Int64(v int64) Value { return Value{kind: KindInt64, num: uint64(v)} } //no
 // Uint64 returns a value of type t.
 func Uint64(v uint64) Value { return Value{kind: KindUint64, num: v} }
 
-// String returns a value of type s. The caller sees to it that v is valid UTF-8
-// without NUL; [NewEvent] refuses it otherwise.
+// String returns a value of type s. [NewEvent] refuses one that is not valid
+// UTF-8 or contains a NUL.
 func String(v string) Value { return Value{kind: KindString, text: v} }
 
 // Path returns a value of type o, an object path.
@@ -203,8 +202,8 @@ func (v Value) ElemType() string {
 	return ""
 }
 
-// Unwrap returns the content of a variant, through all the variants in it, and
-// v itself if it is none.
+// Unwrap returns the content of a variant, also of a variant in a variant, and
+// v itself if it is no variant.
 func (v Value) Unwrap() Value {
 	for v.kind == KindVariant {
 		v = v.inner.items[0]

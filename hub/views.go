@@ -25,38 +25,37 @@ type Interface struct {
 	Name     string // name of the peer, inside the container; "" if not known
 	Pool, ID string // the container; "" if not known
 	State    LinkState
-	// ContainerName and Image are those of the container, see [Container]. [Hub.Interfaces]
-	// fills them in; a change of the view does not set them.
+	// ContainerName and Image are those of the container, see [Container]. Only
+	// [Hub.Interfaces] sets them.
 	ContainerName, Image string
 	// Since is when State began, with microseconds; the zero Time if that is not known.
-	// The maker of the row sets it.
 	Since time.Time
 	// BoundBy is the source of the report that bound the veth to pool, id and name; "" if
-	// they were found, not reported.
+	// they were detected.
 	BoundBy string
-	// Announced says that an up of it was announced. It lets a watcher go on after a
+	// Announced says that an up of the interface was announced. A watcher needs it after a
 	// restart; lists do not show it.
 	Announced bool
 }
 
 // InterfaceChange is one change of the view of interfaces.
 type InterfaceChange struct {
-	Interface Interface // the new row; of a removed one only Ifindex counts
+	Interface Interface // the new row; if Removed, only Ifindex counts
 	Removed   bool
 }
 
 type containerKey struct{ pool, id string }
 
-// views are the folds of all commits. They are guarded by the hub's lock.
+// views are the current interfaces and containers. They are guarded by the hub's lock.
 type views struct {
-	place      string // where the interfaces are, see Batch.Place
+	place      string // see Batch.Place
 	interfaces map[uint32]Interface
 	containers map[containerKey]*list.Element // values are *Container
 	names      map[containerKey]*Container    // by pool and name
-	byAge      *list.List                     // the one changed last in front
+	byAge      *list.List                     // the most recently changed container in front
 	bytes      int                            // of all containers, see Container.size
 	active     int                            // containers whose state is known and not stopped
-	stopped    int                            // containers that are
+	stopped    int                            // stopped containers
 	revision   uint64                         // see Hub.InterfacesRevision
 }
 
@@ -64,7 +63,7 @@ func newViews() views {
 	return views{
 		interfaces: map[uint32]Interface{}, containers: map[containerKey]*list.Element{}, byAge: list.New(),
 		names: map[containerKey]*Container{},
-		// Higher than that of any hub before, so that nobody takes its rows for ours.
+		// Higher than that of any earlier hub, so that a client notices the restart.
 		revision: uint64(time.Now().UnixMicro()),
 	}
 }
@@ -88,17 +87,17 @@ func (v *views) apply(batch *Batch) {
 			v.putContainer(Container{Pool: e.Pool, ID: e.ID, State: e.Action, Source: e.Source, Time: e.Time})
 		case e.Type == TypeInfo:
 			v.putInfo(e)
-		case e.removes():
+		case e.removesContainer():
 			v.dropContainer(v.containers[key])
 		}
 	}
 }
 
-// putInterface puts a copy of a row that refers to nothing of what it came in.
+// putInterface puts a copy of a row, with texts of its own.
 func (v *views) putInterface(row Interface) {
 	state := string(row.State)
 	row.ContainerName, row.Image = "", ""
-	keepTexts(&row.Veth, &row.Name, &row.Pool, &row.ID, &row.BoundBy, &state)
+	cloneTexts(&row.Veth, &row.Name, &row.Pool, &row.ID, &row.BoundBy, &state)
 	row.State = LinkState(state)
 	if old, ok := v.interfaces[row.Ifindex]; !ok || old.listed() != row.listed() {
 		v.revision++
@@ -113,7 +112,7 @@ func (v *views) dropInterface(ifindex uint32) {
 	}
 }
 
-// listed returns what lists show of a row, in a form that can be compared.
+// listed returns the fields of a row that lists show, in a comparable form.
 func (i Interface) listed() Interface {
 	i.Since, i.BoundBy, i.Announced = i.Since.Round(0).UTC(), "", false
 	return i
@@ -123,11 +122,10 @@ func (i Interface) listed() Interface {
 type snapshot struct {
 	place      string
 	interfaces []Interface
-	containers []*Container // the one that changed last at the end
+	containers []*Container // the most recently changed one at the end
 }
 
-// parts returns a snapshot in parts that are small enough for a record each, at
-// least one.
+// parts returns a snapshot in parts that each fit into a record. There is at least one.
 func (v *views) parts() []snapshot {
 	parts := []snapshot{{place: v.place}}
 	rows := 0
@@ -150,7 +148,7 @@ func (v *views) parts() []snapshot {
 	return parts
 }
 
-// restore replaces the views by a snapshot.
+// restore replaces the views with a snapshot.
 func (v *views) restore(parts []*snapshot) {
 	*v = newViews()
 	for _, p := range parts {
@@ -165,8 +163,7 @@ func (v *views) restore(parts []*snapshot) {
 	}
 }
 
-// Place says where the interfaces of the view are, as the last [Batch] with a Place
-// said it; "" if none did.
+// Place returns the Place of the last [Batch] that had one; "" if none did.
 func (h *Hub) Place() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -181,16 +178,16 @@ func (h *Hub) Interfaces() ([]Interface, string) {
 	return rows, cursor
 }
 
-// InterfacesRevision returns a number that grows with every change of what [Hub.Interfaces]
-// returns, but for BoundBy and Announced. A later hub begins with a higher one.
+// InterfacesRevision returns a number that grows with every change of the result of
+// [Hub.Interfaces], except of BoundBy and Announced. It also grows with a restart.
 func (h *Hub) InterfacesRevision() uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.views.revision
 }
 
-// copyInterfaces takes the snapshot. It is sorted later, without the lock: that takes
-// several times as long as copying.
+// copyInterfaces returns an unsorted snapshot. The caller sorts it without the lock, because sorting
+// takes several times as long as copying.
 func (h *Hub) copyInterfaces() ([]Interface, string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

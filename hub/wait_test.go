@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// read is what one call of Next gave.
+// read is the result of one call of Next.
 type read struct {
 	seqs []uint64
 	err  error
 }
 
-// next starts Next in a goroutine and waits until it blocks or ended.
+// next calls Next in a goroutine and waits until it blocks or returns.
 func next(ctx context.Context, s *Subscription, size int) <-chan read {
 	done := make(chan read, 1)
 	go func() {
@@ -57,12 +57,12 @@ func wantWaiting(t *testing.T, h *Hub, done <-chan read, waiting ...*Subscriptio
 	t.Helper()
 	synctest.Wait()
 	if len(done) != 0 {
-		t.Fatalf("Next ended: %+v", <-done)
+		t.Fatalf("Next returned %+v, want it to wait", <-done)
 	}
 	checkIndex(t, h, waiting...)
 	for _, s := range waiting {
 		if len(s.woken) != 0 {
-			t.Error("a subscription that waits was woken")
+			t.Error("a waiting subscription has a token")
 		}
 	}
 }
@@ -71,7 +71,7 @@ func TestNextWakesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, Config{})
 		s := subscribe(t, h, Filter{}, "")
-		for i := range uint64(3) { // it must be possible to wait again and again
+		for i := range uint64(3) {
 			done := next(t.Context(), s, 4)
 			wantWaiting(t, h, done, s)
 			commit(t, h, newEvent(t, "x"), newEvent(t, "y"))
@@ -86,20 +86,20 @@ func TestForeignEventsDoNotWake(t *testing.T) {
 		h := newHub(t, Config{History: 4})
 		s := subscribe(t, h, only(t, "type", "x", "id", "a,b"), "")
 		done := next(t.Context(), s, 4)
-		for range 10 { // more than the ring: it is not lapped while it waits
+		for range 10 { // more events than the ring holds: a waiting subscription is not lapped
 			commit(t, h, about(t, "x", "c"), about(t, "y", "a"), newEvent(t, "x"))
 			wantWaiting(t, h, done, s)
 		}
-		// The batch that has it also has what comes after.
+		// Next returns all matching events of the batch.
 		commit(t, h, about(t, "x", "c"), about(t, "x", "b"), about(t, "y", "b"), about(t, "x", "a"))
 		wantRead(t, done, 32, 34)
 		if got := h.Counters()[CounterLapped]; got != 0 {
-			t.Errorf("was lapped %d times", got)
+			t.Errorf("lapped %d times", got)
 		}
 	})
 }
 
-// Each kind of filter wakes for its key, and only those that match are woken.
+// A filter on each key wakes for a match, and only for that.
 func TestWakesByEachKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t, Config{})
@@ -148,11 +148,9 @@ func TestTimeoutMovesPastForeignEvents(t *testing.T) {
 	})
 }
 
-// The wake-up and the end of ctx come at once. Whatever Next says, the event is
-// not lost and no token is left over.
+// A wake-up and the end of ctx coincide. Whatever Next returns, no event is lost and no token is left.
 func TestCancelCrossesWakeUp(t *testing.T) {
 	for _, cancelFirst := range []bool{false, true} {
-		cancelled := 0
 		for range 100 {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHub(t, Config{})
@@ -170,7 +168,6 @@ func TestCancelCrossesWakeUp(t *testing.T) {
 				r := <-done
 				switch {
 				case errors.Is(r.err, context.Canceled):
-					cancelled++
 					_, pos := s.Position()
 					if pos > 2 || !cancelFirst && pos != 1 {
 						t.Errorf("position is after %d", pos)
@@ -197,22 +194,21 @@ func TestCancelCrossesWakeUp(t *testing.T) {
 				wantRead(t, done, 3)
 			})
 		}
-		t.Logf("cancel first %v: ctx won %d of 100", cancelFirst, cancelled)
 	}
 }
 
-// The same by hand, without a race: woken, then the wait ends.
-func TestUnfileAfterWakeUp(t *testing.T) {
+// The same without a race: the subscription is woken, then the wait ends.
+func TestStopWaitingAfterWakeUp(t *testing.T) {
 	h := newHub(t, Config{})
 	s := subscribe(t, h, only(t, "type", "x"), "")
-	if waiting, err := s.file(); !waiting || err != nil {
+	if waiting, err := s.startWaiting(); !waiting || err != nil {
 		t.Fatal(waiting, err)
 	}
 	commit(t, h, newEvent(t, "y"), newEvent(t, "x"), newEvent(t, "x"), newEvent(t, "y"))
 	if s.waiting || len(s.woken) != 1 {
 		t.Fatalf("waiting %v, %d tokens", s.waiting, len(s.woken))
 	}
-	s.unfile()
+	s.stopWaiting()
 	if len(s.woken) != 0 {
 		t.Error("the token is left over")
 	}
@@ -279,12 +275,11 @@ func TestCloseOneOfMany(t *testing.T) {
 	})
 }
 
-// A waiter that is woken but does not run falls behind, and is told from which
-// event on it lost.
+// A waiter that is woken but does not run is lapped from the event that woke it.
 func TestLappedAfterWakeUp(t *testing.T) {
 	h := newHub(t, Config{History: 2})
 	s := subscribe(t, h, only(t, "type", "x"), "")
-	if waiting, err := s.file(); !waiting || err != nil {
+	if waiting, err := s.startWaiting(); !waiting || err != nil {
 		t.Fatal(waiting, err)
 	}
 	fill(t, h, 10)

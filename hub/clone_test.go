@@ -16,7 +16,7 @@ func TestSizesOfEvents(t *testing.T) {
 		{reflect.TypeFor[compound](), compoundBytes},
 	} {
 		if c.typ.Size() != c.size {
-			t.Errorf("%v has %d bytes, counted as %d", c.typ, c.typ.Size(), c.size)
+			t.Errorf("%v has %d bytes, the constant says %d", c.typ, c.typ.Size(), c.size)
 		}
 	}
 }

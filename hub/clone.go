@@ -5,12 +5,11 @@ import (
 	"unicode/utf8"
 )
 
-// The hub keeps copies. A string from a message is part of that message, and one short string
-// would keep all of it in memory, replaced secrets included. So events, rows of the views and
-// filters are copied. The texts of one event become parts of one string, because they are released
-// together.
+// The hub clones events, rows of the views and filters. A string from a message is part of that
+// message, so one short string would keep all of it in memory, replaced secrets included. The texts
+// of one event are cloned into one string, because they are freed together.
 
-// Sizes of the parts of an event, in bytes; a test holds them against the types.
+// Sizes of the parts of an event, in bytes; a test compares them with the types.
 const (
 	eventBytes    = 280
 	optionBytes   = 56
@@ -18,31 +17,31 @@ const (
 	compoundBytes = 40
 )
 
-// keptTexts copies texts into one string.
-type keptTexts struct{ all strings.Builder }
+// textArena clones texts into one string.
+type textArena struct{ buf strings.Builder }
 
-// keep returns a copy of s. The caller has grown all to the size of all texts, or earlier copies
-// would be parts of another string.
-func (k *keptTexts) keep(s string) string {
-	at := k.all.Len()
-	k.all.WriteString(s)
-	return k.all.String()[at:]
+// clone returns a copy of s. The caller has grown buf to the size of all texts; otherwise earlier
+// copies would keep another string in memory.
+func (a *textArena) clone(s string) string {
+	at := a.buf.Len()
+	a.buf.WriteString(s)
+	return a.buf.String()[at:]
 }
 
-// keepTexts replaces texts by copies that are parts of one new string.
-func keepTexts(texts ...*string) {
+// cloneTexts replaces texts by copies that are parts of one new string.
+func cloneTexts(texts ...*string) {
 	total := 0
 	for _, s := range texts {
 		total += len(*s)
 	}
-	var kept keptTexts
-	kept.all.Grow(total)
+	var arena textArena
+	arena.buf.Grow(total)
 	for _, s := range texts {
-		*s = kept.keep(*s)
+		*s = arena.clone(*s)
 	}
 }
 
-// validText returns s if it is valid UTF-8, and else what [PlainText] makes of it.
+// validText returns s if it is valid UTF-8, and otherwise s escaped by [PlainText].
 func validText(s string) string {
 	if utf8.ValidString(s) {
 		return s
@@ -55,8 +54,8 @@ type footprint struct {
 	texts     int // bytes
 	values    int // elements of other values
 	compounds int
-	encoded   int    // bytes in the encoding that is kept with the event, at most
-	lastType  string // a type that repeats is kept once
+	encoded   int    // bytes of the encoding that is kept with the event, at most
+	lastType  string // repeated types share one text
 }
 
 func (f *footprint) text(s string) {
@@ -111,36 +110,36 @@ func (f *footprint) compound(kind Kind, c *compound) {
 	}
 }
 
-// keeper copies the options of an event into memory of the size of their footprint.
-type keeper struct {
-	texts     keptTexts
+// optionCloner copies the options of an event into memory of the size of their footprint.
+type optionCloner struct {
+	texts     textArena
 	values    []Value
 	compounds []compound
 	lastType  string
 }
 
 // grow allocates the memory for a footprint.
-func (k *keeper) grow(f *footprint) {
-	k.texts.all.Grow(f.texts)
+func (k *optionCloner) grow(f *footprint) {
+	k.texts.buf.Grow(f.texts)
 	if f.compounds > 0 {
 		k.values, k.compounds = make([]Value, 0, f.values), make([]compound, 0, f.compounds)
 	}
 }
 
-func (k *keeper) options(options Options) Options {
+func (k *optionCloner) options(options Options) Options {
 	kept := make(Options, len(options))
 	for i := range options {
-		kept[i] = Option{Name: k.texts.keep(options[i].Name), Value: k.value(&options[i].Value)}
+		kept[i] = Option{Name: k.texts.clone(options[i].Name), Value: k.value(&options[i].Value)}
 	}
 	return kept
 }
 
-func (k *keeper) value(v *Value) Value {
+func (k *optionCloner) value(v *Value) Value {
 	if v.inner == nil {
-		return Value{kind: v.kind, num: v.num, text: k.texts.keep(v.text)}
+		return Value{kind: v.kind, num: v.num, text: k.texts.clone(v.text)}
 	}
 	if v.inner.typ != k.lastType {
-		k.lastType = k.texts.keep(v.inner.typ)
+		k.lastType = k.texts.clone(v.inner.typ)
 	}
 	at := len(k.values)
 	k.values = append(k.values, v.inner.items...) // each is replaced by its copy below
@@ -153,15 +152,15 @@ func (k *keeper) value(v *Value) Value {
 	return kept
 }
 
-// size returns how many bytes of memory an event with so many options and this footprint takes,
+// size returns the memory of an event with so many options and this footprint, in bytes,
 // approximately.
 func (f *footprint) size(options int) int {
 	return heapSize(eventBytes) + heapSize(options*optionBytes) + heapSize(f.texts) + heapSize(f.values*valueBytes) +
 		heapSize(f.compounds*compoundBytes) + heapSize(f.encoded)
 }
 
-// heapSize returns how many bytes of the heap n bytes take, approximately: the allocator rounds
-// small sizes up by an eighth at most, large ones to whole pages.
+// heapSize returns how much of the heap an allocation of n bytes takes, approximately. The allocator
+// rounds small sizes up by an eighth at most, large ones to whole pages.
 func heapSize(n int) int {
 	const small, page = 32 << 10, 8 << 10
 	if n > small {
