@@ -11,8 +11,7 @@ import (
 
 const (
 	asidePrefix = "aside-"
-	// maxAside is how many directories aside are kept. Beyond that the oldest is deleted.
-	maxAside = 4
+	maxAside    = 4 // directories; the oldest is deleted first
 )
 
 // setAside moves files into a new directory aside.
@@ -34,8 +33,7 @@ func (l *Log) setAside(paths ...string) error {
 	return nil
 }
 
-// copyAside keeps a copy of a file that is about to lose its damaged part. If that fails, the log
-// continues all the same.
+// copyAside keeps a copy of a file before its damaged part is cut off. A failure is only logged.
 func (l *Log) copyAside(name string, content []byte) {
 	dir, err := l.newAside()
 	if err == nil {
@@ -46,7 +44,7 @@ func (l *Log) copyAside(name string, content []byte) {
 	}
 }
 
-// newAside makes a new directory aside.
+// newAside creates a directory aside, and deletes the oldest beyond the limit.
 func (l *Log) newAside() (string, error) {
 	there, err := l.asides()
 	if err != nil {
@@ -64,8 +62,8 @@ func (l *Log) newAside() (string, error) {
 	return dir, err
 }
 
-// removeAside deletes the oldest directory aside if there are more than keep, and reports whether
-// it did.
+// removeAside deletes the oldest directory aside if there are more than keep. It reports whether it
+// did.
 func (l *Log) removeAside(keep int) bool {
 	there, err := l.asides()
 	if err != nil || len(there) <= keep {

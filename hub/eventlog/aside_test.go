@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 )
 
-// What cannot be read is set aside and not deleted, and a new epoch begins.
+// Unreadable files are set aside, not deleted, and a new epoch begins.
 func TestUnreadableIsSetAside(t *testing.T) {
 	replace := func(name, content string) func(*testing.T, string) {
 		return func(t *testing.T, dir string) {
@@ -25,9 +25,9 @@ func TestUnreadableIsSetAside(t *testing.T) {
 	for name, test := range map[string]struct {
 		spoil func(*testing.T, string)
 		kept  uint64 // events
-		aside string // what is in there
+		aside string // file that is set aside
 	}{
-		"an older format":    {replace("*", "osctlev0 something of long ago"), 0, "0000000000000001.seg"},
+		"an older format":    {replace("*", "osctlev0 an older format"), 0, "0000000000000001.seg"},
 		"an empty segment":   {replace("*", ""), 0, "0000000000000001.seg"},
 		"garbage":            {replace("*", strings.Repeat("garbage", 1000)), 0, "0000000000000001.seg"},
 		"head of old format": {replace("head", "osctlhd0"+strings.Repeat("x", 120)), 5, "head"},
@@ -54,10 +54,10 @@ func TestUnreadableIsSetAside(t *testing.T) {
 			test.spoil(t, dir)
 			o = open(t, config(dir))
 			if got := o.Status(); !got.Durable || got.Last != test.kept || got.Epoch == epoch {
-				t.Errorf("status is %+v; said %s", got, o.said)
+				t.Errorf("status is %+v; logged: %s", got, o.logged)
 			}
-			if !strings.Contains(o.said.String(), "new epoch") {
-				t.Errorf("said %s", o.said)
+			if !strings.Contains(o.logged.String(), "new epoch") {
+				t.Errorf("logged: %s", o.logged)
 			}
 			if _, err := os.Lstat(filepath.Join(dir, "aside-1", test.aside)); err != nil {
 				t.Error(err)
@@ -86,11 +86,11 @@ func TestAsideIsBounded(t *testing.T) {
 	must(t, err)
 	slices.Sort(asides)
 	if len(asides) != 4 || filepath.Base(asides[0]) != "aside-5" {
-		t.Errorf("there are %q", asides)
+		t.Errorf("found %q", asides)
 	}
 }
 
-// Damage in an old segment: what is newer counts, and the epoch is another.
+// If an old segment is damaged, the newer ones are kept and the epoch changes.
 func TestDamageInTheMiddle(t *testing.T) {
 	for name, spoil := range map[string]func(*testing.T, string){
 		"a flipped bit": func(t *testing.T, path string) {
@@ -113,7 +113,7 @@ func TestDamageInTheMiddle(t *testing.T) {
 			o = open(t, c)
 			status := o.Status()
 			if status.Last != 1000 || status.Oldest < 257 || status.Oldest > 600 || status.Epoch == epoch || !status.Durable {
-				t.Fatalf("status is %+v; said %s", status, o.said)
+				t.Fatalf("status is %+v; logged: %s", status, o.logged)
 			}
 			if got := o.texts(t); !slices.Equal(got, want[status.Oldest-1:]) {
 				t.Errorf("restored %d events from %d on", len(got), status.Oldest)
@@ -126,13 +126,13 @@ func TestDamageInTheMiddle(t *testing.T) {
 			o.kill()
 			o = open(t, c)
 			if got := o.Status(); got.Last != 1001 || got.Oldest != status.Oldest || got.Epoch != epoch {
-				t.Errorf("after one more restart status is %+v", got)
+				t.Errorf("after another restart status is %+v", got)
 			}
 		})
 	}
 }
 
-// All segments gone: numbers begin again, in another epoch.
+// Without its segments the log starts with number 1, in another epoch.
 func TestSegmentsRemoved(t *testing.T) {
 	dir := t.TempDir()
 	o := open(t, config(dir))
@@ -145,12 +145,12 @@ func TestSegmentsRemoved(t *testing.T) {
 	}
 }
 
-// What was begun and not finished is removed, and files of others are left alone.
-func TestLeftoversAndForeignFiles(t *testing.T) {
+// Unfinished logs and segments are removed.
+func TestUnfinishedFilesAreRemoved(t *testing.T) {
 	dir := t.TempDir()
 	open(t, config(dir)).kill()
 	must(t, os.MkdirAll(filepath.Join(dir, "log-9.tmp", "full"), 0o700))
-	for _, name := range []string{"log-1/0000000000000009.tmp", "notes.txt", "1.seg", "000000000000000g.seg", "log-9.tmp/head"} {
+	for _, name := range []string{"log-1/0000000000000009.tmp", "log-9.tmp/head"} {
 		must(t, os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600))
 	}
 	o := open(t, config(dir))
@@ -159,12 +159,12 @@ func TestLeftoversAndForeignFiles(t *testing.T) {
 	must(t, err)
 	inside, err := os.ReadDir(logDir(t, dir))
 	must(t, err)
-	if got := fmt.Sprint(entries, inside); strings.Contains(got, ".tmp") || !strings.Contains(got, "notes.txt") || !strings.Contains(got, "1.seg") {
-		t.Errorf("there are %s", got)
+	if got := fmt.Sprint(entries, inside); strings.Contains(got, ".tmp") {
+		t.Errorf("found %s", got)
 	}
 }
 
-// A directory that cannot be used does not keep the hub from working in memory.
+// With an unusable directory the hub works in memory.
 func TestUnusableDirectory(t *testing.T) { synctest.Test(t, unusableDirectory) }
 
 func unusableDirectory(t *testing.T) {
@@ -183,7 +183,7 @@ func unusableDirectory(t *testing.T) {
 	o.fill(t, 2)
 	o.run()
 	must(t, os.Remove(file))
-	eventually(t, "the log is there", func() bool { return o.Status().Durable })
+	eventually(t, "the log is written", func() bool { return o.Status().Durable })
 	status := o.Status()
 	o.kill()
 	if got := open(t, config(file)).Status(); got != status {
@@ -191,8 +191,8 @@ func unusableDirectory(t *testing.T) {
 	}
 }
 
-// A log that cannot be read when the hub starts, and can be later, is not overwritten.
-func TestUnreadIsSetAside(t *testing.T) { synctest.Test(t, unreadIsSetAside) }
+// A log that cannot be read at the start, but later, is set aside.
+func TestLogUnreadableAtStartIsSetAside(t *testing.T) { synctest.Test(t, unreadIsSetAside) }
 
 func unreadIsSetAside(t *testing.T) {
 	t.Helper()
@@ -208,7 +208,7 @@ func unreadIsSetAside(t *testing.T) {
 	must(t, os.Remove(state))
 	must(t, os.Rename(filepath.Join(dir, "away"), state))
 	o.run()
-	eventually(t, "the log is there", func() bool { return o.Status().Durable })
+	eventually(t, "the log is written", func() bool { return o.Status().Durable })
 	if _, err := os.Stat(filepath.Join(state, "aside-1", "0000000000000001.seg")); err != nil {
 		t.Error(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// BenchmarkCommit is the price of durability for one event in the hub alone.
+// BenchmarkCommit commits one event at a time, with and without a log.
 func BenchmarkCommit(b *testing.B) {
 	for _, with := range []bool{false, true} {
 		b.Run(fmt.Sprintf("log=%v", with), func(b *testing.B) {
@@ -33,8 +33,8 @@ func BenchmarkCommit(b *testing.B) {
 	}
 }
 
-// BenchmarkReplay opens a log of default size that is full: of events of usual size, and
-// of events that fill it to the last byte.
+// BenchmarkReplay opens a full log of default size, once with events of usual size, and once with events
+// that reach its limit in bytes.
 func BenchmarkReplay(b *testing.B) {
 	for name, padding := range map[string]int{"usual": 0, "large": 1500} {
 		b.Run(name, func(b *testing.B) { benchReplay(b, padding) })
@@ -42,7 +42,7 @@ func BenchmarkReplay(b *testing.B) {
 }
 
 func benchReplay(b *testing.B, padding int) {
-	const stored = 5*hub.DefaultHistory/4 - 1 // as much as there ever is
+	const stored = 5*hub.DefaultHistory/4 - 1 // the most events that a log keeps
 	c := config(b.TempDir())
 	o := open(b, c)
 	for i := range stored {

@@ -31,7 +31,7 @@ func (d *badDisk) set(bad bool) {
 	d.bad = bad
 }
 
-// decide hangs, if it may, and returns an error, if the disk is bad.
+// decide draws the result of a write or a sync. If hangs, it may take long first.
 func (d *badDisk) decide(hangs bool) error {
 	hang, err := d.draw()
 	if hangs {
@@ -52,9 +52,9 @@ func (d *badDisk) draw() (hang time.Duration, err error) {
 	return hang, err
 }
 
-// Killed at any instant on a disk whose writes are torn and fail, whose syncs hang, fail and return
-// late, the start included: in one epoch no number stands for two events, and if the epoch goes on after the restart, no
-// event that was published in it is missing.
+// The process is killed at any instant, also during the start, on a disk whose writes and syncs fail,
+// hang or return late. Within an epoch no number is used twice, and if the epoch survives a restart, no
+// published event is missing.
 func TestKilledOnBadDisk(t *testing.T) {
 	for seed := range uint64(60) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -82,7 +82,7 @@ func killedOnBadDisk(t *testing.T, seed uint64) {
 			synctest.Wait()
 			published.add(t, o)
 		}
-		killed := filepath.Join(t.TempDir(), "state") // what SIGKILL leaves, maybe beside a sync that hangs
+		killed := filepath.Join(t.TempDir(), "state") // the state that SIGKILL leaves
 		copyDir(t, c.Dir, killed)
 		disk.set(false)
 		time.Sleep(time.Minute) // until nothing hangs
@@ -92,30 +92,30 @@ func killedOnBadDisk(t *testing.T, seed uint64) {
 }
 
 // openOn opens a hub on a log on a disk.
-func openOn(t *testing.T, c eventlog.Config, disk *badDisk) *opened {
+func openOn(t *testing.T, c eventlog.Config, disk *badDisk) *testHub {
 	t.Helper()
 	l, err := eventlog.Open(t.Context(), c)
 	must(t, err)
 	l.OnSync(func(*os.File, string) error { return disk.decide(true) })
-	l.OnWrite(func(off int64) error { return disk.decide(off == markOffset) }) // others hold a lock
-	o := &opened{log: &tapped{Log: l, around: func(load func()) { load() }}, said: &said{}, stop: func() {}}
+	l.OnWrite(func(off int64) error { return disk.decide(off == markOffset) }) // other writes hold a lock
+	o := &testHub{log: &recordingLog{Log: l, around: func(load func()) { load() }}, logged: &logBuffer{}, stop: func() {}}
 	o.Hub, err = hub.New(t.Context(), hub.Config{Log: o.log})
 	must(t, err)
 	return o
 }
 
-// published is the events of each epoch, by number.
+// published has the events by epoch and number.
 type published map[string]map[uint64]string
 
-func (p published) add(t *testing.T, o *opened) {
+func (p published) add(t *testing.T, o *testHub) {
 	t.Helper()
 	epoch := o.Status().Epoch
 	for i, text := range o.texts(t) {
-		p.note(t, epoch, o.Status().Oldest+uint64(i), text)
+		p.record(t, epoch, o.Status().Oldest+uint64(i), text)
 	}
 }
 
-func (p published) note(t *testing.T, epoch string, seq uint64, text string) {
+func (p published) record(t *testing.T, epoch string, seq uint64, text string) {
 	t.Helper()
 	if p[epoch] == nil {
 		p[epoch] = map[uint64]string{}
@@ -126,8 +126,8 @@ func (p published) note(t *testing.T, epoch string, seq uint64, text string) {
 	p[epoch][seq] = text
 }
 
-// check compares what a restart finds with what was published.
-func (p published) check(t *testing.T, o *opened) {
+// check compares the restored events with the published ones.
+func (p published) check(t *testing.T, o *testHub) {
 	t.Helper()
 	status := o.Status()
 	for seq := range p[status.Epoch] {

@@ -8,18 +8,18 @@ import (
 	"testing"
 )
 
-// damaged is a log whose newest segment is then damaged in every way.
+// damaged is a log, and copies of it with a damaged newest segment.
 type damaged struct {
 	pristine string   // directory
 	copy     string   // directory
 	newest   string   // name of the newest segment
-	content  []byte   // of it
-	ends     []int64  // where the records of the newest segment end, by event
-	before   int      // events in former segments
+	content  []byte   // of the newest segment
+	ends     []int64  // ends of the records of the newest segment, by event
+	before   int      // events in older segments
 	events   []string // all of them
 	epoch    string
 	checks   int
-	head     []byte // of the pristine one
+	head     []byte // of the pristine log
 }
 
 func newDamaged(t *testing.T, events int) *damaged {
@@ -35,7 +35,7 @@ func newDamaged(t *testing.T, events int) *damaged {
 		paths := segments(t, d.pristine)
 		path := paths[len(paths)-1]
 		if path != known && known != "" {
-			known, d.before, d.ends = path, i+1, nil // it begins with a snapshot
+			known, d.before, d.ends = path, i+1, nil // a segment begins with a snapshot
 			continue
 		}
 		known = path
@@ -62,8 +62,8 @@ func (d *damaged) whole(at int64) int {
 	return n
 }
 
-// check opens a damaged copy. It must start, have exactly the events that are whole
-// before the damage, and the same epoch exactly if nothing is gone.
+// check opens a damaged copy. It must have exactly the whole events before the damage, and keep the epoch
+// only if none is missing.
 func (d *damaged) check(t *testing.T, what string, content []byte, whole int) {
 	t.Helper()
 	dir := d.copy
@@ -74,21 +74,21 @@ func (d *damaged) check(t *testing.T, what string, content []byte, whole int) {
 	o := open(t, c)
 	defer o.kill()
 	if status := o.Status(); status.Last != uint64(whole) || status.Oldest != 1 {
-		t.Fatalf("%s: status is %+v, want the first %d of %d events; said %s", what, status, whole, len(d.events), o.said)
+		t.Fatalf("%s: status is %+v, want the first %d of %d events; logged: %s", what, status, whole, len(d.events), o.logged)
 	}
 	d.compare(t, what, o, max(whole, 1)-1, whole)
 	if same := o.Status().Epoch == d.epoch; same != (whole == len(d.events)) {
 		t.Fatalf("%s: same epoch %v with %d of %d events", what, same, whole, len(d.events))
 	}
-	if whole < len(d.events) && !strings.Contains(o.said.String(), "level=WARN") {
-		t.Fatalf("%s: nothing was said", what)
+	if whole < len(d.events) && !strings.Contains(o.logged.String(), "level=WARN") {
+		t.Fatalf("%s: no warning was logged", what)
 	}
 	o.fill(t, 1)
 	if !o.Status().Durable || o.Status().Last != uint64(whole+1) {
-		t.Fatalf("%s: goes on with %+v", what, o.Status())
+		t.Fatalf("%s: after another event status is %+v", what, o.Status())
 	}
 	if d.checks++; d.checks%16 != 0 {
-		return // the rest only now and then, for time
+		return // to save time
 	}
 	d.compare(t, what, o, 0, whole)
 	epoch, want := o.Status().Epoch, o.texts(t)
@@ -96,12 +96,12 @@ func (d *damaged) check(t *testing.T, what string, content []byte, whole int) {
 	o = open(t, c)
 	defer o.kill()
 	if again := o.texts(t); len(again) != len(want) || again[whole] != want[whole] || o.Status().Epoch != epoch {
-		t.Fatalf("%s: after one more restart %d events, want %d", what, len(again), len(want))
+		t.Fatalf("%s: after another restart %d events, want %d", what, len(again), len(want))
 	}
 }
 
-// restore makes the copy pristine again. Only the head and the newest segment are ever
-// written, and others may come.
+// restore makes the copy pristine again. Only the head and the newest segment change, and new files may
+// appear.
 func (d *damaged) restore(t *testing.T) {
 	t.Helper()
 	if d.head == nil {
@@ -122,8 +122,8 @@ func (d *damaged) restore(t *testing.T) {
 	must(t, os.WriteFile(headPath(t, d.copy), d.head, 0o600))
 }
 
-// compare compares the events after one and up to another with what they were.
-func (d *damaged) compare(t *testing.T, what string, o *opened, after, last int) {
+// compare checks the events after number after, up to number last.
+func (d *damaged) compare(t *testing.T, what string, o *testHub, after, last int) {
 	t.Helper()
 	got := o.texts(t, uint64(after))
 	for i := range last - after {
@@ -159,7 +159,7 @@ func TestEveryBitFlipped(t *testing.T) {
 	}
 }
 
-// What a loss of power leaves: blocks of zeros at the end.
+// A loss of power may leave blocks of zeros at the end.
 func TestZerosAtTheEnd(t *testing.T) {
 	d := newDamaged(t, 60)
 	d.check(t, "zeros appended", append(append([]byte(nil), d.content...), make([]byte, 4096)...), 60)

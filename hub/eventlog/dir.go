@@ -14,7 +14,7 @@ import (
 	"syscall"
 )
 
-// ErrInUse is the error of [Open] when another process has the directory.
+// ErrInUse is the error of [Open] when another process uses the directory.
 var ErrInUse = errors.New("the state directory is used by another process")
 
 const (
@@ -22,15 +22,15 @@ const (
 	unfinishedSuffix = ".tmp"
 )
 
-// logDir is the directory of one log: its own or, for a log of an earlier version, the configured
-// one.
+// logDir is the directory of one log. A log of an earlier version is in the configured directory
+// itself.
 type logDir struct {
 	path       string
-	number     uint64 // the highest one is the current log; 0: the configured directory
+	number     uint64 // the current log has the highest number; 0 for the configured directory
 	unfinished bool
 }
 
-// logDirs returns all logs in the configured directory, the newest last.
+// logDirs returns the directories of all logs, the newest last.
 func (l *Log) logDirs() ([]logDir, error) {
 	entries, err := os.ReadDir(l.config.Dir)
 	if err != nil {
@@ -71,7 +71,7 @@ func (d *logDir) files() ([]string, error) {
 	return paths, nil
 }
 
-// remove deletes a log, and reports whether that worked.
+// remove deletes a log, and reports whether it succeeded.
 func (l *Log) remove(d logDir) bool {
 	paths, err := d.files()
 	for _, path := range paths {
@@ -86,11 +86,11 @@ func (l *Log) remove(d logDir) bool {
 	return err == nil
 }
 
-// removeUnfinished deletes the logs that were begun and never finished, by an earlier process, too.
+// removeUnfinished deletes unfinished logs, including those of an earlier process.
 func (l *Log) removeUnfinished() {
 	dirs, err := l.logDirs()
 	if err != nil {
-		return // the caller fails at the same
+		return // the caller gets the same error
 	}
 	for _, d := range dirs {
 		if d.unfinished {
@@ -99,9 +99,8 @@ func (l *Log) removeUnfinished() {
 	}
 }
 
-// replaceBy deletes the logs before the one with that number, or sets them aside if they were not
-// read.
-func (l *Log) replaceBy(number uint64) error {
+// removeOlder deletes the logs older than number. It sets them aside if they were not read.
+func (l *Log) removeOlder(number uint64) error {
 	dirs, err := l.logDirs()
 	if err != nil {
 		return err
@@ -109,7 +108,7 @@ func (l *Log) replaceBy(number uint64) error {
 	for _, d := range dirs {
 		switch {
 		case d.number >= number:
-		case l.read || d.unfinished:
+		case l.loaded || d.unfinished:
 			l.remove(d)
 		default:
 			paths, err := d.files()
@@ -124,16 +123,16 @@ func (l *Log) replaceBy(number uint64) error {
 			}
 		}
 	}
-	l.read = true
+	l.loaded = true
 	return nil
 }
 
-// open makes, opens and locks the directory, unless it is open and still at its path.
+// open creates, opens and locks the directory, unless it is open and still at its path.
 func (l *Log) open() error {
 	if err := os.MkdirAll(l.config.Dir, 0o700); err != nil {
 		return err
 	}
-	if l.dir != nil && !replaced(l.dir, l.config.Dir, os.Stat) { // which may be a link
+	if l.dir != nil && !replaced(l.dir, l.config.Dir, os.Stat) { // the path may be a link
 		return nil
 	}
 	dir, err := l.hooks.lockDir(l.config.Dir)
@@ -143,7 +142,7 @@ func (l *Log) open() error {
 	if l.dir != nil {
 		_ = unlockDir(l.dir)
 	}
-	l.dir, l.read = dir, false
+	l.dir, l.loaded = dir, false
 	return nil
 }
 
@@ -169,13 +168,13 @@ func lockDir(path string) (*os.File, error) {
 	return nil, fmt.Errorf("lock %s: %w", path, err)
 }
 
-// unlockDir unlocks a directory and closes it. Close alone is not enough: a child of this process
-// that has not executed its program yet has the file open too.
+// unlockDir unlocks a directory and closes it. Close alone is not enough, because a child process
+// before its exec has the file open, too.
 func unlockDir(dir *os.File) error {
 	return errors.Join(syscall.Flock(int(dir.Fd()), syscall.LOCK_UN), dir.Close())
 }
 
-// replaced reports whether an open file is certainly not the one at path.
+// replaced reports whether an open file is certainly not at path any more.
 func replaced(f *os.File, path string, stat func(string) (os.FileInfo, error)) bool {
 	open, err := f.Stat()
 	if err != nil {
@@ -192,12 +191,12 @@ func replaced(f *os.File, path string, stat func(string) (os.FileInfo, error)) b
 func (l *Log) free() int64 {
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(l.config.Dir, &fs); err != nil {
-		return l.config.MaxBytes // a write fails if that is wrong
+		return l.config.MaxBytes // if that is too much, a write fails
 	}
 	return int64(min(fs.Bavail, uint64(MaxMaxBytes))) * fs.Bsize
 }
 
-// syncDir syncs a directory, that is the names in it.
+// syncDir syncs the names in a directory.
 func syncDir(dir string) error {
 	d, err := os.Open(dir) //nolint:gosec // one of ours
 	if err != nil {

@@ -28,7 +28,7 @@ func disk(tb testing.TB) string {
 	return dir
 }
 
-// fillDisk takes all room that is left on a disk.
+// fillDisk fills a disk with a file.
 func fillDisk(tb testing.TB, dir string) (path string) {
 	tb.Helper()
 	path = filepath.Join(dir, "ballast")
@@ -45,7 +45,7 @@ func fillDisk(tb testing.TB, dir string) (path string) {
 	return path
 }
 
-// A disk of 1 MiB is enough: the log keeps to half of it.
+// The log works on a disk of 1 MiB, and takes half of it at most.
 func TestSmallDisk(t *testing.T) {
 	dir := disk(t)
 	o := open(t, config(dir))
@@ -63,9 +63,8 @@ func TestSmallDisk(t *testing.T) {
 	}
 }
 
-// A disk that fills up under load and is freed again: events go on, who follows sees
-// them all, and after a kill at any of these times a cursor gives all events after it, or
-// Gone.
+// A disk fills up under load and is freed again. Commits go on, a subscriber reads all events, and after
+// a kill a cursor gives all events after it, or Gone.
 func TestDiskFillsUp(t *testing.T) { synctest.Test(t, diskFillsUp) }
 
 func diskFillsUp(t *testing.T) {
@@ -94,7 +93,7 @@ func diskFillsUp(t *testing.T) {
 			o.fill(t, 100)
 			follow()
 			problems[o.Status().LogProblem] = true
-			time.Sleep(50 * time.Millisecond) // of the bubble's clock: the log is tended meanwhile
+			time.Sleep(50 * time.Millisecond) // of the bubble's clock; Run works meanwhile
 			synctest.Wait()
 		}
 		status := o.Status()
@@ -106,8 +105,7 @@ func diskFillsUp(t *testing.T) {
 	if full := slices.Sorted(maps.Keys(problems)); len(full) < 2 || !strings.Contains(full[1], "no space left") {
 		t.Fatalf("problems were %q", full)
 	}
-	// Killed now, it must not go on as if nothing had happened. (It has given up older
-	// events by now, and thus made room for what is new.)
+	// The state that a kill leaves now, checked below.
 	copied := t.TempDir()
 	copyDir(t, dir, copied)
 	must(t, os.Remove(ballast))
@@ -125,9 +123,8 @@ func diskFillsUp(t *testing.T) {
 	wantAllOrGone(t, open(t, c), cursors[:2])
 }
 
-// wantAllOrGone subscribes at each cursor: each must be Gone, or give all events that
-// there were up to the last cursor.
-func wantAllOrGone(t *testing.T, o *opened, cursors []string) {
+// wantAllOrGone subscribes at each cursor. Each must be Gone, or give all events up to the last cursor.
+func wantAllOrGone(t *testing.T, o *testHub, cursors []string) {
 	t.Helper()
 	_, last, err := hub.ParseCursor(cursors[len(cursors)-1])
 	must(t, err)
@@ -146,7 +143,7 @@ func wantAllOrGone(t *testing.T, o *opened, cursors []string) {
 	}
 }
 
-// Commits go on beside the log's recovery.
+// Commits go on while the log recovers.
 func TestCommitsBesideRecovery(t *testing.T) {
 	dir := disk(t)
 	o := open(t, config(dir))
@@ -169,13 +166,13 @@ func TestCommitsBesideRecovery(t *testing.T) {
 			}
 		})
 	}
-	rest := func() { time.Sleep(5 * time.Millisecond) } // of real time: that is what others run beside in
-	poll(t, "the disk is full", func() bool { return !o.Status().Durable }, rest)
+	pause := func() { time.Sleep(5 * time.Millisecond) } // of real time, because commits run concurrently
+	poll(t, "the disk is full", func() bool { return !o.Status().Durable }, pause)
 	must(t, os.Remove(ballast))
-	poll(t, "the log is written again", func() bool { return o.Status().Durable }, rest)
+	poll(t, "the log is written again", func() bool { return o.Status().Durable }, pause)
 	close(stop)
 	load.Wait()
-	poll(t, "the log has all", func() bool { return o.Status().Durable }, rest)
+	poll(t, "the log has all events", func() bool { return o.Status().Durable }, pause)
 	want := o.Status()
 	o.kill()
 	o = open(t, config(dir))
@@ -184,8 +181,8 @@ func TestCommitsBesideRecovery(t *testing.T) {
 	}
 }
 
-// A disk that cannot be written when the hub starts: what is on it is read, events go
-// on in memory in a new epoch, and all is written once it can be.
+// If the disk is read-only at the start, the hub reads the log and goes on in memory, in a new epoch. A
+// new log gets all events once the disk can be written.
 func TestReadOnlyDisk(t *testing.T) { synctest.Test(t, readOnlyDisk) }
 
 func readOnlyDisk(t *testing.T) {
@@ -213,7 +210,7 @@ func readOnlyDisk(t *testing.T) {
 	}
 }
 
-// A directory that can no longer be written costs nothing until the next segment.
+// A directory that becomes read-only matters only at the next segment.
 func TestDirectoryIsReadOnly(t *testing.T) { synctest.Test(t, directoryIsReadOnly) }
 
 func directoryIsReadOnly(t *testing.T) {
@@ -241,7 +238,7 @@ func directoryIsReadOnly(t *testing.T) {
 	}
 }
 
-// readOnly has no file be made in a directory any more; what is open can be written.
+// readOnly makes a directory read-only until mend. Open files can still be written.
 func readOnly(tb testing.TB, dir string) (mend func()) {
 	tb.Helper()
 	must(tb, syscall.Mount(dir, dir, "", syscall.MS_BIND, ""))
@@ -251,7 +248,7 @@ func readOnly(tb testing.TB, dir string) (mend func()) {
 	return mend
 }
 
-// asNobody calls do on a thread that has the rights of nobody on files.
+// asNobody calls do with the file permissions of the user nobody.
 func asNobody(t *testing.T, do func()) {
 	t.Helper()
 	runtime.LockOSThread()
@@ -261,8 +258,7 @@ func asNobody(t *testing.T, do func()) {
 	do()
 }
 
-// Killed after events were announced that a full disk did not take: cursors of before are Gone,
-// and no number stands for two events.
+// After a kill while a full disk lacks published events, earlier cursors are Gone.
 func TestKilledOnFullDisk(t *testing.T) {
 	dir := disk(t)
 	o := open(t, config(dir))

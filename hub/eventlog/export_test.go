@@ -6,14 +6,14 @@ import (
 	"os"
 )
 
-// Kill closes what the process has open and writes nothing, as the end of the process does.
+// Kill closes all files without writing, as the end of the process does.
 func (w *Writer) Kill() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.release()
+	w.closeFiles()
 }
 
-// BreakHead has writes to the head fail.
+// BreakHead makes writes to the head fail.
 func (w *Writer) BreakHead() {
 	good := w.head
 	w.head, _ = os.Open(good.Name())
@@ -27,8 +27,8 @@ func (w *Writer) BreakSegment() {
 	_ = w.last().file.Close()
 }
 
-// OnSync has a function be asked before each sync of a file or directory. An error of it is that
-// of the sync.
+// OnSync calls before ahead of each sync of a file or directory. If it returns an error, the sync fails
+// with it.
 func (l *Log) OnSync(before func(f *os.File, path string) error) {
 	l.hooks.syncFile = func(f *os.File) error {
 		if err := before(f, f.Name()); err != nil {
@@ -44,8 +44,8 @@ func (l *Log) OnSync(before func(f *os.File, path string) error) {
 	}
 }
 
-// OnWrite has a function be called before each write. If it returns an error, that is the write's,
-// and half of the bytes are written.
+// OnWrite calls before ahead of each write. If it returns an error, the write fails with it after half of
+// the bytes.
 func (l *Log) OnWrite(before func(off int64) error) {
 	l.hooks.writeAt = func(f *os.File, b []byte, off int64) (int, error) {
 		failed := before(off)
@@ -57,7 +57,7 @@ func (l *Log) OnWrite(before func(off int64) error) {
 	}
 }
 
-// OpenSlowly is Open with a function that is called before the directory is locked.
+// OpenSlowly is Open that calls before ahead of locking the directory.
 func OpenSlowly(ctx context.Context, config Config, before func()) (*Log, error) {
 	l, err := newLog(config)
 	if err != nil {

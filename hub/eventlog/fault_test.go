@@ -14,7 +14,7 @@ import (
 	"github.com/osctl/eventd/hub/eventlog"
 )
 
-// Killed while no file can be made: the log says all the same that it lacks something.
+// The mark can be written even when no file can be created.
 func TestDirectoryIsReadOnlyThenKilled(t *testing.T) {
 	c := config(t.TempDir())
 	c.MaxEvents = 1024
@@ -22,10 +22,10 @@ func TestDirectoryIsReadOnlyThenKilled(t *testing.T) {
 	mend := readOnly(t, c.Dir)
 	o.fill(t, 300)
 	if o.Status().Durable {
-		t.Fatal("it is durable")
+		t.Fatal("durable without room for a segment")
 	}
 	if _, err := eventlog.Open(t.Context(), c); err == nil {
-		t.Fatal("another process could have it")
+		t.Fatal("another process can open the log")
 	}
 	status := o.Status()
 	cursor := status.Cursor()
@@ -34,12 +34,12 @@ func TestDirectoryIsReadOnlyThenKilled(t *testing.T) {
 	o = open(t, c)
 	o.fill(t, 100)
 	if _, err := o.Subscribe(hub.Filter{}, cursor); err == nil {
-		t.Errorf("a cursor is valid whose events are gone: %s, status is %+v", cursor, o.Status())
+		t.Errorf("cursor %s of lost events is valid, status is %+v", cursor, o.Status())
 	}
 }
 
-// The newest events are on the disk, however large they are and small the log.
-func TestLargerThanTheLog(t *testing.T) {
+// The newest events are stored even if they exceed the limit of the log.
+func TestEventsLargerThanTheLog(t *testing.T) {
 	c := config(t.TempDir())
 	c.MaxBytes = eventlog.MinMaxBytes
 	o := open(t, c)
@@ -59,8 +59,8 @@ func TestLargerThanTheLog(t *testing.T) {
 	}
 }
 
-// A head that cannot be written can say nothing: what the log lacks is of another epoch.
-func TestHeadFails(t *testing.T) { synctest.Test(t, headFails) }
+// If the head cannot be written, the epoch changes.
+func TestHeadWriteFails(t *testing.T) { synctest.Test(t, headFails) }
 
 func headFails(t *testing.T) {
 	t.Helper()
@@ -92,8 +92,8 @@ func headFails(t *testing.T) {
 	}
 }
 
-// A file that fails does not cost what is on the disk already, nor anything else.
-func TestSegmentFails(t *testing.T) { synctest.Test(t, segmentFails) }
+// After a failed write to a segment, no event is lost.
+func TestSegmentWriteFails(t *testing.T) { synctest.Test(t, segmentFails) }
 
 func segmentFails(t *testing.T) {
 	t.Helper()
@@ -104,7 +104,7 @@ func segmentFails(t *testing.T) {
 	o.log.writer().BreakSegment()
 	o.fill(t, 10)
 	if o.Status().Durable {
-		t.Fatal("it is durable")
+		t.Fatal("durable with a broken segment")
 	}
 	o.run()
 	eventually(t, "the log is written again", func() bool { return o.Status().Durable })
@@ -113,12 +113,12 @@ func segmentFails(t *testing.T) {
 	o.kill()
 	o = open(t, c)
 	if got := o.texts(t); !slices.Equal(got, want) || o.Status() != status {
-		t.Errorf("restored %d events, want %d; status is %+v, was %+v; said %s", len(got), len(want), o.Status(), status, o.said)
+		t.Errorf("restored %d events, want %d; status is %+v, was %+v; logged: %s", len(got), len(want), o.Status(), status, o.logged)
 	}
 }
 
-// A new log costs nothing of what is stored until it is finished.
-func TestNothingIsGivenUpTooEarly(t *testing.T) {
+// An unfinished log does not replace the old one.
+func TestUnfinishedLogKeepsOldLog(t *testing.T) {
 	dir := t.TempDir()
 	o := open(t, config(dir))
 	o.fill(t, 300)
@@ -132,21 +132,20 @@ func TestNothingIsGivenUpTooEarly(t *testing.T) {
 		t.Errorf("restored %d events, status is %+v", len(got), o.Status())
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
-		t.Errorf("there are %v, %v", entries, err)
+		t.Errorf("found %v, %v", entries, err)
 	}
 }
 
-// Of two segments that are damaged the end of the first is not taken for what follows the
-// second.
-func TestNothingIsInvented(t *testing.T) {
+// With two damaged segments, the log ends with the first damage.
+func TestTwoDamagedSegments(t *testing.T) {
 	c := config(t.TempDir())
 	c.MaxEvents = 1024
 	o := open(t, c)
-	o.fill(t, 512) // two segments, and the begin of a third
+	o.fill(t, 512) // two segments, and the beginning of a third
 	o.kill()
 	paths := segments(t, c.Dir)
 	if len(paths) != 3 {
-		t.Fatalf("there are %q", paths)
+		t.Fatalf("found %q", paths)
 	}
 	must(t, os.WriteFile(paths[2], nil, 0o600))
 	content, err := os.ReadFile(paths[1])
@@ -168,7 +167,7 @@ func TestNothingIsInvented(t *testing.T) {
 	}
 }
 
-// The views after a snapshot at the end of the log are lost with it: another epoch.
+// A damaged snapshot at the end of the log loses the views, so another epoch begins.
 func TestSnapshotAtTheEndIsDamaged(t *testing.T) {
 	c := config(t.TempDir())
 	c.MaxEvents = 1024
@@ -190,7 +189,7 @@ func TestSnapshotAtTheEndIsDamaged(t *testing.T) {
 	}
 }
 
-// Syncs beside commits that go from segment to segment on a small disk find no file closed.
+// Syncs while commits rotate segments on a small disk find no closed file.
 func TestSyncBesideRotation(t *testing.T) {
 	o := open(t, config(disk(t)))
 	var syncs sync.WaitGroup
@@ -216,8 +215,8 @@ func TestSyncBesideRotation(t *testing.T) {
 	}
 }
 
-// Segments that were dropped and could not be removed yet are no part of the log.
-func TestOrphansDoNotCount(t *testing.T) {
+// Dropped segments that could not be removed are not part of the log. The next start deletes them.
+func TestDroppedSegmentsAreIgnored(t *testing.T) {
 	c := config(t.TempDir())
 	c.MaxEvents = 512
 	o := open(t, c)
@@ -240,20 +239,23 @@ func TestOrphansDoNotCount(t *testing.T) {
 	}
 	o = open(t, c)
 	if got := o.texts(t); !slices.Equal(got, want) || o.Status() != status {
-		t.Errorf("restored %d events, want %d; status is %+v, was %+v; said %s", len(got), len(want), o.Status(), status, o.said)
+		t.Errorf("restored %d events, want %d; status is %+v, was %+v; logged: %s", len(got), len(want), o.Status(), status, o.logged)
 	}
 	o.sync(t)
 	for path := range kept {
 		if _, err := os.Stat(path); err == nil {
-			t.Errorf("%s is there", path)
+			t.Errorf("%s is not removed", path)
 		}
+	}
+	if asides, err := filepath.Glob(filepath.Join(c.Dir, "aside-*")); err != nil || len(asides) != 0 {
+		t.Errorf("found %q, %v", asides, err)
 	}
 }
 
-// Names that only look like ours are left alone.
-func TestNamesOfOthers(t *testing.T) {
+// Files with similar names are left alone.
+func TestForeignFilesStay(t *testing.T) {
 	dir := t.TempDir()
-	names := []string{"precious.tmp", "00000000000000AB.seg", "00000000000000AB.tmp", "0000000000000000.seg", "ffffffffffffffff.seg", "0000000000000001.seg.bak", "log-0", "log-01", "log-x", "log-1.bak"}
+	names := []string{"notes.txt", "1.seg", "000000000000000g.seg", "precious.tmp", "00000000000000AB.seg", "00000000000000AB.tmp", "0000000000000000.seg", "ffffffffffffffff.seg", "0000000000000001.seg.bak", "log-0", "log-01", "log-x", "log-1.bak"}
 	for _, name := range names {
 		must(t, os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600))
 	}
@@ -271,7 +273,7 @@ func TestNamesOfOthers(t *testing.T) {
 	}
 }
 
-// A directory that is a link is as good as another.
+// The directory may be a link.
 func TestLinkedDirectory(t *testing.T) {
 	c := config(t.TempDir())
 	c.MaxEvents = 1024
@@ -285,7 +287,7 @@ func TestLinkedDirectory(t *testing.T) {
 	}
 }
 
-// To write a new log on a disk that is nearly full costs no history that has room.
+// A new log on a disk that was full keeps the events that fit.
 func TestNewLogOnFullDisk(t *testing.T) { synctest.Test(t, newLogOnFullDisk) }
 
 func newLogOnFullDisk(t *testing.T) {
@@ -295,9 +297,9 @@ func newLogOnFullDisk(t *testing.T) {
 	o.run()
 	o.fill(t, 5000)
 	must(t, os.Remove(headPath(t, c.Dir)))
-	o.fill(t, 1) // while there is room: else that fails, and not the sync
+	o.fill(t, 1) // while there is room, so that the sync fails and not the write
 	ballast := fillDisk(t, c.Dir)
-	eventually(t, "the log is lost", func() bool { return strings.Contains(o.said.String(), "removed or replaced") })
+	eventually(t, "the log is lost", func() bool { return strings.Contains(o.logged.String(), "removed or replaced") })
 	must(t, os.Remove(ballast))
 	eventually(t, "the log is back", func() bool { return o.Status().Durable })
 	o.kill()

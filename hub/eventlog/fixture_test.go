@@ -23,23 +23,23 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const thisBoot = "11111111-2222-3333-4444-555555555555"
 
-// opened is a hub on a log in a directory, as the daemon has it.
-type opened struct {
+// testHub is a hub with a log on disk.
+type testHub struct {
 	*hub.Hub
-	log  *tapped
-	said *said
-	stop func() // ends Run, if it runs
+	log    *recordingLog
+	logged *logBuffer
+	stop   func() // ends Run
 }
 
-// tapped is a log whose writers the test has a hand on.
-type tapped struct {
+// recordingLog is a log that records its writers.
+type recordingLog struct {
 	*eventlog.Log
-	around  func(load func()) // calls Load, in its goroutine
+	around  func(load func()) // calls load, in its goroutine
 	mu      sync.Mutex
 	writers []*eventlog.Writer
 }
 
-func (l *tapped) add(w hub.Writer) {
+func (l *recordingLog) add(w hub.Writer) {
 	if w, ok := w.(*eventlog.Writer); ok && w != nil {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -47,39 +47,39 @@ func (l *tapped) add(w hub.Writer) {
 	}
 }
 
-func (l *tapped) Load(ctx context.Context, replay func(hub.Record) error, whole func() bool) hub.Stored {
+func (l *recordingLog) Load(ctx context.Context, replay func(hub.Record) error, whole func() bool) hub.Stored {
 	var stored hub.Stored
 	l.around(func() { stored = l.Log.Load(ctx, replay, whole) })
 	l.add(stored.Writer)
 	return stored
 }
 
-func (l *tapped) Create(epoch string) (hub.Writer, error) {
+func (l *recordingLog) Create(epoch string) (hub.Writer, error) {
 	w, err := l.Log.Create(epoch)
 	l.add(w)
 	return w, err
 }
 
 // writer returns the newest writer.
-func (l *tapped) writer() *eventlog.Writer {
+func (l *recordingLog) writer() *eventlog.Writer {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.writers[len(l.writers)-1]
 }
 
-// said is what was logged.
-type said struct {
+// logBuffer keeps the logged text.
+type logBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
-func (s *said) Write(b []byte) (int, error) {
+func (s *logBuffer) Write(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.b.Write(b)
 }
 
-func (s *said) String() string {
+func (s *logBuffer) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.b.String()
@@ -90,25 +90,25 @@ func config(dir string) eventlog.Config {
 }
 
 // open opens a hub on a log.
-func open(tb testing.TB, c eventlog.Config) *opened {
+func open(tb testing.TB, c eventlog.Config) *testHub {
 	tb.Helper()
 	return openSyncing(tb, c, nil)
 }
 
-// openSyncing opens a hub on a log that asks before it syncs, see [eventlog.Log.OnSync].
-func openSyncing(tb testing.TB, c eventlog.Config, before func(*os.File, string) error) *opened {
+// openSyncing opens a hub on a log with a hook, see [eventlog.Log.OnSync].
+func openSyncing(tb testing.TB, c eventlog.Config, before func(*os.File, string) error) *testHub {
 	tb.Helper()
 	return openLoading(tb, c, before, func(load func()) { load() })
 }
 
-// openLoading is openSyncing with a function that calls Load.
-func openLoading(tb testing.TB, c eventlog.Config, before func(*os.File, string) error, around func(load func())) *opened {
+// openLoading is openSyncing with a function that wraps the call of Load.
+func openLoading(tb testing.TB, c eventlog.Config, before func(*os.File, string) error, around func(load func())) *testHub {
 	tb.Helper()
-	o := &opened{said: &said{}, stop: func() {}}
-	c.Logger = slog.New(slog.NewTextHandler(o.said, nil))
+	o := &testHub{logged: &logBuffer{}, stop: func() {}}
+	c.Logger = slog.New(slog.NewTextHandler(o.logged, nil))
 	l, err := eventlog.Open(tb.Context(), c)
 	must(tb, err)
-	o.log = &tapped{Log: l, around: around}
+	o.log = &recordingLog{Log: l, around: around}
 	if before != nil {
 		o.log.OnSync(before)
 	}
@@ -119,10 +119,10 @@ func openLoading(tb testing.TB, c eventlog.Config, before func(*os.File, string)
 	return o
 }
 
-// kill ends it as SIGKILL does: nothing is written, the descriptors are closed.
-func (o *opened) kill() {
+// kill ends the hub as SIGKILL does: it closes the descriptors without writing.
+func (o *testHub) kill() {
 	o.stop()
-	o.settle()
+	o.waitForCommitter()
 	o.log.mu.Lock()
 	defer o.log.mu.Unlock()
 	for _, w := range o.log.writers {
@@ -131,26 +131,25 @@ func (o *opened) kill() {
 	_ = o.log.Close()
 }
 
-// settle waits until what belongs to the commits before is done, too.
-func (o *opened) settle() { _, _ = o.Commit(hub.Batch{}) }
+// waitForCommitter waits until the committer has finished all commits.
+func (o *testHub) waitForCommitter() { _, _ = o.Commit(hub.Batch{}) }
 
 // sync syncs the log.
-func (o *opened) sync(tb testing.TB) {
+func (o *testHub) sync(tb testing.TB) {
 	tb.Helper()
-	o.settle()
+	o.waitForCommitter()
 	must(tb, o.log.writer().Sync())
 }
 
 // run runs the hub until it is killed.
-func (o *opened) run() {
+func (o *testHub) run() {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = o.Run(ctx) }()
 	o.stop = func() { cancel(); <-done }
 }
 
-// inMemory returns a directory that is not on a disk, where there is one: for tests that
-// open thousands of logs.
+// inMemory returns a directory in memory, if possible, for tests that open thousands of logs.
 func inMemory(tb testing.TB) string {
 	tb.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "eventlog-test-") //nolint:usetesting // that is on the disk
@@ -178,19 +177,18 @@ func event(tb testing.TB, i int) *hub.Event {
 }
 
 // fill commits n events, one at a time.
-func (o *opened) fill(tb testing.TB, n int) {
+func (o *testHub) fill(tb testing.TB, n int) {
 	tb.Helper()
 	for range n {
 		if _, err := o.Commit(hub.Batch{Events: []*hub.Event{event(tb, int(o.Status().Last)+1)}}); err != nil {
 			tb.Fatal(err)
 		}
 	}
-	o.settle()
+	o.waitForCommitter()
 }
 
-// texts returns the events that are kept, or those after a number, as text with
-// their types.
-func (o *opened) texts(tb testing.TB, after ...uint64) []string {
+// texts returns the events as texts with the types of values: all, or those after a number.
+func (o *testHub) texts(tb testing.TB, after ...uint64) []string {
 	tb.Helper()
 	cursor := hub.CursorOldest
 	if len(after) > 0 {
@@ -221,7 +219,7 @@ func (o *opened) texts(tb testing.TB, after ...uint64) []string {
 	}
 }
 
-// logDir returns the directory of the log that counts.
+// logDir returns the directory of the current log.
 func logDir(tb testing.TB, dir string) string {
 	tb.Helper()
 	newest := 0
@@ -229,14 +227,14 @@ func logDir(tb testing.TB, dir string) string {
 	must(tb, err)
 	for _, path := range paths {
 		n, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(path), "log-"))
-		if err == nil { // else it is not finished
+		if err == nil { // otherwise it is unfinished
 			newest = max(newest, n)
 		}
 	}
 	return filepath.Join(dir, fmt.Sprint("log-", newest))
 }
 
-// segments returns the paths of the segments of the log that counts, the oldest first.
+// segments returns the paths of the segments of the current log, the oldest first.
 func segments(tb testing.TB, dir string) []string {
 	tb.Helper()
 	paths, err := filepath.Glob(filepath.Join(logDir(tb, dir), "*.seg"))
@@ -245,7 +243,7 @@ func segments(tb testing.TB, dir string) []string {
 	return paths
 }
 
-// headPath returns the path of the head of the log that counts.
+// headPath returns the path of the head of the current log.
 func headPath(tb testing.TB, dir string) string {
 	tb.Helper()
 	return filepath.Join(logDir(tb, dir), "head")
@@ -262,7 +260,7 @@ func copyDir(tb testing.TB, from, to string) {
 	}
 }
 
-// must does what tests do to files.
+// must fails the test on an error.
 func must(tb testing.TB, err error) {
 	tb.Helper()
 	if err != nil {

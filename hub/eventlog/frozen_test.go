@@ -11,8 +11,8 @@ import (
 	"github.com/osctl/eventd/hub/eventlog/disktest"
 )
 
-// A real disk that hangs: readers go on, commits after some seconds, in memory; a new log is
-// written after the thaw, and Close does not wait for one.
+// While a real disk hangs, readers go on, and commits go on in memory after some seconds. A new log is
+// written after the thaw. Close does not wait for a disk that hangs.
 func TestFrozenDisk(t *testing.T) {
 	dir, freeze := disktest.Mount(t)
 	c := config(filepath.Join(dir, "state"))
@@ -20,7 +20,7 @@ func TestFrozenDisk(t *testing.T) {
 	o.run()
 	o.fill(t, 100)
 	o.sync(t)
-	rest := func() { time.Sleep(5 * time.Millisecond) }
+	pause := func() { time.Sleep(5 * time.Millisecond) }
 	slow := func() bool { return strings.Contains(o.Status().LogProblem, "the disk is slow") }
 
 	thaw := freeze()
@@ -28,7 +28,7 @@ func TestFrozenDisk(t *testing.T) {
 	for i := range 3 {
 		must(t, o.Submit(hub.Batch{Events: []*hub.Event{event(t, i)}}, func(first uint64, _ error) { done <- first }))
 	}
-	poll(t, "the disk is slow", slow, rest)
+	poll(t, "the disk is slow", slow, pause)
 	if got := o.Status(); got.Last != 100 || len(o.texts(t)) != 100 || len(done) != 0 {
 		t.Errorf("status is %+v", got)
 	}
@@ -42,7 +42,7 @@ func TestFrozenDisk(t *testing.T) {
 		t.Errorf("status is %+v", got)
 	}
 	thaw()
-	poll(t, "the log is written again", func() bool { return o.Status().Durable }, rest)
+	poll(t, "the log is written again", func() bool { return o.Status().Durable }, pause)
 	want, status := o.texts(t), o.Status()
 	o.kill()
 
@@ -53,7 +53,7 @@ func TestFrozenDisk(t *testing.T) {
 	o.fill(t, 1)
 	thaw = freeze()
 	must(t, o.Submit(hub.Batch{Events: []*hub.Event{event(t, 1)}}, func(first uint64, _ error) { done <- first }))
-	poll(t, "the disk is slow", slow, rest)
+	poll(t, "the disk is slow", slow, pause)
 	o.Close()
 	if first := <-done; first != 115 {
 		t.Errorf("the commit has number %d", first)
@@ -61,8 +61,8 @@ func TestFrozenDisk(t *testing.T) {
 	thaw()
 }
 
-// A real disk that hangs when the service starts: it begins in memory, in a new epoch. After the
-// thaw a new log is written, and the old one is set aside.
+// If a real disk hangs at the start, the hub starts in memory, in a new epoch. After the thaw a new log
+// is written, and the old one is set aside.
 func TestStartOnFrozenDisk(t *testing.T) {
 	t.Parallel()
 	dir, freeze := disktest.Mount(t)

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// FuzzSegment opens a log whose segment and head are any bytes: it must start, and be
-// good for what comes then. The log is where earlier versions had it.
+// FuzzSegment opens a log with any bytes as segment and head. The hub must start, and store further
+// events. The log has the layout of earlier versions.
 func FuzzSegment(f *testing.F) {
 	dir := f.TempDir()
 	o := open(f, config(dir))
@@ -30,11 +30,11 @@ func FuzzSegment(f *testing.F) {
 		o.fill(t, 1)
 		want := o.Status()
 		if !want.Durable {
-			t.Fatalf("status is %+v; said %s", want, o.said)
+			t.Fatalf("status is %+v; logged: %s", want, o.logged)
 		}
 		o.kill()
 		o = open(t, config(dir))
-		if got := o.Status(); got != want && !strings.Contains(o.said.String(), "new epoch") {
+		if got := o.Status(); got != want && !strings.Contains(o.logged.String(), "new epoch") {
 			t.Errorf("status is %+v, was %+v", got, want)
 		}
 		o.kill()

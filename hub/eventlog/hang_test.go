@@ -17,12 +17,12 @@ import (
 	"github.com/osctl/eventd/hub/eventlog"
 )
 
-// oneEvent returns a record of one event, with so many bytes.
+// oneEvent returns a record of one event with size bytes.
 func oneEvent(number uint64, size int) hub.Record {
 	return hub.Record{First: number, Count: 1, Data: make([]byte, size)}
 }
 
-// openBare opens a log without a hub, and returns the writer of what it has stored.
+// openBare opens and loads a log without a hub.
 func openBare(t *testing.T, c eventlog.Config) (*eventlog.Log, hub.Stored) {
 	t.Helper()
 	l, err := eventlog.Open(t.Context(), c)
@@ -32,13 +32,13 @@ func openBare(t *testing.T, c eventlog.Config) (*eventlog.Log, hub.Stored) {
 	return l, stored
 }
 
-// Full returns while a Sync hangs in writing the head: the committer calls it where nobody would
-// replace it.
+// Full returns while a Sync hangs in writing the head, because the committer calls it where it cannot be
+// replaced.
 func TestFullBesideHungSync(t *testing.T) {
 	l, stored := openBare(t, config(t.TempDir()))
 	w := stored.Writer
 	must(t, w.Append(oneEvent(1, 10)))
-	must(t, w.Rotate([]hub.Record{{First: 2, Data: []byte("snapshot")}})) // the head has to tell of it
+	must(t, w.Rotate([]hub.Record{{First: 2, Data: []byte("snapshot")}})) // so that Sync writes the head
 	hangs, letGo := make(chan struct{}), make(chan struct{})
 	l.OnWrite(func(int64) error {
 		close(hangs)
@@ -62,7 +62,7 @@ func TestFullBesideHungSync(t *testing.T) {
 	must(t, l.Close())
 }
 
-// The files of a log that was abandoned beside a write that hangs are closed when that returns.
+// If a log is abandoned while a write hangs, its files are closed when the write returns.
 func TestFilesOfHungWriteAreClosed(t *testing.T) {
 	c := config(t.TempDir())
 	l, stored := openBare(t, c)
@@ -70,7 +70,7 @@ func TestFilesOfHungWriteAreClosed(t *testing.T) {
 	hangs, letGo := make(chan struct{}), make(chan struct{})
 	var hung atomic.Bool
 	l.OnWrite(func(int64) error {
-		if hung.CompareAndSwap(false, true) { // the mark is written beside it
+		if hung.CompareAndSwap(false, true) { // only the first write; the mark is written meanwhile
 			close(hangs)
 			<-letGo
 		}
@@ -92,7 +92,7 @@ func TestFilesOfHungWriteAreClosed(t *testing.T) {
 	must(t, l.Close())
 }
 
-// reload closes a log, and returns what a restart finds.
+// reload closes a log and loads it again.
 func reload(t *testing.T, l *eventlog.Log, c eventlog.Config) hub.Stored {
 	t.Helper()
 	must(t, l.Close())
@@ -102,7 +102,7 @@ func reload(t *testing.T, l *eventlog.Log, c eventlog.Config) hub.Stored {
 	return stored
 }
 
-// A log whose Finish comes back late, when a newer one counts already, does not remove that.
+// If Finish returns late, it does not remove a newer log.
 func TestFinishKeepsNewerLog(t *testing.T) {
 	c := config(t.TempDir())
 	l, stored := openBare(t, c)
@@ -126,13 +126,13 @@ func TestFinishKeepsNewerLog(t *testing.T) {
 	_ = older.Close(false)
 	must(t, newer.Close(true))
 	if again := reload(t, l, c); again.Epoch != stored.Epoch || again.Next != 3 {
-		t.Errorf("the same epoch %v, next is %d", again.Epoch == stored.Epoch, again.Next)
+		t.Errorf("same epoch %v, next is %d", again.Epoch == stored.Epoch, again.Next)
 	}
 }
 
-// A new log that was given up cannot take the place of the one that came after it: what that one
-// says of itself, as that it is abandoned, is what the next start reads.
-func TestFinishOfLogGivenUp(t *testing.T) {
+// An unfinished log that a newer one removed cannot replace that one, so the next start reads the mark
+// of the newer one.
+func TestFinishOfRemovedLogFails(t *testing.T) {
 	c := config(t.TempDir())
 	l, stored := openBare(t, c)
 	must(t, stored.Writer.Abandon())
@@ -144,20 +144,20 @@ func TestFinishOfLogGivenUp(t *testing.T) {
 	must(t, newer.Append(oneEvent(1, 10)))
 	must(t, newer.Append(oneEvent(2, 10)))
 	if older.Finish() == nil {
-		t.Error("a log that was given up was finished")
+		t.Error("Finish of a removed log succeeded")
 	}
 	_ = older.Close(false)
 	must(t, newer.Finish())
 	must(t, newer.Abandon())
 	if again := reload(t, l, c); again.Epoch == stored.Epoch || again.Next != 3 {
-		t.Errorf("the same epoch %v, next is %d", again.Epoch == stored.Epoch, again.Next)
+		t.Errorf("same epoch %v, next is %d", again.Epoch == stored.Epoch, again.Next)
 	}
 }
 
-// Close neither discards a new log that Run left unfinished, nor writes one beside it: what was
-// committed is there after a restart.
+// Close neither discards a new log that Run left unfinished, nor writes another one. A restart has all
+// events.
 func TestCloseBesideFinish(t *testing.T) {
-	for name, at := range map[string]string{"before it has its name": "head", "after": "."} {
+	for name, at := range map[string]string{"before the rename": "head", "after": "."} {
 		t.Run(name, func(t *testing.T) { closeBesideFinish(t, at) })
 	}
 }
@@ -173,7 +173,7 @@ func closeBesideFinish(t *testing.T, at string) {
 		at = filepath.Base(c.Dir)
 	}
 	finishes, letGo := make(chan struct{}), make(chan struct{})
-	var failed, hung bool // Run syncs, and nobody else before Close
+	var failed, hung bool // only Run syncs before Close
 	l.OnSync(func(_ *os.File, path string) error {
 		switch {
 		case !failed:
@@ -199,16 +199,16 @@ func closeBesideFinish(t *testing.T, at string) {
 	entries, err := filepath.Glob(filepath.Join(c.Dir, "log-*"))
 	must(t, err)
 	if len(entries) != 2 {
-		t.Errorf("there are %q, want the old log and one new one", entries)
+		t.Errorf("found %q, want the old log and one new one", entries)
 	}
 	close(letGo)
-	o := open(t, c) // once Close is done, beside this
+	o := open(t, c) // waits until the hung Close is done
 	if got := o.Status(); got.Last != 1 || !got.Durable || got.Epoch != status.Epoch {
 		t.Errorf("after a restart status is %+v, was %+v", got, status)
 	}
 }
 
-// New logs that cannot be finished, at whichever step, do not pile up.
+// New logs that cannot be finished do not accumulate, whichever step fails.
 func TestUnfinishedLogsAreRemoved(t *testing.T) {
 	for _, fails := range []string{"0001", "head", "."} {
 		t.Run(fails, func(t *testing.T) {
@@ -232,14 +232,14 @@ func TestUnfinishedLogsAreRemoved(t *testing.T) {
 				logs, err := filepath.Glob(filepath.Join(c.Dir, "log-*"))
 				must(t, err)
 				if want := []string{filepath.Join(c.Dir, "log-1")}; !slices.Equal(logs, want) {
-					t.Errorf("there are %q, want %q", logs, want)
+					t.Errorf("found %q, want %q", logs, want)
 				}
 			})
 		})
 	}
 }
 
-// MakeRoom removes unfinished logs, too, as of a writer that was let go.
+// MakeRoom removes unfinished logs, too.
 func TestMakeRoomRemovesUnfinishedLogs(t *testing.T) {
 	c := config(t.TempDir())
 	l, stored := openBare(t, c)
@@ -255,13 +255,12 @@ func TestMakeRoomRemovesUnfinishedLogs(t *testing.T) {
 	logs, err := filepath.Glob(filepath.Join(c.Dir, "log-*"))
 	must(t, err)
 	if len(logs) != 0 {
-		t.Errorf("there are %q", logs)
+		t.Errorf("found %q", logs)
 	}
 	must(t, l.Close())
 }
 
-// A log whose Finish does not come back is bounded, too, whatever is appended to it. A snapshot may
-// be as large as it is.
+// An unfinished log is bounded, except for its snapshot.
 func TestUnfinishedLogIsBounded(t *testing.T) {
 	for name, count := range map[string]uint32{"events": 1, "interfaces only": 0} {
 		t.Run(name, func(t *testing.T) {
@@ -289,7 +288,7 @@ func TestUnfinishedLogIsBounded(t *testing.T) {
 	}
 }
 
-// A new log drops nothing before it replaces the old one, which takes room until then.
+// A new log drops no segment before it replaces the old one.
 func TestUnfinishedLogDropsNothing(t *testing.T) {
 	c := config(t.TempDir())
 	c.MaxBytes, c.MaxEvents = eventlog.MinMaxBytes, 1
@@ -319,8 +318,7 @@ func TestUnfinishedLogDropsNothing(t *testing.T) {
 	must(t, l.Close())
 }
 
-// Open does not wait for a disk that hangs. Load does; if it is given up meanwhile, it changes
-// nothing.
+// Open does not wait for a disk that hangs. Load does, and changes nothing if its context is done by then.
 func TestOpenHangs(t *testing.T) { synctest.Test(t, openHangs) }
 
 func openHangs(t *testing.T) {
@@ -354,8 +352,8 @@ func openHung(t *testing.T, c eventlog.Config) (l *eventlog.Log, letGo func()) {
 	return l, func() { close(hangs) }
 }
 
-// When a disk that hung at the start shows that another process uses the directory, nothing in it is
-// read or changed.
+// If the disk hangs during Open and another process turns out to use the directory, Load reads and
+// changes nothing.
 func TestOpenHangsAndInUse(t *testing.T) { synctest.Test(t, openHangsAndInUse) }
 
 func openHangsAndInUse(t *testing.T) {
@@ -363,7 +361,7 @@ func openHangsAndInUse(t *testing.T) {
 	c := config(t.TempDir())
 	o := open(t, c)
 	o.fill(t, 5)
-	pending := filepath.Join(logDir(t, c.Dir), "0000000000000002.tmp") // which the other one writes
+	pending := filepath.Join(logDir(t, c.Dir), "0000000000000002.tmp") // a file of the other process
 	must(t, os.WriteFile(pending, nil, 0o600))
 	l, letGo := openHung(t, c)
 	letGo()
@@ -377,8 +375,8 @@ func openHangsAndInUse(t *testing.T) {
 	must(t, l.Close())
 }
 
-// A hub that starts without its log marks that as soon as it can: what it publishes until a new log
-// is there is lost when it is killed, and no cursor from before may skip that.
+// A hub that starts without its log marks that log as soon as it can. If the hub is killed before it wrote
+// a new log, earlier cursors are invalid.
 func TestStartWithoutLogIsMarked(t *testing.T) {
 	hangs := make(chan struct{})
 	for name, start := range map[string]struct {
@@ -411,14 +409,14 @@ func TestStartWithoutLogIsMarked(t *testing.T) {
 				o.kill()
 				o = open(t, c)
 				if _, err := o.Subscribe(hub.Filter{}, cursor); err == nil {
-					t.Errorf("a cursor is valid although an event after it is gone: status is %+v", o.Status())
+					t.Errorf("a cursor before a lost event is valid: status is %+v", o.Status())
 				}
 			})
 		})
 	}
 }
 
-// A log is bounded until Finish has returned, also if it hangs at its end.
+// A log is bounded until Finish has returned, even if its last step hangs.
 func TestLogIsBoundedBesideFinish(t *testing.T) {
 	c := config(t.TempDir())
 	c.MaxBytes = eventlog.MinMaxBytes

@@ -15,35 +15,35 @@ const (
 	headName  = "head"
 	headMagic = "osctlhd1"
 	headSize  = 128
-	// markOffset is where the mark of an abandoned log is, the byte after the head. A write
-	// that hangs while the mark is written may write the head later, but not the mark.
+	// markOffset is the place of the mark of an abandoned log, the byte after the head. So a
+	// write of the head that hung and returns late does not clear the mark.
 	markOffset = headSize
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// head says where the segments end, so that a Load notices if something is missing.
+// head records the end of the segments, so that a Load notices a loss.
 type head struct {
 	epoch  string   // 32 letters
-	boot   [16]byte // names the boot of the machine in which this was written
+	boot   [16]byte // hash of the boot ID of the machine
 	last   uint64   // number of the last event
-	oldest uint64   // index of the oldest segment of the log
-	newest uint64   // index of the newest one
-	size   int64    // of that, in bytes
+	oldest uint64   // index of the oldest segment
+	newest uint64   // index of the newest segment
+	size   int64    // of the newest segment, in bytes
 	clean  bool     // the log was closed, and all of it is on the disk
-	synced uint64   // index of a segment: those before it are on the disk, and a part of it is
+	synced uint64   // index of the newest segment at the last sync
 }
 
 var errHead = errors.New("the head is damaged")
 
-// bootHash returns the name of a boot in a fixed size.
+// bootHash returns a hash of a boot ID.
 func bootHash(boot string) (hash [16]byte) {
 	sum := sha256.Sum256([]byte(boot))
 	copy(hash[:], sum[:])
 	return hash
 }
 
-// encode writes the head into b, which has headSize bytes or more.
+// encode writes the head into b, which has at least headSize bytes.
 func (h *head) encode(b []byte) {
 	clear(b)
 	copy(b, headMagic)
@@ -79,16 +79,16 @@ func decodeHead(b []byte) (h head, err error) {
 	return h, nil
 }
 
-// storedHead is a head as it was found.
+// storedHead is the result of reading a head.
 type storedHead struct {
 	head
 	found     bool
 	abandoned bool
 	content   []byte
-	problem   error // why it cannot be read
+	problem   error // why it cannot be decoded
 }
 
-// readHead reads the head. If the file is empty, the head was never written.
+// readHead reads the head. An empty file has no head.
 func readHead(f *os.File) (s storedHead, err error) {
 	b := make([]byte, 2*headSize)
 	n, err := f.ReadAt(b, 0)

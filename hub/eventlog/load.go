@@ -12,16 +12,16 @@ import (
 
 // Load implements [hub.Log].
 func (l *Log) Load(ctx context.Context, replay func(hub.Record) error, whole func() bool) hub.Stored {
-	l.opening.Lock() // waits for what Open left
+	l.opening.Lock() // waits for the goroutine of Open
 	defer l.opening.Unlock()
-	r := reading{log: l, ctx: ctx, replay: replay}
-	stored := hub.Stored{Problem: l.trouble}
+	r := reader{log: l, ctx: ctx, replay: replay}
+	stored := hub.Stored{Problem: l.openErr}
 	var w *Writer
-	if l.trouble == nil { // else the directory may be another process's
+	if l.openErr == nil { // otherwise another process may use the directory
 		w, stored.Problem = l.load(&r)
 	}
 	stored.Epoch, stored.Next = r.old.epoch, r.last()+1
-	if why := r.doubt(whole()); why != "" {
+	if why := r.whyNewEpoch(whole()); why != "" {
 		stored.Epoch = hub.NewEpoch()
 		if ctx.Err() == nil && (r.old.found || len(r.segments) > 0) {
 			l.log.Warn("earlier cursors are no longer valid: a new epoch begins",
@@ -30,10 +30,10 @@ func (l *Log) Load(ctx context.Context, replay func(hub.Record) error, whole fun
 	}
 	stored.Problem = errors.Join(stored.Problem, ctx.Err())
 	if stored.Problem == nil {
-		w, stored.Problem = l.start(w, &r, stored.Epoch)
+		w, stored.Problem = l.resume(w, &r, stored.Epoch)
 	}
-	if err := ctx.Err(); err != nil { // nobody takes what was read
-		l.read, stored.Problem = false, errors.Join(stored.Problem, err)
+	if err := ctx.Err(); err != nil { // the caller discards the records
+		l.loaded, stored.Problem = false, errors.Join(stored.Problem, err)
 	}
 	if stored.Problem != nil && stored.Epoch == r.old.epoch {
 		stored.Epoch = hub.NewEpoch() // because the log will lack events
@@ -45,7 +45,7 @@ func (l *Log) Load(ctx context.Context, replay func(hub.Record) error, whole fun
 }
 
 // load reads the current log, if there is one.
-func (l *Log) load(r *reading) (*Writer, error) {
+func (l *Log) load(r *reader) (*Writer, error) {
 	dirs, err := l.logDirs()
 	if err != nil {
 		return nil, err
@@ -57,8 +57,8 @@ func (l *Log) load(r *reading) (*Writer, error) {
 		}
 	}
 	if newest == nil {
-		l.read = true
-		return nil, nil //nolint:nilnil // there is none, which is no fault
+		l.loaded = true
+		return nil, nil //nolint:nilnil // having no log is no error
 	}
 	w := &Writer{log: l, number: newest.number, path: newest.path, finished: true}
 	headPath := filepath.Join(newest.path, headName)
@@ -73,18 +73,18 @@ func (l *Log) load(r *reading) (*Writer, error) {
 	if err == nil {
 		err = r.read(newest.path)
 	}
-	l.read = err == nil
+	l.loaded = err == nil
 	if problem == nil {
 		problem = err
 	}
 	return w, problem
 }
 
-// start makes the log ready for new records after those that were read. It writes the head first:
-// that says that the log is in use.
-func (l *Log) start(w *Writer, r *reading, epoch string) (*Writer, error) {
+// resume makes the loaded log ready for new records. It writes the head first, to record that the log
+// is in use.
+func (l *Log) resume(w *Writer, r *reader, epoch string) (*Writer, error) {
 	if w == nil {
-		return l.first(epoch)
+		return l.createFirst(epoch)
 	}
 	if r.old.problem != nil {
 		l.copyAside(headName, r.old.content)
@@ -94,9 +94,9 @@ func (l *Log) start(w *Writer, r *reading, epoch string) (*Writer, error) {
 	if err := w.reopen(); err != nil {
 		return w, err
 	}
-	w.fitDisk()
+	w.updateLimit()
 	w.prune()
-	err := w.writeWholeHead() // at once: the mark may go only when the epoch does
+	err := w.writeWholeHead() // in one write, because the mark may change only with the epoch
 	if err == nil {
 		err = w.head.Truncate(headSize + 1)
 	}
@@ -105,22 +105,22 @@ func (l *Log) start(w *Writer, r *reading, epoch string) (*Writer, error) {
 	}
 	if err == nil {
 		l.removeUnfinished()
-		err = l.replaceBy(w.number)
+		err = l.removeOlder(w.number)
 	}
 	return w, err
 }
 
-// first makes the first log.
-func (l *Log) first(epoch string) (*Writer, error) {
-	l.newest++
-	w, err := l.create(l.newest, epoch)
+// createFirst creates the first log.
+func (l *Log) createFirst(epoch string) (*Writer, error) {
+	l.newestNumber++
+	w, err := l.create(l.newestNumber, epoch)
 	if err == nil {
 		err = w.Finish()
 	}
 	return w, err
 }
 
-// reopen opens the segments, which the process before may not have synced, and cuts off the
+// reopen opens the segments, because the previous process may not have synced them, and cuts off the
 // damaged end of the last one.
 func (w *Writer) reopen() error {
 	if len(w.segments) == 0 {

@@ -19,38 +19,37 @@ const (
 	MinMaxBytes     = 64 << 10
 	MaxMaxBytes     = 4 << 30
 	maxKeptBuffer   = 256 << 10 // bytes
-	// lockPatience is how long Open waits for another process.
-	lockPatience = 3 * time.Second
+	lockPatience    = 3 * time.Second
 )
 
 // Config configures a [Log].
 type Config struct {
-	Dir string // made if it does not exist, with access for its owner only
-	// MaxBytes is how large all segments may be together, DefaultMaxBytes if 0; but no more
-	// than half of the room that the disk has for them. The newest part may exceed it: one
-	// snapshot of the views, one record, and the segment with the newest events.
+	Dir string // created if missing, with access for its owner only
+	// MaxBytes limits the size of all segments together, DefaultMaxBytes if 0. They never take
+	// more than half of the room that the disk has for them. One snapshot of the views, one
+	// record and the segment with the newest events may exceed the limit.
 	MaxBytes int64
-	// MaxEvents is how many events are kept, if they fit, and up to a quarter more;
+	// MaxEvents is how many events are kept if they fit, and up to a quarter more;
 	// hub.DefaultHistory if 0.
 	MaxEvents int
-	Boot      string       // names this boot of the machine, as /proc/sys/kernel/random/boot_id
-	Logger    *slog.Logger // gets what is damaged; nil discards it
+	Boot      string       // ID of this boot of the machine, as in /proc/sys/kernel/random/boot_id
+	Logger    *slog.Logger // reports damage; nil discards it
 }
 
-// Log is a [hub.Log] on disk. As the hub calls it, one method runs at a time, Finish included.
+// Log is a [hub.Log] on disk. The caller must call one method at a time, Finish of its writers included.
 type Log struct {
 	config Config
 	log    *slog.Logger
 
-	opening sync.Mutex // held while Open's goroutine opens the directory
-	trouble error      // of that
-	dir     *os.File   // locked
-	read    bool       // the logs in the directory were read; else they are set aside, not deleted
-	newest  uint64     // number of the log that was begun last
-	hooks   *hooks
+	opening      sync.Mutex // held while Open's goroutine opens the directory
+	openErr      error      // result of that goroutine
+	dir          *os.File   // locked
+	loaded       bool       // old logs were read; otherwise they are set aside, not deleted
+	newestNumber uint64     // number of the newest log
+	hooks        *hooks
 }
 
-// hooks are calls to the kernel; tests replace them by ones that fail.
+// hooks are calls to the kernel; tests replace them with ones that fail.
 type hooks struct {
 	lockDir  func(path string) (*os.File, error)
 	syncFile func(*os.File) error
@@ -58,9 +57,9 @@ type hooks struct {
 	writeAt  func(f *os.File, b []byte, off int64) (int, error)
 }
 
-// Open opens the log in a directory. If another process uses it, Open waits three seconds for that
-// to end. The error is [ErrInUse], that of ctx, or one of the config. Any other trouble, a disk that
-// hangs included, is left to Load, because a hub can continue without a log.
+// Open opens the log in a directory. If another process uses it, Open waits up to three seconds for
+// that to end. The error is [ErrInUse], that of ctx, or one of the config. Load returns any other
+// error, such as of a disk that hangs, because a hub can continue without a log.
 func Open(ctx context.Context, config Config) (*Log, error) {
 	l, err := newLog(config)
 	if err == nil {
@@ -100,7 +99,7 @@ func (l *Log) waitForLock(ctx context.Context) error {
 		select {
 		case err := <-l.beginOpen():
 			if !errors.Is(err, ErrInUse) {
-				return nil // Load returns other trouble
+				return nil // Load returns other errors
 			}
 			inUse = err
 		case <-patience.Done(): // the disk hangs, or the caller stops
@@ -115,14 +114,14 @@ func (l *Log) waitForLock(ctx context.Context) error {
 }
 
 // beginOpen opens the directory in a goroutine and sends the result. The goroutine holds the lock
-// until then, so Load waits for it.
+// l.opening, so Load waits for it.
 func (l *Log) beginOpen() <-chan error {
 	opened := make(chan error, 1)
 	l.opening.Lock()
 	go func() {
 		defer l.opening.Unlock()
-		l.trouble = l.open()
-		opened <- l.trouble
+		l.openErr = l.open()
+		opened <- l.openErr
 	}()
 	return opened
 }
@@ -137,20 +136,19 @@ func (l *Log) Create(epoch string) (hub.Writer, error) {
 		return nil, err
 	}
 	for _, d := range dirs {
-		l.newest = max(l.newest, d.number)
+		l.newestNumber = max(l.newestNumber, d.number)
 	}
-	l.newest++
-	return l.create(l.newest, epoch)
+	l.newestNumber++
+	return l.create(l.newestNumber, epoch)
 }
 
 // Room implements [hub.Log].
 func (l *Log) Room() (room int64, more bool) {
-	room = l.free() / 4 * 3 // the rest is for metadata, and for commits meanwhile
+	room = l.free() / 4 * 3 // leaves a quarter for metadata, and for commits meanwhile
 	return min(room, l.config.MaxBytes), room < l.config.MaxBytes
 }
 
-// MakeRoom implements [hub.Log]. It deletes directories aside first, then all logs: none is being
-// written.
+// MakeRoom implements [hub.Log]. It deletes the oldest directory aside, or all logs if there is none.
 func (l *Log) MakeRoom() bool {
 	if l.removeAside(0) {
 		return true

@@ -17,7 +17,7 @@ import (
 func TestKillLosesNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "made", "state")
 	o := open(t, config(dir))
-	if o.said.String() != "" || !o.Status().Durable {
+	if o.logged.String() != "" || !o.Status().Durable {
 		t.Fatalf("status is %+v", o.Status())
 	}
 	for range 5 {
@@ -46,8 +46,8 @@ func TestKillLosesNothing(t *testing.T) {
 	}
 }
 
-// After a restart of the machine the epoch is the same only if the end was clean.
-func TestRebootAfterCleanEndAndWithout(t *testing.T) {
+// The epoch survives a reboot only after a clean end.
+func TestReboot(t *testing.T) {
 	dir := t.TempDir()
 	o := open(t, config(dir))
 	o.fill(t, 3)
@@ -67,8 +67,8 @@ func TestRebootAfterCleanEndAndWithout(t *testing.T) {
 	if got := o.Status(); got.Epoch == epoch || got.Last != 4 || !got.Durable {
 		t.Errorf("after a loss of power status is %+v", got)
 	}
-	if !strings.Contains(o.said.String(), "the machine was restarted while the service ran") {
-		t.Errorf("said: %s", o.said)
+	if !strings.Contains(o.logged.String(), "the machine was restarted while the service ran") {
+		t.Errorf("logged: %s", o.logged)
 	}
 }
 
@@ -81,7 +81,7 @@ func TestInUse(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	if _, err := eventlog.Open(ctx, config(dir)); !errors.Is(err, context.Canceled) {
-		t.Errorf("Open with a stop: %v", err)
+		t.Errorf("Open with a canceled context: %v", err)
 	}
 	o.fill(t, 1)
 	o.Close()
@@ -98,7 +98,7 @@ func TestConfigRefused(t *testing.T) {
 	}
 }
 
-// The log is bounded by size and by count, and what is kept is the newest.
+// The log is bounded by size and by count, and keeps the newest events.
 func TestBounds(t *testing.T) {
 	for name, c := range map[string]eventlog.Config{
 		"size":  {MaxBytes: eventlog.MinMaxBytes, MaxEvents: 1 << 20},
@@ -137,7 +137,7 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// Removed or replaced files are found at the next sync, and a new log is written.
+// The next sync notices removed or replaced files, and a new log is written.
 func TestVanishedFiles(t *testing.T) {
 	for _, gone := range []string{"*", "head", "*.seg"} {
 		t.Run(gone, func(t *testing.T) {
@@ -164,8 +164,8 @@ func filesVanish(t *testing.T, gone string) {
 	o.fill(t, 1)
 	eventually(t, "the log is lost", func() bool { return !o.Status().Durable })
 	eventually(t, "the log is back", func() bool { return o.Status().Durable })
-	if !strings.Contains(o.said.String(), "removed or replaced") {
-		t.Errorf("said %s", o.said)
+	if !strings.Contains(o.logged.String(), "removed or replaced") {
+		t.Errorf("logged: %s", o.logged)
 	}
 	epoch := o.Status().Epoch
 	o.kill()
@@ -175,8 +175,8 @@ func filesVanish(t *testing.T, gone string) {
 	}
 }
 
-// eventually polls until it holds, in a bubble: there no time passes while Run does anything,
-// so that what it does is seen before or after, and not in between.
+// eventually polls until holds returns true, in a bubble. There no time passes while Run works, so holds
+// never sees an intermediate state.
 func eventually(tb testing.TB, what string, holds func() bool) {
 	tb.Helper()
 	poll(tb, what, holds, func() {
@@ -185,12 +185,12 @@ func eventually(tb testing.TB, what string, holds func() bool) {
 	})
 }
 
-// poll polls until it holds, with a rest before each time but the first.
-func poll(tb testing.TB, what string, holds func() bool, rest func()) {
+// poll polls until holds returns true, with a pause between calls.
+func poll(tb testing.TB, what string, holds func() bool, pause func()) {
 	tb.Helper()
-	for end := time.Now().Add(2 * time.Minute); !holds(); rest() {
+	for end := time.Now().Add(2 * time.Minute); !holds(); pause() {
 		if time.Now().After(end) {
-			tb.Fatalf("never: %s", what)
+			tb.Fatalf("timeout: %s", what)
 		}
 	}
 }

@@ -11,16 +11,16 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// addLink commits a change of the view that is no event.
-func (o *opened) addLink(tb testing.TB, ifindex uint32) {
+// addLink commits a change of the view without an event.
+func (o *testHub) addLink(tb testing.TB, ifindex uint32) {
 	tb.Helper()
 	row := hub.Interface{Ifindex: ifindex, Veth: "veth", State: hub.LinkUp}
 	_, err := o.Commit(hub.Batch{Interfaces: []hub.InterfaceChange{{Interface: row}}})
 	must(tb, err)
 }
 
-// What is gone without an event is a change of the views: it is missed all the same.
-func TestChangesWithoutEventsAreMissed(t *testing.T) {
+// A lost change of the views begins another epoch, too.
+func TestLostViewChangeBeginsEpoch(t *testing.T) {
 	for name, spoil := range map[string]func(t *testing.T, newest string, size int64){
 		"the end of the newest segment": func(t *testing.T, newest string, size int64) { must(t, os.Truncate(newest, size)) },
 		"the newest segment":            func(t *testing.T, newest string, _ int64) { must(t, os.Remove(newest)) },
@@ -41,36 +41,14 @@ func TestChangesWithoutEventsAreMissed(t *testing.T) {
 			if got := o.Status(); got.Epoch == epoch || got.Last != 256 || got.Interfaces != 0 || !got.Durable {
 				t.Errorf("status is %+v, the epoch was %s", got, epoch)
 			}
-			if !strings.Contains(o.said.String(), "the end of the log is gone") {
-				t.Errorf("said %s", o.said)
+			if !strings.Contains(o.logged.String(), "the end of the log is missing") {
+				t.Errorf("logged: %s", o.logged)
 			}
 		})
 	}
 }
 
-// Segments that no longer count are removed by a log that could be read, not set aside.
-func TestOrphansAreNotSetAside(t *testing.T) {
-	c := config(t.TempDir())
-	c.MaxEvents = 512
-	o := open(t, c)
-	orphan := segments(t, c.Dir)[0]
-	content, err := os.ReadFile(orphan)
-	must(t, err)
-	o.fill(t, 2000)
-	o.sync(t)
-	o.kill()
-	must(t, os.WriteFile(orphan, content, 0o600))
-	o = open(t, c)
-	o.fill(t, 256) // begins a segment
-	o.sync(t)
-	asides, err := filepath.Glob(filepath.Join(c.Dir, "aside-*"))
-	must(t, err)
-	if len(asides) != 0 || slices.Contains(segments(t, c.Dir), orphan) {
-		t.Errorf("there are %q, %q", asides, segments(t, c.Dir))
-	}
-}
-
-// A segment that cannot be removed is told of, and is no part of the log.
+// A dropped segment that cannot be removed is logged, and is not part of the log.
 func TestSegmentThatCannotBeRemoved(t *testing.T) {
 	c := config(t.TempDir())
 	c.MaxEvents = 512
@@ -79,8 +57,8 @@ func TestSegmentThatCannotBeRemoved(t *testing.T) {
 	must(t, os.Remove(stuck))
 	must(t, os.MkdirAll(filepath.Join(stuck, "full"), 0o700))
 	o.fill(t, 1000)
-	if n := strings.Count(o.said.String(), "cannot be removed"); n != 1 {
-		t.Errorf("told %d times: %s", n, o.said)
+	if n := strings.Count(o.logged.String(), "cannot be removed"); n != 1 {
+		t.Errorf("logged %d times: %s", n, o.logged)
 	}
 	want, status := o.texts(t), o.Status()
 	o.kill()
@@ -90,8 +68,7 @@ func TestSegmentThatCannotBeRemoved(t *testing.T) {
 	}
 }
 
-// Segments that could not be read for a while are set aside, not written over: also where
-// older ones could be read.
+// Segments that were not readable at the start are set aside, even if older ones were readable.
 func TestSegmentsWithoutPermissionAreSetAside(t *testing.T) {
 	synctest.Test(t, segmentsWithoutPermissionAreSetAside)
 }

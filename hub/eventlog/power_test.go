@@ -16,10 +16,10 @@ import (
 	"github.com/osctl/eventd/hub/eventlog"
 )
 
-// platter is what of a directory is on the disk for certain: contents that were synced,
-// and names as they were when their directory was. A file is known by where it will be once the
-// log is finished, and without its suffix, as that changes too.
-type platter struct {
+// powerDisk tracks the synced state of a directory: contents of files at their last sync, and names at
+// the last sync of their directory. A file is identified by its place: its path in the finished log,
+// without the suffix.
+type powerDisk struct {
 	tb     testing.TB
 	dir    string
 	random *rand.Rand
@@ -27,25 +27,25 @@ type platter struct {
 	mu      sync.Mutex
 	content map[string][]byte   // by place
 	names   map[string][]string // by place of the directory
-	fails   int                 // so many syncs to come
+	fails   int                 // number of syncs that will fail
 
 	synced, last uint64 // events
 	outages      []outage
 }
 
-// outage is what a loss of power left.
+// outage is the state that a loss of power leaves.
 type outage struct {
 	what         string
 	dir          string
-	synced, last uint64 // events that were synced, and announced
+	synced, last uint64 // numbers of the last synced and the last published event
 }
 
-func newPlatter(tb testing.TB, dir string, random *rand.Rand) *platter {
-	return &platter{tb: tb, dir: dir, random: random, content: map[string][]byte{}, names: map[string][]string{}}
+func newPlatter(tb testing.TB, dir string, random *rand.Rand) *powerDisk {
+	return &powerDisk{tb: tb, dir: dir, random: random, content: map[string][]byte{}, names: map[string][]string{}}
 }
 
-// place returns where a file or directory is: log-2/0000000000000001 for example.
-func (p *platter) place(path string) string {
+// place returns the place of a file or directory, such as log-2/0000000000000001.
+func (p *powerDisk) place(path string) string {
 	path, err := filepath.Rel(p.dir, path)
 	must(p.tb, err)
 	parts := strings.Split(path, "/")
@@ -57,8 +57,8 @@ func (p *platter) place(path string) string {
 	return filepath.Join(parts...)
 }
 
-// before is told of each sync; some fail, and at some the power fails.
-func (p *platter) before(f *os.File, path string) error {
+// before is called before each sync. Some syncs fail, and before some the power fails.
+func (p *powerDisk) before(f *os.File, path string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.random.IntN(4) == 0 {
@@ -74,7 +74,7 @@ func (p *platter) before(f *os.File, path string) error {
 	}
 	info, err := f.Stat()
 	if err != nil {
-		return nil // it was dropped
+		return nil // the file was dropped
 	}
 	content := make([]byte, info.Size())
 	if _, err = f.ReadAt(content, 0); err == nil {
@@ -83,7 +83,7 @@ func (p *platter) before(f *os.File, path string) error {
 	return nil
 }
 
-func (p *platter) namesNow(dir string) []string {
+func (p *powerDisk) namesNow(dir string) []string {
 	entries, err := os.ReadDir(dir)
 	must(p.tb, err)
 	var names []string
@@ -93,16 +93,15 @@ func (p *platter) namesNow(dir string) []string {
 	return names
 }
 
-// fail has the power fail: of what was not synced, anything may be there or not; if strict,
-// nothing is.
-func (p *platter) fail(strict bool) {
+// fail simulates a loss of power. Any part of the unsynced data survives; if strict, none.
+func (p *powerDisk) fail(strict bool) {
 	out := outage{dir: filepath.Join(inMemory(p.tb), "state"), synced: p.synced, last: p.last}
 	p.failDir(&out, p.dir, ".", out.dir, strict)
 	p.outages = append(p.outages, out)
 }
 
-// failDir makes of a directory what a loss of power leaves of it.
-func (p *platter) failDir(out *outage, from, place, to string, strict bool) {
+// failDir writes a directory as a loss of power leaves it.
+func (p *powerDisk) failDir(out *outage, from, place, to string, strict bool) {
 	must(p.tb, os.Mkdir(to, 0o700))
 	names := p.names[place]
 	if !strict && p.random.IntN(2) == 0 {
@@ -121,22 +120,22 @@ func (p *platter) failDir(out *outage, from, place, to string, strict bool) {
 			continue
 		}
 		if !there && strings.HasPrefix(name, "log-") {
-			continue // removed since: what was in it is not known any more, nor needed
+			continue // the log was removed, and its content is not needed
 		}
 		p.failFile(out, place, path, filepath.Join(to, name), strict)
 	}
 }
 
-// failFile makes of a file what a loss of power leaves of it.
-func (p *platter) failFile(out *outage, place, path, to string, strict bool) {
+// failFile writes a file as a loss of power leaves it.
+func (p *powerDisk) failFile(out *outage, place, path, to string, strict bool) {
 	synced := p.content[place]
 	cached, err := os.ReadFile(path)
-	if err != nil { // it was removed
+	if err != nil { // the file was removed
 		cached = synced
 	}
 	content, choice := synced, p.random.IntN(4)
 	switch {
-	case strict || len(cached) < len(synced) || choice == 0: // only what was synced
+	case strict || len(cached) < len(synced) || choice == 0: // only synced data
 	case choice == 1 || filepath.Base(place) == "head":
 		content = cached
 	case choice == 2:
@@ -148,9 +147,8 @@ func (p *platter) failFile(out *outage, place, path, to string, strict bool) {
 	must(p.tb, os.WriteFile(to, content, 0o600))
 }
 
-// TestPowerFails has the power fail at any time, with syncs that fail before: what was
-// synced is there, nothing else is invented, and no cursor stays valid where an event
-// may be missing.
+// The power fails at any time, also after failed syncs. Synced events are restored, and no cursor stays
+// valid if an event may be missing.
 func TestPowerFails(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(24) {
@@ -210,7 +208,7 @@ func powerFails(t *testing.T, seed uint64) {
 	}
 }
 
-// wantSynced wants what a loss of power may not cost.
+// wantSynced checks the state after a loss of power.
 func wantSynced(t *testing.T, c eventlog.Config, what string, out outage, all []string, epoch string) {
 	t.Helper()
 	o := open(t, c)
@@ -220,11 +218,11 @@ func wantSynced(t *testing.T, c eventlog.Config, what string, out outage, all []
 		oldest = out.last - kept + 1 // see lapMargin of the hub
 	}
 	if status.Last < out.synced || out.synced >= oldest && status.Oldest > oldest {
-		t.Errorf("%s: status is %+v, want %d to %d; said %s", what, status, oldest, out.synced, o.said)
+		t.Errorf("%s: status is %+v, want %d to %d; logged: %s", what, status, oldest, out.synced, o.logged)
 		return
 	}
 	if got := o.texts(t); !slices.Equal(got, all[status.Oldest-1:status.Last]) {
-		t.Errorf("%s: the events are not what they were", what)
+		t.Errorf("%s: the events differ from the committed ones", what)
 	}
 	if status.Epoch == epoch && status.Last < out.last {
 		t.Errorf("%s: the epoch is the same, and %d events are missing", what, out.last-status.Last)
@@ -236,13 +234,13 @@ func wantSynced(t *testing.T, c eventlog.Config, what string, out outage, all []
 	after := o.Status()
 	o.kill()
 	if got := open(t, c).Status(); got.Epoch != status.Epoch || got.Last != status.Last+3 {
-		t.Errorf("%s: after one more restart status is %+v, was %+v", what, got, after)
+		t.Errorf("%s: after another restart status is %+v, was %+v", what, got, after)
 	}
 }
 
-// What was synced after a time of trouble in which the ring lapped stays, although it does
-// not follow what was synced before, and that is not removed for certain.
-func TestPowerFailsAfterTrouble(t *testing.T) {
+// After a failure during which the ring lapped, synced events survive a loss of power, although they do
+// not follow those of the old log, whose removal may not be synced.
+func TestPowerFailsAfterFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := config(filepath.Join(inMemory(t), "state"))
 		c.MaxEvents = 1024
@@ -273,12 +271,11 @@ func TestPowerFailsAfterTrouble(t *testing.T) {
 		p.synced = p.last
 		p.fail(true)
 		c.Dir, c.Boot = p.outages[len(p.outages)-1].dir, "another"
-		wantSynced(t, c, "after trouble", p.outages[len(p.outages)-1], all, o.Status().Epoch)
+		wantSynced(t, c, "after the failure", p.outages[len(p.outages)-1], all, o.Status().Epoch)
 	})
 }
 
-// What was synced and is damaged all the same does not make useless what is newer and was
-// synced, too.
+// Damage in a synced segment does not affect newer synced segments.
 func TestPowerFailsAndDamage(t *testing.T) {
 	c := config(t.TempDir())
 	c.MaxEvents = 1024
@@ -294,6 +291,6 @@ func TestPowerFailsAndDamage(t *testing.T) {
 	c.Boot = "another"
 	o = open(t, c)
 	if got := o.texts(t); !slices.Equal(got, want) || o.Status().Last != 1000 {
-		t.Errorf("restored %d events, want %d; status is %+v; said %s", len(got), len(want), o.Status(), o.said)
+		t.Errorf("restored %d events, want %d; status is %+v; logged: %s", len(got), len(want), o.Status(), o.logged)
 	}
 }

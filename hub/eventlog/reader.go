@@ -13,27 +13,26 @@ import (
 
 var errNotSynced = errors.New("the machine went down before this segment and the end of the one before were synced")
 
-// maxSegment is the size of the largest segment that is read, in bytes.
-const maxSegment = 1 << 30
+const maxSegment = 1 << 30 // bytes
 
-// reading is the replay of all segments of a log.
-type reading struct {
-	log      *Log
-	ctx      context.Context //nolint:containedctx // of one Load
-	replay   func(hub.Record) error
-	old      storedHead
-	dir      string
-	segments []*segment // of the log that is read
-	next     uint64     // number after the last event; 0 before the first record
-	gap      bool       // a part of the log is gone
-	down     bool       // the machine went down, so any part of what was not synced may be gone
+// reader replays all segments of a log.
+type reader struct {
+	log           *Log
+	ctx           context.Context //nolint:containedctx // of one Load
+	replay        func(hub.Record) error
+	old           storedHead
+	dir           string
+	segments      []*segment
+	next          uint64 // number after the last event; 0 before the first record
+	gap           bool   // a part of the log is missing
+	uncleanReboot bool   // the machine went down before the log was closed, so unsynced data may be missing
 }
 
-// last returns the number of the last event that was read.
-func (r *reading) last() uint64 { return max(r.next, 1) - 1 }
+// last returns the number of the last replayed event.
+func (r *reader) last() uint64 { return max(r.next, 1) - 1 }
 
-// doubt says why an event may be missing that was published, "" if none can be.
-func (r *reading) doubt(whole bool) string {
+// whyNewEpoch says why a published event may be missing, "" if none can be.
+func (r *reader) whyNewEpoch(whole bool) string {
 	newest := &segment{}
 	if n := len(r.segments); n > 0 {
 		newest = r.segments[n-1]
@@ -48,12 +47,12 @@ func (r *reading) doubt(whole bool) string {
 	case r.old.abandoned:
 		return "events were published while the log could not be written"
 	case r.gap:
-		return "a part of the log is gone"
+		return "a part of the log is missing"
 	case r.last() < r.old.last:
 		return fmt.Sprintf("event %d was published and is not in the log", r.old.last)
 	case newest.index < r.old.newest || newest.index == r.old.newest && newest.size < r.old.size:
-		return "the end of the log is gone"
-	case r.down:
+		return "the end of the log is missing"
+	case r.uncleanReboot:
 		return "the machine was restarted while the service ran"
 	case !whole:
 		return "a snapshot of the state is damaged"
@@ -62,9 +61,9 @@ func (r *reading) doubt(whole bool) string {
 }
 
 // read replays all segments.
-func (r *reading) read(dir string) error {
+func (r *reader) read(dir string) error {
 	r.dir = dir
-	r.down = r.old.found && r.old.problem == nil && r.old.boot != bootHash(r.log.config.Boot) && !r.old.clean
+	r.uncleanReboot = r.old.found && r.old.problem == nil && r.old.boot != bootHash(r.log.config.Boot) && !r.old.clean
 	all, err := listSegments(dir)
 	if err != nil {
 		return err
@@ -74,7 +73,7 @@ func (r *reading) read(dir string) error {
 			return err
 		}
 		if r.old.problem == nil && s.index < r.old.oldest {
-			r.log.removeSegment(s, dir) // the process before had dropped it
+			r.log.removeSegment(s, dir) // the previous process dropped it
 			continue
 		}
 		content, err := readSegment(s.path(dir, segmentSuffix))
@@ -88,13 +87,13 @@ func (r *reading) read(dir string) error {
 	return nil
 }
 
-// scan replays one segment up to its damage, if any. Of the last segment, reopen cuts off the
-// damaged end. If another one is damaged, the newer segments count.
-func (r *reading) scan(s *segment, content []byte, newest bool) error {
+// scan replays one segment up to its damage, if any. If it is the last segment, reopen cuts off the
+// damaged end. Otherwise the newer segments replace it.
+func (r *reader) scan(s *segment, content []byte, newest bool) error {
 	path := slog.String("file", s.path(r.dir, segmentSuffix))
-	var failed error // an error that is not the segment's
+	var failed error // not caused by the segment
 	err := s.scan(content, func(record hub.Record) error {
-		if failed = r.follow(s, &record); failed != nil {
+		if failed = r.checkFollows(s, &record); failed != nil {
 			return failed
 		}
 		if err := r.replay(record); err != nil {
@@ -125,15 +124,15 @@ func (r *reading) scan(s *segment, content []byte, newest bool) error {
 	return nil
 }
 
-// follow checks that the first record of a segment follows those before. If a part is missing in
-// between, it sets aside the older segments; unless the machine went down before this segment was
-// synced, and they were.
-func (r *reading) follow(s *segment, record *hub.Record) error {
+// checkFollows checks that a record follows the last one. If a part is missing in between, it sets aside
+// the older segments. If the machine went down when they were synced and this segment was not, it
+// returns errNotSynced instead.
+func (r *reader) checkFollows(s *segment, record *hub.Record) error {
 	if r.next == 0 || record.First == r.next {
 		return nil
 	}
 	r.gap = true
-	if r.down && s.index > r.old.synced {
+	if r.uncleanReboot && s.index > r.old.synced {
 		return errNotSynced
 	}
 	var paths []string
@@ -144,7 +143,7 @@ func (r *reading) follow(s *segment, record *hub.Record) error {
 	return r.log.setAside(paths...)
 }
 
-// readSegment reads a whole segment. The error is errFormat if the file cannot be one.
+// readSegment reads a whole file. The error is errFormat if it cannot be a segment.
 func readSegment(path string) ([]byte, error) {
 	info, err := os.Lstat(path)
 	if err != nil {

@@ -21,31 +21,30 @@ const (
 	segmentMagic  = "osctlev1"
 	segmentHeader = 64 // magic, index, epoch, 8 unused bytes, end of the snapshot, checksum
 	recordHeader  = 20 // length of the data, checksum, first, count
-	// maxRecord is above what the hub appends at once, in bytes. A batch of 1 MiB on the
-	// bus is stored in 65 MiB at most: an empty array takes 4 bytes there, and up to 258
-	// here, as its type is stored with it.
+	// maxRecord is larger than any record of the hub, in bytes. A batch of 1 MiB on the bus
+	// takes 65 MiB at most: an empty array takes 4 bytes on the bus, and up to 258 here,
+	// because its type is stored with it.
 	maxRecord = 128 << 20
-	// maxIndex is the highest index of a segment.
-	maxIndex = 1 << 62
+	maxIndex  = 1 << 62 // of a segment
 )
 
 // Errors of reading a segment.
 var (
 	errFormat  = errors.New("not a segment of this version")
-	errTorn    = errors.New("a record is not whole")
+	errTorn    = errors.New("a record is incomplete")
 	errDamaged = errors.New("a record is damaged")
-	errRefused = errors.New("a record has a valid checksum and cannot be read")
+	errRefused = errors.New("a record has a valid checksum but cannot be decoded")
 )
 
 // segment is one file of the log.
 type segment struct {
-	index uint64
-	epoch string
-	size  int64    // where its last whole record ends, in bytes
-	begin int64    // where the snapshot at its beginning ends
-	first uint64   // number of its first event, or of the next one if it has none
-	next  uint64   // number after its last event
-	file  *os.File // open for the last segment, and for those that are not synced
+	index       uint64
+	epoch       string
+	size        int64    // in bytes, up to the end of the last whole record
+	snapshotEnd int64    // of the snapshot at the beginning of the file
+	first       uint64   // number of its first event, or of the next event if it has none
+	next        uint64   // number after its last event
+	file        *os.File // open for the last segment, and for unsynced ones
 }
 
 func (s *segment) path(dir, suffix string) string {
@@ -66,24 +65,24 @@ func (s *segment) header() []byte {
 	copy(b, segmentMagic)
 	binary.LittleEndian.PutUint64(b[8:], s.index)
 	copy(b[16:48], s.epoch)
-	binary.LittleEndian.PutUint32(b[56:], uint32(min(s.begin, maxSegment))) //nolint:gosec // at most that
+	binary.LittleEndian.PutUint32(b[56:], uint32(min(s.snapshotEnd, maxSegment))) //nolint:gosec // at most that
 	binary.LittleEndian.PutUint32(b[60:], crc32.Checksum(b[:60], castagnoli))
 	return b
 }
 
-// readHeader sets the fields that the header of a segment has.
+// readHeader sets the fields of a segment that its header has.
 func (s *segment) readHeader(b []byte) error {
 	if len(b) < segmentHeader || string(b[:8]) != segmentMagic || binary.LittleEndian.Uint64(b[8:]) != s.index ||
 		binary.LittleEndian.Uint32(b[60:]) != crc32.Checksum(b[:60], castagnoli) {
 		return errFormat
 	}
 	s.epoch = string(b[16:48])
-	s.size, s.begin = segmentHeader, max(segmentHeader, int64(binary.LittleEndian.Uint32(b[56:])))
+	s.size, s.snapshotEnd = segmentHeader, max(segmentHeader, int64(binary.LittleEndian.Uint32(b[56:])))
 	return nil
 }
 
-// take updates the fields for a record that was appended.
-func (s *segment) take(r *hub.Record, size int64) {
+// addRecord updates the fields for an appended record.
+func (s *segment) addRecord(r *hub.Record, size int64) {
 	if s.size == segmentHeader {
 		s.first = r.First
 	}
@@ -91,7 +90,7 @@ func (s *segment) take(r *hub.Record, size int64) {
 	s.next = r.First + uint64(r.Count)
 }
 
-// appendRecord appends the stored form of a record. The checksum is over all but itself.
+// appendRecord appends the stored form of a record. The checksum covers all but itself.
 func appendRecord(b []byte, r hub.Record) []byte {
 	at := len(b)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(r.Data))) //nolint:gosec // at most maxRecord
@@ -103,13 +102,13 @@ func appendRecord(b []byte, r hub.Record) []byte {
 	return b
 }
 
-// checksum returns that of a stored record.
+// checksum returns the checksum of a stored record.
 func checksum(record []byte) uint32 {
 	return crc32.Update(crc32.Checksum(record[:4], castagnoli), castagnoli, record[8:])
 }
 
 // scan replays a segment from its content, and sets size, first and next for its whole records. The
-// error says why the scan ended before the end.
+// error says why it stopped before the end.
 func (s *segment) scan(content []byte, replay func(hub.Record) error) error {
 	if err := s.readHeader(content); err != nil {
 		return err
@@ -125,7 +124,7 @@ func (s *segment) scan(content []byte, replay func(hub.Record) error) error {
 		if err != nil {
 			return fmt.Errorf("at byte %d: %w", s.size, err)
 		}
-		s.take(&record, size)
+		s.addRecord(&record, size)
 	}
 	return nil
 }
@@ -152,7 +151,7 @@ func cutRecord(b []byte) (r hub.Record, size int64, err error) {
 	return r, int64(len(b)), nil
 }
 
-// segmentIndex returns the index of the segment with this file name, if it is one.
+// segmentIndex returns the index of a segment from its file name.
 func segmentIndex(name string) (index uint64, ok bool) {
 	digits, ok := strings.CutSuffix(name, segmentSuffix)
 	index, err := strconv.ParseUint(digits, 16, 64)
@@ -172,7 +171,7 @@ func listSegments(dir string) ([]*segment, error) {
 		if index, ok := segmentIndex(name); ok && !pending {
 			segments = append(segments, &segment{index: index})
 		} else if _, ok := segmentIndex(name + segmentSuffix); ok && pending {
-			_ = os.Remove(filepath.Join(dir, entry.Name())) // or it is overwritten later
+			_ = os.Remove(filepath.Join(dir, entry.Name())) // otherwise it is overwritten later
 		}
 	}
 	slices.SortFunc(segments, func(a, b *segment) int { return cmp.Compare(a.index, b.index) })

@@ -36,7 +36,7 @@ func (w *Writer) Sync() error {
 		errs = append(errs, w.log.hooks.syncFile(file), file.Close())
 	}
 	if current != nil {
-		if err := w.log.hooks.syncFile(current); err != nil && w.has(newest) {
+		if err := w.log.hooks.syncFile(current); err != nil && w.hasSegment(newest) {
 			errs = append(errs, err)
 		}
 	}
@@ -58,15 +58,15 @@ func (w *Writer) Sync() error {
 	return nil
 }
 
-// has reports whether a segment is still part of the log, and was not dropped as beyond the limits.
-func (w *Writer) has(s *segment) bool {
+// hasSegment reports whether a segment is still part of the log, so that it was not pruned.
+func (w *Writer) hasSegment(s *segment) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Contains(w.segments, s)
 }
 
-// Finish implements [hub.Writer]. Only its end makes the log a finished one, so appending stays
-// bounded while the disk hangs.
+// Finish implements [hub.Writer]. The log counts as finished only when Finish returns, so its size
+// stays bounded while the disk hangs.
 func (w *Writer) Finish() error {
 	l := w.log
 	err := w.Sync()
@@ -80,7 +80,7 @@ func (w *Writer) Finish() error {
 		err = l.hooks.syncDir(l.config.Dir)
 	}
 	if err == nil {
-		err = l.replaceBy(w.number)
+		err = l.removeOlder(w.number)
 	}
 	if err != nil {
 		return err
@@ -111,7 +111,7 @@ func (w *Writer) Close(clean bool) error {
 	err := w.Sync()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	defer w.release()
+	defer w.closeFiles()
 	if err != nil || !clean || w.closed {
 		return err
 	}
@@ -122,14 +122,13 @@ func (w *Writer) Close(clean bool) error {
 	return w.log.hooks.syncFile(w.head)
 }
 
-// discard deletes a log that is not finished, and reports whether it was one. After that, Finish
-// fails.
+// discard deletes an unfinished log, and reports whether it was one. After that, Finish fails.
 func (w *Writer) discard() (discarded bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.finished {
 		return false, nil
 	}
-	w.release()
+	w.closeFiles()
 	return true, os.RemoveAll(w.path)
 }

@@ -14,11 +14,11 @@ import (
 	"github.com/osctl/eventd/hub/eventlog"
 )
 
-// syncs is what a log synced, and what fails.
+// syncs records the syncs of a log, and makes some fail.
 type syncs struct {
 	mu    sync.Mutex
 	paths []string
-	fails string // what ends in it fails; "": nothing
+	fails string // end of the paths that fail; "" for none
 }
 
 func (s *syncs) before(_ *os.File, path string) error {
@@ -37,7 +37,7 @@ func (s *syncs) fail(name string) {
 	s.fails = name
 }
 
-// want compares what was synced since it was called last.
+// want checks the syncs since its last call.
 func (s *syncs) want(t *testing.T, when, dir string, want ...string) {
 	t.Helper()
 	s.mu.Lock()
@@ -57,10 +57,10 @@ func (s *syncs) want(t *testing.T, when, dir string, want ...string) {
 	s.paths = nil
 }
 
-// A log is whole on the disk before it counts. Then each segment that has what is not on the
-// disk is synced, and none else; the directory when files came; the head before anything is
-// announced, and last of all at a clean end.
-func TestWhatIsSynced(t *testing.T) {
+// A new log is synced completely before it becomes current. Later, Sync syncs exactly the changed
+// segments, and the directory if there are new files. The head is synced at the start, and last at a
+// clean end.
+func TestSync(t *testing.T) {
 	c := config(t.TempDir())
 	c.MaxEvents = 1024
 	s := &syncs{}
@@ -83,14 +83,14 @@ func TestWhatIsSynced(t *testing.T) {
 	o = openSyncing(t, c, s.before)
 	s.want(t, "start", c.Dir, "log-1/head")
 	o.sync(t)
-	s.want(t, "what a killed process left", c.Dir, "1", "2", "3", "4", "log-1")
+	s.want(t, "segments of a killed process", c.Dir, "1", "2", "3", "4", "log-1")
 	o.fill(t, 256)
 	o.Close()
 	s.want(t, "clean end", c.Dir, "4", "5", "log-1", "log-1/head")
 }
 
-// What cannot be synced is not durable, whatever the kernel says at the next try: a new log is
-// written, and the old one is removed only then.
+// After a failed sync a new log is written, even if the next sync would succeed. The old log is removed
+// only then.
 func TestSyncFails(t *testing.T) {
 	for _, name := range []string{"0001", "0002", "0003", "log-1"} {
 		t.Run(name, func(t *testing.T) {
@@ -111,7 +111,7 @@ func syncFails(t *testing.T, name string) {
 	old := segments(t, c.Dir)[0]
 	s.fail(name)
 	o.run()
-	eventually(t, "it is told", func() bool { return o.Status().LogProblem == "sync the log: input/output error" })
+	eventually(t, "the failure is reported", func() bool { return o.Status().LogProblem == "sync the log: input/output error" })
 	if got := o.Status(); got.Durable {
 		t.Errorf("status is %+v", got)
 	}
@@ -119,9 +119,9 @@ func syncFails(t *testing.T, name string) {
 		t.Errorf("the old log is removed before there is a new one: %v", err)
 	}
 	s.fail("")
-	eventually(t, "it is durable again", func() bool { return o.Status().Durable })
+	eventually(t, "the log is written again", func() bool { return o.Status().Durable })
 	if _, err := os.Stat(old); err == nil {
-		t.Error("the old log is there")
+		t.Error("the old log is not removed")
 	}
 	o.fill(t, 5)
 	want, status := o.texts(t), o.Status()
@@ -132,8 +132,7 @@ func syncFails(t *testing.T, name string) {
 	}
 }
 
-// Killed after a sync that failed: what the kernel has is there, and what it lacks is of another
-// epoch.
+// After a kill following a failed sync, the appended events are there, in another epoch.
 func TestKilledAfterFailedSync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := config(t.TempDir())
@@ -142,7 +141,7 @@ func TestKilledAfterFailedSync(t *testing.T) {
 		o.fill(t, 5)
 		s.fail("1")
 		o.run()
-		eventually(t, "it is told", func() bool { return o.Status().LogProblem != "" })
+		eventually(t, "the failure is reported", func() bool { return o.Status().LogProblem != "" })
 		o.fill(t, 1)
 		lacking := o.Status()
 		o.kill()
@@ -152,8 +151,8 @@ func TestKilledAfterFailedSync(t *testing.T) {
 	})
 }
 
-// A head that cannot be synced at the start might say after a loss of power that the end
-// before was clean: nothing is announced in that epoch.
+// If the head cannot be synced at the start, another epoch begins, because after a loss of power the head
+// might still say that the log was closed.
 func TestHeadCannotBeSynced(t *testing.T) {
 	c := config(t.TempDir())
 	o := open(t, c)
@@ -167,7 +166,7 @@ func TestHeadCannotBeSynced(t *testing.T) {
 	}
 }
 
-// An end at which something cannot be synced is no clean one.
+// If Close cannot sync a segment, the log is not marked as clean.
 func TestCloseCannotSync(t *testing.T) {
 	c := config(t.TempDir())
 	c.MaxEvents = 1024
@@ -183,7 +182,7 @@ func TestCloseCannotSync(t *testing.T) {
 	}
 }
 
-// A log in the layout of earlier versions is gone on with where it is; a new one takes its place.
+// A log in the layout of earlier versions is used in place, until a new one replaces it.
 func TestEarlierLayout(t *testing.T) { synctest.Test(t, earlierLayout) }
 
 func earlierLayout(t *testing.T) {
@@ -202,7 +201,7 @@ func earlierLayout(t *testing.T) {
 	for range 2 {
 		o = open(t, c)
 		if got := o.texts(t); !slices.Equal(got, want) || o.Status() != status {
-			t.Fatalf("restored %d events, status is %+v, was %+v; said %s", len(got), o.Status(), status, o.said)
+			t.Fatalf("restored %d events, status is %+v, was %+v; logged: %s", len(got), o.Status(), status, o.logged)
 		}
 		o.fill(t, 10)
 		want, status = o.texts(t), o.Status()
@@ -215,13 +214,13 @@ func earlierLayout(t *testing.T) {
 	copied := filepath.Join(t.TempDir(), "killed")
 	copyDir(t, earlier, copied)
 	o.run()
-	eventually(t, "there is a new log", func() bool { return o.Status().Durable })
+	eventually(t, "a new log is written", func() bool { return o.Status().Durable })
 	want, status = o.texts(t), o.Status()
 	o.kill()
 	entries, err := os.ReadDir(earlier)
 	must(t, err)
 	if len(entries) != 2 || entries[0].Name() != "log-1" || entries[1].Name() != "notes.txt" {
-		t.Errorf("there are %v", entries)
+		t.Errorf("found %v", entries)
 	}
 	if o = open(t, c); !slices.Equal(o.texts(t), want) || o.Status() != status {
 		t.Errorf("status is %+v, was %+v", o.Status(), status)
@@ -232,7 +231,7 @@ func earlierLayout(t *testing.T) {
 	}
 }
 
-// A segment that is rotated and dropped while it is synced is no trouble.
+// A segment may be rotated and dropped while it is synced.
 func TestSyncOfDroppedSegment(t *testing.T) {
 	c := config(t.TempDir())
 	c.MaxBytes, c.MaxEvents = eventlog.MinMaxBytes, 1
@@ -253,6 +252,6 @@ func TestSyncOfDroppedSegment(t *testing.T) {
 	must(t, w.Sync())
 	must(t, w.Close(true))
 	if again := reload(t, l, c); again.Epoch != stored.Epoch || again.Next != 20 {
-		t.Errorf("the same epoch %v, next is %d", again.Epoch == stored.Epoch, again.Next)
+		t.Errorf("same epoch %v, next is %d", again.Epoch == stored.Epoch, again.Next)
 	}
 }

@@ -15,10 +15,9 @@ import (
 )
 
 const (
-	// A segment is full when it has a segmentShare-th of the bytes that are kept, or an
-	// eventShare-th of the events, and is at least twice as large as its snapshot.
-	// A log that is not finished drops nothing. Beside its snapshot it takes unfinishedLimits
-	// times the limit at most.
+	// A segment is full when it has 1/segmentShare of the limit in bytes, or 1/eventShare of the
+	// limit in events, and is at least twice as large as its snapshot. An unfinished log drops no
+	// segments. Without its snapshot it takes at most unfinishedLimits times the limit.
 	segmentShare     = 8
 	eventShare       = 4
 	minSegmentEvents = 256
@@ -28,7 +27,7 @@ const (
 var (
 	errAbandoned = errors.New("the log was abandoned")
 	errVanished  = errors.New("the files of the log were removed or replaced")
-	errUnbounded = errors.New("the new log grows faster than it can be finished")
+	errUnbounded = errors.New("the new log exceeds its limit before it is finished")
 	errRecord    = errors.New("a record is empty or too large")
 )
 
@@ -38,22 +37,22 @@ type Writer struct {
 	number    uint64
 	head      *os.File
 	abandoned atomic.Bool
-	isFull    atomic.Bool // the result of Full, because a Sync that hangs may hold the lock
+	isFull    atomic.Bool // for Full, because a Sync that hangs may hold the lock
 
 	mu       sync.Mutex
 	path     string // of its directory
-	finished bool   // it is the current log, and the one before is gone
+	finished bool   // it is the current log, and the old one is removed
 	closed   bool
 	state    head
 	segments []*segment // the oldest first
-	dirty    bool       // the last segment is not synced
-	dirDirty bool       // the directory is not synced
+	dirty    bool       // the last segment needs a sync
+	dirDirty bool       // the directory needs a sync
 	limit    int64      // in bytes
 	buffer   []byte
 	headers  [headSize + 1]byte
 }
 
-// create begins a log.
+// create creates an unfinished log.
 func (l *Log) create(number uint64, epoch string) (*Writer, error) {
 	l.removeUnfinished()
 	path := filepath.Join(l.config.Dir, fmt.Sprint(logPrefix, number)) + unfinishedSuffix
@@ -90,9 +89,9 @@ func (w *Writer) Append(r hub.Record) error {
 		return errAbandoned
 	case len(r.Data) == 0 || len(r.Data) > maxRecord:
 		return fmt.Errorf("%w: %d bytes", errRecord, len(r.Data))
-	case !w.finished && w.total()-w.last().begin > unfinishedLimits*w.limit:
+	case !w.finished && w.total()-w.last().snapshotEnd > unfinishedLimits*w.limit:
 		return errUnbounded
-	case !w.finished && w.full():
+	case !w.finished && w.segmentFull():
 		if err := w.nextSegment(nil); err != nil {
 			return err
 		}
@@ -102,7 +101,7 @@ func (w *Writer) Append(r hub.Record) error {
 	if _, err := w.log.hooks.writeAt(s.file, w.buffer, s.size); err != nil {
 		return err
 	}
-	s.take(&r, int64(len(w.buffer)))
+	s.addRecord(&r, int64(len(w.buffer)))
 	if cap(w.buffer) > maxKeptBuffer {
 		w.buffer = nil
 	}
@@ -110,13 +109,13 @@ func (w *Writer) Append(r hub.Record) error {
 	return w.writeHead()
 }
 
-// updateHead encodes the head for the segments as they are.
+// updateHead encodes the head for the current segments.
 func (w *Writer) updateHead() {
 	if len(w.segments) > 0 {
 		s := w.last()
 		w.state.oldest, w.state.newest, w.state.size = w.segments[0].index, s.index, s.size
 		w.state.last = max(s.next, 1) - 1
-		w.isFull.Store(w.finished && w.full())
+		w.isFull.Store(w.finished && w.segmentFull())
 	}
 	w.state.encode(w.headers[:headSize])
 }
@@ -140,27 +139,27 @@ func (w *Writer) writeWholeHead() error {
 func (w *Writer) Abandon() error {
 	w.abandoned.Store(true)
 	_, err := w.log.hooks.writeAt(w.head, []byte{1}, markOffset)
-	w.releaseAbandoned()
+	w.closeIfAbandoned()
 	return err
 }
 
-// unlock gives up the lock.
+// unlock releases the lock.
 func (w *Writer) unlock() {
 	w.mu.Unlock()
-	w.releaseAbandoned()
+	w.closeIfAbandoned()
 }
 
-// releaseAbandoned closes the files of an abandoned log. If a method that hangs holds the lock, that
-// does it when it returns.
-func (w *Writer) releaseAbandoned() {
+// closeIfAbandoned closes the files of an abandoned log. If a method that hangs holds the lock, that
+// method closes them when it returns.
+func (w *Writer) closeIfAbandoned() {
 	if w.abandoned.Load() && w.mu.TryLock() {
 		defer w.mu.Unlock()
-		w.release()
+		w.closeFiles()
 	}
 }
 
-// release closes all files.
-func (w *Writer) release() {
+// closeFiles closes all files.
+func (w *Writer) closeFiles() {
 	for _, s := range w.segments {
 		s.close()
 	}
@@ -173,10 +172,10 @@ func (w *Writer) release() {
 // Full implements [hub.Writer].
 func (w *Writer) Full() bool { return w.isFull.Load() }
 
-func (w *Writer) full() bool {
+func (w *Writer) segmentFull() bool {
 	s := w.last()
-	grown := s.size - s.begin
-	return grown >= s.begin && (grown >= w.limit/segmentShare ||
+	grown := s.size - s.snapshotEnd
+	return grown >= s.snapshotEnd && (grown >= w.limit/segmentShare ||
 		s.next-s.first >= uint64(max(minSegmentEvents, w.log.config.MaxEvents/eventShare)))
 }
 
@@ -190,7 +189,7 @@ func (w *Writer) Rotate(snapshot []hub.Record) error {
 	if err := w.nextSegment(snapshot); err != nil {
 		return err
 	}
-	if w.finished { // else the old log takes room that this one is to have
+	if w.finished { // otherwise the old log still takes room
 		w.prune()
 	}
 	return w.writeHead()
@@ -206,9 +205,9 @@ func (w *Writer) nextSegment(snapshot []hub.Record) error {
 	for i := range snapshot {
 		before := len(content)
 		content = appendRecord(content, snapshot[i])
-		s.take(&snapshot[i], int64(len(content)-before))
+		s.addRecord(&snapshot[i], int64(len(content)-before))
 	}
-	s.begin = s.size
+	s.snapshotEnd = s.size
 	copy(content, s.header())
 	pending := s.path(w.path, pendingSuffix)
 	file, err := openFile(pending, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
@@ -223,16 +222,16 @@ func (w *Writer) nextSegment(snapshot []hub.Record) error {
 	}
 	s.file, w.segments = file, append(w.segments, s)
 	w.dirty, w.dirDirty = true, true
-	w.fitDisk()
+	w.updateLimit()
 	return nil
 }
 
-// fitDisk sets the limit: that of the config, or half of the room that the disk has for the log.
-func (w *Writer) fitDisk() {
+// updateLimit sets the limit to that of the config, or to half of the room that the disk has for the log.
+func (w *Writer) updateLimit() {
 	w.limit = max(MinMaxBytes, min(w.log.config.MaxBytes, (w.log.free()+w.total())/2))
 }
 
-// total returns how many bytes the segments take.
+// total returns the size of all segments, in bytes.
 func (w *Writer) total() int64 {
 	total := int64(0)
 	for _, s := range w.segments {
@@ -241,7 +240,7 @@ func (w *Writer) total() int64 {
 	return total
 }
 
-// prune deletes the oldest segments beyond the limits, but not the newest one that has events.
+// prune deletes the oldest segments beyond the limits, but not the newest one with events.
 func (w *Writer) prune() {
 	total := w.total()
 	for len(w.segments) > 1 {
@@ -250,8 +249,8 @@ func (w *Writer) prune() {
 			return
 		}
 		total -= w.segments[0].size
-		w.segments[0].close()                      // or the file would keep its room
-		w.log.removeSegment(w.segments[0], w.path) // if that fails, the next Load does it
+		w.segments[0].close()                      // otherwise the file would keep its room
+		w.log.removeSegment(w.segments[0], w.path) // if that fails, the next Load removes it
 		w.segments = slices.Delete(w.segments, 0, 1)
 	}
 }

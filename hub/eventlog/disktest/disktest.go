@@ -1,4 +1,4 @@
-// Package disktest has disks for tests: file systems that hang when they are told to.
+// Package disktest provides a file system that hangs on demand, for tests.
 package disktest
 
 import (
@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// Mount mounts a file system that can be frozen. Then what writes to it hangs until it is thawed, and
-// kill -9 does not end that either.
+// Mount mounts a file system that freeze freezes. Writes to it then hang until thaw, even if their
+// process is killed with kill -9.
 func Mount(t *testing.T) (dir string, freeze func() (thaw func())) {
 	t.Helper()
 	must := func(err error) {
