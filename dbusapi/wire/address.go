@@ -14,10 +14,9 @@ const (
 	BusSession = "session"
 )
 
-// ResolveAddress returns the D-Bus address of a bus: that of the system bus for
-// "system", that of the session bus for "session", each with the environment
-// variable that the reference implementation uses, or the address itself. Only
-// unix sockets can be connected to.
+// ResolveAddress returns the D-Bus address of "system" or "session", from the
+// same environment variables as the reference implementation. Any other bus
+// must be an address itself, and is returned unchanged.
 func ResolveAddress(bus string) (string, error) {
 	switch bus {
 	case BusSystem:
@@ -40,8 +39,8 @@ func ResolveAddress(bus string) (string, error) {
 	return bus, nil
 }
 
-// socketPath returns the path of the socket of one address, with a leading @ for
-// one in the abstract namespace.
+// socketPath returns the path of the socket of one address, with a leading @ in
+// the abstract namespace.
 func socketPath(address string) (string, error) {
 	transport, rest, _ := strings.Cut(address, ":")
 	if transport != "unix" {
@@ -63,8 +62,8 @@ func socketPath(address string) (string, error) {
 	return "", fmt.Errorf("address %q: neither path nor abstract is set", address)
 }
 
-// EscapeAddress returns a value of an address, like a path, with all bytes escaped that
-// the D-Bus specification ("Server Addresses") wants escaped.
+// EscapeAddress escapes a value of an address, such as a path, as the D-Bus specification ("Server
+// Addresses") requires.
 func EscapeAddress(value string) string {
 	var b strings.Builder
 	for i := range len(value) {

@@ -77,7 +77,7 @@ func TestDialSocket(t *testing.T) {
 	}
 }
 
-// Any path stays what it is in an address, and says nothing else there.
+// An escaped path is parsed as the same path, and has no special characters.
 func TestEscapeAddressRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		path := "/" + string(rapid.SliceOf(rapid.Byte()).Draw(t, "path"))

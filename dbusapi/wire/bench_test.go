@@ -7,7 +7,7 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// benchEvent is an event as the netlink watcher makes them.
+// benchEvent returns an event like those of the netlink watcher.
 func benchEvent(b *testing.B) *hub.Event {
 	b.Helper()
 	event, err := hub.NewEvent(hub.TypeNetif, hub.Options{

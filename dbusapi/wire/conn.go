@@ -11,48 +11,47 @@ import (
 	"time"
 )
 
-// MaxHeader is the largest message header that is read, in bytes. A message with a larger
-// one is passed over without an answer, because its sender stands in the header.
+// MaxHeader is the size of the largest message header that is read, in bytes. A message with a larger
+// header is skipped, and gets no reply, because its header has the sender.
 const MaxHeader = 1 << 20
 
 var (
-	// ErrClosed is why a connection ended that its owner closed.
+	// ErrClosed is the error of a connection that its owner closed.
 	ErrClosed = errors.New("dbus: the connection is closed")
-	// ErrBusClosed says that the bus ended the connection.
+	// ErrBusClosed is the error of a connection that the bus closed.
 	ErrBusClosed = errors.New("the bus closed the connection")
 )
 
 // Message is a message that was read from a bus.
 type Message struct {
 	*Header
-	// Size is how many bytes of memory the message holds.
+	// Size is the memory that the message holds, in bytes.
 	Size int
-	// Refused is why the body was not read; nil if it was.
+	// Refused is the error of admit, for which the body was not read; nil if it was read.
 	Refused error
 
 	frame []byte // the whole message; nil if Refused
-	body  int    // where the body begins
+	body  int    // offset of the body
 }
 
-// Decoder returns a decoder for the body. Its strings share memory with the message: who
-// keeps one of them copies it.
+// Decoder returns a decoder for the body. Its strings share memory with the message; clone those that
+// outlive it.
 func (m *Message) Decoder() *Decoder {
 	return &Decoder{body: alias(m.frame[m.body:]), big: m.BigEndian}
 }
 
-// Frame returns the bytes of a message whose body was read.
+// Frame returns the bytes of the whole message, nil if Refused.
 func (m *Message) Frame() []byte { return m.frame }
 
-// Clear wipes the body, which may hold secrets. The message, and strings that were decoded
-// from it, must not be used any more.
+// Clear wipes the body, which may hold secrets. After that, the message and strings decoded from it
+// must not be used.
 func (m *Message) Clear() {
 	clear(m.frame[m.body:])
 	m.frame, m.body = nil, 0
 }
 
-// Conn is one connection to a bus: a stream of whole messages each way. One goroutine at a
-// time reads, one writes. No file descriptors are ever negotiated, so that the bus lets
-// nobody send us any.
+// Conn is a connection to a bus: a stream of whole messages each way. One goroutine may read while
+// another one writes. Conn does not negotiate file descriptors, so the bus lets no peer send any.
 type Conn struct {
 	sock   net.Conn
 	in     *reader
@@ -61,19 +60,18 @@ type Conn struct {
 
 	done chan struct{} // closed by Interrupt
 	mu   sync.Mutex
-	err  error // why Interrupt was called; nil until then
+	err  error // argument of Interrupt; nil until then
 }
 
-// NewConn returns a connection over a socket on which nothing was said yet. Most callers
-// want [Dial].
+// NewConn returns a connection over a new socket. Most callers want [Dial].
 func NewConn(sock net.Conn) *Conn {
 	return &Conn{sock: sock, in: newReader(sock), done: make(chan struct{})}
 }
 
-// Name returns our unique name on the bus, once [Dial] or Hello returned it.
+// Name returns the unique name of the connection on the bus, after [Dial].
 func (c *Conn) Name() string { return c.name }
 
-// NextSerial returns the serial of the next message; 0 is not a valid one.
+// NextSerial returns the serial of the next message. It is never 0, which is not valid.
 func (c *Conn) NextSerial() uint32 {
 	for {
 		if n := c.serial.Add(1); n != 0 {
@@ -85,11 +83,10 @@ func (c *Conn) NextSerial() uint32 {
 // Raw returns the stream of bytes before the first message.
 func (c *Conn) Raw() io.Reader { return c.in }
 
-// Read reads the next message. It asks admit, after the header and before any memory for
-// the body is taken, whether the body is wanted; an error of admit becomes Refused.
-// Messages whose header is larger than [MaxHeader] or malformed are passed over. The error
-// is that of [Conn.Err], of the socket, or [ErrHeader] where the stream cannot be followed any
-// further.
+// Read reads the next message. It calls admit after the header, before it allocates memory for the
+// body; an error of admit becomes Refused. Messages whose header is malformed or larger than
+// [MaxHeader] are skipped. The error is that of [Conn.Err], of the socket, or [ErrHeader] if the rest
+// of the stream cannot be read.
 func (c *Conn) Read(admit func(*Message) error) (*Message, error) {
 	for {
 		m, err := c.read(admit)
@@ -99,7 +96,7 @@ func (c *Conn) Read(admit func(*Message) error) (*Message, error) {
 	}
 }
 
-// read returns nil for a message that is passed over.
+// read returns nil for a skipped message.
 func (c *Conn) read(admit func(*Message) error) (*Message, error) {
 	fixed, err := c.in.peek(FixedSize)
 	if err != nil {
@@ -120,7 +117,7 @@ func (c *Conn) read(admit func(*Message) error) (*Message, error) {
 	if err != nil {
 		return nil, c.in.skip(body)
 	}
-	// The header is held twice: in the frame, and by the strings of h.
+	// The header is in memory twice: in the frame, and in the strings of h.
 	m := &Message{Header: h, Size: 2*header + body, body: header}
 	if m.Refused = admit(m); m.Refused != nil {
 		m.Size, m.body = header, 0
@@ -130,7 +127,7 @@ func (c *Conn) read(admit func(*Message) error) (*Message, error) {
 	return m, c.in.readFull(m.frame[header:])
 }
 
-// reason prefers that we interrupted the connection over what followed from it.
+// reason returns the error of Interrupt instead of errors that follow from it.
 func (c *Conn) reason(err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -143,8 +140,8 @@ func (c *Conn) reason(err error) error {
 	return err
 }
 
-// Write writes b and returns how much of it the socket took. It fails once the bus has
-// taken nothing at all for timeout, and with [Conn.Err].
+// Write writes b and returns how many bytes the socket took. It fails if the bus takes nothing at all
+// for timeout, and with [Conn.Err].
 func (c *Conn) Write(b []byte, timeout time.Duration) (int, error) {
 	written := 0
 	for written < len(b) {
@@ -164,7 +161,7 @@ func (c *Conn) Write(b []byte, timeout time.Duration) (int, error) {
 	return written, nil
 }
 
-// setWriteDeadline must not take back the deadline that Interrupt sets.
+// setWriteDeadline sets the deadline of the next write, unless Interrupt has set one.
 func (c *Conn) setWriteDeadline(timeout time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -174,8 +171,8 @@ func (c *Conn) setWriteDeadline(timeout time.Duration) error {
 	return c.sock.SetWriteDeadline(time.Now().Add(timeout))
 }
 
-// Interrupt ends Read and Write, also those under way, for good. They fail with why; the first
-// reason counts.
+// Interrupt makes all current and further calls of Read and Write fail with why. Only the first call
+// of Interrupt counts.
 func (c *Conn) Interrupt(why error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -187,26 +184,25 @@ func (c *Conn) Interrupt(why error) {
 	close(c.done)
 }
 
-// Done is closed once the connection was interrupted, see Err.
+// Done returns a channel that is closed when the connection is interrupted, see Err.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
-// Err returns why the connection was interrupted, nil if it was not.
+// Err returns the argument of [Conn.Interrupt], nil before that.
 func (c *Conn) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
 }
 
-// SetWriteBuffer sets how many bytes the kernel keeps for the bus. That it cannot be set is no
-// harm.
+// SetWriteBuffer sets the size of the kernel's buffer for writes, in bytes. It ignores errors.
 func (c *Conn) SetWriteBuffer(bytes int) {
 	if sock, ok := c.sock.(*net.UnixConn); ok {
 		_ = sock.SetWriteBuffer(bytes)
 	}
 }
 
-// CloseWrite says that nothing more will be written. Reading goes on: a unix socket that is
-// closed while there is something to read loses what the bus has not read yet.
+// CloseWrite ends the writing. Read to the end before [Conn.Close], because closing a unix socket with
+// unread data discards the data that the bus has not read yet.
 func (c *Conn) CloseWrite() error {
 	if sock, ok := c.sock.(interface{ CloseWrite() error }); ok {
 		return sock.CloseWrite()
@@ -214,5 +210,5 @@ func (c *Conn) CloseWrite() error {
 	return errors.New("dbus: this socket cannot be closed one way")
 }
 
-// Close closes the socket. Nothing may be reading or writing.
+// Close closes the socket. No other method may be running.
 func (c *Conn) Close() error { return c.sock.Close() }

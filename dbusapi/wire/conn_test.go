@@ -13,7 +13,7 @@ import (
 	"github.com/osctl/eventd/dbusapi/bustest"
 )
 
-// pipe returns a connection and the end of its peer.
+// pipe returns a connection and the socket of its peer.
 func pipe(t *testing.T) (*Conn, net.Conn) {
 	t.Helper()
 	here, there := net.Pipe()
@@ -24,15 +24,15 @@ func pipe(t *testing.T) (*Conn, net.Conn) {
 	return NewConn(here), there
 }
 
-// hear returns a connection whose peer says that and leaves.
-func hear(t *testing.T, said ...[]byte) *Conn {
+// connReading returns a connection to a peer that writes chunks and closes.
+func connReading(t *testing.T, chunks ...[]byte) *Conn {
 	t.Helper()
 	c, peer := pipe(t)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		defer peer.Close()
-		for _, b := range said {
+		for _, b := range chunks {
 			if _, err := peer.Write(b); err != nil {
 				return
 			}
@@ -47,7 +47,7 @@ func hear(t *testing.T, said ...[]byte) *Conn {
 
 func admitAll(*Message) error { return nil }
 
-// numbered is a call whose body is a string of that size.
+// numbered returns a call with a string of the given size as body.
 func numbered(serial uint32, size int) *bustest.Message {
 	m := bustest.MethodCall(":1.1", "/a", "a.b", "C")
 	m.Serial, m.Sender, m.Signature, m.Body = serial, ":1.9", "s", new(bustest.Body).String(strings.Repeat("x", size)).Bytes()
@@ -68,7 +68,7 @@ func wantMessage(t *testing.T, c *Conn, serial uint32, size int) *Message {
 	return m
 }
 
-func TestReadPassesOver(t *testing.T) {
+func TestReadSkipsMalformed(t *testing.T) {
 	large := numbered(1, 10)
 	large.Path = "/" + strings.Repeat("x", MaxHeader)
 	largeBody := numbered(1, 3*MaxHeader)
@@ -82,7 +82,7 @@ func TestReadPassesOver(t *testing.T) {
 		"header without any padding": append([]byte("l\x01\x00\x01\x08\x00\x00\x00\x01\x00\x00\x00\x03\x00\x00\x00abc"), make([]byte, 5+8)...),
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := hear(t, numbered(7, 3).Marshal(), raw, raw, numbered(8, 100_000).Marshal(), numbered(9, 0).Marshal())
+			c := connReading(t, numbered(7, 3).Marshal(), raw, raw, numbered(8, 100_000).Marshal(), numbered(9, 0).Marshal())
 			wantMessage(t, c, 7, 3)
 			wantMessage(t, c, 8, 100_000)
 			wantMessage(t, c, 9, 0)
@@ -93,7 +93,7 @@ func TestReadPassesOver(t *testing.T) {
 	}
 }
 
-// A header of the largest size is no large one.
+// A header of exactly MaxHeader bytes is read.
 func TestReadLargestHeader(t *testing.T) {
 	m := numbered(1, 5)
 	m.Path = "/"
@@ -105,7 +105,7 @@ func TestReadLargestHeader(t *testing.T) {
 	if header, _, _ := Sizes(m.Marshal()); header != MaxHeader {
 		t.Fatalf("the header has %d bytes", header)
 	}
-	c := hear(t, numbered(7, 3).Marshal(), m.Marshal())
+	c := connReading(t, numbered(7, 3).Marshal(), m.Marshal())
 	wantMessage(t, c, 7, 3)
 	wantMessage(t, c, 1, 5)
 }
@@ -113,7 +113,7 @@ func TestReadLargestHeader(t *testing.T) {
 func TestReadRefused(t *testing.T) {
 	unwanted := errors.New("unwanted")
 	for _, size := range []int{0, 500, 200_000} {
-		c := hear(t, numbered(1, size).Marshal(), numbered(2, size).Marshal())
+		c := connReading(t, numbered(1, size).Marshal(), numbered(2, size).Marshal())
 		m, err := c.Read(func(m *Message) error {
 			if m.Sender != ":1.9" || m.BodySize < size {
 				t.Errorf("asked about %d bytes of %s", m.BodySize, m.Sender)
@@ -125,16 +125,16 @@ func TestReadRefused(t *testing.T) {
 		}
 		m.Clear()
 		if d := m.Decoder(); d.String() != "" || d.Err() == nil {
-			t.Error("there is something in a body that was not read")
+			t.Error("the decoder of a refused body returns data")
 		}
 		wantMessage(t, c, 2, size)
 	}
 }
 
-// What memory a message holds is what counts against the limits of its sender.
+// Size includes the header twice, because the limits of a sender count the memory in use.
 func TestMessageSize(t *testing.T) {
 	raw := numbered(1, 1000).Marshal()
-	m := wantMessage(t, hear(t, raw), 1, 1000)
+	m := wantMessage(t, connReading(t, raw), 1, 1000)
 	header, body, _ := Sizes(raw)
 	if m.Size != 2*header+body || !bytes.Equal(m.Frame(), raw) {
 		t.Errorf("size is %d, of a header of %d and a body of %d bytes", m.Size, header, body)
@@ -142,7 +142,7 @@ func TestMessageSize(t *testing.T) {
 }
 
 func TestReadGarbage(t *testing.T) {
-	c := hear(t, numbered(1, 1).Marshal(), []byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
+	c := connReading(t, numbered(1, 1).Marshal(), []byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
 	wantMessage(t, c, 1, 1)
 	for range 2 {
 		if _, err := c.Read(admitAll); !errors.Is(err, ErrHeader) {
@@ -151,26 +151,26 @@ func TestReadGarbage(t *testing.T) {
 	}
 }
 
-func TestReadCutOff(t *testing.T) {
+func TestReadTruncated(t *testing.T) {
 	raw := numbered(1, 100).Marshal()
 	for n := range raw {
-		if _, err := hear(t, raw[:n]).Read(admitAll); !errors.Is(err, ErrBusClosed) {
+		if _, err := connReading(t, raw[:n]).Read(admitAll); !errors.Is(err, ErrBusClosed) {
 			t.Errorf("after %d bytes of %d: %v", n, len(raw), err)
 		}
 	}
 }
 
-// Nothing of the body is left, neither in the message nor in the buffer of the connection.
+// Clear leaves no part of the body in the message or in the buffer of the connection.
 func TestMessageClear(t *testing.T) {
-	c := hear(t, bytes.Join([][]byte{numbered(1, 40_000).Marshal(), numbered(2, 40_000).Marshal()}, nil))
+	c := connReading(t, bytes.Join([][]byte{numbered(1, 40_000).Marshal(), numbered(2, 40_000).Marshal()}, nil))
 	for i := range uint32(2) {
 		m := wantMessage(t, c, i+1, 40_000)
 		if m.Clear(); bytes.Contains(m.Frame(), []byte("xx")) {
-			t.Error("the message holds its body")
+			t.Error("the message still has its body")
 		}
 	}
 	if bytes.Contains(c.in.buf, []byte("xx")) {
-		t.Error("the buffer holds a body")
+		t.Error("the buffer still has a body")
 	}
 }
 
@@ -185,7 +185,7 @@ func TestInterruptRead(t *testing.T) {
 		synctest.Wait()
 		c.Interrupt(ErrClosed)
 		if err := <-ended; !errors.Is(err, ErrClosed) {
-			t.Error("the Read under way:", err)
+			t.Error("the current Read:", err)
 		}
 		if _, err := c.Read(admitAll); !errors.Is(err, ErrClosed) {
 			t.Error("a later Read:", err)
@@ -196,7 +196,7 @@ func TestInterruptRead(t *testing.T) {
 	})
 }
 
-// A bus that is slow is not given up, however long it takes.
+// Write does not give up on a slow bus, however long it takes.
 func TestWriteToSlowPeer(t *testing.T) {
 	for _, test := range []struct {
 		size, portion int
@@ -242,7 +242,7 @@ func TestWriteToStuckPeer(t *testing.T) {
 			t.Errorf("%d bytes, %v", n, err)
 		}
 		if d := time.Since(start); d < time.Second || d > 2*time.Second {
-			t.Errorf("given up after %v", d)
+			t.Errorf("Write gave up after %v", d)
 		}
 	})
 }
@@ -289,8 +289,8 @@ func TestNextSerial(t *testing.T) {
 	}
 }
 
-// The bus ends the connection of a client that sends text that is none.
-func TestEncodeStringThatIsNoText(t *testing.T) {
+// The bus disconnects a client that sends invalid text, so it is escaped.
+func TestEncodeInvalidText(t *testing.T) {
 	for s, want := range map[string]string{
 		"":              "",
 		"a\tb\nc\u00e9": "a\tb\nc\u00e9",
@@ -311,6 +311,6 @@ func TestEncodeStringThatIsNoText(t *testing.T) {
 	e := NewEncoder(nil)
 	e.String(long)
 	if d := NewDecoder(string(e.Bytes), false); d.String() != strings.Repeat(`\xff`, len(long)) || d.Finish() != nil {
-		t.Error("a long string is not whole")
+		t.Error("a long string is cut")
 	}
 }

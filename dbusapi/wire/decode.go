@@ -10,7 +10,7 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// Errors of decoding. Those of [Decoder] wrap one of them.
+// Errors of decoding. The errors of [Decoder] wrap one of them.
 var (
 	errShort    = errors.New("the body ends early")
 	errLong     = errors.New("the body has bytes left over")
@@ -24,9 +24,9 @@ var (
 	errManyType = errors.New("a variant that does not hold exactly one type")
 )
 
-// Decoder reads values from a message body. The strings it returns share the
-// memory of the body. After the first error all further reads give zero values,
-// so that callers check Err once at the end.
+// Decoder reads values from a message body. Its strings share the memory of the
+// body. After an error all methods return zero values, so check Err or Finish
+// once at the end.
 type Decoder struct {
 	body string
 	pos  int
@@ -39,13 +39,13 @@ func NewDecoder(body string, bigEndian bool) *Decoder {
 	return &Decoder{body: body, big: bigEndian}
 }
 
-// Offset returns how many bytes of the body are read.
+// Offset returns the number of bytes read.
 func (d *Decoder) Offset() int { return d.pos }
 
 // Err returns the first error.
 func (d *Decoder) Err() error { return d.err }
 
-// Finish returns the first error, or one if the body was not read to its end.
+// Finish returns the first error, or an error if bytes are left.
 func (d *Decoder) Finish() error {
 	if d.err == nil && d.pos != len(d.body) {
 		d.err = errLong
@@ -62,7 +62,7 @@ func (d *Decoder) fail(err error) {
 	}
 }
 
-// take returns the next n bytes at the given alignment, nil text after an error.
+// take returns the next n bytes at the given alignment, "" after an error.
 func (d *Decoder) take(n, align int) string {
 	if d.err != nil {
 		return ""
@@ -160,7 +160,7 @@ func (d *Decoder) variantType() string {
 }
 
 // array reads the length of an array and the padding before its first element,
-// and returns where the array ends.
+// and returns the offset of its end.
 func (d *Decoder) array(elem byte) int {
 	n := int(d.Uint32())
 	if n > maxArrayBytes {
@@ -174,7 +174,7 @@ func (d *Decoder) array(elem byte) int {
 	return d.pos + n
 }
 
-// more reports whether an array that ends at end has a further element.
+// more reports whether an array that ends at end has another element.
 func (d *Decoder) more(end int) bool {
 	if d.err == nil && d.pos > end {
 		d.fail(errArray)
@@ -182,7 +182,7 @@ func (d *Decoder) more(end int) bool {
 	return d.err == nil && d.pos < end
 }
 
-// Value reads a value of a complete type that may nest at most depth containers.
+// Value reads a value of a complete type with at most depth nested containers.
 func (d *Decoder) Value(typ string, depth int) hub.Value {
 	switch typ[0] {
 	case 's':

@@ -9,13 +9,13 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// TestValueBytes holds both directions against bytes that were written by hand from
-// the specification, "Marshaling (Wire Format)".
+// The bytes were written by hand from the specification, "Marshaling (Wire
+// Format)".
 func TestValueBytes(t *testing.T) {
 	str := hub.String
 	for _, c := range []struct {
-		value         hub.Value
-		little, bigly string
+		value       hub.Value
+		little, big string
 	}{
 		{hub.Bool(true), "\x01\x00\x00\x00", "\x00\x00\x00\x01"},
 		{hub.Number(hub.KindByte, 0xfe), "\xfe", "\xfe"},
@@ -34,12 +34,12 @@ func TestValueBytes(t *testing.T) {
 		{hub.TypeOf(""), "\x00\x00", "\x00\x00"},
 		{hub.Bytes([]byte("\x00\xff")), "\x02\x00\x00\x00\x00\xff", "\x00\x00\x00\x02\x00\xff"},
 		{hub.Bytes(nil), "\x00\x00\x00\x00", "\x00\x00\x00\x00"},
-		// The padding before the first element stands there in an empty array, too.
+		// An empty array has the padding before the first element, too.
 		{hub.Array("t", nil), "\x00\x00\x00\x00\x00\x00\x00\x00", "\x00\x00\x00\x00\x00\x00\x00\x00"},
 		{hub.Array("(y)", nil), "\x00\x00\x00\x00\x00\x00\x00\x00", "\x00\x00\x00\x00\x00\x00\x00\x00"},
 		{hub.Dict("y", "y", nil), "\x00\x00\x00\x00\x00\x00\x00\x00", "\x00\x00\x00\x00\x00\x00\x00\x00"},
 		{hub.Array("u", nil), "\x00\x00\x00\x00", "\x00\x00\x00\x00"},
-		// It does not count into the length; the specification's own example.
+		// The length does not include that padding; an example of the specification.
 		{
 			hub.Array("x", []hub.Value{hub.Int64(5)}),
 			"\x08\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00",
@@ -78,13 +78,13 @@ func TestValueBytes(t *testing.T) {
 			t.Errorf("%s: encoded as %q, want %q", dump(c.value), got, c.little)
 		}
 		for _, big := range []bool{false, true} {
-			text := map[bool]string{false: c.little, true: c.bigly}[big]
+			text := map[bool]string{false: c.little, true: c.big}[big]
 			d := NewDecoder(text, big)
 			got := d.Value(c.value.Type(), 8)
 			if err := d.Finish(); err != nil || dump(got) != dump(c.value) {
 				t.Errorf("%q as %s, big endian %v: %s, %v; want %s", text, c.value.Type(), big, dump(got), err, dump(c.value))
 			}
-			// Cut short anywhere it is an error, and with a byte more.
+			// A missing or an extra byte is an error.
 			for n := range text {
 				d := NewDecoder(text[:n], big)
 				d.Value(c.value.Type(), 8)
@@ -101,8 +101,7 @@ func TestValueBytes(t *testing.T) {
 	}
 }
 
-// TestRefused are bodies that a receiver must not take.
-func TestRefused(t *testing.T) {
+func TestDecoderRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name, typ, body string
 		want            error
@@ -158,13 +157,13 @@ func TestRefused(t *testing.T) {
 			}
 			before := d.Offset()
 			if d.Uint64() != 0 || d.String() != "" || d.Value("as", 8).Items() != nil || d.Offset() != before {
-				t.Error("it reads on after an error")
+				t.Error("the decoder reads on after an error")
 			}
 		})
 	}
 }
 
-// TestDepth: hub.MaxNesting containers pass, one more does not, of each kind.
+// The limit of nesting is exact for each kind of container.
 func TestDepth(t *testing.T) {
 	zero := strings.Repeat("\x00", 64)
 	length := func(n int) string { return string([]byte{byte(n), 0, 0, 0}) }

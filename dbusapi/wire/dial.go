@@ -21,19 +21,16 @@ const (
 )
 
 const (
-	// dialTimeout bounds connecting, authentication and Hello together.
-	dialTimeout = 5 * time.Second
-
-	// maxLine is the longest line that the bus may say while we authenticate, in bytes.
-	maxLine = 4096
+	dialTimeout = 5 * time.Second // for connecting, authentication and Hello together
+	maxLine     = 4096            // bytes of a line during authentication
 )
 
-// ErrTurnedAway says that the bus ended the connection at once, as dbus-daemon does with
-// users whom its configuration does not let in.
+// ErrTurnedAway says that the bus closed the connection at once. dbus-daemon does that with users that
+// its configuration does not admit.
 var ErrTurnedAway = errors.New("the bus closed the connection at once")
 
-// Dial connects to a bus, authenticates as the user of this process, and says Hello. It
-// takes 5 s at most.
+// Dial connects to a bus, authenticates as the user of this process, and calls Hello. It takes five
+// seconds at most. Only unix sockets are supported.
 func Dial(ctx context.Context, address string) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
@@ -57,7 +54,7 @@ func Dial(ctx context.Context, address string) (*Conn, error) {
 	return nil, DialError(address, err)
 }
 
-// DialError wraps the reason why a connection to a bus could not be made.
+// DialError wraps an error of connecting to a bus.
 func DialError(address string, err error) error {
 	if errors.Is(err, ErrBusClosed) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
 		err = ErrTurnedAway
@@ -72,8 +69,8 @@ func (c *Conn) begin() error {
 	return c.hello()
 }
 
-// authenticate speaks the part of the D-Bus authentication protocol that every bus on
-// Linux knows: EXTERNAL, by which the kernel says who we are.
+// authenticate uses the mechanism EXTERNAL, which every bus on Linux supports: the kernel tells the
+// bus the user of this process.
 func (c *Conn) authenticate() error {
 	uid := hex.EncodeToString([]byte(strconv.Itoa(os.Geteuid())))
 	if _, err := c.Write([]byte("\x00AUTH EXTERNAL "+uid+"\r\n"), dialTimeout); err != nil {
@@ -105,8 +102,7 @@ func (c *Conn) readLine() (string, error) {
 	return "", fmt.Errorf("the bus answers with more than %d bytes", maxLine)
 }
 
-// hello registers with the bus, which gives us our unique name. Nothing else comes before
-// the answer.
+// hello registers with the bus, which replies with the unique name. It sends no message before that.
 func (c *Conn) hello() error {
 	e := NewEncoder(nil)
 	h := BusCall("Hello", "")
@@ -131,7 +127,7 @@ func (c *Conn) hello() error {
 	return nil
 }
 
-// BusCall returns the header of a call of the bus itself, whose arguments are of type sig.
+// BusCall returns the header of a call of the bus itself, with arguments of type sig.
 func BusCall(member, sig string) *Header {
 	return &Header{
 		Type: TypeCall, Destination: BusName, Path: BusPath, Interface: BusInterface, Member: member, Signature: sig,

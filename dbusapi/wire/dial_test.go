@@ -40,7 +40,7 @@ func TestDial(t *testing.T) {
 					t.Fatal(err)
 				}
 				if m.ReplySerial != h.Serial {
-					continue // it tells us of our name
+					continue // the signal NameAcquired
 				}
 				if d := m.Decoder(); d.String() != c.Name() || m.Sender != BusName {
 					t.Errorf("the answer of %s is %+v", m.Sender, m.Header)
@@ -54,13 +54,13 @@ func TestDial(t *testing.T) {
 				_, err = c.Read(admitAll)
 			}
 			if !errors.Is(err, ErrBusClosed) {
-				t.Error("after the end of what we say:", err)
+				t.Error("after CloseWrite:", err)
 			}
 		})
 	}
 }
 
-// playBus plays a bus for one connection and returns its address.
+// playBus accepts one connection, calls play with it, and returns the address.
 func playBus(t *testing.T, play func(sock net.Conn, in *bufio.Reader)) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "bus")
@@ -86,7 +86,7 @@ func playBus(t *testing.T, play func(sock net.Conn, in *bufio.Reader)) string {
 	return "unix:path=" + path
 }
 
-// afterHello lets a client in and says something when it says Hello.
+// afterHello authenticates a client and answers its Hello with the bytes of say.
 func afterHello(say func(serial uint32) []byte) func(net.Conn, *bufio.Reader) {
 	return func(sock net.Conn, in *bufio.Reader) {
 		_, _ = in.ReadString('\n')
@@ -105,8 +105,8 @@ func afterHello(say func(serial uint32) []byte) func(net.Conn, *bufio.Reader) {
 	}
 }
 
-// welcome is the answer to Hello.
-func welcome(serial uint32) *bustest.Message {
+// helloReply returns the reply to Hello.
+func helloReply(serial uint32) *bustest.Message {
 	return &bustest.Message{
 		Type: bustest.TypeReturn, Serial: 1, ReplySerial: serial, Sender: BusName, Destination: ":1.5",
 		Signature: "s", Body: new(bustest.Body).String(":1.5").Bytes(),
@@ -114,7 +114,7 @@ func welcome(serial uint32) *bustest.Message {
 }
 
 func TestDialFake(t *testing.T) {
-	c, err := Dial(t.Context(), playBus(t, afterHello(func(serial uint32) []byte { return welcome(serial).Marshal() })))
+	c, err := Dial(t.Context(), playBus(t, afterHello(func(serial uint32) []byte { return helloReply(serial).Marshal() })))
 	if err != nil || c.Name() != ":1.5" {
 		t.Fatal(c, err)
 	}
@@ -131,7 +131,7 @@ func TestDialStrangeBus(t *testing.T) {
 	}
 	change := func(change func(m *bustest.Message)) func(net.Conn, *bufio.Reader) {
 		return afterHello(func(serial uint32) []byte {
-			m := welcome(serial)
+			m := helloReply(serial)
 			change(m)
 			return m.Marshal()
 		})
@@ -192,7 +192,7 @@ func TestDialStrangeBus(t *testing.T) {
 	}
 }
 
-// A bus that says nothing is waited for until the context ends.
+// Dial waits for a silent bus until its context is done.
 func TestDialSilentBus(t *testing.T) {
 	for name, play := range map[string]func(cancel func()) func(net.Conn, *bufio.Reader){
 		"from the start": func(cancel func()) func(net.Conn, *bufio.Reader) {
@@ -230,7 +230,7 @@ func TestDialSilentBus(t *testing.T) {
 	}
 }
 
-func TestDialNobody(t *testing.T) {
+func TestDialWithoutBus(t *testing.T) {
 	if _, err := Dial(t.Context(), "unix:path="+filepath.Join(t.TempDir(), "bus")); err == nil || errors.Is(err, ErrTurnedAway) {
 		t.Error("no socket:", err)
 	}

@@ -9,8 +9,7 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// drawType draws a complete type of at most depth nested containers, small enough
-// for a signature.
+// drawType draws a complete type of at most depth nested containers.
 func drawType(t *rapid.T, depth int) string {
 	basic := rapid.SampledFrom(strings.Split("ybnqiuxtdsog", ""))
 	if depth == 0 {
@@ -34,8 +33,8 @@ func drawType(t *rapid.T, depth int) string {
 	}
 }
 
-// drawValue draws a value of a type. The keys of a dict differ from each other,
-// also as Go values.
+// drawValue draws a value of a type. The keys of a dict are distinct, also as Go
+// values.
 func drawValue(t *rapid.T, typ string, depth int) hub.Value {
 	bits := rapid.Uint64()
 	switch typ[0] {

@@ -8,15 +8,15 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// Encoder appends values to a buffer, little endian, aligned relative to where
-// the message or body began.
+// Encoder appends values to a buffer, little endian, aligned relative to the
+// start of the message or body.
 type Encoder struct {
 	Bytes []byte
-	base  int // where the message begins in Bytes
+	base  int // offset of the message in Bytes
 }
 
-// NewEncoder returns an encoder that appends to b; alignment counts from the end
-// of what is there.
+// NewEncoder returns an encoder that appends to b. Alignment counts from the end
+// of b.
 func NewEncoder(b []byte) *Encoder { return &Encoder{Bytes: b, base: len(b)} }
 
 // Align pads with zeros to a multiple of n, a power of two.
@@ -41,8 +41,8 @@ func (e *Encoder) Uint64(v uint64) {
 	e.Bytes = binary.LittleEndian.AppendUint64(e.Bytes, v)
 }
 
-// String appends an s. It is the last check before the bus, which ends the connection of
-// whoever sends text that is not UTF-8: such bytes, and NUL, go out as \xNN.
+// String appends an s. It escapes invalid UTF-8 and NUL as \xNN, because the bus disconnects a sender
+// of such text.
 func (e *Encoder) String(s string) {
 	if !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0 {
 		s = hub.PlainText([]byte(s), 4*len(s))
@@ -59,8 +59,8 @@ func (e *Encoder) Signature(s string) {
 	e.Bytes = append(e.Bytes, 0)
 }
 
-// Array appends an array whose elements begin with the type code elem; each
-// appends them.
+// Array appends an array. Its elements begin with the type code elem, and each
+// appends all of them.
 func (e *Encoder) Array(elem byte, each func()) {
 	e.Uint32(0)
 	at := len(e.Bytes)

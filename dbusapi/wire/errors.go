@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// Error is an error that came, or goes, over the bus.
+// Error is an error message on the bus.
 type Error struct {
-	Name    string // like [ErrGone]
+	Name    string // such as [ErrGone]
 	Message string
 }
 
@@ -25,13 +25,13 @@ func (e *Error) Is(target error) bool {
 	return errors.As(target, &other) && other.Name == e.Name
 }
 
-// HasName reports whether err is an [Error] of that name.
+// HasName reports whether err is an [Error] with this name.
 func HasName(err error, name string) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Name == name
 }
 
-// Errorf returns an error with that name.
+// Errorf returns an error with this name.
 func Errorf(name, format string, args ...any) *Error {
 	return &Error{Name: name, Message: fmt.Sprintf(format, args...)}
 }

@@ -14,14 +14,14 @@ import (
 // parentheses, and the element of the array that WaitEvents returns.
 const EventType = "ssssstta{sv}"
 
-// MaxEvent is the largest encoded event, in bytes.
+// MaxEvent is the size of the largest encoded event, in bytes.
 const MaxEvent = hub.MaxEncoded
 
-// usualOptions is how many options an event usually has.
+// usualOptions is the usual number of options of an event.
 const usualOptions = 8
 
 // EncodeEvent returns the encoding of an event as [EventType]. It may be copied to
-// any place in a body that is a multiple of 8.
+// any offset in a body that is a multiple of 8.
 func EncodeEvent(event *hub.Event) []byte {
 	e := Encoder{Bytes: make([]byte, 0, 256)}
 	e.event(event)
@@ -49,8 +49,8 @@ func (e *Encoder) Events(events []*hub.Event) {
 	})
 }
 
-// Structs reads an array of structs: each reads the fields of one, and returns
-// false to stop.
+// Structs reads an array of structs. It calls each to read the fields of a
+// struct, until each returns false.
 func (d *Decoder) Structs(each func() bool) {
 	for end := d.array('('); d.more(end); {
 		d.take(0, 8)
@@ -72,7 +72,7 @@ func (d *Decoder) Events() []*hub.Event {
 	return events
 }
 
-// Event reads the fields of one event: the body of the signal, too.
+// Event reads the fields of one event, such as the body of the signal.
 func (d *Decoder) Event() *hub.Event {
 	return &hub.Event{
 		Type: d.String(), Action: d.String(), Pool: d.String(), ID: d.String(), Source: d.String(),
@@ -81,7 +81,7 @@ func (d *Decoder) Event() *hub.Event {
 	}
 }
 
-// Dict reads an a{sv} that the service sent, as a client does.
+// Dict reads an a{sv} from the service, as a client does.
 func (d *Decoder) Dict() hub.Options {
 	options := make(hub.Options, 0, usualOptions)
 	for end := d.array('{'); d.more(end); {
@@ -95,10 +95,9 @@ func (d *Decoder) Dict() hub.Options {
 	return options
 }
 
-// Options reads an a{sv} that a client sent as the options of an event of that
-// type. What is wrong with one option is told as a [hub.InvalidEventError] that
-// names it; more than MaxEvent bytes, or too many options, as a
-// [hub.TooLargeError].
+// Options reads an a{sv} from a client as the options of an event of the given
+// type. The error of an invalid option is a [hub.InvalidEventError]; of more
+// than MaxEvent bytes, or too many options, it is a [hub.TooLargeError].
 func (d *Decoder) Options(event string) hub.Options {
 	start := d.pos
 	end := d.array('{')
@@ -131,7 +130,7 @@ func (d *Decoder) Options(event string) hub.Options {
 	return options
 }
 
-// optionError says which option an error of decoding belongs to.
+// optionError returns the error for an option that could not be decoded.
 func optionError(event, option string, err error) error {
 	invalid := &hub.InvalidEventError{Type: event, Option: option, Got: err.Error(), Expected: "a valid D-Bus value"}
 	switch {
@@ -145,9 +144,9 @@ func optionError(event, option string, err error) error {
 	return invalid
 }
 
-// Filter reads a filter: an a{sv} whose values are a string or an array of strings, which the
-// filter owns. It takes the given keys, all that there are if none is given. The error is a
-// [hub.InvalidFilterError] where a key is at fault.
+// Filter reads a filter: an a{sv} whose values are a string or an array of strings. The filter owns its
+// strings. Only the given keys are allowed, or all keys if none is given. The error of an invalid key
+// is a [hub.InvalidFilterError].
 func (d *Decoder) Filter(keys ...string) hub.Filter {
 	var filter hub.Filter
 	for end := d.array('{'); d.more(end); {

@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// dump writes a value so that two are equal exactly if their dumps are.
+// dump returns a text that is equal exactly for equal values.
 func dump(v hub.Value) string {
 	var b strings.Builder
 	b.WriteString(v.Type())
@@ -28,8 +28,8 @@ func dump(v hub.Value) string {
 	return b.String()
 }
 
-// dumpMap is dump for values that went through a map: dicts are sorted, and of
-// equal keys the last one counts.
+// dumpMap is dump for values that were in a Go map: dicts are sorted, and the
+// last of equal keys counts.
 func dumpMap(v hub.Value) string {
 	if v.Kind() == hub.KindDict {
 		entries := map[string]string{}
@@ -62,7 +62,7 @@ func dumpOptions(options hub.Options) string {
 	return b.String()
 }
 
-// count returns how many values v is made of, itself included.
+// count returns the number of values in v, itself included.
 func count(v hub.Value) int {
 	n := 1
 	for _, item := range v.Items() {
@@ -71,8 +71,8 @@ func count(v hub.Value) int {
 	return n
 }
 
-// alignOf are the alignments of the specification, table "Summary of D-Bus
-// marshalling", by type code.
+// alignOf returns the alignment of a type according to the table "Summary of
+// D-Bus marshalling" of the specification.
 func alignOf(typ string) int {
 	switch {
 	case strings.Contains("ygv", typ[:1]):
@@ -86,7 +86,7 @@ func alignOf(typ string) int {
 	}
 }
 
-// build marshals v with the builder of bustest, which shares nothing with wire.
+// build encodes v with the independent builder of bustest.
 func build(b *bustest.Body, v hub.Value) {
 	switch v.Kind() {
 	case hub.KindByte:

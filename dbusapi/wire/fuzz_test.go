@@ -16,8 +16,8 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// captures are whole messages as others write them: godbus in both byte orders, and
-// the builder of bustest.
+// captures returns whole messages that godbus, in both byte orders, and bustest
+// encode.
 func captures(tb testing.TB) [][]byte {
 	tb.Helper()
 	var all [][]byte
@@ -80,9 +80,9 @@ func captures(tb testing.TB) [][]byte {
 	return all
 }
 
-// FuzzMessage takes a frame as it stands on the socket: whatever it is, nothing
-// panics, no more values come out than bytes went in, and what is accepted comes
-// back, byte by byte if it was little endian.
+// FuzzMessage decodes any frame. It must not panic, nor return more values than
+// the frame has bytes. Encoding the values again gives equal values, and for
+// little endian the same bytes.
 func FuzzMessage(f *testing.F) {
 	for _, raw := range captures(f) {
 		f.Add(raw)
@@ -115,7 +115,7 @@ func FuzzMessage(f *testing.F) {
 		for _, v := range values {
 			n += count(v)
 		}
-		// A struct around a byte is no longer than the byte, and 32 may be nested.
+		// A struct around a byte takes no further byte, and 32 may be nested.
 		if n > 33*(len(text)+1) {
 			t.Errorf("%d values of %d bytes of %q", n, len(text), h.Signature)
 		}
@@ -144,7 +144,7 @@ func FuzzMessage(f *testing.F) {
 	})
 }
 
-// bodiesOf returns the bodies of captures that have such an argument, from there on.
+// bodiesOf returns the bodies of captures from their argument of this type on.
 func bodiesOf(tb testing.TB, argument string) (bodies []string, bigs []bool) {
 	tb.Helper()
 	for _, raw := range captures(tb) {
@@ -161,8 +161,8 @@ func bodiesOf(tb testing.TB, argument string) (bodies []string, bigs []bool) {
 	return bodies, bigs
 }
 
-// FuzzOptions takes what stands for the options of an event in a call, makes the
-// event if it can, and follows it to the client.
+// FuzzOptions decodes any bytes as the options of an event. A valid event must
+// reach the client unchanged.
 func FuzzOptions(f *testing.F) {
 	bodies, bigs := bodiesOf(f, "a{sv}")
 	for i := range bodies {
@@ -189,7 +189,7 @@ func FuzzOptions(f *testing.F) {
 			t.Errorf("%d bytes became an event of %d", len(text), len(encoded))
 		}
 		e := NewEncoder(nil)
-		e.Uint32(0) // an uneven place
+		e.Uint32(0) // an offset that needs padding
 		e.Events([]*hub.Event{event, event})
 		d = NewDecoder(string(e.Bytes), false)
 		d.Uint32()
@@ -205,16 +205,16 @@ func FuzzOptions(f *testing.F) {
 				t.Errorf("got %s, want %s", dumpOptions(again.Options), dumpOptions(event.Options))
 			}
 		}
-		godbusAgrees(t, event)
+		wantGodbusAgrees(t, event)
 	})
 }
 
-// godbusAgrees holds the signal of an event against what godbus reads in it.
-func godbusAgrees(t *testing.T, event *hub.Event) {
+// wantGodbusAgrees checks that godbus decodes the signal of an event.
+func wantGodbusAgrees(t *testing.T, event *hub.Event) {
 	t.Helper()
 	raw := message(EventType, func(e *Encoder) { e.Bytes = append(e.Bytes, EncodeEvent(event)...) })
 	values, err := godbusReads(raw, EventType)
-	if noKey(err) {
+	if refusedKey(err) {
 		return
 	}
 	if err != nil || len(values) != 8 {
@@ -225,7 +225,7 @@ func godbusAgrees(t *testing.T, event *hub.Event) {
 		items = append(items, hub.String(option.Name), hub.Variant(option.Value))
 	}
 	want := hub.Dict("s", "v", items)
-	if uncertain(want) {
+	if hasDoubleKeys(want) {
 		return
 	}
 	if dumpMap(values[7]) != dumpMap(want) {
@@ -236,16 +236,17 @@ func godbusAgrees(t *testing.T, event *hub.Event) {
 	}
 }
 
-// uncertain reports whether v has doubles as keys, of which a Go map makes what it
-// likes: 0 is -0, and NaN is not itself.
-func uncertain(v hub.Value) bool {
+// hasDoubleKeys reports whether a dict in v has doubles as keys. A Go map treats
+// 0 and -0 as equal, and NaN as different from itself.
+func hasDoubleKeys(v hub.Value) bool {
 	if strings.HasPrefix(v.Type(), "a{d") {
 		return true
 	}
-	return slices.ContainsFunc(v.Items(), uncertain)
+	return slices.ContainsFunc(v.Items(), hasDoubleKeys)
 }
 
-// FuzzFilter takes what stands for a filter in a call.
+// FuzzFilter decodes any bytes as a filter. Encoding it again must give an equal
+// filter.
 func FuzzFilter(f *testing.F) {
 	bodies, bigs := bodiesOf(f, "a{sv}")
 	for i := range bodies {

@@ -40,7 +40,7 @@ func goType(typ string) reflect.Type {
 	}[typ[0]]
 }
 
-// toGo returns v as what godbus encodes.
+// toGo converts v to a value that godbus encodes.
 func toGo(v hub.Value) reflect.Value {
 	out := reflect.New(goType(v.Type())).Elem()
 	switch v.Kind() {
@@ -79,7 +79,7 @@ func toGo(v hub.Value) reflect.Value {
 	return out
 }
 
-// fromGo returns what godbus decoded as typ.
+// fromGo converts a value that godbus decoded as typ.
 func fromGo(typ string, in reflect.Value) hub.Value {
 	if in.Kind() == reflect.Interface {
 		in = in.Elem()
@@ -127,7 +127,7 @@ func fromGo(typ string, in reflect.Value) hub.Value {
 	return hub.Array(typ[1:], items)
 }
 
-// message encodes a signal with the arguments given.
+// message encodes a signal with the given arguments.
 func message(signature string, args func(e *Encoder)) []byte {
 	e := NewEncoder(nil)
 	e.Message(&Header{Type: TypeSignal, Serial: 1, Path: "/org/osctl/Eventd", Interface: "org.osctl.Eventd", Member: "Event", Signature: signature}, args)
@@ -152,18 +152,18 @@ func godbusReads(raw []byte, signature string) ([]hub.Value, error) {
 	return values, nil
 }
 
-// noKey reports whether godbus refused booleans or signatures as keys of a dict,
-// which the specification allows.
-func noKey(err error) bool {
+// refusedKey reports whether godbus refused booleans or signatures as keys of a
+// dict, although the specification allows them.
+func refusedKey(err error) bool {
 	var invalid dbus.InvalidTypeError
 	return errors.As(err, &invalid)
 }
 
-// TestRoundTrips: random values of all kinds come back from our own encoding, from
-// an independent one in both byte orders, and to and from godbus.
+// Random values of all kinds survive encoding and decoding: by this package, by
+// bustest in both byte orders, and to and from godbus.
 func TestRoundTrips(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		first, v := drawValue(t, drawType(t, 0), 0), draw(t) // the first one shifts the second
+		first, v := drawValue(t, drawType(t, 0), 0), draw(t) // the first one shifts the alignment of the second
 		signature := first.Type() + v.Type()
 		raw := message(signature, func(e *Encoder) {
 			e.Value(first)
@@ -194,7 +194,7 @@ func TestRoundTrips(t *testing.T) {
 			}
 		}
 		values, err := godbusReads(raw, signature)
-		if noKey(err) {
+		if refusedKey(err) {
 			return
 		}
 		if err != nil || len(values) != 2 || dumpMap(values[0]) != dumpMap(first) || dumpMap(values[1]) != dumpMap(v) {
@@ -209,7 +209,7 @@ func TestRoundTrips(t *testing.T) {
 					dbus.FieldMember: dbus.MakeVariant("c"), dbus.FieldSignature: dbus.MakeVariant(dbus.ParseSignatureMust(signature)),
 				},
 			}
-			if err := m.EncodeTo(&out, order); noKey(err) {
+			if err := m.EncodeTo(&out, order); refusedKey(err) {
 				continue
 			} else if err != nil {
 				t.Fatal(err)

@@ -20,11 +20,11 @@ const (
 	FlagNoAutoStart = 2 // the bus does not start the destination for the call
 )
 
-// FixedSize is the size of the part of a header that has a fixed size, with the
-// length of the fields.
+// FixedSize is the size of the fixed part of a header, including the length of
+// the fields.
 const FixedSize = 16
 
-// maxMessage is the largest message that the specification allows.
+// maxMessage is the size of the largest message that the specification allows.
 const maxMessage = 1 << 27
 
 // Header fields.
@@ -60,9 +60,9 @@ type Header struct {
 // ErrHeader is wrapped by errors about the header of a message.
 var ErrHeader = errors.New("invalid message header")
 
-// Sizes reads the fixed part of a header and returns how long the whole header is
-// with its padding, and the body, in bytes. An error means that the stream cannot
-// be followed any further.
+// Sizes reads the fixed part of a header and returns the sizes of the whole header,
+// with its padding, and of the body, in bytes. After an error the rest of the
+// stream cannot be read.
 func Sizes(fixed []byte) (header, body int, err error) {
 	var order binary.ByteOrder
 	switch {
@@ -86,8 +86,8 @@ func Sizes(fixed []byte) (header, body int, err error) {
 	return int(padded), int(size), nil //nolint:gosec // checked above
 }
 
-// ParseHeader reads a whole header, as long as [Sizes] said. Unknown fields are
-// passed over.
+// ParseHeader reads a whole header of the size that [Sizes] returned. It ignores
+// unknown fields.
 func ParseHeader(b []byte) (*Header, error) {
 	_, body, err := Sizes(b)
 	if err != nil {
@@ -143,14 +143,14 @@ func (h *Header) field(d *Decoder, code byte, typ string) {
 	case target == nil:
 		d.Uint32()
 	case want == "g":
-		*target = d.counted(int(d.Byte())) // compared with what is expected, where it is used
+		*target = d.counted(int(d.Byte())) // the receiver compares it with the expected one
 	default:
 		*target = d.String()
 	}
 }
 
-// skip passes over a value without building it: an unknown field may hold anything
-// that a stranger likes.
+// skip skips a value without allocating it, because a peer may put anything into
+// an unknown field.
 func (d *Decoder) skip(typ string, depth int) {
 	switch {
 	case depth <= 0:

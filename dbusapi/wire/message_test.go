@@ -64,7 +64,7 @@ func TestHeaderFields(t *testing.T) {
 	}
 }
 
-// frame is a message header with the fields that fields builds.
+// frame returns a message header with the given fields.
 func frame(big bool, fields func(b *bustest.Body)) []byte {
 	b := &bustest.Body{BigEndian: big}
 	b.Raw(map[bool]byte{false: 'l', true: 'B'}[big], 1, 0, 1).Uint32(0).Uint32(1).Array(8, fields).Align(8)
@@ -104,7 +104,7 @@ func TestHeaderRefused(t *testing.T) {
 	}
 }
 
-// TestHeaderUnknownFields are passed over, whatever they hold, at no cost.
+// Unknown fields are ignored, and cost no memory.
 func TestHeaderUnknownFields(t *testing.T) {
 	for _, big := range []bool{false, true} {
 		raw := frame(big, func(b *bustest.Body) {
@@ -175,7 +175,7 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// allocated returns how many bytes of memory f takes in all, kept or not.
+// allocated returns the bytes of memory that f allocates in all.
 func allocated(t *testing.T, f func()) uint64 {
 	t.Helper()
 	var before, after runtime.MemStats
@@ -185,8 +185,8 @@ func allocated(t *testing.T, f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// TestAllocations: what a stranger's body costs is bounded by its length, for the
-// shapes that have the most values, or the longest types, for each byte.
+// The memory for decoding a body is bounded by its length. The cases have the most
+// values, or the longest types, for each byte.
 func TestAllocations(t *testing.T) {
 	const most = 160 // bytes for each byte of the body; godbus 5.2.4 takes some 120 for av of y
 	long := "(" + strings.Repeat("y", 230) + ")"
@@ -235,13 +235,13 @@ func TestAllocations(t *testing.T) {
 			t.Errorf("%.40s: %d bytes for a body of %d", c.typ, got, len(b))
 		}
 	}
-	// Lengths that lie cost nothing: the body must hold what they promise.
+	// A length beyond the body allocates nothing.
 	for _, b := range []string{"\xff\xff\xff\x03\x00\x00\x00\x00", "\x00\x00\x01\x00" + strings.Repeat("\x00", 64)} {
 		if got := allocated(t, func() { NewDecoder(b, false).Options("x") }); got > 4096 {
 			t.Errorf("%q took %d bytes", b, got)
 		}
 	}
-	// A filter with too many values is refused before they are all gathered.
+	// A filter with too many values is refused before all are decoded.
 	b := body(option("id", "as", func(b *bustest.Body) {
 		b.Array(4, func(b *bustest.Body) {
 			for range 100_000 {

@@ -7,7 +7,7 @@ const (
 	Interface = Name
 )
 
-// Names of errors that the service, or the bus, replies with.
+// Names of errors in replies of the service or the bus.
 const (
 	ErrInvalidEvent   = Name + ".Error.InvalidEvent"
 	ErrInvalidFilter  = Name + ".Error.InvalidFilter"
@@ -32,10 +32,10 @@ const (
 	ErrAccessDenied   = "org.freedesktop.DBus.Error.AccessDenied"
 )
 
-// Limits of the service. What is over them is refused with an error.
+// Limits of the service. Calls beyond them are refused with an error.
 const (
 	MaxEvents     = 1024    // events of one ReportBatch, and of one WaitEvents reply
 	MaxBatchBytes = 1 << 20 // bytes of the body of a ReportBatch call
 	MaxWaits      = 64      // pending WaitEvents calls of one connection
-	MaxTimeout    = 60_000  // milliseconds that WaitEvents waits at most
+	MaxTimeout    = 60_000  // milliseconds; the longest wait of WaitEvents
 )

@@ -2,15 +2,14 @@ package wire
 
 import "io"
 
-// readBuffer is how much is read from the socket at a time, in bytes.
-const readBuffer = 64 << 10
+const readBuffer = 64 << 10 // bytes
 
-// reader buffers what the bus sends. Unlike a bufio.Reader it leaves nothing behind of what
-// was taken from it, because bodies of calls may hold secrets.
+// reader buffers data from the bus. Unlike a bufio.Reader it wipes data that was taken, because
+// bodies of calls may hold secrets.
 type reader struct {
 	src  io.Reader
 	buf  []byte
-	r, w int // buf[r:w] was read and not taken yet
+	r, w int // buf[r:w] is not taken yet
 }
 
 func newReader(src io.Reader) *reader { return &reader{src: src, buf: make([]byte, readBuffer)} }
@@ -30,14 +29,14 @@ func (b *reader) peek(n int) ([]byte, error) {
 	return b.buf[b.r : b.r+n], nil
 }
 
-// shift moves what was not taken to the front, and clears where it was.
+// shift moves the data to the front, and wipes its old place.
 func (b *reader) shift() {
 	n := copy(b.buf, b.buf[b.r:b.w])
 	clear(b.buf[max(n, b.r):b.w])
 	b.r, b.w = 0, n
 }
 
-// take clears n bytes that were peeked at and goes past them.
+// take removes and wipes n bytes after a peek.
 func (b *reader) take(n int) {
 	clear(b.buf[b.r : b.r+n])
 	if b.r += n; b.r == b.w {
@@ -59,7 +58,7 @@ func (b *reader) readFull(p []byte) error {
 	return nil
 }
 
-// skip passes over n bytes.
+// skip takes n bytes and discards them.
 func (b *reader) skip(n int) error {
 	for n > 0 {
 		part, err := b.peek(min(n, max(b.w-b.r, 1)))
@@ -72,7 +71,7 @@ func (b *reader) skip(n int) error {
 	return nil
 }
 
-// Read reads what is there, at least one byte.
+// Read implements io.Reader.
 func (b *reader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil

@@ -9,14 +9,14 @@ import (
 	"pgregory.net/rapid"
 )
 
-// portions is a source that gives as much at a time as next says.
-type portions struct {
+// chunkedSource is a source that returns at most next bytes at a time.
+type chunkedSource struct {
 	data []byte
 	next func() int
-	end  error // after the data, and with the last of it
+	end  error // returned with the last data, and after it
 }
 
-func (s *portions) Read(p []byte) (int, error) {
+func (s *chunkedSource) Read(p []byte) (int, error) {
 	n := copy(p[:min(len(p), s.next())], s.data)
 	s.data = s.data[n:]
 	if len(s.data) == 0 {
@@ -25,18 +25,16 @@ func (s *portions) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// wantWiped expects nothing in the buffer but what was not taken yet. The tests read no
-// zero bytes.
+// wantWiped checks that the buffer has zeros outside its data. The data of the tests has no zeros.
 func wantWiped(t interface{ Fatalf(string, ...any) }, b *reader) {
 	for i, c := range b.buf {
 		if c != 0 && (i < b.r || i >= b.w) {
-			t.Fatalf("byte %d of the buffer is left, %d to %d are not taken yet", i, b.r, b.w)
+			t.Fatalf("byte %d of the buffer is not wiped, the data is at %d to %d", i, b.r, b.w)
 		}
 	}
 }
 
-// Whatever is asked for, the reader gives the bytes of the source in order, and keeps none
-// that was taken.
+// The reader returns the bytes of the source in order, and wipes those that were taken.
 func TestReaderProperty(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		data := make([]byte, rapid.IntRange(0, 5*readBuffer/2).Draw(t, "size"))
@@ -45,7 +43,7 @@ func TestReaderProperty(t *testing.T) {
 		}
 		end := errors.New("end")
 		size := rapid.SampledFrom([]int{1, 7, 1000, 30_000, readBuffer})
-		b := newReader(&portions{data: data, next: func() int { return size.Draw(t, "portion") }, end: end})
+		b := newReader(&chunkedSource{data: data, next: func() int { return size.Draw(t, "portion") }, end: end})
 		rest := data
 		sizes := rapid.OneOf(rapid.IntRange(0, 100), rapid.IntRange(0, readBuffer))
 		for range rapid.IntRange(1, 20).Draw(t, "steps") {
@@ -68,7 +66,7 @@ func TestReaderProperty(t *testing.T) {
 				}
 			case "read":
 				if n, err = b.Read(got); n == 0 && err == nil && len(got) > 0 {
-					t.Fatal("Read gives nothing")
+					t.Fatal("Read returned no bytes and no error")
 				}
 				got = got[:n]
 			}
@@ -79,7 +77,7 @@ func TestReaderProperty(t *testing.T) {
 				return
 			}
 			if n > len(rest) || !bytes.Equal(got, rest[:n]) {
-				t.Fatalf("%s of %d bytes, %d are left: they are others", step, n, len(rest))
+				t.Fatalf("%s of %d bytes, %d are left: wrong bytes", step, n, len(rest))
 			}
 			rest = rest[n:]
 			wantWiped(t, b)
@@ -87,10 +85,10 @@ func TestReaderProperty(t *testing.T) {
 	})
 }
 
-// The largest header fits wherever the one before it ended.
+// A peek of the whole buffer succeeds at any position.
 func TestReaderPeeksWholeBuffer(t *testing.T) {
 	data := bytes.Repeat([]byte("x"), 2*readBuffer+100)
-	b := newReader(&portions{data: data, next: func() int { return readBuffer }, end: io.EOF})
+	b := newReader(&chunkedSource{data: data, next: func() int { return readBuffer }, end: io.EOF})
 	for _, n := range []int{100, readBuffer, readBuffer} {
 		if p, err := b.peek(n); err != nil || len(p) != n {
 			t.Fatalf("%d bytes, %v, want %d", len(p), err, n)
@@ -103,11 +101,11 @@ func TestReaderPeeksWholeBuffer(t *testing.T) {
 	}
 }
 
-// What was moved to the front is not left where it was.
+// shift wipes the old place of the data.
 func TestReaderShiftWipes(t *testing.T) {
 	data := bytes.Repeat([]byte("x"), readBuffer+1000)
 	portion := readBuffer
-	b := newReader(&portions{data: data, next: func() int { return portion }, end: io.EOF})
+	b := newReader(&chunkedSource{data: data, next: func() int { return portion }, end: io.EOF})
 	if _, err := b.peek(1); err != nil {
 		t.Fatal(err)
 	}
@@ -118,6 +116,6 @@ func TestReaderShiftWipes(t *testing.T) {
 	}
 	wantWiped(t, b)
 	if b.w != 501 {
-		t.Errorf("%d bytes are there: the test does not test what it should", b.w)
+		t.Errorf("the buffer has %d bytes, so shift was not called", b.w)
 	}
 }

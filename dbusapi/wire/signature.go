@@ -8,7 +8,7 @@ import (
 // Limits of the D-Bus specification, "Valid Signatures".
 const (
 	maxSignature    = 255
-	maxTypeNesting  = 32 // arrays, and structs, counted apart
+	maxTypeNesting  = 32 // of arrays, and of structs
 	maxArrayBytes   = 1 << 26
 	maxTotalNesting = 64
 )
@@ -70,7 +70,7 @@ func dictLen(sig string, arrays, structs int) (int, error) {
 		}
 		return 0, errSignature
 	}
-	n, err := typeLen(sig[open+1:], arrays, structs) // a brace is no parenthesis
+	n, err := typeLen(sig[open+1:], arrays, structs) // a dict entry is no struct
 	if err != nil {
 		return 0, err
 	}
@@ -95,7 +95,7 @@ func checkSignature(sig string) error {
 	return nil
 }
 
-// alignment of a type, by its first code.
+// alignment returns the alignment of a type with this first code.
 func alignment(code byte) int {
 	switch code {
 	case 'n', 'q':
