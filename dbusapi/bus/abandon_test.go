@@ -12,10 +12,10 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// Of the calls that are let go those of the connection with the fewest come first.
+// abandon returns the calls of the connection with the fewest first.
 func TestAbandonFewestFirst(t *testing.T) {
 	q, who := testQueue(1<<20, nil)
-	who.knows(1, "a", "b")
+	who.addKnown(1, "a", "b")
 	var want []string
 	for n, sender := range []string{"c", "a", "d", "b"} {
 		for i := range uint32(5 * (n + 1)) {
@@ -34,34 +34,33 @@ func TestAbandonFewestFirst(t *testing.T) {
 		got = append(got, id(m))
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("let go were %v", got)
+		t.Errorf("abandon returned %v", got)
 	}
 	for who.asking() > 0 { // late answers
 		who.answer(2, true)
 	}
 	wantEmpty(t, q)
 	if got := q.abandon(); len(got) != 0 {
-		t.Error("let go twice")
+		t.Error("abandon returned calls twice")
 	}
 	q.start()
 	q.close()
 }
 
-// A queue that stops takes no more, and handles what it has: also what is held, and what is
-// not identified yet.
+// A stopping queue refuses further calls, and handles those it has, including held and unidentified ones.
 func TestStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &handled{}
 		var q *queue
 		var resume func(func())
 		q, who := testQueue(1<<20, func(c *connection, m *wire.Message) {
-			h.note(c, m)
+			h.record(c, m)
 			if m.Sender == "held" {
 				resume = q.hold(c)
 			}
 			time.Sleep(time.Second)
 		})
-		who.knows(1, "a", "held")
+		who.addKnown(1, "a", "held")
 		q.start()
 		for i := range uint32(3) {
 			mustOffer(t, q, newCall("a", i, 300))
@@ -73,16 +72,16 @@ func TestStop(t *testing.T) {
 			defer close(stopped)
 			q.stop()
 		}()
-		wantGoesOn := func(what string) {
+		wantWaiting := func(what string) {
 			t.Helper()
 			synctest.Wait()
 			select {
 			case <-stopped:
-				t.Fatal("it stopped before:", what)
+				t.Fatal("stop did not wait for:", what)
 			default:
 			}
 		}
-		wantGoesOn("calls")
+		wantWaiting("calls")
 		if err := q.admit(newCall("b", 0, 300)); !errors.Is(err, hub.ErrClosed) {
 			t.Error("admit:", err)
 		}
@@ -90,10 +89,10 @@ func TestStop(t *testing.T) {
 			t.Error("push:", err)
 		}
 		time.Sleep(10 * time.Second)
-		wantGoesOn("the held one, and the unknown one")
+		wantWaiting("the held and the unidentified call")
 		who.answer(2, true)
 		time.Sleep(10 * time.Second)
-		wantGoesOn("the held one")
+		wantWaiting("the held call")
 		resume(func() { h.add("finish") })
 		<-stopped
 		got := h.all()
@@ -106,12 +105,12 @@ func TestStop(t *testing.T) {
 	})
 }
 
-// A stop for which there is no more time does not wait for a handler that hangs; close does.
-func TestStopEndsWithDrop(t *testing.T) {
+// After dropHeld, stop does not wait for a hung handler; close does.
+func TestDropEndsStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})
 		q, who := testQueue(1<<20, func(*connection, *wire.Message) { <-gate })
-		who.knows(1, "a")
+		who.addKnown(1, "a")
 		q.start()
 		mustOffer(t, q, newCall("a", 0, 300))
 		synctest.Wait()
@@ -122,15 +121,15 @@ func TestStopEndsWithDrop(t *testing.T) {
 		}()
 		synctest.Wait()
 		if left := q.abandon(); len(left) != 0 {
-			t.Error("a call that is being handled was let go")
+			t.Error("abandon returned a running call")
 		}
 		synctest.Wait()
 		select {
 		case <-stopped:
-			t.Error("stop did not wait for a call that is being handled")
+			t.Error("stop did not wait for a running call")
 		default:
 		}
-		q.drop()
+		q.dropHeld()
 		<-stopped
 		go func() {
 			defer close(closed)
@@ -139,7 +138,7 @@ func TestStopEndsWithDrop(t *testing.T) {
 		synctest.Wait()
 		select {
 		case <-closed:
-			t.Error("close did not wait")
+			t.Error("close did not wait for a running call")
 		default:
 		}
 		close(gate)

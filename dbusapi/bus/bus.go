@@ -13,40 +13,36 @@ import (
 )
 
 const (
-	// writeTimeout is how long the bus may take nothing before the connection is given up.
-	writeTimeout = 10 * time.Second
+	writeTimeout = 10 * time.Second // default of Config.WriteTimeout
 
-	// writeBuffer is how many bytes the kernel keeps for the bus: not many, because replies wait
-	// there without taking turns, and enough for signals to go out fast.
+	// writeBuffer is the size of the kernel's buffer for the bus, in bytes. It is small, because
+	// replies in it have no turns, but large enough for fast signals.
 	writeBuffer = 64 << 10
 
-	// callTimeout bounds a call of the bus itself while connecting.
-	callTimeout = 5 * time.Second
-
-	// maxBusMessage is the largest message of the bus itself that is read here, in bytes.
-	maxBusMessage = 64 << 10
+	callTimeout   = 5 * time.Second // for a call of the bus itself while connecting
+	maxBusMessage = 64 << 10        // bytes of a message of the bus itself
 )
 
-// Handler handles calls. Its methods are called by several goroutines at a time.
+// Handler handles calls. Several goroutines call its methods at a time.
 type Handler interface {
-	// Handle handles a call. What it keeps of the call's arguments it must copy: they are
-	// wiped when Handle returns, or when a call that it holds is finished.
+	// Handle handles a call. It must copy arguments that it keeps: they are wiped when Handle
+	// returns or, for a held call, when the call is finished.
 	Handle(call *Call)
-	// Refuse returns the error reply for a call that is not handled.
+	// Refuse returns the error reply for a call that was refused with err.
 	Refuse(m *wire.Message, err error) *wire.Error
 }
 
 // Config configures a [Bus].
 type Config struct {
-	Address string // of the bus, as [wire.ResolveAddress] gives it
+	Address string // of the bus, see [wire.ResolveAddress]
 	Name    string // to own
 	Log     *slog.Logger
 	Handler Handler
-	// MaxBody is the largest body of a call that is read, in bytes.
+	// MaxBody is the size of the largest accepted body of a call, in bytes.
 	MaxBody int
-	// WriteTimeout is how long the bus may take nothing before it is given up; 10 s if 0.
+	// WriteTimeout is how long the bus may take no byte before the session ends; 10 s if 0.
 	WriteTimeout time.Duration
-	// Count counts what happens: CounterOverLimit, CounterIgnored.
+	// Count adds n to a counter: CounterOverLimit or CounterIgnored.
 	Count func(name string, n uint64)
 }
 
@@ -58,15 +54,15 @@ type Bus struct {
 	queue   *queue
 	control *control
 
-	running sync.WaitGroup // reader and writer
+	running sync.WaitGroup // goroutines of the connections
 
-	mu      sync.Mutex
-	replies map[uint32]chan *wire.Message // to our own calls, by serial
-	late    uint64                        // calls without reply that came while stopping
-	leaving bool                          // we give up the name ourselves
+	mu        sync.Mutex
+	replies   map[uint32]chan *wire.Message // to our own calls, by serial
+	lateCalls uint64                        // calls without reply that were refused while stopping
+	leaving   bool                          // Leave was called
 }
 
-// Connect connects to a bus and owns the name. The error says which of it failed.
+// Connect connects to a bus and owns the name.
 func Connect(ctx context.Context, config Config) (*Bus, error) {
 	if config.WriteTimeout == 0 {
 		config.WriteTimeout = writeTimeout
@@ -100,7 +96,7 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 		case <-b.Done():
 		}
 	})
-	if err := b.own(ctx); err != nil {
+	if err := b.requestName(ctx); err != nil {
 		b.GiveUp(err)
 		b.Close()
 		return nil, err
@@ -108,8 +104,8 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 	return b, nil
 }
 
-// own requests the name.
-func (b *Bus) own(ctx context.Context) error {
+// requestName makes this connection the owner of the name.
+func (b *Bus) requestName(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	const doNotQueue, primaryOwner = 4, 1 // D-Bus specification, "org.freedesktop.DBus.RequestName"
@@ -130,53 +126,52 @@ func (b *Bus) own(ctx context.Context) error {
 	return nil
 }
 
-// UniqueName returns our unique name on the bus.
+// UniqueName returns the unique name of the service connection.
 func (b *Bus) UniqueName() string { return b.conn.Name() }
 
 // ControlName returns the unique name of the control connection.
 func (b *Bus) ControlName() string { return b.control.bus.Names()[0] }
 
-// Waiting returns how many calls wait for their turn, how many bytes of memory they and
-// those being handled take, and how many bytes of signals wait for the socket.
+// Waiting returns the number of queued calls, the bytes of memory that these and the running calls
+// take, and the bytes of queued signals.
 func (b *Bus) Waiting() (calls, bytes, signals int) {
 	calls, bytes = b.queue.waiting()
 	return calls, bytes, b.out.signalsWaiting()
 }
 
-// Done is closed when the session has ended, see Err.
+// Done returns a channel that is closed when the session ends, see Err.
 func (b *Bus) Done() <-chan struct{} { return b.conn.Done() }
 
-// Err returns why the session ended, once Done is closed.
+// Err returns why the session ended, nil before that.
 func (b *Bus) Err() error { return b.conn.Err() }
 
-// Alive asks the bus whether it answers.
+// Alive checks that the bus answers.
 func (b *Bus) Alive(ctx context.Context) error { return b.control.ping(ctx) }
 
-// Stuck returns for how long the slowest call has been running in a worker.
+// Stuck returns how long the slowest running call has taken so far.
 func (b *Bus) Stuck() time.Duration { return b.queue.longest() }
 
-// GiveUp ends the session; the first reason counts.
+// GiveUp ends the session with err. Only the first call counts.
 func (b *Bus) GiveUp(err error) {
 	b.conn.Interrupt(err)
 	b.out.close(b.Err())
 	b.control.wire.Interrupt(b.Err())
 }
 
-// Close ends the session and returns when nothing of it runs any more. Calls that wait are
-// dropped: after a lost connection there is nobody to answer.
+// Close ends the session, drops queued calls, and waits for all goroutines of the session.
 func (b *Bus) Close() {
 	b.GiveUp(wire.ErrClosed)
 	for _, m := range b.queue.abandon() {
 		m.Clear()
 	}
-	b.queue.drop()
+	b.queue.dropHeld()
 	b.running.Wait()
 	b.queue.close()
 	b.control.close()
 	_ = b.conn.Close()
 }
 
-// read reads what the bus sends until the connection ends.
+// read reads messages until the connection ends.
 func (b *Bus) read() error {
 	for {
 		m, err := b.conn.Read(b.admit)
@@ -198,10 +193,10 @@ func (b *Bus) read() error {
 	}
 }
 
-// errUnwanted refuses the bodies of messages that nobody looks at.
+// errUnwanted refuses the bodies of ignored messages.
 var errUnwanted = errors.New("bus: unwanted")
 
-// admit says whether the body of a message is to be read.
+// admit returns an error if the body of a message must not be read.
 func (b *Bus) admit(m *wire.Message) error {
 	switch {
 	case m.Sender == wire.BusName && m.BodySize <= maxBusMessage:
@@ -214,7 +209,7 @@ func (b *Bus) admit(m *wire.Message) error {
 	return b.queue.admit(m)
 }
 
-// receive takes a message of the bus itself: a reply to a call of ours, or a signal.
+// receive handles a message of the bus itself: a reply to a call of the service, or a signal.
 func (b *Bus) receive(m *wire.Message) {
 	if m.Refused != nil {
 		return
@@ -237,7 +232,7 @@ func (b *Bus) receive(m *wire.Message) {
 	}
 }
 
-// call calls the bus itself, behind all signals that were queued before.
+// call calls the bus itself, after all queued signals.
 func (b *Bus) call(ctx context.Context, member, sig string, body func(e *wire.Encoder)) (*wire.Decoder, error) {
 	h := wire.BusCall(member, sig)
 	h.Serial = b.conn.NextSerial()
@@ -266,10 +261,10 @@ func (b *Bus) call(ctx context.Context, member, sig string, body func(e *wire.En
 	}
 }
 
-// Signals queues signals; add appends them. It waits while too many wait, until ctx is done.
+// Signals queues signals, which add appends. While the queue is full, it waits until ctx is done.
 func (b *Bus) Signals(ctx context.Context, add func(s *Signals)) error {
 	return b.out.addSignals(ctx, add)
 }
 
-// Written returns the number of the last event whose whole signal the socket took.
+// Written returns the number of the last event whose signal was written completely.
 func (b *Bus) Written() uint64 { return b.out.lastWritten() }

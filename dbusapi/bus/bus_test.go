@@ -53,7 +53,7 @@ func TestConnect(t *testing.T) {
 		_ = c.Close()
 		apitest.Await(t, "the peer left", p.Left.Done())
 		b.Close()
-		apitest.Await(t, "it is done", b.Done())
+		apitest.Await(t, "the session ends", b.Done())
 		if !errors.Is(b.Err(), wire.ErrClosed) {
 			t.Error("Err:", b.Err())
 		}
@@ -61,7 +61,7 @@ func TestConnect(t *testing.T) {
 			b.Confirm(t.Context()), b.Leave(t.Context()), b.Alive(t.Context()), b.Signals(t.Context(), func(*Signals) { t.Error("added") }),
 		} {
 			if err == nil {
-				t.Error("there is no error after the end")
+				t.Error("no error after the end")
 			}
 		}
 	})
@@ -98,7 +98,7 @@ func TestConnectFails(t *testing.T) {
 		bus.Cont()
 		bus.Kill()
 		if _, err := Connect(t.Context(), config); err == nil {
-			t.Error("there is no bus, and no error")
+			t.Error("no error without a bus")
 		}
 	})
 }
@@ -109,7 +109,7 @@ func TestNameLost(t *testing.T) {
 		go func() {
 			_, _ = b.call(context.Background(), "ReleaseName", "s", func(e *wire.Encoder) { e.String(name) })
 		}()
-		apitest.Await(t, "it is done", b.Done())
+		apitest.Await(t, "the session ends", b.Done())
 		if err := b.Err(); err == nil || !strings.Contains(err.Error(), "taken away") {
 			t.Error("Err:", err)
 		}
@@ -132,31 +132,31 @@ func TestBusDies(t *testing.T) {
 		}
 		apitest.Await(t, "a call is being handled", entered)
 		bus.Kill()
-		apitest.Await(t, "it is done", b.Done())
+		apitest.Await(t, "the session ends", b.Done())
 		if b.Err() == nil {
-			t.Error("no reason is given")
+			t.Error("Err is nil")
 		}
 		closed := make(chan struct{})
 		go func() {
 			defer close(closed)
 			b.Close()
 		}()
-		apitest.Eventually(t, "the calls that wait are dropped", func() bool { calls, _, _ := b.Waiting(); return calls == 0 })
+		apitest.Eventually(t, "the queued calls are dropped", func() bool { calls, _, _ := b.Waiting(); return calls == 0 })
 		close(gate)
-		apitest.Await(t, "it is closed", closed)
+		apitest.Await(t, "Close returns", closed)
 		if len(entered) != 0 {
-			t.Error("a call that nobody waits for was handled")
+			t.Error("a dropped call was handled")
 		}
 	})
 }
 
-// The end of either connection is the end of both.
+// The end of one connection ends both.
 func TestControlEndEndsSession(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		b := connect(t, testConfig(bus, echo))
 		reason := errors.New("the other connection ended")
 		b.control.wire.Interrupt(reason)
-		apitest.Await(t, "it is done", b.Done())
+		apitest.Await(t, "the session ends", b.Done())
 		if !errors.Is(b.Err(), reason) {
 			t.Error("Err:", b.Err())
 		}
@@ -172,8 +172,7 @@ func numbered(m *bustest.Message, serial uint32) []byte {
 	return m.Marshal()
 }
 
-// A bus that takes nothing is given up, also where many wait for room; until then Alive says
-// so, and Close does not wait for it.
+// A hung bus is given up, even while senders wait for room. Alive fails, and Close does not wait.
 func TestBusHangs(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		config := testConfig(bus, echo)
@@ -194,7 +193,7 @@ func TestBusHangs(t *testing.T) {
 				}
 			})
 		}
-		apitest.Await(t, "it is done", b.Done())
+		apitest.Await(t, "the session ends", b.Done())
 		if err := b.Err(); err == nil || !strings.Contains(err.Error(), "took nothing") {
 			t.Error("Err:", err)
 		}

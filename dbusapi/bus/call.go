@@ -7,16 +7,16 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// Call is a method call that has its turn.
+// Call is a method call for a [Handler].
 type Call struct {
 	*wire.Message
-	Peer *Peer // who calls
+	Peer *Peer // the caller
 
 	bus  *Bus
 	conn *connection
 }
 
-// Reply sends the reply; body appends its arguments, which are of type sig.
+// Reply sends the reply; body appends its arguments of type sig.
 func (c *Call) Reply(sig string, body func(e *wire.Encoder)) {
 	c.bus.reply(c.Message, &wire.Header{Type: wire.TypeReply, Signature: sig}, body)
 }
@@ -24,16 +24,15 @@ func (c *Call) Reply(sig string, body func(e *wire.Encoder)) {
 // Fail sends an error reply.
 func (c *Call) Fail(err *wire.Error) { c.bus.replyError(c.Message, err) }
 
-// Hold keeps the connection from further turns when Handle returns, until resume is called,
-// once, from any goroutine, maybe before Handle returns. It does not block: a worker then runs
-// finish, which ends the call. Until then the call counts against its user's share, and its
-// arguments stay.
+// Hold keeps the call open after Handle returns; the connection gets no further turns. Call resume
+// exactly once, from any goroutine, even before Handle returns. It does not block: a worker runs finish,
+// which ends the call. Until then the call counts against its user's quota, and its arguments stay.
 func (c *Call) Hold() (resume func(finish func())) {
 	return c.bus.queue.hold(c.conn)
 }
 
-// reply queues the answer to m, unless its sender wants none. The error of the outbox is that of
-// the connection, which takes its callers with it: there is nobody to tell.
+// reply queues the reply to m, unless its sender wants none. It ignores the error of the outbox,
+// because without the connection the caller cannot get an answer.
 func (b *Bus) reply(m *wire.Message, h *wire.Header, body func(e *wire.Encoder)) {
 	if m.Flags&wire.FlagNoReply == 0 {
 		h.ReplySerial, h.Destination, h.Serial = m.Serial, m.Sender, b.conn.NextSerial()
@@ -46,18 +45,18 @@ func (b *Bus) replyError(m *wire.Message, err *wire.Error) {
 		func(e *wire.Encoder) { e.String(err.Message) })
 }
 
-// handle runs the handler for a message that has its turn.
+// handle runs the handler for a message.
 func (b *Bus) handle(conn *connection, m *wire.Message) {
 	b.config.Handler.Handle(&Call{Message: m, Peer: conn.peer, bus: b, conn: conn})
 }
 
-// refuse answers a call that is not handled, and wipes it.
+// refuse answers a refused call with an error, and wipes it.
 func (b *Bus) refuse(m *wire.Message, err error) {
 	defer m.Clear()
 	b.replyError(m, b.config.Handler.Refuse(m, err))
 	if m.Flags&wire.FlagNoReply != 0 && errors.Is(err, hub.ErrClosed) {
 		b.mu.Lock()
-		b.late++
+		b.lateCalls++
 		b.mu.Unlock()
 	}
 }

@@ -17,46 +17,46 @@ import (
 )
 
 const (
-	// maxPeers is how many peers are remembered: more than a system bus has connections
-	// (max_completed_connections, 2,048 by default). Peers that left are forgotten first.
+	// maxPeers is the size of the cache of peers. A system bus has fewer connections
+	// (max_completed_connections, 2,048 by default). Peers that left are evicted first.
 	maxPeers = 4096
 
-	// maxCredentials is the largest reply of the bus that is read, in bytes: 65,536 groups,
-	// which is all that the kernel lets a process have, take a quarter of it.
+	// maxCredentials is the size of the largest reply of the bus that is read, in bytes. The
+	// largest list of groups that the kernel allows, 65,536, takes a quarter of it.
 	maxCredentials = 1 << 20
 
-	// questionTimeout bounds asking the bus who a peer is.
+	// questionTimeout bounds the identification of a peer.
 	questionTimeout = 5 * time.Second
 )
 
-// control is the second connection, over which we talk with the bus: who a peer is, who has
-// left, whether the bus is alive. On the first one an answer would stand behind all the calls
-// that wait there.
+// control is the second connection, for questions to the bus itself: the identity of a peer, peers
+// that left, and whether the bus is alive. On the service connection a reply of the bus would wait
+// behind all unread calls.
 //
-// The talk is godbus's. But a message with an array of file descriptors crashes godbus 5.2.4,
-// and deeply nested variants end its connection. So godbus sits behind this type, which
-// negotiates no file descriptors, and hands on nothing but replies of the bus itself.
+// The connection uses godbus. But a message with an array of file descriptors crashes godbus 5.2.4,
+// and deeply nested variants end its connection. So this type filters the messages for godbus: it
+// negotiates no file descriptors, and passes only replies of the bus itself.
 type control struct {
-	wire    *wire.Conn
-	bus     *dbus.Conn
-	begun   atomic.Bool // authentication is over, messages follow
-	rest    []byte      // of a message that godbus has not taken yet; the reader's alone
-	asking  sync.WaitGroup
-	reading sync.Mutex // held while godbus is in Read
+	wire          *wire.Conn
+	bus           *dbus.Conn
+	authenticated atomic.Bool // messages follow
+	unread        []byte      // rest of a message for godbus; only Read uses it
+	questions     sync.WaitGroup
+	reading       sync.Mutex // held while godbus is in Read
 
 	mu    sync.Mutex
 	peers map[string]*list.Element
-	byUse *list.List // of *peerEntry, the last used in front
+	byUse *list.List // of *peerEntry, the most recently used in front
 }
 
-// peerEntry is a peer that is known, or being asked for.
+// peerEntry is a peer that is identified, or being identified.
 type peerEntry struct {
-	peer  *Peer
-	ready bool // the bus answered; if it did not, it is asked again at the next call
-	left  context.CancelFunc
+	peer     *Peer
+	answered bool // if the bus did not answer, the next call asks it again
+	left     context.CancelFunc
 }
 
-// dialControl connects, and asks to be told who leaves the bus.
+// dialControl connects, and subscribes to the names that leave the bus.
 func dialControl(ctx context.Context, address string) (*control, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -67,7 +67,7 @@ func dialControl(ctx context.Context, address string) (*control, error) {
 	k := &control{wire: wire.NewConn(sock), peers: map[string]*list.Element{}, byUse: list.New()}
 	stop := context.AfterFunc(ctx, func() { k.wire.Interrupt(ctx.Err()) })
 	defer stop()
-	if err := k.begin(ctx); err != nil {
+	if err := k.handshake(ctx); err != nil {
 		if reason := k.wire.Err(); reason != nil {
 			err = reason
 		}
@@ -77,7 +77,7 @@ func dialControl(ctx context.Context, address string) (*control, error) {
 	return k, nil
 }
 
-func (k *control) begin(ctx context.Context) (err error) {
+func (k *control) handshake(ctx context.Context) (err error) {
 	if k.bus, err = dbus.NewConn((*transport)(k)); err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (k *control) begin(ctx context.Context) (err error) {
 	return k.bus.BusObject().CallWithContext(ctx, wire.BusInterface+".AddMatch", 0, rule).Err
 }
 
-// recall returns a peer that is known, nil if it is not.
+// recall returns an identified peer, nil if the name is unknown.
 func (k *control) recall(name string) *Peer {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -100,23 +100,23 @@ func (k *control) recall(name string) *Peer {
 		return nil
 	}
 	k.byUse.MoveToFront(at)
-	if e := entryOf(at); e.ready {
+	if e := entryOf(at); e.answered {
 		return e.peer
 	}
 	return nil
 }
 
-// identify finds out who a peer is and calls done, once. If the bus does not say, Known is
-// false. Nobody else may be asking for the same name.
+// identify identifies a peer and calls done once. If the bus does not know the peer, Known is false.
+// Only one identification of a name may run at a time.
 func (k *control) identify(name string, done func(*Peer)) {
 	e := k.remember(strings.Clone(name))
-	k.asking.Go(func() {
+	k.questions.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), questionTimeout)
 		defer cancel()
-		err := identify(e.peer, func() (map[string]dbus.Variant, error) { return k.credentials(ctx, name) }, look)
+		err := identify(e.peer, func() (map[string]dbus.Variant, error) { return k.credentials(ctx, name) }, inspectProcess)
 		var failed dbus.Error
 		k.mu.Lock()
-		if e.ready = ctx.Err() == nil; errors.As(err, &failed) && failed.Name == wire.ErrNameHasNoOwner {
+		if e.answered = ctx.Err() == nil; errors.As(err, &failed) && failed.Name == wire.ErrNameHasNoOwner {
 			e.left()
 		}
 		k.mu.Unlock()
@@ -130,8 +130,8 @@ func (k *control) credentials(ctx context.Context, name string) (map[string]dbus
 	return credentials, err
 }
 
-// remember makes the entry of a peer before the bus is asked, so that it is not missed if
-// the peer leaves meanwhile.
+// remember adds the entry of a peer. It is called before the question to the bus, so that a peer that
+// leaves meanwhile is noticed.
 func (k *control) remember(name string) *peerEntry {
 	ctx, left := context.WithCancel(context.Background())
 	e := &peerEntry{peer: &Peer{Name: name, Left: ctx}, left: left}
@@ -154,14 +154,14 @@ func (k *control) forget(at *list.Element) {
 	delete(k.peers, e.peer.Name)
 }
 
-// leave notes that a peer has left the bus. Who it was stays known, as calls of it may be
-// waiting to be read: the bus gives its name to nobody else.
-func (k *control) leave(name string) {
+// markLeft records that a peer has left the bus. Its entry stays, because its calls may still be
+// unread; the bus does not reuse the name.
+func (k *control) markLeft(name string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if at := k.peers[name]; at != nil {
 		entryOf(at).left()
-		k.byUse.MoveToBack(at) // or peers that left would push out those that are there
+		k.byUse.MoveToBack(at) // to be evicted before present peers
 	}
 }
 
@@ -170,19 +170,19 @@ func entryOf(at *list.Element) *peerEntry {
 	return e
 }
 
-// ping asks the bus whether it answers. The policy of Debian denies Peer.Ping.
+// ping checks that the bus answers. It calls GetId, because the policy of Debian denies Peer.Ping.
 func (k *control) ping(ctx context.Context) error {
 	return k.bus.BusObject().CallWithContext(ctx, wire.BusInterface+".GetId", 0).Err
 }
 
-// close ends the connection and waits for all that runs on it.
+// close ends the connection and waits for all its goroutines.
 func (k *control) close() {
 	k.wire.Interrupt(wire.ErrClosed)
 	if k.bus != nil {
 		_ = k.bus.Close()
 	}
-	k.asking.Wait()
-	k.reading.Lock() // the reader has left, because it was interrupted
+	k.questions.Wait()
+	k.reading.Lock() // waits for Read, which was interrupted
 	defer k.reading.Unlock()
 	_ = k.wire.Close()
 	k.mu.Lock()
@@ -192,18 +192,18 @@ func (k *control) close() {
 	}
 }
 
-// transport is the side of a control that godbus sees.
+// transport is the stream of a control for godbus.
 type transport control
 
-// Read gives godbus what the bus replies to it. One goroutine of godbus calls it.
+// Read reads replies of the bus. One goroutine of godbus calls it.
 func (t *transport) Read(p []byte) (int, error) {
 	k := (*control)(t)
 	k.reading.Lock()
 	defer k.reading.Unlock()
-	if !k.begun.Load() {
+	if !k.authenticated.Load() {
 		return k.wire.Raw().Read(p)
 	}
-	for len(k.rest) == 0 {
+	for len(k.unread) == 0 {
 		m, err := k.wire.Read(admitFromBus)
 		if err != nil {
 			k.wire.Interrupt(err)
@@ -213,12 +213,12 @@ func (t *transport) Read(p []byte) (int, error) {
 			k.receive(m)
 		}
 	}
-	n := copy(p, k.rest)
-	k.rest = k.rest[n:]
+	n := copy(p, k.unread)
+	k.unread = k.unread[n:]
 	return n, nil
 }
 
-// admitFromBus lets through what the bus itself says, of bounded size.
+// admitFromBus admits messages of the bus itself, of bounded size.
 func admitFromBus(m *wire.Message) error {
 	if m.Sender == wire.BusName && m.BodySize <= maxCredentials {
 		return nil
@@ -229,20 +229,20 @@ func admitFromBus(m *wire.Message) error {
 func (k *control) receive(m *wire.Message) {
 	switch {
 	case m.Type == wire.TypeReply, m.Type == wire.TypeError:
-		k.rest = m.Frame()
+		k.unread = m.Frame()
 	case m.Member == "NameOwnerChanged":
 		d := m.Decoder()
 		if name := d.String(); d.Err() == nil {
-			k.leave(name)
+			k.markLeft(name)
 		}
 	}
 }
 
-// Write takes what godbus says: lines while it authenticates, then whole messages.
+// Write writes lines of the authentication, then whole messages of godbus.
 func (t *transport) Write(p []byte) (int, error) {
 	k := (*control)(t)
 	if string(p) == "BEGIN\r\n" {
-		defer k.begun.Store(true)
+		defer k.authenticated.Store(true)
 	}
 	n, err := k.wire.Write(p, writeTimeout)
 	if err != nil {
@@ -251,7 +251,7 @@ func (t *transport) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Close is for godbus; control.close closes the socket.
+// Close interrupts the connection; control.close closes the socket.
 func (t *transport) Close() error {
 	(*control)(t).wire.Interrupt(errors.New("godbus closed the connection"))
 	return nil

@@ -42,7 +42,7 @@ func TestIdentifyOnBus(t *testing.T) {
 		k := openControl(t, bus)
 		root, nobody := bus.ClientAs(t, 0), bus.ClientAs(t, bustest.NobodyUID)
 		if p := k.recall(root.Name()); p != nil {
-			t.Errorf("before it was asked for: %+v", p)
+			t.Errorf("before identify: %+v", p)
 		}
 		source := cmp.Or(UnitOf(uint32(os.Getpid())), "uid:0")
 		if p := k.ask(t, root.Name()); p.UID != 0 || !p.Known || p.Source != source || p.Left.Err() != nil || k.recall(root.Name()) != p {
@@ -52,7 +52,7 @@ func TestIdentifyOnBus(t *testing.T) {
 		if p.UID != bustest.NobodyUID || !p.Known || p.Source != "uid:65534" {
 			t.Errorf("nobody is %+v", p)
 		}
-		// The peer leaves; who it was stays known.
+		// A peer that leaves stays identified.
 		_ = nobody.Close()
 		apitest.Await(t, "the peer left", p.Left.Done())
 		if got := k.recall(nobody.Name()); got != p || !p.Known {
@@ -61,7 +61,7 @@ func TestIdentifyOnBus(t *testing.T) {
 		if p := k.recall(root.Name()); p == nil || p.Left.Err() != nil {
 			t.Errorf("another is %+v", p)
 		}
-		// A peer that left before it was asked for, and names that are none.
+		// A peer that left before identify, and invalid names.
 		gone := bus.ClientAs(t, 0)
 		_ = gone.Close()
 		apitest.Eventually(t, "it left", func() bool {
@@ -71,7 +71,7 @@ func TestIdentifyOnBus(t *testing.T) {
 		for _, name := range []string{gone.Name(), ":1.999999"} {
 			p := k.ask(t, name)
 			if p.Known || p.Source != "" || p.Left.Err() == nil || k.recall(name) != p {
-				t.Errorf("%s, which is not there, is %+v; left %v", name, p, p.Left.Err())
+				t.Errorf("the missing peer %s is %+v; left %v", name, p, p.Left.Err())
 			}
 		}
 		for _, name := range []string{"", "\xff\x00", "a b"} { // no bus has such senders
@@ -82,40 +82,39 @@ func TestIdentifyOnBus(t *testing.T) {
 	})
 }
 
-// The number of remembered peers is bounded; one that calls is not forgotten.
+// The cache of peers is bounded, and keeps peers that call.
 func TestPeersAreBounded(t *testing.T) {
 	k := &control{peers: map[string]*list.Element{}, byUse: list.New()}
 	first := k.remember("first")
-	first.ready = true
+	first.answered = true
 	second := k.remember("second")
 	for i := range 3 * maxPeers {
 		if i%(maxPeers/2) == 0 && k.recall("first") != first.peer {
-			t.Fatal("a peer that calls is forgotten")
+			t.Fatal("a peer that calls was evicted")
 		}
 		k.remember(fmt.Sprint("p", i))
 		if k.byUse.Len() > maxPeers || len(k.peers) != k.byUse.Len() {
-			t.Fatalf("%d peers are remembered, %d by name", k.byUse.Len(), len(k.peers))
+			t.Fatalf("the cache has %d peers, %d by name", k.byUse.Len(), len(k.peers))
 		}
 	}
 	if first.peer.Left.Err() != nil {
 		t.Error("a peer that calls counts as left")
 	}
 	if second.peer.Left.Err() == nil || k.recall("second") != nil {
-		t.Error("a peer that was forgotten does not count as left")
+		t.Error("an evicted peer does not count as left")
 	}
-	// A peer that is remembered twice replaces its first entry.
+	// A second entry of a peer replaces the first.
 	again := k.remember("first")
 	if first.peer.Left.Err() == nil || again.peer.Left.Err() != nil || k.recall("first") != nil {
-		t.Error("asked for again:", first.peer.Left.Err(), again.peer.Left.Err())
+		t.Error("after a second entry:", first.peer.Left.Err(), again.peer.Left.Err())
 	}
 	for k.byUse.Len() > 0 {
 		k.forget(k.byUse.Back())
 	}
 }
 
-// What strangers send to the control connection does not get to godbus, which some of it
-// would crash, and some would end.
-func TestStrangersOfControl(t *testing.T) {
+// Messages of peers to the control connection do not reach godbus, which some would crash or disconnect.
+func TestForeignMessagesOnControl(t *testing.T) {
 	const policy = `<policy context="default"><allow send_destination="*" send_requested_reply="false"/><allow send_type="method_call"/>` +
 		`<allow receive_type="method_call"/><allow receive_requested_reply="false"/></policy>`
 	t.Parallel()
@@ -126,7 +125,7 @@ func TestStrangersOfControl(t *testing.T) {
 			k := openControl(t, bus)
 			to := k.bus.Names()[0]
 			c := bus.ClientAs(t, 0, bustest.WithUnixFDs())
-			messages := strangeMessages(to)
+			messages := foreignSignals(to)
 			files := *messages[0]
 			call, reply := files, files
 			call.Type = bustest.TypeCall
@@ -155,13 +154,13 @@ func TestStrangersOfControl(t *testing.T) {
 	}
 }
 
-// bareControl is a control without a bus, on which godbus does not run: the test says what
-// the bus would, and reads as godbus would.
+// bareControl returns a control without a bus and without godbus. The test writes as the bus, and reads as
+// godbus.
 func bareControl(t *testing.T) (*control, net.Conn) {
 	t.Helper()
 	here, there := net.Pipe()
 	k := &control{wire: wire.NewConn(here), peers: map[string]*list.Element{}, byUse: list.New()}
-	k.begun.Store(true)
+	k.authenticated.Store(true)
 	t.Cleanup(func() {
 		k.close()
 		_ = there.Close()
@@ -169,8 +168,8 @@ func bareControl(t *testing.T) (*control, net.Conn) {
 	return k, there
 }
 
-// godbus hears replies of the bus itself, of bounded size, and nothing else.
-func TestWhatGodbusHears(t *testing.T) {
+// godbus gets only replies of the bus itself, of bounded size.
+func TestOnlyBusRepliesReachGodbus(t *testing.T) {
 	k, bus := bareControl(t)
 	left := k.remember(":1.7").peer
 	stays := k.remember(":1.8").peer
@@ -188,7 +187,7 @@ func TestWhatGodbusHears(t *testing.T) {
 	}
 	cut := owner(wire.BusName, ":1.8")
 	cut.Body = cut.Body[:6]
-	said := make(chan error, 1)
+	written := make(chan error, 1)
 	go func() {
 		for _, m := range []*bustest.Message{
 			from(":1.5", bustest.TypeReturn, 1, 10), from(":1.5", bustest.TypeError, 2, 10), from("", bustest.TypeReturn, 3, 10),
@@ -198,11 +197,11 @@ func TestWhatGodbusHears(t *testing.T) {
 			from(wire.BusName, bustest.TypeReturn, 100, maxCredentials), from(wire.BusName, bustest.TypeError, 101, 10),
 		} {
 			if _, err := bus.Write(m.Marshal()); err != nil {
-				said <- err
+				written <- err
 				return
 			}
 		}
-		said <- bus.Close()
+		written <- bus.Close()
 	}()
 	for _, serial := range []uint32{100, 101} {
 		if m, err := bustest.ReadMessage((*transport)(k)); err != nil || m.Serial != serial || m.Sender != wire.BusName {
@@ -212,16 +211,16 @@ func TestWhatGodbusHears(t *testing.T) {
 	if _, err := (*transport)(k).Read(make([]byte, 1)); !errors.Is(err, wire.ErrBusClosed) || !errors.Is(k.wire.Err(), wire.ErrBusClosed) {
 		t.Error("at the end:", err, k.wire.Err())
 	}
-	if err := <-said; err != nil {
+	if err := <-written; err != nil {
 		t.Error(err)
 	}
-	apitest.Await(t, "it is done", k.wire.Done())
+	apitest.Await(t, "the connection ends", k.wire.Done())
 	if left.Left.Err() == nil || stays.Left.Err() != nil {
-		t.Error("who left:", left.Left.Err(), stays.Left.Err())
+		t.Error("Left of :1.7 and :1.8:", left.Left.Err(), stays.Left.Err())
 	}
 }
 
-// godbus may take a message in as small parts as it likes.
+// godbus may read a message in parts of any size.
 func TestReadInParts(t *testing.T) {
 	k, bus := bareControl(t)
 	m := &bustest.Message{Type: bustest.TypeReturn, Serial: 1, ReplySerial: 1, Sender: wire.BusName, Signature: "s", Body: new(bustest.Body).String("hello").Bytes()}
@@ -240,7 +239,7 @@ func TestReadInParts(t *testing.T) {
 	}
 }
 
-func TestControlOfBusThatHangs(t *testing.T) {
+func TestControlWithHungBus(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		k := openControl(t, bus)
 		bus.Stop()
@@ -266,28 +265,28 @@ func TestControlOfBusThatHangs(t *testing.T) {
 	})
 }
 
-func TestControlOfBusThatDies(t *testing.T) {
+func TestControlWithDeadBus(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		k := openControl(t, bus)
 		bus.Kill()
-		apitest.Await(t, "it is done", k.wire.Done())
+		apitest.Await(t, "the connection ends", k.wire.Done())
 		if k.wire.Err() == nil {
-			t.Error("there is no reason")
+			t.Error("Err is nil")
 		}
 		if err := k.ping(t.Context()); err == nil {
-			t.Error("a bus that is dead answers")
+			t.Error("no error from a dead bus")
 		}
 		if p := k.ask(t, ":1.1"); p.Known {
 			t.Errorf("peer is %+v", p)
 		}
 		if _, err := dialControl(t.Context(), bus.Address()); err == nil {
-			t.Error("there is no bus, and no error")
+			t.Error("no error without a bus")
 		}
 	})
 }
 
-// A peer of which the bus did not say in time who it is is asked for again.
-func TestQuestionWithoutAnswer(t *testing.T) {
+// If the bus does not answer in time, the next call asks again.
+func TestUnansweredIdentify(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		here, there := net.Pipe()
 		k := &control{wire: wire.NewConn(here), peers: map[string]*list.Element{}, byUse: list.New()}
@@ -307,7 +306,7 @@ func TestQuestionWithoutAnswer(t *testing.T) {
 				return &bustest.Message{Signature: "s", Body: new(bustest.Body).String(":1.7").Bytes()}
 			})
 		}()
-		if err := k.begin(t.Context()); err != nil {
+		if err := k.handshake(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		ask := func() *Peer {
@@ -321,7 +320,7 @@ func TestQuestionWithoutAnswer(t *testing.T) {
 		}
 		silent.Store(false)
 		if p := ask(); !p.Known || p.UID != 7 || p.Source != "uid:7" || k.recall(":1.5") != p {
-			t.Errorf("the second time it is %+v", p)
+			t.Errorf("after the second question it is %+v", p)
 		}
 		k.close()
 		if err := <-served; err != nil {

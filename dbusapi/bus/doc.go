@@ -1,10 +1,9 @@
-// Package bus is the service's side of a message bus: it owns a name, hands out the calls
-// that come in, and sends replies and signals.
+// Package bus is the service's side of a message bus: it owns a name, dispatches calls to a handler,
+// and sends replies and signals.
 //
-// [Connect] connects, owns the name and serves until the bus is lost or [Bus.Close] is
-// called. A [Handler] gets each [Call], answers it with [Call.Reply] or [Call.Fail], and may
-// hold up further calls of the same connection with [Call.Hold]. [Bus.Signals] queues
-// signals.
+// [Connect] connects, owns the name and serves until the bus is lost or [Bus.Close] is called. A
+// [Handler] gets each [Call], answers it with [Call.Reply] or [Call.Fail], and may delay further calls
+// of the same connection with [Call.Hold]. [Bus.Signals] queues signals.
 //
 // # Promises
 //
@@ -12,29 +11,27 @@
 //     go out in the order queued.
 //   - Turns: users take turns, and the connections of a user take turns, one call each. So a
 //     user's flood costs other users one call each turn, however many connections it opens.
-//   - Bounds: 64 MiB of calls may wait. A user may hold half of what others leave of it, a
-//     connection half of what the user's other connections leave; but the first call of a user,
-//     and of a connection within its user's share, is always taken while there is room. Beyond
-//     that a call is refused with LimitsExceeded, counted and logged. Little of replies waits for
-//     the socket, because there are no turns there, and a bounded size of signals; when there
-//     is no room, whoever adds more waits.
-//   - Identity: a [Peer] is what the bus says of a connection. Its calls wait until that is
-//     known, and count to one user "unknown" until then. At most 64 such questions are under
-//     way.
-//   - A bus that takes nothing for Config.WriteTimeout is given up. One that is slow is not.
-//   - Nothing that a stranger sends reaches godbus, see control.go for why.
+//   - Quotas: 64 MiB of calls may be queued. A user may hold half of the part that other users
+//     leave, and a connection half of the part that the user's other connections leave. The first
+//     call of a user, and of a connection within its user's share, is accepted while there is room.
+//     A call over quota is refused with LimitsExceeded, counted and logged. The queues of replies and
+//     signals for the socket are bounded; while one is full, its senders wait. The queue of replies
+//     is small, because it has no turns.
+//   - Identity: the bus identifies the [Peer] of a connection. Until then its calls wait, and count
+//     to one user "unknown". At most 64 identifications run at a time.
+//   - A bus that takes no byte for Config.WriteTimeout is given up; a slow bus is not.
+//   - No message of a peer reaches godbus, see control.go for why.
 //
 // # A call, from the socket to its reply
 //
-// Bus.read reads a header and asks queue.admit whether there is room for the body. queue.push
-// files the message under its connection; if nobody knows whose that is, control.identify
-// asks the bus. A worker in queue.run takes the next turn and runs the Handler, whose
-// Call.Reply appends to the outbox. outbox.run writes it. If the Handler called Call.Hold,
-// the connection gets no turn until it is resumed.
+// Bus.read reads a header and asks queue.admit whether there is room for the body. queue.push queues
+// the message of its connection; if the peer is unknown, control.identify asks the bus. A worker in
+// queue.run takes the next turn and runs the Handler, whose Call.Reply appends to the outbox, and
+// outbox.run writes it. If the Handler called Call.Hold, the connection gets no turn until resumed.
 //
 // # Files
 //
 // Read them in this order: bus.go (one session), call.go, queue.go, shares.go and drain.go (turns,
-// quotas, the end of a queue), outbox.go (one writer), control.go (the second connection), identity.go (who a
-// peer is), refusals.go (what the log is told), stop.go (the end).
+// quotas, the end of a queue), outbox.go (one writer), control.go (the second connection), identity.go
+// (identity of a peer), refusals.go (log of refused calls), stop.go (the end).
 package bus

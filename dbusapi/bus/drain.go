@@ -8,7 +8,7 @@ import (
 	"github.com/osctl/eventd/dbusapi/wire"
 )
 
-// stop takes no more calls, and returns once none is left, or what is left was dropped.
+// stop refuses further calls, and waits until all calls are handled or dropped.
 func (q *queue) stop() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -19,14 +19,13 @@ func (q *queue) stop() {
 	}
 }
 
-// abandon lets go of all calls that wait, and returns them: those of the connection with
-// the fewest first, because there may be no time to answer all. Calls that are being
-// handled or held go on.
+// abandon removes all queued calls and returns them. Those of the connection with the fewest come
+// first, because there may be no time to answer all. Running and held calls go on.
 func (q *queue) abandon() []*wire.Message {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.stopped = true
-	q.turns, q.unasked = fifo[*user]{}, fifo[*connection]{}
+	q.turns, q.unidentified = fifo[*user]{}, fifo[*connection]{}
 	for _, u := range q.users {
 		u.ready, u.queued = fifo[*connection]{}, false
 	}
@@ -42,7 +41,7 @@ func (q *queue) abandon() []*wire.Message {
 		switch {
 		case c.busy, c.held && c.finish == nil:
 		case c.held:
-			q.ready(c)
+			q.enqueueTurn(c)
 		default:
 			q.forget(c)
 		}
@@ -51,8 +50,8 @@ func (q *queue) abandon() []*wire.Message {
 	return left
 }
 
-// drop lets go of the connections whose call is held: nobody waits for their end.
-func (q *queue) drop() {
+// dropHeld removes the connections with a held call, so that stop does not wait for them.
+func (q *queue) dropHeld() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.dropped = true
@@ -65,7 +64,7 @@ func (q *queue) drop() {
 	q.empty.Broadcast()
 }
 
-// close ends the workers, once the calls that are being handled are done.
+// close ends the workers, after all calls are handled or dropped.
 func (q *queue) close() {
 	q.stop()
 	q.wg.Wait()

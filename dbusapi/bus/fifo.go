@@ -1,6 +1,6 @@
 package bus
 
-// fifo is a queue that lets go of the memory of what left it. The zero fifo is empty.
+// fifo is a linked queue, which keeps no memory of popped values. The zero fifo is empty.
 type fifo[T any] struct{ first, last *node[T] }
 
 type node[T any] struct {
@@ -20,7 +20,7 @@ func (l *fifo[T]) push(value T) {
 	l.last = n
 }
 
-// pop takes the first, which must be there.
+// pop removes the first value. The queue must not be empty.
 func (l *fifo[T]) pop() T {
 	n := l.first
 	l.first = n.next

@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// records is a log that keeps its lines.
+// records is a log handler that keeps the lines.
 type records struct {
 	mu    sync.Mutex
 	lines []string
@@ -38,7 +38,7 @@ func (r *records) Handle(_ context.Context, record slog.Record) error {
 	return nil
 }
 
-// take returns the lines since the last time.
+// take returns the lines since its last call.
 func (r *records) take() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -47,7 +47,7 @@ func (r *records) take() []string {
 	return lines
 }
 
-// counters counts by name.
+// counters are counters by name.
 type counters struct {
 	mu     sync.Mutex
 	counts map[string]uint64
@@ -70,11 +70,11 @@ func (c *counters) get(name string) uint64 {
 
 func ignore(string, uint64) {}
 
-// fakeControl is an identifier. It answers when the test says so.
+// fakeControl is an identifier that answers when the test calls answer.
 type fakeControl struct {
 	mu    sync.Mutex
 	known map[string]*Peer
-	asked []question // and not answered yet
+	asked []question // open ones
 	total int
 }
 
@@ -96,8 +96,8 @@ func (f *fakeControl) identify(name string, done func(*Peer)) {
 	f.total++
 }
 
-// knows makes connections known from the start.
-func (f *fakeControl) knows(uid uint32, names ...string) {
+// addKnown adds identified connections.
+func (f *fakeControl) addKnown(uid uint32, names ...string) {
 	if f.known == nil {
 		f.known = map[string]*Peer{}
 	}
@@ -106,7 +106,7 @@ func (f *fakeControl) knows(uid uint32, names ...string) {
 	}
 }
 
-// answer answers the oldest question, that of a connection of that user, and remembers it.
+// answer answers the oldest question with a user.
 func (f *fakeControl) answer(uid uint32, known bool) string {
 	f.mu.Lock()
 	q := f.asked[0]
@@ -127,7 +127,7 @@ func (f *fakeControl) asking() int {
 	return len(f.asked)
 }
 
-// handled is what a queue handled, in order.
+// handled records the handled calls, in order.
 type handled struct {
 	mu  sync.Mutex
 	got []string
@@ -139,7 +139,7 @@ func (h *handled) add(what string) {
 	h.got = append(h.got, what)
 }
 
-func (h *handled) note(_ *connection, m *wire.Message) { h.add(id(m)) }
+func (h *handled) record(_ *connection, m *wire.Message) { h.add(id(m)) }
 
 func (h *handled) all() []string {
 	h.mu.Lock()
@@ -149,14 +149,14 @@ func (h *handled) all() []string {
 
 func id(m *wire.Message) string { return fmt.Sprintf("%s/%d", m.Sender, m.Serial) }
 
-// newCall is a call that costs so many bytes.
+// newCall returns a call of the given cost.
 func newCall(sender string, serial uint32, size int) *wire.Message {
 	return &wire.Message{
 		Header: &wire.Header{Type: wire.TypeCall, Sender: sender, Serial: serial}, Size: size - messageOverhead,
 	}
 }
 
-// offer admits and pushes, as the reader does.
+// offer admits and pushes a call, as the reader does.
 func (q *queue) offer(m *wire.Message) error {
 	if err := q.admit(m); err != nil {
 		return err
@@ -164,7 +164,7 @@ func (q *queue) offer(m *wire.Message) error {
 	return q.push(m)
 }
 
-// push or fail.
+// mustOffer fails the test if the call is refused.
 func mustOffer(t *testing.T, q *queue, m *wire.Message) {
 	t.Helper()
 	if err := q.offer(m); err != nil {
@@ -172,34 +172,34 @@ func mustOffer(t *testing.T, q *queue, m *wire.Message) {
 	}
 }
 
-// testQueue is a queue that no worker runs yet.
+// testQueue returns a queue without workers.
 func testQueue(limit int, handle func(*connection, *wire.Message)) (*queue, *fakeControl) {
 	who := &fakeControl{}
 	return newQueue(limit, handle, who, &refusals{log: slog.New(slog.DiscardHandler), count: ignore}), who
 }
 
-// startWorker runs one worker, so that turns can be told.
+// startWorker starts a single worker, so that the order of turns is fixed.
 func (q *queue) startWorker() { q.wg.Go(func() { q.run(0) }) }
 
-// wantEmpty expects that nothing is accounted for any more.
+// wantEmpty checks that all totals are zero.
 func wantEmpty(t *testing.T, q *queue) {
 	t.Helper()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.bytes != 0 || len(q.conns) != 0 || len(q.users) != 0 || q.asking != 0 || !q.turns.empty() || !q.unasked.empty() {
-		t.Errorf("%d bytes, %d connections, %d users and %d questions are left", q.bytes, len(q.conns), len(q.users), q.asking)
+	if q.bytes != 0 || len(q.conns) != 0 || len(q.users) != 0 || q.identifying != 0 || !q.turns.empty() || !q.unidentified.empty() {
+		t.Errorf("%d bytes, %d connections, %d users and %d questions are left", q.bytes, len(q.conns), len(q.users), q.identifying)
 	}
 }
 
 const name = "org.osctl.Eventd"
 
-// handlerFunc is a Handler.
+// handlerFunc is a function as a Handler.
 type handlerFunc func(call *Call)
 
 // Handle calls the function.
 func (f handlerFunc) Handle(call *Call) { f(call) }
 
-// Refuse returns an error that says why.
+// Refuse returns err as Failed.
 func (f handlerFunc) Refuse(_ *wire.Message, err error) *wire.Error {
 	return &wire.Error{Name: wire.ErrFailed, Message: err.Error()}
 }
@@ -217,7 +217,7 @@ func testConfig(bus *bustest.Bus, handle func(*Call)) Config {
 	}
 }
 
-// connect connects, until the test ends.
+// connect connects, and closes the session when the test ends.
 func connect(t *testing.T, config Config) *Bus {
 	t.Helper()
 	b, err := Connect(t.Context(), config)
@@ -228,7 +228,7 @@ func connect(t *testing.T, config Config) *Bus {
 	return b
 }
 
-// callOf is a call of the name with a string.
+// callOf returns a call with a string.
 func callOf(text string) *bustest.Message {
 	m := bustest.MethodCall(name, "/a", "a.b", "C")
 	m.Signature, m.Body = "s", new(bustest.Body).String(text).Bytes()

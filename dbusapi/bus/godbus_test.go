@@ -17,28 +17,27 @@ import (
 	"github.com/osctl/eventd/dbusapi/wire"
 )
 
-// tapped is the bare minimum of a transport: more than this godbus may not ask for.
-type tapped struct {
+// recordingTransport is a minimal transport; godbus must not use any other method.
+type recordingTransport struct {
 	conn   net.Conn
 	mu     sync.Mutex
 	writes [][]byte
 }
 
-func (c *tapped) Read(p []byte) (int, error) { return c.conn.Read(p) }
-func (c *tapped) Close() error               { return c.conn.Close() }
+func (c *recordingTransport) Read(p []byte) (int, error) { return c.conn.Read(p) }
+func (c *recordingTransport) Close() error               { return c.conn.Close() }
 
-func (c *tapped) Write(p []byte) (int, error) {
+func (c *recordingTransport) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	c.writes = append(c.writes, slices.Clone(p))
 	c.mu.Unlock()
 	return c.conn.Write(p)
 }
 
-// What control.go relies on in godbus: it reads and writes through Read and Write only,
-// writes a line or a whole message at a time, does not ask for file descriptors, and reads
-// no further than the last line of the authentication before BEGIN. A new version that does
-// otherwise fails here.
-func TestWhatWeRelyOnInGodbus(t *testing.T) {
+// control.go requires that godbus uses only Read and Write, writes a line or a whole message at a
+// time, does not negotiate file descriptors, and reads only the last line of the authentication before
+// BEGIN.
+func TestGodbusContract(t *testing.T) {
 	here, there := net.Pipe()
 	defer there.Close()
 	served := make(chan error, 1)
@@ -47,7 +46,7 @@ func TestWhatWeRelyOnInGodbus(t *testing.T) {
 			return &bustest.Message{Signature: "s", Body: new(bustest.Body).String(":1.7").Bytes()}
 		})
 	}()
-	tap := &tapped{conn: here}
+	tap := &recordingTransport{conn: here}
 	c, err := dbus.NewConn(tap)
 	if err != nil {
 		t.Fatal(err)
@@ -91,8 +90,7 @@ func TestWhatWeRelyOnInGodbus(t *testing.T) {
 	}
 }
 
-// playBus authenticates a client and answers its calls, those that answer returns something
-// for.
+// playBus authenticates a client and answers its calls, except those for which answer returns nil.
 func playBus(conn net.Conn, answer func(*bustest.Message) *bustest.Message) error {
 	in := bufio.NewReader(conn)
 	for _, line := range []string{"REJECTED EXTERNAL\r\n", "OK 0123456789abcdef0123456789abcdef\r\n", ""} {

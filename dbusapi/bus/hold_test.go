@@ -14,7 +14,7 @@ import (
 	"github.com/osctl/eventd/dbusapi/wire"
 )
 
-// A connection that is held gets no turn until it is resumed, whenever that is; others do.
+// A held connection gets no turn until resume; others do.
 func TestHold(t *testing.T) {
 	for _, early := range []bool{false, true} {
 		t.Run(map[bool]string{false: "resumed after Handle", true: "resumed within Handle"}[early], func(t *testing.T) {
@@ -30,9 +30,9 @@ func TestHold(t *testing.T) {
 							time.Sleep(time.Second)
 						}
 					}
-					h.note(c, m)
+					h.record(c, m)
 				})
-				who.knows(1, "a", "b")
+				who.addKnown(1, "a", "b")
 				q.start()
 				for i := range uint32(3) {
 					mustOffer(t, q, newCall("a", i, 300))
@@ -51,7 +51,7 @@ func TestHold(t *testing.T) {
 					mustOffer(t, q, newCall("a", 3, 300))
 					synctest.Wait()
 					if got := h.all(); len(got) != 2 {
-						t.Error("a call that comes meanwhile:", got)
+						t.Error("after another call:", got)
 					}
 					resume(finish)
 				}
@@ -71,16 +71,16 @@ func TestHold(t *testing.T) {
 	}
 }
 
-// A call may be held by finish's own call after it, time and again.
+// Each call of a connection can be held.
 func TestHoldAgain(t *testing.T) {
 	h := &handled{}
 	var q *queue
 	q, who := testQueue(1<<20, func(c *connection, m *wire.Message) {
-		h.note(c, m)
+		h.record(c, m)
 		resume := q.hold(c)
 		go resume(func() { h.add(fmt.Sprint("finish ", m.Serial)) })
 	})
-	who.knows(1, "a")
+	who.addKnown(1, "a")
 	q.start()
 	var want []string
 	for i := range uint32(200) {
@@ -94,8 +94,7 @@ func TestHoldAgain(t *testing.T) {
 	wantEmpty(t, q)
 }
 
-// After calls were let go, what is held is finished when it is resumed, whenever that is;
-// unless it was dropped before.
+// After abandon, a held call is finished when it is resumed, unless it was dropped before.
 func TestResumeAfterAbandon(t *testing.T) {
 	for _, when := range []string{"held", "resumed", "in Handle", "in Handle, resumed", "in finish"} {
 		for _, drop := range []bool{false, true} {
@@ -118,7 +117,7 @@ func testResumeAfterAbandon(t *testing.T, when string, drop bool) {
 		}
 	}
 	q, who := testQueue(1<<20, func(c *connection, m *wire.Message) {
-		h.note(c, m)
+		h.record(c, m)
 		if m.Sender == "busy" {
 			<-gate
 			return
@@ -130,14 +129,14 @@ func testResumeAfterAbandon(t *testing.T, when string, drop bool) {
 			<-gate
 		}
 	})
-	who.knows(1, "a", "busy")
+	who.addKnown(1, "a", "busy")
 	q.startWorker()
 	mustOffer(t, q, newCall("a", 0, 300))
 	mustOffer(t, q, newCall("a", 1, 300))
 	synctest.Wait()
 	want := []string{"a/0", "finish"}
 	switch when {
-	case "resumed": // but the only worker is busy
+	case "resumed": // while the only worker is busy
 		mustOffer(t, q, newCall("busy", 0, 300))
 		synctest.Wait()
 		resume(finish)
@@ -151,10 +150,10 @@ func testResumeAfterAbandon(t *testing.T, when string, drop bool) {
 	}
 	synctest.Wait()
 	if left := q.abandon(); len(left) != 1 || id(left[0]) != "a/1" {
-		t.Errorf("%d calls were let go", len(left))
+		t.Errorf("abandon returned %d calls, want a/1", len(left))
 	}
 	if drop {
-		q.drop()
+		q.dropHeld()
 	}
 	closed := make(chan struct{})
 	go func() {
@@ -165,11 +164,11 @@ func testResumeAfterAbandon(t *testing.T, when string, drop bool) {
 	select {
 	case <-closed:
 		if when != "held" || !drop {
-			t.Error("close did not wait for a call that is being handled, or held")
+			t.Error("close did not wait for a running or held call")
 		}
 	default:
 		if when == "held" && drop {
-			t.Error("close waits for a call that was dropped")
+			t.Error("close waits for a dropped call")
 		}
 	}
 	if when == "held" || when == "in Handle" {
@@ -183,13 +182,13 @@ func testResumeAfterAbandon(t *testing.T, when string, drop bool) {
 	wantEmpty(t, q)
 }
 
-// With everything at a time no call is lost, none is handled twice, and the order stays.
+// With concurrent calls, holds and identifications, each call is handled once and in order.
 func TestQueueStress(t *testing.T) {
 	h := &handled{}
 	var q *queue
 	var resumes sync.WaitGroup
 	q, who := testQueue(1<<20, func(c *connection, m *wire.Message) {
-		h.note(c, m)
+		h.record(c, m)
 		if m.Serial%7 == 0 {
 			resume := q.hold(c)
 			resumes.Go(func() { resume(func() { h.add("finish " + id(m)) }) })

@@ -17,40 +17,38 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// maxUnit is the most bytes that the name of a unit has here. systemd allows 255.
-const maxUnit = 255
+const maxUnit = 255 // bytes of the name of a unit; the limit of systemd
 
-// Peer is who is behind a connection to the bus.
+// Peer is the owner of a connection to the bus.
 type Peer struct {
-	Name   string // unique name, never used again while the bus lives
+	Name   string // unique name; the bus does not reuse it
 	UID    uint32
-	Known  bool   // the bus said who it is: UID and Source are valid
+	Known  bool   // the bus identified the peer; UID and Source are valid
 	Source string // the source of its events: its systemd unit, or uid:N
-	// Left is done when the connection has left the bus, or this Peer was forgotten.
+	// Left is done when the connection has left the bus, or this Peer was evicted from the cache.
 	Left context.Context //nolint:containedctx // it is the life of the connection
 }
 
-// identify finds out who a peer is. The bus says which process connected, as which user;
-// look says what that process is now.
-func identify(peer *Peer, credentials func() (map[string]dbus.Variant, error), look func(pid uint32) *process) error {
-	said, err := credentials()
+// identify sets the identity of a peer. credentials asks the bus for the user and the process that
+// connected, and inspect returns that process now.
+func identify(peer *Peer, credentials func() (map[string]dbus.Variant, error), inspect func(pid uint32) *process) error {
+	reply, err := credentials()
 	if err != nil {
 		return err
 	}
-	uid, ok := said["UnixUserID"].Value().(uint32)
+	uid, ok := reply["UnixUserID"].Value().(uint32)
 	if !ok {
-		return errors.New("the bus does not say as which user")
+		return errors.New("the bus does not know the user of the peer")
 	}
 	peer.UID, peer.Known, peer.Source = uid, true, fmt.Sprintf("uid:%d", uid)
-	pid, ok := said["ProcessID"].Value().(uint32)
+	pid, ok := reply["ProcessID"].Value().(uint32)
 	if !ok {
 		return nil
 	}
-	// The number of a process may be given to another one. Mostly it was not if the
-	// connection is still there after we looked; but that may have been handed on, by a
-	// process that then ended in order to have its number used again. So nobody is
-	// believed to be the unit of a process of another user.
-	p := look(pid)
+	// The kernel may have reused the pid. That is unlikely if the connection is still there after
+	// the inspection. But a process can pass its connection on and exit on purpose, to have its
+	// pid reused. So the unit counts only if its process has the same user.
+	p := inspect(pid)
 	if p == nil || p.unit == "" || !slices.Contains(p.uids, uid) {
 		return nil
 	}
@@ -60,14 +58,14 @@ func identify(peer *Peer, credentials func() (map[string]dbus.Variant, error), l
 	return nil
 }
 
-// process is what the kernel says of a process.
+// process is the identity of a process according to the kernel.
 type process struct {
-	unit string   // systemd's, "" if none
+	unit string   // of systemd; "" if none
 	uids []uint32 // real, effective, saved, and of the file system
 }
 
-// look returns what a process is, nil if it is gone.
-func look(pid uint32) *process {
+// inspectProcess returns the identity of a process, nil if it has ended.
+func inspectProcess(pid uint32) *process {
 	status, err := os.ReadFile("/proc/" + strconv.FormatUint(uint64(pid), 10) + "/status")
 	if err != nil {
 		return nil
@@ -87,8 +85,7 @@ func look(pid uint32) *process {
 	return p
 }
 
-// UnitOf returns the systemd unit that a process belongs to, "" if none or if the
-// process is gone.
+// UnitOf returns the systemd unit of a process, "" if it has none or has ended.
 func UnitOf(pid uint32) string {
 	b, err := os.ReadFile("/proc/" + strconv.FormatUint(uint64(pid), 10) + "/cgroup")
 	if err != nil {
@@ -108,8 +105,8 @@ func UnitOf(pid uint32) string {
 }
 
 // unitOfCgroup returns the unit of a cgroup path: the first component below the
-// slices. What stands deeper may have been made by the unit itself, or by a systemd
-// inside a container, and says nothing.
+// slices. It ignores deeper components, which the unit itself, or a systemd in a
+// container, may have created.
 func unitOfCgroup(path string) string {
 	for part := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
 		if strings.HasSuffix(part, ".slice") {
@@ -125,8 +122,8 @@ func unitOfCgroup(path string) string {
 	return ""
 }
 
-// unitText returns the name of a unit as text. systemd's own names, with their \xNN, stay
-// as they are; what no systemd would make may be any bytes.
+// unitText returns the name of a unit as text. Names of systemd, with its own \xNN, stay unchanged;
+// other names may have any bytes, which are escaped.
 func unitText(unit string) string {
 	for _, r := range unit {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {

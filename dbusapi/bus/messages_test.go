@@ -13,7 +13,7 @@ import (
 	"github.com/osctl/eventd/dbusapi/wire"
 )
 
-// A call is refused without its body being read where it is too large, or too many wait.
+// A call is refused before its body is read if it is too large or over quota.
 func TestCallsOverLimits(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		counts := &counters{}
@@ -31,7 +31,7 @@ func TestCallsOverLimits(t *testing.T) {
 		if bustest.ErrorName(err) != wire.ErrFailed || !strings.Contains(err.Error(), "bytes of one call") {
 			t.Error("a large call:", err)
 		}
-		// A connection may have a quarter of 64 MiB, but one call in any case.
+		// A connection may hold a quarter of 64 MiB, but its first call may be larger.
 		for _, size := range []int{20 << 20, 1000} {
 			m := callOf(strings.Repeat("x", size))
 			m.Flags = bustest.FlagNoReply
@@ -44,13 +44,13 @@ func TestCallsOverLimits(t *testing.T) {
 		if err := other.Send(apitest.Bounded(t), numbered(callOf("x"), other.NextSerial())); err != nil {
 			t.Fatal(err)
 		}
-		apitest.Eventually(t, "the call of another is taken", func() bool {
+		apitest.Eventually(t, "the call of another user is queued", func() bool {
 			b.queue.mu.Lock()
 			defer b.queue.mu.Unlock()
 			return len(b.queue.conns) == 2
 		})
 		open.Do(func() { close(gate) })
-		apitest.Eventually(t, "all is handled", func() bool {
+		apitest.Eventually(t, "all calls are handled", func() bool {
 			b.queue.mu.Lock()
 			defer b.queue.mu.Unlock()
 			return b.queue.bytes == 0
@@ -61,15 +61,15 @@ func TestCallsOverLimits(t *testing.T) {
 	})
 }
 
-// What is no call is not looked at, and counted, whatever it is and of whom.
-func TestMessagesOfStrangers(t *testing.T) {
+// Messages of peers that are no calls are ignored and counted.
+func TestForeignMessagesAreIgnored(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		counts := &counters{}
 		config := testConfig(bus, echo)
 		config.Count = counts.add
 		b := connect(t, config)
 		c := bus.ClientAs(t, bustest.NobodyUID, bustest.WithUnixFDs())
-		for i, m := range strangeMessages(b.UniqueName()) {
+		for i, m := range foreignSignals(b.UniqueName()) {
 			if err := c.Send(apitest.Bounded(t), numbered(m, c.NextSerial())); err != nil {
 				t.Fatal(i, err)
 			}
@@ -83,8 +83,8 @@ func TestMessagesOfStrangers(t *testing.T) {
 	})
 }
 
-// strangeMessages are signals that anybody may send to a connection of the bus.
-func strangeMessages(to string) []*bustest.Message {
+// foreignSignals returns signals that any peer may send to a connection.
+func foreignSignals(to string) []*bustest.Message {
 	files := &bustest.Message{Type: bustest.TypeSignal, Path: "/", Interface: "a.b", Member: "C", Destination: to}
 	files.Signature, files.Body = "ah", new(bustest.Body).Array(4, func(b *bustest.Body) { b.Uint32(0).Uint32(1) }).Bytes()
 	deep := *files
@@ -99,7 +99,7 @@ func strangeMessages(to string) []*bustest.Message {
 	return []*bustest.Message{files, &deep, &left}
 }
 
-// A call's arguments are gone when Handle returns, also of calls that nobody handles.
+// The arguments of a call are wiped when Handle returns.
 func TestArgumentsAreWiped(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		const secret = "hunter2hunter2"
@@ -122,7 +122,7 @@ func TestArgumentsAreWiped(t *testing.T) {
 	})
 }
 
-// A held call holds up its connection alone. Its peer is told to have left.
+// A held call delays only its own connection. Left is done when its peer leaves.
 func TestHoldOnBus(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		held := make(chan func(), 1)
@@ -170,6 +170,6 @@ func TestHoldOnBus(t *testing.T) {
 		}
 		apitest.Await(t, "a call is held", held)
 		_ = c.Close()
-		apitest.Await(t, "its peer left", left) // and Close does not wait for it
+		apitest.Await(t, "its peer left", left) // Close does not wait for the held call
 	})
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/osctl/eventd/dbusapi/wire"
 )
 
-// modelCall is a call that the model of the queue knows to wait, or to be handled just now.
+// modelCall is a queued call of the model.
 type modelCall struct {
 	m    *wire.Message
 	cost int
@@ -18,28 +18,28 @@ type modelCall struct {
 
 // modelConn is a connection of the model.
 type modelConn struct {
-	user       int // -1 while it is not known
+	user       int // -1 while unidentified
 	calls      []modelCall
-	asked      bool // and not answered yet
+	asked      bool // a question is open
 	held       bool
-	heldCost   int // of the call that is held; 0 if none is
+	heldCost   int // of the held call; 0 if there is none
 	resume     func(func())
-	finishing  bool // it was resumed
-	unanswered bool // the bus did not say
+	finishing  bool // resumed
+	unanswered bool // the bus could not identify it
 }
 
-// model plays a queue call by call and knows what must become of it.
+// model runs a queue call by call and predicts its state.
 type model struct {
 	t       *rapid.T
 	q       *queue
 	who     *fakeControl
 	conns   map[string]*modelConn
 	serial  uint32
-	hold    bool // the next call is to be held
+	hold    bool // hold the next call
 	handled string
 }
 
-// held returns how many bytes connections hold: all, those of a user, that of one.
+// bytes returns the bytes that all connections, those of a user, and one of them hold.
 func (m *model) bytes(user int, conn string) (all, ofUser, ofConn int) {
 	for name, c := range m.conns {
 		own := c.heldCost
@@ -74,7 +74,7 @@ func (m *model) offer(name string, size int) {
 	}
 }
 
-// turn lets the queue handle one call, or finish one, if there is any.
+// turn makes the queue handle or finish one call, if there is one.
 func (m *model) turn() {
 	m.q.mu.Lock()
 	if m.q.turns.empty() {
@@ -136,7 +136,7 @@ func (m *model) answer(user int, known bool) {
 	}
 }
 
-// forget has the control forget who an idle connection is.
+// forget makes the control forget an idle connection.
 func (m *model) forget(name string) {
 	if c := m.conns[name]; len(c.calls) == 0 && !c.held {
 		c.user, c.unanswered = -1, false
@@ -144,7 +144,7 @@ func (m *model) forget(name string) {
 	}
 }
 
-// check compares the queue's books with the model.
+// check compares the queue with the model.
 func (m *model) check() {
 	q := m.q
 	q.mu.Lock()
@@ -159,7 +159,7 @@ func (m *model) check() {
 		all += ofConn
 		users[c.user] += ofConn
 	}
-	if q.bytes != all || q.bytes > q.limit || q.asking > maxQuestions {
+	if q.bytes != all || q.bytes > q.limit || q.identifying > maxQuestions {
 		m.t.Fatalf("the queue counts %d bytes, want %d; the limit is %d", q.bytes, all, q.limit)
 	}
 	for user, bytes := range users {
@@ -173,8 +173,8 @@ func (m *model) check() {
 	}
 }
 
-// Whatever comes, and in whatever order: shares are as promised, sums stay within limits, no
-// call is lost, and the order of each connection stays.
+// With any sequence of steps, quotas and limits hold, no call is lost, and the calls of each connection
+// stay in order.
 func TestQueueModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{t: t, conns: map[string]*modelConn{}}
@@ -186,7 +186,7 @@ func TestQueueModel(t *testing.T) {
 			m.conns[name] = &modelConn{user: -1}
 			if i < 4 {
 				m.conns[name].user = i % 2
-				m.who.knows(uint32(i%2), name)
+				m.who.addKnown(uint32(i%2), name)
 			}
 		}
 		name := rapid.SampledFrom(names)
@@ -222,7 +222,7 @@ func TestQueueModel(t *testing.T) {
 			slices.Sort(got)
 			slices.Sort(want)
 			if !slices.Equal(got, want) {
-				t.Fatalf("%v were let go, want %v", got, want)
+				t.Fatalf("abandon returned %v, want %v", got, want)
 			}
 			for _, c := range m.conns {
 				c.calls, c.asked = nil, false
@@ -236,12 +236,12 @@ func TestQueueModel(t *testing.T) {
 			}
 			m.turn()
 			if n > 100_000 {
-				t.Fatal("calls are left for good")
+				t.Fatal("calls are left forever")
 			}
 		}
 		m.check()
 		m.q.stop()
-		if q := m.q; q.bytes != 0 || len(q.conns) != 0 || len(q.users) != 0 || q.asking != 0 {
+		if q := m.q; q.bytes != 0 || len(q.conns) != 0 || len(q.users) != 0 || q.identifying != 0 {
 			t.Fatalf("%d bytes, %d connections, %d users are left", q.bytes, len(q.conns), len(q.users))
 		}
 	})

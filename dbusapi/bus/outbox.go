@@ -9,64 +9,63 @@ import (
 )
 
 const (
-	// repliesLimit is how many bytes of replies may wait for the socket before workers have to
-	// wait. It is small, because users take turns before it and not in it.
+	// repliesLimit is the size of the queue of replies, in bytes. While it is full, workers
+	// wait. It is small, because this queue has no turns.
 	repliesLimit = 16 << 10
 
-	// outboxLimit is how many bytes of signals may wait before the emitter has to wait. What is
-	// added at once may go over either limit.
+	// outboxLimit is the size of the queue of signals, in bytes. While it is full, the emitter
+	// waits. One addition may exceed either limit.
 	outboxLimit = 256 << 10
 
-	// signalShare is about how many bytes of signals go out after the replies of one write,
-	// so that replies never stand behind many signals, and signals never starve.
+	// signalShare is about the size of the signals in one write, in bytes. So replies never wait
+	// behind many signals, and signals never starve.
 	signalShare = 64 << 10
 )
 
-// socket is what the outbox writes to: a [wire.Conn], or a fake.
+// socket is the destination of the outbox: a [wire.Conn], or a fake.
 type socket interface {
 	Write(b []byte, timeout time.Duration) (int, error)
 	NextSerial() uint32
 }
 
-// outbox gathers whole messages and writes them with one goroutine. Each write takes all
-// replies that wait, and then a share of the signals. Whoever adds to it waits while it is
-// full, so that a bus that does not read slows us down and no memory grows.
+// outbox queues whole messages, and writes them in one goroutine. Each write takes all queued replies,
+// then a share of the signals. While the outbox is full, senders wait, so a slow bus slows them down
+// instead of filling memory.
 type outbox struct {
 	sock    socket
 	timeout time.Duration
 
 	mu      sync.Mutex
-	change  sync.Cond // something was added, written, or the outbox closed
+	changed sync.Cond // after an addition, a write, and close
 	replies []byte
 	signals Signals
 	writing bool
-	written uint64 // number of the last event whose whole signal the socket took
-	spare   []byte // the buffer of the last write, to be used again
+	written uint64 // number of the last event whose signal was written completely
+	spare   []byte // buffer of the last write, for reuse
 	err     error
 }
 
 func newOutbox(sock socket, timeout time.Duration) *outbox {
 	o := &outbox{sock: sock, timeout: timeout}
 	o.signals.serial = sock.NextSerial
-	o.change.L = &o.mu
+	o.changed.L = &o.mu
 	return o
 }
 
-// Signals are signals that wait for the socket.
+// Signals are queued signals.
 type Signals struct {
 	bytes  []byte
-	ends   []end // of the messages in bytes
+	ends   []messageEnd // of the messages in bytes
 	serial func() uint32
 }
 
-// end says where a message ends, and which event it announces, 0 for none.
-type end struct {
+// messageEnd is the end of a message, and the number of the event that it announces, 0 for none.
+type messageEnd struct {
 	at  int
 	seq uint64
 }
 
-// Add appends a signal; body appends its arguments. seq is the number of the event that it
-// announces.
+// Add appends a signal for event seq; body appends its arguments.
 func (s *Signals) Add(h *wire.Header, seq uint64, body func(e *wire.Encoder)) {
 	h.Type, h.Serial = wire.TypeSignal, s.serial()
 	s.add(h, seq, body)
@@ -76,18 +75,18 @@ func (s *Signals) add(h *wire.Header, seq uint64, body func(e *wire.Encoder)) {
 	e := wire.NewEncoder(s.bytes)
 	e.Message(h, body)
 	s.bytes = e.Bytes
-	s.ends = append(s.ends, end{len(s.bytes), seq})
+	s.ends = append(s.ends, messageEnd{len(s.bytes), seq})
 }
 
-// take moves whole messages of about so many bytes to buf, and returns where they end there.
-func (s *Signals) take(buf []byte, about int) ([]byte, []end) {
+// take moves whole messages of about so many bytes to buf, and returns their ends in buf.
+func (s *Signals) take(buf []byte, about int) ([]byte, []messageEnd) {
 	n, size := 0, 0
 	for n < len(s.ends) && size < about {
 		size = s.ends[n].at
 		n++
 	}
 	offset := len(buf)
-	taken := append([]end(nil), s.ends[:n]...)
+	taken := append([]messageEnd(nil), s.ends[:n]...)
 	for i := range taken {
 		taken[i].at += offset
 	}
@@ -103,13 +102,12 @@ func (s *Signals) take(buf []byte, about int) ([]byte, []end) {
 	return buf, taken
 }
 
-// addReply appends a message that goes out before all signals that wait. The error is that
-// of the connection.
+// addReply appends a message ahead of all queued signals. The error is that of the connection.
 func (o *outbox) addReply(h *wire.Header, body func(e *wire.Encoder)) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for len(o.replies) >= repliesLimit && o.err == nil {
-		o.change.Wait()
+		o.changed.Wait()
 	}
 	if o.err != nil {
 		return o.err
@@ -117,22 +115,22 @@ func (o *outbox) addReply(h *wire.Header, body func(e *wire.Encoder)) error {
 	e := wire.NewEncoder(o.replies)
 	e.Message(h, body)
 	o.replies = e.Bytes
-	o.change.Broadcast()
+	o.changed.Broadcast()
 	return nil
 }
 
-// addSignals appends signals, in order. It waits for room until ctx is done.
+// addSignals appends signals. It waits for room until ctx is done.
 func (o *outbox) addSignals(ctx context.Context, add func(s *Signals)) error {
 	stop := context.AfterFunc(ctx, func() {
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		o.change.Broadcast()
+		o.changed.Broadcast()
 	})
 	defer stop()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for len(o.signals.bytes) >= outboxLimit && o.err == nil && ctx.Err() == nil {
-		o.change.Wait()
+		o.changed.Wait()
 	}
 	if o.err != nil {
 		return o.err
@@ -141,21 +139,21 @@ func (o *outbox) addSignals(ctx context.Context, add func(s *Signals)) error {
 		return err
 	}
 	add(&o.signals)
-	o.change.Broadcast()
+	o.changed.Broadcast()
 	return nil
 }
 
-// flush waits until all that was added is on the socket.
+// flush waits until all queued messages are written.
 func (o *outbox) flush() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for (o.waiting() || o.writing) && o.err == nil {
-		o.change.Wait()
+	for (o.hasPending() || o.writing) && o.err == nil {
+		o.changed.Wait()
 	}
 	return o.err
 }
 
-func (o *outbox) waiting() bool { return len(o.replies) > 0 || len(o.signals.bytes) > 0 }
+func (o *outbox) hasPending() bool { return len(o.replies) > 0 || len(o.signals.bytes) > 0 }
 
 func (o *outbox) signalsWaiting() int {
 	o.mu.Lock()
@@ -169,23 +167,23 @@ func (o *outbox) lastWritten() uint64 {
 	return o.written
 }
 
-// close releases everybody who waits; the first reason counts.
+// close makes all methods fail with err. Only the first call counts.
 func (o *outbox) close(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err == nil {
 		o.err = err
 	}
-	o.change.Broadcast()
+	o.changed.Broadcast()
 }
 
-// run writes until the outbox is closed or the socket fails, and returns why.
+// run writes until the outbox is closed or a write fails, and returns the error.
 func (o *outbox) run() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for {
-		for !o.waiting() && o.err == nil {
-			o.change.Wait()
+		for !o.hasPending() && o.err == nil {
+			o.changed.Wait()
 		}
 		if o.err != nil {
 			return o.err
@@ -194,7 +192,7 @@ func (o *outbox) run() error {
 		o.replies = o.spare[:0]
 		buf, ends := o.signals.take(buf, signalShare)
 		o.writing = true
-		o.change.Broadcast()
+		o.changed.Broadcast()
 		o.mu.Unlock()
 		n, err := o.sock.Write(buf, o.timeout)
 		o.mu.Lock()
@@ -205,11 +203,11 @@ func (o *outbox) run() error {
 			}
 		}
 		if o.spare = buf; cap(buf) > 2*outboxLimit {
-			o.spare = nil // one large reply need not be paid for ever after
+			o.spare = nil // free the memory of a large reply
 		}
 		if err != nil && o.err == nil {
 			o.err = err
 		}
-		o.change.Broadcast()
+		o.changed.Broadcast()
 	}
 }

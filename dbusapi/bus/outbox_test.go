@@ -14,7 +14,7 @@ import (
 	"github.com/osctl/eventd/dbusapi/wire"
 )
 
-// fakeSocket hands each write to the test, which says what becomes of it.
+// fakeSocket passes each write to the test, which decides its result.
 type fakeSocket struct {
 	serial  atomic.Uint32
 	writes  chan []byte
@@ -36,15 +36,15 @@ func (s *fakeSocket) Write(b []byte, _ time.Duration) (int, error) {
 // NextSerial counts.
 func (s *fakeSocket) NextSerial() uint32 { return s.serial.Add(1) }
 
-// take takes all of a write, as a socket that works does.
+// take accepts a whole write.
 func (s *fakeSocket) take() []byte {
 	b := <-s.writes
 	s.results <- result{len(b), nil}
 	return b
 }
 
-// testOutbox is an outbox that runs; what run returned comes through the channel.
-func testOutbox() (*outbox, *fakeSocket, <-chan error) {
+// startOutbox returns a running outbox; the channel gets the result of run.
+func startOutbox() (*outbox, *fakeSocket, <-chan error) {
 	s := &fakeSocket{writes: make(chan []byte), results: make(chan result)}
 	o := newOutbox(s, time.Hour)
 	ended := make(chan error, 1)
@@ -52,21 +52,21 @@ func testOutbox() (*outbox, *fakeSocket, <-chan error) {
 	return o, s, ended
 }
 
-// addReplyOf adds a reply whose body is a text.
-func addReplyOf(o *outbox, serial uint32, text string) error {
+// addTextReply adds a reply with a text as body.
+func addTextReply(o *outbox, serial uint32, text string) error {
 	h := &wire.Header{Type: wire.TypeReply, Serial: serial, ReplySerial: serial, Signature: "s"}
 	return o.addReply(h, func(e *wire.Encoder) { e.String(text) })
 }
 
-// addSignalOf adds a signal that announces an event, and whose body is a text.
-func addSignalOf(ctx context.Context, o *outbox, seq uint64, text string) error {
+// addTextSignal adds a signal for an event, with a text as body.
+func addTextSignal(ctx context.Context, o *outbox, seq uint64, text string) error {
 	return o.addSignals(ctx, func(s *Signals) {
 		h := &wire.Header{Path: "/", Interface: "a.b", Member: fmt.Sprint("S", seq), Signature: "s"}
 		s.Add(h, seq, func(e *wire.Encoder) { e.String(text) })
 	})
 }
 
-// messagesIn reads whole messages, replies by their serial and signals by their member.
+// messagesIn returns the messages in b: replies by their serial, signals by their member.
 func messagesIn(t *testing.T, b []byte) (ids []string) {
 	t.Helper()
 	for len(b) > 0 {
@@ -80,7 +80,7 @@ func messagesIn(t *testing.T, b []byte) (ids []string) {
 		}
 		d := wire.NewDecoder(string(b[header:header+body]), false)
 		if _ = d.String(); d.Finish() != nil {
-			t.Fatal("the body is not whole:", d.Err())
+			t.Fatal("the body is incomplete:", d.Err())
 		}
 		if h.Type == wire.TypeReply {
 			ids = append(ids, fmt.Sprint("R", h.Serial))
@@ -100,8 +100,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// end closes an outbox whose socket takes nothing any more.
-func (s *fakeSocket) end(o *outbox, ended <-chan error) error {
+// closeOutbox closes an outbox, and fails its further writes.
+func (s *fakeSocket) closeOutbox(o *outbox, ended <-chan error) error {
 	o.close(wire.ErrClosed)
 	for {
 		select {
@@ -113,15 +113,15 @@ func (s *fakeSocket) end(o *outbox, ended <-chan error) error {
 	}
 }
 
-// Each write has all replies that wait, in order, before any signal.
+// Each write has all queued replies, in order, before any signal.
 func TestOutboxRepliesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, s, ended := testOutbox()
-		must(t, addSignalOf(t.Context(), o, 1, "x"))
+		o, s, ended := startOutbox()
+		must(t, addTextSignal(t.Context(), o, 1, "x"))
 		first := <-s.writes
 		for i := range uint32(3) {
-			must(t, addSignalOf(t.Context(), o, uint64(i+2), "x"))
-			must(t, addReplyOf(o, i+1, "x"))
+			must(t, addTextSignal(t.Context(), o, uint64(i+2), "x"))
+			must(t, addTextReply(o, i+1, "x"))
 		}
 		s.results <- result{len(first), nil}
 		if got, want := messagesIn(t, s.take()), []string{"R1", "R2", "R3", "S2", "S3", "S4"}; !slices.Equal(got, want) {
@@ -131,32 +131,32 @@ func TestOutboxRepliesFirst(t *testing.T) {
 		if o.lastWritten() != 4 {
 			t.Error("the last written is", o.lastWritten())
 		}
-		if err := s.end(o, ended); !errors.Is(err, wire.ErrClosed) {
+		if err := s.closeOutbox(o, ended); !errors.Is(err, wire.ErrClosed) {
 			t.Error("run:", err)
 		}
 	})
 }
 
-// Signals do not starve beside replies that never end, and replies stand behind a share of
-// the signals only.
+// Signals do not starve during an endless stream of replies, and replies wait only for a share of the
+// signals.
 func TestOutboxShares(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, s, ended := testOutbox()
-		must(t, addReplyOf(o, 1, "x"))
+		o, s, ended := startOutbox()
+		must(t, addTextReply(o, 1, "x"))
 		synctest.Wait()
 		const signals, size = 100, 2000
 		for i := range uint64(signals) {
-			must(t, addSignalOf(t.Context(), o, i+1, strings.Repeat("x", size)))
+			must(t, addTextSignal(t.Context(), o, i+1, strings.Repeat("x", size)))
 		}
 		next := uint32(2)
 		var got []string
 		for writes := 0; len(got) < signals; writes++ {
 			b := <-s.writes
-			must(t, addReplyOf(o, next, "x"))
+			must(t, addTextReply(o, next, "x"))
 			next++
 			s.results <- result{len(b), nil}
 			if writes == 0 {
-				continue // it was on its way before
+				continue // started before the signals
 			}
 			ids := messagesIn(t, b)
 			n := len(ids) - len(slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return id[0] == 'R' }))
@@ -172,24 +172,24 @@ func TestOutboxShares(t *testing.T) {
 				t.Fatalf("the last is %s, want %s", got[len(got)-1], want)
 			}
 		}
-		_ = s.end(o, ended)
+		_ = s.closeOutbox(o, ended)
 	})
 }
 
-// Who adds to a full outbox waits for room, for the end of a context, or for the end of the
-// outbox. Replies have room while signals have none, and the other way round.
+// A sender to a full outbox waits for room, for its context, or for the end of the outbox. Replies and
+// signals have separate limits.
 func TestOutboxBounds(t *testing.T) {
 	for _, end := range []string{"room", "context", "close"} {
 		t.Run(end, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				o, s, ended := testOutbox()
-				must(t, addReplyOf(o, 1, "x"))
+				o, s, ended := startOutbox()
+				must(t, addTextReply(o, 1, "x"))
 				first := <-s.writes
 				text := strings.Repeat("x", 10_000)
 				var signals uint64
 				for len(o.signals.bytes) < outboxLimit {
 					signals++
-					must(t, addSignalOf(t.Context(), o, signals, text))
+					must(t, addTextSignal(t.Context(), o, signals, text))
 				}
 				if len(o.signals.bytes) > outboxLimit+len(text)+200 {
 					t.Errorf("%d bytes of signals wait", len(o.signals.bytes))
@@ -197,21 +197,21 @@ func TestOutboxBounds(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				added := make(chan error, 2)
-				go func() { added <- addSignalOf(ctx, o, signals+1, "late") }()
+				go func() { added <- addTextSignal(ctx, o, signals+1, "late") }()
 				synctest.Wait()
 				serial := uint32(1)
 				for len(o.replies) < repliesLimit {
 					serial++
-					must(t, addReplyOf(o, serial, text))
+					must(t, addTextReply(o, serial, text))
 				}
 				if len(o.replies) > repliesLimit+len(text)+200 {
 					t.Errorf("%d bytes of replies wait", len(o.replies))
 				}
-				go func() { added <- addReplyOf(o, serial+1, "late") }()
+				go func() { added <- addTextReply(o, serial+1, "late") }()
 				synctest.Wait()
 				select {
 				case err := <-added:
-					t.Fatal("it did not wait:", err)
+					t.Fatal("an addition to a full queue did not wait:", err)
 				default:
 				}
 				stop := errors.New("stop")
@@ -231,11 +231,11 @@ func TestOutboxBounds(t *testing.T) {
 					if err := <-added; !errors.Is(err, context.Canceled) {
 						t.Error("signals:", err)
 					}
-					if err := addSignalOf(ctx, o, 0, "x"); !errors.Is(err, context.Canceled) {
+					if err := addTextSignal(ctx, o, 0, "x"); !errors.Is(err, context.Canceled) {
 						t.Error("signals with a context that is done:", err)
 					}
 					if len(added) != 0 {
-						t.Error("a context of signals ended the wait of a reply")
+						t.Error("the context of signals ended the wait of a reply")
 					}
 				case "close":
 					flushed := make(chan error, 1)
@@ -243,7 +243,7 @@ func TestOutboxBounds(t *testing.T) {
 					synctest.Wait()
 					o.close(stop)
 					o.close(errors.New("another reason"))
-					for _, err := range []error{<-added, <-added, <-flushed, addReplyOf(o, 1, "x"), addSignalOf(ctx, o, 1, "x")} {
+					for _, err := range []error{<-added, <-added, <-flushed, addTextReply(o, 1, "x"), addTextSignal(ctx, o, 1, "x")} {
 						if !errors.Is(err, stop) {
 							t.Error("after the end:", err)
 						}
@@ -252,7 +252,7 @@ func TestOutboxBounds(t *testing.T) {
 				if end != "room" {
 					s.results <- result{len(first), nil}
 				}
-				if err := s.end(o, ended); end == "close" && !errors.Is(err, stop) {
+				if err := s.closeOutbox(o, ended); end == "close" && !errors.Is(err, stop) {
 					t.Error("run:", err)
 				}
 			})
@@ -260,21 +260,21 @@ func TestOutboxBounds(t *testing.T) {
 	}
 }
 
-// flush returns when the socket has taken all, not before.
+// flush returns only when the socket has taken all messages.
 func TestOutboxFlush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, s, ended := testOutbox()
+		o, s, ended := startOutbox()
 		must(t, o.flush())
-		must(t, addReplyOf(o, 1, "x"))
+		must(t, addTextReply(o, 1, "x"))
 		flushed := make(chan error, 1)
 		go func() { flushed <- o.flush() }()
 		b := <-s.writes
 		synctest.Wait()
 		if len(flushed) > 0 {
-			t.Error("it did not wait for the write under way")
+			t.Error("flush did not wait for the running write")
 		}
 		s.results <- result{len(b), nil}
 		must(t, <-flushed)
-		_ = s.end(o, ended)
+		_ = s.closeOutbox(o, ended)
 	})
 }

@@ -12,24 +12,24 @@ import (
 	"github.com/osctl/eventd/dbusapi/wire"
 )
 
-// Of what a socket took before it took no more, the last whole signal counts.
+// After a partial write, lastWritten is the last complete signal.
 func TestOutboxPartialWrites(t *testing.T) {
 	broken := errors.New("broken")
 	for _, replies := range []int{0, 3} {
 		synctest.Test(t, func(t *testing.T) {
 			var ends []int // of the signals in the write
 			write := func() (o *outbox, s *fakeSocket, ended <-chan error, b []byte) {
-				o, s, ended = testOutbox()
-				must(t, addReplyOf(o, 1, "x"))
+				o, s, ended = startOutbox()
+				must(t, addTextReply(o, 1, "x"))
 				b = <-s.writes
 				for i := range replies {
-					must(t, addReplyOf(o, uint32(i+2), strings.Repeat("y", i)))
+					must(t, addTextReply(o, uint32(i+2), strings.Repeat("y", i)))
 				}
 				must(t, o.addSignals(t.Context(), func(signals *Signals) {
 					signals.add(wire.BusCall("GetId", ""), 0, nil)
 				}))
 				for _, seq := range []uint64{7, 9, 10} {
-					must(t, addSignalOf(t.Context(), o, seq, strings.Repeat("z", int(seq))))
+					must(t, addTextSignal(t.Context(), o, seq, strings.Repeat("z", int(seq))))
 				}
 				s.results <- result{len(b), nil}
 				return o, s, ended, <-s.writes
@@ -44,9 +44,9 @@ func TestOutboxPartialWrites(t *testing.T) {
 			s.results <- result{len(b), nil}
 			must(t, o.flush())
 			if o.lastWritten() != 10 {
-				t.Error("after all of it the last is", o.lastWritten())
+				t.Error("after the whole write the last is", o.lastWritten())
 			}
-			_ = s.end(o, ended)
+			_ = s.closeOutbox(o, ended)
 			for n := range len(b) {
 				want := uint64(0)
 				for i, seq := range []uint64{7, 9, 10} {
@@ -65,7 +65,7 @@ func TestOutboxPartialWrites(t *testing.T) {
 				if err := o.flush(); !errors.Is(err, broken) {
 					t.Error("flush:", err)
 				}
-				if err := addReplyOf(o, 1, "x"); !errors.Is(err, broken) {
+				if err := addTextReply(o, 1, "x"); !errors.Is(err, broken) {
 					t.Error("add:", err)
 				}
 			}
@@ -73,14 +73,14 @@ func TestOutboxPartialWrites(t *testing.T) {
 	}
 }
 
-// A message may be larger than all limits. Its memory is not kept.
+// A message may be larger than all limits. Its memory is freed.
 func TestOutboxLargeMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, s, ended := testOutbox()
+		o, s, ended := startOutbox()
 		large := strings.Repeat("x", 16*outboxLimit)
 		for i := range uint32(3) {
-			must(t, addReplyOf(o, i+1, large))
-			must(t, addSignalOf(t.Context(), o, uint64(i+1), large))
+			must(t, addTextReply(o, i+1, large))
+			must(t, addTextSignal(t.Context(), o, uint64(i+1), large))
 			var got []string
 			for len(got) < 2 {
 				got = append(got, messagesIn(t, s.take())...)
@@ -91,8 +91,8 @@ func TestOutboxLargeMessages(t *testing.T) {
 			must(t, o.flush())
 		}
 		for range 2 { // both buffers
-			must(t, addReplyOf(o, 9, "x"))
-			must(t, addSignalOf(t.Context(), o, 9, "x"))
+			must(t, addTextReply(o, 9, "x"))
+			must(t, addTextSignal(t.Context(), o, 9, "x"))
 			for got := 0; got < 2; {
 				got += len(messagesIn(t, s.take()))
 			}
@@ -101,19 +101,19 @@ func TestOutboxLargeMessages(t *testing.T) {
 		if kept := cap(o.replies) + cap(o.signals.bytes) + cap(o.spare); kept > 6*outboxLimit {
 			t.Errorf("%d bytes are kept", kept)
 		}
-		_ = s.end(o, ended)
+		_ = s.closeOutbox(o, ended)
 	})
 }
 
-// With everything at a time all messages go out whole, and each adder's in order.
+// With concurrent senders, all messages are written whole, and those of each sender in order.
 func TestOutboxStress(t *testing.T) {
-	o, s, ended := testOutbox()
+	o, s, ended := startOutbox()
 	const each = 2000
 	var adding sync.WaitGroup
 	for n := range uint32(3) {
 		adding.Go(func() {
 			for i := range uint32(each) {
-				if err := addReplyOf(o, n*each+i+1, strings.Repeat("x", int(i))); err != nil {
+				if err := addTextReply(o, n*each+i+1, strings.Repeat("x", int(i))); err != nil {
 					t.Error(err)
 				}
 			}
@@ -121,7 +121,7 @@ func TestOutboxStress(t *testing.T) {
 	}
 	adding.Go(func() {
 		for i := range uint64(each) {
-			if err := addSignalOf(t.Context(), o, i+1, strings.Repeat("x", int(i))); err != nil {
+			if err := addTextSignal(t.Context(), o, i+1, strings.Repeat("x", int(i))); err != nil {
 				t.Error(err)
 			}
 		}
@@ -147,5 +147,5 @@ func TestOutboxStress(t *testing.T) {
 	if err := o.flush(); err != nil || o.lastWritten() != each {
 		t.Errorf("the last written is %d, %v", o.lastWritten(), err)
 	}
-	_ = s.end(o, ended)
+	_ = s.closeOutbox(o, ended)
 }

@@ -9,68 +9,62 @@ import (
 )
 
 const (
-	// workers is how many calls are handled at a time, each of another connection. It is
-	// more than there are processors, because a call may wait for room for its reply.
-	workers = 8
-
-	// maxWaiting is how many bytes of calls may wait for their turn, of everybody together.
-	maxWaiting = 64 << 20
-
-	// maxQuestions is how many connections are being identified at a time.
-	maxQuestions = 64
-
-	// messageOverhead is about what a message takes beside its bytes.
-	messageOverhead = 256
+	// workers is how many calls run at a time, each of another connection. There may be more
+	// workers than processors, because a call may wait for room for its reply.
+	workers         = 8
+	maxWaiting      = 64 << 20 // bytes of all calls
+	maxQuestions    = 64       // identifications at a time
+	messageOverhead = 256      // bytes of memory beside the message itself, about
 )
 
-// identifier finds out who a connection is. It is the control connection, or a fake.
+// identifier identifies connections. It is the control connection, or a fake.
 type identifier interface {
-	// recall returns the peer if it is known already, else nil.
+	// recall returns the peer if it is identified already, otherwise nil.
 	recall(name string) *Peer
-	// identify calls done once, from a goroutine of its own, with what there is to know.
+	// identify calls done once, from a goroutine of its own, with the peer.
 	identify(name string, done func(*Peer))
 }
 
-// queue keeps the calls that were read and not handled yet, and gives them turns.
+// queue holds the calls, and gives turns to their connections.
 type queue struct {
-	limit    int // of bytes
-	handle   func(*connection, *wire.Message)
-	who      identifier
-	refusals *refusals
-	wg       sync.WaitGroup
+	limit      int // of bytes
+	handle     func(*connection, *wire.Message)
+	identifier identifier
+	refusals   *refusals
+	wg         sync.WaitGroup
 
-	mu      sync.Mutex
-	work    sync.Cond // a connection is ready, or there will be no more
-	empty   sync.Cond // no calls are left, or they were dropped
-	conns   map[string]*connection
-	users   map[userKey]*user
-	turns   fifo[*user] // users with a connection that is ready
-	bytes   int
-	asking  int               // questions under way
-	unasked fifo[*connection] // connections that wait for a question
-	stopped bool              // no more calls are taken
-	dropped bool              // nobody waits for what is held, see drop
-	since   [workers]time.Time
+	mu           sync.Mutex
+	work         sync.Cond // a connection waits for a turn, or the queue stops
+	empty        sync.Cond // no calls are left, or they were dropped
+	conns        map[string]*connection
+	users        map[userKey]*user
+	turns        fifo[*user] // users with a connection that waits for a turn
+	bytes        int
+	identifying  int                // questions under way
+	unidentified fifo[*connection]  // connections that wait for a question
+	stopped      bool               // further calls are refused
+	dropped      bool               // see dropHeld
+	since        [workers]time.Time // when each worker started its call
 }
 
-// connection is a peer of which calls wait or are being handled.
+// connection is a peer with queued or running calls.
 type connection struct {
 	name  string
 	peer  *Peer // nil until it is identified
 	user  *user
 	calls fifo[*wire.Message]
-	count int // of calls
-	bytes int // of these, and of the one being handled
-	busy  bool
+	count int  // of calls
+	bytes int  // of these, and of the running or held call
+	busy  bool // a worker runs a call or its finish
 
-	current *wire.Message // the call that is held; it counts until it is finished
+	current *wire.Message // the held call
 	held    bool          // Call.Hold was called
-	finish  func()        // what it was resumed with
+	finish  func()        // argument of resume
 }
 
 func newQueue(limit int, handle func(*connection, *wire.Message), who identifier, refused *refusals) *queue {
 	q := &queue{
-		limit: limit, handle: handle, who: who, refusals: refused,
+		limit: limit, handle: handle, identifier: who, refusals: refused,
 		conns: map[string]*connection{}, users: map[userKey]*user{},
 	}
 	q.work.L, q.empty.L = &q.mu, &q.mu
@@ -83,7 +77,7 @@ func (q *queue) start() {
 	}
 }
 
-// push takes a call that was admitted.
+// push queues an admitted call.
 func (q *queue) push(m *wire.Message) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -93,7 +87,7 @@ func (q *queue) push(m *wire.Message) error {
 	c := q.conns[m.Sender]
 	isNew := c == nil
 	if isNew {
-		c = q.connect(m.Sender)
+		c = q.addConnection(m.Sender)
 	}
 	c.calls.push(m)
 	c.count++
@@ -101,48 +95,48 @@ func (q *queue) push(m *wire.Message) error {
 	switch {
 	case !isNew:
 	case c.peer != nil:
-		q.ready(c)
+		q.enqueueTurn(c)
 	default:
-		q.unasked.push(c)
-		q.ask()
+		q.unidentified.push(c)
+		q.identifyNext()
 	}
 	return nil
 }
 
-// connect makes the connection of a peer of which nothing waits yet.
-func (q *queue) connect(name string) *connection {
-	c := &connection{name: name, peer: q.who.recall(name)}
+// addConnection adds the connection of a peer.
+func (q *queue) addConnection(name string) *connection {
+	c := &connection{name: name, peer: q.identifier.recall(name)}
 	c.user = q.userOf(keyOf(c.peer))
 	c.user.conns++
 	q.conns[name] = c
 	return c
 }
 
-// ask begins to identify connections, as many as may be at a time.
-func (q *queue) ask() {
-	for q.asking < maxQuestions && !q.unasked.empty() {
-		c := q.unasked.pop()
-		q.asking++
-		q.who.identify(c.name, func(peer *Peer) { q.identified(c, peer) })
+// identifyNext starts identifications, up to the limit.
+func (q *queue) identifyNext() {
+	for q.identifying < maxQuestions && !q.unidentified.empty() {
+		c := q.unidentified.pop()
+		q.identifying++
+		q.identifier.identify(c.name, func(peer *Peer) { q.identified(c, peer) })
 	}
 }
 
-// identified moves a connection to its user and lets it have turns.
+// identified assigns a connection to its user and gives it a turn.
 func (q *queue) identified(c *connection, peer *Peer) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.asking--
-	q.ask()
+	q.identifying--
+	q.identifyNext()
 	if q.conns[c.name] != c {
-		return // it was abandoned
+		return // abandoned meanwhile
 	}
 	c.peer = peer
-	q.move(c, q.userOf(keyOf(peer)))
-	q.ready(c)
+	q.assignUser(c, q.userOf(keyOf(peer)))
+	q.enqueueTurn(c)
 }
 
-// ready gives a connection a turn after the others of its user.
-func (q *queue) ready(c *connection) {
+// enqueueTurn gives a connection a turn after the others of its user.
+func (q *queue) enqueueTurn(c *connection) {
 	c.user.ready.push(c)
 	if !c.user.queued {
 		c.user.queued = true
@@ -151,7 +145,7 @@ func (q *queue) ready(c *connection) {
 	q.work.Signal()
 }
 
-// next takes the connection that has the next turn.
+// next removes the connection with the next turn.
 func (q *queue) next() *connection {
 	u := q.turns.pop()
 	c := u.ready.pop()
@@ -161,7 +155,7 @@ func (q *queue) next() *connection {
 	return c
 }
 
-// run handles calls until there will be no more.
+// run handles calls until the queue is stopped and empty.
 func (q *queue) run(worker int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -183,7 +177,7 @@ func (q *queue) run(worker int) {
 	}
 }
 
-// runCall handles the next call of a connection. The lock is let go of meanwhile.
+// runCall handles the next call of a connection, without the lock.
 func (q *queue) runCall(c *connection) {
 	m := c.calls.pop()
 	c.count--
@@ -196,24 +190,24 @@ func (q *queue) runCall(c *connection) {
 	case !c.held, q.dropped:
 		q.endCall(c)
 	case c.finish != nil:
-		q.ready(c)
+		q.enqueueTurn(c)
 	}
 }
 
-// endCall wipes the call that was handled, and gives the connection another turn, or forgets
-// it if none of its calls is left.
+// endCall wipes the handled call. It gives the connection another turn, or removes it after its last
+// call.
 func (q *queue) endCall(c *connection) {
 	q.charge(c, -cost(c.current))
 	c.current.Clear()
 	c.current = nil
 	if !c.calls.empty() {
-		q.ready(c)
+		q.enqueueTurn(c)
 		return
 	}
 	q.forget(c)
 }
 
-// runFinish ends a call that was held. The lock is let go of meanwhile.
+// runFinish ends a held call, without the lock.
 func (q *queue) runFinish(c *connection) {
 	finish := c.finish
 	c.busy = true
@@ -226,7 +220,7 @@ func (q *queue) runFinish(c *connection) {
 
 func (q *queue) forget(c *connection) {
 	delete(q.conns, c.name)
-	q.leave(c)
+	q.detach(c)
 	if len(q.conns) == 0 {
 		q.empty.Broadcast()
 		if q.stopped {
@@ -247,14 +241,14 @@ func (q *queue) hold(c *connection) (resume func(finish func())) {
 		switch {
 		case c.busy:
 		case q.conns[c.name] == c:
-			q.ready(c)
-		case c.current != nil: // it was dropped
+			q.enqueueTurn(c)
+		case c.current != nil: // dropped
 			c.current.Clear()
 		}
 	}
 }
 
-// longest returns for how long the slowest worker has been busy with one call.
+// longest returns how long the slowest running call has taken so far.
 func (q *queue) longest() time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -12,8 +12,7 @@ import (
 	"github.com/osctl/eventd/dbusapi/wire"
 )
 
-// Calls of one connection are handled in the order sent, one at a time, by however many
-// workers.
+// Calls of one connection are handled in the order sent, one at a time.
 func TestOrder(t *testing.T) {
 	h := &handled{}
 	busy := map[string]*atomic.Int32{}
@@ -21,14 +20,14 @@ func TestOrder(t *testing.T) {
 		if busy[m.Sender].Add(1) != 1 {
 			t.Errorf("two calls of %s at a time", c.name)
 		}
-		h.note(c, m)
+		h.record(c, m)
 		busy[m.Sender].Add(-1)
 	})
 	const conns, calls = 10, 2000
 	for i := range conns {
 		sender := fmt.Sprint("c", i)
 		busy[sender] = &atomic.Int32{}
-		who.knows(uint32(i%3), sender)
+		who.addKnown(uint32(i%3), sender)
 	}
 	q.start()
 	for i := range uint32(calls) {
@@ -51,20 +50,20 @@ func TestOrder(t *testing.T) {
 	wantEmpty(t, q)
 }
 
-// However many connections a user floods with, another user gets every other turn, and its
-// own connections take turns.
+// While one user floods with many connections, another user gets every other turn, and its connections
+// take turns.
 func TestTurns(t *testing.T) {
 	h := &handled{}
-	q, who := testQueue(64<<20, h.note)
+	q, who := testQueue(64<<20, h.record)
 	const conns, calls = 200, 20
 	for c := range conns {
 		sender := fmt.Sprint("flood", c)
-		who.knows(1, sender)
+		who.addKnown(1, sender)
 		for i := range uint32(calls) {
 			mustOffer(t, q, newCall(sender, i, 300))
 		}
 	}
-	who.knows(2, "other", "second")
+	who.addKnown(2, "other", "second")
 	var want []string
 	for i := range uint32(30) {
 		mustOffer(t, q, newCall("other", i, 300))
@@ -81,7 +80,7 @@ func TestTurns(t *testing.T) {
 	for i, got := range h.got {
 		flood := strings.HasPrefix(got, "flood")
 		if i < 2*len(want) && flood == (i%2 == 1) {
-			t.Fatalf("turn %d was of %s", i, got)
+			t.Fatalf("turn %d went to %s", i, got)
 		}
 		if flood {
 			floods = append(floods, got)
@@ -94,7 +93,7 @@ func TestTurns(t *testing.T) {
 	}
 	for i, got := range floods {
 		if want := fmt.Sprintf("flood%d/%d", i%conns, i/conns); got != want {
-			t.Fatalf("turn %d of the flood was of %s, want %s", i, got, want)
+			t.Fatalf("turn %d of the flood went to %s, want %s", i, got, want)
 		}
 	}
 	if len(floods) != conns*calls {
@@ -102,8 +101,8 @@ func TestTurns(t *testing.T) {
 	}
 }
 
-// A call of another user is handled next, whatever waits.
-func TestTurnsUnderWay(t *testing.T) {
+// A call of another user gets the next turn, however many calls are queued.
+func TestTurnDuringFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answered := make(chan struct{}, 1)
 		q, who := testQueue(64<<20, func(_ *connection, m *wire.Message) {
@@ -112,10 +111,10 @@ func TestTurnsUnderWay(t *testing.T) {
 				answered <- struct{}{}
 			}
 		})
-		who.knows(2, "other")
+		who.addKnown(2, "other")
 		for c := range 200 {
 			sender := fmt.Sprint("flood", c)
-			who.knows(1, sender)
+			who.addKnown(1, sender)
 			for i := range uint32(100) {
 				mustOffer(t, q, newCall(sender, i, 300))
 			}
@@ -134,52 +133,50 @@ func TestTurnsUnderWay(t *testing.T) {
 	})
 }
 
-// Until the bus says whose they are, connections wait, and count to one user; then what they
-// hold counts to theirs.
-func TestUnidentified(t *testing.T) {
+// Unidentified connections wait, and count to one user. Once identified, they count to their own.
+func TestUnidentifiedConnections(t *testing.T) {
 	const call = 1000
 	h := &handled{}
-	q, who := testQueue(1000*call, h.note)
+	q, who := testQueue(1000*call, h.record)
 	fill := func(sender string) (n int) {
 		for q.offer(newCall(sender, uint32(n), call)) == nil {
 			n++
 		}
 		return n
 	}
-	who.knows(1, "known")
-	// Half of a half each: of all, of what is left of the unknown's half, ...
+	who.addKnown(1, "known")
+	// The unknown user may hold 500; its connections 250, then half of the remaining 250.
 	if a, b := fill("a"), fill("b"); a != 250 || b != 125 {
-		t.Errorf("%d and %d calls were taken, want 250 and 125", a, b)
+		t.Errorf("accepted %d and %d calls, want 250 and 125", a, b)
 	}
 	q.startWorker()
-	// The unknown hold 375 of 1,000: a user may have half of 625.
 	if n := q.shareOf(t, 1); n != 0 {
 		t.Errorf("user 1 holds %d", n)
 	}
 	if got := h.all(); len(got) != 0 {
-		t.Fatal("calls of the unknown were handled:", got)
+		t.Fatal("calls of the unknown user were handled:", got)
 	}
 	release := make(chan struct{})
 	q.mu.Lock()
 	q.handle = func(c *connection, m *wire.Message) {
 		<-release
-		h.note(c, m)
+		h.record(c, m)
 	}
 	q.mu.Unlock()
 	if name := who.answer(1, true); name != "a" {
 		t.Error("asked for", name)
 	}
 	if one, unknown := q.shareOf(t, 1), q.shareOf(t, -1); one != 250*call || unknown != 125*call {
-		t.Errorf("user 1 holds %d, the unknown %d", one, unknown)
+		t.Errorf("user 1 holds %d, the unknown user %d", one, unknown)
 	}
-	// Nobody else's: half of 875; of that 187 are left to the user's other connection.
+	// User 1 may hold 437, half of 875. Of the remaining 187 its other connection may hold half.
 	if n := fill("known"); n != 93 {
-		t.Errorf("%d calls of another connection of that user were taken, want 93", n)
+		t.Errorf("accepted %d calls of another connection of user 1, want 93", n)
 	}
-	// The bus does not say: it stays with the unknown, and is handled.
+	// If the bus cannot identify a connection, it stays with the unknown user, and is handled.
 	who.answer(7, false)
 	if n := q.shareOf(t, -1); n != 125*call {
-		t.Errorf("the unknown hold %d", n)
+		t.Errorf("the unknown user holds %d", n)
 	}
 	close(release)
 	q.close()
@@ -189,7 +186,7 @@ func TestUnidentified(t *testing.T) {
 	wantEmpty(t, q)
 }
 
-// shareOf returns how many bytes a user holds; -1 are the unknown.
+// shareOf returns the bytes that a user holds; -1 is the unknown user.
 func (q *queue) shareOf(t *testing.T, uid int) int {
 	t.Helper()
 	key := userKey{}
@@ -204,11 +201,10 @@ func (q *queue) shareOf(t *testing.T, uid int) int {
 	return 0
 }
 
-// At most so many questions are under way, each connection is asked for once, and none is
-// forgotten.
+// At most maxQuestions identifications run at a time, and there is one for each connection.
 func TestQuestions(t *testing.T) {
 	h := &handled{}
-	q, who := testQueue(1<<20, h.note)
+	q, who := testQueue(1<<20, h.record)
 	q.start()
 	const conns = 3*maxQuestions + 7
 	for c := range conns {
@@ -218,7 +214,7 @@ func TestQuestions(t *testing.T) {
 	}
 	for n := range conns {
 		if got, want := who.asking(), min(maxQuestions, conns-n); got != want {
-			t.Fatalf("after %d answers %d questions are under way, want %d", n, got, want)
+			t.Fatalf("after %d answers %d questions are open, want %d", n, got, want)
 		}
 		who.answer(uint32(n%5), n%3 != 0)
 	}
@@ -238,7 +234,7 @@ func TestLongest(t *testing.T) {
 				q.hold(c)(func() { time.Sleep(7 * time.Second) })
 			}
 		})
-		who.knows(1, "a", "b", "c")
+		who.addKnown(1, "a", "b", "c")
 		q.start()
 		mustOffer(t, q, newCall("a", 10, 300))
 		mustOffer(t, q, newCall("a", 10, 300))

@@ -7,30 +7,26 @@ import (
 )
 
 const (
-	// firstRefusal and refusalInterval are how long after the first refused call, and how
-	// often from then on, the log is told of refused calls.
-	firstRefusal    = time.Second
-	refusalInterval = time.Minute
-
-	// maxRefusedUsers is how many users get a line of their own; the others share one.
-	maxRefusedUsers = 32
+	firstRefusal    = time.Second // delay from the first refused call to its log line
+	refusalInterval = time.Minute // between further log lines
+	maxRefusedUsers = 32          // users with a line of their own; the others share one
 )
 
 // Names of the counters.
 const (
-	CounterOverLimit = "calls_over_limit" // calls that were refused because too many waited
+	CounterOverLimit = "calls_over_limit" // refused calls, because too many were queued
 	CounterIgnored   = "messages_ignored" // messages that are neither calls nor from the bus
 )
 
-// refusals counts refused calls, and tells the log of each user's at most once a minute. A
-// caller that wants no reply hears of it nowhere else.
+// refusals counts refused calls, and logs them by user, at most once a minute. Callers that want no
+// reply learn of the refusal only there.
 type refusals struct {
 	log   *slog.Logger
 	count func(name string, n uint64)
 
 	mu     sync.Mutex
-	users  map[string]uint64 // refused since the log was told
-	ticks  sync.WaitGroup    // ticks under way
+	users  map[string]uint64 // refused since the last log line
+	ticks  sync.WaitGroup    // running ticks
 	timer  *time.Timer       // nil until the first call is refused
 	closed bool
 }
@@ -52,7 +48,7 @@ func (r *refusals) add(user string) {
 	}
 }
 
-// tick tells the log, and again a minute later unless nothing was refused meanwhile.
+// tick logs refused calls, and again a minute later unless there are none.
 func (r *refusals) tick() {
 	r.mu.Lock()
 	if r.closed {
@@ -63,7 +59,7 @@ func (r *refusals) tick() {
 	r.mu.Unlock()
 	defer r.ticks.Done()
 	users := r.take()
-	r.tell(users)
+	r.logUsers(users)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
@@ -83,13 +79,13 @@ func (r *refusals) take() map[string]uint64 {
 	return users
 }
 
-func (r *refusals) tell(users map[string]uint64) {
+func (r *refusals) logUsers(users map[string]uint64) {
 	for user, n := range users {
 		r.log.Warn("calls were refused: too many of this user wait", slog.String("user", user), slog.Uint64("refused", n))
 	}
 }
 
-// close tells what is left.
+// close stops the timer and logs the remaining refused calls.
 func (r *refusals) close() {
 	r.mu.Lock()
 	r.closed = true
@@ -98,5 +94,5 @@ func (r *refusals) close() {
 	}
 	r.mu.Unlock()
 	r.ticks.Wait()
-	r.tell(r.take())
+	r.logUsers(r.take())
 }

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// refusedIn sums up what lines say, by user.
-func refusedIn(t *testing.T, lines []string) map[string]int {
+// parseRefused returns the logged numbers of refused calls by user.
+func parseRefused(t *testing.T, lines []string) map[string]int {
 	t.Helper()
 	users := map[string]int{}
 	for _, line := range lines {
@@ -33,8 +33,8 @@ func newRefusals() (*refusals, *records, *counters) {
 	return &refusals{log: slog.New(log), count: counts.add}, log, counts
 }
 
-// Each user gets a line soon, and then one a minute at most, which count each refused call
-// once; after a quiet minute it begins anew.
+// Each user gets a line after a second, then at most one a minute, and each refused call is counted
+// once. After a quiet minute the next line comes after a second again.
 func TestRefusalsPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, log, counts := newRefusals()
@@ -47,7 +47,7 @@ func TestRefusalsPace(t *testing.T) {
 			synctest.Wait()
 			if lines := log.take(); len(lines) > 0 {
 				at = append(at, time.Since(start))
-				sum += refusedIn(t, lines)["7"]
+				sum += parseRefused(t, lines)["7"]
 			}
 		}
 		want := []time.Duration{time.Second, 61 * time.Second, 121 * time.Second, 181 * time.Second, 241 * time.Second}
@@ -57,20 +57,20 @@ func TestRefusalsPace(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		lines := log.take()
-		if sum += refusedIn(t, lines)["7"]; sum != 3000 || counts.get(CounterOverLimit) != 3000 || len(lines) != 1 {
-			t.Errorf("%d calls were told in the end, in %d lines; %d were counted; want 3000", sum, len(lines), counts.get(CounterOverLimit))
+		if sum += parseRefused(t, lines)["7"]; sum != 3000 || counts.get(CounterOverLimit) != 3000 || len(lines) != 1 {
+			t.Errorf("logged %d calls, the last in %d lines; counted %d; want 3000", sum, len(lines), counts.get(CounterOverLimit))
 		}
 		r.add("8")
 		time.Sleep(firstRefusal)
 		synctest.Wait()
-		if got := refusedIn(t, log.take()); len(got) != 1 || got["8"] != 1 {
-			t.Errorf("after a quiet time: %v", got)
+		if got := parseRefused(t, log.take()); len(got) != 1 || got["8"] != 1 {
+			t.Errorf("after a quiet period: %v", got)
 		}
 		r.close()
 	})
 }
 
-// Users beyond so many share a line.
+// Users beyond maxRefusedUsers share a line.
 func TestRefusalsOfManyUsers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, log, counts := newRefusals()
@@ -80,24 +80,24 @@ func TestRefusalsOfManyUsers(t *testing.T) {
 			}
 			r.mu.Lock()
 			if len(r.users) > maxRefusedUsers+1 {
-				t.Errorf("%d users are remembered", len(r.users))
+				t.Errorf("%d users are kept", len(r.users))
 			}
 			r.mu.Unlock()
 			time.Sleep(refusalInterval)
 			synctest.Wait()
-			got := refusedIn(t, log.take())
+			got := parseRefused(t, log.take())
 			if got["others"] != 9*maxRefusedUsers || got["0"] != 1 || len(got) != maxRefusedUsers+1 {
 				t.Errorf("round %d: %v", round, got)
 			}
 		}
 		if got := counts.get(CounterOverLimit); got != 30*maxRefusedUsers {
-			t.Errorf("%d were counted", got)
+			t.Errorf("counted %d", got)
 		}
 		r.close()
 	})
 }
 
-// What was not told yet is told at the end, and what comes after it never holds a timer.
+// close logs the remaining calls. A later call starts no timer.
 func TestRefusalsClose(t *testing.T) {
 	for _, before := range []time.Duration{0, firstRefusal / 2, firstRefusal, firstRefusal + refusalInterval, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
@@ -109,10 +109,10 @@ func TestRefusalsClose(t *testing.T) {
 			synctest.Wait()
 			sum := 0
 			for _, line := range log.take() {
-				sum += refusedIn(t, []string{line})["7"]
+				sum += parseRefused(t, []string{line})["7"]
 			}
 			if sum != 2 {
-				t.Errorf("%d of 2 calls were told", sum)
+				t.Errorf("logged %d of 2 calls", sum)
 			}
 			r.add("7")
 			time.Sleep(time.Hour)
@@ -129,7 +129,7 @@ func TestRefusalsClose(t *testing.T) {
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if lines := log.take(); len(lines) != 0 {
-			t.Error("after the end, nothing before it:", lines)
+			t.Error("after the end, without a call before it:", lines)
 		}
 	})
 }

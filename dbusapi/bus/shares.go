@@ -7,8 +7,7 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// userKey says whose calls count together: those of one uid, or of all connections that are
-// not identified yet.
+// userKey identifies a user: a uid, or the user "unknown" of all unidentified connections.
 type userKey struct {
 	uid   uint32
 	known bool
@@ -28,20 +27,20 @@ func (k userKey) String() string {
 	return strconv.FormatUint(uint64(k.uid), 10)
 }
 
-// user is a user of which calls wait.
+// user is a user with queued or running calls.
 type user struct {
 	key    userKey
-	ready  fifo[*connection] // connections with a call that may be handled now
-	queued bool              // stands in queue.turns
+	ready  fifo[*connection] // connections that wait for a turn
+	queued bool              // in queue.turns
 	conns  int
 	bytes  int
 }
 
-// cost is about how many bytes of memory a message takes.
+// cost returns the memory that a message takes, in bytes, approximately.
 func cost(m *wire.Message) int { return m.Size + messageOverhead }
 
-// admit returns an error if there is no room for a call. It is asked before the body is
-// read, by the one goroutine that then pushes the call.
+// admit returns an error if there is no room for a call. The reading goroutine calls it before it reads
+// the body, and then pushes the call.
 func (q *queue) admit(m *wire.Message) error {
 	key, err := q.findRoom(m)
 	if wire.HasName(err, wire.ErrLimitsExceeded) {
@@ -58,7 +57,7 @@ func (q *queue) findRoom(m *wire.Message) (userKey, error) {
 	if c := q.conns[m.Sender]; c != nil {
 		key, ofConn = c.user.key, c.bytes
 	} else {
-		key = keyOf(q.who.recall(m.Sender))
+		key = keyOf(q.identifier.recall(m.Sender))
 	}
 	if u := q.users[key]; u != nil {
 		ofUser = u.bytes
@@ -76,7 +75,7 @@ func (q *queue) findRoom(m *wire.Message) (userKey, error) {
 		"%d bytes of calls of this connection, and %d of its user, wait for their turn: no more are taken", ofConn, ofUser)
 }
 
-// userOf returns the user with a key, a new one if none has calls that wait.
+// userOf returns the user with a key, a new one if there is none.
 func (q *queue) userOf(key userKey) *user {
 	u := q.users[key]
 	if u == nil {
@@ -86,25 +85,25 @@ func (q *queue) userOf(key userKey) *user {
 	return u
 }
 
-// charge adds bytes to what a connection, its user, and everybody hold.
+// charge adds bytes to the totals of a connection, its user, and the queue.
 func (q *queue) charge(c *connection, bytes int) {
 	c.bytes += bytes
 	c.user.bytes += bytes
 	q.bytes += bytes
 }
 
-// move gives a connection, with all that it holds, to another user.
-func (q *queue) move(c *connection, to *user) {
+// assignUser moves a connection with its bytes to another user.
+func (q *queue) assignUser(c *connection, to *user) {
 	from := c.user
 	to.conns++
 	to.bytes += c.bytes
 	from.bytes -= c.bytes
-	q.leave(c)
+	q.detach(c)
 	c.user = to
 }
 
-// leave takes a connection away from its user, and forgets the user after the last one.
-func (q *queue) leave(c *connection) {
+// detach removes a connection from its user, and the user after its last connection.
+func (q *queue) detach(c *connection) {
 	if c.user.conns--; c.user.conns == 0 {
 		delete(q.users, c.user.key)
 	}

@@ -9,14 +9,14 @@ import (
 	"github.com/osctl/eventd/dbusapi/wire"
 )
 
-// A user may hold half of what others leave, a connection half of what the user's others
-// leave; and a connection of which nothing waits may have one call while there is room.
+// A user may hold half of the part that others leave, a connection half of the part that the user's
+// others leave. The first call of a user is accepted while there is room.
 func TestShares(t *testing.T) {
 	const call = 1000
 	h, counts := &handled{}, &counters{}
 	who := &fakeControl{}
 	log := &records{}
-	q := newQueue(1000*call, h.note, who, &refusals{log: slog.New(log), count: counts.add})
+	q := newQueue(1000*call, h.record, who, &refusals{log: slog.New(log), count: counts.add})
 	next := uint32(0)
 	fill := func(sender string) (n int) {
 		for {
@@ -34,37 +34,37 @@ func TestShares(t *testing.T) {
 	}
 	var taken []int
 	for _, c := range []string{"a1", "a2", "a3", "b1", "c1"} {
-		who.knows(uint32(c[0]), c)
+		who.addKnown(uint32(c[0]), c)
 		taken = append(taken, fill(c))
 	}
 	// User a: half of 500, of 250, of 125. User b: half of half of the 563 left. User c: of 423.
 	if want := []int{250, 125, 62, 140, 105}; !slices.Equal(taken, want) {
-		t.Errorf("%v calls were taken, want %v", taken, want)
+		t.Errorf("accepted %v calls, want %v", taken, want)
 	}
 	all := 0
 	for _, n := range taken {
 		all += n
 	}
-	// User a has its share: more connections get it no more.
+	// More connections do not increase the share of user a.
 	for i := range 20 {
 		c := fmt.Sprint("a", 10+i)
-		who.knows('a', c)
+		who.addKnown('a', c)
 		if err := q.offer(newCall(c, 1, call)); !wire.HasName(err, wire.ErrLimitsExceeded) {
-			t.Fatalf("connection %d of a user that has its share: %v", i, err)
+			t.Fatalf("connection %d of a user over quota: %v", i, err)
 		}
 	}
-	// Another connection of user c, which has not, gets one call at least.
-	who.knows('c', "c2")
+	// User c is within its share, so another connection gets at least one call.
+	who.addKnown('c', "c2")
 	mustOffer(t, q, newCall("c2", 1, call))
-	// A user of whom nothing waits gets one call, as long as there is any room.
+	// The first call of a user is accepted while there is room.
 	all++
 	for user := uint32(1000); all < 1000; user++ {
 		c := fmt.Sprint(user)
-		who.knows(user, c)
+		who.addKnown(user, c)
 		mustOffer(t, q, newCall(c, 1, call))
 		all++
 	}
-	who.knows(5000, "z")
+	who.addKnown(5000, "z")
 	if err := q.offer(newCall("z", 1, call)); !wire.HasName(err, wire.ErrLimitsExceeded) || q.bytes != q.limit {
 		t.Errorf("with %d of %d bytes taken: %v", q.bytes, q.limit, err)
 	}
@@ -81,18 +81,18 @@ func TestShares(t *testing.T) {
 
 func TestSharesOneLargeCall(t *testing.T) {
 	q, who := testQueue(1_000_000, func(*connection, *wire.Message) {})
-	who.knows(1, "a", "b")
+	who.addKnown(1, "a", "b")
 	if err := q.offer(newCall("a", 1, q.limit+1)); !wire.HasName(err, wire.ErrLimitsExceeded) {
-		t.Error("more than there is room for:", err)
+		t.Error("a call over the limit:", err)
 	}
 	mustOffer(t, q, newCall("a", 1, q.limit-300))
 	if err := q.offer(newCall("b", 1, 301)); !wire.HasName(err, wire.ErrLimitsExceeded) {
-		t.Error("more than is left:", err)
+		t.Error("a call over the remaining room:", err)
 	}
 	if err := q.offer(newCall("b", 1, 300)); !wire.HasName(err, wire.ErrLimitsExceeded) {
-		t.Error("another connection of a user that has more than its share:", err)
+		t.Error("another connection of a user over quota:", err)
 	}
-	who.knows(2, "c")
+	who.addKnown(2, "c")
 	mustOffer(t, q, newCall("c", 1, 300))
 	q.start()
 	q.close()

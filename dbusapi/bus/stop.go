@@ -10,13 +10,13 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// StopCalls takes no more calls, and returns when those that were taken are handled. Calls
-// that still wait for their turn after limit are refused with ShuttingDown and logged. Calls
-// that are being handled have as long again; then StopCalls returns without them.
+// StopCalls refuses further calls, and waits until the queued ones are handled. After limit, it refuses
+// those that are still queued with ShuttingDown, and logs that. Running and held calls have the same
+// time again; then StopCalls returns without them.
 func (b *Bus) StopCalls(limit time.Duration) {
 	left := make(chan []*wire.Message, 1)
 	waiting := time.AfterFunc(limit, func() { left <- b.queue.abandon() })
-	held := time.AfterFunc(2*limit, b.queue.drop)
+	held := time.AfterFunc(2*limit, b.queue.dropHeld)
 	defer held.Stop()
 	b.queue.stop()
 	if waiting.Stop() {
@@ -38,18 +38,17 @@ func (b *Bus) StopCalls(limit time.Duration) {
 	}
 }
 
-// Confirm returns once the bus has taken everything that was queued with Signals before: it
-// has answered a call that was sent behind it.
+// Confirm waits until the bus has taken all queued signals: it calls the bus after them, and waits for
+// the reply.
 func (b *Bus) Confirm(ctx context.Context) error {
 	_, err := b.call(ctx, "GetId", "", nil)
 	return err
 }
 
-// errLeft says that nothing more is written, because Leave has closed that way.
+// errLeft is the error of the outbox after Leave.
 var errLeft = errors.New("bus: left")
 
-// Leave gives up the name, and waits until the bus has taken all that was queued: it has
-// answered, and has read to the end of what we wrote. Then the session has ended.
+// Leave releases the name, waits until the bus has read all queued messages, and ends the session.
 func (b *Bus) Leave(ctx context.Context) error {
 	defer b.logLate()
 	b.mu.Lock()
@@ -72,11 +71,11 @@ func (b *Bus) Leave(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// logLate tells the log of calls that came while stopping and wanted no reply: nobody else
-// hears that they were refused.
+// logLate logs the number of calls without reply that were refused while stopping, because their
+// senders do not learn of that.
 func (b *Bus) logLate() {
 	b.mu.Lock()
-	late := b.late
+	late := b.lateCalls
 	b.mu.Unlock()
 	if late > 0 {
 		b.config.Log.Warn("calls are not handled: they came while stopping, and want no reply", slog.Uint64("calls", late))

@@ -72,15 +72,14 @@ func (r *subscriber) count() int {
 	return len(r.seqs)
 }
 
-// Once Leave has returned, every signal that was queued before has been sent to everybody,
-// in order, whatever calls pour in meanwhile. Calls that were taken are answered.
+// When Leave returns, the bus has taken all queued signals, in order, even during a flood of calls.
 func TestLeaveInFlood(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		r := subscribe(t, bus)
 		b := connect(t, testConfig(bus, echo))
 		for n := range 4 {
 			flood := bus.ClientAs(t, bustest.NobodyUID)
-			to := []string{name, b.UniqueName()}[n%2] // one of them is still ours after Leave began
+			to := []string{name, b.UniqueName()}[n%2] // the unique name stays valid during Leave
 			stop, flooding := context.WithCancel(t.Context())
 			var wg sync.WaitGroup
 			wg.Go(func() {
@@ -91,7 +90,6 @@ func TestLeaveInFlood(t *testing.T) {
 						m.Destination, m.Flags = to, bustest.FlagNoReply*byte(n/2)
 						chunk.Write(numbered(m, flood.NextSerial()))
 					}
-					// The bus need not hold more than it takes to have calls on their way all the time.
 					if flood.Send(stop, chunk.Bytes()) != nil {
 						return
 					}
@@ -118,7 +116,7 @@ func TestLeaveInFlood(t *testing.T) {
 		select {
 		case <-b.Done():
 		default:
-			t.Error("Leave returned before the bus had read to the end")
+			t.Error("Leave returned before the session ended")
 		}
 		if !errors.Is(b.Err(), wire.ErrBusClosed) {
 			t.Error("Err:", b.Err())
@@ -134,7 +132,7 @@ func TestLeaveInFlood(t *testing.T) {
 	})
 }
 
-// Confirm returns after the bus has taken what was queued before.
+// Confirm returns after the bus has taken the queued signals.
 func TestConfirm(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		r := subscribe(t, bus)
@@ -147,7 +145,7 @@ func TestConfirm(t *testing.T) {
 		if err := b.Confirm(apitest.Bounded(t)); err != nil {
 			t.Fatal(err)
 		}
-		apitest.Eventually(t, "the writer notes what it wrote", func() bool { return b.Written() == 1000 })
+		apitest.Eventually(t, "all signals are written", func() bool { return b.Written() == 1000 })
 		bus.Stop()
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
@@ -164,7 +162,7 @@ func TestConfirm(t *testing.T) {
 	})
 }
 
-// Calls for which there is no time are answered, or logged, also where a handler hangs.
+// StopCalls refuses and logs calls that are still queued at the limit, even if a handler hangs.
 func TestStopCallsLimit(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		log := &records{}
@@ -198,14 +196,14 @@ func TestStopCallsLimit(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		apitest.Eventually(t, "all wait", func() bool {
+		apitest.Eventually(t, "all calls are queued", func() bool {
 			b.queue.mu.Lock()
 			defer b.queue.mu.Unlock()
 			conn := b.queue.conns[c.Name()]
 			return conn != nil && conn.count == 4
 		})
 		if b.StopCalls(time.Millisecond); b.Stuck() == 0 {
-			t.Error("it waited for a handler that hangs")
+			t.Error("StopCalls waited for a hung handler")
 		}
 		for range 2 {
 			err := apitest.Await(t, "a call is refused", errs)
@@ -214,9 +212,9 @@ func TestStopCallsLimit(t *testing.T) {
 			}
 		}
 		if lines := log.take(); len(lines) != 1 || !strings.HasSuffix(lines[0], "calls=4 without_reply=2") {
-			t.Errorf("the log says %q", lines)
+			t.Errorf("logged %q", lines)
 		}
-		// What comes now is refused, too.
+		// Later calls are refused, too.
 		err := call(t, c)
 		if bustest.ErrorName(err) != wire.ErrFailed || !strings.Contains(err.Error(), hub.ErrClosed.Error()) {
 			t.Error("a late call:", err)
@@ -233,7 +231,7 @@ func TestStopCallsLimit(t *testing.T) {
 			t.Error("Leave:", err)
 		}
 		if lines := log.take(); len(lines) != 1 || !strings.HasSuffix(lines[0], "calls=1") {
-			t.Errorf("the log says %q", lines)
+			t.Errorf("logged %q", lines)
 		}
 	})
 }
