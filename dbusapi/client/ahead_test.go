@@ -27,7 +27,7 @@ func nextCall(t *testing.T, service *bustest.Client) *bustest.Message {
 	}
 }
 
-// nextWait returns the next call, which is to be WaitEvents from that cursor.
+// nextWait returns the next call, which must be WaitEvents from the given cursor.
 func nextWait(t *testing.T, service *bustest.Client, cursor string) *bustest.Message {
 	t.Helper()
 	m := nextCall(t, service)
@@ -46,19 +46,19 @@ func answer(t *testing.T, service *bustest.Client, call, reply *bustest.Message)
 	}
 }
 
-// eventAt is the reply that brings one event.
+// eventAt returns a reply with one event.
 func eventAt(seq uint64) *bustest.Message {
 	return waitReply(hub.FormatCursor("e", seq), &hub.Event{Type: "x", Seq: seq})
 }
 
-// held is a handler of Follow that stands still in each update until it is released.
-type held struct {
+// blockingHandler is a handler of Follow that blocks in each update until it is released.
+type blockingHandler struct {
 	updates chan Update
 	release chan error
 }
 
-func startHeld(ctx context.Context, f Follower) (*held, chan error) {
-	h := &held{updates: make(chan Update), release: make(chan error)}
+func startBlocking(ctx context.Context, f Follower) (*blockingHandler, chan error) {
+	h := &blockingHandler{updates: make(chan Update), release: make(chan error)}
 	ended := make(chan error, 1)
 	go func() {
 		ended <- Follow(ctx, f, func(u Update) error {
@@ -69,8 +69,7 @@ func startHeld(ctx context.Context, f Follower) (*held, chan error) {
 	return h, ended
 }
 
-// TestFollowCallsAhead checks that the next call is under way while events are handled, and
-// only that one.
+// Exactly one call is pending while the handler works.
 func TestFollowCallsAhead(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		const events = 300
@@ -95,10 +94,10 @@ func TestFollowCallsAhead(t *testing.T) {
 		call := nextWait(t, service, hub.CursorOldest)
 		for seq := uint64(1); seq <= events; seq++ {
 			answer(t, service, call, eventAt(seq))
-			// It comes though nothing lets the handler go on with this event.
+			// The next call comes although the handler is blocked.
 			call = nextWait(t, service, hub.FormatCursor("e", seq))
 			if n := handled.Load(); n != seq-1 {
-				t.Fatalf("after the reply with event %d a call came, and %d were handled", seq, n)
+				t.Fatalf("%d events were handled at the call after event %d", n, seq)
 			}
 			handle <- struct{}{}
 			apitest.Eventually(t, "the event is handled", func() bool { return handled.Load() == seq })
@@ -109,16 +108,15 @@ func TestFollowCallsAhead(t *testing.T) {
 	})
 }
 
-// TestFollowAheadOnce answers each call at once, while the handler still has the events of an
-// earlier reply: they wait for it, and no more than one reply does.
-func TestFollowAheadOnce(t *testing.T) {
+// If each call is answered at once, at most one reply waits for the handler.
+func TestFollowAheadLimit(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	service := ownName(t, bus)
 	const events = 300
 	var handled atomic.Uint64
 	ctx, cancel := context.WithCancel(apitest.Bounded(t))
-	g := &following{ended: make(chan error, 1)}
+	g := &followRecorder{ended: make(chan error, 1)}
 	go func() {
 		g.ended <- Follow(ctx, Follower{Address: bus.Address(), Cursor: hub.CursorOldest}, func(u Update) error {
 			defer handled.Add(1)
@@ -130,7 +128,7 @@ func TestFollowAheadOnce(t *testing.T) {
 		answer(t, service, call, eventAt(seq))
 		call = nextWait(t, service, hub.FormatCursor("e", seq))
 		if n := handled.Load(); n+1 < seq {
-			t.Fatalf("event %d was asked for when %d were handled", seq+1, n)
+			t.Fatalf("%d events were handled at the call for event %d", n, seq+1)
 		}
 	}
 	g.until(t, events)
@@ -139,14 +137,13 @@ func TestFollowAheadOnce(t *testing.T) {
 	apitest.Await(t, "Follow ends", g.ended)
 }
 
-// TestFollowAheadFails lets the service go while a call is ahead of the handler: the cursor is
-// that of the events that were handled, and Follow goes on from there.
+// If the service goes away while a call is pending, Follow continues after the handled events.
 func TestFollowAheadFails(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	service := ownName(t, bus)
 	ctx, cancel := context.WithCancel(apitest.Bounded(t))
-	handler, ended := startHeld(ctx, Follower{Address: bus.Address(), Cursor: hub.CursorOldest})
+	handler, ended := startBlocking(ctx, Follower{Address: bus.Address(), Cursor: hub.CursorOldest})
 	answer(t, service, nextWait(t, service, hub.CursorOldest), eventAt(1))
 	if u := apitest.Await(t, "event 1", handler.updates); len(u.Events) != 1 || u.Cursor != "e:1" {
 		t.Fatalf("update %+v", u)
@@ -156,13 +153,13 @@ func TestFollowAheadFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	handler.release <- nil
-	if u := apitest.Await(t, "the word that it is down", handler.updates); !HasName(u.Down, wire.ErrNoReply) || u.Cursor != "e:1" {
+	if u := apitest.Await(t, "Down", handler.updates); !HasName(u.Down, wire.ErrNoReply) || u.Cursor != "e:1" {
 		t.Errorf("update %+v", u)
 	}
 	service = ownName(t, bus)
 	handler.release <- nil
 	answer(t, service, nextWait(t, service, "e:1"), eventAt(2))
-	if u := apitest.Await(t, "the word that it is up", handler.updates); !u.Up || u.Cursor != "e:1" {
+	if u := apitest.Await(t, "Up", handler.updates); !u.Up || u.Cursor != "e:1" {
 		t.Errorf("update %+v", u)
 	}
 	handler.release <- nil
@@ -176,20 +173,19 @@ func TestFollowAheadFails(t *testing.T) {
 	}
 }
 
-// TestFollowAheadGone drops the events after a call's cursor while the handler has those
-// before it.
+// The hub drops the events after the cursor while the handler works on those before it.
 func TestFollowAheadGone(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		h := apitest.NewHub(t, hub.Config{History: 8})
 		serve(t, bus, h)
 		apitest.Commit(t, h, 3, "x")
-		handler, ended := startHeld(apitest.Bounded(t), Follower{Address: bus.Address(), Cursor: hub.CursorOldest})
+		handler, ended := startBlocking(apitest.Bounded(t), Follower{Address: bus.Address(), Cursor: hub.CursorOldest})
 		if u := apitest.Await(t, "events", handler.updates); len(u.Events) != 3 {
 			t.Errorf("update %+v", u)
 		}
 		commitBatch(t, h, 20) // 4 to 23, of which 16 to 23 are kept
 		handler.release <- nil
-		u := apitest.Await(t, "the word that events are gone", handler.updates)
+		u := apitest.Await(t, "Gone", handler.updates)
 		if !HasName(u.Gone, ErrGone) || u.Lost != 12 || u.Cursor != hub.FormatCursor(apitest.Epoch(h), 15) || len(u.Events) != 0 {
 			t.Errorf("update %+v", u)
 		}
@@ -203,15 +199,14 @@ func TestFollowAheadGone(t *testing.T) {
 	})
 }
 
-// TestFollowEndsWithCallAhead ends Follow by its handler while a call waits in the service:
-// nothing of it is left there.
+// When the handler ends Follow, the pending call does not stay at the service.
 func TestFollowEndsWithCallAhead(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		h := apitest.NewHub(t, hub.Config{})
 		serve(t, bus, h)
 		waits := monitorWaits(t, bus)
 		apitest.Commit(t, h, 1, "x")
-		handler, ended := startHeld(apitest.Bounded(t), Follower{Address: bus.Address(), Cursor: hub.CursorOldest})
+		handler, ended := startBlocking(apitest.Bounded(t), Follower{Address: bus.Address(), Cursor: hub.CursorOldest})
 		apitest.Await(t, "event 1", handler.updates)
 		waits.until(t, 1)
 		handler.release <- errEnough
@@ -222,8 +217,7 @@ func TestFollowEndsWithCallAhead(t *testing.T) {
 	})
 }
 
-// TestFollowSlowHandler has a handler that goes on only when all events are there, and again
-// when the service was restarted: each event comes once and in order.
+// With a slow handler and a restart of the service, each event comes once and in order.
 func TestFollowSlowHandler(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		const events = 5_000
@@ -233,7 +227,7 @@ func TestFollowSlowHandler(t *testing.T) {
 		ctx, cancel := context.WithCancel(apitest.Bounded(t))
 		defer cancel()
 		first, goOn := make(chan struct{}), make(chan struct{})
-		g := &following{ended: make(chan error, 1)}
+		g := &followRecorder{ended: make(chan error, 1)}
 		go func() {
 			f := Follower{Address: bus.Address(), Cursor: hub.CursorOldest}
 			g.ended <- Follow(ctx, f, func(u Update) error {
@@ -249,7 +243,7 @@ func TestFollowSlowHandler(t *testing.T) {
 		goOn <- struct{}{}
 		g.until(t, events)
 		g.wantSteps(t, "events")
-		// The reply that is ahead belongs to a service that has gone when it is handled.
+		// A reply is handled after its service has gone.
 		if err := s.stop(t); err != nil {
 			t.Fatal(err)
 		}

@@ -10,27 +10,27 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// awaitRefresh is how often [Await.Link] lists again though no event came, because no event
-// tells of a name inside that is found only after the interface came up.
+// awaitRefresh is the interval at which [Await.Link] lists again, because there is no event if the name
+// inside the container is found only after the interface came up.
 const awaitRefresh = 5 * time.Second
 
-// errReached ends a watch once the state is reached.
+// errReached ends a watch when the state is reached.
 var errReached = errors.New("reached")
 
 // Await waits for a state of one container, or of one of its interfaces.
 type Await struct {
-	Address  string        // of the bus, as [ResolveAddress] gives it
+	Address  string        // of the bus, see [ResolveAddress]
 	Pool, ID string        // of the container
 	Pulse    time.Duration // see [Follower]
-	// Notice, if it is set, is called when the service or the bus goes away (Down) and
-	// comes back (Up).
+	// Notice, if not nil, is called when the service or the bus goes away (Down) and comes back
+	// (Up).
 	Notice func(Update)
 }
 
-// State waits until the container is in one of the states, and returns that state. The
-// current state counts, and so does one that the container is in for a moment only, as long
-// as its event is kept. The container need not exist yet. The wait survives restarts of
-// the service and of the bus, and ends when ctx is done; otherwise it fails as [Follow] does.
+// State waits until the container is in one of the states, and returns that state. The current state
+// counts, and so does a short one, as long as its event is kept. The container need not exist yet. The
+// wait survives restarts of the service and of the bus, and ends when ctx is done; otherwise it fails
+// like [Follow].
 func (a Await) State(ctx context.Context, states ...string) (string, error) {
 	rows, err := containerFilter(a.Pool, a.ID)
 	if err != nil {
@@ -60,7 +60,7 @@ func (a Await) State(ctx context.Context, states ...string) (string, error) {
 		}
 		return nil
 	})
-	return reached, unlessReached(err)
+	return reached, ignoreReached(err)
 }
 
 // Link waits until the interface of the container with that name inside is up (administratively up, with
@@ -70,7 +70,7 @@ func (a Await) State(ctx context.Context, states ...string) (string, error) {
 func (a Await) Link(ctx context.Context, name string, up bool) error {
 	w := Watcher[hub.Interface]{Address: a.Address, List: (*Client).Interfaces, Pulse: a.Pulse}
 	var err error
-	if up { // for down, rows of every owner count
+	if up { // for down, the rows of all owners count
 		w.Refresh = awaitRefresh
 		w.Rows, err = containerFilter(a.Pool, a.ID)
 	}
@@ -81,10 +81,10 @@ func (a Await) Link(ctx context.Context, name string, up bool) error {
 		return err
 	}
 	links := upLinks{pool: a.Pool, id: a.ID}
-	return unlessReached(Watch(ctx, w, func(w Watched[hub.Interface]) error {
+	return ignoreReached(Watch(ctx, w, func(w Watched[hub.Interface]) error {
 		a.notify(w.Update)
 		if w.Listed {
-			links.list(w.Rows)
+			links.replace(w.Rows)
 			if links.has(name) == up {
 				return errReached
 			}
@@ -98,15 +98,15 @@ func (a Await) Link(ctx context.Context, name string, up bool) error {
 	}))
 }
 
-// notify passes on an update that is about the service.
+// notify calls Notice for an update about the service.
 func (a Await) notify(u Update) {
 	if a.Notice != nil && (u.Down != nil || u.Up) {
 		a.Notice(u)
 	}
 }
 
-// upLinks are the interfaces of a container that are up, with those that passed to another
-// one and are up still.
+// upLinks are the interfaces of a container that are up, including those that passed to another
+// container and are still up.
 type upLinks struct {
 	pool, id string
 	names    map[uint32]string // inside, by ifindex; nil before the first list
@@ -121,8 +121,8 @@ func (l *upLinks) has(name string) bool {
 	return false
 }
 
-// list replaces the links by those of a list.
-func (l *upLinks) list(rows []hub.Interface) {
+// replace replaces the links with those of a list.
+func (l *upLinks) replace(rows []hub.Interface) {
 	names := map[uint32]string{}
 	for _, row := range rows {
 		name, known := l.names[row.Ifindex]
@@ -133,8 +133,8 @@ func (l *upLinks) list(rows []hub.Interface) {
 	l.names = names
 }
 
-// apply updates the links by an event. Events that others reported say nothing of the
-// kernel's links.
+// apply updates the links with an event. It ignores reported events, which are not about the kernel's
+// links.
 func (l *upLinks) apply(e *hub.Event) {
 	v, _ := e.Options.Get("ifindex")
 	ifindex := uint32(v.Uint()) //nolint:gosec // the kernel numbers them with 31 bits
@@ -161,7 +161,7 @@ func containerFilter(pool, id string) (hub.Filter, error) {
 	return f.With("id", id)
 }
 
-func unlessReached(err error) error {
+func ignoreReached(err error) error {
 	if errors.Is(err, errReached) {
 		return nil
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// TestAwaitRace waits 10,000 times for a state that is reached before, during or after
-// the wait begins: each wait ends, and names a state that its container was in.
+// A state is reached before, during or after the start of a wait. Each wait ends, and returns a state that
+// its container was in.
 func TestAwaitRace(t *testing.T) {
 	t.Parallel()
 	const waits, workers = 10_000, 16
@@ -42,8 +42,7 @@ func TestAwaitRace(t *testing.T) {
 	group.Wait()
 }
 
-// awaitOnce waits for a container of its own, half of the times for states that it
-// runs through at once, while another goroutine changes it.
+// awaitOnce waits for a container that another goroutine changes, half of the time for a short state.
 func awaitOnce(ctx context.Context, h *hub.Hub, address string, i int) error {
 	ctx, cancel := context.WithTimeout(ctx, apitest.Patience)
 	defer cancel()
@@ -58,7 +57,7 @@ func awaitOnce(ctx context.Context, h *hub.Hub, address string, i int) error {
 	report := func(state string) error {
 		return take(hub.TypeState, apitest.Options("pool", "tank", "id", id, "state", state))
 	}
-	// From well before the wait is known to the service until after it.
+	// The change comes from before to after the start of the wait.
 	delay := time.Duration(i%97) * 20 * time.Microsecond
 	reported := make(chan error, 1)
 	go func() {
@@ -70,20 +69,20 @@ func awaitOnce(ctx context.Context, h *hub.Hub, address string, i int) error {
 			err = report("running")
 		}
 		if err == nil && i%2 == 0 {
-			err = report("aborting") // running is past, but its event is kept
+			err = report("aborting") // the event of running is kept
 		}
 		reported <- err
 	}()
 	want := []string{"running", "frozen"}
 	if i%2 == 0 {
-		want = append(want, "aborting") // which stays: it may be past running before the list
+		want = append(want, "aborting") // the state may be past running before the list
 	}
 	reached, err := Await{Address: address, Pool: "tank", ID: id}.State(ctx, want...)
 	if err == nil && reached != "running" && (i%2 != 0 || reached != "aborting") {
 		err = fmt.Errorf("reached %q", reached)
 	}
 	err = errors.Join(err, <-reported)
-	// The list stays short, so that the test is about waiting and not about listing.
+	// Remove the container to keep the lists short.
 	return errors.Join(err, take(hub.TypeDB, apitest.Options("object", "container", "pool", "tank", "id", id, "action", "remove")))
 }
 
@@ -96,7 +95,7 @@ func netif(t *testing.T, h *hub.Hub, action, name, renamed string, row hub.Inter
 	commitNetif(t, h, action, name, row, removed, more...)
 }
 
-// commitNetif commits an event of the watcher with the row that it leads to.
+// commitNetif commits an event of the watcher with its row.
 func commitNetif(t *testing.T, h *hub.Hub, action, name string, row hub.Interface, removed bool, more ...hub.Option) {
 	t.Helper()
 	opts := append(apitest.Options("pool", row.Pool, "id", row.ID, "action", action, "name", name), hub.Option{Name: "ifindex", Value: hub.Uint32(row.Ifindex)})
@@ -131,7 +130,7 @@ func TestAwaitLink(t *testing.T) {
 	}
 	row := hub.Interface{Ifindex: 7, Veth: "v", Name: "eth0", Pool: "tank", ID: "1", State: hub.LinkUp}
 	other := hub.Interface{Ifindex: 8, Veth: "w", Name: "eth0", Pool: "tank", ID: "1", State: hub.LinkUp}
-	reached("one that does not exist is not up", begin(false))
+	reached("a missing interface is not up", begin(false))
 
 	up := begin(true)
 	waits.until(t, 1)
@@ -141,20 +140,20 @@ func TestAwaitLink(t *testing.T) {
 	reached("it comes up", up)
 	reached("it is up", begin(true))
 
-	// A second one of the same name, as while a container is started anew.
+	// A second interface of the same name, as during a restart of a container.
 	netif(t, h, "up", "eth0", "", other, false)
 	down := begin(false)
 	waits.until(t, 1)
 	netif(t, h, "down", "eth0", "", row, true)
 	select {
 	case err := <-down:
-		t.Error("one of two went down:", err)
+		t.Error("the wait ended when one of two interfaces went down:", err)
 	default:
 	}
 	renamed := other
 	renamed.Name = "lan0"
 	netif(t, h, "rename", "eth0", "lan0", renamed, false)
-	reached("the other one is renamed", down)
+	reached("the second interface is renamed", down)
 	up = begin(true)
 	waits.until(t, 1)
 	netif(t, h, "rename", "lan0", "eth0", other, false)
@@ -170,7 +169,7 @@ func TestAwaitLink(t *testing.T) {
 	}
 }
 
-// TestAwaitLinkHandover waits while an interface passes to another container, and works on.
+// A wait for down goes on while the interface passes to another container.
 func TestAwaitLinkHandover(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
@@ -202,7 +201,7 @@ func TestAwaitLinkHandover(t *testing.T) {
 	if err := apitest.Await(t, "it is up for its next owner", up); err != nil {
 		t.Error(err)
 	}
-	// The next service shows the events, then lists the interface as another container's.
+	// The next service delivers the events, then lists the interface with the other container.
 	if err := service.stop(t); err != nil {
 		t.Error(err)
 	}
@@ -220,8 +219,7 @@ func TestAwaitLinkHandover(t *testing.T) {
 	}
 }
 
-// TestAwaitLinkRace waits 2,000 times for an interface that goes up or down before, during
-// or after the wait begins.
+// An interface goes up or down before, during or after the start of a wait.
 func TestAwaitLinkRace(t *testing.T) {
 	t.Parallel()
 	const waits, workers = 2_000, 8
@@ -240,8 +238,7 @@ func TestAwaitLinkRace(t *testing.T) {
 	group.Wait()
 }
 
-// awaitLinkOnce waits for an interface of its own, which another goroutine sets up, or down
-// if it was up before.
+// awaitLinkOnce waits for an interface that another goroutine sets up or down.
 func awaitLinkOnce(t *testing.T, h *hub.Hub, address string, i uint32) {
 	ctx, cancel := context.WithTimeout(t.Context(), apitest.Patience)
 	defer cancel()
@@ -269,7 +266,7 @@ func awaitLinkOnce(t *testing.T, h *hub.Hub, address string, i uint32) {
 	changed.Wait()
 	rows, _ := h.Interfaces()
 	if at := slices.IndexFunc(rows, func(r hub.Interface) bool { return r.Ifindex == i }); at < 0 || (rows[at].State == hub.LinkUp) != up {
-		t.Errorf("wait %d ended, up %v, rows has it at %d", i, up, at)
+		t.Errorf("wait %d for up %v ended, but the row at %d differs", i, up, at)
 	}
 	_, err := h.Commit(hub.Batch{Interfaces: []hub.InterfaceChange{{Interface: row, Removed: true}}})
 	if err != nil {

@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// limitMemory is how long after a LimitsExceeded a follower counts as limited: a call that
-// finds events at once is answered although it would not be let wait.
+// limitMemory is how long a follower counts as limited after a LimitsExceeded. An answer to a call does
+// not end that, because the service answers a call at once if there are events.
 const limitMemory = 5 * lastRetry
 
-// backOff says once why the service cannot be followed now, and waits before the next try:
-// longer each time, until noteAnswer says that the service is back.
-func (f *follow) backOff(ctx context.Context, why error) error {
+// backOff delivers the cause once, as Down, and waits before the next try. The wait doubles each time,
+// until markUp.
+func (f *follow) backOff(ctx context.Context, cause error) error {
 	f.pause = min(2*f.pause, lastRetry)
-	if HasName(why, ErrLimitsExceeded) {
-		f.refused = time.Now()
+	if HasName(cause, ErrLimitsExceeded) {
+		f.limitedAt = time.Now()
 	}
 	if !f.down {
 		f.down, f.pause = true, firstRetry
-		if err := f.handOn(Update{Down: why, Cursor: f.Cursor}); err != nil {
+		if err := f.deliver(Update{Down: cause, Cursor: f.Cursor}); err != nil {
 			return err
 		}
 	}
@@ -30,7 +30,7 @@ func (f *follow) backOff(ctx context.Context, why error) error {
 	}
 }
 
-// limited reports whether the service lately refused to let the follower wait. Then it polls.
+// limited reports whether the service recently refused a wait. Then the follower polls.
 func (f *follow) limited() bool {
-	return !f.refused.IsZero() && time.Since(f.refused) < limitMemory
+	return !f.limitedAt.IsZero() && time.Since(f.limitedAt) < limitMemory
 }

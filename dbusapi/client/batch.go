@@ -7,19 +7,19 @@ import (
 	"github.com/osctl/eventd/dbusapi/wire"
 )
 
-// Batch gathers reports for one [Client.ReportBatch] call, up to its limits. The zero
+// Batch collects reports for one [Client.ReportBatch] call, up to its limits. The zero
 // Batch is empty and ready for use.
 type Batch struct {
 	reports []Report
 	bytes   int // of the body of the call, at most
 }
 
-// ErrBatchFull is returned by [Batch.Add] for a report that no longer fits.
+// ErrBatchFull is the error of [Batch.Add] for a report that does not fit.
 var ErrBatchFull = errors.New("client: the batch is full")
 
-// Add adds a report. It returns [ErrBatchFull] if the report does not fit: send the batch and
-// add the report again. An empty batch takes a report that is too large by itself, and the
-// service refuses it. Options that cannot be sent are refused with a [hub.InvalidEventError].
+// Add adds a report. It returns [ErrBatchFull] if the report does not fit: send the batch and add the
+// report again. An empty batch accepts any size, because the service refuses a report that is too
+// large. Options that cannot be sent are refused with a [hub.InvalidEventError].
 func (b *Batch) Add(r Report) error {
 	if err := r.check(); err != nil {
 		return err
@@ -27,7 +27,7 @@ func (b *Batch) Add(r Report) error {
 	e := wire.NewEncoder(nil)
 	e.String(r.Type)
 	e.Options(r.Options)
-	size := len(e.Bytes) + 16 // each begins at a multiple of 8, and so does what is in it
+	size := len(e.Bytes) + 16 // for alignment to 8, of the report and of its options
 	if len(b.reports) > 0 && (len(b.reports) == wire.MaxEvents || b.bytes+size > wire.MaxBatchBytes) {
 		return ErrBatchFull
 	}
@@ -36,7 +36,7 @@ func (b *Batch) Add(r Report) error {
 	return nil
 }
 
-// Len returns how many reports the batch holds.
+// Len returns the number of reports in the batch.
 func (b *Batch) Len() int { return len(b.reports) }
 
 // Send reports the batch, all or none, and empties it. It returns the number of the

@@ -10,8 +10,7 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// TestBatch fills batches to their limits, by number and by size: the service takes
-// each of them.
+// The service accepts batches that are full by number or by size.
 func TestBatch(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
@@ -48,7 +47,7 @@ func TestBatch(t *testing.T) {
 	if err := b.Add(Report{Type: "x\xff"}); !errors.As(err, &invalid) || b.Len() != 0 {
 		t.Errorf("text that cannot be sent: %v", err)
 	}
-	// What can never fit is for the service to refuse.
+	// The service refuses a report that is too large for any batch.
 	if err := b.Add(Report{Type: "x", Options: apitest.Options("text", strings.Repeat("x", 70_000))}); err != nil {
 		t.Error(err)
 	}

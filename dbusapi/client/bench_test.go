@@ -13,10 +13,9 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// BenchmarkFollow reads events through a dbus-daemon, from a service in this process, and
-// prints each as a line of JSON to nowhere: with [Follow], and with WaitEvents calls one after
-// the other. The two take turns, so that what else the machine does burdens both. An
-// iteration is a turn of each.
+// BenchmarkFollow reads events through a dbus-daemon, from a service in this process, and formats each as
+// JSON: with [Follow], and with successive WaitEvents calls. The two take turns, so that other load on the
+// machine affects both. An iteration is a turn of each.
 func BenchmarkFollow(b *testing.B) {
 	const events = 20_000
 	bus := bustest.Start(b, bustest.Daemon, bustest.PolicyOpen)
@@ -35,7 +34,7 @@ func BenchmarkFollow(b *testing.B) {
 		{"plain", func() { waitForAll(b, bus.Address(), printer) }},
 	}
 	for _, way := range ways {
-		way.read() // the service encodes an event the first time that it is read
+		way.read() // the service encodes an event at its first read
 	}
 	spent := map[string]time.Duration{}
 	b.ReportAllocs()

@@ -12,33 +12,32 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// waitsAtOnce is how many WaitEvents calls of a client are under way at a time: as many as
-// the service allows. callsAtOnce is how many others are: they have slots of their own, as
-// WaitEvents takes long. Together they are the 128 calls that a dbus-daemon lets a connection
-// of the system bus have under way (max_replies_per_connection).
+// Limits of the pending calls of a client: maxWaits of WaitEvents, as many as the service allows, and
+// maxCalls of all other calls. They are separate, because WaitEvents takes long. Together they are the
+// 128 pending calls that dbus-daemon allows a connection of the system bus
+// (max_replies_per_connection).
 const (
-	callsAtOnce = 128 - waitsAtOnce
-	waitsAtOnce = wire.MaxWaits
+	maxCalls = 128 - maxWaits
+	maxWaits = wire.MaxWaits
 )
 
-// Client calls org.osctl.Eventd over one connection to a bus. It is safe for concurrent use;
-// of many calls at a time some wait until others are answered. Once the bus is lost all calls
-// fail: see Done, close the Client, and dial again.
+// Client calls org.osctl.Eventd over one connection to a bus. It is safe for concurrent use; calls
+// beyond the limits of the bus wait until others are answered. Once the bus is lost, all calls fail:
+// see Done, close the Client, and dial again.
 //
-// A call whose context is done already is not made. A call that is given up later stays with
-// the service, and counts with the bus, until it is answered.
+// A call whose context is done already is not sent. A call whose context ends later stays pending at
+// the service and the bus until it is answered.
 //
-// Errors that the service or the bus replied with are [Error] values.
+// Errors in replies of the service or the bus are [Error] values.
 type Client struct {
 	conn  *conn
-	calls chan struct{} // one for each call that is under way
-	waits chan struct{} // the same for WaitEvents
+	calls chan struct{} // slots of pending calls
+	waits chan struct{} // slots of pending WaitEvents calls
 	flags byte          // of calls
 }
 
-// Dial connects to the bus at an address, see [ResolveAddress]. It takes 5 s at most, and
-// does not ask for the service: the first call fails if there is none. The caller closes the
-// Client.
+// Dial connects to the bus at an address, see [ResolveAddress]. It takes 5 s at most. It does not
+// check that the service runs; the first call does. The caller closes the Client.
 func Dial(ctx context.Context, address string) (*Client, error) {
 	w, err := wire.Dial(ctx, address)
 	if err != nil {
@@ -47,18 +46,18 @@ func Dial(ctx context.Context, address string) (*Client, error) {
 	return newClient(w), nil
 }
 
-// newClient returns a client of a connection, which it owns.
+// newClient returns a client that owns the connection.
 func newClient(w *wire.Conn) *Client {
-	return &Client{conn: startConn(w), calls: make(chan struct{}, callsAtOnce), waits: make(chan struct{}, waitsAtOnce)}
+	return &Client{conn: startConn(w), calls: make(chan struct{}, maxCalls), waits: make(chan struct{}, maxWaits)}
 }
 
-// Name returns our unique name on the bus.
+// Name returns the unique name of the client on the bus.
 func (c *Client) Name() string { return c.conn.wire.Name() }
 
-// Done is closed when the connection to the bus is lost.
+// Done returns a channel that is closed when the connection to the bus is lost.
 func (c *Client) Done() <-chan struct{} { return c.conn.wire.Done() }
 
-// Close ends the connection. Calls under way return an error. It may be called more than once.
+// Close ends the connection. Pending calls fail. Close may be called more than once.
 func (c *Client) Close() { c.conn.close() }
 
 // withoutStart returns a client of the same connection whose calls do not start the service.
@@ -66,8 +65,8 @@ func (c *Client) withoutStart() *Client {
 	return &Client{conn: c.conn, calls: c.calls, waits: c.waits, flags: wire.FlagNoAutoStart}
 }
 
-// call makes one call of the service and returns a decoder for the reply, whose
-// body must be of type out.
+// call calls the service and returns a decoder for the reply, whose body must be
+// of type out.
 func (c *Client) call(ctx context.Context, iface, member, in, out string, body func(e *wire.Encoder)) (*wire.Decoder, error) {
 	m, err := c.send(ctx, &wire.Header{
 		Flags: c.flags, Destination: wire.Name, Path: wire.Path, Interface: iface, Member: member, Signature: in,
@@ -92,7 +91,7 @@ func (c *Client) call(ctx context.Context, iface, member, in, out string, body f
 	return d, nil
 }
 
-// send makes a call once it has a slot.
+// send waits for a slot and makes a call.
 func (c *Client) send(ctx context.Context, h *wire.Header, body func(e *wire.Encoder)) (*wire.Message, error) {
 	slots := c.calls
 	if h.Member == "WaitEvents" {
@@ -109,7 +108,7 @@ func (c *Client) send(ctx context.Context, h *wire.Header, body func(e *wire.Enc
 	return c.conn.call(ctx, h, body)
 }
 
-// check refuses text that is not UTF-8, because a bus ends the connection of its sender.
+// check refuses text that is not UTF-8, because a bus disconnects its sender.
 func (r *Report) check() error {
 	if !utf8.ValidString(r.Type) || strings.Contains(r.Type, "\x00") {
 		return &hub.InvalidEventError{Type: r.Type, Got: "text that is not UTF-8, or with NUL", Expected: "a name"}
@@ -117,9 +116,9 @@ func (r *Report) check() error {
 	return r.Options.Check(r.Type)
 }
 
-// Report reports one event and returns its number. Options that cannot be sent are
-// refused with a [hub.InvalidEventError] before anything is. If ctx ends first, or the service
-// goes away, whether the event was taken is not known.
+// Report reports one event and returns its number. Options that cannot be sent are refused with a
+// [hub.InvalidEventError] before the call. If ctx ends first, or the service goes away, the event may
+// have been reported or not.
 func (c *Client) Report(ctx context.Context, typ string, options hub.Options) (uint64, error) {
 	if err := (&Report{Type: typ, Options: options}).check(); err != nil {
 		return 0, err
@@ -141,9 +140,9 @@ type Report struct {
 	Options hub.Options
 }
 
-// ReportBatch reports at most [MaxEvents] events, all or none, and returns the number of the
-// first, 0 if there is none; the others follow consecutively. Where one of the events is at
-// fault, the error is an [InvalidEventError].
+// ReportBatch reports at most [MaxEvents] events, all or none. It returns the number of the first, 0 if
+// there is none; the others follow consecutively. If an event is invalid, the error is an
+// [InvalidEventError].
 func (c *Client) ReportBatch(ctx context.Context, reports []Report) (uint64, error) {
 	for i := range reports {
 		if err := reports[i].check(); err != nil {
@@ -167,7 +166,7 @@ func (c *Client) ReportBatch(ctx context.Context, reports []Report) (uint64, err
 	case err != nil:
 		return 0, err
 	case len(seqs) != len(reports):
-		return 0, fmt.Errorf("call ReportBatch: the reply numbers %d events of %d", len(seqs), len(reports))
+		return 0, fmt.Errorf("call ReportBatch: the reply has %d numbers for %d events", len(seqs), len(reports))
 	case len(seqs) == 0:
 		return 0, nil
 	}
@@ -175,14 +174,14 @@ func (c *Client) ReportBatch(ctx context.Context, reports []Report) (uint64, err
 }
 
 // WaitEvents returns the events after cursor that pass the filter, at most limit
-// (0 for as many as the service gives at a time), and the cursor to go on from. If
-// there is none yet it waits up to timeout, in steps of a millisecond, at most a
-// minute; 0 does not wait. The cursor is "" for from now on, [hub.CursorOldest], or
-// what an earlier call returned. At most 64 such calls of a client are under way; further
-// ones wait until one of them is answered.
+// (0 for the limit of the service), and the cursor to continue from. If there is
+// none, it waits up to timeout, with a resolution of a millisecond, at most a
+// minute; 0 does not wait. The cursor is "" for now, [hub.CursorOldest], or one
+// from an earlier call. At most 64 such calls of a client are pending; further
+// ones wait.
 //
-// The strings of all the events share memory: copy (strings.Clone) the few that you keep
-// for long.
+// The strings of all events share memory: clone (strings.Clone) those that you
+// keep for long.
 func (c *Client) WaitEvents(ctx context.Context, cursor string, filter hub.Filter, limit uint32, timeout time.Duration) (string, []*hub.Event, error) {
 	msec := min(max(timeout.Milliseconds(), 0), wire.MaxTimeout)
 	d, err := c.call(ctx, wire.Interface, "WaitEvents", "sa{sv}uu", "sa("+wire.EventType+")", func(e *wire.Encoder) {
@@ -198,9 +197,9 @@ func (c *Client) WaitEvents(ctx context.Context, cursor string, filter hub.Filte
 	return next, events, d.Finish()
 }
 
-// Interfaces lists the veths on the host, and the cursor that belongs to the list. Since is the
-// zero Time where it is not known; BoundBy and Announced are not told.
-// The filter may name pool, id, name, veth and ct_name.
+// Interfaces lists the veths on the host, and returns the cursor that belongs to the list. Since is the
+// zero Time if it is not known; BoundBy and Announced are not set. The filter may have the keys pool,
+// id, name, veth and ct_name.
 func (c *Client) Interfaces(ctx context.Context, filter hub.Filter) ([]hub.Interface, string, error) {
 	return list(ctx, c, "ListInterfaces", wire.InterfaceType, filter, func(d *wire.Decoder) hub.Interface {
 		row := hub.Interface{
@@ -216,8 +215,8 @@ func (c *Client) Interfaces(ctx context.Context, filter hub.Filter) ([]hub.Inter
 	})
 }
 
-// Containers lists the last state of each container, and the cursor that
-// belongs to the list. The filter may name pool, id and ct_name.
+// Containers lists the last state of each container, and returns the cursor that
+// belongs to the list. The filter may have the keys pool, id and ct_name.
 func (c *Client) Containers(ctx context.Context, filter hub.Filter) ([]hub.Container, string, error) {
 	return list(ctx, c, "ListContainers", wire.ContainerType, filter, func(d *wire.Decoder) hub.Container {
 		row := hub.Container{
@@ -230,7 +229,7 @@ func (c *Client) Containers(ctx context.Context, filter hub.Filter) ([]hub.Conta
 	})
 }
 
-// list calls a method that lists rows, each of which readRow reads.
+// list calls a method that returns a list; readRow reads a row.
 func list[Row any](
 	ctx context.Context, c *Client, member, rowType string, filter hub.Filter, readRow func(*wire.Decoder) Row,
 ) ([]Row, string, error) {
@@ -247,8 +246,8 @@ func list[Row any](
 	return rows, cursor, d.Finish()
 }
 
-// Properties returns the properties of the service. It does not start a service that does
-// not run, because it asks how the service is.
+// Properties returns the properties of the service. It does not start the service, because it asks for
+// its current state.
 func (c *Client) Properties(ctx context.Context) (hub.Options, error) {
 	d, err := c.withoutStart().call(ctx, "org.freedesktop.DBus.Properties", "GetAll", "s", "a{sv}", func(e *wire.Encoder) { e.String(wire.Interface) })
 	if err != nil {

@@ -50,14 +50,14 @@ func TestClient(t *testing.T) {
 		if _, err := c.Report(ctx, "x", nil); !errors.Is(err, context.Canceled) {
 			t.Error("a call with a context that ended:", err)
 		}
-		// The next one is answered after it, had it been made.
+		// The number shows that the call before was not sent.
 		if seq, err := c.Report(apitest.Bounded(t), "x", nil); err != nil || seq != 4 {
 			t.Errorf("the call after one with a context that ended = %d, %v", seq, err)
 		}
 	})
 }
 
-func TestManyCallersOfOneClient(t *testing.T) {
+func TestConcurrentCallers(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		serve(t, bus, apitest.NewHub(t, hub.Config{}))
 		c := connect(t, bus)
@@ -91,7 +91,7 @@ func TestManyCallersOfOneClient(t *testing.T) {
 	})
 }
 
-// startWait makes a WaitEvents call for an event that does not come.
+// startWait calls WaitEvents for an event that does not come.
 func startWait(ctx context.Context, c *Client, never hub.Filter) <-chan error {
 	ended := make(chan error, 1)
 	go func() {
@@ -129,8 +129,8 @@ func TestClientLosesTheBus(t *testing.T) {
 	})
 }
 
-// A call ends with its context, whether or not the bus takes anything.
-func TestClientOfStoppedBus(t *testing.T) {
+// A call ends with its context, even if the bus hangs.
+func TestClientWithHungBus(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		serve(t, bus, apitest.NewHub(t, hub.Config{}))
 		c := connect(t, bus)
@@ -144,15 +144,15 @@ func TestClientOfStoppedBus(t *testing.T) {
 			wg.Go(func() {
 				_, err := c.Report(ctx, "x", apitest.Options("a", strings.Repeat("y", 60_000)))
 				select {
-				case <-c.Done(): // this machine is so busy that the bus counts as lost
+				case <-c.Done(): // on a busy machine the bus may count as lost
 				default:
 					if !errors.Is(err, context.Canceled) {
-						t.Error("a call to a stopped bus:", err)
+						t.Error("a call to a hung bus:", err)
 					}
 				}
 			})
 		}
-		apitest.Eventually(t, "all calls are under way", func() bool {
+		apitest.Eventually(t, "all calls are pending", func() bool {
 			c.conn.mu.Lock()
 			defer c.conn.mu.Unlock()
 			return len(c.conn.calls) == calls || c.conn.calls == nil
@@ -162,20 +162,20 @@ func TestClientOfStoppedBus(t *testing.T) {
 		dialing, stop := context.WithTimeout(apitest.Bounded(t), 50*time.Millisecond)
 		defer stop()
 		if _, err := Dial(dialing, bus.Address()); !errors.Is(err, context.DeadlineExceeded) {
-			t.Error("Dial of a stopped bus:", err)
+			t.Error("Dial of a hung bus:", err)
 		}
 	})
 }
 
-// TestClientManyCalls makes more calls at a time than a bus lets a connection have: none is
-// refused. A call that waits for others can be given up, and ends with the connection.
-func TestClientManyCalls(t *testing.T) {
+// With more calls than a bus allows a connection, none is refused. A call that waits for a slot ends with
+// its context and with the connection.
+func TestClientLimitsCalls(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		h := apitest.NewHub(t, hub.Config{})
 		serve(t, bus, h)
 		monitor := monitorWaits(t, bus)
 		c := connect(t, bus)
-		const calls = 10 * (callsAtOnce + waitsAtOnce)
+		const calls = 10 * (maxCalls + maxWaits)
 		var wg sync.WaitGroup
 		report := func() {
 			if _, err := c.Report(apitest.Bounded(t), "x", nil); err != nil {
@@ -201,15 +201,15 @@ func TestClientManyCalls(t *testing.T) {
 		}
 		wg.Wait()
 		if last := h.Status().Last; last != calls {
-			t.Errorf("%d events were taken", last)
+			t.Errorf("%d events were reported, want %d", last, calls)
 		}
-		for range callsAtOnce {
+		for range maxCalls {
 			c.calls <- struct{}{}
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		if _, err := c.Report(ctx, "x", nil); !errors.Is(err, context.DeadlineExceeded) {
-			t.Error("a call that was given up:", err)
+			t.Error("a call that waits for a slot:", err)
 		}
 		late := make(chan error, 1)
 		go func() {
@@ -218,11 +218,11 @@ func TestClientManyCalls(t *testing.T) {
 		}()
 		c.Close()
 		if err := apitest.Await(t, "the call", late); !errors.Is(err, wire.ErrClosed) {
-			t.Error("a call on a connection that is closed:", err)
+			t.Error("a call on a closed connection:", err)
 		}
 		for _, w := range waits {
 			if err := apitest.Await(t, "the wait", w); err == nil {
-				t.Error("a wait on a connection that is closed ended without an error")
+				t.Error("a wait on a closed connection ended without an error")
 			}
 		}
 	})

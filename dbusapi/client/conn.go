@@ -10,28 +10,22 @@ import (
 )
 
 const (
-	// writeTimeout is how long the bus may take nothing before the connection is given up.
-	writeTimeout = 10 * time.Second
-
-	// maxReply is the largest reply that is read, in bytes. It is what the system bus lets
-	// through by default.
-	maxReply = 32 << 20
-
-	// writeAtOnce is how many bytes of calls go out in one write.
-	writeAtOnce = 64 << 10
+	writeTimeout = 10 * time.Second // for a bus that takes no byte
+	maxReply     = 32 << 20         // bytes of a reply; the default limit of the system bus
+	maxWrite     = 64 << 10         // bytes of calls in one write
 )
 
-// errUnwanted refuses the bodies of messages that no call waits for. Any peer on the bus may
-// send us such.
+// errUnwanted refuses the bodies of messages without a pending call. Any peer on the bus may send
+// them.
 var errUnwanted = errors.New("client: unwanted")
 
-// errTooLarge refuses replies that are over maxReply.
+// errTooLarge refuses replies beyond maxReply.
 var errTooLarge = errors.New("client: too large")
 
 // conn makes calls over one connection to a bus.
 type conn struct {
 	wire    *wire.Conn
-	out     chan []byte // messages to be written
+	out     chan []byte // messages to write
 	running sync.WaitGroup
 
 	mu    sync.Mutex
@@ -46,7 +40,7 @@ func startConn(w *wire.Conn) *conn {
 	return c
 }
 
-// close ends the connection and returns when nothing of it runs any more.
+// close ends the connection and waits for its goroutines.
 func (c *conn) close() {
 	c.wire.Interrupt(wire.ErrClosed)
 	c.running.Wait()
@@ -68,7 +62,7 @@ func (c *conn) read() error {
 	}
 }
 
-// admit lets through the replies to calls that are under way.
+// admit admits the replies to pending calls.
 func (c *conn) admit(m *wire.Message) error {
 	if m.Type != wire.TypeReply && m.Type != wire.TypeError {
 		return errUnwanted
@@ -92,12 +86,12 @@ func (c *conn) receive(m *wire.Message) {
 	defer c.mu.Unlock()
 	if reply, ok := c.calls[m.ReplySerial]; ok {
 		delete(c.calls, m.ReplySerial)
-		reply <- m // it has room for the one reply
+		reply <- m // the channel has room
 	}
 }
 
-// refuse answers a call with an error, because a client serves nothing. While the bus takes
-// nothing it waits, and so does the reader: no queue of answers builds up.
+// refuse answers a call with an error, because a client has no methods. It blocks the reader until the
+// bus takes the answer, so answers need no queue.
 func (c *conn) refuse(m *wire.Message) {
 	h := &wire.Header{
 		Type: wire.TypeError, Serial: c.wire.NextSerial(), ReplySerial: m.Serial, Destination: m.Sender,
@@ -111,7 +105,7 @@ func (c *conn) refuse(m *wire.Message) {
 	}
 }
 
-// write writes calls, as many at a time as have come together.
+// write writes messages, several at a time if they are ready.
 func (c *conn) write() error {
 	for {
 		var buf []byte
@@ -120,7 +114,7 @@ func (c *conn) write() error {
 		case <-c.wire.Done():
 			return wire.ErrClosed
 		}
-		for more := true; more && len(buf) < writeAtOnce; {
+		for more := true; more && len(buf) < maxWrite; {
 			select {
 			case next := <-c.out:
 				buf = append(buf, next...)
@@ -134,8 +128,8 @@ func (c *conn) write() error {
 	}
 }
 
-// call makes a call and returns the reply, also one that is an error. Its own error is that of
-// ctx or of the connection. If ctx is done already nothing is sent.
+// call makes a call and returns the reply, which may be an error message. The error is that of ctx or
+// of the connection. If ctx is done already, call sends nothing.
 func (c *conn) call(ctx context.Context, h *wire.Header, body func(e *wire.Encoder)) (*wire.Message, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -156,7 +150,7 @@ func (c *conn) call(ctx context.Context, h *wire.Header, body func(e *wire.Encod
 	for {
 		select {
 		case out <- e.Bytes:
-			out = nil // and now the reply
+			out = nil // sent; wait for the reply
 		case m := <-reply:
 			return m, nil
 		case <-ctx.Done():

@@ -16,11 +16,10 @@ import (
 	"github.com/osctl/eventd/dbusapi/wire"
 )
 
-// hugeBody is the size of the bodies that strangers send. A bus lets them through.
+// hugeBody is the size of bodies from other peers, which a bus allows.
 const hugeBody = 30 << 20
 
-// allocated returns how many bytes were allocated while f ran. Tests that use it do not run
-// beside others.
+// allocated returns the bytes that f allocates. Tests that use it do not run in parallel.
 func allocated(f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -29,7 +28,7 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// huge is a message with a body of hugeBody bytes.
+// huge returns a message with a body of hugeBody bytes.
 func huge(m bustest.Message) *bustest.Message {
 	m.Serial, m.Signature = 7, "ay"
 	m.Body = new(bustest.Body).Uint32(hugeBody - 4).Bytes()
@@ -37,8 +36,7 @@ func huge(m bustest.Message) *bustest.Message {
 	return &m
 }
 
-// TestUnwantedMessages sends a client what it does not wait for: no memory is taken for the
-// bodies, and the client goes on.
+// The client ignores messages without a pending call, and allocates no memory for their bodies.
 func TestUnwantedMessages(t *testing.T) {
 	c, bus := connectPipe(t)
 	in := bufio.NewReader(bus)
@@ -84,7 +82,7 @@ func TestUnwantedMessages(t *testing.T) {
 	if seq := apitest.Await(t, "the reply", seqs); seq != 42 {
 		t.Errorf("Report = %d, %v", seq, <-ended)
 	}
-	// A second reply to the same call is nothing that anybody waits for.
+	// After the first reply the call is not pending any more.
 	again := huge(bustest.Message{Type: bustest.TypeReturn, ReplySerial: call.Serial}).Marshal()
 	if n := allocated(func() { write(t, bus, again) }); n > hugeBody/10 {
 		t.Errorf("second reply: %d bytes were allocated", n)
@@ -98,7 +96,7 @@ func write(t *testing.T, w io.Writer, raw []byte) {
 	}
 }
 
-// TestLargeReply answers a call with more than a client reads.
+// A reply beyond maxReply fails the call.
 func TestLargeReply(t *testing.T) {
 	c, bus := connectPipe(t)
 	ended := make(chan error, 1)
@@ -121,8 +119,8 @@ func TestLargeReply(t *testing.T) {
 	}
 }
 
-// policyAnything lets anybody send anything to anybody, as far as a bus can be told to.
-const policyAnything = `
+// policyAllowAll allows all messages between all peers, as far as a policy can.
+const policyAllowAll = `
   <policy context="default">
     <allow send_destination="*"/>
     <allow send_type="method_call"/>
@@ -132,14 +130,14 @@ const policyAnything = `
     <allow receive_requested_reply="false" receive_type="error"/>
   </policy>`
 
-// TestStranger has another user of the bus send huge messages to a client.
-func TestStranger(t *testing.T) {
+// Huge messages of another user take no memory in a client.
+func TestForeignMessages(t *testing.T) {
 	for _, kind := range bustest.Kinds() {
-		t.Run(kind.String(), func(t *testing.T) { testStranger(t, bustest.Start(t, kind, bustest.PolicyOpen, policyAnything)) })
+		t.Run(kind.String(), func(t *testing.T) { testForeignMessages(t, bustest.Start(t, kind, bustest.PolicyOpen, policyAllowAll)) })
 	}
 }
 
-func testStranger(t *testing.T, bus *bustest.Bus) {
+func testForeignMessages(t *testing.T, bus *bustest.Bus) {
 	t.Helper()
 	c := connect(t, bus)
 	stranger := bus.ClientAs(t, bustest.NobodyUID)
@@ -157,7 +155,7 @@ func testStranger(t *testing.T, bus *bustest.Bus) {
 			if err := stranger.Send(apitest.Bounded(t), raw); err != nil {
 				t.Fatal(what, err)
 			}
-			// It is answered when all before it was passed over.
+			// The answer comes after the client skipped the message.
 			_, err := stranger.Call(apitest.Bounded(t), call)
 			apitest.WantError(t, err, wire.ErrUnknownObject)
 		})
@@ -166,12 +164,11 @@ func testStranger(t *testing.T, bus *bustest.Bus) {
 		}
 	}
 	if _, err := c.Report(apitest.Bounded(t), "x", nil); !HasName(err, wire.ErrServiceUnknown) {
-		t.Error("then a call ends with", err)
+		t.Error("a call afterwards ends with", err)
 	}
 }
 
-// TestBusHangsInWrite is about a bus that takes nothing: a call ends with its context, and
-// after 10 s the connection is given up.
+// If the bus takes no byte, a call ends with its context, and after 10 s the connection is given up.
 func TestBusHangsInWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := connectPipe(t)
@@ -192,12 +189,12 @@ func TestBusHangsInWrite(t *testing.T) {
 		}
 		<-c.Done()
 		if _, err := c.Report(context.Background(), "x", nil); err == nil {
-			t.Error("a call on a connection that was given up succeeded")
+			t.Error("a call after the end of the connection succeeded")
 		}
 	})
 }
 
-// TestBusHangsInRefusal is the same where the client answers a call, and calls keep coming.
+// The same while the client refuses a stream of calls.
 func TestBusHangsInRefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, bus := connectPipe(t)
@@ -208,7 +205,7 @@ func TestBusHangsInRefusal(t *testing.T) {
 				t.Fatal(err)
 			}
 			if _, err := bus.Write(raw); err != nil {
-				break // nobody reads any more
+				break // the client no longer reads
 			}
 		}
 		<-c.Done()
@@ -218,7 +215,7 @@ func TestBusHangsInRefusal(t *testing.T) {
 	})
 }
 
-// TestSlowBus takes a byte every 9 s: it is slow, and does not hang.
+// A bus that takes a byte every 9 s is not given up.
 func TestSlowBus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, bus := connectPipe(t)

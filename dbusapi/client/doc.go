@@ -46,17 +46,17 @@
 // # What it promises
 //
 //   - Follow passes each event once, in the order of the numbers. While the handler works on one reply,
-//     the call for the next one is pending, never more than that one.
+//     at most one call for the next events is pending.
 //   - Follow and Watch survive restarts of the service and of the bus, and report them with Down
 //     and Up. They report events that they could not get, and their number, with Gone and Lost.
 //   - The Cursor of an Update covers the events of that Update and of those before it. The next
 //     Update comes only after the handler returned.
 //   - An event that was reported without an error is kept: a crash of the service does not
 //     lose it.
-//   - Every call ends with its context, even while the bus reads nothing. A bus that reads nothing for
-//     10 s counts as lost.
+//   - Every call ends with its context, even if the bus hangs. A bus that reads nothing for 10 s counts
+//     as lost.
 //   - Memory is bounded. The client reads only the bodies of replies to its pending calls, up to 32 MiB,
-//     so no other peer on the bus can make it take memory.
+//     so no other peer on the bus can make it allocate memory.
 //   - No goroutine outlives Follow, Watch, Await, or Close.
 //
 // Errors of the service and of the bus are [Error] values: tell them apart by name, with

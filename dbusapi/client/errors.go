@@ -9,12 +9,12 @@ import (
 	"github.com/osctl/eventd/dbusapi/wire"
 )
 
-// Error is an error that the service or the bus replied with: its fields are Name, as
-// [ErrGone], and Message, for people. [HasName] finds one by its name, and so does
+// Error is an error reply of the service or the bus. Its fields are Name, such as [ErrGone], and
+// Message, for people. Test for a name with [HasName], or with
 // errors.Is(err, &Error{Name: ErrGone}).
 type Error = wire.Error
 
-// Names of errors that the service replies with.
+// Names of errors of the service.
 const (
 	ErrInvalidEvent   = wire.ErrInvalidEvent
 	ErrInvalidFilter  = wire.ErrInvalidFilter
@@ -25,10 +25,10 @@ const (
 	ErrShuttingDown   = wire.ErrShuttingDown
 )
 
-// HasName reports whether err is an [Error] of that name.
+// HasName reports whether err is an [Error] with this name.
 func HasName(err error, name string) bool { return wire.HasName(err, name) }
 
-// callError says which method was called.
+// callError adds the called method to an error.
 type callError struct {
 	member string
 	err    error
@@ -38,20 +38,20 @@ func (e *callError) Error() string { return fmt.Sprintf("call %s: %v", e.member,
 
 func (e *callError) Unwrap() error { return e.err }
 
-// InvalidEventError says which event of a batch is at fault. None of the batch was reported.
+// InvalidEventError names the invalid event of a batch. No event of the batch was reported.
 type InvalidEventError struct {
 	Index int   // from 0
-	Err   error // what is wrong with it: an [Error] of the service, or a [hub.InvalidEventError]
+	Err   error // an [Error] of the service, or a [hub.InvalidEventError]
 }
 
 func (e *InvalidEventError) Error() string { return fmt.Sprintf("event %d: %v", e.Index, e.Err) }
 
-// Unwrap returns what is wrong with the event.
+// Unwrap returns Err.
 func (e *InvalidEventError) Unwrap() error { return e.Err }
 
-// findIndex turns an error of ReportBatch whose message begins with "event N: ", as the
-// interface promises, into an InvalidEventError. Where N is not the number of one of the n
-// events, it returns the error as it is.
+// findIndex converts an error of ReportBatch whose message begins with "event N: ", as the interface
+// specifies, to an InvalidEventError. If N is not the index of one of the n events, it returns err
+// unchanged.
 func findIndex(err error, n int) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
@@ -69,7 +69,7 @@ func findIndex(err error, n int) error {
 // ResolveAddress returns the D-Bus address of a bus: "system", "session", or an address.
 func ResolveAddress(bus string) (string, error) { return wire.ResolveAddress(bus) }
 
-// Buses that [ResolveAddress] knows by name, and limits of one ReportBatch.
+// Names of buses for [ResolveAddress], and limits of one ReportBatch.
 const (
 	BusSystem     = wire.BusSystem
 	BusSession    = wire.BusSession

@@ -42,7 +42,7 @@ func TestExplain(t *testing.T) {
 		{&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, "is the bus running (systemctl status dbus)?"},
 		{&net.OpError{Op: "dial", Err: syscall.EACCES}, "you may not use this bus"},
 		{wire.ErrTurnedAway, "at once: the bus may be open to other users only"},
-		// Errors about a file of the caller have nothing to do with the bus.
+		// Errors about a file of the caller do not come from the bus.
 		{&fs.PathError{Op: "open", Path: "f", Err: syscall.ENOENT}, "call: open f: no such file or directory$"},
 		{&fs.PathError{Op: "open", Path: "f", Err: syscall.EACCES}, "call: open f: permission denied$"},
 		{errors.New("plain"), "plain"},
@@ -53,7 +53,7 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// TestErrorNames finds the name of an error that the service replied with.
+// HasName and errors.Is find the name of an error reply.
 func TestErrorNames(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
@@ -71,7 +71,7 @@ func TestFindIndex(t *testing.T) {
 	const events = 3
 	for _, test := range []struct {
 		message string
-		index   int // -1 where it is to be left alone
+		index   int // -1 if the error stays unchanged
 		rest    string
 	}{
 		{"event 0: bad", 0, "bad"},
@@ -110,12 +110,11 @@ func TestFindIndex(t *testing.T) {
 		}
 	}
 	if _, found := errors.AsType[*InvalidEventError](findIndex(errors.New("event 1: x"), events)); found {
-		t.Error("an error that is no reply was changed")
+		t.Error("an error that is no reply was converted")
 	}
 }
 
-// TestReportBatchIndex has a bad event in the middle of a batch: the error says which one,
-// and none of them is reported.
+// If an event of a batch is invalid, the error has its index, and no event is reported.
 func TestReportBatchIndex(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		h := apitest.NewHub(t, hub.Config{})
@@ -125,7 +124,7 @@ func TestReportBatchIndex(t *testing.T) {
 		for _, test := range []struct {
 			what  string
 			bad   Report
-			local bool   // it is found before it is sent
+			local bool   // refused before the call
 			name  string // of the error of the service
 		}{
 			{"type that is not UTF-8", Report{Type: "x\xff"}, true, ""},
@@ -152,11 +151,11 @@ func TestReportBatchIndex(t *testing.T) {
 	})
 }
 
-// TestReportBatchReply has a service that numbers fewer events than were reported.
+// A reply with too few numbers is an error.
 func TestReportBatchReply(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
-	answering(t, bus, func(*bustest.Message) *bustest.Message {
+	answerCalls(t, bus, func(*bustest.Message) *bustest.Message {
 		b := new(bustest.Body).Array(8, func(b *bustest.Body) { b.Uint64(7) })
 		return &bustest.Message{Type: bustest.TypeReturn, Signature: "at", Body: b.Bytes()}
 	})

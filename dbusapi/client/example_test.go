@@ -12,9 +12,9 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// A program that must not miss any event keeps the cursor in a file, and goes on from it the
-// next time. It writes the file after it handled the events: after a crash in between it
-// sees some of them twice, and misses none.
+// A program that must not miss any event saves the cursor in a file, and continues from it at the next
+// start. It writes the file after it handled the events, so after a crash in between it sees some events
+// twice, and misses none.
 func ExampleFollow() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -24,7 +24,7 @@ func ExampleFollow() {
 		return
 	}
 	const file = "/var/lib/example/cursor"
-	kept, _ := os.ReadFile(file) // the first time there is none: start from now
+	kept, _ := os.ReadFile(file) // without a file, start from now
 	err = client.Follow(ctx, client.Follower{Address: address, Cursor: string(kept)}, func(u client.Update) error {
 		if u.Gone != nil {
 			log.Printf("%d events were lost: %v", u.Lost, u.Gone)
@@ -68,8 +68,8 @@ func ExampleFollow_filter() {
 	log.Print(client.Explain(err, client.BusSystem))
 }
 
-// A program that needs the present state of all containers builds it from the list and the
-// events after the list.
+// A program that needs the current state of all containers builds it from the list and the events after
+// the list.
 func ExampleWatch() {
 	address, err := client.ResolveAddress(client.BusSystem)
 	if err != nil {
@@ -86,7 +86,7 @@ func ExampleWatch() {
 	err = client.Watch(context.Background(), client.Watcher[hub.Container]{
 		Address: address, List: (*client.Client).Containers, Events: events,
 	}, func(w client.Watched[hub.Container]) error {
-		if w.Listed { // at first, and again after each interruption
+		if w.Listed { // at the start, and after each interruption
 			clear(state)
 		}
 		for _, row := range w.Rows {
@@ -150,5 +150,5 @@ func ExampleClient_Report() {
 		log.Print(client.Explain(err, client.BusSystem))
 		return
 	}
-	fmt.Println("it is event", seq)
+	fmt.Println("reported event", seq)
 }

@@ -13,13 +13,12 @@ import (
 	"github.com/osctl/eventd/dbusapi/wire"
 )
 
-// Explain says in words for a person what an error of this package means and what to do about
-// it. For other errors it returns their text. The address is that of the bus, as the person
-// gave it.
+// Explain returns a text for people about an error of this package and its remedy. For other errors it
+// returns their text. The address is that of the bus, as the person gave it.
 func Explain(err error, address string) string {
 	text := explain(err, address)
 	if isCall(err, "Report") && (errors.Is(err, context.DeadlineExceeded) || HasName(err, wire.ErrNoReply)) {
-		// To try again could report the event twice.
+		// A second try could report the event twice.
 		text = strings.TrimSuffix(text, again) + ". Whether the event was taken is not known"
 	}
 	return text
@@ -27,7 +26,7 @@ func Explain(err error, address string) string {
 
 const again = "; try again"
 
-// isCall reports whether an error is that of a call of one of these methods.
+// isCall reports whether an error comes from a call of one of these methods.
 func isCall(err error, members ...string) bool {
 	call, ok := errors.AsType[*callError](err)
 	return ok && slices.Contains(members, call.member)
@@ -57,7 +56,7 @@ func explain(err error, address string) string {
 	return err.Error()
 }
 
-// explainReply is Explain for what the bus or the service replied.
+// explainReply explains an error reply of the bus or the service.
 func explainReply(e *Error, address string) string {
 	switch {
 	case e.Name == wire.ErrServiceUnknown, e.Name == wire.ErrNameHasNoOwner:
@@ -74,8 +73,8 @@ func explainReply(e *Error, address string) string {
 	return e.Error()
 }
 
-// explainDenied is Explain for what the bus does not let this user do: who may, and how to become
-// one of these, before the bus's own words, which are long.
+// explainDenied explains a call that the bus denied: the users that are allowed, the way to become one,
+// and then the long message of the bus.
 func explainDenied(err error, e *Error) string {
 	who := "only root and the group osctl-eventd may read. Join it (usermod -aG osctl-eventd NAME) and log in again"
 	if isCall(err, "Report", "ReportBatch") {

@@ -15,14 +15,14 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// service is a service that runs until the test ends or stop is called.
+// service is a running service.
 type service struct {
 	cancel context.CancelFunc
 	ended  chan struct{}
-	err    error // what Run returned, once ended is closed
+	err    error // of Run, once ended is closed
 }
 
-// serve runs a service for a hub on a bus and waits until it owns the name.
+// serve runs a service until the test ends or stop is called, and waits until it is ready.
 func serve(tb testing.TB, bus *bustest.Bus, h *hub.Hub) *service {
 	tb.Helper()
 	served, err := dbusapi.New(dbusapi.Config{
@@ -48,7 +48,7 @@ func serve(tb testing.TB, bus *bustest.Bus, h *hub.Hub) *service {
 	return s
 }
 
-// stop ends the service and returns what Run returned.
+// stop ends the service and returns the error of Run.
 func (s *service) stop(tb testing.TB) error {
 	tb.Helper()
 	s.cancel()
@@ -67,7 +67,7 @@ func connect(tb testing.TB, bus *bustest.Bus) *Client {
 	return c
 }
 
-// connectPipe returns a client whose bus is the test: it reads and writes the other end.
+// connectPipe returns a client, and the other end of its connection for the test.
 func connectPipe(tb testing.TB) (*Client, net.Conn) {
 	tb.Helper()
 	ours, bus := net.Pipe()
@@ -79,13 +79,13 @@ func connectPipe(tb testing.TB) (*Client, net.Conn) {
 	return c, bus
 }
 
-// waitMonitor counts the WaitEvents calls that wait, as a monitor of the bus sees them.
+// waitMonitor counts the pending WaitEvents calls, as a monitor of the bus.
 type waitMonitor struct {
 	mu      sync.Mutex
 	pending map[waitCall]bool
 }
 
-// waitCall is a call that the bus passed on.
+// waitCall identifies a pending call.
 type waitCall struct {
 	sender string
 	serial uint32
@@ -134,10 +134,10 @@ func (w *waitMonitor) take(m *bustest.Message) {
 	}
 }
 
-// until waits until n calls wait.
+// until waits until n calls are pending.
 func (w *waitMonitor) until(tb testing.TB, n int) {
 	tb.Helper()
-	apitest.Eventually(tb, "calls wait", func() bool {
+	apitest.Eventually(tb, "calls are pending", func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return len(w.pending) == n
@@ -161,7 +161,7 @@ func ownName(tb testing.TB, bus *bustest.Bus) *bustest.Client {
 	return c
 }
 
-// waitReply is the reply to a WaitEvents call.
+// waitReply returns a reply to a WaitEvents call.
 func waitReply(cursor string, events ...*hub.Event) *bustest.Message {
 	b := new(bustest.Body).String(cursor).Array(8, func(b *bustest.Body) {
 		for _, e := range events {

@@ -11,11 +11,11 @@ import (
 
 // Follower configures [Follow].
 type Follower struct {
-	Address string     // of the bus, as [ResolveAddress] gives it
+	Address string     // of the bus, see [ResolveAddress]
 	Filter  hub.Filter // selects the events
 	Cursor  string     // where to begin: "" for now, [hub.CursorOldest], or a cursor
-	// Pulse is the time between pings of the service while no event comes, and the time that the
-	// service has to answer one. 0 sends none: a service that hangs then counts as down after 70 s.
+	// Pulse is the interval of pings while no event comes, and the time that the service has to
+	// answer one. With 0 there are no pings, and a service that hangs counts as down after 70 s.
 	Pulse time.Duration
 }
 
@@ -23,9 +23,9 @@ type Follower struct {
 type Update struct {
 	// Events are the next events, oldest first.
 	Events []*hub.Event
-	// Cursor is the position after Events: a later Follow can continue from there. It also
-	// moves without events, past events that do not match the filter. With the first Update that has
-	// a Cursor following has begun. It is "" while there is no position yet.
+	// Cursor is the position after Events, from which a later Follow can continue. It also moves
+	// without events, past events that do not match the filter. It is "" while there is no
+	// position yet; the first Update with a Cursor means that following has begun.
 	Cursor string
 	// Gone is set if the events after the last Cursor are no longer kept: the follower
 	// was too slow or away for too long, or the service had to drop its history. Follow
@@ -44,15 +44,13 @@ type Update struct {
 }
 
 const (
-	// followWait is how long one WaitEvents call of Follow waits.
-	followWait = time.Minute
+	followWait = time.Minute // timeout of a WaitEvents call of Follow
 
-	// answerTime is how long after its time the reply to a call may come. A service that
-	// takes longer counts as down.
-	answerTime = 10 * time.Second
+	// defaultReplyTimeout is how late the reply to a call may come. After that the service
+	// counts as down.
+	defaultReplyTimeout = 10 * time.Second
 
-	// firstRetry and lastRetry bound the back-off before a lost service is tried again. It
-	// doubles each time.
+	// firstRetry and lastRetry are the limits of the back-off, which doubles each time.
 	firstRetry = 20 * time.Millisecond
 	lastRetry  = time.Second
 )
@@ -66,43 +64,43 @@ const (
 // While handle works, the call for the next events is pending, so at most one reply, with at most 1,024
 // events, waits for handle.
 func Follow(ctx context.Context, f Follower, handle func(Update) error) error {
-	return (&follow{Follower: f, handle: handle, patience: answerTime}).run(ctx)
+	return (&follow{Follower: f, handle: handle, replyTimeout: defaultReplyTimeout}).run(ctx)
 }
 
-// follow is the state of Follow, and of [Watch], over its connections.
+// follow is the state of [Follow] or [Watch] across connections.
 type follow struct {
-	Follower // its Cursor is where the last Update ended
-	handle   func(Update) error
-	patience time.Duration // see answerTime
-	started  bool          // the service answered once
-	placed   bool          // handle was given a cursor
-	down     bool          // the last session failed, or the follower is limited
-	ended    error         // what handle returned; nil while it wants more
-	pause    time.Duration // of the back-off
-	refused  time.Time     // when the service last refused to let it wait
+	Follower     // with the Cursor after the last Update
+	handle       func(Update) error
+	replyTimeout time.Duration // see defaultReplyTimeout
+	started      bool          // the service answered once
+	hasCursor    bool          // handle got a cursor
+	down         bool          // the last session failed, or the follower is limited
+	handlerErr   error         // from handle; it ends Follow
+	pause        time.Duration // of the back-off
+	limitedAt    time.Time     // when the service last refused a wait
 
 	list     func(context.Context, *Client) (listing, error) // of Watch; nil for Follow
-	refresh  time.Duration                                   // list again after so long; 0 for never
+	refresh  time.Duration                                   // interval of lists; 0 for none
 	nextList time.Time                                       // when to list again; zero for never
-	pending  *listing                                        // handed on after the events before it
+	pending  *listing                                        // delivered after the events before it
 }
 
-// listing is a list that was fetched.
+// listing is a fetched list.
 type listing struct {
-	cursor string // that belongs to it
-	seq    uint64 // of the cursor
-	handOn func() error
+	cursor  string
+	seq     uint64 // of the cursor
+	deliver func() error
 }
 
 func (f *follow) run(ctx context.Context) error {
 	for {
 		err := f.session(ctx)
 		switch {
-		case f.ended != nil:
-			return f.ended
+		case f.handlerErr != nil:
+			return f.handlerErr
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case !f.started || !mayPass(err):
+		case !f.started || !isTemporary(err):
 			return err
 		}
 		if err := f.backOff(ctx, err); err != nil {
@@ -111,8 +109,8 @@ func (f *follow) run(ctx context.Context) error {
 	}
 }
 
-// session follows over one connection until something fails. While the handler has the events
-// of one reply, the call for the next one is under way.
+// session follows over one connection until it fails. While the handler works on one reply, the call for
+// the next events is pending.
 func (f *follow) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -121,7 +119,7 @@ func (f *follow) session(ctx context.Context) error {
 		return err
 	}
 	defer c.Close()
-	var ahead chan pulled // the call that is under way, nil if there is none
+	var ahead chan waitResult // of the pending call; nil if there is none
 	defer func() {
 		cancel()
 		if ahead != nil {
@@ -141,7 +139,7 @@ func (f *follow) session(ctx context.Context) error {
 			if err := f.fetchList(ctx, c); err != nil {
 				return err
 			}
-			ahead = f.startPull(ctx, c, f.Cursor, f.boundWait(wait))
+			ahead = f.startWaitCall(ctx, c, f.Cursor, f.boundWait(wait))
 		}
 		p := <-ahead
 		ahead, c = nil, c.withoutStart()
@@ -150,9 +148,9 @@ func (f *follow) session(ctx context.Context) error {
 			wait = lastRetry
 		}
 		if p.err == nil && len(p.events) > 0 && f.pending == nil && f.nextList.IsZero() {
-			ahead = f.startPull(ctx, c, p.next, wait)
+			ahead = f.startWaitCall(ctx, c, p.next, wait)
 		}
-		limited, err := f.take(ctx, c, p)
+		limited, err := f.handleResult(ctx, c, p)
 		if err != nil {
 			return err
 		}
@@ -162,11 +160,11 @@ func (f *follow) session(ctx context.Context) error {
 	}
 }
 
-// take takes what a call brought. It reports whether the service did not let it wait.
-func (f *follow) take(ctx context.Context, c *Client, p pulled) (limited bool, err error) {
+// handleResult handles the result of a call. It reports whether the service refused to let it wait.
+func (f *follow) handleResult(ctx context.Context, c *Client, p waitResult) (limited bool, err error) {
 	switch {
 	case p.err == nil:
-		return false, f.takeReply(p.next, p.events)
+		return false, f.handleReply(p.next, p.events)
 	case f.started && HasName(p.err, ErrLimitsExceeded):
 		return true, f.backOff(ctx, p.err)
 	case f.isGone(p.err):
@@ -175,7 +173,7 @@ func (f *follow) take(ctx context.Context, c *Client, p pulled) (limited bool, e
 	return false, p.err
 }
 
-// boundWait shortens a wait if a list is to come.
+// boundWait shortens a wait to end at the next list.
 func (f *follow) boundWait(wait time.Duration) time.Duration {
 	switch {
 	case f.pending != nil:
@@ -186,54 +184,55 @@ func (f *follow) boundWait(wait time.Duration) time.Duration {
 	return wait
 }
 
-// pulled is what a WaitEvents call brought.
-type pulled struct {
+// waitResult is the result of a WaitEvents call.
+type waitResult struct {
 	next   string
 	events []*hub.Event
 	err    error
 }
 
-// startPull makes a call in a goroutine of its own, which ends once the call is answered or
-// ctx is done. The caller receives the result.
-func (f *follow) startPull(ctx context.Context, c *Client, cursor string, wait time.Duration) chan pulled {
-	result := make(chan pulled, 1)
+// startWaitCall calls waitEvents in a goroutine and sends the result. The goroutine ends when the call
+// is answered or ctx is done.
+func (f *follow) startWaitCall(ctx context.Context, c *Client, cursor string, wait time.Duration) chan waitResult {
+	result := make(chan waitResult, 1)
 	go func() {
-		var p pulled
-		p.next, p.events, p.err = f.pull(ctx, c, cursor, wait)
+		var p waitResult
+		p.next, p.events, p.err = f.waitEvents(ctx, c, cursor, wait)
 		result <- p
 	}()
 	return result
 }
 
-// pull waits for the next events. It runs beside the handler, and reads only what is constant.
-func (f *follow) pull(ctx context.Context, c *Client, cursor string, wait time.Duration) (string, []*hub.Event, error) {
-	ctx, cancel := context.WithTimeout(ctx, wait+f.patience)
+// waitEvents waits for the next events. It runs concurrently with the handler, so it reads only constant
+// fields.
+func (f *follow) waitEvents(ctx context.Context, c *Client, cursor string, wait time.Duration) (string, []*hub.Event, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait+f.replyTimeout)
 	defer cancel()
 	if f.Pulse <= 0 || wait == 0 {
 		return c.WaitEvents(ctx, cursor, f.Filter, 0, wait)
 	}
 	alive, stop := c.startPings(ctx, f.Pulse)
 	next, events, err := c.WaitEvents(alive, cursor, f.Filter, 0, wait)
-	if silent := stop(); err != nil && silent != nil { // err would only say that alive ended
+	if silent := stop(); err != nil && silent != nil { // the cause; err is the end of alive
 		err = silent
 	}
 	return next, events, err
 }
 
-// noteAnswer notes that the service answered, and says so after it was away.
-func (f *follow) noteAnswer() error {
+// markUp records that the service answered, and delivers Up if it was down.
+func (f *follow) markUp() error {
 	f.started = true
 	if !f.down || f.limited() {
 		return nil
 	}
 	f.down = false
-	return f.handOn(Update{Up: true, Cursor: f.Cursor})
+	return f.deliver(Update{Up: true, Cursor: f.Cursor})
 }
 
-// takeReply hands on the reply to a WaitEvents call. A pending list is handed on once all
-// events before it were.
-func (f *follow) takeReply(next string, events []*hub.Event) error {
-	if err := f.noteAnswer(); err != nil {
+// handleReply delivers the reply to a WaitEvents call. It delivers a pending list after all events
+// before the list.
+func (f *follow) handleReply(next string, events []*hub.Event) error {
+	if err := f.markUp(); err != nil {
 		return err
 	}
 	if f.pending != nil {
@@ -246,34 +245,34 @@ func (f *follow) takeReply(next string, events []*hub.Event) error {
 			for before < len(events) && events[before].Seq <= f.pending.seq {
 				before++
 			}
-			if err := f.moveCursor(f.pending.cursor, events[:before]); err != nil {
+			if err := f.deliverEvents(f.pending.cursor, events[:before]); err != nil {
 				return err
 			}
-			if err := f.handOnList(f.pending); err != nil {
+			if err := f.deliverList(f.pending); err != nil {
 				return err
 			}
 			events = events[before:]
 		}
 	}
-	return f.moveCursor(next, events)
+	return f.deliverEvents(next, events)
 }
 
-// moveCursor hands on events and the cursor after them, where either is new.
-func (f *follow) moveCursor(next string, events []*hub.Event) error {
-	if len(events) == 0 && next == f.Cursor && f.placed {
+// deliverEvents delivers events and the cursor after them, unless neither is new.
+func (f *follow) deliverEvents(next string, events []*hub.Event) error {
+	if len(events) == 0 && next == f.Cursor && f.hasCursor {
 		return nil
 	}
-	f.Cursor, f.placed = next, true
-	return f.handOn(Update{Events: events, Cursor: next})
+	f.Cursor, f.hasCursor = next, true
+	return f.deliver(Update{Events: events, Cursor: next})
 }
 
-func (f *follow) handOn(u Update) error {
-	f.ended = f.handle(u)
-	return f.ended
+func (f *follow) deliver(u Update) error {
+	f.handlerErr = f.handle(u)
+	return f.handlerErr
 }
 
-// mayPass reports whether the reason of a failure may pass by itself.
-func mayPass(err error) bool {
+// isTemporary reports whether a failure may end by itself.
+func isTemporary(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
 		return true // the connection

@@ -13,23 +13,23 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// following is a Follow that runs, and what it handed on.
-type following struct {
+// followRecorder records the updates of a running Follow.
+type followRecorder struct {
 	ended chan error
 	mu    sync.Mutex
-	steps []string // "down", "up", "gone" or "events" for each update, runs of events and cursors as one
+	steps []string // "down", "up", "gone" or "events" by update; consecutive "events" are merged
 	seqs  []uint64 // since the last "gone"
 	last  string   // cursor
 }
 
-func startFollow(ctx context.Context, t *testing.T, f Follower) *following {
+func startFollow(ctx context.Context, t *testing.T, f Follower) *followRecorder {
 	t.Helper()
-	g := &following{ended: make(chan error, 1)}
+	g := &followRecorder{ended: make(chan error, 1)}
 	go func() { g.ended <- Follow(ctx, f, g.take) }()
 	return g
 }
 
-func (g *following) take(u Update) error {
+func (g *followRecorder) take(u Update) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	step := "events"
@@ -52,8 +52,8 @@ func (g *following) take(u Update) error {
 	return nil
 }
 
-// until waits for so many numbers since the last gap.
-func (g *following) until(t *testing.T, last uint64) {
+// until waits for event last, and wants all numbers up to it since the last gap.
+func (g *followRecorder) until(t *testing.T, last uint64) {
 	t.Helper()
 	apitest.Eventually(t, "events are followed", func() bool {
 		g.mu.Lock()
@@ -65,7 +65,7 @@ func (g *following) until(t *testing.T, last uint64) {
 	apitest.WantRun(t, g.seqs, 1, last)
 }
 
-func (g *following) untilStep(t *testing.T, step string) {
+func (g *followRecorder) untilStep(t *testing.T, step string) {
 	t.Helper()
 	apitest.Eventually(t, "the update "+step, func() bool {
 		g.mu.Lock()
@@ -74,7 +74,7 @@ func (g *following) untilStep(t *testing.T, step string) {
 	})
 }
 
-func (g *following) wantSteps(t *testing.T, want string) {
+func (g *followRecorder) wantSteps(t *testing.T, want string) {
 	t.Helper()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -93,7 +93,7 @@ func TestFollow(t *testing.T) {
 		g.until(t, 5)
 		apitest.Commit(t, h, 5, "x")
 		g.until(t, 10)
-		// The service goes and comes back with the same hub.
+		// The service restarts with the same hub.
 		if err := s.stop(t); err != nil {
 			t.Fatal(err)
 		}
@@ -102,14 +102,14 @@ func TestFollow(t *testing.T) {
 		s = serve(t, bus, h)
 		g.until(t, 15)
 		g.wantSteps(t, "events down up events")
-		// The bus goes and comes back.
+		// The bus restarts.
 		bus.Kill()
 		g.untilStep(t, "down")
 		apitest.Commit(t, h, 5, "x")
 		bus.Restart(t)
 		g.until(t, 20)
 		g.wantSteps(t, "events down up events down up events")
-		// The service is started anew, without a log.
+		// The service restarts without a log.
 		if err := s.stop(t); err != nil {
 			t.Fatal(err)
 		}
@@ -163,15 +163,15 @@ func TestFollowEnds(t *testing.T) {
 		waits := monitorWaits(t, bus)
 		apitest.Commit(t, h, 1, "x")
 		if err := Follow(apitest.Bounded(t), Follower{Address: bus.Address(), Cursor: hub.CursorOldest}, refuse); !errors.Is(err, stop) {
-			t.Error("Follow whose handler has enough of events:", err)
+			t.Error("Follow whose handler fails at events:", err)
 		}
 		if err := Follow(apitest.Bounded(t), Follower{Address: bus.Address(), Cursor: "other:7"}, refuse); !errors.Is(err, stop) {
-			t.Error("Follow whose handler has enough when events are gone:", err)
+			t.Error("Follow whose handler fails at Gone:", err)
 		}
 		if err := Follow(apitest.Bounded(t), Follower{Address: bus.Address(), Cursor: "nonsense"}, refuse); !HasName(err, ErrInvalidCursor) {
 			t.Error("Follow from nonsense:", err)
 		}
-		// One that waits ends with the first word that the service is down.
+		// The handler of a waiting Follow fails at Down.
 		ended := make(chan error, 1)
 		refuseDown := func(u Update) error {
 			if u.Down != nil {
@@ -185,7 +185,7 @@ func TestFollowEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := apitest.Await(t, "Follow ends", ended); !errors.Is(err, stop) {
-			t.Error("Follow whose handler has enough when the service is down:", err)
+			t.Error("Follow whose handler fails at Down:", err)
 		}
 		bus.Kill()
 		if err := Follow(apitest.Bounded(t), Follower{Address: bus.Address()}, refuse); err == nil || errors.Is(err, stop) {
@@ -194,37 +194,16 @@ func TestFollowEnds(t *testing.T) {
 	})
 }
 
-// Events may leave while a service looks for the oldest one. Who asked for the oldest
-// one missed nothing then.
+// If the oldest event is dropped during the call for it, Follow asks again and reports no loss.
 func TestFollowOldestGone(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	service := ownName(t, bus)
 	ctx, cancel := context.WithCancel(apitest.Bounded(t))
 	g := startFollow(ctx, t, Follower{Address: bus.Address(), Cursor: hub.CursorOldest})
-	for calls := 0; calls < 3; {
-		m, err := service.Receive(apitest.Bounded(t))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if m.Type != bustest.TypeCall {
-			continue
-		}
-		calls++
-		reply := &bustest.Message{Type: bustest.TypeError, ErrorName: ErrGone}
-		if calls == 2 {
-			reply = waitReply("e:7", &hub.Event{Type: "x", Seq: 7})
-		}
-		reply.Serial, reply.ReplySerial, reply.Destination = service.NextSerial(), m.Serial, m.Sender
-		if cursor, _ := m.FirstString(); cursor != map[int]string{1: hub.CursorOldest, 2: hub.CursorOldest, 3: "e:7"}[calls] {
-			t.Errorf("call %d asks from %q", calls, cursor)
-		}
-		if calls < 3 {
-			if err := service.Send(apitest.Bounded(t), reply.Marshal()); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	answer(t, service, nextWait(t, service, hub.CursorOldest), &bustest.Message{Type: bustest.TypeError, ErrorName: ErrGone})
+	answer(t, service, nextWait(t, service, hub.CursorOldest), eventAt(7))
+	nextWait(t, service, "e:7")
 	g.wantSteps(t, "events")
 	cancel()
 	if err := apitest.Await(t, "Follow ends", g.ended); !errors.Is(err, context.Canceled) {

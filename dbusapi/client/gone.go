@@ -7,9 +7,9 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// isGone reports whether a call failed because the events after the cursor are no longer
-// there. A well-formed cursor that the service refuses is beyond its newest event: the
-// service was given an older state.
+// isGone reports whether a call failed because the events after the cursor are no longer kept. If the
+// service refuses a well-formed cursor, that is beyond its newest event, because the service restarted
+// with an older state.
 func (f *follow) isGone(err error) bool {
 	if HasName(err, wire.ErrInvalidCursor) {
 		_, _, malformed := hub.ParseCursor(f.Cursor)
@@ -18,15 +18,15 @@ func (f *follow) isGone(err error) bool {
 	return HasName(err, wire.ErrGone)
 }
 
-// skipLost finds a position to go on from, and hands on what was lost.
+// skipLost moves the cursor past lost events, and delivers their number.
 func (f *follow) skipLost(ctx context.Context, c *Client, cause error) error {
-	if err := f.noteAnswer(); err != nil {
+	if err := f.markUp(); err != nil {
 		return err
 	}
 	if f.Cursor == hub.CursorOldest {
-		return nil // the oldest event left meanwhile: nothing that was promised is missing
+		return nil // the oldest event was dropped meanwhile; no requested event is lost
 	}
-	ctx, cancel := context.WithTimeout(ctx, f.patience)
+	ctx, cancel := context.WithTimeout(ctx, f.replyTimeout)
 	defer cancel()
 	lost := Update{Gone: cause}
 	var fresh *listing
@@ -45,13 +45,13 @@ func (f *follow) skipLost(ctx context.Context, c *Client, cause error) error {
 	}
 	lost.Lost = countBetween(f.Cursor, lost.Cursor)
 	f.Cursor = lost.Cursor
-	if err := f.handOn(lost); err != nil || fresh == nil {
+	if err := f.deliver(lost); err != nil || fresh == nil {
 		return err
 	}
-	return f.handOnList(fresh)
+	return f.deliverList(fresh)
 }
 
-// oldestCursor returns the cursor before the oldest event that is kept now.
+// oldestCursor returns the cursor before the oldest event that is kept.
 func (c *Client) oldestCursor(ctx context.Context) (string, error) {
 	p, err := c.Properties(ctx)
 	if err != nil {
@@ -61,7 +61,7 @@ func (c *Client) oldestCursor(ctx context.Context) (string, error) {
 	return hub.FormatCursor(p.Text("Epoch"), max(v.Uint(), 1)-1), nil
 }
 
-// countBetween returns how many events lie between two cursors, 0 if that is not known.
+// countBetween returns the number of events between two cursors, 0 if it is not known.
 func countBetween(from, to string) uint64 {
 	was, first, err := hub.ParseCursor(from)
 	if err != nil {

@@ -10,11 +10,10 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// enough ends a Follow or Watch of a test.
+// errEnough ends a Follow or Watch of a test.
 var errEnough = errors.New("enough")
 
-// TestFollowLost goes on from cursors that a caller kept, and expects to be told
-// exactly how many events are missing.
+// Follow from a saved cursor reports the exact number of lost events.
 func TestFollowLost(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		h := apitest.NewHub(t, hub.Config{History: 10})
@@ -48,14 +47,14 @@ func TestFollowLost(t *testing.T) {
 					t.Errorf("%v, gone %v, lost %d, want %v and %d", err, gone, lost, test.gone, test.lost)
 				}
 				if want := hub.FormatCursor(apitest.Epoch(h), test.first-1); gone && cursor != want {
-					t.Errorf("goes on from %s, want %s", cursor, want)
+					t.Errorf("continues from %s, want %s", cursor, want)
 				}
 			})
 		}
 	})
 }
 
-// commitBatch commits n events at once: no call is answered with a part of them.
+// commitBatch commits n events at once, so that no reply has only a part of them.
 func commitBatch(t *testing.T, h *hub.Hub, n int) {
 	t.Helper()
 	batch := hub.Batch{}
@@ -71,8 +70,7 @@ func commitBatch(t *testing.T, h *hub.Hub, n int) {
 	}
 }
 
-// TestFollowSlow laps a follower again and again: what it got and what it was told to
-// have lost is everything.
+// If a follower is lapped repeatedly, the delivered and the lost events add up.
 func TestFollowSlow(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
@@ -101,7 +99,7 @@ func TestFollowSlow(t *testing.T) {
 	}
 }
 
-// A filter moves the cursor past what it holds back, so that a kept one stays young.
+// The cursor moves past foreign events, so that a saved one stays valid for longer.
 func TestFollowCursorMoves(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// startPings pings the service at an interval until stop is called. When the service leaves a
-// ping unanswered for as long, the context that startPings returns ends, and stop returns why.
-// Any answer counts, also an error: a lost connection or service ends the call that runs under
-// that context anyway. stop is called once.
+// startPings pings the service at an interval until stop is called. If the service does not answer a
+// ping within the interval, the context alive ends, and stop returns the error. Any answer counts,
+// including an error, because a lost connection or service ends the call with that context anyway. Call
+// stop exactly once.
 func (c *Client) startPings(ctx context.Context, every time.Duration) (alive context.Context, stop func() error) {
 	alive, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
@@ -23,8 +23,7 @@ func (c *Client) startPings(ctx context.Context, every time.Duration) (alive con
 	}
 }
 
-// pingUntilSilent returns an error once the service leaves a ping unanswered, and nil once ctx
-// is done.
+// pingUntilSilent returns an error when the service does not answer a ping, and nil when ctx is done.
 func (c *Client) pingUntilSilent(ctx context.Context, every time.Duration) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()

@@ -13,9 +13,9 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// answering owns the name of the service, and answers calls as reply says: with its
-// message, or, for nil, not at all.
-func answering(t *testing.T, bus *bustest.Bus, reply func(call *bustest.Message) *bustest.Message) {
+// answerCalls owns the name of the service, and answers each call with the message of reply, or not at all
+// if that is nil.
+func answerCalls(t *testing.T, bus *bustest.Bus, reply func(call *bustest.Message) *bustest.Message) {
 	t.Helper()
 	service := ownName(t, bus)
 	ctx, cancel := context.WithCancel(apitest.Bounded(t))
@@ -44,13 +44,13 @@ func answering(t *testing.T, bus *bustest.Bus, reply func(call *bustest.Message)
 	})
 }
 
-// TestPulse takes any answer for a sign of life, and silence for none.
+// pingUntilSilent accepts any answer, and returns when one is missing.
 func TestPulse(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
-	pings := make(chan int, 1) // since the last look
+	pings := make(chan int, 1) // in this attempt
 	pings <- 0
-	answering(t, bus, func(call *bustest.Message) *bustest.Message {
+	answerCalls(t, bus, func(call *bustest.Message) *bustest.Message {
 		n := <-pings + 1
 		pings <- n
 		switch {
@@ -63,7 +63,7 @@ func TestPulse(t *testing.T) {
 		}
 		return nil
 	})
-	// On a busy machine an answer may come too late. It gets another try, with more time.
+	// On a busy machine an answer may be late, so try again with more time.
 	for every := 50 * time.Millisecond; ; every *= 2 {
 		client, err := Dial(apitest.Bounded(t), bus.Address())
 		if err != nil {
@@ -72,7 +72,7 @@ func TestPulse(t *testing.T) {
 		err = client.pingUntilSilent(apitest.Bounded(t), every)
 		client.Close()
 		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Fatal("it ended with", err)
+			t.Fatal("pingUntilSilent:", err)
 		}
 		n := <-pings
 		pings <- 0
@@ -80,32 +80,32 @@ func TestPulse(t *testing.T) {
 			break
 		}
 		if every > 10*time.Second {
-			t.Fatalf("it ended with ping %d", n)
+			t.Fatalf("it ended after %d pings, want 3", n)
 		}
 	}
 }
 
-// TestFollowPulse is about a service that answers at first, and hangs when a call waits.
+// With Pulse, Follow reports a service that hangs during a wait.
 func TestFollowPulse(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
-	answering(t, bus, func(call *bustest.Message) *bustest.Message {
+	answerCalls(t, bus, func(call *bustest.Message) *bustest.Message {
 		if call.Member != "WaitEvents" || timeoutOf(call) > 0 {
 			return nil
 		}
 		return waitReply(hub.FormatCursor("e", 1))
 	})
-	g := &following{ended: make(chan error, 1)}
+	g := &followRecorder{ended: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(apitest.Bounded(t))
-	f := &follow{Follower: Follower{Address: bus.Address(), Pulse: 10 * time.Millisecond}, patience: time.Hour}
+	f := &follow{Follower: Follower{Address: bus.Address(), Pulse: 10 * time.Millisecond}, replyTimeout: time.Hour}
 	f.handle = func(u Update) error {
 		if u.Down != nil && !errors.Is(u.Down, context.DeadlineExceeded) {
-			t.Error("it is down for", u.Down)
+			t.Error("Down is", u.Down)
 		}
 		return g.take(u)
 	}
 	go func() { g.ended <- f.run(ctx) }()
-	apitest.Eventually(t, "it is down, and up, and down again", func() bool {
+	apitest.Eventually(t, "the updates down, up, down", func() bool {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		return strings.HasPrefix(strings.Join(g.steps, " "), "events down up down")
@@ -116,7 +116,7 @@ func TestFollowPulse(t *testing.T) {
 	}
 }
 
-// TestAwaitPulse is the same for who waits for a state.
+// The same for Await.
 func TestAwaitPulse(t *testing.T) {
 	t.Parallel()
 	for name, wait := range map[string]func(context.Context, Await) error{
@@ -131,7 +131,7 @@ func TestAwaitPulse(t *testing.T) {
 			bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 			pinged, hangs := make(chan struct{}), true // at the first ping
 			types := map[string]string{"ListContainers": "sa" + wire.ContainerType, "ListInterfaces": "sa" + wire.InterfaceType, "WaitEvents": "sa(" + wire.EventType + ")"}
-			answering(t, bus, func(call *bustest.Message) *bustest.Message {
+			answerCalls(t, bus, func(call *bustest.Message) *bustest.Message {
 				switch call.Member {
 				case "Ping":
 					if !hangs {
@@ -154,20 +154,20 @@ func TestAwaitPulse(t *testing.T) {
 				ended <- wait(ctx, Await{Address: bus.Address(), Pool: "tank", ID: "1", Pulse: 50 * time.Millisecond, Notice: func(u Update) {
 					select {
 					case notices <- u:
-					default: // more than are looked at
+					default: // the test does not read these
 					}
 				}})
 			}()
 			apitest.Await(t, "a ping", pinged)
 			if u := apitest.Await(t, "a notice", notices); !errors.Is(u.Down, context.DeadlineExceeded) {
-				t.Errorf("first of all came %+v", u)
+				t.Errorf("the first notice is %+v, want Down", u)
 			}
 			if u := apitest.Await(t, "another notice", notices); !u.Up || u.Down != nil {
-				t.Errorf("then came %+v", u)
+				t.Errorf("the second notice is %+v, want Up", u)
 			}
 			cancel()
 			if err := apitest.Await(t, "the end", ended); !errors.Is(err, context.Canceled) {
-				t.Error("it ended with", err)
+				t.Error("the wait ended with", err)
 			}
 		})
 	}

@@ -16,15 +16,15 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// folded is the state that a client makes of a list and the events after it.
-type folded struct {
+// watchedState is the state that a client builds from a list and the events after it.
+type watchedState struct {
 	mu    sync.Mutex
 	state map[string]string // by id
 	seq   uint64            // of the last event or list
-	steps []string          // as in following, and "list"
+	steps []string          // as in followRecorder, and "list"
 }
 
-func (f *folded) take(t *testing.T) func(Watched[hub.Container]) error {
+func (f *watchedState) take(t *testing.T) func(Watched[hub.Container]) error {
 	return func(w Watched[hub.Container]) error {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -37,9 +37,9 @@ func (f *folded) take(t *testing.T) func(Watched[hub.Container]) error {
 			for _, row := range w.Rows {
 				state[row.ID] = row.State
 			}
-			// What the events said so far is what the list says.
+			// The list equals the state from the events.
 			if f.seq == at && f.state != nil && !maps.Equal(state, f.state) {
-				t.Errorf("at %d the list says %v, the events %v", at, state, f.state)
+				t.Errorf("at %d the list is %v, the events give %v", at, state, f.state)
 			}
 			f.state, f.seq = state, at
 		case w.Gone != nil:
@@ -62,8 +62,8 @@ func (f *folded) take(t *testing.T) func(Watched[hub.Container]) error {
 	}
 }
 
-// until waits until the folded state is that of the hub.
-func (f *folded) until(t *testing.T, h *hub.Hub) {
+// until waits until the state is that of the hub.
+func (f *watchedState) until(t *testing.T, h *hub.Hub) {
 	t.Helper()
 	rows, cursor := h.Containers()
 	_, last, _ := hub.ParseCursor(cursor)
@@ -78,9 +78,9 @@ func (f *folded) until(t *testing.T, h *hub.Hub) {
 	})
 }
 
-// wantSteps waits for as many steps as are wanted: the events before a list may be all that
-// it says, and come a moment before it.
-func (f *folded) wantSteps(t *testing.T, want string) {
+// wantSteps waits for the number of wanted steps, because a list may come after its state is reached by
+// events.
+func (f *watchedState) wantSteps(t *testing.T, want string) {
 	t.Helper()
 	apitest.Eventually(t, "the updates "+want, func() bool {
 		f.mu.Lock()
@@ -103,8 +103,8 @@ func change(t *testing.T, h *hub.Hub, n int) {
 	}
 }
 
-// TestWatch holds list and events against the hub, over restarts of the service, of
-// the bus, and with another epoch.
+// The list plus the events is the state of the hub, across restarts of the service and of the bus, and in
+// another epoch.
 func TestWatch(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		h := apitest.NewHub(t, hub.Config{})
@@ -112,7 +112,7 @@ func TestWatch(t *testing.T) {
 		change(t, h, 20)
 		ctx, cancel := context.WithCancel(apitest.Bounded(t))
 		defer cancel()
-		f, ended := &folded{}, make(chan error, 1)
+		f, ended := &watchedState{}, make(chan error, 1)
 		go func() {
 			ended <- Watch(ctx, Watcher[hub.Container]{Address: bus.Address(), List: (*Client).Containers}, f.take(t))
 		}()
@@ -137,7 +137,7 @@ func TestWatch(t *testing.T) {
 		f.wantSteps(t, "list down up list")
 		bus.Kill()
 		down()
-		change(t, h, 1500) // more than one reply takes
+		change(t, h, 1500) // more than one reply has
 		bus.Restart(t)
 		f.until(t, h)
 		f.wantSteps(t, "list down up list down up list")
@@ -159,8 +159,8 @@ func TestWatch(t *testing.T) {
 	})
 }
 
-// TestWatchRefresh lists all the time while events pour in: none is missing, none
-// comes twice, and each list is what the events before it say.
+// With continuous lists during a flood of events, each event comes once, and each list equals the state
+// from the events before it.
 func TestWatchRefresh(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
@@ -169,7 +169,7 @@ func TestWatchRefresh(t *testing.T) {
 	change(t, h, 10)
 	ctx, cancel := context.WithCancel(apitest.Bounded(t))
 	defer cancel()
-	f, ended := &folded{}, make(chan error, 1)
+	f, ended := &watchedState{}, make(chan error, 1)
 	go func() {
 		ended <- Watch(ctx, Watcher[hub.Container]{Address: bus.Address(), List: (*Client).Containers, Refresh: time.Nanosecond}, f.take(t))
 	}()
@@ -185,9 +185,8 @@ func TestWatchRefresh(t *testing.T) {
 	apitest.Await(t, "Watch ends", ended)
 }
 
-// TestWatchKept goes on from a kept cursor: the events since then come before the
-// list, unless they are gone.
-func TestWatchKept(t *testing.T) {
+// From a saved cursor, the events since then come before the list, unless they are gone.
+func TestWatchFromCursor(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	h := apitest.NewHub(t, hub.Config{History: 10})
@@ -197,23 +196,23 @@ func TestWatchKept(t *testing.T) {
 		seq  uint64
 		want string
 	}{{15, "16 17 18 19 20 list"}, {5, "lost 15 list"}} {
-		var said []string
+		var got []string
 		err := Watch(apitest.Bounded(t), Watcher[hub.Container]{
 			Address: bus.Address(), List: (*Client).Containers, Cursor: hub.FormatCursor(apitest.Epoch(h), test.seq),
 		}, func(w Watched[hub.Container]) error {
 			for _, e := range w.Events {
-				said = append(said, strconv.FormatUint(e.Seq, 10))
+				got = append(got, strconv.FormatUint(e.Seq, 10))
 			}
 			if w.Gone != nil {
-				said = append(said, "lost "+strconv.FormatUint(w.Lost, 10))
+				got = append(got, "lost "+strconv.FormatUint(w.Lost, 10))
 			}
 			if w.Listed {
-				said = append(said, "list")
+				got = append(got, "list")
 				return errEnough
 			}
 			return nil
 		})
-		if got := strings.Join(said, " "); !errors.Is(err, errEnough) || got != test.want {
+		if got := strings.Join(got, " "); !errors.Is(err, errEnough) || got != test.want {
 			t.Errorf("from %d: %v, %q, want %q", test.seq, err, got, test.want)
 		}
 	}
