@@ -10,8 +10,8 @@ import (
 	"github.com/osctl/eventd/hub/eventlog"
 )
 
-// BenchmarkReportDurable is the price of the log: Report calls to a service with a log
-// on disk against one without, in turns on the same machine. An op is a call to each.
+// BenchmarkReportDurable compares Report calls to a service with a log on disk and to one without, in turns.
+// An op is a call to each.
 func BenchmarkReportDurable(b *testing.B) {
 	benchKinds(b, func(b *testing.B, kind bustest.Kind) {
 		log, err := eventlog.Open(b.Context(), eventlog.Config{Dir: b.TempDir(), Boot: "this", Logger: slog.New(slog.DiscardHandler)})

@@ -14,13 +14,13 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// BenchmarkFairness prints what a user that floods costs the Report calls of another user:
-// the median of a call in turns without and with the flood. The flood and the reporter are
-// processes of their own. Much of the price is that of the bus, which passes the flood on.
+// BenchmarkFairness measures Report calls of one user during a flood of another: the median of a call, in
+// turns without and with the flood. The flood and the reporter are processes of their own. Much of the time
+// is spent by the bus, which passes on the flood.
 func BenchmarkFairness(b *testing.B) {
 	const turn, turns = 200, 5
 	for _, kind := range bustest.Kinds() {
-		for _, name := range []string{"100 under way", "batches of 1,000", "no replies"} {
+		for _, name := range []string{"100 pending", "batches of 1,000", "no replies"} {
 			b.Run(kind.String()+"/"+name, func(b *testing.B) {
 				bus, h := benchService(b, kind)
 				r := &reporter{startChild(b, "DBUSAPI_TEST_REPORTER", bus.Address())}
@@ -36,7 +36,7 @@ func BenchmarkFairness(b *testing.B) {
 					f := median(r.timed(b, turn))
 					flood.off(b)
 					quiet, flooded, ratios = append(quiet, q), append(flooded, f), append(ratios, float64(f)/float64(q))
-					r.timed(b, 1) // what is left of the flood goes first
+					r.timed(b, 1) // until the rest of the flood is handled
 				}
 				b.ReportMetric(float64(median(quiet).Microseconds()), "quiet-µs")
 				b.ReportMetric(float64(median(flooded).Microseconds()), "flooded-µs")
@@ -46,24 +46,24 @@ func BenchmarkFairness(b *testing.B) {
 	}
 }
 
-// reporter is a process that makes calls when it is told to, and times them.
+// reporter is a process that makes and times calls on command.
 type reporter struct{ *child }
 
-// timed makes n calls, one after the other.
+// timed makes n successive calls, and returns the time of each.
 func (r *reporter) timed(b *testing.B, n int) (took []time.Duration) {
 	b.Helper()
-	r.tell(b, n, &took)
+	r.command(b, n, &took)
 	return took
 }
 
-// reporterMain is the process of a reporter.
+// reporterMain is the main function of a reporter.
 func reporterMain(address string) error {
 	c, err := client.Dial(context.Background(), address)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	return obey(func(command string) (any, error) {
+	return serveCommands(func(command string) (any, error) {
 		n, err := strconv.Atoi(command)
 		if err != nil {
 			return nil, err

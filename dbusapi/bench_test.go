@@ -30,7 +30,7 @@ func benchServiceOf(b *testing.B, kind bustest.Kind, log hub.Log) (*bustest.Bus,
 	return bus, service.Hub
 }
 
-// benchServing is benchServiceOf for who looks into the service.
+// benchServing is benchServiceOf that returns the service.
 func benchServing(b *testing.B, kind bustest.Kind, log hub.Log) (*bustest.Bus, *Service) {
 	b.Helper()
 	bus := bustest.Start(b, kind, bustest.PolicyOpen, benchEchoPolicy)
@@ -70,7 +70,7 @@ const benchEchoPolicy = `
     <allow receive_sender="org.example.Peer"/>
   </policy>`
 
-// benchEvent is what the watcher makes of a veth of a container.
+// benchEvent returns an event like those of the watcher.
 func benchEvent(b *testing.B) *hub.Event {
 	b.Helper()
 	e, err := hub.NewEvent(hub.TypeNetif, benchOptions(), hub.SourceNetlink)
@@ -97,9 +97,9 @@ func benchKinds(b *testing.B, run func(b *testing.B, kind bustest.Kind)) {
 	}
 }
 
-// BenchmarkSignals measures signals to one receiver: from a commit to the receiver
-// through the service, against ready-made messages of the same size written to the
-// bus 64 at a time.
+// BenchmarkSignals measures signals to one receiver: from a commit through the
+// service, compared with encoded messages of the same size, written to the bus 64
+// at a time.
 func BenchmarkSignals(b *testing.B) {
 	benchKinds(b, func(b *testing.B, kind bustest.Kind) {
 		bus, h := benchService(b, kind)
@@ -151,8 +151,8 @@ func BenchmarkSignals(b *testing.B) {
 	})
 }
 
-// BenchmarkReport measures Report calls of one sender that keeps 64 under way,
-// against the same calls to `dbus-test-tool echo`, which does nothing but reply.
+// BenchmarkReport measures Report calls of one sender with 64 pending calls,
+// compared with the same calls to `dbus-test-tool echo`, which only replies.
 func BenchmarkReport(b *testing.B) {
 	benchKinds(b, func(b *testing.B, kind bustest.Kind) {
 		bus, _ := benchService(b, kind)
@@ -167,7 +167,7 @@ func BenchmarkReport(b *testing.B) {
 	})
 }
 
-// benchCalls calls Report n times, 64 at a time, and returns how many a second.
+// benchCalls calls Report n times, 64 at a time, and returns the calls per second.
 func benchCalls(b *testing.B, c *rawConn, destination string, n int) float64 {
 	b.Helper()
 	const window = 64
@@ -187,7 +187,7 @@ func benchCalls(b *testing.B, c *rawConn, destination string, n int) float64 {
 	return float64(n) / time.Since(start).Seconds()
 }
 
-// benchEcho starts dbus-test-tool echo and returns when it answers.
+// benchEcho starts dbus-test-tool echo and waits until it answers.
 func benchEcho(b testing.TB, bus *bustest.Bus) {
 	b.Helper()
 	cmd := exec.Command("dbus-test-tool", "echo", "--system", "--name=org.example.Peer")
@@ -207,8 +207,8 @@ func benchEcho(b testing.TB, bus *bustest.Bus) {
 	})
 }
 
-// BenchmarkWaitEvents measures a client that pulls a history that is there, 1,024
-// events a call; an op is one event.
+// BenchmarkWaitEvents measures a client that reads the history, 1,024 events a
+// call; an op is one event.
 func BenchmarkWaitEvents(b *testing.B) {
 	benchKinds(b, func(b *testing.B, kind bustest.Kind) {
 		bus, h := benchService(b, kind)

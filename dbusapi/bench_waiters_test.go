@@ -21,12 +21,12 @@ import (
 // waiters are clients in WaitEvents, each with a filter for a container of its own.
 type waiters struct {
 	hub    *hub.Hub
-	woken  chan int // who got an event
+	woken  chan int // number of a waiter that got an event
 	failed chan error
-	others atomic.Int64 // events that somebody got who did not ask for them
+	others atomic.Int64 // events that do not match the filter
 }
 
-// newWaiters starts n of them, as many on each connection as it may have.
+// newWaiters starts n waiters, as many on each connection as the limit allows.
 func newWaiters(b *testing.B, bus *bustest.Bus, h *hub.Hub, n int) *waiters {
 	b.Helper()
 	w := &waiters{hub: h, woken: make(chan int, n), failed: make(chan error, n)}
@@ -50,7 +50,7 @@ func newWaiters(b *testing.B, bus *bustest.Bus, h *hub.Hub, n int) *waiters {
 		if err != nil {
 			b.Fatal(err)
 		}
-		own := conn // the next one is made while this goroutine begins
+		own := conn // conn changes before the goroutine starts
 		group.Go(func() { w.wait(ctx, own, filter, i, status.Cursor()) })
 	}
 	return w
@@ -76,7 +76,7 @@ func (w *waiters) wait(ctx context.Context, client *client.Client, filter hub.Fi
 	}
 }
 
-// event commits an event of one container, and returns when who waits for it has it.
+// event commits an event of one container, and returns when its waiter has it.
 func (w *waiters) event(b *testing.B, i int) {
 	b.Helper()
 	e, err := hub.NewEvent("state", apitest.Options("pool", "tank", "id", strconv.Itoa(i), "state", "running"), "test")
@@ -89,15 +89,15 @@ func (w *waiters) event(b *testing.B, i int) {
 	select {
 	case got := <-w.woken:
 		if got != i {
-			b.Fatalf("%d was woken by an event of %d", got, i)
+			b.Fatalf("an event of %d woke waiter %d", i, got)
 		}
 	case err := <-w.failed:
 		b.Fatal(err)
 	}
 }
 
-// BenchmarkWaiters is an event from its commit until the one client that waits for it has
-// it, beside 10 and beside 1,000 that wait for others, in turns.
+// BenchmarkWaiters measures an event from its commit until its waiter has it, with 10 and with 1,000
+// waiters in turns.
 func BenchmarkWaiters(b *testing.B) {
 	benchKinds(b, func(b *testing.B, kind bustest.Kind) {
 		counts := []int{10, 1000}
@@ -105,7 +105,7 @@ func BenchmarkWaiters(b *testing.B) {
 		for i, n := range counts {
 			bus, h := benchService(b, kind)
 			all[i] = newWaiters(b, bus, h, n)
-			for k := range n { // all of them wait
+			for k := range n { // until all are waiting
 				all[i].event(b, k)
 			}
 		}
@@ -125,7 +125,7 @@ func BenchmarkWaiters(b *testing.B) {
 			slices.Sort(took[i])
 			b.ReportMetric(float64(took[i][len(took[i])/2].Nanoseconds()), fmt.Sprint("ns/event-of-", counts[i]))
 			if n := all[i].others.Load(); n != 0 {
-				b.Errorf("%d events came to who did not ask for them", n)
+				b.Errorf("%d events reached waiters with another filter", n)
 			}
 		}
 		b.ReportMetric(float64(took[1][len(took[1])/2])/float64(took[0][len(took[0])/2]), "1000/10")

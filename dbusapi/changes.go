@@ -9,12 +9,12 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// changesInterval is how often PropertiesChanged is sent at most.
+// changesInterval is the shortest time between two PropertiesChanged.
 const changesInterval = time.Second
 
-// moves reports whether a property moves with each event. PropertiesChanged says of such a one
-// only that it changed: whoever wants the value asks for it.
-func moves(name string) bool {
+// changesWithEvents reports whether a property changes with each event. PropertiesChanged invalidates
+// such properties, without their values.
+func changesWithEvents(name string) bool {
 	switch name {
 	case "LastSequence", "OldestSequence", "Cursor", "Counters":
 		return true
@@ -22,20 +22,20 @@ func moves(name string) bool {
 	return false
 }
 
-// announcer sends PropertiesChanged in one session, so that a proxy that keeps the properties is
-// not wrong for good. It is one goroutine, which sleeps until the hub or Check wakes it.
+// announcer sends PropertiesChanged in one session, for proxies that cache properties. It is one
+// goroutine, which sleeps until the hub or Check wakes it.
 type announcer struct {
 	service *Service
-	told    map[string]string // what the peers know: encoded values, by property
+	sent    map[string]string // encoded values by property, as last sent
 }
 
-// newAnnouncer is called before the name is owned: peers ask for the properties after that.
+// newAnnouncer must be called before the name is owned, because clients read the properties after that.
 func newAnnouncer(s *Service) *announcer {
-	return &announcer{service: s, told: encoded(s.properties())}
+	return &announcer{service: s, sent: encodeProperties(s.properties())}
 }
 
-// encoded returns the values of properties in a form that can be compared.
-func encoded(properties hub.Options) map[string]string {
+// encodeProperties returns the values of properties in a comparable form.
+func encodeProperties(properties hub.Options) map[string]string {
 	all := make(map[string]string, len(properties))
 	for i := range properties {
 		e := wire.NewEncoder(nil)
@@ -45,18 +45,18 @@ func encoded(properties hub.Options) map[string]string {
 	return all
 }
 
-// sendChanges sends PropertiesChanged: properties with their values, and names of others.
+// sendChanges sends PropertiesChanged: properties with their values, and names of invalidated ones.
 type sendChanges func(ctx context.Context, changed hub.Options, invalidated []string) error
 
-// run tells changes, at most one signal in changesInterval, until ctx is done or send fails. What
-// changes meanwhile leaves a token, so the last change is told too.
+// run sends changes, at most one signal in changesInterval, until ctx is done or send fails. A change
+// during the interval leaves a token, so the last change is sent, too.
 func (a *announcer) run(ctx context.Context, send sendChanges) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-a.service.Hub.Changed():
-		case <-a.service.checked:
+		case <-a.service.recheck:
 		}
 		if err := a.announce(ctx, send); err != nil {
 			return err
@@ -69,16 +69,16 @@ func (a *announcer) run(ctx context.Context, send sendChanges) error {
 	}
 }
 
-// announce sends what changed, if anything did.
+// announce sends the changed properties, if there are any.
 func (a *announcer) announce(ctx context.Context, send sendChanges) error {
 	properties := a.service.properties()
-	now := encoded(properties)
+	now := encodeProperties(properties)
 	var changed hub.Options
 	var invalidated []string
 	for _, p := range properties {
 		switch {
-		case now[p.Name] == a.told[p.Name]:
-		case moves(p.Name):
+		case now[p.Name] == a.sent[p.Name]:
+		case changesWithEvents(p.Name):
 			invalidated = append(invalidated, p.Name)
 		default:
 			changed = append(changed, p)
@@ -87,11 +87,11 @@ func (a *announcer) announce(ctx context.Context, send sendChanges) error {
 	if len(changed) == 0 && len(invalidated) == 0 {
 		return nil
 	}
-	a.told = now
+	a.sent = now
 	return send(ctx, changed, invalidated)
 }
 
-// changesSignal returns what sends PropertiesChanged over a bus.
+// changesSignal returns a function that sends PropertiesChanged over a bus.
 func changesSignal(b *bus.Bus) sendChanges {
 	return func(ctx context.Context, changed hub.Options, invalidated []string) error {
 		h := &wire.Header{Path: wire.Path, Interface: propertiesInterface, Member: "PropertiesChanged", Signature: "sa{sv}as"}

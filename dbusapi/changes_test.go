@@ -14,14 +14,14 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// announcement is one PropertiesChanged.
+// announcement is a sent PropertiesChanged.
 type announcement struct {
 	at          time.Time
 	changed     hub.Options
 	invalidated []string
 }
 
-// text returns the names of what an announcement tells.
+// text returns the names of the properties in an announcement.
 func (a announcement) text() string {
 	var names []string
 	for _, p := range a.changed {
@@ -30,12 +30,12 @@ func (a announcement) text() string {
 	return strings.Join(names, " ") + "; " + strings.Join(a.invalidated, " ")
 }
 
-// announcing is an announcer that runs in a synctest bubble.
+// announcing is a running announcer in a synctest bubble.
 type announcing struct {
 	t       *testing.T
 	service *Service
 	missing []string
-	looks   int // at the properties
+	looks   int // reads of the properties
 	sent    []announcement
 	fails   error // of the next signal
 	ended   chan error
@@ -65,7 +65,7 @@ func startAnnouncing(t *testing.T, h *hub.Hub) *announcing {
 	return a
 }
 
-// take returns what was sent since the last take, once the announcer sleeps for good.
+// take waits until the announcer sleeps, and returns the announcements since its last call.
 func (a *announcing) take() []announcement {
 	a.t.Helper()
 	time.Sleep(changesInterval + time.Nanosecond) // of the bubble's clock
@@ -75,12 +75,12 @@ func (a *announcing) take() []announcement {
 	return sent
 }
 
-// want takes one announcement.
+// want takes exactly one announcement.
 func (a *announcing) want(what, text string) announcement {
 	a.t.Helper()
 	sent := a.take()
 	if len(sent) != 1 || sent[0].text() != text {
-		a.t.Fatalf("%s: sent were %+v, want one of %q", what, sent, text)
+		a.t.Fatalf("%s: sent %+v, want one of %q", what, sent, text)
 	}
 	return sent[0]
 }
@@ -90,7 +90,7 @@ func TestChanges(t *testing.T) {
 		h := apitest.NewHub(t, hub.Config{})
 		a := startAnnouncing(t, h)
 		if len(a.sent) != 0 {
-			t.Errorf("at the start %v was sent", a.sent)
+			t.Errorf("sent %v at the start", a.sent)
 		}
 		const moving = "LastSequence Cursor Counters"
 		apitest.Commit(t, h, 1, "x")
@@ -112,7 +112,7 @@ func TestChanges(t *testing.T) {
 		commitRow(hub.LinkDown)
 		h.Count(hub.CounterRefused, 0)
 		if sent := a.take(); len(sent) != 0 {
-			t.Errorf("nothing changed, and %+v was sent", sent)
+			t.Errorf("sent %+v without a change", sent)
 		}
 		h.Count(hub.CounterRefused, 1)
 		a.want("a counter", "; Counters")
@@ -132,8 +132,8 @@ func TestChanges(t *testing.T) {
 	})
 }
 
-// TestChangesOnceASecond changes something every 10 ms for some time: a signal comes each second,
-// one after the last change, and then the announcer sleeps.
+// With a change every 10 ms there is a signal each second, one after the last change, and then the announcer
+// sleeps.
 func TestChangesOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := apitest.NewHub(t, hub.Config{})
@@ -157,12 +157,12 @@ func TestChangesOnceASecond(t *testing.T) {
 		looks := a.looks
 		time.Sleep(time.Hour)
 		if sent := a.take(); len(sent) != 0 || a.looks != looks {
-			t.Errorf("the announcer looked %d times while nothing changed", a.looks-looks)
+			t.Errorf("the announcer read the properties %d times without a change", a.looks-looks)
 		}
 	})
 }
 
-// TestPropertiesChanged receives the signal from a real bus, and asks for what is invalidated.
+// A client of a real bus receives the signal.
 func TestPropertiesChanged(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		h := apitest.NewHub(t, hub.Config{})
@@ -176,7 +176,7 @@ func TestPropertiesChanged(t *testing.T) {
 			t.Fatal(err)
 		}
 		apitest.Commit(t, h, 1, "x")
-		// Two commits, and properties are read one after the other: they may come in several signals.
+		// The changes of two commits may come in several signals.
 		changed, invalidated := map[string]bool{}, map[string]bool{}
 		for len(invalidated) < 3 || len(changed) < 2 {
 			m, err := c.Receive(apitest.Bounded(t))

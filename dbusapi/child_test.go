@@ -10,15 +10,15 @@ import (
 	"testing"
 )
 
-// children are what this test binary is when one of these variables is set: a process
-// that obeys its standard input, and ends when that does. A client in the process of the
-// service would have to wait for its processors whenever the service is busy.
+// children are the main functions of this test binary when one of these variables is set. Such a process
+// takes commands from its standard input, and ends at the end of it. A client in the process of the service
+// would have to share its processors.
 var children = map[string]func(argument string) error{
 	"DBUSAPI_TEST_FLOOD":    floodMain,
 	"DBUSAPI_TEST_REPORTER": reporterMain,
 }
 
-// childMain reports whether this process is such a one, and was it.
+// childMain runs the main function of a child. It returns false if this process is none.
 func childMain() bool {
 	for variable, run := range children {
 		argument := os.Getenv(variable)
@@ -34,8 +34,8 @@ func childMain() bool {
 	return false
 }
 
-// obey answers each line of the standard input, until it ends.
-func obey(answer func(command string) (any, error)) error {
+// serveCommands answers each line of the standard input.
+func serveCommands(answer func(command string) (any, error)) error {
 	in, out := bufio.NewScanner(os.Stdin), json.NewEncoder(os.Stdout)
 	for in.Scan() {
 		result, err := answer(in.Text())
@@ -49,13 +49,13 @@ func obey(answer func(command string) (any, error)) error {
 	return in.Err()
 }
 
-// child is the side of who started it.
+// child is the parent's end of a child process.
 type child struct {
 	commands io.Writer
 	answers  *json.Decoder
 }
 
-// startChild starts a process that is ended with the test. It gets the files from 3 on.
+// startChild starts a process that ends with the test. Its files begin with number 3.
 func startChild(tb testing.TB, variable, argument string, files ...*os.File) *child {
 	tb.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -74,7 +74,7 @@ func startChild(tb testing.TB, variable, argument string, files ...*os.File) *ch
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		_ = in.Close() // it ends
+		_ = in.Close() // ends the process
 		if err := cmd.Wait(); err != nil {
 			tb.Errorf("%s: %v", variable, err)
 		}
@@ -82,8 +82,8 @@ func startChild(tb testing.TB, variable, argument string, files ...*os.File) *ch
 	return &child{in, json.NewDecoder(out)}
 }
 
-// tell returns once the process has answered.
-func (c *child) tell(tb testing.TB, command, answer any) {
+// command sends a command and waits for the answer.
+func (c *child) command(tb testing.TB, command, answer any) {
 	tb.Helper()
 	if _, err := fmt.Fprintln(c.commands, command); err != nil {
 		tb.Fatal(err)

@@ -12,7 +12,7 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// dbusPage returns a section of packaging/doc/dbus.md, "" for the lines before the first one.
+// dbusPage returns a section of packaging/doc/dbus.md; "" is the part before the first one.
 func dbusPage(t *testing.T, section string) string {
 	t.Helper()
 	text, err := os.ReadFile("../packaging/doc/dbus.md")
@@ -30,7 +30,7 @@ func dbusPage(t *testing.T, section string) string {
 	return page
 }
 
-// TestPageHasMembers wants each method and signal in dbus.md as the interface's document has it.
+// dbus.md has the methods and signals of the XML.
 func TestPageHasMembers(t *testing.T) {
 	listed := regexp.MustCompile(`(?m)^    \w.*\(.*\).*$`).FindAllString(dbusPage(t, ""), -1)
 	i := theInterface(t)
@@ -51,7 +51,7 @@ func TestPageHasMembers(t *testing.T) {
 			want += " -> (" + strings.Join(out, ", ") + ")"
 		}
 		if !slices.Contains(listed, want) {
-			t.Errorf("dbus.md does not have\n%s", want)
+			t.Errorf("dbus.md lacks\n%s", want)
 		}
 	}
 	if want := len(i.Signals) + len(i.Methods); len(listed) != want {
@@ -59,24 +59,23 @@ func TestPageHasMembers(t *testing.T) {
 	}
 }
 
-// TestPageHasErrors wants the same errors in dbus.md as in the interface's document. The page
-// may name more of the errors that any D-Bus service has.
+// dbus.md has the errors of the XML. It may have more standard errors of D-Bus.
 func TestPageHasErrors(t *testing.T) {
 	documented := documentedErrors()
 	section := dbusPage(t, "Errors")
 	for _, name := range documented {
 		if !strings.Contains(section, "\n| `"+name+"`") {
-			t.Errorf("dbus.md does not have %s", name)
+			t.Errorf("dbus.md lacks %s", name)
 		}
 	}
 	for _, row := range regexp.MustCompile("(?m)^\\| `(org\\.osctl\\.[^`]+)`").FindAllStringSubmatch(section, -1) {
 		if !slices.Contains(documented, row[1]) {
-			t.Errorf("the interface's document does not have %s", row[1])
+			t.Errorf("the XML lacks %s", row[1])
 		}
 	}
 }
 
-// documentedErrors returns what TestDocumentedErrors wants in the interface's document.
+// documentedErrors returns the errors that the XML must have.
 func documentedErrors() []string {
 	return []string{
 		wire.ErrInvalidEvent, wire.ErrInvalidFilter, wire.ErrInvalidCursor, wire.ErrGone, wire.ErrTooLarge,
@@ -85,8 +84,7 @@ func documentedErrors() []string {
 	}
 }
 
-// TestPageHasLimits wants the limits in dbus.md, and those that the interface's document says,
-// as the code has them.
+// dbus.md has the limits of the code.
 func TestPageHasLimits(t *testing.T) {
 	count := func(n int) string {
 		if n < 1000 {
@@ -112,10 +110,10 @@ func TestPageHasLimits(t *testing.T) {
 		"of root | " + count(maxWaitsInAll),
 	} {
 		if !strings.Contains(limits, "\n| "+row+" |\n") {
-			t.Errorf("dbus.md does not have the row %q", row)
+			t.Errorf("dbus.md lacks the row %q", row)
 		}
 	}
 	if want := fmt.Sprintf("up to `timeout_msec` (%s at most)", count(wire.MaxTimeout)); !strings.Contains(dbusPage(t, "Listen, or pull"), want) {
-		t.Errorf("dbus.md does not say %q", want)
+		t.Errorf("dbus.md lacks %q", want)
 	}
 }

@@ -12,23 +12,22 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// emitBatch is how many signals are queued at a time.
+// emitBatch is the number of signals that are queued at a time.
 const emitBatch = 64
 
-// emitter sends events as signals, over all sessions. It is one goroutine with one
-// subscription. If the bus is too slow for the history to hold what waits, the emitter says
-// so with the signal Lapped and goes on at the middle of what is kept, so that it is not
-// lapped again at once.
+// emitter sends events as signals, across sessions. It is one goroutine with one subscription. If the
+// bus is so slow that the history drops unsent events, the emitter sends Lapped and continues at the
+// middle of the history, so that it is not lapped again at once.
 //
 // An event is read (the position of sub), queued (queued), written to the socket (bus.Written),
-// and confirmed by the bus (sure): each number is at most the one before it.
+// and confirmed by the bus (confirmedSeq): each number is at most the one before it.
 type emitter struct {
-	sub    *hub.Subscription
-	log    *slog.Logger
-	lapses lapses
-	start  uint64        // number of the last event before this session
-	queued atomic.Uint64 // number of the last event whose signal was queued
-	sure   atomic.Uint64 // number of the last event whose signal the bus confirmed
+	sub          *hub.Subscription
+	log          *slog.Logger
+	lapses       lapses
+	start        uint64        // number of the last event before this session
+	queued       atomic.Uint64 // number of the last event whose signal was queued
+	confirmedSeq atomic.Uint64 // number of the last event whose signal the bus confirmed
 }
 
 func newEmitter(h *hub.Hub, log *slog.Logger) (*emitter, error) {
@@ -37,36 +36,36 @@ func newEmitter(h *hub.Hub, log *slog.Logger) (*emitter, error) {
 		return nil, err
 	}
 	e := &emitter{sub: sub, log: log}
-	e.begin()
+	e.startSession()
 	e.queued.Store(e.start)
-	e.sure.Store(e.start)
+	e.confirmedSeq.Store(e.start)
 	return e, nil
 }
 
-// begin notes where a session begins.
-func (e *emitter) begin() { _, e.start = e.sub.Position() }
+// startSession records the start of a session.
+func (e *emitter) startSession() { _, e.start = e.sub.Position() }
 
-// rewind goes back to the first signal that did not make it to the socket whole: it is sent
-// over the next connection.
+// rewind goes back to the first signal that was not written completely, to send it over the next
+// connection.
 func (e *emitter) rewind(written uint64) {
 	at := max(e.start, written)
 	e.sub.Rewind(at)
 	e.queued.Store(at)
 }
 
-// confirmed returns the number of the last event whose signal the bus has surely taken.
-func (e *emitter) confirmed() uint64 { return e.sure.Load() }
+// confirmed returns the number of the last event whose signal the bus confirmed.
+func (e *emitter) confirmed() uint64 { return e.confirmedSeq.Load() }
 
 // run sends signals until ctx is done or the bus is lost.
 func (e *emitter) run(ctx context.Context, b *bus.Bus) error {
 	var buf [emitBatch]*hub.Event
 	for ctx.Err() == nil {
-		e.lapses.tell(e.log, time.Now())
-		bound, cancel := e.lapses.bound(ctx)
+		e.lapses.logIfDue(e.log, time.Now())
+		bound, cancel := e.lapses.untilDue(ctx)
 		n, err := e.sub.Next(bound, buf[:])
 		cancel()
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			continue // the log is to be told
+			continue // a log line is due
 		}
 		if err := e.send(ctx, b, buf[:n], err); err != nil {
 			return err
@@ -76,9 +75,9 @@ func (e *emitter) run(ctx context.Context, b *bus.Bus) error {
 	return ctx.Err()
 }
 
-// drain sends what is left, after all that makes events has stopped, and has the bus confirm
-// it. What is not queued when ctx is done it tells with the signal Lapped: who listens is
-// not to miss in silence what there was no time for. The rest has until last is done.
+// drain sends the remaining signals, after all sources of events have stopped, and has the bus confirm
+// them. It replaces signals that are not queued when ctx is done by Lapped, so that receivers know of
+// them. For that, and for the confirmation, it has until last is done.
 func (e *emitter) drain(ctx, last context.Context, b *bus.Bus) error {
 	var buf [emitBatch]*hub.Event
 	for ctx.Err() == nil {
@@ -98,18 +97,18 @@ func (e *emitter) drain(ctx, last context.Context, b *bus.Bus) error {
 	return e.confirm(last, b)
 }
 
-// confirm has the bus confirm that it took the signals that were queued before.
+// confirm has the bus confirm the queued signals.
 func (e *emitter) confirm(ctx context.Context, b *bus.Bus) error {
 	seq := e.queued.Load()
 	if err := b.Confirm(ctx); err != nil {
 		return err
 	}
-	e.sure.Store(max(seq, e.sure.Load()))
+	e.confirmedSeq.Store(max(seq, e.confirmedSeq.Load()))
 	return nil
 }
 
-// send queues what the subscription delivered: events, or the error that it was lapped. What
-// cannot be queued is given back.
+// send queues the result of the subscription: events, or a LappedError. If that fails, it rewinds the
+// subscription.
 func (e *emitter) send(ctx context.Context, b *bus.Bus, events []*hub.Event, err error) error {
 	var lapped *hub.LappedError
 	switch {
@@ -140,7 +139,7 @@ func (e *emitter) send(ctx context.Context, b *bus.Bus, events []*hub.Event, err
 
 func (e *emitter) sendLapped(ctx context.Context, b *bus.Bus, lapped *hub.LappedError) error {
 	e.lapses.add(lapped)
-	e.lapses.tell(e.log, time.Now()) // the bus may take it late
+	e.lapses.logIfDue(e.log, time.Now()) // before the bus takes the signal, which may be late
 	err := b.Signals(ctx, func(s *bus.Signals) {
 		s.Add(signal("Lapped", "tt"), lapped.Last, func(e *wire.Encoder) {
 			e.Uint64(lapped.First)

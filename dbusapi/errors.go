@@ -8,7 +8,7 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// toError finds the name under which an error goes over the bus.
+// toError converts an error to one with a D-Bus name.
 func toError(err error) *wire.Error {
 	var (
 		own     *wire.Error

@@ -27,7 +27,7 @@ func TestErrorNames(t *testing.T) {
 		{errors.New("x"), wire.ErrFailed},
 	} {
 		if got := toError(fmt.Errorf("wrapped: %w", test.err)); got.Name != test.want {
-			t.Errorf("%T goes out as %s, want %s", test.err, got.Name, test.want)
+			t.Errorf("%T becomes %s, want %s", test.err, got.Name, test.want)
 		}
 	}
 }

@@ -17,20 +17,19 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// soon is how long waits of somebody who left may stay: they end by themselves after
-// twice that.
+// soon is how long waits of a caller that left may stay. By themselves they end after twice that time.
 const soon = wire.MaxTimeout * time.Millisecond / 2
 
 // served is a service that runs until the test ends or stop is called.
 type served struct {
 	*Service
 	cancel context.CancelFunc
-	ended  chan error // what Run returned, once
+	ended  chan error // gets the result of Run
 }
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-// launch runs a service without waiting for its name. It may be changed before that.
+// launch applies changes to a new service and runs it, without waiting for its name.
 func launch(tb testing.TB, config Config, changes ...func(*Service)) *served {
 	tb.Helper()
 	if config.Log == nil {
@@ -81,14 +80,14 @@ func serveWith(tb testing.TB, config Config) *served {
 	return s
 }
 
-// stop ends the service and returns what Run returned.
+// stop ends the service and returns the error of Run.
 func (s *served) stop(tb testing.TB) error {
 	tb.Helper()
 	s.cancel()
 	return apitest.Await(tb, "Run ends", s.ended)
 }
 
-// dial connects a client of the package.
+// dial connects a client.
 func dial(tb testing.TB, bus *bustest.Bus) *client.Client {
 	tb.Helper()
 	c, err := client.Dial(apitest.Bounded(tb), bus.Address())
@@ -99,7 +98,7 @@ func dial(tb testing.TB, bus *bustest.Bus) *client.Client {
 	return c
 }
 
-// sourceOf is the source of events that this process reports as a user.
+// sourceOf returns the source of events that this process reports as a user.
 func sourceOf(uid int) string {
 	if unit := bus.UnitOf(uint32(os.Getpid())); unit != "" && uid == os.Getuid() {
 		return unit

@@ -15,10 +15,10 @@ import (
 	"github.com/osctl/eventd/dbusapi/bustest"
 )
 
-// floodKind is what a process sends without end.
+// floodKind is a kind of endless messages of a process.
 type floodKind struct {
 	name    string
-	window  int // calls that are under way at most, 0 for as many as the bus takes
+	window  int // pending calls, 0 for as many as the bus allows
 	message func() *bustest.Message
 }
 
@@ -32,19 +32,19 @@ func floods() []floodKind {
 	}
 	return []floodKind{
 		{"one at a time", 1, report(40, 0)},
-		{"100 under way", 100, report(40, 0)},
-		{"100 large ones under way", 100, report(40_000, 0)},
-		{"100 batches of 30 under way", 100, func() *bustest.Message { return hostileBatch(30, 40) }},
+		{"100 pending", 100, report(40, 0)},
+		{"100 large ones pending", 100, report(40_000, 0)},
+		{"100 batches of 30 pending", 100, func() *bustest.Message { return hostileBatch(30, 40) }},
 		{"all at once", 0, report(40, 0)},
 		{"no replies", 0, report(40, bustest.FlagNoReply)},
 		{"batches of 1,000", 8, func() *bustest.Message { return hostileBatch(1000, 40) }},
 	}
 }
 
-// flood is a process that floods the service, when it is told to.
+// flood is a process that floods the service on command.
 type flood struct{ *child }
 
-// startFlood starts a process that makes a flood of that name as a user. It is off.
+// startFlood starts a process for the flood of that name as a user. The flood is off.
 func startFlood(tb testing.TB, bus *bustest.Bus, uid uint32, name string) *flood {
 	tb.Helper()
 	s := apitest.OpenStream(tb, bus, uid)
@@ -57,19 +57,19 @@ func startFlood(tb testing.TB, bus *bustest.Bus, uid uint32, name string) *flood
 	return &flood{startChild(tb, "DBUSAPI_TEST_FLOOD", name, file)}
 }
 
-// on lets the flood begin.
+// on starts the flood.
 func (f *flood) on(tb testing.TB) {
 	tb.Helper()
-	f.tell(tb, "on", new(bool))
+	f.command(tb, "on", new(bool))
 }
 
-// off returns once nothing more is sent.
+// off stops the flood and waits until it has stopped.
 func (f *flood) off(tb testing.TB) {
 	tb.Helper()
-	f.tell(tb, "off", new(bool))
+	f.command(tb, "off", new(bool))
 }
 
-// floodMain is the process of a flood. It connects through file 3.
+// floodMain is the main function of a flood. It uses the connection in file 3.
 func floodMain(name string) error {
 	var kind floodKind
 	for _, k := range floods() {
@@ -91,7 +91,7 @@ func floodMain(name string) error {
 		wg.Wait()
 	}
 	defer stop()
-	return obey(func(command string) (any, error) {
+	return serveCommands(func(command string) (any, error) {
 		stop()
 		on := command == "on"
 		if on {

@@ -9,28 +9,26 @@ import (
 	"github.com/osctl/eventd/dbusapi/bustest"
 )
 
-// hostileAttack is a message, and what comes of it: what the attacker gets.
+// hostileAttack is a message and its outcome for the attacker.
 type hostileAttack struct {
 	name      string
-	want      string // an outcome
-	broker    string // the outcome on a dbus-broker, where it is another one
+	want      string // outcome
+	broker    string // outcome on a dbus-broker, if it differs
 	message   *bustest.Message
-	large     func() *bustest.Message // made when it is sent
-	raw       []byte                  // sent in place of message, with the serial hostileSerial
+	large     func() *bustest.Message // makes a large message when it is sent
+	raw       []byte                  // sent instead of message, with the serial hostileSerial
 	times     int                     // 10 if 0
 	fds       int                     // attached
 	negotiate bool
 
-	// endsBroker is set where dbus-broker 33 itself ends when its policy refuses the
-	// message: nothing that a service could do about.
+	// endsBroker is set if dbus-broker 33 itself exits when its policy refuses the message.
 	endsBroker bool
 }
 
-// hostileSerial is the serial of messages that are made as bytes.
+// hostileSerial is the serial of messages in raw.
 const hostileSerial = 0x70ff0000
 
-// hostileAttacks are the messages of the table. It is made anew for each bus, as
-// some of them are large.
+// hostileAttacks returns the table of messages.
 func hostileAttacks(h *hostileTarget) []hostileAttack {
 	ping := bustest.MethodCall(wire.Name, wire.Path, "org.freedesktop.DBus.Peer", "Ping")
 	ping.Serial = hostileSerial
@@ -84,7 +82,7 @@ func hostileTypeAttacks() []hostileAttack {
 		{name: "127 structs", want: hostileCut, message: hostileOption(parens(127), inner)},
 		{name: "255 arrays", want: hostileCut, message: hostileOption(strings.Repeat("a", 254)+"y", hostileEmpty(4))},
 		{name: "filter of nested variants", want: "service InvalidFilter", message: hostileFilter("id", "v", hostileNested(50, "s", hostileText("x")))},
-		// Bodies that are not what the signature says, or the wrong one.
+		// Bodies that do not match the signature, or wrong signatures.
 		{name: "empty body", want: "service InvalidArgs", message: hostileCall("Report", "", func(*bustest.Body) {})},
 		{name: "empty body, right signature", want: hostileCut, message: hostileCall("Report", "sa{sv}", func(*bustest.Body) {})},
 		{name: "left over", want: hostileCut, message: hostileReport("evil", func(b *bustest.Body) { b.Dict("x", "y").Raw(0, 0, 0) })},
@@ -107,7 +105,7 @@ func hostileTypeAttacks() []hostileAttack {
 	}
 }
 
-// hostileBig is a call in big endian: well formed, or with a body of the other order.
+// hostileBig returns a call in big endian: well formed, or with a body in little endian.
 func hostileBig(good bool) []byte {
 	b := &bustest.Body{BigEndian: good}
 	b.String("evil").Dict("x", "y")
@@ -194,7 +192,7 @@ func hostileContentAttacks() []hostileAttack {
 		{name: "filter not UTF-8", want: hostileCut, message: hostileFilter("id", "s", hostileText("\xff"))},
 		{name: "filter key of another list", want: "service InvalidFilter", message: hostileFilter("veth", "s", hostileText("x"))},
 	}
-	// Every method with arguments that it does not take.
+	// Every method with wrong arguments.
 	for iface, members := range methods() {
 		for member := range members {
 			m := hostileCall(member, "ax", hostileMany(8, 3, func(b *bustest.Body) { b.Uint64(1) }))
@@ -252,7 +250,7 @@ func hostileHeaderAttacks(h *hostileTarget, ping *bustest.Message) []hostileAtta
 	}
 }
 
-// bustestWithout is a message without its member.
+// bustestWithout returns a message without its member.
 func bustestWithout(m *bustest.Message) *bustest.Message {
 	one := *m
 	one.Member = ""
@@ -264,9 +262,8 @@ func hostileTo(m *bustest.Message, to string) *bustest.Message {
 	return m
 }
 
-// hostileTalkAttacks are messages that want no reply: signals that claim to be the
-// bus's, and replies to what nobody asked. To all names, with harmless and hostile
-// bodies.
+// hostileTalkAttacks returns signals to all names of the service, some of which
+// pretend to come from the bus, with harmless and hostile bodies.
 func hostileTalkAttacks(h *hostileTarget) []hostileAttack {
 	var attacks []hostileAttack
 	for i, to := range []string{wire.Name, h.main, h.callers} {

@@ -15,49 +15,34 @@ import (
 )
 
 const (
-	// campaignMessages is how many messages a user sends on a bus: twice that for two
-	// users, and again for two buses, is the whole campaign.
-	campaignMessages = 25_000
-
-	// campaignKinds is how many kinds of behaviour there are at least.
-	campaignKinds = 50
-
-	// campaignVolley is how many messages go out together: a dbus-daemon lets a
-	// connection have 128 calls without an answer.
-	campaignVolley = 100
-
-	// campaignBytes is how much of a kind goes out together, in bytes, or one message.
-	campaignBytes = 4 << 20
-
-	// campaignMemory is how much more memory the process may have in use afterwards, in bytes.
-	campaignMemory = 32 << 20
-
-	// daemonUID is Debian's user daemon, who may call the service in the campaign.
-	daemonUID = 1
+	campaignMessages = 25_000   // of each of two users, on each of two buses
+	campaignKinds    = 50       // kinds of messages, at least
+	campaignVolley   = 100      // messages in a row; a dbus-daemon allows 128 pending calls
+	campaignBytes    = 4 << 20  // bytes in a row, unless a message is larger
+	campaignMemory   = 32 << 20 // bytes that the memory of the process may grow
+	daemonUID        = 1        // Debian's user daemon, which may call the service here
 )
 
-// campaignPolicy lets root and daemon call the service, nobody else more than ping and
-// introspect it.
+// campaignPolicy lets root and daemon call the service. Other users may only ping and introspect it.
 const campaignPolicy = `
   <policy user="daemon">
     <allow send_destination="org.osctl.Eventd"/>
   </policy>`
 
-// campaignUsers returns who attacks.
+// campaignUsers returns the attackers.
 func campaignUsers() map[string]uint32 {
 	return map[string]uint32{"unprivileged": bustest.NobodyUID, "permitted": daemonUID}
 }
 
-// TestHostileCampaign sends 100,000 messages, of all kinds of the table of hostile
-// messages, as one who may do nothing and as one who may call: on each bus the service
-// keeps its name, goes on serving another client, and is not larger afterwards.
+// An unprivileged and a permitted user send 100,000 messages of all kinds of the table. On each bus the
+// service keeps its name, serves another client, and does not take more memory afterwards.
 func TestHostileCampaign(t *testing.T) {
 	for _, kind := range bustest.Kinds() {
 		t.Run(kind.String(), func(t *testing.T) {
 			h := hostileStart(t, kind, bustest.PolicyRootOnly, campaignPolicy)
 			for name, uid := range campaignUsers() {
 				t.Run(name, func(t *testing.T) {
-					h.before(t)
+					h.recordUsage(t)
 					memory := memoryInUse()
 					served := h.served.Load()
 					sent, kinds := h.campaign(t, uid, campaignMessages)
@@ -65,7 +50,7 @@ func TestHostileCampaign(t *testing.T) {
 						t.Errorf("%d messages of %d kinds were sent", sent, kinds)
 					}
 					hostileUntil(t, "the other client is served", func() bool { return h.served.Load() > served+1 })
-					h.unharmed(t)
+					h.wantUnharmed(t)
 					if after := memoryInUse(); after > memory+campaignMemory {
 						t.Errorf("the process has %d bytes in use, before it had %d", after, memory)
 					}
@@ -76,8 +61,8 @@ func TestHostileCampaign(t *testing.T) {
 	}
 }
 
-// campaign sends n messages as a user, of all kinds of the table in turns, and returns
-// how many it sent and of how many kinds.
+// campaign sends n messages of all kinds of the table in turns, as a user. It returns the number of sent
+// messages and of kinds.
 func (h *hostileTarget) campaign(tb testing.TB, uid uint32, n int) (sent, kinds int) {
 	tb.Helper()
 	c := h.dialAs(tb, uid)
@@ -90,7 +75,7 @@ func (h *hostileTarget) campaign(tb testing.TB, uid uint32, n int) (sent, kinds 
 	for i := range attacks {
 		raws[i] = attacks[i].bytes()
 	}
-	cut := make([]bool, len(attacks)) // the bus ends who sends that
+	cut := make([]bool, len(attacks)) // the bus disconnects the sender
 	for round := 0; sent < n; round++ {
 		before := sent
 		for i, raw := range raws {
@@ -99,7 +84,7 @@ func (h *hostileTarget) campaign(tb testing.TB, uid uint32, n int) (sent, kinds 
 			}
 			copies := campaignVolley
 			if round == 0 {
-				copies = 1 // to see whether it is cut
+				copies = 1 // to see whether the bus disconnects
 			}
 			alive, err := c.volley(raw, min(copies, max(1, campaignBytes/len(raw))))
 			if err != nil {
@@ -115,14 +100,14 @@ func (h *hostileTarget) campaign(tb testing.TB, uid uint32, n int) (sent, kinds 
 			}
 		}
 		if sent == before {
-			tb.Fatal("every kind is cut off")
+			tb.Fatal("the bus disconnects for every kind")
 		}
 	}
 	return sent, len(attacks)
 }
 
-// volley sends copies of a message, each with a serial of its own, then a ping, and
-// reads until that is answered. It returns false where the bus ended the connection.
+// volley sends copies of a message, each with a new serial, then a ping, and waits for its answer. It
+// returns false if the bus ended the connection.
 func (c *hostileConn) volley(raw []byte, copies int) (alive bool, err error) {
 	var order binary.ByteOrder = binary.LittleEndian
 	if raw[0] == 'B' {
@@ -138,18 +123,18 @@ func (c *hostileConn) volley(raw []byte, copies int) (alive bool, err error) {
 		}
 	}
 	if err := c.write(all); err != nil {
-		_, err := hostileEnd(err)
+		_, err := classifyEnd(err)
 		return false, err
 	}
 	if _, err := c.call(bustest.MethodCall(wire.Name, wire.Path, "org.freedesktop.DBus.Peer", "Ping")); err != nil {
-		_, err := hostileEnd(err)
+		_, err := classifyEnd(err)
 		return false, err
 	}
 	return true, c.sock.SetDeadline(time.Now().Add(apitest.Patience))
 }
 
-// memoryInUse is what this process has of the system and did not give back, in bytes.
-// Not its resident set: that has what the race detector notes, which never shrinks.
+// memoryInUse returns the memory that the runtime has from the system, in bytes. The resident set would
+// include the race detector, which never shrinks.
 func memoryInUse() uint64 {
 	debug.FreeOSMemory()
 	var stats runtime.MemStats

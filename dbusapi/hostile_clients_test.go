@@ -13,7 +13,7 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// TestHostileClients are attacks that take more than a message.
+// Attacks that take more than a message.
 func TestHostileClients(t *testing.T) {
 	for _, kind := range bustest.Kinds() {
 		t.Run(kind.String(), func(t *testing.T) {
@@ -33,16 +33,16 @@ func TestHostileClients(t *testing.T) {
 				{"fake signals of the bus", hostileFakeBus},
 			} {
 				t.Run(c.name, func(t *testing.T) {
-					h.before(t)
+					h.recordUsage(t)
 					c.attack(t, h)
-					h.unharmed(t)
+					h.wantUnharmed(t)
 				})
 			}
 		})
 	}
 }
 
-// ping makes a call of the attacker and wants its reply.
+// ping calls Ping and checks the reply.
 func (c *hostileConn) ping(t *testing.T) {
 	t.Helper()
 	reply, err := c.call(bustest.MethodCall(wire.Name, wire.Path, "org.freedesktop.DBus.Peer", "Ping"))
@@ -51,7 +51,7 @@ func (c *hostileConn) ping(t *testing.T) {
 	}
 }
 
-// flood writes copies of messages, each with a serial of its own.
+// flood writes copies of messages, each with a new serial.
 func (c *hostileConn) flood(t *testing.T, n int, messages ...*bustest.Message) {
 	t.Helper()
 	var raw []byte
@@ -78,7 +78,7 @@ func hostileFloodNoReply(t *testing.T, h *hostileTarget) {
 		m.Flags = bustest.FlagNoReply
 	}
 	h.during(t, 2, func() { c.flood(t, 600, messages...) })
-	c.ping(t) // all of it was read, and answered by nothing: this is the first reply
+	c.ping(t) // its reply is the first one, because the messages want none
 }
 
 func hostileFloodSignals(t *testing.T, h *hostileTarget) {
@@ -93,9 +93,8 @@ func hostileFloodSignals(t *testing.T, h *hostileTarget) {
 	c.ping(t)
 }
 
-// hostileFloodUnread never reads what it asks for, some 10 MB. The replies wait in
-// the bus, and are gone with the connection. What others call meanwhile waits behind
-// these calls, as the bus keeps one queue for each receiver, and is answered.
+// hostileFloodUnread does not read its replies, some 10 MB, which wait in the bus and are dropped with the
+// connection. Calls of other clients wait behind the flood in the bus, and are answered.
 func hostileFloodUnread(t *testing.T, h *hostileTarget) {
 	before := h.hub.Counters()["bus_losses"]
 	for range 2 {
@@ -110,7 +109,7 @@ func hostileFloodUnread(t *testing.T, h *hostileTarget) {
 	}
 }
 
-// hostileHalf are clients that send a part of a message and leave.
+// hostileHalf connects clients that send a part of a message and leave.
 func hostileHalf(t *testing.T, h *hostileTarget) {
 	m := hostileReport("evil", func(b *bustest.Body) { b.Dict("x", strings.Repeat("y", 5000)) })
 	m.Serial = 7
@@ -127,7 +126,7 @@ func hostileHalf(t *testing.T, h *hostileTarget) {
 	})
 }
 
-// hostileWaitAndDie are clients that leave while they wait.
+// hostileWaitAndDie connects clients that leave during a wait.
 func hostileWaitAndDie(t *testing.T, h *hostileTarget) {
 	wait := hostileWait("", 0, 60_000, func(b *bustest.Body) { b.Dict("type", "never") })
 	i := 0
@@ -136,13 +135,13 @@ func hostileWaitAndDie(t *testing.T, h *hostileTarget) {
 		defer c.close()
 		c.flood(t, 1+i%70, wait)
 		if i%2 == 0 {
-			c.ping(t) // the waits are pending now; else they may not even be read yet
+			c.ping(t) // now the waits are pending
 		}
 		i++
 	})
 }
 
-// waits counts the pending waits of everybody and of a connection.
+// waits returns the number of pending waits, in all and of a connection.
 func (h *hostileTarget) waits(name string) (all, own int) {
 	ws := h.session.waits
 	ws.mu.Lock()
@@ -168,13 +167,13 @@ func hostileTooManyWaits(t *testing.T, h *hostileTarget) {
 		if _, own := h.waits(c.name); own != wire.MaxWaits {
 			t.Errorf("%d waits of the attacker are pending, want %d", own, wire.MaxWaits)
 		}
-		// Those of the one before go, and the other client's do not wait.
+		// The waits of the previous connection end, and the other client's do not wait.
 		hostileUntil(t, "only these are pending", func() bool { all, _ := h.waits(""); return all == wire.MaxWaits })
 		c.ping(t)
 	})
 }
 
-// hostileLargeWaits leaves as much behind in waits as it is let.
+// hostileLargeWaits fills as much memory with waits as the limits allow.
 func hostileLargeWaits(t *testing.T, h *hostileTarget) {
 	value := strings.Repeat("x", 15_000)
 	wait := hostileWait("", 0, 60_000, func(b *bustest.Body) { b.Dict("type", value) })
@@ -200,8 +199,8 @@ func hostileLargeWaits(t *testing.T, h *hostileTarget) {
 	})
 }
 
-// hostileReplies answers calls that were not made to it: all serials that either
-// connection of the service, or a client of the package, may just use.
+// hostileReplies sends replies with all serials of possible calls of the service's connections, or of a
+// client.
 func hostileReplies(t *testing.T, h *hostileTarget) {
 	victim, err := client.Dial(t.Context(), h.bus.Address())
 	if err != nil {
@@ -238,7 +237,7 @@ func hostileReplies(t *testing.T, h *hostileTarget) {
 					}
 					raw = append(raw, m.Marshal()...)
 				}
-				if err := c.write(raw); err != nil { // a dbus-broker ends who does that
+				if err := c.write(raw); err != nil { // a dbus-broker disconnects the sender
 					c.close()
 					c = h.dial(t)
 				}
@@ -267,8 +266,8 @@ func (h *hostileTarget) commit(t *testing.T, typ string) {
 	}
 }
 
-// hostileFakeBus says in the name of the bus that the victim left and that the name
-// was lost: neither is believed.
+// hostileFakeBus sends signals as if from the bus: that the victim left, and that the name was lost. The
+// service ignores them.
 func hostileFakeBus(t *testing.T, h *hostileTarget) {
 	victim, c := h.dial(t), h.dial(t)
 	defer victim.close()

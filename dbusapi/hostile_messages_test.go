@@ -9,7 +9,7 @@ import (
 	"github.com/osctl/eventd/dbusapi/bustest"
 )
 
-// hostileBuild builds a part of a body.
+// hostileBuild appends a part of a body.
 type hostileBuild = func(b *bustest.Body)
 
 func hostileCall(member, signature string, build hostileBuild) *bustest.Message {
@@ -20,12 +20,12 @@ func hostileCall(member, signature string, build hostileBuild) *bustest.Message 
 	return m
 }
 
-// hostileReport is a Report of a type with options that build builds.
+// hostileReport returns a Report of a type with the given options.
 func hostileReport(typ string, options hostileBuild) *bustest.Message {
 	return hostileCall("Report", "sa{sv}", func(b *bustest.Body) { options(b.String(typ)) })
 }
 
-// hostileOption is a Report with one option.
+// hostileOption returns a Report with one option.
 func hostileOption(signature string, value hostileBuild) *bustest.Message {
 	return hostileReport("evil", func(b *bustest.Body) {
 		b.Array(8, func(b *bustest.Body) { b.Align(8).String("x").Variant(signature, value) })
@@ -40,14 +40,14 @@ func hostileWait(cursor string, limit, timeout uint32, filter hostileBuild) *bus
 	})
 }
 
-// hostileFilter is a list with a filter of one key.
+// hostileFilter returns a ListContainers with a filter of one key.
 func hostileFilter(key, signature string, value hostileBuild) *bustest.Message {
 	return hostileCall("ListContainers", "a{sv}", func(b *bustest.Body) {
 		b.Array(8, func(b *bustest.Body) { b.Align(8).String(key).Variant(signature, value) })
 	})
 }
 
-// hostileNested is n variants in each other around a value.
+// hostileNested nests a value in n variants.
 func hostileNested(n int, signature string, value hostileBuild) hostileBuild {
 	return func(b *bustest.Body) {
 		for range n - 1 {
@@ -65,7 +65,7 @@ func hostileText(s string) hostileBuild { return func(b *bustest.Body) { b.Strin
 
 func hostileRaw(s string) hostileBuild { return func(b *bustest.Body) { b.Raw([]byte(s)...) } }
 
-// hostileMany is an array of n items.
+// hostileMany appends an array of n items.
 func hostileMany(align, n int, item hostileBuild) hostileBuild {
 	return func(b *bustest.Body) {
 		b.Array(align, func(b *bustest.Body) {
@@ -76,7 +76,7 @@ func hostileMany(align, n int, item hostileBuild) hostileBuild {
 	}
 }
 
-// hostileEntries is an a{sv} of n entries.
+// hostileEntries appends an a{sv} of n entries.
 func hostileEntries(n int) hostileBuild {
 	const entry = "\x01\x00\x00\x00x\x00\x01s\x00\x00\x00\x00\x01\x00\x00\x00v\x00" + "\x00\x00\x00\x00\x00\x00"
 	return func(b *bustest.Body) {
@@ -84,25 +84,25 @@ func hostileEntries(n int) hostileBuild {
 	}
 }
 
-// hostileBytes is an ay of n bytes.
+// hostileBytes appends an ay of n bytes.
 func hostileBytes(n int) hostileBuild {
 	return func(b *bustest.Body) { b.Array(1, hostileRaw(string(make([]byte, n)))) }
 }
 
-// hostileBatch is a ReportBatch of n events with an option of size bytes.
+// hostileBatch returns a ReportBatch of n events with an option of size bytes.
 func hostileBatch(n, size int) *bustest.Message {
 	text := strings.Repeat("x", size)
 	return hostileCall("ReportBatch", "a(sa{sv})", hostileMany(8, n, func(b *bustest.Body) { b.Align(8).String("evil").Dict("x", text) }))
 }
 
-// hostileSignal is a unicast signal.
+// hostileSignal returns a unicast signal.
 func hostileSignal(to, iface, member, signature string, build hostileBuild) *bustest.Message {
 	m := hostileCall(member, signature, build)
 	m.Type, m.Destination, m.Interface = bustest.TypeSignal, to, iface
 	return m
 }
 
-// hostileField is a message with a header field more, before the others.
+// hostileField returns a message with another header field before the others.
 func hostileField(m *bustest.Message, code byte, signature string, value hostileBuild) []byte {
 	whole := m.Marshal()
 	fields := whole[16 : 16+binary.LittleEndian.Uint32(whole[12:])]
@@ -114,7 +114,7 @@ func hostileField(m *bustest.Message, code byte, signature string, value hostile
 	return append(h.Align(8).Bytes(), m.Body...)
 }
 
-// hostileOutcome says in short what a reply is.
+// hostileOutcome returns the outcome for a reply.
 func hostileOutcome(m *bustest.Message) string {
 	if m.Type == bustest.TypeReturn {
 		return hostileReply

@@ -18,9 +18,9 @@ func TestHostileMessages(t *testing.T) {
 	}
 }
 
-// run makes one attack of the table, many times.
+// run makes an attack of the table, many times.
 func (h *hostileTarget) run(t *testing.T, a hostileAttack) {
-	h.before(t)
+	h.recordUsage(t)
 	if a.times == 0 {
 		a.times = 10
 	}
@@ -59,10 +59,10 @@ func (h *hostileTarget) run(t *testing.T, a hostileAttack) {
 			}
 		})
 	}()
-	h.unharmed(t)
+	h.wantUnharmed(t)
 }
 
-// bytes is what is sent.
+// bytes returns the bytes to send.
 func (a *hostileAttack) bytes() []byte {
 	m := a.message
 	switch {

@@ -24,34 +24,32 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-const (
-	// hostileHeap is how much more may be in use after an attack than before.
-	hostileHeap = 24 << 20
-)
+// hostileHeap is how much the heap may grow by an attack, in bytes.
+const hostileHeap = 24 << 20
 
-// hostileTarget is a service in this process, and who looks after it during the
-// attacks.
+// hostileTarget is a service in this process, and another client that calls it
+// during the attacks.
 type hostileTarget struct {
 	bus     *bustest.Bus
 	kind    bustest.Kind
 	hub     *hub.Hub
 	service *Service
-	session *session // the one that is attacked
+	session *session // the attacked one
 	main    string   // unique names of its connections
 	callers string
 	root    *bustest.Client // another client
-	served  atomic.Uint64   // calls of its that were answered
+	served  atomic.Uint64   // answered rounds of calls of root
 
 	goroutines, fds int
 	heap            uint64
 }
 
-// hostileStart starts a bus of that kind, a service on it, and another client that
-// goes on calling it until the test ends.
+// hostileStart starts a bus, a service on it, and another client that calls it
+// until the test ends.
 func hostileStart(t testing.TB, kind bustest.Kind, policies ...string) *hostileTarget {
 	t.Helper()
 	h := hostileServe(t, kind, policies...)
-	h.witness(t)
+	h.startWitness(t)
 	return h
 }
 
@@ -85,12 +83,12 @@ func hostileServe(t testing.TB, kind bustest.Kind, policies ...string) *hostileT
 		t.Fatal("the service is not ready")
 	}
 	h.root = h.bus.ClientAs(t, 0)
-	h.look(t)
+	h.useSession(t)
 	return h
 }
 
-// look notes the session that serves now.
-func (h *hostileTarget) look(t testing.TB) {
+// useSession attacks the current session.
+func (h *hostileTarget) useSession(t testing.TB) {
 	t.Helper()
 	hostileUntil(t, "there is a session", func() bool {
 		h.session = h.service.current.Load()
@@ -99,9 +97,9 @@ func (h *hostileTarget) look(t testing.TB) {
 	h.main, h.callers = h.session.bus.UniqueName(), h.session.bus.ControlName()
 }
 
-// witness makes calls of the service as root for as long as the test runs: all of
-// them must be answered, whatever else goes on.
-func (h *hostileTarget) witness(t testing.TB) {
+// startWitness calls the service as root until the test ends. All calls must be
+// answered, also during attacks.
+func (h *hostileTarget) startWitness(t testing.TB) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -128,15 +126,15 @@ func (h *hostileTarget) witness(t testing.TB) {
 	})
 }
 
-// before notes what there is before an attack.
-func (h *hostileTarget) before(t testing.TB) {
+// recordUsage records the use of resources before an attack.
+func (h *hostileTarget) recordUsage(t testing.TB) {
 	t.Helper()
 	h.goroutines, h.fds, h.heap = runtime.NumGoroutine(), hostileFDs(t), hostileHeapInUse()
 }
 
-// during makes an attack n times, up to twice as often if the other client was not
-// served meanwhile, and then waits until it was. The number is bounded, as the bus
-// keeps one queue for each receiver: who floods it lets the others wait.
+// during makes an attack n times, or up to twice as often until the other client is
+// served, and waits for that. The number is bounded, because in the bus the other
+// client's calls wait behind the attack.
 func (h *hostileTarget) during(t *testing.T, n int, attack func()) {
 	t.Helper()
 	before := h.served.Load()
@@ -150,19 +148,19 @@ func (h *hostileTarget) during(t *testing.T, n int, attack func()) {
 	hostileUntil(t, "the other client is served during the attack", served)
 }
 
-// unharmed checks what must hold after any attack.
-func (h *hostileTarget) unharmed(t testing.TB) {
+// wantUnharmed checks the service after an attack.
+func (h *hostileTarget) wantUnharmed(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), apitest.Patience)
 	defer cancel()
 	reply, err := h.root.CallDriver(ctx, "GetNameOwner", "s", new(bustest.Body).String(wire.Name))
 	if err != nil {
-		t.Fatal("who owns the name:", err)
+		t.Fatal("GetNameOwner:", err)
 	}
 	if owner, _ := reply.FirstString(); owner != h.main || h.service.current.Load() != h.session {
 		t.Errorf("the name is owned by %s, before the attack it was %s", owner, h.main)
 	}
-	hostileWithin(t, soon, "no wait is accounted for", func() bool {
+	hostileWithin(t, soon, "no wait is counted", func() bool {
 		all, users, conns := h.session.waits.count()
 		return all == 0 && users == 0 && conns == 0
 	})
@@ -171,7 +169,7 @@ func (h *hostileTarget) unharmed(t testing.TB) {
 	hostileUntil(t, "memory is as before", func() bool { return hostileHeapInUse() < h.heap+hostileHeap })
 }
 
-// hostileUntil asks until ok says so.
+// hostileUntil polls until ok returns true.
 func hostileUntil(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	hostileWithin(t, apitest.Patience, what, ok)
@@ -187,7 +185,7 @@ func hostileWithin(t testing.TB, limit time.Duration, what string, ok func() boo
 		case <-tick.C:
 		case <-timeout:
 			buf := make([]byte, 1<<20)
-			t.Fatalf("not so in time: %s\n%s", what, buf[:runtime.Stack(buf, true)])
+			t.Fatalf("timeout: %s\n%s", what, buf[:runtime.Stack(buf, true)])
 		}
 	}
 }
@@ -208,7 +206,7 @@ func hostileHeapInUse() uint64 {
 	return stats.HeapAlloc
 }
 
-// hostileConn is a connection of an attacker, which says whatever it likes.
+// hostileConn is a connection of an attacker, which can send any bytes.
 type hostileConn struct {
 	sock   *net.UnixConn
 	in     *bufio.Reader
@@ -220,11 +218,11 @@ type hostileConn struct {
 func (h *hostileTarget) dial(t *testing.T, options ...bustest.DialOption) *hostileConn {
 	t.Helper()
 	c := h.dialAs(t, bustest.NobodyUID, options...)
-	t.Cleanup(c.close) // where the test fails; else it is closed by then
+	t.Cleanup(c.close) // if the test fails; otherwise it is closed already
 	return c
 }
 
-// dialAs is dial as any user, for who closes the connection in any case.
+// dialAs is dial as any user. The caller closes the connection.
 func (h *hostileTarget) dialAs(t testing.TB, uid uint32, options ...bustest.DialOption) *hostileConn {
 	t.Helper()
 	c := &hostileConn{sock: h.bus.DialAs(t, uid, options...)}
@@ -283,18 +281,18 @@ func (c *hostileConn) until(serial uint32) (*bustest.Message, error) {
 	}
 }
 
-// Outcomes of an attack that are no errors. An error is its name, without
-// org.osctl.Eventd.Error or org.freedesktop.DBus.Error before it, after "service"
-// or "bus", by who sent it.
+// Outcomes of an attack other than error replies. The outcome of an error is its
+// sender, "service" or "bus", and its name without the prefix
+// org.osctl.Eventd.Error or org.freedesktop.DBus.Error.
 const (
 	hostileReply   = "reply"
-	hostileSilence = "silence" // nobody said anything
+	hostileSilence = "silence" // no reply
 	hostileCut     = "bus cut the connection"
 )
 
-// attack sends a message, then a ping, and returns what came of the message once
-// the ping is answered: calls are answered in order. The message gets a serial of
-// its own: the buses refuse one that waits for its reply already.
+// attack sends a message, then a ping, and returns the outcome of the message when
+// the ping is answered, because calls are answered in order. The message gets a new
+// serial, because the buses refuse the serial of a pending call.
 func (c *hostileConn) attack(raw []byte, fds ...int) (outcome string, err error) {
 	c.serial++
 	serial := c.serial
@@ -307,17 +305,17 @@ func (c *hostileConn) attack(raw []byte, fds ...int) (outcome string, err error)
 		binary.BigEndian.PutUint32(raw[8:], serial)
 	}
 	if err := c.write(raw, fds...); err != nil {
-		return hostileEnd(err)
+		return classifyEnd(err)
 	}
 	ping, err := c.send(bustest.MethodCall(wire.Name, wire.Path, "org.freedesktop.DBus.Peer", "Ping"))
 	if err != nil {
-		return hostileEnd(err)
+		return classifyEnd(err)
 	}
 	outcome = hostileSilence
 	for {
 		m, err := bustest.ReadMessage(c.in)
 		if err != nil {
-			return hostileEnd(err)
+			return classifyEnd(err)
 		}
 		switch {
 		case m.Type != bustest.TypeReturn && m.Type != bustest.TypeError:
@@ -329,8 +327,9 @@ func (c *hostileConn) attack(raw []byte, fds ...int) (outcome string, err error)
 	}
 }
 
-// hostileEnd tells a connection that the bus ended from a test that does not work.
-func hostileEnd(err error) (string, error) {
+// classifyEnd returns hostileCut if the bus ended the connection, and otherwise the
+// error of a broken test.
+func classifyEnd(err error) (string, error) {
 	var network net.Error
 	if errors.As(err, &network) && network.Timeout() || errors.Is(err, syscall.EBADF) || errors.Is(err, syscall.EINVAL) {
 		return "", err

@@ -10,10 +10,9 @@ import (
 	"github.com/osctl/eventd/packaging"
 )
 
-// standardInterfaces is what the service adds to the installed document when it is asked for
-// it, as sd-bus and GDBus do. Generators would make classes of these interfaces, so they are not
-// in the file. Proxies that are made at run time need them: without them Node's dbus-next, Perl's
-// Net::DBus and qdbus refuse to read a property.
+// standardInterfaces are the interfaces that the service adds to the installed document, as sd-bus and
+// GDBus do. They are not in the file, because generators would make classes of them. Run-time proxies
+// need them: otherwise Node's dbus-next, Perl's Net::DBus and qdbus refuse to read a property.
 const standardInterfaces = `
   <interface name="org.freedesktop.DBus.Properties">
     <method name="Get">
@@ -50,15 +49,15 @@ const standardInterfaces = `
 </node>
 `
 
-// document returns the introspection document that is served. It leaves out the comments,
-// most of the file: everybody may ask for it, as often as they like.
+// document returns the introspection document of the service. It has no comments, because they are most
+// of the file, and every user may call Introspect.
 var document = sync.OnceValue(func() string { //nolint:gochecknoglobals // made once
 	ours, _, _ := strings.Cut(packaging.Interface, "</node>")
 	ours = regexp.MustCompile(`(?s)\s*<!--.*?-->`).ReplaceAllString(ours, "")
 	return strings.TrimRight(ours, "\n") + "\n" + standardInterfaces
 })
 
-// introspect handles Introspect, for the object and the nodes on the way to it.
+// introspect handles Introspect, for the object and its parent nodes.
 func (c *call) introspect() error {
 	xml := document()
 	if c.Path != wire.Path {

@@ -67,7 +67,7 @@ func parseXML(t *testing.T, text string) xmlNode {
 	return node
 }
 
-// theInterface returns the one interface of the installed document.
+// theInterface returns the only interface of the installed document.
 func theInterface(t *testing.T) xmlInterface {
 	t.Helper()
 	all := parseXML(t, packaging.Interface).Interfaces
@@ -118,7 +118,7 @@ func TestDocumentedProperties(t *testing.T) {
 		switch {
 		case p.Name == "Version" || p.Name == "StartTime":
 			want = "const"
-		case moves(p.Name):
+		case changesWithEvents(p.Name):
 			want = "invalidates"
 		}
 		if p.Access != "read" || len(p.Annotations) == 0 || p.Annotations[0].Name != "org.freedesktop.DBus.Property.EmitsChangedSignal" || p.Annotations[0].Value != want {
@@ -133,9 +133,8 @@ func TestDocumentedProperties(t *testing.T) {
 	}
 }
 
-// TestDocumentForGenerators holds the installed document against what generators of code and
-// of pages want: arguments of one member that have different names, a comment on each, and on
-// types that Qt has no name for an annotation.
+// The installed document meets the needs of generators of code and pages: the arguments of a member have
+// distinct names and a comment each, and types that Qt has no name for have an annotation.
 func TestDocumentForGenerators(t *testing.T) {
 	i := theInterface(t)
 	for _, m := range slices.Concat(i.Methods, i.Signals) {
@@ -175,8 +174,8 @@ func TestDocumentForGenerators(t *testing.T) {
 	}
 }
 
-// wantQtName wants an annotation with the Qt type of an argument or property, unless its
-// type is one that qdbusxml2cpp knows.
+// wantQtName checks the annotation with the Qt type of an argument or property, unless qdbusxml2cpp knows
+// its type.
 func wantQtName(t *testing.T, m *xmlMember, typ, suffix string) {
 	t.Helper()
 	named := false
@@ -188,7 +187,7 @@ func wantQtName(t *testing.T, m *xmlMember, typ, suffix string) {
 	}
 }
 
-// TestDocumentedErrors wants the whole name of each error of the service in the document.
+// The document has the full name of each error of the service.
 func TestDocumentedErrors(t *testing.T) {
 	for _, name := range documentedErrors() {
 		if !strings.Contains(packaging.Interface, "\n    - "+name+": ") {
@@ -210,7 +209,7 @@ func TestIntrospect(t *testing.T) {
 			return text
 		}
 		if got := introspect(wire.Path); got != document() || parseXML(t, got).Name != wire.Path {
-			t.Errorf("what is served is not the document: %s", got)
+			t.Errorf("Introspect returns another document: %s", got)
 		}
 		for path, child := range map[string]string{"/": "org", "/org": "osctl", "/org/osctl": "Eventd"} {
 			node := parseXML(t, introspect(path))
@@ -360,7 +359,7 @@ func TestWrongCalls(t *testing.T) {
 			t.Error("a wrong call made an event")
 		}
 		if n := h.Counters()[hub.CounterRefused]; n != 3 {
-			t.Errorf("%d refused reports were counted, want 3", n)
+			t.Errorf("counted %d refused reports, want 3", n)
 		}
 		apitest.OK(t, c, methodCallWithoutInterface("Report", "sa{sv}", new(bustest.Body).String("x").Dict()))
 	})

@@ -15,7 +15,7 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// lapseLog keeps what the log is told of signals that were left out.
+// lapseLog keeps the log lines about skipped signals.
 type lapseLog struct {
 	mu    sync.Mutex
 	lines []lapseLine
@@ -40,7 +40,7 @@ func (l *lapseLog) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// lost is how many signals the log says were left out, and the last of them.
+// lost returns the logged number of skipped signals, and the last of them.
 func (l *lapseLog) lost() (lost, last uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -53,78 +53,76 @@ func (l *lapseLog) lost() (lost, last uint64) {
 
 func (l *lapseLog) logger() *slog.Logger { return slog.New(slog.NewJSONHandler(l, nil)) }
 
-// TestLapses leaves out signals for a minute, and some later: the log is told at once,
-// then each ten seconds, and of all.
+// Skipped signals are logged at once, then every ten seconds, and completely.
 func TestLapses(t *testing.T) {
 	t.Parallel()
-	var said lapseLog
+	var logged lapseLog
 	var l lapses
 	start := time.Now()
-	for n := range uint64(601) { // each tenth of a second 4 of 10
+	for n := range uint64(601) { // 4 of 10 signals, every tenth of a second
 		l.add(&hub.LappedError{First: 10*n + 1, Last: 10*n + 4})
-		l.tell(said.logger(), start.Add(time.Duration(n)*time.Second/10))
+		l.logIfDue(logged.logger(), start.Add(time.Duration(n)*time.Second/10))
 	}
-	if len(said.lines) != 7 {
-		t.Errorf("the log was told %d times in 60 s, want 7", len(said.lines))
+	if len(logged.lines) != 7 {
+		t.Errorf("logged %d times in 60 s, want 7", len(logged.lines))
 	}
-	if want := (lapseLine{Lost: 400, First: 11, Last: 1004}); said.lines[1] != want {
-		t.Errorf("the log was told of %v, want %v", said.lines[1], want)
+	if want := (lapseLine{Lost: 400, First: 11, Last: 1004}); logged.lines[1] != want {
+		t.Errorf("logged %v, want %v", logged.lines[1], want)
 	}
 	l.add(&hub.LappedError{First: 7001, Last: 7001})
-	l.flush(said.logger(), start)
-	l.flush(said.logger(), start)
-	if lost, last := said.lost(); lost != 601*4+1 || last != 7001 || len(said.lines) != 8 {
-		t.Errorf("the log was told of %d to %d, %d times", lost, last, len(said.lines))
+	l.logNow(logged.logger(), start)
+	l.logNow(logged.logger(), start)
+	if lost, last := logged.lost(); lost != 601*4+1 || last != 7001 || len(logged.lines) != 8 {
+		t.Errorf("logged %d up to %d, %d times", lost, last, len(logged.lines))
 	}
 }
 
-// TestLapsesOnce tells of signals again, and of more with them, as happens when the bus is
-// lost before it was told that they were left out: each counts once.
+// Each skipped signal counts once, even if it is added again because the bus was lost before Lapped was sent.
 func TestLapsesOnce(t *testing.T) {
 	t.Parallel()
-	var said lapseLog
+	var logged lapseLog
 	var l lapses
 	for _, last := range []uint64{12, 12, 15, 15} {
 		l.add(&hub.LappedError{First: 1, Last: last})
 		l.add(&hub.LappedError{First: 1, Last: last})
-		l.flush(said.logger(), time.Now())
+		l.logNow(logged.logger(), time.Now())
 	}
 	want := []lapseLine{{Lost: 12, First: 1, Last: 12}, {Lost: 3, First: 13, Last: 15}}
-	if !slices.Equal(said.lines, want) {
-		t.Errorf("the log was told of %v, want %v", said.lines, want)
+	if !slices.Equal(logged.lines, want) {
+		t.Errorf("logged %v, want %v", logged.lines, want)
 	}
 }
 
-// TestLapsesBound wants a wait to end when the log is to be told, and only then.
-func TestLapsesBound(t *testing.T) {
+// A wait is bounded only if a log line is due.
+func TestLapsesUntilDue(t *testing.T) {
 	t.Parallel()
-	l := lapses{told: time.Now()}
-	ctx, cancel := l.bound(t.Context())
+	l := lapses{loggedAt: time.Now()}
+	ctx, cancel := l.untilDue(t.Context())
 	defer cancel()
 	if _, bounded := ctx.Deadline(); bounded {
-		t.Error("a wait is bounded with nothing to tell")
+		t.Error("a wait is bounded without skipped signals")
 	}
 	l.add(&hub.LappedError{First: 1, Last: 1})
-	ctx, cancel = l.bound(t.Context())
+	ctx, cancel = l.untilDue(t.Context())
 	defer cancel()
-	if at, bounded := ctx.Deadline(); !bounded || !at.Equal(l.told.Add(lapsesInterval)) {
-		t.Errorf("a wait is bounded: %v, at %v", bounded, at)
+	if at, bounded := ctx.Deadline(); !bounded || !at.Equal(l.loggedAt.Add(lapsesInterval)) {
+		t.Errorf("a wait is bounded %v, at %v", bounded, at)
 	}
 }
 
-// TestLapsesTold laps the signals of a service: what the log was not told at once it is
-// told when it is time, though no event follows, and the rest when the service ends.
-func TestLapsesTold(t *testing.T) {
+// If the signals of a service are lapped, the next log line comes when it is due, even without further
+// events, and the last one when the service ends.
+func TestLapsesLogged(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	h := apitest.NewHub(t, hub.Config{History: 8})
-	var said lapseLog
-	s := launch(t, Config{Hub: h, Address: bus.Address(), Log: said.logger()}, func(s *Service) {
-		s.emitter.lapses.told = time.Now().Add(time.Second - lapsesInterval)
-		commitMany(t, h, 20) // 12 are gone when it begins, and it goes on at the middle of the rest
+	var logged lapseLog
+	s := launch(t, Config{Hub: h, Address: bus.Address(), Log: logged.logger()}, func(s *Service) {
+		s.emitter.lapses.loggedAt = time.Now().Add(time.Second - lapsesInterval)
+		commitMany(t, h, 20) // 12 are dropped, and the emitter continues at the middle of the rest
 	})
-	apitest.Eventually(t, "the log is told", func() bool {
-		lost, last := said.lost()
+	apitest.Eventually(t, "the skipped signals are logged", func() bool {
+		lost, last := logged.lost()
 		return lost == 16 && last == 16
 	})
 	r := apitest.Receive(t, bus, "")
@@ -138,7 +136,7 @@ func TestLapsesTold(t *testing.T) {
 	if err := s.stop(t); err != nil {
 		t.Fatal(err)
 	}
-	if lost, last := said.lost(); lost != 16+3*6 || last != 46 {
-		t.Errorf("the log was told of %d, to %d, want %d, to 46", lost, last, 16+3*6)
+	if lost, last := logged.lost(); lost != 16+3*6 || last != 46 {
+		t.Errorf("logged %d up to %d, want %d up to 46", lost, last, 16+3*6)
 	}
 }

@@ -8,35 +8,35 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// listFilter reads the filter of a list, which may only name keys that its rows have.
+// listFilter reads the filter of a list, which may have only these keys.
 func (c *call) listFilter(keys ...string) (hub.Filter, error) {
 	d := c.Decoder()
 	filter := d.Filter(keys...)
-	return filter, args(d, nil)
+	return filter, checkArgs(d, nil)
 }
 
-// passes reports whether a row's value is one of those that a filter asks for.
-func passes(wanted []string, value string) bool {
+// matches reports whether a value of a row is one of the wanted ones, if there are any.
+func matches(wanted []string, value string) bool {
 	return wanted == nil || slices.Contains(wanted, value)
 }
 
-// more collects the last field of a row: what is not known is left out.
-type more struct{ hub.Options }
+// rowDetails collects the last field of a row, without unknown values.
+type rowDetails struct{ hub.Options }
 
-func (m *more) time(field string, at time.Time) {
+func (m *rowDetails) time(field string, at time.Time) {
 	if !at.IsZero() {
 		m.Options = append(m.Options, hub.Option{Name: field, Value: hub.Uint64(hub.Micros(at))})
 	}
 }
 
-func (m *more) text(field, text string) {
+func (m *rowDetails) text(field, text string) {
 	if text != "" {
 		m.Options = append(m.Options, hub.Option{Name: field, Value: hub.String(text)})
 	}
 }
 
 // container adds the name and the image of the row's container.
-func (m *more) container(name, image string) {
+func (m *rowDetails) container(name, image string) {
 	m.text("name", name)
 	m.text("image", image)
 }
@@ -55,9 +55,9 @@ func (c *call) listInterfaces() error {
 		e.Array('(', func() {
 			for i := range rows {
 				row := &rows[i]
-				if passes(pools, row.Pool) && passes(ids, row.ID) && passes(names, row.Name) && passes(veths, row.Veth) &&
-					passes(containers, row.ContainerName) {
-					var m more
+				if matches(pools, row.Pool) && matches(ids, row.ID) && matches(names, row.Name) && matches(veths, row.Veth) &&
+					matches(containers, row.ContainerName) {
+					var m rowDetails
 					m.time("since", row.Since)
 					m.container(row.ContainerName, row.Image)
 					e.Align(8)
@@ -88,8 +88,8 @@ func (c *call) listContainers() error {
 		e.Array('(', func() {
 			for i := range rows {
 				row := &rows[i]
-				if passes(pools, row.Pool) && passes(ids, row.ID) && passes(names, row.Name) {
-					var m more
+				if matches(pools, row.Pool) && matches(ids, row.ID) && matches(names, row.Name) {
+					var m rowDetails
 					m.text("source", row.Source)
 					m.container(row.Name, row.Image)
 					e.Align(8)

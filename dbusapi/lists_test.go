@@ -60,7 +60,7 @@ func TestListInterfaces(t *testing.T) {
 		wantFilterError(t, err, "state", "pool, id, name, veth, ct_name")
 		_, err = raw.Call(apitest.Bounded(t), apitest.WaitCall("", 0, "state", "up"))
 		wantFilterError(t, err, "state", "type, action, pool, id, source, name, veth, ct_name")
-		// The rows, byte by byte.
+		// The exact bytes of a row.
 		reply := apitest.OK(t, bus.ClientAs(t, bustest.NobodyUID), apitest.MethodCall("ListInterfaces", "a{sv}", new(bustest.Body).Dict("veth", "veth3")))
 		want := new(bustest.Body).String(hub.FormatCursor(apitest.Epoch(h), last)).Array(8, func(b *bustest.Body) {
 			b.Align(8).Uint32(3).String("veth3").String("eth0").String("tank").String("101").String("up").Array(8, func(b *bustest.Body) {
@@ -73,13 +73,12 @@ func TestListInterfaces(t *testing.T) {
 	})
 }
 
-// wantFilterError wants the error of a filter to name the key at fault, and those that the method
-// takes.
+// wantFilterError checks that an error names the invalid key of a filter and the allowed keys.
 func wantFilterError(t *testing.T, err error, key, keys string) {
 	t.Helper()
 	apitest.WantError(t, err, wire.ErrInvalidFilter)
 	if text := err.Error(); !strings.Contains(text, `"`+key+`"`) || !strings.HasSuffix(text, "; the keys are "+keys) {
-		t.Errorf("the error says %q, want the keys %s", text, keys)
+		t.Errorf("the error is %q, want the keys %s", text, keys)
 	}
 }
 
@@ -127,7 +126,7 @@ func TestListContainers(t *testing.T) {
 	})
 }
 
-// A list and the events after its cursor are the state, whatever goes on meanwhile.
+// A list plus the events after its cursor is the current state, also with concurrent commits.
 func TestListAndEvents(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		h := apitest.NewHub(t, hub.Config{})

@@ -9,9 +9,8 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// Of one user 200 connections flood, each with as many calls under way as it can have
-// answered. Another user, and another connection of the same user, are neither refused nor
-// starved. (What is sent without waiting for answers piles up in the bus, before us.)
+// While one user floods with 200 connections, another user, and another connection of the same user, are
+// neither refused nor starved. The flood waits for answers, because other calls queue up in the bus.
 func TestManyConnectionsFlood(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		const connections, window, reports = 200, 4, 10
@@ -41,7 +40,7 @@ func TestManyConnectionsFlood(t *testing.T) {
 				}
 			})
 		}
-		apitest.Eventually(t, "the flood is there", func() bool { return h.Status().Last > 1000 })
+		apitest.Eventually(t, "the flood arrives", func() bool { return h.Status().Last > 1000 })
 		for range reports {
 			apitest.OK(t, same, apitest.ReportCall("same"))
 			apitest.OK(t, other, apitest.ReportCall("other"))
@@ -52,7 +51,7 @@ func TestManyConnectionsFlood(t *testing.T) {
 		close(stop)
 		floods.Wait()
 		if n := h.Counters()["events_other"]; n != reports {
-			t.Errorf("%d reports of the other user were taken, want %d", n, reports)
+			t.Errorf("%d reports of the other user were accepted, want %d", n, reports)
 		}
 		if s.current.Load() != session {
 			t.Error("the bus was lost")

@@ -14,18 +14,18 @@ type handler struct {
 	waits   *waits
 }
 
-// call is one method call that is being handled.
+// call is a method call.
 type call struct {
 	*bus.Call
 	service *Service
 	waits   *waits
-	out     string // the type of the reply, see methods
+	out     string // signature of the reply
 }
 
 // Handle implements [bus.Handler].
 func (h *handler) Handle(m *bus.Call) {
 	c := &call{Call: m, service: h.service, waits: h.waits}
-	found, err := h.service.find(m.Message)
+	found, err := h.service.findMethod(m.Message)
 	switch {
 	case err == nil:
 		c.out = found.out
@@ -53,13 +53,13 @@ func (c *call) reply(body func(e *wire.Encoder)) { c.Reply(c.out, body) }
 // fail sends an error reply.
 func (c *call) fail(err error) { c.Fail(toError(err)) }
 
-// method is one method of an interface.
+// method is a method of an interface.
 type method struct {
 	in, out string // signatures
 	handle  func(*call) error
 }
 
-// methods returns the methods that are served, by interface and member.
+// methods returns the methods of the service, by interface and member.
 func methods() map[string]map[string]method {
 	return map[string]map[string]method{
 		wire.Interface: {
@@ -82,8 +82,8 @@ func methods() map[string]map[string]method {
 	}
 }
 
-// find returns the method that a call is for. The interface may be left out.
-func (s *Service) find(m *wire.Message) (method, error) {
+// findMethod returns the called method. A call need not have an interface.
+func (s *Service) findMethod(m *wire.Message) (method, error) {
 	known, ok := s.methods[m.Interface]
 	if m.Interface == "" {
 		for _, members := range s.methods {
@@ -106,14 +106,14 @@ func (s *Service) find(m *wire.Message) (method, error) {
 	return found, nil
 }
 
-// isReport reports whether a call is meant for one of the reporting methods.
+// isReport reports whether a call is one of Report or ReportBatch.
 func isReport(m *wire.Message) bool {
 	return (m.Interface == wire.Interface || m.Interface == "") && (m.Member == "Report" || m.Member == "ReportBatch")
 }
 
-// args turns what was found wrong with the arguments of a call into an error for
-// the caller: err if it is set, else what the decoder has to say.
-func args(d *wire.Decoder, err error) error {
+// checkArgs converts err or, if that is nil, the error of the decoder to an error
+// for the caller.
+func checkArgs(d *wire.Decoder, err error) error {
 	if err == nil {
 		err = d.Finish()
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// TestNames wants names in lists, signals and WaitEvents alike, and filters to take them.
-func TestNames(t *testing.T) {
+// Names of containers are in lists, signals and WaitEvents, and filters match them.
+func TestContainerNames(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		h := apitest.NewHub(t, hub.Config{})
 		serve(t, bus, h)
@@ -45,8 +45,8 @@ func TestNames(t *testing.T) {
 	})
 }
 
-// TestNamedEventsAreWithinLimits wants an event of the largest size to stay within it.
-func TestNamedEventsAreWithinLimits(t *testing.T) {
+// A name does not make an event exceed the limit.
+func TestNamedEventsStayWithinLimits(t *testing.T) {
 	h := apitest.NewHub(t, hub.Config{})
 	name := strings.Repeat("n", hub.MaxNameBytes)
 	apitest.Commit(t, h, 1, "ct_info", "pool", "docker", "id", "4f", "name", name)
@@ -67,6 +67,6 @@ func TestNamedEventsAreWithinLimits(t *testing.T) {
 		}
 	}
 	if named < 100 {
-		t.Errorf("%d events have the name, want those that have room for it", named)
+		t.Errorf("%d events have the name, want at least 100", named)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// wantOrder expects the events of pour in the hub in the order sent.
+// wantOrder checks that the hub has the n events of apitest.Pour in the order sent.
 func wantOrder(tb testing.TB, h *hub.Hub, n int) {
 	tb.Helper()
 	sub, err := h.Subscribe(hub.Filter{}, hub.CursorOldest)
@@ -34,11 +34,11 @@ func wantOrder(tb testing.TB, h *hub.Hub, n int) {
 	}
 }
 
-// A dbus-daemon lets a connection have 128 calls without an answer and refuses the
-// others itself; a dbus-broker passes all of them on.
+// A dbus-daemon allows a connection 128 pending calls and refuses the others itself;
+// a dbus-broker passes on all.
 func TestOrderOfReplies(t *testing.T) {
 	apitest.EachBus(t, func(t *testing.T, bus *bustest.Bus) {
-		const calls = 10_000 // all of them may wait for their turn
+		const calls = 10_000 // within the quota
 		h := apitest.NewHub(t, hub.Config{History: calls})
 		serve(t, bus, h)
 		s := apitest.OpenStream(t, bus, 0)
@@ -67,16 +67,16 @@ func TestOrderOfReplies(t *testing.T) {
 
 func TestOrderWithoutReplies(t *testing.T) {
 	apitest.EachBus(t, func(t *testing.T, bus *bustest.Bus) {
-		const calls = 10_000 // all of them may wait for their turn
+		const calls = 10_000 // within the quota
 		h := apitest.NewHub(t, hub.Config{History: calls})
 		serve(t, bus, h)
 		s := apitest.OpenStream(t, bus, 0)
 		if err := apitest.Await(t, "all is written", apitest.Pour(t, s, calls, bustest.FlagNoReply)); err != nil {
 			t.Fatal(err)
 		}
-		apitest.Eventually(t, "all are taken", func() bool { s := h.Status(); return s.Last == calls })
+		apitest.Eventually(t, "all calls are handled", func() bool { s := h.Status(); return s.Last == calls })
 		wantOrder(t, h, calls)
-		// Nothing came back: the reply to the next call is the first.
+		// There was no reply: the reply to the next call is the first one.
 		ping := bustest.MethodCall(wire.Name, wire.Path, "org.freedesktop.DBus.Peer", "Ping")
 		ping.Serial = calls + 1
 		s.Send(t, ping)
@@ -105,7 +105,7 @@ func TestSenderThatNeverReads(t *testing.T) {
 		done := apitest.Pour(t, s, calls, 0)
 		for flooding := true; flooding; {
 			select {
-			case <-done: // all is written, or the bus dropped the sender
+			case <-done: // all is written, or the bus disconnected the sender
 				flooding = false
 			default:
 			}
@@ -114,7 +114,7 @@ func TestSenderThatNeverReads(t *testing.T) {
 			}
 		}
 		if s := h.Status(); s.Last < 1000 {
-			t.Errorf("only %d reports were taken", s.Last)
+			t.Errorf("only %d reports were accepted", s.Last)
 		}
 		if after := heap(); after > before+64<<20 {
 			t.Fatalf("the heap grew from %d to %d bytes", before, after)

@@ -16,8 +16,8 @@ import (
 	"github.com/osctl/eventd/dbusapi/wire"
 )
 
-// privateConfig is the configuration of a private bus: who may connect, which is the same user
-// and root, may do everything.
+// privateConfig is the configuration of a private bus. Only its own user and root may connect, and they
+// may do everything.
 const privateConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
@@ -33,7 +33,7 @@ const privateConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus
 </busconfig>
 `
 
-// PrivateBus is a dbus-daemon of our own, for trying things out and for tests.
+// PrivateBus is a dbus-daemon for a single process, to try the service and for tests.
 type PrivateBus struct {
 	// Address is the address of the bus.
 	Address string
@@ -41,11 +41,11 @@ type PrivateBus struct {
 	dir  string
 	stop chan struct{}
 	done chan struct{} // closed when the process has ended
-	err  error         // why, after done
+	err  error         // of the process, after done
 }
 
-// StartPrivateBus starts a dbus-daemon, which must be installed, and returns when it
-// takes connections. It ends with [PrivateBus.Close], or with this process.
+// StartPrivateBus starts a dbus-daemon, which must be installed, and waits until it accepts connections.
+// The bus ends with [PrivateBus.Close], or with this process.
 func StartPrivateBus(ctx context.Context) (*PrivateBus, error) {
 	program, err := exec.LookPath("dbus-daemon")
 	if err != nil {
@@ -78,14 +78,13 @@ func StartPrivateBus(ctx context.Context) (*PrivateBus, error) {
 	return b, nil
 }
 
-// run runs the bus. The kernel kills it when the thread that started it ends
-// (PR_SET_PDEATHSIG), so that it does not outlive us; this goroutine keeps that
-// thread to itself.
+// run runs the bus. The kernel kills it when the thread that started it ends (PR_SET_PDEATHSIG), so that
+// it does not outlive this process. So the goroutine keeps its thread.
 func (b *PrivateBus) run(program, config string, started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer close(b.done)
-	cmd := exec.Command(program, "--config-file="+config, "--nofork", "--nopidfile", "--print-address=1") //nolint:gosec,noctx // our own file; stopped below
+	cmd := exec.Command(program, "--config-file="+config, "--nofork", "--nopidfile", "--print-address=1") //nolint:gosec,noctx // a file of this function; stopped below
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	problems := &firstBytes{}
 	cmd.Stderr = problems
@@ -117,7 +116,7 @@ func (b *PrivateBus) run(program, config string, started chan<- error) {
 	}
 }
 
-// firstBytes keeps the beginning of what is written to it.
+// firstBytes is a writer that keeps the first bytes.
 type firstBytes []byte
 
 func (b *firstBytes) Write(p []byte) (int, error) {
@@ -126,7 +125,7 @@ func (b *firstBytes) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Wait returns when the bus has ended, with the reason, or when ctx is done.
+// Wait waits until the bus ends and returns an error, or until ctx is done and returns nil.
 func (b *PrivateBus) Wait(ctx context.Context) error {
 	select {
 	case <-b.done:
@@ -139,7 +138,7 @@ func (b *PrivateBus) Wait(ctx context.Context) error {
 	}
 }
 
-// Close ends the bus and removes its files. It is called once.
+// Close ends the bus and removes its files. Call it once.
 func (b *PrivateBus) Close() {
 	close(b.stop)
 	select {

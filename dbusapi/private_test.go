@@ -68,17 +68,17 @@ func TestPrivateBus(t *testing.T) {
 		t.Errorf("the directory is %v, %v", info, err)
 	}
 	b.Close()
-	// It waits for that only so long, which a busy machine may take.
+	// Close waits for a limited time only, which may be too short on a busy machine.
 	apitest.Eventually(t, "the bus is dead after Close", func() bool { return syscall.Kill(pid, 0) != nil })
 	if _, err := os.Stat(filepath.Dir(path)); !os.IsNotExist(err) {
-		t.Error("the directory is there after Close:", err)
+		t.Error("Close did not remove the directory:", err)
 	}
 	if _, err := client.Dial(apitest.Bounded(t), b.Address); err == nil {
-		t.Error("the bus takes connections after Close")
+		t.Error("the bus accepts connections after Close")
 	}
 }
 
-// TestPrivateBusOfUser connects root to the private bus of an ordinary user.
+// Root can connect to the private bus of another user.
 func TestPrivateBusOfUser(t *testing.T) {
 	const nobody = 65534
 	dir, err := os.MkdirTemp("", "bustest-") //nolint:usetesting // others may enter it
@@ -128,11 +128,11 @@ func TestPrivateBusEnds(t *testing.T) {
 	}
 }
 
-func TestPrivateBusThatCannotStart(t *testing.T) {
+func TestPrivateBusCannotStart(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if b, err := StartPrivateBus(ctx); err == nil {
-		b.Close() // it was quicker
+		b.Close() // it started before the check of ctx
 	} else if !strings.Contains(err.Error(), "private bus") {
 		t.Error(err)
 	}

@@ -10,8 +10,8 @@ import (
 
 const propertiesInterface = "org.freedesktop.DBus.Properties"
 
-// properties returns the properties of the service, in the order of the interface. They are read one
-// after the other: what is committed meanwhile may show in some of them only.
+// properties returns the properties of the service, in the order of the interface. They are not a
+// snapshot: a concurrent commit may show in some of them only.
 func (s *Service) properties() hub.Options {
 	status := s.Hub.Status()
 	counters := s.Hub.Counters()
@@ -64,7 +64,7 @@ func (s *Service) property(iface, name string) (hub.Value, error) {
 func (c *call) getProperty() error {
 	d := c.Decoder()
 	iface, name := d.String(), d.String()
-	if err := args(d, nil); err != nil {
+	if err := checkArgs(d, nil); err != nil {
 		return err
 	}
 	value, err := c.service.property(iface, name)
@@ -79,11 +79,11 @@ func (c *call) getProperty() error {
 func (c *call) getAllProperties() error {
 	d := c.Decoder()
 	iface := d.String()
-	if err := args(d, nil); err != nil {
+	if err := checkArgs(d, nil); err != nil {
 		return err
 	}
 	var all hub.Options
-	// Every D-Bus interface may be asked for its properties; the standard ones have none.
+	// GetAll of the standard interfaces succeeds, although they have no properties.
 	if _, ok := c.service.methods[iface]; !ok || iface == wire.Interface {
 		if err := propertyInterface(iface); err != nil {
 			return err
@@ -94,12 +94,12 @@ func (c *call) getAllProperties() error {
 	return nil
 }
 
-// setProperty handles Properties.Set: nothing can be set.
+// setProperty handles Properties.Set. All properties are read-only.
 func (c *call) setProperty() error {
 	d := c.Decoder()
 	iface, name := d.String(), d.String()
 	if err := d.Err(); err != nil {
-		return args(d, err)
+		return checkArgs(d, err)
 	}
 	if _, err := c.service.property(iface, name); err != nil {
 		return err

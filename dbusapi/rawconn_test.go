@@ -11,18 +11,17 @@ import (
 	"github.com/osctl/eventd/dbusapi/wire"
 )
 
-// rawConn is a connection for benchmarks that costs as little as possible: it counts what
-// arrives, and decodes nothing.
+// rawConn is a cheap connection for benchmarks: it counts messages, and does not decode them.
 type rawConn struct {
 	*wire.Conn
-	typ  byte // of the messages that are counted
+	typ  byte // of the counted messages
 	last atomic.Pointer[wire.Message]
 
 	n, target atomic.Int64
 	wake      chan struct{}
 }
 
-// dialRaw connects, and counts the messages of a type.
+// dialRaw returns a connection that counts the messages of a type.
 func dialRaw(tb testing.TB, bus *bustest.Bus, typ byte) *rawConn {
 	tb.Helper()
 	conn, err := wire.Dial(apitest.Bounded(tb), bus.Address())
@@ -53,7 +52,7 @@ func (c *rawConn) read() {
 	}
 }
 
-// wait returns once n messages have come.
+// wait waits until n messages have arrived.
 func (c *rawConn) wait(tb testing.TB, n int64) {
 	c.target.Store(n)
 	if c.n.Load() >= n {
@@ -66,11 +65,11 @@ func (c *rawConn) wait(tb testing.TB, n int64) {
 	select {
 	case <-c.wake:
 	case <-time.After(time.Minute):
-		tb.Fatalf("only %d of %d messages came", c.n.Load(), n)
+		tb.Fatalf("only %d of %d messages arrived", c.n.Load(), n)
 	}
 }
 
-// send sends a message with the next serial, which it returns.
+// send sends a message and returns its serial.
 func (c *rawConn) send(tb testing.TB, h *wire.Header, body func(e *wire.Encoder)) uint32 {
 	h.Serial = c.NextSerial()
 	e := wire.NewEncoder(nil)
@@ -81,7 +80,7 @@ func (c *rawConn) send(tb testing.TB, h *wire.Header, body func(e *wire.Encoder)
 	return h.Serial
 }
 
-// callBus calls the bus, and returns once it has answered. Nothing else may arrive.
+// callBus calls the bus and waits for the reply. No other message may arrive.
 func (c *rawConn) callBus(tb testing.TB, member, sig string, body func(e *wire.Encoder)) *wire.Message {
 	tb.Helper()
 	serial := c.send(tb, wire.BusCall(member, sig), body)

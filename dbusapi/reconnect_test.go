@@ -15,30 +15,30 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// door is an address of a bus that can be shut.
-type door struct{ link, target string }
+// busLink is an address of a bus that can be removed.
+type busLink struct{ link, target string }
 
-func newDoor(t *testing.T, bus *bustest.Bus) *door {
+func newBusLink(t *testing.T, bus *bustest.Bus) *busLink {
 	t.Helper()
 	target, ok := strings.CutPrefix(bus.Address(), "unix:path=")
 	if !ok {
 		t.Fatal("the bus is not at a path:", bus.Address())
 	}
-	d := &door{filepath.Join(t.TempDir(), "bus"), target}
+	d := &busLink{filepath.Join(t.TempDir(), "bus"), target}
 	d.open(t)
 	return d
 }
 
-func (d *door) address() string { return "unix:path=" + d.link }
+func (d *busLink) address() string { return "unix:path=" + d.link }
 
-func (d *door) open(t *testing.T) {
+func (d *busLink) open(t *testing.T) {
 	t.Helper()
 	if err := os.Symlink(d.target, d.link); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (d *door) shut(t *testing.T) {
+func (d *busLink) shut(t *testing.T) {
 	t.Helper()
 	if err := os.Remove(d.link); err != nil {
 		t.Fatal(err)
@@ -48,7 +48,7 @@ func (d *door) shut(t *testing.T) {
 func TestBusRestart(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		h := apitest.NewHub(t, hub.Config{})
-		d := newDoor(t, bus)
+		d := newBusLink(t, bus)
 		s := serveWith(t, Config{Hub: h, Address: d.address()})
 		for round := range uint64(3) {
 			first := round*20 + 1
@@ -57,7 +57,7 @@ func TestBusRestart(t *testing.T) {
 			before.WantAll(t, first, first+9)
 			d.shut(t)
 			bus.Kill()
-			apitest.Eventually(t, "the loss is seen", func() bool { return s.current.Load() == nil })
+			apitest.Eventually(t, "the service notices the loss", func() bool { return s.current.Load() == nil })
 			if err := s.Check(apitest.Bounded(t)); err != nil {
 				t.Error("Check while the bus is away:", err)
 			}
@@ -75,7 +75,7 @@ func TestBusRestart(t *testing.T) {
 		}
 		apitest.WantRun(t, apitest.Seqs(events), 1, 60)
 		if n := h.Counters()["bus_losses"]; n != 3 {
-			t.Errorf("%d losses were counted", n)
+			t.Errorf("counted %d losses, want 3", n)
 		}
 		if err := s.Check(apitest.Bounded(t)); err != nil {
 			t.Error("Check:", err)
@@ -83,11 +83,11 @@ func TestBusRestart(t *testing.T) {
 	})
 }
 
-// fill commits events until the bus, which is stopped, takes no more.
-func (s *served) fill(t *testing.T, h *hub.Hub) {
+// fillOutbox commits events until the outbox is full, because the bus is stopped.
+func (s *served) fillOutbox(t *testing.T, h *hub.Hub) {
 	t.Helper()
 	b := s.current.Load().bus
-	full := 0 // how many times in a row the same number of bytes waited
+	full := 0 // times in a row that the number of queued bytes did not change
 	before := 0
 	apitest.Eventually(t, "the outbox is full", func() bool {
 		apitest.Commit(t, h, 100, "load", "id", "101", "text", strings.Repeat("x", 100))
@@ -99,7 +99,7 @@ func (s *served) fill(t *testing.T, h *hub.Hub) {
 	})
 }
 
-func TestBusStops(t *testing.T) {
+func TestHungBus(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		h := apitest.NewHub(t, hub.Config{History: 1 << 17})
 		s := serve(t, bus, h)
@@ -107,13 +107,13 @@ func TestBusStops(t *testing.T) {
 		apitest.Commit(t, h, 1, "x")
 		r.WantAll(t, 1, 1)
 		bus.Stop()
-		s.fill(t, h)
+		s.fillOutbox(t, h)
 		last := apitest.Commit(t, h, 5000, "load")
 		ctx, cancel := context.WithTimeout(apitest.Bounded(t), 50*time.Millisecond)
 		defer cancel()
 		hung := s.current.Load()
 		if err := s.Check(ctx); err != nil {
-			t.Error("a bus that hangs is a reason to restart:", err)
+			t.Error("Check with a hung bus:", err)
 		}
 		apitest.Eventually(t, "the connection is given up", func() bool { return s.current.Load() != hung })
 		bus.Cont()
@@ -121,12 +121,12 @@ func TestBusStops(t *testing.T) {
 			t.Error("lost were", lost)
 		}
 		if err := s.Check(apitest.Bounded(t)); err != nil || s.current.Load() == nil {
-			t.Error("once the bus goes on:", err)
+			t.Error("Check after the bus continued:", err)
 		}
 	})
 }
 
-func TestBusStopsForTooLong(t *testing.T) {
+func TestHungBusLapsSignals(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		h := apitest.NewHub(t, hub.Config{History: 64})
 		s := serve(t, bus, h)
@@ -134,7 +134,7 @@ func TestBusStopsForTooLong(t *testing.T) {
 		apitest.Commit(t, h, 1, "x")
 		r.WantAll(t, 1, 1)
 		bus.Stop()
-		s.fill(t, h)
+		s.fillOutbox(t, h)
 		apitest.Commit(t, h, 1000, "load")
 		bus.Cont()
 		last := apitest.Commit(t, h, 1, "x")
@@ -142,12 +142,12 @@ func TestBusStopsForTooLong(t *testing.T) {
 			t.Error("lost were only", lost)
 		}
 		if r.Lapped == 0 {
-			t.Error("nobody was told")
+			t.Error("no Lapped")
 		}
 	})
 }
 
-func TestBusStopsAndIsLeft(t *testing.T) {
+func TestHungBusIsGivenUp(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		h := apitest.NewHub(t, hub.Config{History: 1 << 17})
 		s := serveWith(t, Config{Hub: h, Address: bus.Address(), WriteTimeout: 200 * time.Millisecond})
@@ -155,7 +155,7 @@ func TestBusStopsAndIsLeft(t *testing.T) {
 		apitest.Commit(t, h, 1, "x")
 		r.WantAll(t, 1, 1)
 		bus.Stop()
-		s.fill(t, h)
+		s.fillOutbox(t, h)
 		apitest.Eventually(t, "the connection is given up", func() bool { return s.current.Load() == nil })
 		apitest.Commit(t, h, 1000, "load")
 		bus.Cont()
@@ -167,7 +167,7 @@ func TestBusStopsAndIsLeft(t *testing.T) {
 	})
 }
 
-func TestNoService(t *testing.T) {
+func TestRunFailsWithoutName(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		owner := bus.ClientAs(t, 0)
 		if _, err := owner.CallDriver(apitest.Bounded(t), "RequestName", "su", new(bustest.Body).String(wire.Name).Uint32(0)); err != nil {

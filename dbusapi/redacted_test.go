@@ -8,8 +8,7 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// TestRedactedSize holds an event against the limit as it is announced: secrets that
-// are replaced may make it larger than it came.
+// The limit applies to an event after redaction, which may enlarge it.
 func TestRedactedSize(t *testing.T) {
 	read := func(n int) (*hub.Event, error) {
 		fields := make([]hub.Value, 100)

@@ -9,12 +9,12 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// maxCallBody is the largest body of a call that is read, in bytes: that of the largest
-// batch, and a little more, so that a batch that is somewhat too large gets its own error.
+// maxCallBody is the size of the largest body of a call that is read, in bytes. It is a little more than
+// that of the largest batch, so that a batch slightly above the limit gets its own error.
 const maxCallBody = wire.MaxBatchBytes + 4096
 
-// largeBody is from how many bytes on a call is decoded while no other large one is: it may
-// take 60 times its size in memory until the hub has it.
+// largeBody is the size from which on calls are decoded one at a time, in bytes. A call may take 60 times
+// its size in memory until the hub has it.
 const largeBody = 64 << 10
 
 // report handles Report.
@@ -44,7 +44,7 @@ func (c *call) readReport() ([]*hub.Event, error) {
 	}
 	d := c.Decoder()
 	event, err := readEvent(d, source)
-	return []*hub.Event{event}, args(d, err)
+	return []*hub.Event{event}, checkArgs(d, err)
 }
 
 func (c *call) readBatch() (events []*hub.Event, err error) {
@@ -70,17 +70,17 @@ func (c *call) readBatch() (events []*hub.Event, err error) {
 		events = append(events, event)
 		return true
 	})
-	return events, args(d, err)
+	return events, checkArgs(d, err)
 }
 
-// commit commits the events that read decodes, and then answers. It does not wait: until the
-// commit is back, and the disk may be slow, further calls of this connection wait, and nobody
-// else's. If the hub's queue is full, the events are let go of, as they may take many times the
-// memory of the call, and decoded again when it has room.
+// commit submits the events that read decodes, and answers after the commit. It does not wait for the
+// commit, which may take long on a slow disk; only further calls of this connection do. If the hub's queue
+// is full, commit drops the events and decodes them again when there is room, because they may take many
+// times the memory of the call.
 func (c *call) commit(read func() ([]*hub.Event, error), answer func(first uint64, n int)) error {
 	if c.BodySize > largeBody {
-		c.service.large.Lock()
-		defer c.service.large.Unlock()
+		c.service.largeCall.Lock()
+		defer c.service.largeCall.Unlock()
 	}
 	events, err := read()
 	if err != nil {
@@ -100,7 +100,7 @@ func (c *call) commit(read func() ([]*hub.Event, error), answer func(first uint6
 	switch {
 	case errors.Is(err, hub.ErrBusy):
 		c.service.overflow.add(func() {
-			events, _ := read() // it was read before
+			events, _ := read() // it succeeded before
 			done(c.service.Hub.Commit(hub.Batch{Events: events}))
 		})
 	case err != nil:
@@ -109,11 +109,11 @@ func (c *call) commit(read func() ([]*hub.Event, error), answer func(first uint6
 	return nil
 }
 
-// overflow does jobs one after the other, in a goroutine that is there while there are some.
-// Closing the hub ends what its jobs wait for.
+// overflow runs jobs one at a time, in a goroutine that exists while there are jobs. Closing the hub ends
+// their waits.
 type overflow struct {
 	mu   sync.Mutex
-	jobs []func() // at most one of each connection; the first is being done
+	jobs []func() // at most one of each connection; the first one is running
 }
 
 func (o *overflow) add(job func()) {
@@ -141,8 +141,8 @@ func (o *overflow) run() {
 	}
 }
 
-// source returns the source of the events that the caller reports. A reporter that has left
-// before anybody could ask who it is cannot be named, so it is refused.
+// source returns the source of the caller's events. A reporter that left before it was identified is
+// refused.
 func (c *call) source() (string, error) {
 	if !c.Peer.Known {
 		return "", unknownPeer(c.Peer)
@@ -150,7 +150,7 @@ func (c *call) source() (string, error) {
 	return c.Peer.Source, nil
 }
 
-// unknownPeer says why a caller is refused of whom the bus did not say who it is.
+// unknownPeer returns the error for an unidentified caller.
 func unknownPeer(p *bus.Peer) error {
 	if p.Left.Err() != nil {
 		return wire.Errorf(wire.ErrAccessDenied, "the caller has left the bus, which does not say any more who it was")
@@ -177,7 +177,7 @@ func readEvent(d *wire.Decoder, source string) (*hub.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Pool, id and action stand in the event once more, beside its options.
+	// Pool, id and action are in the event twice, as options and as arguments.
 	size += len(typ) + len(event.Action) + len(event.Pool) + len(event.ID) + len(source) + eventOverhead
 	if size > wire.MaxEvent/redactedGrowth {
 		size = len(wire.EncodeEvent(event))
@@ -188,10 +188,10 @@ func readEvent(d *wire.Decoder, source string) (*hub.Event, error) {
 	return event, nil
 }
 
-// redactedGrowth is more than what an event can grow by as its secrets are replaced:
-// an empty array of strings takes 4 bytes, and 19 with the word in it.
+// redactedGrowth is more than the factor by which redaction can enlarge an event. An empty array of
+// strings takes 4 bytes, and 19 with the replacement.
 const redactedGrowth = 8
 
-// eventOverhead is at least what the lengths, ends and padding of the strings of an
-// event, its number and its time take, in bytes.
+// eventOverhead is the size of an event's number and time, and of the lengths, ends and padding of its
+// strings, in bytes, at most.
 const eventOverhead = 5*(4+1+3) + 2*8 + 8

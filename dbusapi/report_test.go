@@ -13,7 +13,7 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// batchCall is a ReportBatch of events that build appends, each with its alignment.
+// batchCall returns a ReportBatch of n events, which build appends.
 func batchCall(n int, build func(b *bustest.Body, i int)) *bustest.Message {
 	return apitest.MethodCall("ReportBatch", "a(sa{sv})", new(bustest.Body).Array(8, func(b *bustest.Body) {
 		for i := range n {
@@ -56,7 +56,7 @@ func TestReportNumbers(t *testing.T) {
 	})
 }
 
-// nested is the body of a report of arrays of one element each around an empty one.
+// nested returns the body of a report with n nested arrays.
 func nested(n int) *bustest.Body {
 	return new(bustest.Body).String("x").Array(8, func(b *bustest.Body) {
 		b.Align(8).String("deep").Signature(strings.Repeat("a", n) + "i")
@@ -72,7 +72,7 @@ func nested(n int) *bustest.Body {
 	})
 }
 
-// nestedVariants is the same with variants around a number.
+// nestedVariants returns the body of a report with n nested variants.
 func nestedVariants(n int) *bustest.Body {
 	return new(bustest.Body).String("x").Array(8, func(b *bustest.Body) {
 		b.Align(8).String("deep")
@@ -142,9 +142,9 @@ func TestRefusedReports(t *testing.T) {
 			t.Errorf("refused reports made %d events", s.Last)
 		}
 		if n := h.Counters()[hub.CounterRefused]; n != uint64(len(tests)) {
-			t.Errorf("%d refused reports were counted, want %d", n, len(tests))
+			t.Errorf("counted %d refused reports, want %d", n, len(tests))
 		}
-		// The next one is the first to be announced, and the connection goes on.
+		// The connection still works, and the next event is number 1.
 		apitest.OK(t, c, apitest.MethodCall("Report", "sa{sv}", nested(8)))
 		apitest.OK(t, c, apitest.MethodCall("Report", "sa{sv}", nestedVariants(8)))
 		apitest.OK(t, c, apitest.ReportCall("x", many[2:]...))
@@ -152,15 +152,14 @@ func TestRefusedReports(t *testing.T) {
 	})
 }
 
-// The largest event that is taken has 64 KiB in its encoding, not more; and what is
-// a little smaller than that is taken.
+// The encoding of the largest accepted event has almost exactly 64 KiB.
 func TestLargestEvent(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t, bustest.Broker, bustest.PolicyOpen)
 	h := apitest.NewHub(t, hub.Config{})
 	serve(t, bus, h)
 	c := dial(t, bus)
-	low, high := 60_000, 70_000 // taken, refused
+	low, high := 60_000, 70_000 // accepted, refused
 	for low+1 < high {
 		middle := (low + high) / 2
 		_, err := c.Report(apitest.Bounded(t), "x", apitest.Options("a", strings.Repeat("y", middle)))
@@ -202,8 +201,8 @@ func TestSource(t *testing.T) {
 	})
 }
 
-// A reporter that leaves at once is named, or refused: there is no event of nobody.
-func TestReporterThatLeaves(t *testing.T) {
+// A reporter that leaves at once is identified or refused, so each event has a source.
+func TestReporterLeavesAtOnce(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		const reports = 30
 		h := apitest.NewHub(t, hub.Config{})
@@ -215,7 +214,7 @@ func TestReporterThatLeaves(t *testing.T) {
 			leaver.Send(t, m)
 			_ = leaver.Close()
 		}
-		apitest.Eventually(t, "each report is taken or refused", func() bool {
+		apitest.Eventually(t, "each report is accepted or refused", func() bool {
 			counters := h.Counters()
 			return counters["events_left"]+counters[hub.CounterRefused] == reports
 		})
@@ -228,13 +227,11 @@ func TestReporterThatLeaves(t *testing.T) {
 				t.Errorf("event %d is from %q", e.Seq, e.Source)
 			}
 		}
-		t.Logf("%d of %d were taken", len(events), reports)
 	})
 }
 
-// A reporter that is known is served after it left: what it sent last may matter. Its waits
-// end.
-func TestKnownSenderThatLeaves(t *testing.T) {
+// The calls of an identified reporter are handled after it left, but its waits end.
+func TestKnownReporterLeaves(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		const calls = 300
 		h := apitest.NewHub(t, hub.Config{})
@@ -253,7 +250,7 @@ func TestKnownSenderThatLeaves(t *testing.T) {
 			leaver.Send(t, m)
 		}
 		_ = leaver.Close()
-		apitest.Eventually(t, "all that it reported is taken", func() bool { return h.Counters()["events_left"] == calls*9/10 })
+		apitest.Eventually(t, "all its reports are accepted", func() bool { return h.Counters()["events_left"] == calls*9/10 })
 		hostileWithin(t, soon, "its waits end", func() bool { all, _, _ := s.pending(); return all == 0 })
 	})
 }

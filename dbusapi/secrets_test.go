@@ -15,9 +15,8 @@ import (
 	"github.com/osctl/eventd/hub/eventlog"
 )
 
-// TestSecretsStayOut reports a management event with secrets at several depths and in
-// several spellings, taken and refused: no byte of them is in a signal, in a reply, or in
-// a file of the log.
+// No secret of an accepted or refused event, at any depth and in any spelling, is in a signal, in a reply,
+// or in a file of the log.
 func TestSecretsStayOut(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		const secret = "hunter2-"

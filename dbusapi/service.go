@@ -16,54 +16,50 @@ import (
 
 // Times of a [Service].
 const (
-	// firstRetry and lastRetry bound the back-off before a lost bus is tried again. It
-	// doubles each time; a bus that restarts is found again well within a second.
+	// firstRetry and lastRetry are the limits of the back-off after a lost bus. It doubles each
+	// time; the service finds a restarted bus well within a second.
 	firstRetry = 20 * time.Millisecond
 	lastRetry  = time.Second
 
-	// stopTimeout bounds the orderly end. backlogTimeout and drainTimeout are how much of it
-	// may go by with handling the calls that were taken, and with queueing the last signals.
-	stopTimeout    = 4 * time.Second
-	backlogTimeout = 1 * time.Second
-	drainTimeout   = 2 * time.Second
+	stopTimeout    = 4 * time.Second // for an orderly end
+	backlogTimeout = 1 * time.Second // of that, for queued calls
+	drainTimeout   = 2 * time.Second // of that, for queueing the last signals
 
-	// stuckAfter is how long one call, or one attempt to reach the bus, may take before the
-	// watchdog counts the service as stuck: more than any of their own time limits.
+	// stuckAfter is how long a call, or an attempt to reach the bus, may take before the service
+	// counts as stuck. It is longer than all their own timeouts.
 	stuckAfter = 30 * time.Second
 )
 
-// counterBusLosses counts how often the bus was lost.
 const counterBusLosses = "bus_losses"
 
 // Config configures a [Service].
 type Config struct {
 	Hub     *hub.Hub
 	Log     *slog.Logger
-	Address string // of the bus, as [wire.ResolveAddress] gives it
+	Address string // of the bus, see [wire.ResolveAddress]
 	Version string // the property Version
 
-	// Missing returns what the service has to do without and what that costs, a line
-	// each: the property Missing, which everybody may read. It may be nil.
+	// Missing returns the missing capabilities of the service and their consequences, a line
+	// each. It is the property Missing, which every user may read. It may be nil.
 	Missing func() []string
 
-	// WriteTimeout is how long the bus may take nothing before the connection is given up
-	// and made anew; 10 s if 0.
+	// WriteTimeout is how long the bus may take no byte before the service reconnects; 10 s if 0.
 	WriteTimeout time.Duration
 }
 
-// Service is org.osctl.Eventd on one bus. It keeps the name over restarts of the bus.
+// Service is org.osctl.Eventd on one bus. It survives restarts of the bus.
 type Service struct {
 	Config
-	methods  map[string]map[string]method
-	emitter  *emitter
-	started  time.Time
-	ready    chan struct{}
-	once     sync.Once
-	overflow overflow                  // reports for which the hub had no room at first
-	checked  chan struct{}             // holds a token after a Check
-	large    sync.Mutex                // held while a large report is decoded
-	current  atomic.Pointer[session]   // nil while there is no bus
-	tried    atomic.Pointer[time.Time] // when the bus was tried last, while there is none
+	methods     map[string]map[string]method
+	emitter     *emitter
+	started     time.Time
+	ready       chan struct{}
+	once        sync.Once
+	overflow    overflow                  // reports that found the hub's queue full
+	recheck     chan struct{}             // holds a token after a Check
+	largeCall   sync.Mutex                // held while a large report is decoded
+	current     atomic.Pointer[session]   // nil while there is no bus
+	attemptedAt atomic.Pointer[time.Time] // when the bus was tried last, while there is none
 }
 
 // session is one connection of the service to the bus.
@@ -82,22 +78,21 @@ func New(config Config) (*Service, error) {
 		config.Hub.Count(name, 0)
 	}
 	return &Service{
-		Config: config, methods: methods(), emitter: e, started: time.Now(), ready: make(chan struct{}), checked: make(chan struct{}, 1),
+		Config: config, methods: methods(), emitter: e, started: time.Now(), ready: make(chan struct{}), recheck: make(chan struct{}, 1),
 	}, nil
 }
 
-// Ready is closed once the name is owned for the first time.
+// Ready returns a channel that is closed when the name is owned for the first time.
 func (s *Service) Ready() <-chan struct{} { return s.ready }
 
-// Run serves until ctx is done, then stops in order: no more calls are taken, pending waits
-// are answered, the last signals are sent, the name is given up, within 4 s. When the bus is
-// lost it goes on trying to get it back; only if there is none to begin with, or the name
-// belongs to somebody else then, it returns an error.
+// Run serves until ctx is done. Then, within 4 s, it handles queued calls, answers pending waits, sends
+// the last signals and releases the name. When the bus is lost it reconnects. It returns an error only
+// if there is no bus at the start, or the name already has an owner.
 func (s *Service) Run(ctx context.Context) error {
-	defer s.emitter.lapses.flush(s.Log, time.Now())
+	defer s.emitter.lapses.logNow(s.Log, time.Now())
 	pause := firstRetry
 	for {
-		s.try()
+		s.markAttempt()
 		served, err := s.serve(ctx)
 		select {
 		case <-ctx.Done():
@@ -127,14 +122,14 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 }
 
-// try notes for the watchdog that the bus is being tried.
-func (s *Service) try() {
+// markAttempt records an attempt to reach the bus, for the watchdog.
+func (s *Service) markAttempt() {
 	now := time.Now()
-	s.tried.Store(&now)
+	s.attemptedAt.Store(&now)
 }
 
-// serve serves on one connection, until the bus is lost or ctx is done. It reports whether
-// the name was owned.
+// serve serves on one connection until the bus is lost or ctx is done. It reports whether the name was
+// owned.
 func (s *Service) serve(ctx context.Context) (bool, error) {
 	live, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -152,7 +147,7 @@ func (s *Service) serve(ctx context.Context) (bool, error) {
 	s.Log.Info("on the bus", slog.String("address", s.Address), slog.String("unique_name", b.UniqueName()))
 	s.current.Store(&session{b, waits})
 	defer func() {
-		s.try()
+		s.markAttempt()
 		s.current.Store(nil)
 	}()
 	return true, s.emitUntil(ctx, b, waits, announcer)
@@ -160,7 +155,7 @@ func (s *Service) serve(ctx context.Context) (bool, error) {
 
 // emitUntil runs the emitter and the announcer until the bus is lost or ctx is done.
 func (s *Service) emitUntil(ctx context.Context, b *bus.Bus, waits *waits, announcer *announcer) error {
-	s.emitter.begin()
+	s.emitter.startSession()
 	emitting, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	end := func() {
@@ -168,7 +163,7 @@ func (s *Service) emitUntil(ctx context.Context, b *bus.Bus, waits *waits, annou
 		running.Wait()
 	}
 	defer end()
-	// Their errors are that of the bus, or that we cancelled them.
+	// Their errors are that of the bus or of the canceled context.
 	running.Go(func() { _ = s.emitter.run(emitting, b) })
 	running.Go(func() { _ = announcer.run(emitting, changesSignal(b)) })
 	s.once.Do(func() { close(s.ready) })
@@ -182,13 +177,14 @@ func (s *Service) emitUntil(ctx context.Context, b *bus.Bus, waits *waits, annou
 	if err != nil {
 		b.GiveUp(err)
 		end()
-		b.Close() // or what is being written would not count as written
+		b.Close() // waits for the last write, which counts for Written
 	}
 	s.emitter.rewind(b.Written())
 	return err
 }
 
-// stop ends a session in order. endSignals ends emitter and announcer, and waits for them.
+// stop ends a session in an orderly way. endSignals ends the emitter and the announcer, and waits for
+// them.
 func (s *Service) stop(b *bus.Bus, waits *waits, endSignals func()) error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
@@ -196,7 +192,7 @@ func (s *Service) stop(b *bus.Bus, waits *waits, endSignals func()) error {
 	defer late()
 	drain, cancelDrain := context.WithTimeout(ctx, drainTimeout)
 	defer cancelDrain()
-	b.StopCalls(backlogTimeout) // from then on nothing is committed
+	b.StopCalls(backlogTimeout) // no commits after this
 	waits.close()
 	endSignals()
 	if err := s.emitter.drain(drain, ctx, b); err != nil {
@@ -205,8 +201,7 @@ func (s *Service) stop(b *bus.Bus, waits *waits, endSignals func()) error {
 	return b.Leave(ctx)
 }
 
-// logStopped tells the log of an end that was not in order, and of which events it is not
-// known whether their signals were sent.
+// logStopped logs an end with an error, and the events whose signals may not have been sent.
 func (s *Service) logStopped(err error) {
 	if err == nil {
 		return
@@ -220,32 +215,31 @@ func (s *Service) logStopped(err error) {
 	s.Log.Warn("stopped without taking leave of the bus: all signals were sent, or told with Lapped", slog.Any("error", err))
 }
 
-// Check is what a watchdog asks. It is no error that the bus is away, or hangs: if the bus
-// does not answer before the deadline of ctx, the connection is given up here, and Run makes
-// a new one. To restart the service would do no more. The error says that Run itself is
-// stuck, or that the handling of a call is.
+// Check is for a watchdog. It returns an error if Run or the handling of a call is stuck. A bus that is
+// away or hangs is no error, because a restart of the service would not help. If the bus does not answer
+// before the deadline of ctx, Check ends the connection, and Run reconnects.
 //
-// Check also has the properties compared: nobody says when Missing changes.
+// Check also makes the service compare its properties, because a change of Missing is not signaled.
 func (s *Service) Check(ctx context.Context) error {
 	select {
-	case s.checked <- struct{}{}:
-	default: // the announcer is about to look
+	case s.recheck <- struct{}{}:
+	default: // a token is there
 	}
 	now := s.current.Load()
 	if now == nil {
-		if tried := s.tried.Load(); tried != nil && time.Since(*tried) > stuckAfter {
+		if tried := s.attemptedAt.Load(); tried != nil && time.Since(*tried) > stuckAfter {
 			return fmt.Errorf("no attempt to reach the bus for %v", time.Since(*tried).Round(time.Second))
 		}
 		return nil
 	}
 	if busy := now.bus.Stuck(); busy > stuckAfter {
-		return fmt.Errorf("a call is being handled for %v", busy.Round(time.Second))
+		return fmt.Errorf("a call has been running for %v", busy.Round(time.Second))
 	}
 	if err := now.bus.Alive(ctx); errors.Is(err, context.DeadlineExceeded) && s.current.Load() == now {
-		s.try()
+		s.markAttempt()
 		now.bus.GiveUp(errors.New("the bus does not answer"))
 		return nil
 	}
-	_ = s.emitter.confirm(ctx, now.bus) // for logStopped; in a flood the answer may come late
+	_ = s.emitter.confirm(ctx, now.bus) // for logStopped; during a flood the answer may be late
 	return nil
 }

@@ -44,9 +44,9 @@ func TestShutdownUnderLoad(t *testing.T) {
 				}
 			})
 		}
-		pending := []<-chan waited{
-			pull(t, dial(t, bus), "", apitest.Only(t, "type", "never"), time.Hour),
-			pull(t, dial(t, bus), "", apitest.Only(t, "type", "never"), time.Hour),
+		pending := []<-chan waitResult{
+			startWait(t, dial(t, bus), "", apitest.Only(t, "type", "never"), time.Hour),
+			startWait(t, dial(t, bus), "", apitest.Only(t, "type", "never"), time.Hour),
 		}
 		s.untilPending(t, 2)
 		apitest.Eventually(t, "load", func() bool { s := h.Status(); return s.Last > 300 })
@@ -63,11 +63,11 @@ func TestShutdownUnderLoad(t *testing.T) {
 		r.WantAll(t, 1, status.Last)
 		slices.Sort(answered)
 		if n := len(answered); uint64(n) > status.Last || n < 300 {
-			t.Errorf("%d reports were answered, %d taken", n, status.Last)
+			t.Errorf("%d reports were answered, the hub has %d", n, status.Last)
 		}
 		for _, seq := range answered {
 			if seq == 0 || seq > status.Last {
-				t.Errorf("the report with number %d was answered, the last is %d", seq, status.Last)
+				t.Errorf("a report got number %d, the last is %d", seq, status.Last)
 			}
 		}
 		_, err := dial(t, bus).Report(apitest.Bounded(t), "x", nil)
@@ -75,14 +75,14 @@ func TestShutdownUnderLoad(t *testing.T) {
 	})
 }
 
-// The hub may go first.
+// The hub may close before the service.
 func TestClosedHub(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		h := apitest.NewHub(t, hub.Config{})
 		s := serve(t, bus, h)
 		r := apitest.Receive(t, bus, "")
 		c := dial(t, bus)
-		result := pull(t, c, "", apitest.Only(t, "type", "never"), time.Hour)
+		result := startWait(t, c, "", apitest.Only(t, "type", "never"), time.Hour)
 		s.untilPending(t, 1)
 		last := apitest.Commit(t, h, 100, "x")
 		h.Close()
@@ -100,7 +100,7 @@ func TestClosedHub(t *testing.T) {
 	})
 }
 
-// A call that comes while the service stops is refused.
+// A stopping service refuses calls.
 func TestCallWhileStopping(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		h := apitest.NewHub(t, hub.Config{})
@@ -113,7 +113,7 @@ func TestCallWhileStopping(t *testing.T) {
 			t.Error(err)
 		}
 		if s := h.Status(); s.Last != 0 {
-			t.Error("the event was taken")
+			t.Error("the refused report made an event")
 		}
 	})
 }
@@ -121,12 +121,12 @@ func TestCallWhileStopping(t *testing.T) {
 func TestShutdownWithStoppedBus(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		h := apitest.NewHub(t, hub.Config{})
-		// Nothing but the end's own limit can end a write.
+		// Only stopTimeout can end a write.
 		s := serveWith(t, Config{Hub: h, Address: bus.Address(), WriteTimeout: time.Hour})
-		pull(t, dial(t, bus), "", apitest.Only(t, "type", "never"), time.Hour)
+		startWait(t, dial(t, bus), "", apitest.Only(t, "type", "never"), time.Hour)
 		s.untilPending(t, 1)
 		bus.Stop()
-		s.fill(t, h)
+		s.fillOutbox(t, h)
 		if err := s.stop(t); err != nil {
 			t.Error("Run:", err)
 		}
@@ -134,12 +134,12 @@ func TestShutdownWithStoppedBus(t *testing.T) {
 	})
 }
 
-// A service that is told to end while it looks for its bus ends.
+// A service without a bus stops when its context ends.
 func TestShutdownWithoutBus(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		s := serve(t, bus, apitest.NewHub(t, hub.Config{}))
 		bus.Kill()
-		apitest.Eventually(t, "the loss is seen", func() bool { return s.current.Load() == nil })
+		apitest.Eventually(t, "the service notices the loss", func() bool { return s.current.Load() == nil })
 		if err := s.stop(t); err != nil {
 			t.Error("Run:", err)
 		}
@@ -158,8 +158,8 @@ func serveAfterRestart(t *testing.T, bus *bustest.Bus) *served {
 	return serve(t, bus, apitest.NewHub(t, hub.Config{}))
 }
 
-// What an ended service leaves behind: nothing on the bus, a good cursor in the hub.
-func TestServiceAfterService(t *testing.T) {
+// A service can follow another one on the same bus and hub, and sends each signal once.
+func TestConsecutiveServices(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		h := apitest.NewHub(t, hub.Config{})
 		r := apitest.Receive(t, bus, "")

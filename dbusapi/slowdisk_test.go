@@ -12,10 +12,10 @@ import (
 	"github.com/osctl/eventd/hub/eventlog"
 )
 
-// gate is what appends to a log wait at while it is shut.
+// gate blocks writes to a log while it is shut.
 type gate struct {
 	mu   sync.Mutex
-	shut chan struct{} // nil while it is open
+	shut chan struct{} // nil while open
 }
 
 func (g *gate) wait() {
@@ -27,7 +27,7 @@ func (g *gate) wait() {
 	}
 }
 
-// close shuts the gate, and returns what opens it.
+// close shuts the gate until the caller calls open.
 func (g *gate) close() (open func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -41,7 +41,7 @@ func (g *gate) close() (open func()) {
 	})
 }
 
-// gatedLog is a log whose writer waits at a gate before it appends.
+// gatedLog is a log that waits at a gate before it appends.
 type gatedLog struct {
 	hub.Log
 	gate *gate
@@ -63,9 +63,9 @@ func (w *gatedWriter) Append(record hub.Record) error {
 	return w.Writer.Append(record)
 }
 
-// While the disk takes nothing, reports wait, of more connections than there are workers, and
-// everything else is served: pulls, lists, properties, waits. Each report is then answered.
-func TestReadersWhileTheDiskHangs(t *testing.T) {
+// While the disk hangs, reports wait, even of more connections than there are workers. All other methods
+// are answered. Later each report is answered, too.
+func TestReadersWithHungDisk(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		const reporters, rounds = 16, 20
 		log, err := eventlog.Open(t.Context(), eventlog.Config{Dir: t.TempDir(), Boot: "this", Logger: quiet()})
@@ -93,13 +93,13 @@ func TestReadersWhileTheDiskHangs(t *testing.T) {
 		for range rounds {
 			_, events, err := session.WaitEvents(apitest.Bounded(t), hub.CursorOldest, apitest.Only(t, "type", "before"), 0, 0)
 			if err != nil || len(events) != 5 {
-				t.Fatalf("a pull meanwhile: %d events, %v", len(events), err)
+				t.Fatalf("WaitEvents while the disk hangs: %d events, %v", len(events), err)
 			}
 			if _, _, err := session.Containers(apitest.Bounded(t), hub.Filter{}); err != nil {
-				t.Fatal("a list meanwhile:", err)
+				t.Fatal("ListContainers while the disk hangs:", err)
 			}
 			if _, err := session.Properties(apitest.Bounded(t)); err != nil {
-				t.Fatal("properties meanwhile:", err)
+				t.Fatal("GetAll while the disk hangs:", err)
 			}
 		}
 		open()
@@ -109,10 +109,10 @@ func TestReadersWhileTheDiskHangs(t *testing.T) {
 			}
 		}
 		if last := h.Status().Last; last != 5+reporters {
-			t.Errorf("%d events were taken, want %d", last, 5+reporters)
+			t.Errorf("the hub has %d events, want %d", last, 5+reporters)
 		}
 		if _, events, err := session.WaitEvents(apitest.Bounded(t), hub.CursorOldest, hub.Filter{}, 0, wire.MaxTimeout); err != nil || len(events) != 5+reporters {
-			t.Errorf("%d events are there, %v", len(events), err)
+			t.Errorf("WaitEvents returned %d events, %v", len(events), err)
 		}
 	})
 }

@@ -17,22 +17,22 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// stallVariable says for how long TestSoakStalledClient stalls a client; `make soak` sets
-// it to a minute.
+// stallVariable is the variable with the time for which TestSoakStalledClient stalls a client; `make soak`
+// sets it to a minute.
 const stallVariable = "OSCTL_EVENTD_TEST_STALL"
 
 const (
 	stallBatch = 1000                  // events
 	stallBeat  = 50 * time.Millisecond // between batches: 20,000 events a second at most
-	// stallAhead is how far the events may get ahead of the client that reads, as it is
-	// not the speed of the machine that is tested: less than are kept.
+	// stallAhead is how far the events may get ahead of the reading client, in events. It is
+	// less than the history, so that a slow machine loses none.
 	stallAhead = hub.DefaultHistory / 2
-	// stallGrowth is more than the heap of service and clients may grow, in bytes.
+	// stallGrowth is how much the heap of service and clients may grow, in bytes.
 	stallGrowth = 24 << 20
 )
 
-// TestSoakStalledClient has one client stop reading while another goes on: it is told
-// exactly how many events it lost, the other gets them all, and memory stays as it is.
+// One client stops reading while another goes on. The first one learns the exact number of its lost events,
+// the other one loses none, and memory does not grow.
 func TestSoakStalledClient(t *testing.T) {
 	stall := 2 * time.Second
 	if text := os.Getenv(stallVariable); text != "" {
@@ -53,7 +53,7 @@ func TestSoakStalledClient(t *testing.T) {
 	clients.Go(func() {
 		err := client.Follow(ctx, from, func(u client.Update) error {
 			if u.Gone != nil {
-				t.Errorf("the one that reads lost %d: %v", u.Lost, u.Gone)
+				t.Errorf("the reading client lost %d: %v", u.Lost, u.Gone)
 			}
 			read.Add(uint64(len(u.Events)))
 			return nil
@@ -79,7 +79,7 @@ func TestSoakStalledClient(t *testing.T) {
 	commitBatch := func() {
 		total.Add(stallBatch)
 		commitMany(t, h, stallBatch)
-		apitest.Eventually(t, "the one that reads comes near", func() bool { return total.Load()-read.Load() < stallAhead })
+		apitest.Eventually(t, "the reading client catches up", func() bool { return total.Load()-read.Load() < stallAhead })
 	}
 	commitBatch()
 	<-stalled
@@ -96,13 +96,12 @@ func TestSoakStalledClient(t *testing.T) {
 		t.Errorf("the heap grew from %d to %d bytes", before, after)
 	}
 	close(goOn)
-	apitest.Eventually(t, "both have all", func() bool { return read.Load() == total.Load() && got.Load()+lost.Load() == total.Load() })
+	apitest.Eventually(t, "both clients catch up", func() bool { return read.Load() == total.Load() && got.Load()+lost.Load() == total.Load() })
 	if lost.Load() < total.Load()-got.Load() || lost.Load() == 0 {
 		t.Errorf("got %d, lost %d of %d", got.Load(), lost.Load(), total.Load())
 	}
 	cancel()
 	clients.Wait()
-	t.Logf("%d events, the one that stalled was told that it lost %d", total.Load(), lost.Load())
 }
 
 func commitMany(tb testing.TB, h *hub.Hub, n int) {

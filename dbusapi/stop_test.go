@@ -20,7 +20,7 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// logText keeps what the log is told.
+// logText keeps the logged text.
 type logText struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -40,19 +40,19 @@ func (l *logText) String() string {
 
 func (l *logText) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
-// The end comes while a flood keeps the bus busy, and more waits than there is time for.
-// Whoever listens is told of each event that was taken, be it by Lapped; or if the bus does
-// not even take that in time, as on a busy machine, the log says of which they are not.
+// The service stops during a flood, with more queued calls than it has time for. A receiver gets the signal
+// of each event, or Lapped. If the bus does not take these in time, as on a busy machine, the log has the
+// numbers of the events.
 func TestStopInFlood(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		enough := 0
 		if strings.Contains(t.Name(), bustest.Broker.String()) {
-			enough = 8 << 20 // a dbus-daemon lets no more than 128 calls through
+			enough = 8 << 20 // a dbus-daemon passes on at most 128 calls
 		}
 		h := apitest.NewHub(t, hub.Config{})
-		var said logText
-		// Slow enough that the flood piles up.
-		s := launch(t, Config{Hub: h, Address: bus.Address(), Log: said.logger()}, slowReports(func() { time.Sleep(100 * time.Microsecond) }))
+		var logged logText
+		// Slow enough that calls queue up.
+		s := launch(t, Config{Hub: h, Address: bus.Address(), Log: logged.logger()}, slowReports(func() { time.Sleep(100 * time.Microsecond) }))
 		apitest.Await(t, "the name", s.Ready())
 		r := apitest.Receive(t, bus, "")
 		c, flood := dial(t, bus), startFlood(t, bus, 0, "all at once")
@@ -60,7 +60,7 @@ func TestStopInFlood(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				_, _ = c.Report(ctx, "other", nil) // refused, in the end
+				_, _ = c.Report(ctx, "other", nil) // refused during the stop
 			}
 		})
 		defer wg.Wait()
@@ -75,22 +75,21 @@ func TestStopInFlood(t *testing.T) {
 			t.Error("Run:", err)
 		}
 		flood.off(t)
-		told := h.Status().Last
-		if _, unsent, some := strings.Cut(said.String(), "the last signals may not have been sent"); some {
-			var last uint64
+		if _, unsent, some := strings.Cut(logged.String(), "the last signals may not have been sent"); some {
+			var first, last uint64
 			_, where, _ := strings.Cut(unsent, "first_seq=")
-			if _, err := fmt.Sscanf(where, "%d last_seq=%d", &told, &last); err != nil || last != h.Status().Last {
-				t.Fatalf("the last event is %d, and the log says %s (%v)", h.Status().Last, unsent, err)
+			if _, err := fmt.Sscanf(where, "%d last_seq=%d", &first, &last); err != nil || last != h.Status().Last {
+				t.Fatalf("the last event is %d, logged %s (%v)", h.Status().Last, unsent, err)
 			}
-			t.Logf("the bus did not confirm the signals of %d to %d", told, last)
-			apitest.Eventually(t, "the signals that were confirmed", func() bool { return r.WantInOrder(t, 1) >= told-1 })
-			return // of the others some may have come, too
+			t.Logf("the bus did not confirm the signals of %d to %d", first, last)
+			apitest.Eventually(t, "the confirmed signals arrive", func() bool { return r.WantInOrder(t, 1) >= first-1 })
+			return // some of the others may have arrived, too
 		}
-		r.WantAll(t, 1, told)
+		r.WantAll(t, 1, h.Status().Last)
 	})
 }
 
-// slowReports makes each Report of a service wait for before.
+// slowReports makes a service call before ahead of each Report.
 func slowReports(before func()) func(*Service) {
 	return func(s *Service) {
 		report := s.methods[wire.Interface]["Report"]
@@ -103,25 +102,25 @@ func slowReports(before func()) func(*Service) {
 	}
 }
 
-// untilStopping waits until calls are refused because the service stops.
+// untilStopping waits until the service refuses calls because it stops.
 func untilStopping(t *testing.T, bus *bustest.Bus) {
 	t.Helper()
 	c := dial(t, bus)
-	apitest.Eventually(t, "the end begins", func() bool {
+	apitest.Eventually(t, "the service stops", func() bool {
 		_, err := c.Properties(apitest.Bounded(t))
 		return wire.HasName(err, wire.ErrShuttingDown)
 	})
 }
 
-// Calls that were taken and that there is no time for in the end are refused: each call is
-// answered, and those whose answer is a number, and no others, were taken.
+// Queued calls that a stopping service has no time for are refused. Each call is answered, and exactly those
+// with a number as answer made an event.
 func TestStopRefuses(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		const calls, late = 100, 7
 		h := apitest.NewHub(t, hub.Config{})
-		var said logText
+		var logged logText
 		var begun atomic.Int32
-		s := launch(t, Config{Hub: h, Address: bus.Address(), Log: said.logger()}, slowReports(func() {
+		s := launch(t, Config{Hub: h, Address: bus.Address(), Log: logged.logger()}, slowReports(func() {
 			begun.Add(1)
 			time.Sleep(backlogTimeout / 10)
 		}))
@@ -137,7 +136,7 @@ func TestStopRefuses(t *testing.T) {
 			from.Send(t, m)
 		}
 		session := s.current.Load()
-		apitest.Eventually(t, "all have come", func() bool {
+		apitest.Eventually(t, "all calls are queued", func() bool {
 			handled := begun.Load() // read first, or a call that begins now would count twice
 			waiting, _, _ := session.bus.Waiting()
 			return waiting+int(handled) >= calls
@@ -168,23 +167,23 @@ func TestStopRefuses(t *testing.T) {
 			}
 		}
 		last := h.Status().Last
-		if last != taken && last != taken+1 || refused == 0 { // the next one wanted no reply
-			t.Errorf("%d events, the last that was answered is %d, and %d were refused", last, taken, refused)
+		if last != taken && last != taken+1 || refused == 0 { // the next call wants no reply
+			t.Errorf("%d events, the last answered one is %d, %d calls were refused", last, taken, refused)
 		}
 		r.WantAll(t, 1, last)
-		text := said.String()
+		text := logged.String()
 		left := fmt.Sprintf("calls=%d without_reply=%d\n", calls-last, calls-int(last)-refused)
 		if !strings.Contains(text, left) || !strings.Contains(text, fmt.Sprintf("want no reply\" calls=%d\n", late)) {
-			t.Errorf("of %d calls %d were taken and %d refused; the log says %s", calls, last, refused, text)
+			t.Errorf("of %d calls %d made events and %d were refused; logged %s", calls, last, refused, text)
 		}
 		if !strings.Contains(text, "no time") || strings.Contains(text, "stopped without") {
-			t.Error("the log says", text)
+			t.Error("logged", text)
 		}
 	})
 }
 
-// While what was taken is handled in the end, signals go out: here each call waits for the
-// signal of the one before.
+// A stopping service sends signals while it handles queued calls. Each call waits for the signal of the one
+// before.
 func TestStopEmits(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		const calls = 5
@@ -211,7 +210,7 @@ func TestStopEmits(t *testing.T) {
 			from.Send(t, m)
 		}
 		session := s.current.Load()
-		apitest.Eventually(t, "all have come", func() bool { waiting, _, _ := session.bus.Waiting(); return waiting >= calls-1 })
+		apitest.Eventually(t, "all calls are queued", func() bool { waiting, _, _ := session.bus.Waiting(); return waiting >= calls-1 })
 		s.cancel()
 		untilStopping(t, bus)
 		close(stopping)
@@ -220,17 +219,17 @@ func TestStopEmits(t *testing.T) {
 		}
 		r.WantAll(t, 1, h.Status().Last)
 		if late.Load() {
-			t.Error("a signal did not go out while calls were handled")
+			t.Error("a signal was not sent while calls were handled")
 		}
 	})
 }
 
-// Signals that there is no time for in the end are told with Lapped, and in the log.
-func TestDrainLate(t *testing.T) {
+// Signals that drain has no time for are replaced by Lapped and logged.
+func TestDrainTimeout(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, on *bustest.Bus) {
 		h := apitest.NewHub(t, hub.Config{})
-		var said lapseLog
-		s, err := New(Config{Hub: h, Log: said.logger()})
+		var logged lapseLog
+		s, err := New(Config{Hub: h, Log: logged.logger()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -253,37 +252,37 @@ func TestDrainLate(t *testing.T) {
 				t.Fatal(err)
 			}
 			if sure := s.emitter.confirmed(); sure != last {
-				t.Errorf("the bus confirmed signals to %d, want %d", sure, last)
+				t.Errorf("the bus confirmed signals up to %d, want %d", sure, last)
 			}
 		}
 		if lost := r.WantAll(t, 1, 400); lost != 200 || r.Lapped != 2 {
-			t.Errorf("%d were left out, in %d parts", lost, r.Lapped)
+			t.Errorf("%d signals were skipped, in %d parts, want 200 in 2", lost, r.Lapped)
 		}
-		s.emitter.lapses.flush(s.Log, time.Now())
-		if lost, last := said.lost(); lost != 200 || last != 300 {
-			t.Errorf("the log was told of %d, to %d", lost, last)
+		s.emitter.lapses.logNow(s.Log, time.Now())
+		if lost, last := logged.lost(); lost != 200 || last != 300 {
+			t.Errorf("logged %d skipped signals, up to %d, want 200 up to 300", lost, last)
 		}
 	})
 }
 
-// The log tells which signals were not sent.
+// logStopped logs the numbers of unconfirmed signals.
 func TestLogStopped(t *testing.T) {
 	t.Parallel()
 	h := apitest.NewHub(t, hub.Config{})
-	var said logText
-	s, err := New(Config{Hub: h, Log: said.logger()})
+	var logged logText
+	s, err := New(Config{Hub: h, Log: logged.logger()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	apitest.Commit(t, h, 10, "x")
-	s.emitter.sure.Store(10)
+	s.emitter.confirmedSeq.Store(10)
 	s.logStopped(errors.New("why"))
-	if text := said.String(); !strings.Contains(text, "all signals were sent, or told with Lapped") || !strings.Contains(text, "error=why") {
-		t.Error("the log says", text)
+	if text := logged.String(); !strings.Contains(text, "all signals were sent, or told with Lapped") || !strings.Contains(text, "error=why") {
+		t.Error("logged", text)
 	}
-	s.emitter.sure.Store(4)
+	s.emitter.confirmedSeq.Store(4)
 	s.logStopped(errors.New("why else"))
-	if text := said.String(); !strings.Contains(text, `error="why else" first_seq=5 last_seq=10`) {
-		t.Error("the log says", text)
+	if text := logged.String(); !strings.Contains(text, `error="why else" first_seq=5 last_seq=10`) {
+		t.Error("logged", text)
 	}
 }

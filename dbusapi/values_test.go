@@ -12,8 +12,8 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// short appends an n or a q.
-func short(b *bustest.Body, v uint16) {
+// uint16Value appends an n or a q.
+func uint16Value(b *bustest.Body, v uint16) {
 	b.Align(2)
 	if b.BigEndian {
 		b.Raw(binary.BigEndian.AppendUint16(nil, v)...)
@@ -36,8 +36,8 @@ func everyType(b *bustest.Body) {
 	}
 	entry("byte", "y", func(b *bustest.Body) { b.Byte(0xfe) })
 	entry("bool", "b", func(b *bustest.Body) { b.Bool(true) })
-	entry("int16", "n", func(b *bustest.Body) { short(b, 0xfffe) })
-	entry("uint16", "q", func(b *bustest.Body) { short(b, 0xfffe) })
+	entry("int16", "n", func(b *bustest.Body) { uint16Value(b, 0xfffe) })
+	entry("uint16", "q", func(b *bustest.Body) { uint16Value(b, 0xfffe) })
 	entry("int32", "i", func(b *bustest.Body) { b.Uint32(0xfffffffe) })
 	entry("uint32", "u", func(b *bustest.Body) { b.Uint32(0xfffffffe) })
 	entry("int64", "x", func(b *bustest.Body) { b.Uint64(1<<64 - 2) })
@@ -60,7 +60,7 @@ func everyType(b *bustest.Body) {
 	})
 	entry("struct", "(y(nas)t)", func(b *bustest.Body) {
 		b.Align(8).Byte(1).Align(8)
-		short(b, 2)
+		uint16Value(b, 2)
 		text(b, "in")
 		b.Uint64(3)
 	})
@@ -84,8 +84,8 @@ func everyType(b *bustest.Body) {
 	})
 }
 
-// A value keeps its exact type and its bytes, from reporters of both byte orders to
-// the signal and to the reply of WaitEvents.
+// Reports of both byte orders keep the exact types and bytes of values in the signal
+// and in the reply of WaitEvents.
 func TestEveryType(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		h := apitest.NewHub(t, hub.Config{})

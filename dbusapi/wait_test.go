@@ -16,7 +16,7 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// pending is how many WaitEvents calls a service has pending.
+// pending returns the number of pending WaitEvents calls, and of their users and connections.
 func (s *served) pending() (all, users, senders int) {
 	ss := s.current.Load()
 	if ss == nil {
@@ -25,7 +25,7 @@ func (s *served) pending() (all, users, senders int) {
 	return ss.waits.count()
 }
 
-// count returns how many calls are pending, of how many users and connections.
+// count returns the number of pending calls, and of their users and connections.
 func (ws *waits) count() (all, users, conns int) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
@@ -35,7 +35,7 @@ func (ws *waits) count() (all, users, conns int) {
 	return all, len(ws.users), len(ws.conns)
 }
 
-// untilPending waits until so many calls are pending.
+// untilPending waits until n calls are pending.
 func (s *served) untilPending(tb testing.TB, n int) {
 	tb.Helper()
 	apitest.Eventually(tb, fmt.Sprint("pending calls: ", n), func() bool {
@@ -44,20 +44,20 @@ func (s *served) untilPending(tb testing.TB, n int) {
 	})
 }
 
-// waited is what a WaitEvents call returned.
-type waited struct {
+// waitResult is the result of a WaitEvents call.
+type waitResult struct {
 	cursor string
 	events []*hub.Event
 	err    error
 }
 
-// pull makes the call in a goroutine.
-func pull(tb testing.TB, c *client.Client, cursor string, f hub.Filter, timeout time.Duration) <-chan waited {
+// startWait calls WaitEvents in a goroutine.
+func startWait(tb testing.TB, c *client.Client, cursor string, f hub.Filter, timeout time.Duration) <-chan waitResult {
 	tb.Helper()
 	ctx := apitest.Bounded(tb)
-	result := make(chan waited, 1)
+	result := make(chan waitResult, 1)
 	go func() {
-		var w waited
+		var w waitResult
 		w.cursor, w.events, w.err = c.WaitEvents(ctx, cursor, f, 0, timeout)
 		result <- w
 	}()
@@ -76,7 +76,7 @@ func TestWaitFrom(t *testing.T) {
 			cursor      string
 			filter      hub.Filter
 			limit       uint32
-			first, last uint64 // 0: none
+			first, last uint64 // 0 for none
 			next        string
 		}{
 			{"", hub.Filter{}, 0, 0, 0, at(1205)},
@@ -110,7 +110,7 @@ func TestWaitTimeout(t *testing.T) {
 		s := serve(t, bus, h)
 		c := dial(t, bus)
 		apitest.Commit(t, h, 1, "x")
-		result := pull(t, c, hub.CursorOldest, apitest.Only(t, "type", "y"), 300*time.Millisecond)
+		result := startWait(t, c, hub.CursorOldest, apitest.Only(t, "type", "y"), 300*time.Millisecond)
 		apitest.Commit(t, h, 100, "x")
 		w := apitest.Await(t, "the timeout", result)
 		if w.err != nil || len(w.events) != 0 {
@@ -121,8 +121,8 @@ func TestWaitTimeout(t *testing.T) {
 			t.Errorf("the cursor did not advance: %s %d, %v", epoch, seq, err)
 		}
 		s.untilPending(t, 0)
-		// Long ones end with an event that passes, and only with that.
-		result = pull(t, c, w.cursor, apitest.Only(t, "type", "y", "id", "7"), time.Hour)
+		// A long wait ends only with an event that passes the filter.
+		result = startWait(t, c, w.cursor, apitest.Only(t, "type", "y", "id", "7"), time.Hour)
 		s.untilPending(t, 1)
 		apitest.Commit(t, h, 100, "y", "id", "8")
 		if _, err := c.Report(apitest.Bounded(t), "x", apitest.Options("id", "7")); err != nil {
@@ -206,7 +206,7 @@ func TestWaitRefused(t *testing.T) {
 	})
 }
 
-func TestWaitsOfOneConnection(t *testing.T) {
+func TestWaitLimitOfConnection(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		h := apitest.NewHub(t, hub.Config{})
 		s := serve(t, bus, h)
@@ -220,8 +220,8 @@ func TestWaitsOfOneConnection(t *testing.T) {
 			t.Fatalf("the first reply is %+v", m)
 		}
 		s.untilPending(t, wire.MaxWaits)
-		// Others may still wait.
-		result := pull(t, dial(t, bus), "", hub.Filter{}, time.Hour)
+		// Other connections may still wait.
+		result := startWait(t, dial(t, bus), "", hub.Filter{}, time.Hour)
 		s.untilPending(t, wire.MaxWaits+1)
 		apitest.Commit(t, h, 1, "x")
 		if w := apitest.Await(t, "the event", result); w.err != nil || len(w.events) != 1 {
@@ -239,11 +239,11 @@ func TestWaitsOfOneConnection(t *testing.T) {
 	})
 }
 
-func TestWaitsOfOneThatLeaves(t *testing.T) {
+func TestWaitsEndWhenCallerLeaves(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		h := apitest.NewHub(t, hub.Config{})
 		s := serve(t, bus, h)
-		stays := pull(t, dial(t, bus), "", hub.Filter{}, time.Hour)
+		stays := startWait(t, dial(t, bus), "", hub.Filter{}, time.Hour)
 		s.untilPending(t, 1)
 		stream := apitest.OpenStream(t, bus, bustest.NobodyUID)
 		for i := range 10 {
@@ -262,9 +262,9 @@ func TestWaitsOfOneThatLeaves(t *testing.T) {
 	})
 }
 
-// Limits hold for each connection, each user, and all users but root; root is refused for
-// nobody's calls but its own.
-func TestWaitsInAll(t *testing.T) {
+// There are limits for each connection, each user, and all users other than root. Only root's own calls
+// count against root.
+func TestWaitLimits(t *testing.T) {
 	ws := newWaits(t.Context())
 	release := func(who *bus.Peer) {
 		ws.release(who)
@@ -279,7 +279,7 @@ func TestWaitsInAll(t *testing.T) {
 		for i := range connections {
 			who := peer(uid, i)
 			for range wire.MaxWaits {
-				if err := ws.take(who); err != nil {
+				if err := ws.acquire(who); err != nil {
 					t.Fatal(err)
 				}
 				taken = append(taken, who)
@@ -288,7 +288,7 @@ func TestWaitsInAll(t *testing.T) {
 	}
 	refused := func(who *bus.Peer, name string) {
 		t.Helper()
-		apitest.WantError(t, ws.take(who), name)
+		apitest.WantError(t, ws.acquire(who), name)
 	}
 	left, leave := context.WithCancel(t.Context())
 	refused(&bus.Peer{Name: ":1.1", Left: left}, wire.ErrTimeout)
@@ -303,22 +303,22 @@ func TestWaitsInAll(t *testing.T) {
 	takeMany(0, maxWaitsInAll/wire.MaxWaits)
 	refused(peer(0, 999), wire.ErrLimitsExceeded)
 	release(taken[0])
-	if err := ws.take(peer(1000, 1)); err != nil {
-		t.Error("after one was released:", err)
+	if err := ws.acquire(peer(1000, 1)); err != nil {
+		t.Error("after a release:", err)
 	}
 	for _, who := range append(taken[1:], peer(1000, 1)) {
 		release(who)
 	}
-	if all, users, conns := ws.count(); all != 0 || users != 0 || conns != 0 || ws.other != 0 {
-		t.Errorf("after all: %d, %d, %d, %d", all, users, conns, ws.other)
+	if all, users, conns := ws.count(); all != 0 || users != 0 || conns != 0 || ws.otherUsers != 0 {
+		t.Errorf("after all releases: %d, %d, %d, %d", all, users, conns, ws.otherUsers)
 	}
 	ws.close()
-	if err := ws.take(taken[0]); toError(err).Name != wire.ErrShuttingDown {
+	if err := ws.acquire(taken[0]); toError(err).Name != wire.ErrShuttingDown {
 		t.Error("after close:", err)
 	}
 }
 
-// largeEvents makes events whose encodings are together over what one reply may have.
+// largeEvents returns events that together exceed the limit of a reply.
 func largeEvents(t *testing.T, n int) []*hub.Event {
 	t.Helper()
 	events := make([]*hub.Event, n)
@@ -337,12 +337,12 @@ func TestLargeReplies(t *testing.T) {
 		h := apitest.NewHub(t, hub.Config{})
 		s := serve(t, bus, h)
 		c := dial(t, bus)
-		result := pull(t, c, "", hub.Filter{}, time.Hour) // this one waits,
+		result := startWait(t, c, "", hub.Filter{}, time.Hour) // waits
 		s.untilPending(t, 1)
 		if _, err := h.Commit(hub.Batch{Events: largeEvents(t, events)}); err != nil {
 			t.Fatal(err)
 		}
-		for _, result := range []<-chan waited{result, pull(t, c, hub.CursorOldest, hub.Filter{}, 0)} { // this one does not
+		for _, result := range []<-chan waitResult{result, startWait(t, c, hub.CursorOldest, hub.Filter{}, 0)} { // the second one does not wait
 			var got []uint64
 			for n := 0; len(got) < events; n++ {
 				w := apitest.Await(t, "the reply", result)
@@ -356,7 +356,7 @@ func TestLargeReplies(t *testing.T) {
 				if w.cursor != hub.FormatCursor(apitest.Epoch(h), got[len(got)-1]) {
 					t.Fatal("the cursor is", w.cursor)
 				}
-				result = pull(t, c, w.cursor, hub.Filter{}, 0)
+				result = startWait(t, c, w.cursor, hub.Filter{}, 0)
 			}
 			apitest.WantRun(t, got, 1, events)
 			apitest.Await(t, "the last reply", result)

@@ -14,31 +14,29 @@ import (
 
 // Limits of WaitEvents, beside those that clients must know, see package wire.
 const (
-	maxWaitsPerUser = 1024     // pending calls of all connections of one user other than root
-	maxWaitsInAll   = 4096     // of all users other than root together, and as many of root
-	maxWaitBytes    = 16 << 10 // bytes of the body of a call: its filter is kept while it waits
-	maxReplyBytes   = 4 << 20  // bytes of events in one reply; at least one event goes
-
-	// oldestTries is how often the oldest event may be gone before its reader could look.
-	oldestTries = 100
+	maxWaitsPerUser = 1024     // pending calls of one user other than root
+	maxWaitsInAll   = 4096     // pending calls of all users other than root, and of root
+	maxWaitBytes    = 16 << 10 // bytes of the body of a call, which keeps its filter while it waits
+	maxReplyBytes   = 4 << 20  // bytes of events in one reply, unless it has only one event
+	oldestTries     = 100      // attempts to read the oldest event before it is dropped
 )
 
-// waitEvents handles WaitEvents: it answers at once if it can, else a goroutine
-// waits and answers.
+// waitEvents handles WaitEvents. It answers at once if there are events;
+// otherwise a goroutine waits and answers.
 func (c *call) waitEvents() error {
 	if c.BodySize > maxWaitBytes {
 		return &hub.TooLargeError{What: "bytes of one WaitEvents call", Got: c.BodySize, Limit: maxWaitBytes}
 	}
 	d := c.Decoder()
 	cursor, filter, limit, timeout := d.String(), d.Filter(), d.Uint32(), d.Uint32()
-	if err := args(d, nil); err != nil {
+	if err := checkArgs(d, nil); err != nil {
 		return err
 	}
 	if limit == 0 || limit > wire.MaxEvents {
 		limit = wire.MaxEvents
 	}
 	w := &wait{call: c, limit: int(limit)}
-	n, err := w.begin(filter, cursor)
+	n, err := w.subscribe(filter, cursor)
 	switch {
 	case err != nil:
 		return err
@@ -49,36 +47,36 @@ func (c *call) waitEvents() error {
 	return c.waits.start(w, min(timeout, wire.MaxTimeout))
 }
 
-// wait is one WaitEvents call.
+// wait is a WaitEvents call.
 type wait struct {
 	call   *call
 	sub    *hub.Subscription
-	limit  int // events that are wanted at most
+	limit  int // of events
 	events []*hub.Event
 }
 
-// begin subscribes and polls. The oldest event may be dropped just then: a reader that asked
-// for it, or for so many before the newest, gets what is the oldest by then.
-func (w *wait) begin(filter hub.Filter, cursor string) (n int, err error) {
+// subscribe subscribes and polls. If the oldest event is dropped in between, it tries again for a
+// relative cursor.
+func (w *wait) subscribe(filter hub.Filter, cursor string) (n int, err error) {
 	var lapped *hub.LappedError
 	for range oldestTries {
 		if w.sub, err = w.call.service.Hub.Subscribe(filter, cursor); err != nil {
 			return 0, err
 		}
-		if n, err = w.poll(); !relative(cursor) || !errors.As(err, &lapped) {
+		if n, err = w.poll(); !isRelative(cursor) || !errors.As(err, &lapped) {
 			break
 		}
 	}
 	return n, err
 }
 
-// relative reports whether a cursor names no event, but a place among those that are kept.
-func relative(cursor string) bool {
+// isRelative reports whether a cursor is relative to the oldest or the newest event.
+func isRelative(cursor string) bool {
 	return cursor == hub.CursorOldest || strings.HasPrefix(cursor, hub.CursorNewest)
 }
 
-// poll collects what is there by now and returns how much. What goes wrong after
-// something was collected is left for the next call to find.
+// poll collects the available events and returns their number. If an error follows collected events, it
+// rewinds, so that the next call gets the error.
 func (w *wait) poll() (int, error) {
 	for len(w.events) < w.limit {
 		done, err := w.collect(func(buf []*hub.Event) (int, error) { return w.sub.Poll(buf) })
@@ -93,8 +91,8 @@ func (w *wait) poll() (int, error) {
 	return len(w.events), nil
 }
 
-// collect adds what next delivers, and reports whether that was all for now. What
-// would make the reply too large is given back.
+// collect adds the events of next, and reports whether to stop. It rewinds events that would make the
+// reply too large.
 func (w *wait) collect(next func([]*hub.Event) (int, error)) (bool, error) {
 	var buf [256]*hub.Event
 	n, err := next(buf[:min(len(buf), w.limit-len(w.events))])
@@ -113,7 +111,7 @@ func (w *wait) collect(next func([]*hub.Event) (int, error)) (bool, error) {
 	return false, nil
 }
 
-// answer sends the events that were collected, and the cursor to go on from.
+// answer sends the collected events, and the cursor after them.
 func (w *wait) answer() {
 	cursor := w.sub.Cursor()
 	w.call.reply(func(e *wire.Encoder) {
@@ -122,7 +120,7 @@ func (w *wait) answer() {
 	})
 }
 
-// run waits until there is something, or until ctx is done.
+// run waits until there are events, or until ctx is done.
 func (w *wait) run(ctx context.Context) error {
 	_, err := w.collect(func(buf []*hub.Event) (int, error) { return w.sub.Next(ctx, buf) })
 	if err == nil {
@@ -131,16 +129,16 @@ func (w *wait) run(ctx context.Context) error {
 	return err
 }
 
-// waits holds the pending WaitEvents calls of one session to their limits.
+// waits limits the pending WaitEvents calls of one session.
 type waits struct {
 	ctx    context.Context //nolint:containedctx // the life of the session
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	mu    sync.Mutex
-	users map[uint32]int
-	other int // of all users other than root
-	conns map[string]int
+	mu         sync.Mutex
+	users      map[uint32]int
+	otherUsers int // of all users other than root
+	conns      map[string]int
 }
 
 func newWaits(ctx context.Context) *waits {
@@ -148,11 +146,11 @@ func newWaits(ctx context.Context) *waits {
 	return &waits{ctx: ctx, cancel: cancel, users: map[uint32]int{}, conns: map[string]int{}}
 }
 
-// start lets w wait in a goroutine of its own, unless too many do already. The wait ends
-// early when its caller leaves the bus.
+// start runs w in a goroutine, unless a limit is reached. The wait ends early when its caller leaves the
+// bus.
 func (ws *waits) start(w *wait, timeoutMsec uint32) error {
 	peer := w.call.Peer
-	if err := ws.take(peer); err != nil {
+	if err := ws.acquire(peer); err != nil {
 		return err
 	}
 	go func() {
@@ -162,7 +160,7 @@ func (ws *waits) start(w *wait, timeoutMsec uint32) error {
 		err := w.run(ctx)
 		stop()
 		cancel()
-		ws.release(peer) // before the answer, upon which the next call may come
+		ws.release(peer) // before the answer, because the next call may follow at once
 		switch {
 		case ws.ctx.Err() != nil && errors.Is(err, context.Canceled):
 			w.call.fail(hub.ErrClosed)
@@ -175,8 +173,8 @@ func (ws *waits) start(w *wait, timeoutMsec uint32) error {
 	return nil
 }
 
-// take accounts for one more wait of a caller. Who takes one calls wg.Done.
-func (ws *waits) take(who *bus.Peer) error {
+// acquire counts a wait of a caller. The caller of acquire calls wg.Done.
+func (ws *waits) acquire(who *bus.Peer) error {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	root := who.Known && who.UID == 0
@@ -191,10 +189,10 @@ func (ws *waits) take(who *bus.Peer) error {
 		return wire.Errorf(wire.ErrLimitsExceeded, "root has %d pending WaitEvents calls, no more are taken", maxWaitsInAll)
 	case !root && ws.users[who.UID] >= maxWaitsPerUser:
 		return wire.Errorf(wire.ErrLimitsExceeded, "user %d has %d pending WaitEvents calls, no more are taken", who.UID, maxWaitsPerUser)
-	case !root && ws.other >= maxWaitsInAll:
+	case !root && ws.otherUsers >= maxWaitsInAll:
 		return wire.Errorf(wire.ErrLimitsExceeded, "%d WaitEvents calls of all users are pending, no more are taken", maxWaitsInAll)
 	}
-	ws.wg.Add(1) // under the lock: close may be about to wait
+	ws.wg.Add(1) // under the lock, before close waits
 	ws.add(who, 1)
 	return nil
 }
@@ -213,11 +211,11 @@ func (ws *waits) add(who *bus.Peer, n int) {
 		delete(ws.conns, who.Name)
 	}
 	if who.UID != 0 {
-		ws.other += n
+		ws.otherUsers += n
 	}
 }
 
-// close ends all waits and returns when the last one was answered.
+// close ends all waits and waits until they are answered.
 func (ws *waits) close() {
 	ws.mu.Lock()
 	ws.cancel()

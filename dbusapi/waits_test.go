@@ -13,9 +13,9 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// TestPollKeepsWhatItHas laps a wait between two steps: what it has collected by then
-// is answered, with the cursor after it, and the next call hears of the loss.
-func TestPollKeepsWhatItHas(t *testing.T) {
+// If a wait is lapped between two steps, it answers with the collected events, and the next call reports
+// the loss.
+func TestPollKeepsCollectedEvents(t *testing.T) {
 	h, err := hub.New(t.Context(), hub.Config{History: 300})
 	if err != nil {
 		t.Fatal(err)
@@ -51,8 +51,7 @@ func TestPollKeepsWhatItHas(t *testing.T) {
 	}
 }
 
-// Who asks for the oldest event gets what is the oldest by then, also while events come
-// and go all the time.
+// A call from the oldest event succeeds while events are added and dropped.
 func TestOldestUnderLoad(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t, bustest.Broker, bustest.PolicyOpen)
@@ -75,7 +74,7 @@ func TestOldestUnderLoad(t *testing.T) {
 		close(stop)
 		<-stopped
 	}()
-	apitest.Eventually(t, "events are forgotten", func() bool { return h.Status().Oldest > 10 })
+	apitest.Eventually(t, "events are dropped", func() bool { return h.Status().Oldest > 10 })
 	for range 2000 {
 		if _, _, err := c.WaitEvents(apitest.Bounded(t), hub.CursorOldest, hub.Filter{}, 0, 0); err != nil {
 			t.Fatal(err)
@@ -83,8 +82,7 @@ func TestOldestUnderLoad(t *testing.T) {
 	}
 }
 
-// As many calls as one connection may have pending, each made again as soon as it is
-// answered, are never one too many.
+// A connection may have the maximum of pending calls, and repeat each as soon as it is answered.
 func TestWaitAgainAtOnce(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t, bustest.Broker, bustest.PolicyOpen)

@@ -140,7 +140,7 @@ func TestForeignMessages(t *testing.T) {
 func testForeignMessages(t *testing.T, bus *bustest.Bus) {
 	t.Helper()
 	c := connect(t, bus)
-	stranger := bus.ClientAs(t, bustest.NobodyUID)
+	peer := bus.ClientAs(t, bustest.NobodyUID)
 	call := &bustest.Message{Type: bustest.TypeCall, Path: "/", Member: "X"}
 	for what, m := range map[string]*bustest.Message{
 		"signal": huge(bustest.Message{Type: bustest.TypeSignal, Path: "/", Interface: "a.b", Member: "Event"}),
@@ -148,15 +148,15 @@ func testForeignMessages(t *testing.T, bus *bustest.Bus) {
 		"error":  huge(bustest.Message{Type: bustest.TypeError, ReplySerial: 2, ErrorName: "a.b"}),
 		"call":   huge(bustest.Message{Type: bustest.TypeCall, Path: "/", Member: "X", Flags: bustest.FlagNoReply}),
 	} {
-		m.Destination, m.Serial = c.conn.wire.Name(), stranger.NextSerial()
+		m.Destination, m.Serial = c.conn.wire.Name(), peer.NextSerial()
 		call.Destination, call.Serial = c.conn.wire.Name(), 0
 		raw := m.Marshal()
 		n := allocated(func() {
-			if err := stranger.Send(apitest.Bounded(t), raw); err != nil {
+			if err := peer.Send(apitest.Bounded(t), raw); err != nil {
 				t.Fatal(what, err)
 			}
 			// The answer comes after the client skipped the message.
-			_, err := stranger.Call(apitest.Bounded(t), call)
+			_, err := peer.Call(apitest.Bounded(t), call)
 			apitest.WantError(t, err, wire.ErrUnknownObject)
 		})
 		if n > hugeBody/10 {
