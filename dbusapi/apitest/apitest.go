@@ -1,5 +1,5 @@
-// Package apitest is what the tests of the service and of its client share: waiting for
-// conditions, events, calls made by hand, receivers of signals.
+// Package apitest has helpers for tests of the service and of its clients: to wait for conditions, make
+// events and calls, and receive signals.
 package apitest
 
 import (
@@ -12,8 +12,8 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// Patience is how long a test waits for what must happen. Nothing takes that long, and several
-// tests that wait for it fit into the 20 minutes that a package has.
+// Patience is how long a test waits for an expected condition. It is longer than any takes, and several
+// failing tests still fit into the 20 minutes of a package.
 const Patience = 2 * time.Minute
 
 // EachBus runs a test on both buses.
@@ -24,7 +24,7 @@ func EachBus(t *testing.T, test func(t *testing.T, bus *bustest.Bus)) {
 	}
 }
 
-// EachParallel is [EachBus] for tests that do not mind others beside them.
+// EachParallel is [EachBus] for parallel tests.
 func EachParallel(t *testing.T, test func(t *testing.T, bus *bustest.Bus)) {
 	t.Helper()
 	t.Parallel()
@@ -36,7 +36,7 @@ func EachParallel(t *testing.T, test func(t *testing.T, bus *bustest.Bus)) {
 	}
 }
 
-// Bounded is the test's context with a deadline.
+// Bounded returns the test's context with a deadline.
 func Bounded(tb testing.TB) context.Context {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), Patience)
@@ -44,7 +44,7 @@ func Bounded(tb testing.TB) context.Context {
 	return ctx
 }
 
-// Eventually asks until ok says so.
+// Eventually polls until ok returns true, and fails the test after [Patience].
 func Eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
 	tick := time.NewTicker(time.Millisecond)
@@ -53,24 +53,24 @@ func Eventually(tb testing.TB, what string, ok func() bool) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			tb.Fatal("not so in time:", what)
+			tb.Fatal("timeout:", what)
 		}
 	}
 }
 
-// Await waits for a channel to be closed, or to give something.
+// Await waits until a channel has a value or is closed, and fails the test after [Patience].
 func Await[T any](tb testing.TB, what string, ch <-chan T) T {
 	tb.Helper()
 	select {
 	case v := <-ch:
 		return v
 	case <-time.After(Patience):
-		tb.Fatal("not so in time:", what)
+		tb.Fatal("timeout:", what)
 		panic("unreachable")
 	}
 }
 
-// NewHub makes a hub.
+// NewHub returns a hub.
 func NewHub(tb testing.TB, config hub.Config) *hub.Hub {
 	tb.Helper()
 	h, err := hub.New(tb.Context(), config)
@@ -80,7 +80,7 @@ func NewHub(tb testing.TB, config hub.Config) *hub.Hub {
 	return h
 }
 
-// Options makes options of strings from alternating names and values.
+// Options returns string options from alternating names and values.
 func Options(pairs ...string) hub.Options {
 	var o hub.Options
 	for i := 0; i < len(pairs); i += 2 {
@@ -89,7 +89,7 @@ func Options(pairs ...string) hub.Options {
 	return o
 }
 
-// Only makes a filter of one value for each key.
+// Only returns a filter from alternating keys and values.
 func Only(tb testing.TB, pairs ...string) hub.Filter {
 	tb.Helper()
 	var f hub.Filter
@@ -102,7 +102,7 @@ func Only(tb testing.TB, pairs ...string) hub.Filter {
 	return f
 }
 
-// Commit commits n events of a type straight into the hub, one at a time.
+// Commit commits n events of a type to the hub, one at a time.
 func Commit(tb testing.TB, h *hub.Hub, n int, typ string, pairs ...string) (last uint64) {
 	tb.Helper()
 	for range n {
@@ -117,7 +117,7 @@ func Commit(tb testing.TB, h *hub.Hub, n int, typ string, pairs ...string) (last
 	return last
 }
 
-// MethodCall is a call of the service with a body.
+// MethodCall returns a call of the service with a body.
 func MethodCall(member, signature string, body *bustest.Body) *bustest.Message {
 	m := bustest.MethodCall(wire.Name, wire.Path, wire.Interface, member)
 	if body != nil {
@@ -126,17 +126,17 @@ func MethodCall(member, signature string, body *bustest.Body) *bustest.Message {
 	return m
 }
 
-// ReportCall is a call of Report with options that are strings.
+// ReportCall returns a call of Report with string options.
 func ReportCall(typ string, pairs ...string) *bustest.Message {
 	return MethodCall("Report", "sa{sv}", new(bustest.Body).String(typ).Dict(pairs...))
 }
 
-// WaitCall is a call of WaitEvents for any number; the filter is of strings.
+// WaitCall returns a call of WaitEvents without a limit, with a filter of strings.
 func WaitCall(cursor string, timeout uint32, pairs ...string) *bustest.Message {
 	return MethodCall("WaitEvents", "sa{sv}uu", new(bustest.Body).String(cursor).Dict(pairs...).Uint32(0).Uint32(timeout))
 }
 
-// WantError expects an error of that name, from a raw client or from a Client.
+// WantError expects an error with this name, of a bustest.Client or a client.Client.
 func WantError(tb testing.TB, err error, name string) {
 	tb.Helper()
 	if bustest.ErrorName(err) != name && !wire.HasName(err, name) {
@@ -144,7 +144,7 @@ func WantError(tb testing.TB, err error, name string) {
 	}
 }
 
-// OK calls and expects no error.
+// OK makes a call, expects no error, and returns the reply.
 func OK(tb testing.TB, c *bustest.Client, m *bustest.Message) *bustest.Message {
 	tb.Helper()
 	reply, err := c.Call(Bounded(tb), m)
@@ -154,10 +154,10 @@ func OK(tb testing.TB, c *bustest.Client, m *bustest.Message) *bustest.Message {
 	return reply
 }
 
-// Body decodes the body of a message.
+// Body returns a decoder for the body of a message.
 func Body(m *bustest.Message) *wire.Decoder { return wire.NewDecoder(string(m.Body), m.BigEndian) }
 
-// Epoch is the epoch of a hub.
+// Epoch returns the epoch of a hub.
 func Epoch(h *hub.Hub) string {
 	status := h.Status()
 	return status.Epoch

@@ -16,7 +16,7 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// Receiver gathers the signals of the service.
+// Receiver collects the signals of the service.
 type Receiver struct {
 	mu     sync.Mutex
 	events []*hub.Event
@@ -26,8 +26,8 @@ type Receiver struct {
 	errs   []error
 }
 
-// Receive connects a receiver of the signals that pass a match rule, which is added
-// to that of the interface.
+// Receive connects a receiver of the signals of the service that match an additional
+// rule, "" for all.
 func Receive(tb testing.TB, bus *bustest.Bus, rule string) *Receiver {
 	tb.Helper()
 	s := OpenStream(tb, bus, 0)
@@ -86,14 +86,14 @@ func (r *Receiver) take(m *bustest.Message) {
 	}
 }
 
-// Seqs are the numbers received so far.
+// Seqs returns the numbers of the received events.
 func (r *Receiver) Seqs() []uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return Seqs(r.events)
 }
 
-// Until waits until n events came, and returns all that did.
+// Until waits for n events, and returns all received ones.
 func (r *Receiver) Until(tb testing.TB, n int) []*hub.Event {
 	tb.Helper()
 	Eventually(tb, "signals arrive: "+strconv.Itoa(n), func() bool {
@@ -109,8 +109,9 @@ func (r *Receiver) Until(tb testing.TB, n int) []*hub.Event {
 	return slices.Clone(r.events)
 }
 
-// WantAll waits until number last was announced, or said to be lost, and expects
-// each from first on to be so, once and in order. It returns how many were lost.
+// WantAll waits for the signal of event last, or for a Lapped that includes it. It
+// expects the same for each event from first on, once and in order. It returns the
+// number of lost events.
 func (r *Receiver) WantAll(tb testing.TB, first, last uint64) (lost uint64) {
 	tb.Helper()
 	Eventually(tb, "the signal of event "+strconv.FormatUint(last, 10), func() bool {
@@ -126,8 +127,8 @@ func (r *Receiver) WantAll(tb testing.TB, first, last uint64) (lost uint64) {
 	return last - first + 1 - uint64(len(r.events))
 }
 
-// WantInOrder expects what came so far to be each number from first on, announced or said to be
-// lost, once and in order. It returns the last one, first-1 if nothing came.
+// WantInOrder expects the signals so far to cover each number from first on, once and in order. It
+// returns the last number, first-1 if there is no signal.
 func (r *Receiver) WantInOrder(tb testing.TB, first uint64) (last uint64) {
 	tb.Helper()
 	r.mu.Lock()
@@ -154,7 +155,7 @@ func Seqs(events []*hub.Event) []uint64 {
 	return numbers
 }
 
-// WantRun expects the numbers first to last, each once and in order.
+// WantRun expects exactly the numbers first to last, in order.
 func WantRun(tb testing.TB, numbers []uint64, first, last uint64) {
 	tb.Helper()
 	if want := int(last - first + 1); len(numbers) != want { //nolint:gosec // a test has few
@@ -167,15 +168,15 @@ func WantRun(tb testing.TB, numbers []uint64, first, last uint64) {
 	}
 }
 
-// Stream is a bare connection that said Hello: what it sends and when it reads is up
-// to the test.
+// Stream is a plain connection after Hello. The test decides what it sends and when
+// it reads.
 type Stream struct {
 	*net.UnixConn
 	in   *bufio.Reader
 	Name string
 }
 
-// OpenStream connects as a user and says Hello.
+// OpenStream connects as a user and calls Hello.
 func OpenStream(tb testing.TB, bus *bustest.Bus, uid uint32) *Stream {
 	tb.Helper()
 	s := &Stream{UnixConn: bus.DialAs(tb, uid)}
@@ -199,7 +200,7 @@ func (s *Stream) Send(tb testing.TB, m *bustest.Message) {
 	}
 }
 
-// Reply reads the next message that is no signal.
+// Reply reads the next message other than a signal.
 func (s *Stream) Reply(tb testing.TB) *bustest.Message {
 	tb.Helper()
 	for {
@@ -222,8 +223,8 @@ func (s *Stream) Next(tb testing.TB) *bustest.Message {
 	return m
 }
 
-// Pour writes n Report calls in large chunks, without waiting for anything. The
-// calls have the serials from 1 on, and their number as an option.
+// Pour writes n Report calls in large chunks, without waiting for replies. The calls
+// have the serials from 1 on, and their number as an option.
 func Pour(tb testing.TB, s *Stream, n int, flags byte) (done chan error) {
 	tb.Helper()
 	done = make(chan error, 1)
@@ -250,7 +251,7 @@ func Pour(tb testing.TB, s *Stream, n int, flags byte) (done chan error) {
 	return done
 }
 
-// AsEvent appends the fields of an event as the signal has them.
+// AsEvent appends the fields of an event as in the signal.
 func AsEvent(b *bustest.Body, e *hub.Event, entries func(b *bustest.Body)) *bustest.Body {
 	b.String(e.Type).String(e.Action).String(e.Pool).String(e.ID).String(e.Source)
 	return b.Uint64(e.Seq).Uint64(uint64(e.Time.UnixMicro())).Array(8, entries)

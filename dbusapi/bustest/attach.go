@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Attach returns a bus that somebody else runs, whose socket is system_bus_socket in
+// Attach returns a bus that the test does not run, whose socket is system_bus_socket in
 // the directory given: that of a booted system, say. Clients of any uid may connect,
 // also where only root gets to the directory, as below /proc/PID/root. The bus itself
 // cannot be stopped, killed or restarted through it.

@@ -2,15 +2,15 @@ package bustest
 
 import "encoding/binary"
 
-// Body builds marshalled values, by the alignment rules of the D-Bus specification
-// and without any check: strings may hold what they must not, signatures need not
-// fit. The zero value is empty and little-endian. Its methods return it, to chain.
+// Body builds marshalled values with the alignment of the D-Bus specification. It
+// checks neither strings nor signatures. The zero value is empty and little-endian.
+// Its methods return it, to chain calls.
 type Body struct {
 	BigEndian bool
 	buf       []byte
 }
 
-// Bytes returns what was built.
+// Bytes returns the marshalled values.
 func (b *Body) Bytes() []byte { return b.buf }
 
 // Align pads with zeros to a multiple of n bytes: 8 before a struct or dict entry.

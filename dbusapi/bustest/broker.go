@@ -37,7 +37,7 @@ func (b *Bus) startBroker() error {
 	cmd.SysProcAttr.Unshareflags = unix.CLONE_NEWNS // all mounts private, says os/exec
 	cmd.Env = append(b.environment(), "LISTEN_FDS=1", "LISTEN_FDNAMES=dbus.socket")
 	b.proc, err = startProcess(cmd)
-	// Kept open, it would take connections for a bus that is dead.
+	// If it stayed open, it would accept connections for a dead bus.
 	_ = socket.Close()
 	if err != nil {
 		return err
@@ -94,13 +94,13 @@ func childOf(pid int, name string) (int, error) {
 	return 0, fmt.Errorf("process %d has no child %s", pid, name)
 }
 
-// journal takes what dbus-broker and its launcher log, for they block when nobody
-// does, and keeps the end of it.
+// journal reads the log of dbus-broker and its launcher, because they block if it is
+// not read, and keeps the end of it.
 type journal struct {
 	path   string
 	conn   *net.UnixConn
 	output tail
-	done   chan struct{} // closed when nothing is read any more
+	done   chan struct{} // closed when drain ends
 }
 
 func newJournal(path string) (*journal, error) {

@@ -118,7 +118,7 @@ func (b *Bus) start(tb testing.TB) {
 	}
 }
 
-// close ends everything, in whatever state it is.
+// close ends the bus in any state.
 func (b *Bus) close() {
 	var errs []error
 	if b.release != nil {
@@ -138,8 +138,8 @@ func (b *Bus) close() {
 	}
 }
 
-// watchDeath takes hold of the bus's processes, and returns a function that waits
-// until they are dead.
+// watchDeath opens the bus's processes, and returns a function that waits until they
+// are dead.
 func (b *Bus) watchDeath() func() error {
 	pidfd := -1
 	if b.pid != 0 {
@@ -200,8 +200,8 @@ func (b *Bus) Restart(tb testing.TB) {
 	b.start(tb)
 }
 
-// Stop stops the bus (SIGSTOP), and returns once it stands still: it takes nothing
-// from its sockets until Cont. Connections to it are made, and not answered.
+// Stop stops the bus (SIGSTOP), and returns once it has stopped. Until Cont it reads
+// nothing from its sockets. Connections to it succeed, but get no answer.
 func (b *Bus) Stop() {
 	b.tb.Helper()
 	b.signal(unix.SIGSTOP)
@@ -226,7 +226,7 @@ func (b *Bus) signal(sig syscall.Signal) {
 	}
 }
 
-// output is what the bus said last: p is its process, if it came to that.
+// output returns the last output of the bus; p is its process, nil if it did not start.
 func (b *Bus) output(p *process) string {
 	var out string
 	if p != nil {

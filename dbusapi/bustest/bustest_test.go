@@ -28,7 +28,7 @@ func eachKind(t *testing.T, test func(t *testing.T, kind Kind)) {
 	}
 }
 
-// bounded is the test's context with a deadline.
+// bounded returns the test's context with a deadline.
 func bounded(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
@@ -36,7 +36,7 @@ func bounded(t *testing.T) context.Context {
 	return ctx
 }
 
-// eventually asks until ok says so.
+// eventually polls until ok returns true.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
@@ -45,12 +45,12 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatal("not so in time:", what)
+			t.Fatal("timeout:", what)
 		}
 	}
 }
 
-// hold opens a pidfd, so that its process can be told from a later one.
+// hold opens a pidfd, which identifies the process even if its pid is reused.
 func hold(t *testing.T, pid int) (pidfd int) {
 	t.Helper()
 	pidfd, err := unix.PidfdOpen(pid, 0)
@@ -61,7 +61,7 @@ func hold(t *testing.T, pid int) (pidfd int) {
 	return pidfd
 }
 
-// dead reports whether a process that is held is dead now.
+// dead reports whether the process of a pidfd is dead.
 func dead(t *testing.T, pidfd int) bool {
 	t.Helper()
 	n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 0)
@@ -71,7 +71,7 @@ func dead(t *testing.T, pidfd int) bool {
 	return n == 1
 }
 
-// fatalTB takes the message of the Fatal that ends a test.
+// fatalTB keeps the message of the Fatal that ends a test.
 type fatalTB struct {
 	testing.TB
 	msg string
@@ -84,7 +84,7 @@ func (f *fatalTB) Fatal(args ...any) {
 
 func (f *fatalTB) Fatalf(format string, args ...any) { f.Fatal(fmt.Sprintf(format, args...)) }
 
-// fatal returns the message with which test ended, or "".
+// fatal returns the message of the Fatal of test, or "".
 func fatal(t *testing.T, test func(tb testing.TB)) string {
 	t.Helper()
 	f := &fatalTB{TB: t}
@@ -287,7 +287,7 @@ func TestMissingToolsFailTheTest(t *testing.T) {
 	}
 }
 
-// TestStartFailure: a bus that does not come up fails the test with what it said.
+// If a bus does not start, the test fails with its output.
 func TestStartFailure(t *testing.T) {
 	eachKind(t, func(t *testing.T, kind Kind) {
 		var pidfd int

@@ -20,17 +20,16 @@ const (
 	DriverPath = "/org/freedesktop/DBus"
 )
 
-// backlog is how many messages a Client holds for Receive.
-const backlog = 4096
+const backlog = 4096 // messages for Receive
 
-// errClosed is why a client ended that was closed.
+// errClosed is the error of a closed client.
 var errClosed = errors.New("bustest: client is closed")
 
-// Client is a connection to a bus. It takes messages from the bus all the time:
-// replies go to their Call, everything else to Receive, in order. Of the latter it
-// holds 4096, drops what comes beyond, and counts it. File descriptors that arrive
-// are closed by the kernel. Its methods may be called by several goroutines. A
-// client that does not read is a bare connection of [Bus.DialAs].
+// Client is a connection to a bus. It reads all the time: replies go to their Call,
+// other messages to Receive, in order. It holds 4096 messages for Receive, and drops
+// and counts further ones. The kernel closes received file descriptors. Several
+// goroutines may call its methods. For a client that does not read, use
+// [Bus.DialAs].
 type Client struct {
 	conn    *net.UnixConn
 	serial  atomic.Uint32
@@ -43,11 +42,11 @@ type Client struct {
 	mu      sync.Mutex
 	name    string
 	pending map[uint32]chan *Message // by serial; nil when the connection is dead
-	err     error                    // why it is dead
+	err     error                    // of the dead connection
 }
 
-// NewClient returns a client on an authenticated connection, which it owns from
-// then on, as [Bus.DialAs] returns it. It did not say Hello yet.
+// NewClient returns a client that owns an authenticated connection, such as one of
+// [Bus.DialAs]. Call Hello first.
 func NewClient(conn *net.UnixConn) *Client {
 	c := &Client{
 		conn:    conn,
@@ -59,8 +58,8 @@ func NewClient(conn *net.UnixConn) *Client {
 	return c
 }
 
-// ClientAs connects as [Bus.DialAs] does and says Hello. The client is closed when
-// the test ends. The bus's NameAcquired is the first that it receives.
+// ClientAs connects like [Bus.DialAs] and calls Hello. The client is closed when the
+// test ends. The first message for Receive is NameAcquired.
 func (b *Bus) ClientAs(tb testing.TB, uid uint32, options ...DialOption) *Client {
 	tb.Helper()
 	c := NewClient(b.DialAs(tb, uid, options...))
@@ -73,7 +72,7 @@ func (b *Bus) ClientAs(tb testing.TB, uid uint32, options ...DialOption) *Client
 	return c
 }
 
-// RemoteError is an error that a call was answered with.
+// RemoteError is an error reply.
 type RemoteError struct {
 	Name string // as org.freedesktop.DBus.Error.AccessDenied
 	Text string // for people: the buses differ
@@ -89,7 +88,7 @@ func ErrorName(err error) string {
 	return ""
 }
 
-// Hello asks the bus for a unique name, which it returns. The bus wants it first.
+// Hello asks the bus for a unique name and returns it. It must be the first call.
 func (c *Client) Hello(ctx context.Context) (string, error) {
 	reply, err := c.CallDriver(ctx, "Hello", "", nil)
 	if err != nil {
@@ -121,8 +120,8 @@ func (c *Client) CallDriver(ctx context.Context, member, signature string, body 
 	return c.Call(ctx, m)
 }
 
-// Call sends a message, with a serial of its own if it has none, and returns the
-// reply. Where that is an error, so is the error returned: a [RemoteError].
+// Call sends a message, with a new serial if it has none, and returns the reply. The
+// error of an error reply is a [RemoteError].
 func (c *Client) Call(ctx context.Context, m *Message) (*Message, error) {
 	if m.Serial == 0 {
 		withSerial := *m
@@ -160,15 +159,14 @@ func (m *Message) remoteError() error {
 	return &RemoteError{Name: m.ErrorName, Text: text}
 }
 
-// Send writes bytes as they are, a message or not, several or a part of one. Where
-// ctx ends it (the bus does not read), a part may have been written: a client is of
-// no more use then.
+// Send writes any bytes. If ctx ends first, because the bus does not read, a part may
+// have been written, and the client cannot be used any more.
 func (c *Client) Send(ctx context.Context, raw []byte) error {
 	return c.SendWithFDs(ctx, raw)
 }
 
 // SendWithFDs writes bytes with file descriptors attached to their beginning. The
-// bus wants [WithUnixFDs] for that. The caller keeps the descriptors.
+// bus requires [WithUnixFDs]. The caller keeps the descriptors.
 func (c *Client) SendWithFDs(ctx context.Context, raw []byte, fds ...int) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
@@ -201,8 +199,8 @@ func (c *Client) SendWithFDs(ctx context.Context, raw []byte, fds ...int) error 
 	return nil
 }
 
-// Receive returns the next message that is no reply to a Call. Once the connection
-// is dead it returns what is left, and then why it is.
+// Receive returns the next message that is no reply to a Call. After the end of the
+// connection it returns the remaining messages, then the error.
 func (c *Client) Receive(ctx context.Context) (*Message, error) {
 	select {
 	case m, ok := <-c.queue:
@@ -215,21 +213,21 @@ func (c *Client) Receive(ctx context.Context) (*Message, error) {
 	}
 }
 
-// Dropped is how many messages Receive will never return, for it came too late.
+// Dropped returns the number of messages dropped because Receive was too slow.
 func (c *Client) Dropped() uint64 { return c.dropped.Load() }
 
 // Done is closed when the connection is dead: closed by the bus, or by Close.
 func (c *Client) Done() <-chan struct{} { return c.done }
 
-// Err is why the connection is dead: io.EOF or ECONNRESET if the bus closed it. It
-// is nil as long as the connection is alive.
+// Err returns the error of a dead connection, io.EOF or ECONNRESET if the bus closed
+// it. It returns nil while the connection is alive.
 func (c *Client) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
 }
 
-// Close closes the connection and waits until nothing of the client runs.
+// Close closes the connection and waits for its goroutines.
 func (c *Client) Close() error {
 	c.fail(errClosed)
 	err := c.conn.Close()
@@ -240,7 +238,7 @@ func (c *Client) Close() error {
 	return err
 }
 
-// read takes messages until the connection is dead.
+// read reads messages until the connection ends.
 func (c *Client) read() {
 	defer close(c.queue)
 	defer close(c.done)
@@ -262,7 +260,7 @@ func (c *Client) read() {
 	}
 }
 
-// expect makes the reply to a serial go to a channel.
+// expect registers a channel for the reply to a serial.
 func (c *Client) expect(serial uint32, reply chan *Message) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -299,7 +297,7 @@ func (c *Client) deliver(m *Message) bool {
 	return true
 }
 
-// fail notes why the connection is dead, the first time. It is not yet.
+// fail records the first error of the connection.
 func (c *Client) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

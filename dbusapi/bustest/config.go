@@ -83,7 +83,7 @@ const systemConf = doctype + `<busconfig>
 // writeConfig makes the bus's directory, below /tmp and open to every uid, with the
 // configuration and the policies in it.
 func writeConfig(policies []string) (dir string, err error) {
-	// Not below testing's TempDir: only its owner may enter that.
+	// Not below testing's TempDir, which only its owner may enter.
 	dir, err = os.MkdirTemp("/tmp", "bustest-")
 	if err != nil {
 		return "", err
@@ -112,8 +112,8 @@ func writeConfig(policies []string) (dir string, err error) {
 	return dir, os.Chmod(dir, 0o755) //nolint:gosec // other uids must reach the socket
 }
 
-// wellFormed holds policies against the XML rules: of a file that breaks them the
-// buses only log that they left it out.
+// wellFormed checks the XML of policies, because the buses only log that they ignore
+// a malformed file.
 func wellFormed(policy string) error {
 	d := xml.NewDecoder(strings.NewReader(policy))
 	for {

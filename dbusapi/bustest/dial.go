@@ -33,7 +33,7 @@ func AsNobody(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// dialConfig says how to connect. The zero value connects as the test itself.
+// dialConfig configures a connection. The zero value connects as the test itself.
 type dialConfig struct {
 	other   bool // with the ids below, not those of the test
 	uid     uint32

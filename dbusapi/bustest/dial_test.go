@@ -97,8 +97,8 @@ func TestSendWithFDs(t *testing.T) {
 	})
 }
 
-// TestNoThreadIsLeftBehind: what DialAs does to its threads goes with them, and
-// the main thread is not among them.
+// The threads of DialAs, whose ids it changes, end, and the main thread is none of
+// them.
 func TestNoThreadIsLeftBehind(t *testing.T) {
 	b := Start(t, Daemon)
 	for range 50 {

@@ -12,7 +12,7 @@ const (
 	eventdPath   = "/org/osctl/Eventd"
 )
 
-// requestName asks for the service's name, without queueing for it.
+// requestName requests the service's name, without queueing for it.
 func requestName(t *testing.T, c *Client) error {
 	t.Helper()
 	const doNotQueue, primaryOwner = 4, 1
@@ -26,7 +26,7 @@ func requestName(t *testing.T, c *Client) error {
 	return nil
 }
 
-// startService makes a client of root that owns the service's name.
+// startService returns a client of root that owns the service's name.
 func startService(t *testing.T, b *Bus) *Client {
 	t.Helper()
 	c := b.ClientAs(t, 0)
@@ -36,7 +36,7 @@ func startService(t *testing.T, b *Bus) *Client {
 	return c
 }
 
-// answerCalls answers the calls that a client gets, each with its member.
+// answerCalls answers the calls to a client, each with its member.
 func answerCalls(t *testing.T, c *Client) {
 	t.Helper()
 	done := make(chan struct{})
@@ -126,8 +126,8 @@ func TestOwnByPolicy(t *testing.T) {
 	})
 }
 
-// receives reports whether a client has got a signal with the member given. The bus
-// is known to have sent all it had: it answered a call after that.
+// receives reports whether a client received a signal with the given member. The bus
+// has answered a later call, so it has sent all signals.
 func receives(t *testing.T, c *Client, member string) bool {
 	t.Helper()
 	if _, err := c.CallDriver(bounded(t), "GetId", "", nil); err != nil {

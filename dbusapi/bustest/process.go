@@ -14,15 +14,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// process is a child that somebody waits for.
+// process is a child process.
 type process struct {
 	cmd    *exec.Cmd
 	output tail          // of standard output and standard error
-	done   chan struct{} // closed once it was waited for
+	done   chan struct{} // closed after Wait
 }
 
-// startProcess starts cmd, whose output it takes, and waits for it in a goroutine
-// that ends when the process and all that inherited its output are dead.
+// startProcess starts cmd, reads its output, and waits for it in a goroutine. That
+// ends when the process and all that inherited its output are dead.
 func startProcess(cmd *exec.Cmd) (*process, error) {
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = &p.output, &p.output
@@ -31,20 +31,20 @@ func startProcess(cmd *exec.Cmd) (*process, error) {
 	}
 	go func() {
 		defer close(p.done)
-		_ = cmd.Wait() // how it ended is no news: it was killed
+		_ = cmd.Wait() // the process was killed
 	}()
 	return p, nil
 }
 
-// command is a command that is not bound to a context: the reaper ends it.
+// command returns a command without a context, because the reaper ends it.
 func command(name string, args ...string) *exec.Cmd {
 	return exec.CommandContext(context.Background(), name, args...) //nolint:gosec // of the test's own making
 }
 
-// startReaper starts the process that ends a bus: when its standard input ends it
-// removes dir, and kills its process group, which it leads, and so itself. It outlives
-// the SIGHUP that the kernel sends to a group that loses its last tie to the session
-// while a process in it is stopped, see setpgid(2).
+// startReaper starts the process that ends a bus. When its standard input ends, it
+// removes dir and kills its process group, which includes itself. It ignores the
+// SIGHUP that the kernel sends to an orphaned process group with a stopped process,
+// see setpgid(2).
 func startReaper(dir string) (*process, io.Closer, error) {
 	const script = `trap '' HUP INT TERM; read -r _; rm -rf -- "$1"; kill -KILL 0`
 	cmd := command("/bin/sh", "-c", script, "bustest-reaper", dir)
@@ -89,8 +89,8 @@ func awaitDeath(pidfd int) error {
 	}
 }
 
-// awaitStopped waits until a process of one thread that was sent SIGSTOP stands
-// still. The kernel tells that to the parent only, so that this has to ask.
+// awaitStopped waits until a process of one thread has stopped after SIGSTOP. It
+// polls, because the kernel notifies only the parent.
 func awaitStopped(pid int) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -119,7 +119,7 @@ func processState(pid int) (byte, error) {
 	return rest[0], nil
 }
 
-// tail keeps the last tailSize bytes of what is written to it.
+// tail is a writer that keeps the last tailSize bytes.
 type tail struct {
 	mu  sync.Mutex
 	buf []byte

@@ -60,7 +60,7 @@ func MethodCall(destination, path, iface, member string) *Message {
 	return &Message{Type: TypeCall, Destination: destination, Path: path, Interface: iface, Member: member}
 }
 
-// Marshal returns the bytes to send. Nothing is checked.
+// Marshal returns the bytes to send. It checks nothing.
 func (m *Message) Marshal() []byte {
 	h := &Body{BigEndian: m.BigEndian}
 	endian := byte('l')
@@ -100,9 +100,8 @@ func (m *Message) marshalFields(h *Body) {
 	number(fieldUnixFDs, m.UnixFDs)
 }
 
-// ReadMessage reads one message, of at most 128 MiB. It trusts the bus as to what it
-// need not understand: the body stays as it is, and header fields that the
-// specification does not name are an error. It returns io.EOF at the end of r, and
+// ReadMessage reads one message, of at most 128 MiB. It does not check the body.
+// Unknown header fields are an error. It returns io.EOF at the end of r, and
 // io.ErrUnexpectedEOF within a message.
 func ReadMessage(r io.Reader) (*Message, error) {
 	var fixed [fixedHeader]byte
@@ -180,7 +179,7 @@ func (m *Message) FirstUint32() (uint32, error) {
 	return r.uint32(), r.err
 }
 
-// reader takes values from marshalled bytes. After an error it returns zeros.
+// reader reads values from marshalled bytes. After an error it returns zeros.
 type reader struct {
 	buf   []byte
 	pos   int

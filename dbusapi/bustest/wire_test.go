@@ -43,8 +43,8 @@ func TestMessageRoundTrip(t *testing.T) {
 	}
 }
 
-// TestMarshalBytes holds the encoder against bytes put down by hand, by the
-// specification: the reader above could share its errors.
+// The bytes were written by hand from the specification, because the reader could
+// share errors of the encoder.
 func TestMarshalBytes(t *testing.T) {
 	m := MethodCall("d.e", "/", "", "M")
 	m.Serial, m.Signature, m.Body = 2, "u", []byte{1, 0, 0, 0}
