@@ -27,15 +27,13 @@ var errClosed = errors.New("bustest: client is closed")
 
 // Client is a connection to a bus. It reads all the time: replies go to their Call,
 // other messages to Receive, in order. It holds 4096 messages for Receive, and drops
-// and counts further ones. The kernel closes received file descriptors. Several
-// goroutines may call its methods. For a client that does not read, use
-// [Bus.DialAs].
+// further ones. The kernel closes received file descriptors. Several goroutines may
+// call its methods. For a client that does not read, use [Bus.DialAs].
 type Client struct {
-	conn    *net.UnixConn
-	serial  atomic.Uint32
-	dropped atomic.Uint64
-	queue   chan *Message // closed by the reader when it ends
-	done    chan struct{} // closed before that
+	conn   *net.UnixConn
+	serial atomic.Uint32
+	queue  chan *Message // closed by the reader when it ends
+	done   chan struct{} // closed before that
 
 	writing sync.Mutex // held while a message is written
 
@@ -213,9 +211,6 @@ func (c *Client) Receive(ctx context.Context) (*Message, error) {
 	}
 }
 
-// Dropped returns the number of messages dropped because Receive was too slow.
-func (c *Client) Dropped() uint64 { return c.dropped.Load() }
-
 // Done is closed when the connection is dead: closed by the bus, or by Close.
 func (c *Client) Done() <-chan struct{} { return c.done }
 
@@ -254,8 +249,7 @@ func (c *Client) read() {
 		}
 		select {
 		case c.queue <- m:
-		default:
-			c.dropped.Add(1)
+		default: // dropped, see Client
 		}
 	}
 }
