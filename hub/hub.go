@@ -49,8 +49,8 @@ type Hub struct {
 }
 
 // New returns a hub that continues from the content of its log. Without a log it is empty and has a
-// new epoch. If the disk hangs, that is no record for ten to twenty seconds, New gives up the log
-// and the hub starts empty, in memory. When ctx is done before that, New returns its error and does
+// new epoch. If the disk hangs (no record for ten to twenty seconds), New gives up the log and the
+// hub starts empty, in memory. When ctx is done before that, New returns its error and does
 // not wait for the disk; the log is released when the disk responds.
 func New(ctx context.Context, config Config) (*Hub, error) {
 	if config.History == 0 {
