@@ -167,6 +167,44 @@ func TestHungBusIsGivenUp(t *testing.T) {
 	})
 }
 
+// TestReplyQueueFull has a client fill the memory that dbus-daemon has for messages of the service,
+// by replies that the client does not read. dbus-daemon then does not read from the service, nor
+// does it notice that the service closes the connection.
+func TestReplyQueueFull(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	h := apitest.NewHub(t, hub.Config{})
+	s := serveWith(t, Config{Hub: h, Address: bus.Address(), WriteTimeout: 200 * time.Millisecond})
+	apitest.Commit(t, h, 80, "load", "text", strings.Repeat("x", 60_000))
+	first := s.current.Load()
+	client, err := wire.Dial(apitest.Bounded(t), bus.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	call := &wire.Header{
+		Type: wire.TypeCall, Path: wire.Path, Interface: wire.Interface, Member: "WaitEvents",
+		Destination: wire.Name, Signature: "sa{sv}uu",
+	}
+	for range 64 {
+		e := wire.NewEncoder(nil)
+		call.Serial = client.NextSerial()
+		e.Message(call, func(e *wire.Encoder) {
+			e.String(hub.CursorOldest)
+			e.Filter(hub.Filter{})
+			e.Uint32(0)
+			e.Uint32(0)
+		})
+		if _, err := client.Write(e.Bytes, apitest.Patience); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apitest.Eventually(t, "the service is back on another connection", func() bool {
+		now := s.current.Load()
+		return now != nil && now != first
+	})
+}
+
 func TestRunFailsWithoutName(t *testing.T) {
 	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
 		owner := bus.ClientAs(t, 0)

@@ -117,6 +117,9 @@ func (b *Bus) requestName(ctx context.Context) error {
 		return fmt.Errorf("own the name %s: %w", b.config.Name, err)
 	}
 	if answer := d.Uint32(); answer != primaryOwner {
+		if err := b.pingOwner(ctx); err != nil {
+			return err
+		}
 		owner := "unknown"
 		if d, err := b.call(ctx, "GetNameOwner", "s", func(e *wire.Encoder) { e.String(b.config.Name) }); err == nil {
 			owner = d.String()
@@ -124,6 +127,17 @@ func (b *Bus) requestName(ctx context.Context) error {
 		return fmt.Errorf("the name %s already has an owner, %s: is another osctl-eventd running?", b.config.Name, owner)
 	}
 	return nil
+}
+
+// pingOwner sends a message to the owner of the name, which may be an earlier connection of ours. If
+// clients do not read replies, dbus-daemon stops reading from the service, so it notices only as it
+// writes to the connection that we closed it. Then it frees the name, for the next attempt to own it.
+func (b *Bus) pingOwner(ctx context.Context) error {
+	h := &wire.Header{
+		Type: wire.TypeCall, Flags: wire.FlagNoReply | wire.FlagNoAutoStart, Serial: b.conn.NextSerial(),
+		Path: wire.Path, Interface: "org.freedesktop.DBus.Peer", Member: "Ping", Destination: b.config.Name,
+	}
+	return b.out.addSignals(ctx, func(s *Signals) { s.add(h, 0, nil) })
 }
 
 // UniqueName returns the unique name of the service connection.
