@@ -15,41 +15,40 @@ import (
 	"github.com/osctl/eventd/netwatch/cttest"
 )
 
-// BenchmarkBurst starts 1,000 containers in a row, as far as the watcher looks at them: a
-// process in a cgroup, the first of a pid namespace as the init of a container is, and in
-// a network namespace with a veth that is up on both ends. It
-// tells the processor time that the daemon takes until all have been announced, and
-// that of `ip monitor link` until it printed them. An op is the whole burst.
+// BenchmarkBurst starts 1,000 containers in a row. Each is what the watcher looks at: a process
+// in a cgroup that is the init of a pid namespace, in a network namespace with a veth that is up
+// on both ends. The benchmark reports the CPU time of the daemon until all are announced, and of
+// `ip monitor link` until all are printed. An op is the whole burst.
 func BenchmarkBurst(b *testing.B) {
 	for name, cgroup := range map[string]func(id string) string{
 		"flat":  func(id string) string { return "/lxc.payload." + id },
 		"osctl": func(id string) string { return osctlCgroup(id) },
 	} {
 		b.Run(name, func(b *testing.B) {
-			var ours, theirs time.Duration
+			var daemon, ip time.Duration
 			for b.Loop() {
-				o, t := burst(b, 1000, cgroup)
-				ours, theirs = ours+o, theirs+t
+				d, i := startBurst(b, 1000, cgroup)
+				daemon, ip = daemon+d, ip+i
 			}
-			b.ReportMetric(float64(ours.Milliseconds())/float64(b.N), "daemon-ms")
-			b.ReportMetric(float64(theirs.Milliseconds())/float64(b.N), "ip-monitor-ms")
-			b.ReportMetric(ours.Seconds()/theirs.Seconds(), "daemon/ip-monitor")
+			b.ReportMetric(float64(daemon.Milliseconds())/float64(b.N), "daemon-ms")
+			b.ReportMetric(float64(ip.Milliseconds())/float64(b.N), "ip-monitor-ms")
+			b.ReportMetric(daemon.Seconds()/ip.Seconds(), "daemon/ip-monitor")
 		})
 	}
 }
 
-// osctlCgroup is where osctld has a container with a user of its own.
+// osctlCgroup returns the cgroup in which osctld runs a container.
 func osctlCgroup(id string) string {
 	return fmt.Sprintf("/osctl/pool.tank/group.default/user.%s/ct.%[1]s/user-owned/lxc.payload.%[1]s", id)
 }
 
-// burst starts containers and returns the processor time that daemon and ip took.
-func burst(b *testing.B, containers int, cgroup func(id string) string) (daemon, ip time.Duration) {
+// startBurst starts containers and returns the CPU time that the daemon and ip used.
+func startBurst(b *testing.B, containers int, cgroup func(id string) string) (daemon, ip time.Duration) {
 	b.Helper()
 	b.StopTimer()
 	defer b.StartTimer()
 	h := cttest.NewHost(b)
-	d := daemonBy(b, h)
+	d := startWith(b, h)
 	monitor := monitorLinks(b, h)
 	daemon, ip = -processorTime(b, d.Cmd.Process.Pid), -processorTime(b, monitor.cmd.Process.Pid)
 
@@ -59,7 +58,7 @@ func burst(b *testing.B, containers int, cgroup func(id string) string) (daemon,
 	for range 8 {
 		wg.Go(func() {
 			for id := range ids {
-				startProcess(b, h, cgroup(id), syscall.CLONE_NEWNET|syscall.CLONE_NEWPID, "sleep", "infinity").plug(b, h.NS(), "v"+id)
+				startProcess(b, h, cgroup(id), syscall.CLONE_NEWNET|syscall.CLONE_NEWPID, "sleep", "infinity").addVeth(b, h.NS(), "v"+id)
 			}
 		})
 	}
@@ -75,13 +74,13 @@ func burst(b *testing.B, containers int, cgroup func(id string) string) (daemon,
 	ip += processorTime(b, monitor.cmd.Process.Pid)
 	for _, e := range events {
 		if e.Action != "up" || "v"+e.ID != e.Options.Text("veth") {
-			b.Fatalf("said: %s", inFull(e))
+			b.Fatalf("unexpected event: %s", formatFull(e))
 		}
 	}
 	return daemon, ip
 }
 
-// processorTime returns what all threads of a process used so far of processors.
+// processorTime returns the CPU time that all threads of a process have used.
 func processorTime(b *testing.B, pid int) time.Duration {
 	b.Helper()
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))

@@ -3,10 +3,7 @@ package main
 import (
 	"bytes"
 	"log/slog"
-	"net"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -16,20 +13,19 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// BenchmarkStart measures how long the daemon takes from its start until it says READY,
-// without a log and with a full one of default size: as many events as there ever are,
-// of usual size and so large that they fill the log.
+// BenchmarkStart measures the time from the daemon's start to READY=1: without a log, with a log
+// of the maximum number of events, and with one of the maximum size.
 func BenchmarkStart(b *testing.B) {
 	for name, padding := range map[string]int{"no log": -1, "full log": 0, "full log of large events": 1500} {
 		b.Run(name, func(b *testing.B) {
 			host, bus := nstest.New(b), bustest.Start(b, bustest.Broker, bustest.PolicyOpen)
 			state := stateNone
 			if padding >= 0 {
-				state = fullLog(b, padding)
+				state = writeFullLog(b, padding)
 			}
 			var took []time.Duration
 			for b.Loop() {
-				took = append(took, readyAfter(b, host, bus, state))
+				took = append(took, measureStart(b, host, bus, state))
 			}
 			slices.Sort(took)
 			b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "ms-to-READY")
@@ -37,32 +33,21 @@ func BenchmarkStart(b *testing.B) {
 	}
 }
 
-// readyAfter starts the daemon and returns how long it took to be ready.
-func readyAfter(b *testing.B, host *nstest.NS, bus *bustest.Bus, state string) time.Duration {
+// measureStart starts the daemon and returns the time until it is ready.
+func measureStart(b *testing.B, host *nstest.NS, bus *bustest.Bus, state string) time.Duration {
 	b.Helper()
-	path := filepath.Join(b.TempDir(), "notify")
-	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	must(b, err)
-	defer func() { _ = socket.Close() }()
-	must(b, socket.SetReadDeadline(time.Now().Add(patience)))
+	path, messages := notifySocket(b)
 	started := time.Now()
 	d := launchDaemon(b, host, bus.Address(), []string{"NOTIFY_SOCKET=" + path}, "--state-dir", state)
-	buf := make([]byte, 4096)
-	for {
-		n, err := socket.Read(buf)
-		must(b, err)
-		if strings.Contains(string(buf[:n]), "READY=1") {
-			break
-		}
-	}
+	next(b, messages, "READY=1")
 	took := time.Since(started)
 	must(b, d.Cmd.Process.Kill())
 	d.Wait(b)
 	return took
 }
 
-// fullLog makes a log that is as full as it gets.
-func fullLog(b *testing.B, padding int) (dir string) {
+// writeFullLog writes a log of the maximum number of events and returns its directory.
+func writeFullLog(b *testing.B, padding int) (dir string) {
 	b.Helper()
 	dir = b.TempDir()
 	log := slog.New(slog.DiscardHandler)

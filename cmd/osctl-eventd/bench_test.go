@@ -18,9 +18,9 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// BenchmarkLatency measures from `ip link set up` of one end of a veth to the signal
-// that the other is up at a client on the bus, against a bare netlink socket that
-// hears the same. An op is one up and down.
+// BenchmarkLatency measures the time from setting one end of a veth up until a client on the bus
+// receives the signal for the other end. It compares that with a bare netlink socket. An op is
+// one up and one down.
 func BenchmarkLatency(b *testing.B) {
 	for _, kind := range bustest.Kinds() {
 		b.Run(kind.String(), func(b *testing.B) {
@@ -38,13 +38,13 @@ func BenchmarkLatency(b *testing.B) {
 			b.ResetTimer()
 			var va, vb int
 			for i := range b.N {
-				if i%4 == 0 { // one interface may not change very often
+				if i%4 == 0 { // a new pair, because an interface has a budget of events
 					b.StopTimer()
 					va, vb = newPair(b, ns)
 					b.StartTimer()
 				}
 				heard := make(chan time.Time, 1)
-				go func() { heard <- hearUp(bare, va) }()
+				go func() { heard <- awaitUp(bare, va) }()
 				start := time.Now()
 				must(b, ns.Up(vb))
 				kernels = append(kernels, (<-heard).Sub(start))
@@ -63,7 +63,7 @@ func BenchmarkLatency(b *testing.B) {
 	}
 }
 
-// newPair deletes the last pair and makes a new one, with the first end up.
+// newPair replaces the last pair by a new one whose first end is up.
 func newPair(b *testing.B, ns *nstest.NS) (va, vb int) {
 	b.Helper()
 	if old, err := ns.Index("va"); err == nil {
@@ -82,7 +82,7 @@ func median(d []time.Duration) time.Duration {
 	return d[len(d)/2]
 }
 
-// signalTimes returns when each signal arrives.
+// signalTimes sends the time of each Event signal that client receives.
 func signalTimes(b *testing.B, client *bustest.Client) <-chan time.Time {
 	b.Helper()
 	times := make(chan time.Time, 1024)
@@ -107,7 +107,7 @@ func signalTimes(b *testing.B, client *bustest.Client) <-chan time.Time {
 	return times
 }
 
-// bareSocket opens a netlink socket in a namespace that hears of links.
+// bareSocket opens a netlink socket in ns that receives link messages.
 func bareSocket(b *testing.B, ns *nstest.NS) int {
 	b.Helper()
 	fd := -1
@@ -122,8 +122,9 @@ func bareSocket(b *testing.B, ns *nstest.NS) int {
 	return fd
 }
 
-// hearUp returns when the socket hears that a link has carrier; the zero time if it fails.
-func hearUp(fd, ifindex int) time.Time {
+// awaitUp waits until the socket receives that a link has carrier. It returns the time, zero on
+// an error.
+func awaitUp(fd, ifindex int) time.Time {
 	buf := make([]byte, 64<<10)
 	for {
 		n, _, err := unix.Recvfrom(fd, buf, 0)
@@ -138,14 +139,14 @@ func hearUp(fd, ifindex int) time.Time {
 	}
 }
 
-// BenchmarkIdle starts a daemon, leaves it alone, and tells its resident memory and
-// how often its threads were woken in a second. An op is 100 ms of that.
+// BenchmarkIdle reports the resident memory of an idle daemon and the wake-ups of its threads a
+// second. An op is 100 ms.
 func BenchmarkIdle(b *testing.B) {
 	ns := nstest.New(b)
 	bus := bustest.Start(b, bustest.Daemon, bustest.PolicyOpen)
 	d := startDaemon(b, ns, bus.Address(), nil)
 	pid := d.Cmd.Process.Pid
-	time.Sleep(2 * time.Second) // what starting it stirred up settles
+	time.Sleep(2 * time.Second) // let the work of the start finish
 	before := wakeups(b, pid)
 	b.ResetTimer()
 	start := time.Now()
@@ -155,7 +156,7 @@ func BenchmarkIdle(b *testing.B) {
 	b.ReportMetric(float64(statusField(b, filepath.Join("/proc", strconv.Itoa(pid), "status"), "VmRSS"))/1024, "RSS-MiB")
 }
 
-// wakeups returns how often all threads of a process waited so far.
+// wakeups returns the number of voluntary context switches of all threads of a process.
 func wakeups(b *testing.B, pid int) int {
 	b.Helper()
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
@@ -167,7 +168,7 @@ func wakeups(b *testing.B, pid int) int {
 	return n
 }
 
-// statusField returns a number of a status file of /proc.
+// statusField returns a number from a status file in /proc.
 func statusField(b *testing.B, file, field string) int {
 	b.Helper()
 	status, err := os.ReadFile(file)

@@ -13,16 +13,16 @@ import (
 	"github.com/osctl/eventd/netwatch/cttest"
 )
 
-// TestWithoutCapabilities starts a daemon that lacks capabilities, and wants it to do what it
-// can, and to say once in the log and in its status what is missing. As root it has those
-// over the namespaces of containers with mapped ids all the same, as who made these has.
+// TestWithoutCapabilities checks that a daemon without some capabilities does what it can, and
+// says once in the log and in Missing what it lacks. Root keeps its capabilities in the user
+// namespaces of containers with mapped IDs, because root created these namespaces.
 func TestWithoutCapabilities(t *testing.T) {
 	const buffer, names, broadcast = "CAP_NET_ADMIN: the receive buffer", "CAP_NET_ADMIN over", "CAP_NET_BROADCAST: "
 	for name, c := range map[string]struct {
 		without string
-		missing []string // what the lines of the status begin with
-		inside  string   // what the interface of a privileged container that was there before is called
-		hears   bool     // a rename inside is heard
+		missing []string // the beginnings of the lines in Missing
+		inside  string   // the known name of the interface of a privileged container started before the daemon
+		hears   bool     // the daemon sees a rename inside
 	}{
 		"net_admin":     {"-net_admin", []string{buffer, names}, "", true},
 		"net_broadcast": {"-net_broadcast", []string{broadcast}, "eth0", false},
@@ -39,44 +39,44 @@ func TestWithoutCapabilities(t *testing.T) {
 			}
 			ct, eth0 := start("1", false)
 			waitOperState(t, h.NS(), netlink.OperUp, eth0.ifindex)
-			// What the kernel says of the other end would tell its name.
-			until(t, "eth0 is up inside, too", func() bool {
+			// A later message of the kernel about the inner end would reveal its name.
+			until(t, "eth0 is up inside as well", func() bool {
 				state, err := ct.Exec("cat", "/sys/class/net/eth0/operstate")
 				must(t, err)
 				return strings.TrimSpace(state) == "up"
 			})
 			eth0.name = c.inside
-			d := daemonBy(t, h, "setpriv", "--bounding-set="+c.without, "--inh-caps="+c.without)
+			d := startWith(t, h, "setpriv", "--bounding-set="+c.without, "--inh-caps="+c.without)
 			a := follow(t, d, h.Exec)
-			a.expect("there before the daemon", eth0.says("up")+" resync=true")
+			a.expect("started before the daemon", eth0.event("up")+" resync=true")
 			a.renameInside(ct, eth0, c.hears)
 			ct, eth0 = start("2", true)
-			a.expect("start of one with mapped ids", eth0.says("up"))
+			a.expect("start of a container with mapped IDs", eth0.event("up"))
 			a.renameInside(ct, eth0, c.hears)
-			d.lacks(t, slices.DeleteFunc(c.missing, func(line string) bool { return line == buffer && largeBuffers(t) }))
+			d.expectMissing(t, slices.DeleteFunc(c.missing, func(line string) bool { return line == buffer && largeBuffers(t) }))
 		})
 	}
 }
 
-// renameInside sets an interface down and renames it, which may be heard. With the first
-// goes its name, if that was not known.
-func (a *account) renameInside(ct *cttest.LXC, i iface, heard bool) {
+// renameInside sets an interface down and renames it. heard is whether the daemon sees the
+// rename. The down reveals the name inside if it was unknown.
+func (a *follower) renameInside(ct *cttest.LXC, i iface, heard bool) {
 	a.t.Helper()
 	_, err := ct.Exec("ip", "link", "set", "eth0", "down")
 	must(a.t, err)
-	a.expect("down inside", i.says("down"))
+	a.expect("down inside", i.event("down"))
 	_, err = ct.Exec("ip", "link", "set", "eth0", "name", "lan0")
 	must(a.t, err)
 	if heard {
 		i.name = "eth0"
 		a.expect("renamed inside", i.renamed("lan0"))
 	} else {
-		a.expect("renamed inside, unheard")
+		a.expect("renamed inside without an event")
 	}
 	must(a.t, ct.Kill())
 }
 
-// largeBuffers reports whether anybody may have as large a receive buffer as the daemon wants.
+// largeBuffers reports whether the daemon gets its receive buffer without CAP_NET_ADMIN.
 func largeBuffers(t testing.TB) bool {
 	t.Helper()
 	text, err := os.ReadFile("/proc/sys/net/core/rmem_max")
@@ -86,25 +86,25 @@ func largeBuffers(t testing.TB) bool {
 	return limit >= netwatch.DefaultReceiveBuffer
 }
 
-// lacks wants the daemon to say that just this is missing, each once in the log. It gets
-// what the lines begin with.
-func (d *daemonProcess) lacks(t testing.TB, want []string) {
+// expectMissing checks that the lines in Missing begin with want, and that each line was logged
+// once.
+func (d *daemonProcess) expectMissing(t testing.TB, want []string) {
 	t.Helper()
 	lines := d.missing(t)
 	if !slices.EqualFunc(lines, want, strings.HasPrefix) {
-		t.Errorf("missing: %q, want %q", lines, want)
+		t.Errorf("Missing is %q, want lines that begin with %q", lines, want)
 	}
 	for _, line := range lines {
 		if n := strings.Count(d.Stderr.String(), line); n != 1 {
-			t.Errorf("%d times in the log: %s", n, line)
+			t.Errorf("logged %d times, want once: %s", n, line)
 		}
 	}
 	if n := strings.Count(d.Stderr.String(), "level=WARN"); n != len(want) {
-		t.Errorf("%d warnings", n)
+		t.Errorf("%d warnings, want %d", n, len(want))
 	}
 }
 
-// missing returns what the daemon says that it has to do without.
+// missing returns the lines of the property Missing.
 func (d *daemonProcess) missing(t testing.TB) []string {
 	t.Helper()
 	p, err := d.Client(t).Properties(t.Context())

@@ -16,9 +16,9 @@ import (
 	"github.com/osctl/eventd/netwatch/cttest"
 )
 
-// runDaemon starts a command that is a daemon on a private bus, and returns when the
-// service answers. The bus's socket, given by its path where the daemon runs, is where
-// path says for the test. The daemon ends with the test, by a signal, and takes its bus along.
+// runDaemon runs cmd, a daemon on a private bus, and returns when the service answers. path maps
+// the path of the bus's socket from the daemon's mount namespace to the test's. At the end of the
+// test signal sends the daemon SIGTERM, which stops the bus as well.
 func runDaemon(t testing.TB, cmd *exec.Cmd, path func(string) string, signal func(syscall.Signal) error) *daemonProcess {
 	t.Helper()
 	d := &daemonProcess{&daemontest.Daemon{Cmd: cmd, Stderr: &daemontest.Output{}, Ended: make(chan struct{})}}
@@ -31,7 +31,7 @@ func runDaemon(t testing.TB, cmd *exec.Cmd, path func(string) string, signal fun
 		select {
 		case <-d.Ended:
 		case <-time.After(patience):
-			t.Errorf("the daemon does not end")
+			t.Error("the daemon does not stop")
 			_ = signal(syscall.SIGKILL)
 			<-d.Ended
 		}
@@ -50,31 +50,32 @@ func runDaemon(t testing.TB, cmd *exec.Cmd, path func(string) string, signal fun
 	}
 	socket, ok := strings.CutPrefix(strings.TrimSpace(line), "unix:path=")
 	if !ok {
-		t.Fatalf("the daemon printed the address %q", line)
+		t.Fatalf("the daemon printed %q, want an address unix:path=...", line)
 	}
 	d.Address = "unix:path=" + path(socket)
 	d.WaitForService(t)
 	return d
 }
 
-// daemonOn starts a daemon on a host of containers. It goes before others, as it must find
-// whose an interface is while an event waits for that: how busy the machine is is not tested.
-func daemonOn(t testing.TB, h *cttest.Host) *daemonProcess {
+// startOnHost starts a daemon on a host of containers. The daemon has a high priority, because
+// an event waits only a limited time for the owner of its interface, and the tests must pass on
+// a busy machine.
+func startOnHost(t testing.TB, h *cttest.Host) *daemonProcess {
 	t.Helper()
-	return daemonBy(t, h, "nice", "--adjustment=-20")
+	return startWith(t, h, "nice", "--adjustment=-20")
 }
 
-// daemonBy starts a daemon on a host of containers, by a command that gets the daemon's
-// as arguments and becomes it.
-func daemonBy(t testing.TB, h *cttest.Host, command ...string) *daemonProcess {
+// startWith starts a daemon on a host of containers by a wrapper such as nice, which executes
+// the command line that it gets as arguments.
+func startWith(t testing.TB, h *cttest.Host, command ...string) *daemonProcess {
 	t.Helper()
 	command = append(command, filepath.Join(programs, "osctl-eventd"), "--bus", busPrivate, "--state-dir", stateNone)
 	cmd := h.Command(command[0], command[1:]...)
 	return runDaemon(t, cmd, func(socket string) string { return socket }, func(s syscall.Signal) error { return cmd.Process.Signal(s) })
 }
 
-// daemonIn starts a daemon in a booted system. It goes before others, as that of [daemonOn].
-func daemonIn(t testing.TB, m *cttest.Machine) *daemonProcess {
+// startInMachine starts a daemon in a booted system, with a high priority like [startOnHost].
+func startInMachine(t testing.TB, m *cttest.Machine) *daemonProcess {
 	t.Helper()
 	program, err := m.CopyIn(filepath.Join(programs, "osctl-eventd"))
 	must(t, err)
@@ -83,7 +84,7 @@ func daemonIn(t testing.TB, m *cttest.Machine) *daemonProcess {
 	cmd.Env = append(cmd.Env, "TMPDIR="+shared)
 	path := func(socket string) string { return m.Shared() + strings.TrimPrefix(socket, shared) }
 	return runDaemon(t, cmd, path, func(s syscall.Signal) error {
-		// The command waits for a child of its own, which is in the machine's pid namespace.
+		// The daemon is a child of the command, in the machine's pid namespace.
 		pid := strconv.Itoa(cmd.Process.Pid)
 		children, err := os.ReadFile("/proc/" + pid + "/task/" + pid + "/children")
 		if err != nil {
@@ -102,12 +103,13 @@ func daemonIn(t testing.TB, m *cttest.Machine) *daemonProcess {
 	})
 }
 
-// fate says whether a daemon that may just be ending lives.
-func (d *daemonProcess) fate() string {
+// processState says whether the daemon has ended. It waits a moment, because the daemon may be
+// about to end.
+func (d *daemonProcess) processState() string {
 	select {
 	case <-d.Ended:
-		return fmt.Sprintf("ended: %v", d.Cmd.ProcessState)
+		return fmt.Sprintf("has ended: %v", d.Cmd.ProcessState)
 	case <-time.After(time.Second):
-		return "lives"
+		return "is running"
 	}
 }

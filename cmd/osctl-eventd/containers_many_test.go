@@ -15,65 +15,63 @@ import (
 	"github.com/osctl/eventd/netwatch/cttest"
 )
 
-// lives wants of each interface just up, then down, and each with its owner. The id is
-// in the name of the veth, behind the first letter. An up may come before its owner, which is
-// then told by a handover. Of brief lives it wants that no owner
-// is another one: an up that is over before the kernel tells is not announced, and a
-// container that is gone before anybody asks has no owner. How many that are depends on
-// how busy the machine is.
-func (a *account) lives(pool string, ids []string, brief bool) {
+// expectLives checks that each interface has an up and a down, both with its owner: the veth vID
+// belongs to container ID. If an up is announced before its owner is found, a handover names the
+// owner. If brief is set, only wrong owners are errors: the watcher may miss a short up, and
+// finds no owner for a container that is already gone.
+func (a *follower) expectLives(pool string, ids []string, brief bool) {
 	a.t.Helper()
 	if brief {
-		a.untilGone()
+		a.waitUnlisted()
 	} else {
 		a.readUntil(func() bool { return len(a.events) >= 2*len(ids) })
 	}
-	said := map[string][]string{}
+	actions := map[string][]string{} // by veth
 	var wrong []string
-	nameless, unowned := 0, map[string]bool{} // by veth
-	for _, e := range a.upToNow() {
+	ownerless, pending := 0, map[string]bool{} // pending: veths without an owner yet
+	for _, e := range a.readNow() {
 		veth := e.Options.Text("veth")
-		fine := e.Pool == pool && "v"+e.ID == veth && e.Options.Text("name") == "eth0"
+		valid := e.Pool == pool && "v"+e.ID == veth && e.Options.Text("name") == "eth0"
 		if e.Pool == "" && e.ID == "" && (brief || e.Action == "up") {
-			nameless++
-			fine = true
-			unowned[veth] = true
+			ownerless++
+			valid = true
+			pending[veth] = true
 		}
-		if !fine {
-			wrong = append(wrong, inFull(e))
+		if !valid {
+			wrong = append(wrong, formatFull(e))
 		}
-		if handover, _ := e.Options.Get("handover"); handover.Bool() && unowned[veth] {
-			delete(unowned, veth)
-			continue // the owner of an up that was told without
+		if handover, _ := e.Options.Get("handover"); handover.Bool() && pending[veth] {
+			delete(pending, veth)
+			continue // names the owner of an earlier up
 		}
-		said[veth] = append(said[veth], e.Action)
+		actions[veth] = append(actions[veth], e.Action)
 	}
-	untold := 0
+	unannounced := 0
 	for _, id := range ids {
-		got := said["v"+id]
+		got := actions["v"+id]
 		if len(got) == 0 {
-			untold++
+			unannounced++
 		}
 		if !slices.Equal(got, []string{"up", "down"}) && (!brief || len(got) > 0) {
-			wrong = append(wrong, fmt.Sprintf("of v%s is said: %s", id, got))
+			wrong = append(wrong, fmt.Sprintf("v%s has events %s, want up and down", id, got))
 		}
-		delete(said, "v"+id)
+		delete(actions, "v"+id)
 	}
-	for veth, got := range said {
-		wrong = append(wrong, fmt.Sprintf("of %s, which is no container's, is said: %s", veth, got))
+	for veth, got := range actions {
+		wrong = append(wrong, fmt.Sprintf("%s belongs to no container, but has events %s", veth, got))
 	}
-	a.t.Logf("%d of %d containers were not announced, %d events have no owner", untold, len(ids), nameless)
-	if len(unowned) > 0 && !brief {
-		wrong = append(wrong, fmt.Sprintf("the owners of %d interfaces were never told", len(unowned)))
+	a.t.Logf("%d of %d containers were not announced, %d events have no owner", unannounced, len(ids), ownerless)
+	if len(pending) > 0 && !brief {
+		wrong = append(wrong, fmt.Sprintf("%d interfaces never got an owner", len(pending)))
 	}
 	if len(wrong) > 0 {
-		a.t.Errorf("%d things are wrong, as\n%s", len(wrong), strings.Join(wrong[:min(len(wrong), 20)], "\n"))
+		a.t.Errorf("%d errors, among them\n%s", len(wrong), strings.Join(wrong[:min(len(wrong), 20)], "\n"))
 	}
 }
 
-// untilGone waits until the list of interfaces has none of a crowd any more. What is
-// said of one is said by then.
-func (a *account) untilGone() {
+// waitUnlisted waits until ListInterfaces has no veth of newContainers. All events of these veths
+// have been sent by then.
+func (a *follower) waitUnlisted() {
 	a.t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		rows, _, err := a.client.Interfaces(a.t.Context(), hub.Filter{})
@@ -82,13 +80,13 @@ func (a *account) untilGone() {
 			return
 		}
 		if time.Now().After(deadline) {
-			a.t.Fatalf("veths are left: %v", rows)
+			a.t.Fatalf("veths are still listed: %v", rows)
 		}
 	}
 }
 
-// crowd is 200 LXC containers, privileged and mapped.
-func crowd(t *testing.T, h *cttest.Host) (all []*cttest.LXC, ids []string) {
+// newContainers creates 200 LXC containers, half of them with mapped IDs.
+func newContainers(t *testing.T, h *cttest.Host) (all []*cttest.LXC, ids []string) {
 	t.Helper()
 	for n := range 200 {
 		id := strconv.Itoa(1000 + n)
@@ -100,12 +98,12 @@ func crowd(t *testing.T, h *cttest.Host) (all []*cttest.LXC, ids []string) {
 	return all, ids
 }
 
-// parallel calls do for each container, for some at a time.
-func parallel(t *testing.T, some int, all []*cttest.LXC, do func(c *cttest.LXC) error) {
+// runParallel calls do for each container, in workers goroutines.
+func runParallel(t *testing.T, workers int, all []*cttest.LXC, do func(c *cttest.LXC) error) {
 	t.Helper()
 	jobs := make(chan *cttest.LXC)
 	var wg sync.WaitGroup
-	for range some {
+	for range workers {
 		wg.Go(func() {
 			for c := range jobs {
 				if err := do(c); err != nil {
@@ -121,33 +119,33 @@ func parallel(t *testing.T, some int, all []*cttest.LXC, do func(c *cttest.LXC) 
 	wg.Wait()
 }
 
-// TestManyTogether starts 200 containers in parallel, and kills them so once all are
+// TestManyTogether starts 200 containers in parallel, and kills them in parallel once all are
 // announced.
 func TestManyTogether(t *testing.T) {
 	h := cttest.NewHost(t)
-	a := follow(t, daemonOn(t, h), h.Exec)
-	all, ids := crowd(t, h)
-	parallel(t, 8, all, (*cttest.LXC).Start)
+	a := follow(t, startOnHost(t, h), h.Exec)
+	all, ids := newContainers(t, h)
+	runParallel(t, 8, all, (*cttest.LXC).Start)
 	a.readUntil(func() bool { return len(a.events) >= len(ids) })
-	parallel(t, 8, all, (*cttest.LXC).Kill)
-	a.lives("tank", ids, false)
+	runParallel(t, 8, all, (*cttest.LXC).Kill)
+	a.expectLives("tank", ids, false)
 	a.finish()
 }
 
-// TestManyBrief starts 200 containers in parallel and kills each after up to a second, while
-// the others start and are asked for.
+// TestManyBrief starts 200 containers in parallel and kills each within a second, while others
+// still start.
 func TestManyBrief(t *testing.T) {
 	for name, life := range map[string]time.Duration{"for a moment": 0, "for a second": time.Second} {
 		t.Run(name, func(t *testing.T) {
 			h := cttest.NewHost(t)
-			a := follow(t, daemonBy(t, h), h.Exec)
-			all, ids := crowd(t, h)
-			parallel(t, 32, all, func(c *cttest.LXC) error {
+			a := follow(t, startWith(t, h), h.Exec)
+			all, ids := newContainers(t, h)
+			runParallel(t, 32, all, func(c *cttest.LXC) error {
 				err := c.Start()
-				time.Sleep(rand.N(life + 1)) // is what is tested: nothing waits for it
+				time.Sleep(rand.N(life + 1)) // the container's life; it synchronises nothing
 				return errors.Join(err, c.Kill())
 			})
-			a.lives("tank", ids, true)
+			a.expectLives("tank", ids, true)
 			a.finish()
 		})
 	}

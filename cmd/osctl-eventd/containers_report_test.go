@@ -8,8 +8,8 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// report reports a change of an interface, as a container manager does.
-func (a *account) report(action string, i iface) {
+// report reports a change of an interface like a container manager.
+func (a *follower) report(action string, i iface) {
 	a.t.Helper()
 	_, err := a.client.Report(a.t.Context(), hub.TypeNetif, hub.Options{
 		{Name: "pool", Value: hub.String(i.pool)},
@@ -21,11 +21,11 @@ func (a *account) report(action string, i iface) {
 	must(a.t, err)
 }
 
-// TestReportedOwner reports whose a veth is that nobody else can tell: its namespace
-// has no name and no process.
+// TestReportedOwner reports the owner of a veth that the watcher cannot find, because the
+// namespace has no name and no process.
 func TestReportedOwner(t *testing.T) {
 	h := cttest.NewHost(t)
-	a := follow(t, daemonOn(t, h), h.Exec)
+	a := follow(t, startOnHost(t, h), h.Exec)
 	for _, first := range []string{"veth", "report"} {
 		inside := nstest.New(t)
 		eth0 := iface{pool: "tank", id: "7", name: "eth0", veth: "bound0", boundBy: "uid:0"}
@@ -44,12 +44,12 @@ func TestReportedOwner(t *testing.T) {
 		must(t, h.NS().Up(ifindex))
 		_, err = run("ip", "link", "set", "eth0", "up")
 		must(t, err)
-		a.expect("up, bound by the report, first the "+first, eth0.says("up"))
+		a.expect("up with the reported owner, "+first+" first", eth0.event("up"))
 		a.flip(&eth0, run)
 		must(t, h.NS().Rename(ifindex, "bound1"))
 		a.expect("rename of the host end", eth0.renamedOnHost("bound1"))
 		must(t, h.NS().Delete(ifindex))
-		a.expect("delete", eth0.says("down"))
+		a.expect("delete", eth0.event("down"))
 	}
 
 	inside := nstest.New(t)
@@ -60,20 +60,20 @@ func TestReportedOwner(t *testing.T) {
 	peer, err := inside.Index("eth0")
 	must(t, err)
 	must(t, inside.Up(peer))
-	a.expect("another veth of the name", eth0.says("up"))
+	a.expect("another veth of the same name", eth0.event("up"))
 	must(t, h.NS().Delete(ifindex))
-	a.expect("delete of that", eth0.says("down"))
+	a.expect("delete of the other veth", eth0.event("down"))
 	a.finish()
 }
 
-// TestReportAgainstCgroup reports another owner than the one whose cgroup it is.
+// TestReportAgainstCgroup reports a false owner: the owner found by the cgroup wins.
 func TestReportAgainstCgroup(t *testing.T) {
 	h := cttest.NewHost(t)
-	a := follow(t, daemonOn(t, h), h.Exec)
+	a := follow(t, startOnHost(t, h), h.Exec)
 	c := h.LXC(t, cttest.LXCConfig{Pool: "tank", ID: "8", Interfaces: []cttest.Interface{{Pair: "ct-8"}}})
 	must(t, c.Start())
 	found := iface{pool: "tank", id: "8", name: "eth0", veth: "ct-8"}.at(t, h.NS())
-	a.expect("start", found.says("up"))
+	a.expect("start", found.event("up"))
 	lie := found
 	lie.pool, lie.id = "dozer", "nine"
 	a.report("up", lie)
@@ -81,8 +81,8 @@ func TestReportAgainstCgroup(t *testing.T) {
 	must(t, c.Reboot())
 	before := found
 	found = found.at(t, h.NS())
-	a.expect("reboot", before.says("down"), found.says("up"))
+	a.expect("reboot", before.event("down"), found.event("up"))
 	must(t, c.Kill())
-	a.expect("kill", found.says("down"))
+	a.expect("kill", found.event("down"))
 	a.finish()
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/osctl/eventd/netwatch/cttest"
 )
 
-// TestLXC follows containers as osctld lays them out, and as LXC does by itself.
+// TestLXC follows containers with osctld's cgroups, and with LXC's default ones.
 func TestLXC(t *testing.T) {
 	for name, conf := range map[string]cttest.LXCConfig{
 		"privileged": {Pool: "tank", ID: "101", Interfaces: []cttest.Interface{{Pair: "ct-101", Bridge: "br0"}, {}}},
@@ -24,7 +24,7 @@ func TestLXC(t *testing.T) {
 
 func followLXC(t *testing.T, conf cttest.LXCConfig) {
 	h := cttest.NewHost(t)
-	a := follow(t, daemonOn(t, h), h.Exec)
+	a := follow(t, startOnHost(t, h), h.Exec)
 	c := h.LXC(t, conf)
 	pool := cmp.Or(conf.Pool, "lxc")
 	interfaces := func() (all [2]iface) {
@@ -40,9 +40,9 @@ func followLXC(t *testing.T, conf cttest.LXCConfig) {
 	must(t, c.Start())
 	eth := interfaces()
 	if eth[0].veth != conf.Interfaces[0].Pair {
-		t.Fatalf("the host end of eth0 is called %s", eth[0].veth)
+		t.Fatalf("the host end of eth0 is named %s", eth[0].veth)
 	}
-	a.expect("start", eth[0].says("up"), eth[1].says("up"))
+	a.expect("start", eth[0].event("up"), eth[1].event("up"))
 	for n := range eth {
 		a.flip(&eth[n], c.Exec)
 	}
@@ -53,47 +53,47 @@ func followLXC(t *testing.T, conf cttest.LXCConfig) {
 	must(t, c.Reboot())
 	again := interfaces()
 	if again[0].veth != conf.Interfaces[0].Pair || again[0].ifindex == eth[0].ifindex {
-		t.Errorf("the host end of eth0 is called %s, number %d, after a reboot", again[0].veth, again[0].ifindex)
+		t.Errorf("the host end of eth0 is %s, ifindex %d, after a reboot", again[0].veth, again[0].ifindex)
 	}
-	said := a.expect("reboot", eth[0].says("down"), eth[1].says("down"), again[0].says("up"), again[1].says("up"))
-	// The old end of eth1 LXC itself deletes before it starts the container again. That of
-	// eth0 it does not find under its new name: the kernel deletes it when it gets round
-	// to the dead namespace, which may be later (in 1 of 8 reboots it was, by 25 ms).
-	for n, may := range []bool{true, false} {
-		late := slices.IndexFunc(said, eth[n].isOf) > slices.IndexFunc(said, again[n].isOf)
-		if late && (!may || !monitor.deletedLate(t, eth[n].ifindex, again[n].ifindex)) {
-			t.Errorf("reboot: of eth%d, the new one is up before the old one is down, which the kernel did not say", n)
+	events := a.expect("reboot", eth[0].event("down"), eth[1].event("down"), again[0].event("up"), again[1].event("up"))
+	// LXC deletes the old host end of eth1 before it starts the container again. It does not find
+	// the renamed host end of eth0. The kernel deletes that one together with the dead namespace,
+	// sometimes after the new one is up.
+	for n, mayBeLate := range []bool{true, false} {
+		late := slices.IndexFunc(events, eth[n].isOf) > slices.IndexFunc(events, again[n].isOf)
+		if late && (!mayBeLate || !monitor.deletedLate(t, eth[n].ifindex, again[n].ifindex)) {
+			t.Errorf("reboot: the new eth%d is up before the old one is down, unlike in the kernel", n)
 		}
 	}
 
 	must(t, c.Kill())
-	a.expect("kill", again[0].says("down"), again[1].says("down"))
+	a.expect("kill", again[0].event("down"), again[1].event("down"))
 	must(t, c.Start())
 	eth = interfaces()
-	a.expect("start after kill", eth[0].says("up"), eth[1].says("up"))
+	a.expect("start after kill", eth[0].event("up"), eth[1].event("up"))
 	must(t, c.Stop())
-	a.expect("stop", eth[0].says("down"), eth[1].says("down"))
+	a.expect("stop", eth[0].event("down"), eth[1].event("down"))
 	a.finish()
 }
 
 func TestPodman(t *testing.T) {
 	h := cttest.NewHost(t)
-	a := follow(t, daemonOn(t, h), h.Exec)
+	a := follow(t, startOnHost(t, h), h.Exec)
 	c := h.Podman(t)
 	for _, end := range []func() error{c.Stop, c.Kill} {
 		eth0 := startPodman(t, a, h, c)
-		a.expect("start", eth0.says("up"))
+		a.expect("start", eth0.event("up"))
 		a.flip(&eth0, c.Exec)
 		must(t, end())
-		a.expect("end", eth0.says("down"))
+		a.expect("end", eth0.event("down"))
 	}
 	a.finish()
 }
 
 // startPodman starts the container. Podman sets the interface up before the container's cgroup
-// has a process: where the machine is so busy that an up did not wait long enough for that,
-// which the watcher cannot help, it is started again, up to three times in all.
-func startPodman(t *testing.T, a *account, h *cttest.Host, c *cttest.Podman) iface {
+// has a process. On a busy machine the up may be announced before that, without an owner. Then
+// startPodman starts the container again, up to three times in all.
+func startPodman(t *testing.T, a *follower, h *cttest.Host, c *cttest.Podman) iface {
 	t.Helper()
 	for tries := 1; ; tries++ {
 		must(t, c.Start())
@@ -103,16 +103,16 @@ func startPodman(t *testing.T, a *account, h *cttest.Host, c *cttest.Podman) ifa
 		if !a.readUntil(func() bool { return len(a.events) > 0 }) || a.events[0].ID != "" || tries == 3 {
 			return eth0
 		}
-		t.Log("an up did not wait long enough for podman")
+		t.Log("podman was too slow: the up has no owner")
 		must(t, c.Kill())
-		a.upToNow()
+		a.readNow()
 	}
 }
 
 func TestNamedNamespace(t *testing.T) {
 	h := cttest.NewHost(t)
-	a := follow(t, daemonOn(t, h), h.Exec)
-	for range 2 { // the second one has the name of the first
+	a := follow(t, startOnHost(t, h), h.Exec)
+	for range 2 { // the second namespace reuses the name of the first
 		n := h.NetNS(t, "blue")
 		must(t, n.Veth("vblue", "eth0"))
 		eth0 := iface{pool: "netns", id: "blue", name: "eth0", veth: "vblue"}.at(t, h.NS())
@@ -121,21 +121,21 @@ func TestNamedNamespace(t *testing.T) {
 		run := func(args ...string) (string, error) { return n.Exec(args[0], args[1:]...) }
 		_, err := run("ip", "link", "set", "eth0", "up")
 		must(t, err)
-		a.expect("up", eth0.says("up"))
+		a.expect("up", eth0.event("up"))
 		a.flip(&eth0, run)
 		must(t, h.NS().Rename(eth0.ifindex, "vgreen"))
 		a.expect("rename of the host end", eth0.renamedOnHost("vgreen"))
 		must(t, n.Delete())
-		a.expect("delete", eth0.says("down"))
+		a.expect("delete", eth0.event("down"))
 	}
 	a.finish()
 }
 
-// TestNspawn follows a systemd-nspawn container of a system that systemd has booted:
-// the host end is down until somebody sets it up.
+// TestNspawn follows a systemd-nspawn container in a system booted by systemd. The host end of its
+// veth is down until the test sets it up.
 func TestNspawn(t *testing.T) {
 	m := cttest.BootSystemd(t, cttest.MachineConfig{})
-	a := follow(t, daemonIn(t, m), m.Exec)
+	a := follow(t, startInMachine(t, m), m.Exec)
 	c := m.Nspawn(t, "bb")
 	for _, end := range []func() error{c.Stop, c.Kill} {
 		must(t, c.Start())
@@ -148,14 +148,14 @@ func TestNspawn(t *testing.T) {
 		must(t, err)
 		a.expect("start, and up inside")
 		must(t, a.ip("link", "set", c.Veth(), "up"))
-		a.expect("up on the host", host0.says("up"))
+		a.expect("up on the host", host0.event("up"))
 		a.flip(&host0, c.Exec)
 		must(t, a.ip("link", "set", c.Veth(), "down"))
-		a.expect("down on the host", host0.says("down"))
+		a.expect("down on the host", host0.event("down"))
 		must(t, a.ip("link", "set", c.Veth(), "up"))
-		a.expect("up on the host again", host0.says("up"))
+		a.expect("up on the host again", host0.event("up"))
 		must(t, end())
-		a.expect("end", host0.says("down"))
+		a.expect("end", host0.event("down"))
 	}
 	a.finish()
 }

@@ -22,9 +22,9 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// TestVethToEvents follows a pair of veths through its life, from the kernel to the
-// client. It waits for what comes of each step before the next: the kernel tells of
-// the carrier of the other end a moment later.
+// TestVethToEvents follows a pair of veths from the kernel to the client. It waits for the events
+// of each step before the next, because the kernel announces the carrier of the other end a
+// moment later.
 func TestVethToEvents(t *testing.T) {
 	ns := nstest.New(t)
 	d := startDaemon(t, ns, "", nil)
@@ -49,22 +49,22 @@ func TestVethToEvents(t *testing.T) {
 		must(t, step.do())
 		events := collect(t, client, typeFilter(t, hub.TypeNetif), seen+len(step.want))[seen:]
 		seen += len(events)
-		var said []string
+		var got []string
 		for _, e := range events {
 			if e.Source != hub.SourceNetlink {
 				t.Errorf("source %q", e.Source)
 			}
-			said = append(said, told(e))
+			got = append(got, formatEvent(e))
 		}
-		slices.Sort(said)
-		if !slices.Equal(said, step.want) {
-			t.Errorf("events\n%s\nwant\n%s", strings.Join(said, "\n"), strings.Join(step.want, "\n"))
+		slices.Sort(got)
+		if !slices.Equal(got, step.want) {
+			t.Errorf("got events\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(step.want, "\n"))
 		}
 	}
 }
 
-// tool runs a program of the system and returns what it printed.
-func tool(t *testing.T, name string, args ...string) (string, error) {
+// runTool runs a program and returns its output.
+func runTool(t *testing.T, name string, args ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -75,15 +75,15 @@ func tool(t *testing.T, name string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// TestPlainTools uses the service as a person with busctl does.
+// TestPlainTools uses the service with busctl alone.
 func TestPlainTools(t *testing.T) {
 	d := startDaemon(t, nstest.New(t), "", nil)
 	call := func(method string, args ...string) (string, error) {
 		all := append([]string{"--address=" + d.Address, "call", wire.Name, wire.Path, wire.Interface, method}, args...)
-		return tool(t, "busctl", all...)
+		return runTool(t, "busctl", all...)
 	}
 
-	out, err := tool(t, "busctl", "--address="+d.Address, "introspect", wire.Name, wire.Path)
+	out, err := runTool(t, "busctl", "--address="+d.Address, "introspect", wire.Name, wire.Path)
 	must(t, err)
 	for _, member := range []string{
 		`\.Report +method +sa\{sv\} +t `, `\.ReportBatch +method +a\(sa\{sv\}\) +at `,
@@ -99,7 +99,7 @@ func TestPlainTools(t *testing.T) {
 		}
 	}
 
-	monitor := monitorWith(t, d, "type='signal',sender='org.osctl.Eventd',arg0='state',arg2='tank',arg3='101'")
+	monitor := monitorBus(t, d, "type='signal',sender='org.osctl.Eventd',arg0='state',arg2='tank',arg3='101'")
 	for _, id := range []string{"100", "101"} {
 		out, err = call("Report", "sa{sv}", "state", "3", "pool", "s", "tank", "id", "s", id, "state", "s", "running")
 		must(t, err)
@@ -109,7 +109,7 @@ func TestPlainTools(t *testing.T) {
 	}
 	monitor.waitFor(t, "Member=Event", `STRING "101"`)
 	if strings.Contains(monitor.String(), `STRING "100"`) {
-		t.Errorf("a signal came that the match rule does not name:\n%s", monitor)
+		t.Errorf("received a signal that the match rule excludes:\n%s", monitor)
 	}
 
 	out, err = call("WaitEvents", "sa{sv}uu", "oldest", "1", "id", "s", "101", "0", "0")
@@ -119,14 +119,15 @@ func TestPlainTools(t *testing.T) {
 	}
 	out, err = call("Report", "sa{sv}", "state", "3", "pool", "s", "tank", "id", "i", "101", "state", "s", "running")
 	if err == nil || !strings.Contains(out, `option "id"`) {
-		t.Errorf("a bad event: %v, %s", err, out)
+		t.Errorf("report of an invalid event: %v, %s", err, out)
 	}
 }
 
-// monitored is what busctl monitor prints.
+// monitored collects the output of a running program.
 type monitored struct{ *lockedBuffer }
 
-func monitorWith(t *testing.T, d *daemonProcess, match string) monitored {
+// monitorBus runs busctl monitor until the test ends.
+func monitorBus(t *testing.T, d *daemonProcess, match string) monitored {
 	t.Helper()
 	m := monitored{&lockedBuffer{}}
 	cmd := exec.Command("busctl", "--address="+d.Address, "monitor", "--match", match)
@@ -140,24 +141,24 @@ func monitorWith(t *testing.T, d *daemonProcess, match string) monitored {
 	return m
 }
 
-// waitFor waits until all the texts were printed.
+// waitFor waits until all texts are printed.
 func (m monitored) waitFor(t *testing.T, texts ...string) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for _, text := range texts {
 		for !strings.Contains(m.String(), text) {
 			if time.Now().After(deadline) {
-				t.Fatalf("%q was not printed, but:\n%s", text, m)
+				t.Fatalf("output lacks %q:\n%s", text, m)
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
 	}
 }
 
-// TestBusRestart kills the bus, changes links meanwhile, and starts it again: the
-// service comes back by itself, and all that happened is there to pull.
+// TestBusRestart kills the bus, changes links, and restarts the bus: the service comes back by
+// itself, and WaitEvents returns the events of the meantime.
 func TestBusRestart(t *testing.T) {
-	for _, kind := range []bustest.Kind{bustest.Daemon, bustest.Broker} {
+	for _, kind := range bustest.Kinds() {
 		t.Run(kind.String(), func(t *testing.T) {
 			bus := bustest.Start(t, kind, bustest.PolicyOpen)
 			ns := nstest.New(t)
@@ -168,7 +169,7 @@ func TestBusRestart(t *testing.T) {
 				t.Fatalf("%d events", len(before))
 			}
 			bus.Kill()
-			const pairs, flips = 2, 5 // no more than an interface may tell at once
+			const pairs, flips = 2, 5 // within the budget of an interface
 			next := map[string]string{}
 			for i := range pairs {
 				flipPair(t, ns, fmt.Sprint("va", i), fmt.Sprint("vb", i), flips)
@@ -188,7 +189,8 @@ func TestBusRestart(t *testing.T) {
 	}
 }
 
-// flipPair makes a pair and sets one end up and down, and waits each time until the kernel has said so.
+// flipPair creates a pair of veths, and sets one end up and down. It waits each time until the
+// kernel has announced the change.
 func flipPair(t *testing.T, ns *nstest.NS, a, b string, flips int) {
 	t.Helper()
 	va, err := ns.Pair(a, b, nil)
@@ -205,8 +207,8 @@ func flipPair(t *testing.T, ns *nstest.NS, a, b string, flips int) {
 	}
 }
 
-// waitOperState waits until links have come to a state. The kernel takes a change of
-// carrier in a moment later, and leaves one out that is undone by then.
+// waitOperState waits until links reach a state. The kernel processes a change of carrier a moment
+// later, and skips one that was undone by then.
 func waitOperState(t testing.TB, ns *nstest.NS, want netlink.LinkOperState, ifindexes ...int) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
@@ -220,22 +222,21 @@ func waitOperState(t testing.TB, ns *nstest.NS, want netlink.LinkOperState, ifin
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("links %v do not come to be %v", ifindexes, want)
+			t.Fatalf("links %v did not reach state %v", ifindexes, want)
 		}
 	}
 }
 
-// TestNameTaken starts a second daemon on the same bus.
+// TestNameTaken starts a second daemon on the same bus, which fails.
 func TestNameTaken(t *testing.T) {
 	d := startDaemon(t, nstest.New(t), "", nil)
-	out, err := tool(t, filepath.Join(programs, "osctl-eventd"), "--bus", d.Address, "--state-dir", stateNone)
+	out, err := runTool(t, filepath.Join(programs, "osctl-eventd"), "--bus", d.Address, "--state-dir", stateNone)
 	if err == nil || !strings.Contains(out, "already has an owner") {
 		t.Errorf("%v: %s", err, out)
 	}
 }
 
-// TestJournal checks the priorities of lines that go to the journal, and that lines
-// which go elsewhere have none.
+// TestJournal checks that log lines have a priority if stderr is the journal, and none otherwise.
 func TestJournal(t *testing.T) {
 	for _, journal := range []bool{true, false} {
 		stderr, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
@@ -243,13 +244,13 @@ func TestJournal(t *testing.T) {
 		var stat unix.Stat_t
 		must(t, unix.Fstat(int(stderr.Fd()), &stat))
 		if !journal {
-			stat.Ino++ // that of a service which started us
+			stat.Ino++ // JOURNAL_STREAM inherited from another service
 		}
 		cmd := exec.Command(filepath.Join(programs, "osctl-eventd"), "--bus", "unix:path=/nonexistent", "--state-dir", stateNone)
 		cmd.Env = append(os.Environ(), fmt.Sprintf("JOURNAL_STREAM=%d:%d", stat.Dev, stat.Ino))
 		cmd.Stderr = stderr
 		if err := cmd.Run(); err == nil {
-			t.Fatal("it runs without a bus")
+			t.Fatal("the daemon started without a bus")
 		}
 		must(t, stderr.Close())
 		log, err := os.ReadFile(stderr.Name())

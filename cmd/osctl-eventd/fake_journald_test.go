@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fakeJournald is a socket that takes entries when the test reads them.
+// fakeJournald stands in for journald. It takes an entry off its socket when the test calls next.
 type fakeJournald struct {
 	t    *testing.T
 	sock *net.UnixConn
@@ -36,7 +36,7 @@ func (j *fakeJournald) listen() {
 	j.t.Cleanup(func() { _ = sock.Close() })
 }
 
-// next takes an entry, from the datagram or from the file that came with it.
+// next reads an entry, from the datagram or from the file sent with it.
 func (j *fakeJournald) next() map[string]string {
 	j.t.Helper()
 	must(j.t, j.sock.SetReadDeadline(time.Now().Add(patience)))
@@ -44,13 +44,13 @@ func (j *fakeJournald) next() map[string]string {
 	n, nOOB, _, _, err := j.sock.ReadMsgUnix(b, oob)
 	must(j.t, err)
 	if b = b[:n]; nOOB > 0 {
-		b = j.file(oob[:nOOB])
+		b = j.readFile(oob[:nOOB])
 	}
 	return j.parse(b)
 }
 
-// file reads what is in a file that was sent, which must be sealed.
-func (j *fakeJournald) file(oob []byte) []byte {
+// readFile reads a received file, which must be sealed.
+func (j *fakeJournald) readFile(oob []byte) []byte {
 	j.t.Helper()
 	messages, err := unix.ParseSocketControlMessage(oob)
 	must(j.t, err)
@@ -67,14 +67,14 @@ func (j *fakeJournald) file(oob []byte) []byte {
 	return b
 }
 
-// parse is the other side of the native protocol.
+// parse decodes an entry of the native protocol.
 func (j *fakeJournald) parse(b []byte) map[string]string {
 	j.t.Helper()
 	fields := map[string]string{}
 	for len(b) > 0 {
 		line, rest, ok := bytes.Cut(b, []byte("\n"))
 		if !ok {
-			j.t.Fatalf("no line break behind %q", b)
+			j.t.Fatalf("no line break after %q", b)
 		}
 		if name, value, ok := strings.Cut(string(line), "="); ok {
 			fields[name], b = value, rest
@@ -83,7 +83,7 @@ func (j *fakeJournald) parse(b []byte) map[string]string {
 		size := binary.LittleEndian.Uint64(rest)
 		fields[string(line)] = string(rest[8 : 8+size])
 		if b = rest[8+size:]; b[0] != '\n' {
-			j.t.Fatalf("no line break behind %s", line)
+			j.t.Fatalf("no line break after %s", line)
 		}
 		b = b[1:]
 	}

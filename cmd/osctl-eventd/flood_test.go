@@ -18,22 +18,22 @@ import (
 	"github.com/osctl/eventd/netwatch/links"
 )
 
-// TestContainerCannotFlood has root of an LXC container rename its interface at full speed. It wants no
-// more events than the interface's budget, in the log and as signals, the last name in the end, and the
-// events of other containers meanwhile.
+// TestContainerCannotFlood renames the interface of an LXC container at full speed, as the
+// container's root can. The interface stays within its budget of events and signals, its last
+// name is announced, and events of other containers still come.
 func TestContainerCannotFlood(t *testing.T) {
 	const renames, others = 10000, 5
 	h := cttest.NewHost(t)
 	bus := bustest.Start(t, bustest.Broker, bustest.PolicyOpen)
-	d := daemonOnBus(t, h, bus)
+	d := startOnBus(t, h, bus)
 	signals := receiveSignals(t, bus, ",arg0='ct_netif'")
 	a := follow(t, d, h.Exec)
 	c := h.LXC(t, cttest.LXCConfig{ID: "flood", Interfaces: []cttest.Interface{{Pair: "ct-flood"}}})
 	must(t, c.Start())
 	eth0 := iface{pool: "lxc", id: "flood", name: "eth0", veth: "ct-flood"}.at(t, h.NS())
-	a.expect("start", eth0.says("up"))
+	a.expect("start", eth0.event("up"))
 
-	rename := renamer(t, c)
+	rename := newRenamer(t, c)
 	var done atomic.Int64
 	var stop atomic.Bool
 	ended := make(chan error, 1)
@@ -49,14 +49,14 @@ func TestContainerCannotFlood(t *testing.T) {
 	for i := range others {
 		id := fmt.Sprint("other", i)
 		p := startProcess(t, h, "/lxc.payload."+id, syscall.CLONE_NEWNET, "sleep", "infinity")
-		p.plug(t, h.NS(), "v"+id)
+		p.addVeth(t, h.NS(), "v"+id)
 		for _, action := range []string{"up", "down"} {
 			if !a.readUntil(func() bool {
 				return slices.ContainsFunc(a.events, func(e *hub.Event) bool {
 					return e.Action == action && e.ID == id && e.Options.Text("veth") == "v"+id
 				})
 			}) {
-				t.Fatalf("nothing is said of the %s of %s", action, id)
+				t.Fatalf("no event for the %s of %s", action, id)
 			}
 			p.kill()
 		}
@@ -64,44 +64,44 @@ func TestContainerCannotFlood(t *testing.T) {
 	stop.Store(true)
 	must(t, <-ended)
 	must(t, rename("last0"))
-	until(t, "the list has the last name", func() bool {
+	until(t, "ListInterfaces has the last name", func() bool {
 		rows, _, err := a.client.Interfaces(t.Context(), hub.Filter{})
 		must(t, err)
 		return slices.ContainsFunc(rows, func(row hub.Interface) bool { return row.ID == "flood" && row.Name == "last0" })
 	})
-	all := a.upToNow()
+	all := a.readNow()
 	must(t, d.Cmd.Process.Signal(syscall.SIGTERM))
 	d.Wait(t)
 	announced := signals()
 
-	var told []*hub.Event
-	seen := 0
+	var flood []*hub.Event
+	counted := 0 // renames announced or coalesced
 	for _, e := range all {
 		if eth0.isOf(e) {
-			told = append(told, e)
+			flood = append(flood, e)
 			coalesced, _ := e.Options.Get("coalesced")
-			seen += 1 + int(coalesced.Uint())
+			counted += 1 + int(coalesced.Uint())
 			if !announced[e.Seq] {
-				t.Errorf("no signal of %s", inFull(e))
+				t.Errorf("no signal for %s", formatFull(e))
 			}
 		}
 	}
-	last := told[len(told)-1]
-	allowed := links.InterfaceBudget.Burst + int(last.Time.Sub(told[0].Time)/links.InterfaceBudget.Every) + 2
-	if len(told) > allowed {
-		t.Errorf("%d events, the budget is %d", len(told), allowed)
+	last := flood[len(flood)-1]
+	allowed := links.InterfaceBudget.Burst + int(last.Time.Sub(flood[0].Time)/links.InterfaceBudget.Every) + 2
+	if len(flood) > allowed {
+		t.Errorf("%d events exceed the budget of %d", len(flood), allowed)
 	}
-	if seen < renames/10 || seen > int(done.Load())+10 || last.Options.Text("new_name") != "last0" {
-		t.Errorf("%d renames; events tell or count %d of them; the last event is %s", done.Load(), seen, inFull(last))
+	if counted < renames/10 || counted > int(done.Load())+10 || last.Options.Text("new_name") != "last0" {
+		t.Errorf("%d renames, of which events announce or coalesce %d; the last event is %s", done.Load(), counted, formatFull(last))
 	}
-	if n := len(all) + a.marks; len(announced) > n+10 { // the down of the container at the end, and the like
-		t.Errorf("%d signals, %d events", len(announced), n)
+	if n := len(all) + a.marks; len(announced) > n+10 { // a few more, such as the down of the container at the end
+		t.Errorf("%d signals for %d events", len(announced), n)
 	}
-	t.Logf("%d renames, %d told or counted, %d events, the budget is %d", done.Load(), seen, len(told), allowed)
+	t.Logf("%d renames, %d announced or coalesced, %d events, budget %d", done.Load(), counted, len(flood), allowed)
 }
 
-// renamer returns what renames the interface of a container, as root in it can.
-func renamer(t *testing.T, c *cttest.LXC) (rename func(name string) error) {
+// newRenamer returns a function that renames the interface of a container from inside.
+func newRenamer(t *testing.T, c *cttest.LXC) (rename func(name string) error) {
 	t.Helper()
 	pid, err := c.InitPID()
 	must(t, err)
@@ -116,8 +116,8 @@ func renamer(t *testing.T, c *cttest.LXC) (rename func(name string) error) {
 	return func(name string) error { return handle.LinkSetName(eth0, name) }
 }
 
-// daemonOnBus starts a daemon on a host of containers, on a bus that stays when it ends.
-func daemonOnBus(t *testing.T, h *cttest.Host, bus *bustest.Bus) *daemonProcess {
+// startOnBus is [startOnHost] on a bus that outlives the daemon.
+func startOnBus(t *testing.T, h *cttest.Host, bus *bustest.Bus) *daemonProcess {
 	t.Helper()
 	cmd := h.Command("nice", "--adjustment=-20", filepath.Join(programs, "osctl-eventd"), "--bus", bus.Address(), "--state-dir", stateNone)
 	d := &daemonProcess{&daemontest.Daemon{Cmd: cmd, Address: bus.Address(), Stderr: &daemontest.Output{}, Ended: make(chan struct{})}}

@@ -14,15 +14,14 @@ import (
 
 const patience = daemontest.Patience
 
-// programs is the directory with both programs, built once.
+// programs is the directory of the built programs.
 var programs string //nolint:gochecknoglobals // set by TestMain alone
 
 func TestMain(m *testing.M) { daemontest.Main(m, &programs) }
 
 type lockedBuffer = daemontest.Output
 
-// daemonProcess is a daemon that runs as a process of its own, in a network namespace or
-// on a host of containers.
+// daemonProcess is a daemon in its own process, in a network namespace or on a host of containers.
 type daemonProcess struct{ *daemontest.Daemon }
 
 // startDaemon is [daemontest.Start] with the programs of this package.
@@ -37,17 +36,17 @@ func launchDaemon(t testing.TB, ns *nstest.NS, address string, env []string, fla
 	return &daemonProcess{daemontest.Launch(t, programs, ns, address, env, flags...)}
 }
 
-// until waits until something is so.
+// until waits until ok returns true. what names the condition for the failure message.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not so in time: %s", what)
+			t.Fatalf("timed out waiting until %s", what)
 		}
 	}
 }
 
-// collect pulls events that pass the filter, from the oldest on, until there are n.
+// collect reads at least n events that pass the filter, from the oldest on.
 func collect(t testing.TB, client *client.Client, filter hub.Filter, n int) []*hub.Event {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -56,7 +55,7 @@ func collect(t testing.TB, client *client.Client, filter hub.Filter, n int) []*h
 	for cursor := hub.CursorOldest; len(all) < n; {
 		next, events, err := client.WaitEvents(ctx, cursor, filter, 0, patience)
 		if err != nil {
-			t.Fatalf("%d of %d events, then: %v", len(all), n, err)
+			t.Fatalf("got %d of %d events: %v", len(all), n, err)
 		}
 		all, cursor = append(all, events...), next
 	}
@@ -67,14 +66,12 @@ func collect(t testing.TB, client *client.Client, filter hub.Filter, n int) []*h
 func typeFilter(t testing.TB, typ string) hub.Filter {
 	t.Helper()
 	filter, err := hub.Filter{}.With("type", typ)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return filter
 }
 
-// told returns what an interface event says, as one line.
-func told(e *hub.Event) string {
+// formatEvent formats the action and the names of an interface event.
+func formatEvent(e *hub.Event) string {
 	o := e.Options
 	words := []string{e.Action, "name=" + o.Text("name")}
 	if renamed := o.Text("new_name"); renamed != "" {

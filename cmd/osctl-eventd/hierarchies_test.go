@@ -9,12 +9,12 @@ import (
 	"github.com/osctl/eventd/netwatch/cttest"
 )
 
-// TestHierarchies follows LXC containers where cgroups are of v1, or of v1 and v2.
+// TestHierarchies follows LXC containers on hosts with cgroups v1 and with hybrid cgroups.
 func TestHierarchies(t *testing.T) {
 	for _, cgroups := range []cttest.Cgroups{cttest.V1, cttest.Hybrid} {
 		t.Run(string(cgroups), func(t *testing.T) {
 			h := cttest.NewHostWith(t, cgroups)
-			a := follow(t, daemonOn(t, h), h.Exec)
+			a := follow(t, startOnHost(t, h), h.Exec)
 			for pool, conf := range map[string]cttest.LXCConfig{
 				"tank": {Pool: "tank", ID: "101", Interfaces: []cttest.Interface{{Pair: "ct-101"}}},
 				"lxc":  {ID: "web.example.org", Interfaces: []cttest.Interface{{Pair: "web0"}}, Mapped: true},
@@ -22,12 +22,12 @@ func TestHierarchies(t *testing.T) {
 				c := h.LXC(t, conf)
 				for range 2 {
 					must(t, c.Start())
-					inCgroupsOf(t, c, cgroups)
+					expectCgroups(t, c, cgroups)
 					eth0 := iface{pool: pool, id: conf.ID, name: "eth0", veth: conf.Interfaces[0].Pair}.at(t, h.NS())
-					a.expect("start", eth0.says("up"))
+					a.expect("start", eth0.event("up"))
 					a.flip(&eth0, c.Exec)
 					must(t, c.Kill())
-					a.expect("kill", eth0.says("down"))
+					a.expect("kill", eth0.event("down"))
 				}
 			}
 			a.finish()
@@ -35,8 +35,8 @@ func TestHierarchies(t *testing.T) {
 	}
 }
 
-// inCgroupsOf wants a container to be in the hierarchies that a host has, and no other.
-func inCgroupsOf(t *testing.T, c *cttest.LXC, cgroups cttest.Cgroups) {
+// expectCgroups checks that a container is in exactly the hierarchies that the host has.
+func expectCgroups(t *testing.T, c *cttest.LXC, cgroups cttest.Cgroups) {
 	t.Helper()
 	pid, err := c.InitPID()
 	must(t, err)

@@ -8,41 +8,42 @@ import (
 	"strings"
 	"time"
 
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/hub"
 )
 
-// Kinds of entries, as MESSAGE_ID. The file systemd/osctl-eventd.catalog explains them.
+// The MESSAGE_ID of each kind of entry. systemd/osctl-eventd.catalog explains them to users.
 const (
 	messageEvent = "651ab231c7dc4ba49d22ae703ef3957e"
 	messageLost  = "1d2804b53a034b419c2a7cb6f8d6f1cd"
 )
 
 const (
-	// journalBatch is how many events are read from the hub at once.
+	// journalBatch is the maximum number of events read from the hub at once.
 	journalBatch = 64
-	// journalGrace is how long the end waits for a journald that takes nothing, and for the
-	// position to be written.
+	// journalGrace limits how long a stop waits for a blocked journald, and for the position
+	// to be written.
 	journalGrace = time.Second
-	// firstJournalRetry and lastJournalRetry bound the pause, which doubles, before a
-	// journald that is not there is tried again.
+	// firstJournalRetry and lastJournalRetry bound the exponential back-off while journald
+	// is not running.
 	firstJournalRetry = 50 * time.Millisecond
 	lastJournalRetry  = 2 * time.Second
 )
 
-// journal writes each event to systemd's journal as well. It follows the hub like any
-// subscriber: a journald that is slow or away makes it late, and what it then finds
-// gone from the history it says so of, in an entry that tells how many are not there.
-// After a crash it goes on where it was, and may write a few entries a second time.
+// journal copies each event to systemd's journal. It is an ordinary subscriber of the hub, so a
+// slow or missing journald only delays it. If events leave the history before they are written,
+// an entry says how many are missing. After a crash the journal resumes where it was, and may
+// write a few entries twice.
 type journal struct {
 	log      *slog.Logger
 	sub      *hub.Subscription
 	conn     *journalConn
 	position *journalPosition
-	missing  *hub.GoneError // what was not in the journal at the last end is gone
+	missing  *hub.GoneError // set if events that the last process did not write are gone
 }
 
-// newJournal begins where the last process was that did not end in order, else with the
-// next event of the hub. The position is kept in dir, unless that is "".
+// newJournal resumes at the position that a crashed process left in dir; otherwise it begins
+// with the next event of the hub. If dir is "", no position is kept.
 func newJournal(ctx context.Context, log *slog.Logger, events *hub.Hub, dir, socket string) (*journal, error) {
 	conn, err := openJournal(socket)
 	if err != nil {
@@ -53,7 +54,7 @@ func newJournal(ctx context.Context, log *slog.Logger, events *hub.Hub, dir, soc
 	if dir != "" {
 		open := func() (positionFile, error) { return openPositionFile(dir) }
 		if j.position, cursor, err = openJournalPosition(ctx, log, open); err != nil {
-			log.Warn("after a crash events may be missing in the journal", errorAttr(err))
+			log.Warn("after a crash the journal may lack events", errorAttr(err))
 		}
 	}
 	if j.sub, err = j.subscribe(events, cursor); err != nil {
@@ -65,7 +66,7 @@ func newJournal(ctx context.Context, log *slog.Logger, events *hub.Hub, dir, soc
 	return j, nil
 }
 
-// subscribe starts at a cursor, or with the oldest event where what follows it is gone.
+// subscribe starts at cursor, or at the oldest event if the events after cursor are gone.
 func (j *journal) subscribe(events *hub.Hub, cursor string) (*hub.Subscription, error) {
 	sub, err := events.Subscribe(hub.Filter{}, cursor)
 	if gone, ok := errors.AsType[*hub.GoneError](err); ok {
@@ -73,28 +74,28 @@ func (j *journal) subscribe(events *hub.Hub, cursor string) (*hub.Subscription, 
 		return events.Subscribe(hub.Filter{}, hub.CursorOldest)
 	}
 	if invalid, ok := errors.AsType[*hub.InvalidCursorError](err); ok {
-		j.log.Warn("the position in the journal is damaged: events may be missing there", errorAttr(invalid))
+		j.log.Warn("the journal position is damaged: the journal may lack events", errorAttr(invalid))
 		return events.Subscribe(hub.Filter{}, "")
 	}
 	return sub, err
 }
 
-// Run writes events until ctx is done, and then what has been committed by then, for at
-// most journalGrace.
+// Run writes events until ctx is done. Then it writes the events committed so far, for at most
+// journalGrace.
 func (j *journal) Run(ctx context.Context) error {
 	defer j.conn.close()
 	defer j.sub.Close()
-	defer j.conn.until(ctx, journalGrace)()
+	defer j.conn.limitSends(ctx, journalGrace)()
 	err := j.follow(ctx)
 	j.position.close(err == nil)
 	if err != nil {
-		// No reason to fail: the next start goes on from here.
-		j.log.Warn("stopped without journald: the last events are not in the journal", slog.String("after", j.sub.Cursor()), errorAttr(err))
+		// This is no failure, because the next start resumes here.
+		j.log.Warn("stopped without journald: the journal lacks the last events", slog.String("after", j.sub.Cursor()), errorAttr(err))
 	}
 	return nil
 }
 
-// follow is Run without the end. It returns an error if not all was written.
+// follow writes events until ctx is done. It returns an error if some were not written.
 func (j *journal) follow(ctx context.Context) error {
 	if j.missing != nil {
 		if err := j.write(ctx, goneEntry(j.missing)); err != nil {
@@ -111,7 +112,7 @@ func (j *journal) follow(ctx context.Context) error {
 			continue
 		}
 		if err != nil {
-			return nil //nolint:nilerr // it was all: ctx is done, or the hub is closed
+			return nil //nolint:nilerr // all is written: ctx is done, or the hub is closed
 		}
 		epoch, _ := j.sub.Position()
 		for _, e := range events[:n] {
@@ -124,8 +125,8 @@ func (j *journal) follow(ctx context.Context) error {
 	}
 }
 
-// write writes an entry. While journald is not there it tries again; the error is for
-// when ctx is done.
+// write writes an entry, and retries while journald is not running. It fails only after ctx is
+// done.
 func (j *journal) write(ctx context.Context, fields []journalField) error {
 	pause := firstJournalRetry
 	for {
@@ -134,7 +135,7 @@ func (j *journal) write(ctx context.Context, fields []journalField) error {
 			return nil
 		}
 		if pause == firstJournalRetry {
-			j.log.Warn("journald takes no entries, trying again", errorAttr(err))
+			j.log.Warn("journald accepts no entries, retrying", errorAttr(err))
 		}
 		select {
 		case <-ctx.Done():
@@ -145,10 +146,10 @@ func (j *journal) write(ctx context.Context, fields []journalField) error {
 	}
 }
 
-// eventEntry is what the journal says of an event.
+// eventEntry returns the journal entry of an event.
 func eventEntry(e *hub.Event, epoch string) []journalField {
 	fields := []journalField{
-		{"MESSAGE", printable(journalMessage(e))},
+		{"MESSAGE", terminal.Printable(journalMessage(e))}, // log viewers print it to a terminal
 		{"MESSAGE_ID", messageEvent},
 		{"PRIORITY", "6"},
 		{"SYSLOG_IDENTIFIER", "osctl-eventd"},
@@ -171,8 +172,7 @@ func eventEntry(e *hub.Event, epoch string) []journalField {
 	return fields
 }
 
-// journalMessage is an event in a line: type, verb, container, and the names of an
-// interface.
+// journalMessage formats an event as a line: type, action, container, interface names.
 func journalMessage(e *hub.Event) string {
 	words := []string{e.Type}
 	for _, word := range []string{e.Action, strings.Trim(e.Pool+":"+e.ID, ":")} {
@@ -188,21 +188,11 @@ func journalMessage(e *hub.Event) string {
 	return strings.Join(words, " ")
 }
 
-// printable escapes what would do something on the terminal of a log viewer or begin a line
-// there: names come from containers. The other fields have them as they are.
-func printable(text string) string {
-	if strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) }) {
-		quoted := strconv.Quote(text)
-		return quoted[1 : len(quoted)-1]
-	}
-	return text
-}
-
-// lostEntry says how many events are not in the journal.
+// lostEntry returns the entry that says how many events the journal lacks.
 func lostEntry(lapped *hub.LappedError) []journalField {
 	lost := strconv.FormatUint(lapped.Lost(), 10)
 	return []journalField{
-		{"MESSAGE", "the journal was too slow: " + lost + " events are not in it"},
+		{"MESSAGE", "journald was too slow: the journal lacks " + lost + " events"},
 		{"MESSAGE_ID", messageLost},
 		{"PRIORITY", "4"},
 		{"SYSLOG_IDENTIFIER", "osctl-eventd"},
@@ -212,10 +202,10 @@ func lostEntry(lapped *hub.LappedError) []journalField {
 	}
 }
 
-// goneEntry says that events are not in the journal, nobody knows how many.
+// goneEntry returns the entry that says that the journal lacks events, an unknown number.
 func goneEntry(gone *hub.GoneError) []journalField {
 	return []journalField{
-		{"MESSAGE", "the service ended before all events were in the journal, and they are gone: events are not in it"},
+		{"MESSAGE", "the journal lacks events: the service stopped before it had written them, and they have left the history"},
 		{"MESSAGE_ID", messageLost},
 		{"PRIORITY", "4"},
 		{"SYSLOG_IDENTIFIER", "osctl-eventd"},

@@ -15,7 +15,7 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// journalRun is a journal that runs.
+// journalRun is a running journal.
 type journalRun struct {
 	hub  *hub.Hub
 	log  *lockedBuffer
@@ -38,12 +38,12 @@ func runJournalOf(t *testing.T, events *hub.Hub, dir, path string) *journalRun {
 	var ctx context.Context
 	ctx, r.stop = context.WithCancel(t.Context())
 	go func() { r.done <- j.Run(ctx) }()
-	t.Cleanup(r.end(t))
+	t.Cleanup(r.stopFunc(t))
 	return r
 }
 
-// end ends the journal, once, and wants that to be in order.
-func (r *journalRun) end(t *testing.T) func() {
+// stopFunc returns a function that stops the journal, once, and checks that it stops cleanly.
+func (r *journalRun) stopFunc(t *testing.T) func() {
 	return func() {
 		t.Helper()
 		r.stop()
@@ -56,12 +56,12 @@ func (r *journalRun) end(t *testing.T) func() {
 				close(r.done)
 			}
 		case <-time.After(patience):
-			t.Error("the journal does not end")
+			t.Error("the journal does not stop")
 		}
 	}
 }
 
-// commit commits events with the texts given, and returns the last one's number.
+// commit commits an event for each name, and returns the number of the last one.
 func (r *journalRun) commit(t *testing.T, texts ...string) uint64 {
 	t.Helper()
 	var last uint64
@@ -80,7 +80,7 @@ func TestJournalEntries(t *testing.T) {
 	journald := newFakeJournald(t)
 	r := runJournal(t, journald.path, 100)
 	forged := "eth0\nPRIORITY=0\nMESSAGE=forged"
-	long := strings.Repeat("\x01long", 12_000) // in JSON 9 bytes for 5, so more than a datagram has
+	long := strings.Repeat("\x01long", 12_000) // as JSON it exceeds a datagram
 	shown := []string{"eth0", `eth0\nPRIORITY=0\nMESSAGE=forged`, "a=b", strings.ReplaceAll(long, "\x01", `\x01`), `\u009b2J\u202e`}
 	for i, text := range []string{"eth0", forged, "a=b", long, "\u009b2J\u202e"} {
 		r.commit(t, text)
@@ -104,15 +104,15 @@ func TestJournalEntries(t *testing.T) {
 	}
 }
 
-// TestJournalBlocked wants a journald that takes nothing to hold up nobody but the
-// journal, and to be told how many entries there are not.
+// TestJournalBlocked checks that a blocked journald delays the journal alone, and that the
+// journal then says how many events are missing.
 func TestJournalBlocked(t *testing.T) {
-	// The queue of a socket is far shorter than that: 10 entries, or 512 where systemd set it.
+	// The queue of a socket is far shorter: 10 entries, or 512 where systemd set it.
 	const history, more = 50, 4000
 	journald := newFakeJournald(t)
 	r := runJournal(t, journald.path, history)
 	last := uint64(0)
-	for range history + more { // does not wait for anybody
+	for range history + more { // never blocks
 		last = r.commit(t, "eth0")
 	}
 	r.commit(t, "end")
@@ -129,42 +129,42 @@ func TestJournalBlocked(t *testing.T) {
 		n, err := strconv.ParseUint(entry["OSCTL_LOST"], 10, 64)
 		must(t, err)
 		if want := strconv.FormatUint(seen+lost+1, 10); entry["OSCTL_FIRST_SEQ"] != want || entry["PRIORITY"] != "4" {
-			t.Errorf("lost from %s on, want %s: %v", entry["OSCTL_FIRST_SEQ"], want, entry)
+			t.Errorf("the first lost event is %s, want %s: %v", entry["OSCTL_FIRST_SEQ"], want, entry)
 		}
 		lost += n
 	}
 	if lost < more/2 {
-		t.Errorf("%d events are in the journal and %d lost: it was not blocked", seen, lost)
+		t.Errorf("%d events in the journal, %d lost: journald was not blocked", seen, lost)
 	}
 }
 
-// TestJournalStopsBlocked wants the end not to wait for a journald that hangs, and the
-// next start to go on from there.
+// TestJournalStopsBlocked checks that a hung journald does not delay the stop, and that the next
+// start writes the remaining events.
 func TestJournalStopsBlocked(t *testing.T) {
 	journald, dir := newFakeJournald(t), t.TempDir()
-	const all = 4000 // more than the queue of a socket takes, see TestJournalBlocked
+	const all = 4000 // more than the queue of a socket holds, see TestJournalBlocked
 	events, err := hub.New(t.Context(), hub.Config{History: all})
 	must(t, err)
 	r := runJournalOf(t, events, dir, journald.path)
 	for range all {
 		r.commit(t, "eth0")
 	}
-	r.end(t)()
-	if !strings.Contains(r.log.String(), "the last events are not in the journal") {
-		t.Errorf("it said %q", r.log)
+	r.stopFunc(t)()
+	if !strings.Contains(r.log.String(), "the journal lacks the last events") {
+		t.Errorf("logged %q", r.log)
 	}
 	runJournalOf(t, events, dir, journald.path)
-	for seen := map[string]bool{}; len(seen) < all; { // those of the first time are still in the queue
+	for seen := map[string]bool{}; len(seen) < all; { // the queue still holds entries of the first run
 		seen[journald.next()["OSCTL_SEQ"]] = true
 	}
 }
 
-// TestJournalEnd wants what was committed before the end to be written.
+// TestJournalEnd checks that events committed before the stop are written.
 func TestJournalEnd(t *testing.T) {
 	journald := newFakeJournald(t)
 	r := runJournal(t, journald.path, 1000)
 	last := r.commit(t, "eth0", "eth1", "eth2")
-	r.end(t)()
+	r.stopFunc(t)()
 	for seq := range last {
 		if got := journald.next()["OSCTL_SEQ"]; got != strconv.FormatUint(seq+1, 10) {
 			t.Errorf("event %s, want %d", got, seq+1)
@@ -172,7 +172,7 @@ func TestJournalEnd(t *testing.T) {
 	}
 }
 
-// TestJournalAway wants entries to wait for a journald that is restarted.
+// TestJournalAway checks that entries wait while journald restarts.
 func TestJournalAway(t *testing.T) {
 	journald := newFakeJournald(t)
 	r := runJournal(t, journald.path, 1000)
@@ -180,15 +180,15 @@ func TestJournalAway(t *testing.T) {
 	journald.next()
 	must(t, errors.Join(journald.sock.Close(), os.Remove(journald.path)))
 	r.commit(t, "eth1")
-	until(t, "it is missed", func() bool { return strings.Contains(r.log.String(), "journald takes no entries") })
+	until(t, "the journal notices", func() bool { return strings.Contains(r.log.String(), "journald accepts no entries") })
 	journald.listen()
 	if got := journald.next()["OSCTL_NAME"]; got != "eth1" {
-		t.Errorf("after it came back: %q", got)
+		t.Errorf("after the restart journald received %q", got)
 	}
 }
 
-// TestJournalPosition wants the journal to go on where the last process was, if that did
-// not end in order, and to say if it cannot.
+// TestJournalPosition checks that the journal resumes after a crash, and that it says so if it
+// cannot.
 func TestJournalPosition(t *testing.T) {
 	journald, dir := newFakeJournald(t), t.TempDir()
 	events, err := hub.New(t.Context(), hub.Config{History: 1000})
@@ -205,13 +205,13 @@ func TestJournalPosition(t *testing.T) {
 	for range last {
 		journald.next()
 	}
-	// A crash from here on would leave this.
-	until(t, "the position is kept", func() bool { return position() == cursor(last) })
-	r.end(t)()
+	// A crash from here on leaves this position.
+	until(t, "the position is written", func() bool { return position() == cursor(last) })
+	r.stopFunc(t)()
 	if got := position(); got != "" {
-		t.Errorf("an orderly end leaves the position %q", got)
+		t.Errorf("a clean stop leaves the position %q", got)
 	}
-	last = r.commit(t, "eth2") // nobody's while no journal runs
+	last = r.commit(t, "eth2") // while no journal runs
 
 	leave := func(text string) {
 		must(t, os.WriteFile(filepath.Join(dir, "journal-position"), []byte(text), 0o600))
@@ -223,26 +223,26 @@ func TestJournalPosition(t *testing.T) {
 			t.Errorf("after a crash: event %s, want %d", got, seq)
 		}
 	}
-	r.end(t)()
+	r.stopFunc(t)()
 
-	leave("0123456789abcdef0123456789abcdef:1") // of a history that is gone
+	leave("0123456789abcdef0123456789abcdef:1") // of another epoch
 	r = runJournalOf(t, events, dir, journald.path)
 	if entry := journald.next(); entry["MESSAGE_ID"] != messageLost {
-		t.Errorf("nothing is said of what is gone, but %v", entry)
+		t.Errorf("got %v, want an entry for the lost events", entry)
 	}
 	if got := journald.next()["OSCTL_SEQ"]; got != "1" {
-		t.Errorf("then comes event %s, want the oldest", got)
+		t.Errorf("got event %s, want the oldest", got)
 	}
-	r.end(t)()
+	r.stopFunc(t)()
 
 	leave("rubbish")
 	r = runJournalOf(t, events, dir, journald.path)
-	if !strings.Contains(r.log.String(), "the position in the journal is damaged") {
-		t.Errorf("it says %q", r.log)
+	if !strings.Contains(r.log.String(), "the journal position is damaged") {
+		t.Errorf("logged %q", r.log)
 	}
 }
 
-// hungPosition is a position file on a disk that hangs until the test lets it go on.
+// hungPosition is a position file on a disk that hangs until letGo is closed.
 type hungPosition struct {
 	positionFile
 	letGo chan struct{}
@@ -253,8 +253,8 @@ func (f hungPosition) WriteAt(b []byte, off int64) (int, error) {
 	return f.positionFile.WriteAt(b, off)
 }
 
-// TestJournalPositionHangs wants neither start, nor entries, nor the end to wait for the position on
-// a disk that hangs, and the newest one to be there afterwards.
+// TestJournalPositionHangs checks that start, saves and stop do not wait for a hung disk, and that
+// the newest position is written once the disk works again.
 func TestJournalPositionHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, dir, letGo := slog.New(slog.DiscardHandler), t.TempDir(), make(chan struct{})
@@ -264,7 +264,7 @@ func TestJournalPositionHangs(t *testing.T) {
 			return openPositionFile(dir)
 		})
 		if p != nil || !errors.Is(err, errPositionHangs) {
-			t.Errorf("it opened: %v", err)
+			t.Errorf("open on a hung disk: %v, want %v", err, errPositionHangs)
 		}
 		open := func() (positionFile, error) {
 			file, err := openPositionFile(dir)
@@ -277,8 +277,8 @@ func TestJournalPositionHangs(t *testing.T) {
 			synctest.Wait()
 		}
 		p.close(false)
-		if took := time.Since(start); took != positionPatience+journalGrace { // of the bubble
-			t.Errorf("it took %v", took)
+		if took := time.Since(start); took != positionTimeout+journalGrace { // fake time
+			t.Errorf("open and close took %v", took)
 		}
 		close(letGo)
 		synctest.Wait()

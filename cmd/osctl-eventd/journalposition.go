@@ -14,15 +14,15 @@ import (
 )
 
 const (
-	// journalPositionSize is the size of the file: more than any cursor has.
+	// journalPositionSize is the size of the file in bytes, more than any cursor needs.
 	journalPositionSize = 64
-	// positionPatience is how long the start waits for the file to be opened.
-	positionPatience = 3 * time.Second
+	// positionTimeout limits how long the start waits for the file to be opened.
+	positionTimeout = 3 * time.Second
 )
 
 var errPositionHangs = errors.New("the disk hangs")
 
-// positionFile is the file of a journalPosition; tests have one that hangs.
+// positionFile is the file of a journalPosition. Tests use one that hangs.
 type positionFile interface {
 	io.ReaderAt
 	io.WriterAt
@@ -30,39 +30,39 @@ type positionFile interface {
 	Truncate(size int64) error
 }
 
-// journalPosition keeps, in a file of the state directory, the cursor after the last event that is
-// in the journal, so that the end of the process, of whatever kind, leaves no event out. After an
-// orderly end the file is empty. A nil journalPosition keeps nothing.
+// journalPosition keeps the cursor of the last event written to the journal in a file of the
+// state directory, so that the next process resumes there after a crash. A clean stop empties
+// the file. A nil journalPosition keeps nothing.
 //
-// A goroutine writes the file, so a disk that hangs delays nobody. Once the disk works again, the
-// newest cursor is written.
+// A goroutine writes the file, so a disk that hangs delays nobody. Once the disk works again,
+// the goroutine writes the newest cursor.
 type journalPosition struct {
-	newest chan string // holds a cursor that is not written yet
+	newest chan string // holds the cursor to write next
 	clean  bool        // set before newest is closed
 	done   chan struct{}
 }
 
 // openPositionFile opens the file in the state directory.
 func openPositionFile(dir string) (positionFile, error) {
-	return os.OpenFile(filepath.Join(dir, "journal-position"), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600) //nolint:gosec // below the directory that was asked for
+	return os.OpenFile(filepath.Join(dir, "journal-position"), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600) //nolint:gosec // below --state-dir
 }
 
-// openJournalPosition returns the position and the cursor that was left there, "" if the end was in
-// order. It does not wait for a disk that hangs.
+// openJournalPosition returns the position and the cursor in its file, "" after a clean stop. It
+// gives up after positionTimeout if the disk hangs.
 func openJournalPosition(ctx context.Context, log *slog.Logger, open func() (positionFile, error)) (*journalPosition, string, error) {
 	type opened struct {
 		file   positionFile
 		cursor string
 		err    error
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, positionPatience, errPositionHangs)
+	ctx, cancel := context.WithTimeoutCause(ctx, positionTimeout, errPositionHangs)
 	defer cancel()
 	result := make(chan opened)
 	go func() {
 		var r opened
 		if r.file, r.err = open(); r.err == nil {
 			b := make([]byte, journalPositionSize)
-			n, _ := r.file.ReadAt(b, 0) // what cannot be read is as good as nothing
+			n, _ := r.file.ReadAt(b, 0) // an unreadable file counts as empty
 			r.cursor = strings.TrimSpace(string(b[:n]))
 		}
 		select {
@@ -76,44 +76,45 @@ func openJournalPosition(ctx context.Context, log *slog.Logger, open func() (pos
 	select {
 	case r := <-result:
 		if r.err != nil {
-			return nil, "", fmt.Errorf("position in the journal: %w", r.err)
+			return nil, "", fmt.Errorf("open the journal position: %w", r.err)
 		}
 		p := &journalPosition{newest: make(chan string, 1), done: make(chan struct{})}
 		go p.write(log, r.file)
 		return p, r.cursor, nil
 	case <-ctx.Done():
-		return nil, "", fmt.Errorf("position in the journal: %w", context.Cause(ctx))
+		return nil, "", fmt.Errorf("open the journal position: %w", context.Cause(ctx))
 	}
 }
 
-// write writes cursors to the file. If it cannot, it says so and gives that up.
+// write writes cursors to the file until newest is closed. On an error it logs that and stops.
 func (p *journalPosition) write(log *slog.Logger, file positionFile) {
 	defer close(p.done)
 	defer func() { _ = file.Close() }()
 	for cursor := range p.newest {
 		if _, err := file.WriteAt(fmt.Appendf(nil, "%-*s\n", journalPositionSize-1, cursor), 0); err != nil {
-			log.Warn("the position in the journal cannot be kept: after a crash events may come twice there", errorAttr(err))
+			log.Warn("the journal position cannot be written: after a crash the journal may repeat events", errorAttr(err))
 			return
 		}
 	}
 	if p.clean {
-		_ = file.Truncate(0) // else the last entries are written again
+		_ = file.Truncate(0) // if this fails, the next start writes the last entries again
 	}
 }
 
-// save keeps a cursor. It survives the end of the process, not that of the machine.
+// save queues a cursor to be written. It survives a crash of the process, but not of the machine.
 func (p *journalPosition) save(cursor string) {
 	if p == nil {
 		return
 	}
 	select {
-	case <-p.newest: // an older one
+	case <-p.newest: // drop an older one
 	default:
 	}
-	p.newest <- cursor // there is room, as nobody else sends
+	p.newest <- cursor // never blocks, because there is one sender
 }
 
-// close ends it; clean says that all is in the journal. It waits journalGrace for a disk that hangs.
+// close stops the writer, and waits for it up to journalGrace. clean means that the journal has
+// all events.
 func (p *journalPosition) close(clean bool) {
 	if p == nil {
 		return

@@ -13,16 +13,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// journalSocket is where journald takes entries, see
+// journalSocket is the path at which journald accepts entries, see
 // https://systemd.io/JOURNAL_NATIVE_PROTOCOL.
 const journalSocket = "/run/systemd/journal/socket"
 
-// journalField is one field of an entry. The name is of capital letters, digits and
+// journalField is one field of an entry. The name consists of capital letters, digits and
 // underscores; the value may be any bytes.
 type journalField struct{ name, value string }
 
-// journalConn sends entries to journald. It is not go-systemd's journal.Send, as that
-// cannot be interrupted: a journald that hangs would keep us from stopping.
+// journalConn sends entries to journald. It replaces go-systemd's journal.Send, which cannot be
+// interrupted: a journald that hangs would block our stop.
 type journalConn struct {
 	sock      *net.UnixConn
 	path      string
@@ -30,9 +30,9 @@ type journalConn struct {
 	buf       []byte
 }
 
-// openJournal makes the socket. Whether journald is there shows when something is sent.
+// openJournal creates the socket. It does not need journald to be running yet.
 func openJournal(path string) (*journalConn, error) {
-	// Not net.DialUnix: it wants journald to be there, and its result cannot be connected anew.
+	// net.DialUnix would need a running journald, and its socket cannot be reconnected.
 	sock, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram"})
 	if err != nil {
 		return nil, fmt.Errorf("socket for the journal: %w", err)
@@ -40,9 +40,9 @@ func openJournal(path string) (*journalConn, error) {
 	return &journalConn{sock: sock, path: path}, nil
 }
 
-// connect connects the socket. A datagram could be sent without, but the kernel calls a
-// socket that is not connected writable also while journald's queue is full: to wait
-// for room would be to try without a pause.
+// connect connects the socket. Sending needs no connection, but waiting does: the kernel
+// reports an unconnected socket as writable even while journald's queue is full, so that a
+// sender would retry in a busy loop.
 func (c *journalConn) connect() error {
 	raw, err := c.sock.SyscallConn()
 	if err != nil {
@@ -57,7 +57,7 @@ func (c *journalConn) connect() error {
 	return nil
 }
 
-// write sends a datagram, over a new connection if the other end of the last is gone.
+// write sends a datagram. It reconnects once if journald was restarted.
 func (c *journalConn) write(b, oob []byte) error {
 	for {
 		fresh := !c.connected
@@ -79,13 +79,12 @@ func (c *journalConn) write(b, oob []byte) error {
 
 func (c *journalConn) close() { _ = c.sock.Close() }
 
-// until lets sends wait for a journald that takes nothing; they end when grace has
-// passed since ctx was done. The function that it returns ends that.
-func (c *journalConn) until(ctx context.Context, grace time.Duration) (stop func() bool) {
+// limitSends makes sends fail once grace has passed after ctx is done. Calling stop lifts the limit.
+func (c *journalConn) limitSends(ctx context.Context, grace time.Duration) (stop func() bool) {
 	return context.AfterFunc(ctx, func() { _ = c.sock.SetWriteDeadline(time.Now().Add(grace)) })
 }
 
-// send sends one entry. It waits while journald's queue is full.
+// send sends one entry. It blocks while journald's queue is full.
 func (c *journalConn) send(fields []journalField) error {
 	c.buf = c.buf[:0]
 	for _, f := range fields {
@@ -98,8 +97,7 @@ func (c *journalConn) send(fields []journalField) error {
 	return err
 }
 
-// sendFile sends what does not fit into a datagram, as a file in memory that nobody can
-// change any more.
+// sendFile sends an entry that exceeds a datagram, as a sealed memfd.
 func (c *journalConn) sendFile() error {
 	fd, err := unix.MemfdCreate("journal-entry", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
@@ -117,8 +115,8 @@ func (c *journalConn) sendFile() error {
 	return c.write(nil, unix.UnixRights(fd))
 }
 
-// appendJournalField appends a field in the form that its value allows: with a line
-// break in it, its size stands before it.
+// appendJournalField appends a field in the native protocol: NAME=VALUE, or with the size before
+// a value that contains a line break.
 func appendJournalField(b []byte, f journalField) []byte {
 	b = append(b, f.name...)
 	if !strings.Contains(f.value, "\n") {

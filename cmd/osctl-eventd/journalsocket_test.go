@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestJournalWaits wants the kernel to tell when journald has room again, whoever filled its
-// queue: a socket that is writable all the while would be tried all the while.
+// TestJournalWaits checks that the socket is not writable while journald's queue is full, even if
+// another process filled it. Otherwise a send would retry in a busy loop.
 func TestJournalWaits(t *testing.T) {
 	journald := newFakeJournald(t)
 	conn, err := openJournal(journald.path)
@@ -24,10 +24,10 @@ func TestJournalWaits(t *testing.T) {
 	}
 	must(t, conn.send(nil))
 	if !writable() {
-		t.Error("it waits for a journald that has room")
+		t.Error("the socket is not writable, though journald's queue has room")
 	}
-	// A sender may have less room than the queue of journald, so it takes several: the queue
-	// is full when one cannot send anything.
+	// The send buffer of one socket may be smaller than journald's queue, so several sockets fill
+	// the queue: it is full when a new one cannot send anything.
 	for sent := -1; sent != 0; {
 		other, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 		must(t, err)
@@ -40,7 +40,7 @@ func TestJournalWaits(t *testing.T) {
 		}
 	}
 	if writable() {
-		t.Error("it does not wait while journald has no room")
+		t.Error("the socket is writable, though journald's queue is full")
 	}
 	sent := make(chan error, 1)
 	go func() { sent <- conn.send([]journalField{{"MESSAGE", "eth0"}}) }()

@@ -22,33 +22,33 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// killing is a host whose daemon is killed again and again, while four reporters report
-// and veths flip.
-type killing struct {
+// killTest kills the daemon of a host again and again, while four reporters report and veths go
+// up and down.
+type killTest struct {
 	t       *testing.T
 	host    *nstest.NS
 	bus     *bustest.Bus
 	flags   []string
 	pairs   [][2]int // ifindexes
 	load    sync.WaitGroup
-	flips   sync.Mutex   // held for a flip; to have the links stand still
-	flipped atomic.Int64 // so often
+	flips   sync.Mutex   // held during a flip
+	flipped atomic.Int64 // number of flips since the last kill
 	random  *rand.Rand
 
 	mu       sync.Mutex
 	answered map[uint64]string // token by number
-	sent     int
+	sent     int               // reports since the last kill
 }
 
-// TestKilledAtAnyInstant kills the daemon at random instants: no answered report is
-// missing, none is there twice, numbers are consecutive within one epoch, values have
-// their types, and the interface events fold to what the kernel has.
+// TestKilledAtAnyInstant kills the daemon at random instants: no answered report is missing or
+// stored twice, numbers are consecutive within one epoch, values keep their types, and the
+// interface events add up to the state of the kernel.
 func TestKilledAtAnyInstant(t *testing.T) {
 	killAtAnyInstant(t, 50, "--history", "4000000", "--log-size", "4G")
 }
 
-// TestKilledAtAnyInstantWithSmallLog is the same where the log goes from segment to
-// segment all the time, and drops old ones.
+// TestKilledAtAnyInstantWithSmallLog is the same with a log that starts new segments and drops
+// old ones all the time.
 func TestKilledAtAnyInstantWithSmallLog(t *testing.T) {
 	killAtAnyInstant(t, 25, "--history", "8000", "--log-size", "512K")
 }
@@ -56,7 +56,7 @@ func TestKilledAtAnyInstantWithSmallLog(t *testing.T) {
 func killAtAnyInstant(t *testing.T, kills int, flags ...string) {
 	t.Helper()
 	kills = daemontest.Kills(t, kills)
-	k := &killing{
+	k := &killTest{
 		t: t, host: nstest.New(t), bus: bustest.Start(t, bustest.Broker, bustest.PolicyOpen), answered: map[uint64]string{},
 		flags:  append(flags, "--state-dir", t.TempDir()),
 		random: rand.New(rand.NewPCG(1, 2)),
@@ -80,16 +80,16 @@ func killAtAnyInstant(t *testing.T, kills int, flags ...string) {
 		k.killOnce(d)
 		d = startDaemon(t, k.host, k.bus.Address(), nil, k.flags...)
 		if i%10 == 9 {
-			k.settle(d, seen)
+			k.expectKernelState(d, seen)
 			continue
 		}
 		client := d.Client(t)
-		seen.readOn(t, client)
+		seen.readNew(t, client)
 		client.Close()
 	}
 	cancel()
 	k.load.Wait()
-	k.settle(d, seen)
+	k.expectKernelState(d, seen)
 	k.check(seen)
 	must(t, d.Cmd.Process.Signal(syscall.SIGTERM))
 	if code := d.Wait(t); code != 0 {
@@ -98,15 +98,15 @@ func killAtAnyInstant(t *testing.T, kills int, flags ...string) {
 	again := startDaemon(t, k.host, k.bus.Address(), nil, k.flags...)
 	before := len(seen.events)
 	client := again.Client(t)
-	seen.readOn(t, client)
+	seen.readNew(t, client)
 	if len(seen.events) != before {
-		t.Errorf("%d events more after an orderly restart", len(seen.events)-before)
+		t.Errorf("%d new events after a clean restart", len(seen.events)-before)
 	}
-	seen.wantAgain(t, client)
+	seen.expectSameAgain(t, client)
 }
 
-// wantAgain reads all that is kept once more: it must be what was read before.
-func (h *history) wantAgain(t *testing.T, client *client.Client) {
+// expectSameAgain reads all kept events once more, and compares them with those read before.
+func (h *history) expectSameAgain(t *testing.T, client *client.Client) {
 	t.Helper()
 	read := 0
 	for cursor := hub.CursorOldest; ; {
@@ -128,8 +128,8 @@ func (h *history) wantAgain(t *testing.T, client *client.Client) {
 	}
 }
 
-// killOnce kills the daemon after something was reported and flipped, at any instant.
-func (k *killing) killOnce(d *daemonProcess) {
+// killOnce kills the daemon at a random instant after some reports and flips.
+func (k *killTest) killOnce(d *daemonProcess) {
 	k.t.Helper()
 	for end := time.Now().Add(patience); ; {
 		k.mu.Lock()
@@ -139,7 +139,7 @@ func (k *killing) killOnce(d *daemonProcess) {
 			break
 		}
 		if time.Now().After(end) {
-			k.t.Fatal("nothing is reported")
+			k.t.Fatal("too few reports were answered")
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -152,8 +152,8 @@ func (k *killing) killOnce(d *daemonProcess) {
 	k.flipped.Store(0)
 }
 
-// report reports until ctx is done. A report that got no answer may be there or not.
-func (k *killing) report(ctx context.Context, reporter int) {
+// report reports until ctx is done. An unanswered report may be stored or not.
+func (k *killTest) report(ctx context.Context, reporter int) {
 	var caller *client.Client
 	defer func() {
 		if caller != nil {
@@ -178,14 +178,14 @@ func (k *killing) report(ctx context.Context, reporter int) {
 		k.mu.Lock()
 		k.sent++
 		if had, twice := k.answered[seq]; twice {
-			k.t.Errorf("number %d was answered for %s and %s", seq, had, token)
+			k.t.Errorf("reports %s and %s both got number %d", had, token, seq)
 		}
 		k.answered[seq] = token
 		k.mu.Unlock()
 	}
 }
 
-// killedOptions are values of many types.
+// killedOptions returns options of many types.
 func killedOptions(token string) hub.Options {
 	return hub.Options{
 		{Name: "id", Value: hub.String(token)},
@@ -202,7 +202,7 @@ func killedOptions(token string) hub.Options {
 const killedTypes = "s u x ay o d a{sv}"
 
 // flip sets ends of the veths up and down until ctx is done.
-func (k *killing) flip(ctx context.Context) {
+func (k *killTest) flip(ctx context.Context) {
 	random := rand.New(rand.NewPCG(3, 4))
 	for ctx.Err() == nil {
 		end := k.pairs[random.IntN(len(k.pairs))][random.IntN(2)]
@@ -223,28 +223,27 @@ func (k *killing) flip(ctx context.Context) {
 	}
 }
 
-// settle has the links stand still, and wants the events to fold to what the kernel has.
-func (k *killing) settle(d *daemonProcess, seen *history) {
+// expectKernelState pauses the flips, and checks that the events add up to the state of the kernel.
+func (k *killTest) expectKernelState(d *daemonProcess, seen *history) {
 	k.t.Helper()
 	k.flips.Lock()
 	defer k.flips.Unlock()
 	client := d.Client(k.t)
 	for end := time.Now().Add(patience); ; {
-		seen.readOn(k.t, client)
-		want, settled := k.inKernel() // each time: carrier comes and goes up to a second later
-		if settled && maps.Equal(seen.up, want) {
+		seen.readNew(k.t, client)
+		want, stable := k.usableVeths() // again each time: a change of carrier may come a second later
+		if stable && maps.Equal(seen.up, want) {
 			return
 		}
 		if time.Now().After(end) {
-			k.t.Fatalf("folded events are %v, the kernel has %v", seen.up, want)
+			k.t.Fatalf("by the events %v are up, in the kernel %v", seen.up, want)
 		}
 	}
 }
 
-// inKernel returns the veths that are usable, by ifindex, and whether the kernel has said
-// so of all: it changes the carrier (IFF_LOWER_UP) first, and what follows from it
-// (IFF_RUNNING) when it tells.
-func (k *killing) inKernel() (up map[uint32]string, settled bool) {
+// usableVeths returns the names of the usable veths by ifindex. stable is false while the kernel
+// has changed the carrier of a veth (IFF_LOWER_UP), but not announced it yet (IFF_RUNNING).
+func (k *killTest) usableVeths() (up map[uint32]string, stable bool) {
 	k.t.Helper()
 	links, err := k.host.Handle().LinkList()
 	for errors.Is(err, netlink.ErrDumpInterrupted) {
@@ -252,20 +251,20 @@ func (k *killing) inKernel() (up map[uint32]string, settled bool) {
 	}
 	must(k.t, err)
 	const usable = syscall.IFF_UP | syscall.IFF_RUNNING | 0x10000 // IFF_LOWER_UP
-	up, settled = map[uint32]string{}, true
+	up, stable = map[uint32]string{}, true
 	for _, l := range links {
 		switch flags := l.Attrs().RawFlags & usable; {
 		case l.Type() != "veth":
 		case flags == usable:
 			up[uint32(l.Attrs().Index)] = l.Attrs().Name
 		case flags&syscall.IFF_UP != 0 && flags != syscall.IFF_UP:
-			settled = false
+			stable = false
 		}
 	}
-	return up, settled
+	return up, stable
 }
 
-// history is all that was read, in one go over all restarts.
+// history holds all events read, over all restarts of the daemon.
 type history struct {
 	cursor string
 	epoch  string
@@ -273,8 +272,8 @@ type history struct {
 	up     map[uint32]string
 }
 
-// readOn reads what there is by now, each event once; wantAgain reads them again.
-func (h *history) readOn(t *testing.T, client *client.Client) {
+// readNew reads the events since the last call.
+func (h *history) readNew(t *testing.T, client *client.Client) {
 	t.Helper()
 	if h.cursor == "" {
 		h.cursor, h.up = hub.CursorOldest, map[uint32]string{}
@@ -292,12 +291,13 @@ func (h *history) readOn(t *testing.T, client *client.Client) {
 			return
 		}
 		for _, e := range events {
-			h.take(t, e)
+			h.add(t, e)
 		}
 	}
 }
 
-func (h *history) take(t *testing.T, e *hub.Event) {
+// add checks and appends an event.
+func (h *history) add(t *testing.T, e *hub.Event) {
 	t.Helper()
 	if want := uint64(len(h.events) + 1); e.Seq != want {
 		t.Fatalf("event %d follows %d", e.Seq, want-1)
@@ -310,7 +310,7 @@ func (h *history) take(t *testing.T, e *hub.Event) {
 	ifindex := uint32(value.Uint())
 	_, up := h.up[ifindex]
 	if up == (e.Action == "up") {
-		t.Errorf("event %d: %s %d, up is %v", e.Seq, e.Action, ifindex, up)
+		t.Errorf("event %d is %s of %d, but it was up before: %v", e.Seq, e.Action, ifindex, up)
 	}
 	if e.Action == "up" {
 		h.up[ifindex] = e.Options.Text("veth")
@@ -319,8 +319,8 @@ func (h *history) take(t *testing.T, e *hub.Event) {
 	}
 }
 
-// check compares what was read with what was answered.
-func (k *killing) check(seen *history) {
+// check compares the events read with the reports answered.
+func (k *killTest) check(seen *history) {
 	k.t.Helper()
 	tokens := map[string]uint64{}
 	for _, e := range seen.events {
@@ -329,7 +329,7 @@ func (k *killing) check(seen *history) {
 		}
 		token := e.Options.Text("id")
 		if first, twice := tokens[token]; twice {
-			k.t.Errorf("report %s is there twice: %d and %d", token, first, e.Seq)
+			k.t.Errorf("report %s is stored twice, as %d and %d", token, first, e.Seq)
 		}
 		tokens[token] = e.Seq
 		types := ""
@@ -337,12 +337,12 @@ func (k *killing) check(seen *history) {
 			types += " " + o.Value.Type()
 		}
 		if types[1:] != killedTypes || !slices.EqualFunc(e.Options, killedOptions(token), sameOption) {
-			k.t.Errorf("event %d has other values: %v", e.Seq, e.Options)
+			k.t.Errorf("event %d has changed values: %v", e.Seq, e.Options)
 		}
 	}
 	for seq, token := range k.answered {
 		if tokens[token] != seq {
-			k.t.Errorf("report %s was answered with %d, and is at %d", token, seq, tokens[token])
+			k.t.Errorf("report %s was answered with number %d, but is stored as %d", token, seq, tokens[token])
 		}
 	}
 	if len(k.answered) < 100 {

@@ -1,6 +1,6 @@
-// Command osctl-eventd is the event service of a container host: it watches the
-// host's veths, takes the reports of other daemons, and hands all events on over
-// D-Bus as org.osctl.Eventd. README.md at the top of the tree tells how to use it.
+// Command osctl-eventd is the event service of a container host. It watches the host's veths
+// and containers, accepts reports from other daemons, and publishes all events on D-Bus as
+// org.osctl.Eventd. README.md at the top of the tree explains how to use it.
 package main
 
 import (
@@ -17,10 +17,10 @@ import (
 	"github.com/osctl/eventd/cmd/internal/buildversion"
 )
 
-// version is set by the linker, see the Makefile, or else by main.
+// version is set by the linker (see the Makefile), otherwise by main.
 var version string
 
-// Exit statuses beside 0. They follow sysexits(3) where systemd does, too.
+// Exit statuses other than 0.
 const (
 	exitFailure = 1
 	exitUsage   = 2
@@ -28,15 +28,15 @@ const (
 
 func main() {
 	version = buildversion.Of(version)
-	// What was redacted from events stays in memory for as long as the text that it
-	// came with: so no core of it, and nobody without CAP_SYS_PTRACE reads its memory. It
-	// cannot fail with these arguments, see prctl(2).
+	// A secret is redacted from an event, but stays in memory until its message is freed. So the
+	// process dumps no core, and only CAP_SYS_PTRACE may read its memory. The call cannot fail
+	// with these arguments, see prctl(2).
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, toJournal(os.Stderr)))
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, isJournal(os.Stderr)))
 }
 
-// run is main without the process: it returns the exit status. Where stderr goes to the
-// journal, lines say their priority.
+// run is main without the process: it returns the exit status. If journal is set, log lines
+// carry their priority for the journal.
 func run(args []string, stdout, stderr io.Writer, journal bool) int {
 	opts, err := parseOptions(args, stdout)
 	switch {
@@ -51,7 +51,7 @@ func run(args []string, stdout, stderr io.Writer, journal bool) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	// The second signal finds the default action again, and kills.
+	// After the first signal the default action is restored, so a second one kills.
 	context.AfterFunc(ctx, stop)
 
 	log := newLogger(stderr, opts.logLevel, journal)

@@ -7,9 +7,9 @@ import (
 	"github.com/osctl/eventd/packaging/man"
 )
 
-var update = flag.Bool("update", false, "write the manual page anew")
+var update = flag.Bool("update", false, "rewrite the manual page")
 
-// TestManualPage makes osctl-eventd(8) of the flags.
+// TestManualPage generates osctl-eventd(8) from the flags.
 func TestManualPage(t *testing.T) {
 	t.Setenv("STATE_DIRECTORY", "")
 	if err := man.Drift("osctl-eventd.8", manualPage(), *update); err != nil {
@@ -24,13 +24,13 @@ func manualPage() *man.Page {
 	p.Section("DESCRIPTION")
 	p.Text(`osctl-eventd is the event service of a Linux container host. It announces on D-Bus, as
 org.osctl.Eventd, when a network interface of a container goes up, goes down or is renamed, and
-when a container starts, is frozen or stops. It takes reports of other daemons, too. All
-clients get all events in one order, and none is lost in silence.
+when a container starts, is frozen or stops. It also publishes the reports of other daemons. All
+clients get all events in the same order, and a client that misses events is told so.
 
-systemd starts the service. It notifies systemd that it is ready when it owns its name on the bus
-and has compared all interfaces with the kernel, and it triggers the watchdog while it makes progress.
-It survives a restart of the bus. On SIGTERM it stops within 5 s, and announces the events
-that it answered first. A second signal kills it.`)
+systemd starts the service. The service is ready once it owns its name on the bus
+and has compared all interfaces with the kernel. It feeds systemd's watchdog while it makes progress.
+It survives a restart of the bus. On SIGTERM it announces the reports that it has accepted, and
+stops within 5 s. A second signal kills it.`)
 	p.Section("OPTIONS")
 	var opts options
 	var level string
@@ -39,22 +39,22 @@ that it answered first. A second signal kills it.`)
 	p.Section("WHO MAY DO WHAT")
 	p.Text(`Root may read and report. Members of the group osctl-eventd may read and receive the
 signals. Every other user may introspect the interface and read its properties, which name no container.
-Files in /etc/dbus-1/system.d change that; see the examples in /usr/share/doc/osctl-eventd/examples.`)
+Files in /etc/dbus-1/system.d change these rules; see the examples in /usr/share/doc/osctl-eventd/examples.`)
 	p.Section("EXIT STATUS")
 	p.Item("0", "the service stopped after SIGTERM or SIGINT")
 	p.Item("1", "the service failed; its log says why")
 	p.Item("2", "an option is wrong")
 	p.Section("ENVIRONMENT")
-	p.Item("DBUS_SYSTEM_BUS_ADDRESS, DBUS_SESSION_BUS_ADDRESS", "address of the bus, if it is not the usual one")
+	p.Item("DBUS_SYSTEM_BUS_ADDRESS, DBUS_SESSION_BUS_ADDRESS", "address of the bus, if it is not the default one")
 	p.Item("STATE_DIRECTORY", "set by systemd: the default of --state-dir")
 	p.Item("NOTIFY_SOCKET, WATCHDOG_USEC, JOURNAL_STREAM", "set by systemd, see sd_notify(3) and systemd.exec(5)")
 	p.Section("FILES")
 	p.Item(defaultStateDir, "the log of events, and the lists of containers and interfaces")
 	p.Item("/usr/share/dbus-1/interfaces/org.osctl.Eventd.xml", "the interface")
 	p.Section("EXAMPLES")
-	p.Text("Try the service as root, without touching the bus and the network of the machine. It prints the address of its bus:")
+	p.Text("Try the service as root without touching the bus and the network of the machine. The service prints the address of its bus:")
 	p.Example("unshare -n osctl-eventd --bus private --state-dir none")
-	p.Text("Keep a longer history on a large host, with this drop-in, which systemctl edit osctl-eventd creates:")
+	p.Text("Keep a longer history on a large host with this drop-in, which systemctl edit osctl-eventd creates:")
 	p.Example("[Service]\nExecStart=\nExecStart=/usr/sbin/osctl-eventd --history 200000 --log-size 1G")
 	p.Section("SEE ALSO")
 	p.Text("osctl-eventctl(1), osctl-eventd-recipes(7), org.osctl.Eventd(5), systemctl(1), journalctl(1)")

@@ -17,13 +17,13 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// A secret is nowhere in the memory of the daemon once the call that had it is answered,
-// and large secrets do not make it grow: what is kept of a batch is what it says without them.
+// TestSecretsLeaveMemory checks that a secret is not in the daemon's memory once the call that
+// held it is answered, and that large secrets do not make the daemon grow.
 func TestSecretsLeaveMemory(t *testing.T) {
 	const batches, limit = 1000, 64 << 20
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
-	// Without preemption by signals: the kernel saves vector registers, which may have some
-	// hundred bytes of what is being copied, on the stack of the handler, where Go leaves them.
+	// Preemption by signals is off: for a signal the kernel saves the vector registers, which may
+	// hold part of a secret being copied, on the handler's stack, and Go does not wipe that.
 	d := startDaemon(t, nstest.New(t), bus.Address(), []string{"GODEBUG=asyncpreemptoff=1"}, "--history", "64", "--state-dir", t.TempDir())
 	c := d.Client(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -42,23 +42,23 @@ func TestSecretsLeaveMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// Refused calls are wiped, too.
+	// Secrets of refused calls are wiped as well.
 	if _, err := c.Report(ctx, "state", hub.Options{{Name: "password", Value: hub.String(secret)}}); !client.HasName(err, client.ErrInvalidEvent) {
-		t.Error("a report without what its type needs:", err)
+		t.Error("report without a required option:", err)
 	}
 	pid := d.Cmd.Process.Pid
 	if rss := residentBytes(t, pid); rss > limit {
-		t.Errorf("the daemon takes %d MiB after %d batches with secrets of 1 MiB each", rss>>20, batches)
+		t.Errorf("the daemon uses %d MiB after %d batches with secrets of 1 MiB each", rss>>20, batches)
 	}
 	if n := countInMemory(t, pid, "hunter2+swordfish"); n > 0 {
-		t.Errorf("the secret is in the memory of the daemon %d times", n)
+		t.Errorf("the secret is in the daemon's memory %d times", n)
 	}
 	if n := countInMemory(t, pid, "in the clear"); n == 0 {
-		t.Error("what is no secret was not found either: the test looks in the wrong place")
+		t.Error("the text in the clear was not found either: the test searches the wrong memory")
 	}
 }
 
-// residentBytes returns how much memory a process has.
+// residentBytes returns the resident memory of a process.
 func residentBytes(t *testing.T, pid int) int {
 	t.Helper()
 	statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
@@ -68,7 +68,7 @@ func residentBytes(t *testing.T, pid int) int {
 	return pages * os.Getpagesize()
 }
 
-// countInMemory counts how often a text is in the writable memory of a process.
+// countInMemory counts the occurrences of a text in the writable memory of a process.
 func countInMemory(t *testing.T, pid int, text string) int {
 	t.Helper()
 	maps, err := os.Open(fmt.Sprintf("/proc/%d/maps", pid))
@@ -87,7 +87,7 @@ func countInMemory(t *testing.T, pid int, text string) int {
 		content := make([]byte, to-from)
 		n, err := memory.ReadAt(content, from)
 		if err != nil && err != io.EOF && n == 0 {
-			continue // a mapping that cannot be read, as [vvar]
+			continue // an unreadable mapping such as [vvar]
 		}
 		found += bytes.Count(content[:n], []byte(text))
 	}

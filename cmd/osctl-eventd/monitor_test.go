@@ -15,13 +15,13 @@ import (
 	"github.com/osctl/eventd/netwatch/cttest"
 )
 
-// linkMonitor is `ip monitor link`, which hears what the daemon hears.
+// linkMonitor is `ip monitor link`, which receives the same messages as the daemon.
 type linkMonitor struct {
 	cmd     *exec.Cmd
-	printed string // the file with what it printed
+	printed string // the file with its output
 }
 
-// monitorLinks starts one on a host, and returns when it listens. It ends with the test.
+// monitorLinks starts a linkMonitor on a host, and returns when it listens. It ends with the test.
 func monitorLinks(t testing.TB, h *cttest.Host) *linkMonitor {
 	t.Helper()
 	m := &linkMonitor{cmd: h.Command("ip", "-oneline", "monitor", "link"), printed: filepath.Join(h.Dir(), "ip-monitor")}
@@ -43,8 +43,7 @@ func monitorLinks(t testing.TB, h *cttest.Host) *linkMonitor {
 	return m
 }
 
-// await waits until a text is printed, and does something for that again and again. It
-// returns all that was printed.
+// await calls do repeatedly until text is printed. It returns the whole output.
 func (m *linkMonitor) await(t testing.TB, text string, do func()) string {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
@@ -55,13 +54,13 @@ func (m *linkMonitor) await(t testing.TB, text string, do func()) string {
 			return string(printed)
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s is not printed", text)
+			t.Fatalf("ip monitor did not print %s", text)
 		}
 	}
 }
 
-// deletedLate reports whether the kernel said of one link that it is gone after it said of
-// another one that it has carrier.
+// deletedLate reports whether the kernel announced that old is gone after it announced that other
+// has carrier.
 func (m *linkMonitor) deletedLate(t testing.TB, old, other int) bool {
 	t.Helper()
 	gone := fmt.Sprintf("Deleted %d: ", old)

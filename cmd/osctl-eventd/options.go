@@ -14,14 +14,14 @@ import (
 	"github.com/osctl/eventd/hub/eventlog"
 )
 
-// busPrivate makes the daemon start a bus of its own.
+// busPrivate is the --bus value that makes the daemon start its own bus.
 const busPrivate = "private"
 
-// defaultStateDir is where the log is, unless systemd or a flag says otherwise.
+// defaultStateDir holds the log unless systemd or a flag names another directory.
 const defaultStateDir = "/var/lib/osctl-eventd"
 
 // errHelp is returned after the usage was printed.
-var errHelp = errors.New("help was asked for")
+var errHelp = errors.New("help requested")
 
 // options are the flags of the daemon.
 type options struct {
@@ -34,7 +34,7 @@ type options struct {
 	version  bool
 }
 
-// journalDir is where the position in the journal is kept, "" for nowhere.
+// journalDir returns the directory of the journal position, "" to keep none.
 func (o options) journalDir() string {
 	if o.stateDir == stateNone {
 		return ""
@@ -42,8 +42,7 @@ func (o options) journalDir() string {
 	return o.stateDir
 }
 
-// flagSet returns the flags, which store into opts, and the level into level. The manual
-// page is made of them.
+// flagSet returns flags that store into opts and level. The manual page is generated from them.
 func flagSet(opts *options, level *string) *pflag.FlagSet {
 	opts.logSize = eventlog.DefaultMaxBytes
 	stateDir := defaultStateDir
@@ -56,11 +55,11 @@ func flagSet(opts *options, level *string) *pflag.FlagSet {
 	flags.StringVar(&opts.bus, "bus", wire.BusSystem,
 		"`BUS` to serve on: system, session, private (starts a dbus-daemon of its own\nand prints its address), or an address")
 	flags.StringVar(&opts.stateDir, "state-dir", stateDir,
-		"`DIR` of the log, with which events survive a restart, or none\nto keep them in memory only")
-	flags.IntVar(&opts.history, "history", hub.DefaultHistory, "keep the newest `N` events; fewer if they take more memory than\n64 MiB and than 4 KiB times N")
-	flags.Var(&opts.logSize, "log-size", "limit of the log, as in 512K, 32M or 1G; the log takes at most\nhalf of the space that the disk has left for it")
-	flags.StringVar(level, "log-level", "info", "log messages of this `LEVEL` and above: debug, info, warn, error")
-	flags.BoolVar(&opts.journal, "journal", false, "write each event to systemd's journal, too,\nwith fields OSCTL_TYPE, OSCTL_POOL, OSCTL_ID and more")
+		"keep the log in `DIR`, so that events survive a restart;\nnone keeps them in memory only")
+	flags.IntVar(&opts.history, "history", hub.DefaultHistory, "keep the newest `N` events; fewer if they exceed both 64 MiB\nand N times 4 KiB of memory")
+	flags.Var(&opts.logSize, "log-size", "limit the log to `SIZE`, as in 512K, 32M or 1G, and to half of the\ndisk space that is left for it")
+	flags.StringVar(level, "log-level", "info", "log messages of `LEVEL` and above: debug, info, warn, error")
+	flags.BoolVar(&opts.journal, "journal", false, "also write each event to systemd's journal,\nwith the fields OSCTL_TYPE, OSCTL_POOL, OSCTL_ID and more")
 	flags.BoolVar(&opts.version, "version", false, "print the version and exit")
 	return flags
 }

@@ -14,12 +14,12 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// TestRunScript does what `make run` does, and what its output says to try.
+// TestRunScript runs the script of `make run`, and the commands that its output suggests.
 func TestRunScript(t *testing.T) {
 	for name, test := range map[string]struct {
 		before string
 		sig    syscall.Signal
-		group  bool // the signal comes from a terminal, to all in the foreground
+		group  bool // the signal goes to the process group, as from a terminal
 	}{
 		"interrupted":     {"", syscall.SIGINT, true},
 		"terminal closed": {"", syscall.SIGHUP, true},
@@ -30,7 +30,7 @@ func TestRunScript(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			script, out := startScript(t, test.before)
 			ended := make(chan error, 1)
-			go func() { ended <- script.Wait() }() // when all that writes to out has ended
+			go func() { ended <- script.Wait() }() // returns when all writers of out have ended
 			tryScript(t, script, out)
 			pid := script.Process.Pid
 			if test.group {
@@ -43,19 +43,20 @@ func TestRunScript(t *testing.T) {
 					must(t, err)
 				}
 			case <-time.After(patience):
-				t.Fatalf("it does not end:\n%s", out)
+				t.Fatalf("the script does not end:\n%s", out)
 			}
 			if left := processes(t, filepath.Join(programs, "osctl-eventd"), "--log-level"); len(left) > 0 {
-				t.Errorf("left behind: %v", left)
+				t.Errorf("the script left processes behind: %v", left)
 			}
 		})
 	}
 }
 
-// startScript starts it in namespaces of its own, where /run is its own too, after a command.
+// startScript runs the shell command before and then the script, in its own namespaces and with its
+// own /run.
 func startScript(t *testing.T, before string) (*exec.Cmd, monitored) {
 	t.Helper()
-	// Under nohup SIGHUP is ignored, and what is ignored stays so in children.
+	// Children inherit ignored signals, and nohup ignores SIGHUP.
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
@@ -70,7 +71,7 @@ func startScript(t *testing.T, before string) (*exec.Cmd, monitored) {
 	return script, out
 }
 
-// tryScript runs the commands of the script's output, as they stand there.
+// tryScript runs the commands in the script's output.
 func tryScript(t *testing.T, script *exec.Cmd, out monitored) {
 	t.Helper()
 	out.waitFor(t, "End with Ctrl-C")
@@ -81,32 +82,30 @@ func tryScript(t *testing.T, script *exec.Cmd, out monitored) {
 		}
 	}
 	if len(commands) < 4 {
-		t.Fatalf("few commands to try:\n%s", out)
+		t.Fatalf("the script suggests only %d commands:\n%s", len(commands), out)
 	}
-	there := func(commands ...string) {
+	run := func(commands ...string) {
 		t.Helper()
-		text, err := tool(t, "nsenter", "--target="+strconv.Itoa(script.Process.Pid), "--mount", "--net",
+		text, err := runTool(t, "nsenter", "--target="+strconv.Itoa(script.Process.Pid), "--mount", "--net",
 			"/bin/sh", "-euc", strings.Join(commands, ""))
 		if err != nil {
 			t.Fatalf("%q: %v, %s\n%s", commands, err, text, out)
 		}
 	}
-	there(commands[:3]...)
-	// The monitor may begin a moment after the text, so the carrier is lost and found again
-	// until it shows.
+	run(commands[:3]...)
+	// The monitor may start a moment later, so toggle the carrier until an event is shown.
 	for deadline := time.Now().Add(patience); !strings.Contains(out.String(), "ct_netif up"); {
-		there("ip -n box link set eth0 down; ip -n box link set eth0 up")
+		run("ip -n box link set eth0 down; ip -n box link set eth0 up")
 		time.Sleep(50 * time.Millisecond)
 		if time.Now().After(deadline) {
-			t.Fatalf("no event shows:\n%s", out)
+			t.Fatalf("no event is shown:\n%s", out)
 		}
 	}
-	there(commands[3:]...)
+	run(commands[3:]...)
 	out.waitFor(t, "ct_netif down", "(out0 on the host)")
 }
 
-// processes returns the command lines of the processes that begin with a program and
-// contain an argument.
+// processes returns the command lines that begin with program and contain arg.
 func processes(t *testing.T, program, arg string) []string {
 	t.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/cmdline")

@@ -16,9 +16,9 @@ import (
 	"github.com/osctl/eventd/netwatch/containers"
 )
 
-// serve wires the parts together and runs them until ctx is done. It stops them
-// against the flow: first what makes events, then what announces them. If ctx is done while it still
-// waits for the disk, it returns the error of ctx.
+// serve wires the components and runs them until ctx is done. It stops the producers of events
+// before the components that announce them. If ctx is done while serve still waits for the disk
+// at the start, it returns ctx's error.
 func serve(ctx context.Context, opts options, log *slog.Logger, stdout io.Writer) error {
 	boot := bootID(log)
 	eventLog, err := openLog(ctx, opts, boot, log)
@@ -31,14 +31,14 @@ func serve(ctx context.Context, opts options, log *slog.Logger, stdout io.Writer
 	}
 	defer events.Close()
 	group, groupCtx := errgroup.WithContext(ctx)
-	address, err := busAddress(groupCtx, group, opts.bus, stdout)
+	bus, err := openBus(groupCtx, group, opts.bus, stdout)
 	if err != nil {
 		return err
 	}
-	defer address.close()
+	defer bus.close()
 	owners, err := containers.New(containers.Config{Log: log})
 	if err != nil {
-		return fmt.Errorf("find the containers: %w", err)
+		return fmt.Errorf("find containers: %w", err)
 	}
 	defer func() { _ = owners.Close() }()
 	watcher, err := netwatch.New(netwatch.Config{Hub: events, Logger: log, Owners: owners, Boot: boot})
@@ -46,23 +46,23 @@ func serve(ctx context.Context, opts options, log *slog.Logger, stdout io.Writer
 		return fmt.Errorf("watch the kernel's links: %w", err)
 	}
 	service, err := dbusapi.New(dbusapi.Config{
-		Hub: events, Log: log, Address: address.text, Version: version, Missing: watcher.Missing,
+		Hub: events, Log: log, Address: bus.address, Version: version, Missing: watcher.Missing,
 	})
 	if err != nil {
 		return errors.Join(err, watcher.Close())
 	}
 
-	entries := func(context.Context) error { return nil }
+	runJournal := func(context.Context) error { return nil }
 	if opts.journal {
 		journal, err := newJournal(ctx, log, events, opts.journalDir(), journalSocket)
 		if err != nil {
 			return errors.Join(err, watcher.Close())
 		}
-		entries = journal.Run
+		runJournal = journal.Run
 	}
 
-	// The service outlives the group's context until the watcher has committed its
-	// last events, and the journal outlives the service.
+	// The service runs until the watcher has committed its last events, and the journal
+	// until the service has ended. So neither uses the group's context.
 	serviceCtx, stopService := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopService()
 	journalCtx, stopJournal := context.WithCancel(context.WithoutCancel(ctx))
@@ -75,7 +75,7 @@ func serve(ctx context.Context, opts options, log *slog.Logger, stdout io.Writer
 		defer stopJournal()
 		return service.Run(serviceCtx)
 	})
-	group.Go(func() error { return entries(journalCtx) })
+	group.Go(func() error { return runJournal(journalCtx) })
 	group.Go(func() error { return events.Run(serviceCtx) })
 	group.Go(func() error {
 		return supervise(groupCtx, log, events, watcher, service)
@@ -83,18 +83,18 @@ func serve(ctx context.Context, opts options, log *slog.Logger, stdout io.Writer
 	return group.Wait()
 }
 
-// bus is where to serve, and how to end it.
+// bus is the bus to serve on. close stops a private one.
 type bus struct {
-	text  string
-	close func()
+	address string
+	close   func()
 }
 
-// busAddress resolves the flag --bus. A private bus is started, its address printed,
-// and its end ends the group.
-func busAddress(ctx context.Context, group *errgroup.Group, flag string, stdout io.Writer) (bus, error) {
+// openBus resolves the flag --bus. It starts a private bus and prints its address; if that bus
+// ends, the group ends.
+func openBus(ctx context.Context, group *errgroup.Group, flag string, stdout io.Writer) (bus, error) {
 	if flag != busPrivate {
-		text, err := wire.ResolveAddress(flag)
-		return bus{text, func() {}}, err
+		address, err := wire.ResolveAddress(flag)
+		return bus{address, func() {}}, err
 	}
 	private, err := dbusapi.StartPrivateBus(ctx)
 	if err != nil {

@@ -13,9 +13,9 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// A reporter whose unit has a name that is not UTF-8 is named with the byte written out. The
-// service stays on the bus when it announces that event and when it is pulled, also after a
-// restart.
+// TestSourceThatIsNotUTF8 reports from a unit whose name is not UTF-8. The source shows the byte
+// as \xff, and the service stays on the bus when it announces and returns the event, also after
+// a restart.
 func TestSourceThatIsNotUTF8(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	ns, state := nstest.New(t), t.TempDir()
@@ -29,7 +29,7 @@ func TestSourceThatIsNotUTF8(t *testing.T) {
 		if events[0].Source != want {
 			t.Errorf("%s the source is %q, want %q", when, events[0].Source, want)
 		}
-		// It is announced behind the strange one.
+		// The signal of this event comes after that of the strange one.
 		if _, err := c.Report(t.Context(), "other", nil); err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +55,7 @@ func TestSourceThatIsNotUTF8(t *testing.T) {
 // reportFrom reports an event of type strange from a process in a cgroup of that name.
 func reportFrom(t *testing.T, address, cgroup string) {
 	t.Helper()
-	mount := "/sys/fs/cgroup/unified" // of a hybrid system
+	mount := "/sys/fs/cgroup/unified" // on a hybrid system
 	if _, err := os.Stat(mount); err != nil {
 		mount = "/sys/fs/cgroup"
 	}

@@ -15,11 +15,11 @@ import (
 const (
 	// stateNone keeps events in memory only.
 	stateNone = "none"
-	// bootVariable names the boot where /proc/sys is out of reach, as the unit has it.
+	// bootVariable holds the boot ID where /proc/sys is hidden, as it is in our unit.
 	bootVariable = "OSCTL_EVENTD_BOOT_ID"
 )
 
-// openLog opens the log that the flags ask for, nil for none.
+// openLog opens the log that opts select, nil for none.
 func openLog(ctx context.Context, opts options, boot string, log *slog.Logger) (hub.Log, error) {
 	if opts.stateDir == stateNone {
 		return nil, nil //nolint:nilnil // the hub takes none for none
@@ -29,8 +29,8 @@ func openLog(ctx context.Context, opts options, boot string, log *slog.Logger) (
 	})
 }
 
-// bootID names this boot of the machine, see random(4). Where it cannot be learnt each
-// start counts as another boot.
+// bootID returns the ID of this boot of the machine, see random(4). If the ID is unknown, each
+// start of the service counts as a new boot.
 func bootID(log *slog.Logger) string {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err == nil {
@@ -39,11 +39,11 @@ func bootID(log *slog.Logger) string {
 	if id := os.Getenv(bootVariable); id != "" {
 		return strings.ReplaceAll(id, "-", "")
 	}
-	log.Warn("this boot of the machine cannot be told from others: cursors end with the service", errorAttr(err))
+	log.Warn("the boot ID is unknown: cursors become invalid when the service stops", errorAttr(err))
 	return hub.NewEpoch()
 }
 
-// byteSize is a flag: a number of bytes, with K, M or G for powers of 1024.
+// byteSize is a flag value: a number of bytes, with an optional suffix K, M or G for powers of 1024.
 type byteSize int64
 
 // Set implements pflag.Value.

@@ -12,28 +12,28 @@ import (
 	"github.com/osctl/eventd/hub/eventlog/disktest"
 )
 
-// TestStopWhileStarting wants SIGTERM to end a start that waits for a disk that hangs, in order.
+// TestStopWhileStarting checks that SIGTERM cleanly stops a daemon whose start waits for a hung disk.
 func TestStopWhileStarting(t *testing.T) {
 	dir, freeze := disktest.Mount(t)
 	terms := make(chan os.Signal, 1)
 	signal.Notify(terms, syscall.SIGTERM) // so that it does not end the test
 	defer signal.Stop(terms)
 	thaw := freeze()
-	var said bytes.Buffer
+	var output bytes.Buffer
 	ended := make(chan int, 1)
 	go func() {
-		ended <- run([]string{"--state-dir", filepath.Join(dir, "state"), "--bus", "unix:path=/nowhere"}, &said, &said, false)
+		ended <- run([]string{"--state-dir", filepath.Join(dir, "state"), "--bus", "unix:path=/nowhere"}, &output, &output, false)
 	}()
 	for deadline := time.After(patience); ; {
-		must(t, syscall.Kill(os.Getpid(), syscall.SIGTERM)) // until it is heard
+		must(t, syscall.Kill(os.Getpid(), syscall.SIGTERM)) // again until the daemon handles it
 		select {
 		case code := <-ended:
-			if thaw(); code != 0 || said.Len() > 0 {
-				t.Errorf("exit status %d; it said %q", code, said.String())
+			if thaw(); code != 0 || output.Len() > 0 {
+				t.Errorf("exit status %d, output %q", code, output.String())
 			}
 			return
 		case <-deadline:
-			t.Fatal("it does not end")
+			t.Fatal("the daemon does not stop")
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

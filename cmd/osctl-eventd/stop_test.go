@@ -16,9 +16,8 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// TestStopUnderLoad ends the daemon with SIGTERM while four clients report, and just after a
-// batch that takes far longer to announce than to take: every answered report was announced
-// before the end, and the exit status is 0.
+// TestStopUnderLoad sends SIGTERM while four clients report and a backlog of signals is queued:
+// the daemon announces every answered report before it exits with 0.
 func TestStopUnderLoad(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	d := startDaemon(t, nstest.New(t), bus.Address(), nil)
@@ -57,14 +56,14 @@ func TestStopUnderLoad(t *testing.T) {
 	announced := receiver()
 	for _, seq := range append(answered, backlog...) {
 		if !announced[seq] {
-			t.Errorf("report %d was answered and not announced; %d of %d were", seq, len(announced), len(answered)+len(backlog))
+			t.Errorf("report %d was answered, but not announced; %d of %d were announced", seq, len(announced), len(answered)+len(backlog))
 			break
 		}
 	}
 }
 
-// reportBacklog reports so much at once that the bus needs a while to take the signals, which
-// the end of the daemon has to wait for. It returns the numbers of the events.
+// reportBacklog reports so many events at once that the bus needs a while to take the signals. It
+// returns the numbers of the events.
 func reportBacklog(t *testing.T, caller *client.Client) []uint64 {
 	t.Helper()
 	batch := make([]client.Report, client.MaxEvents)
@@ -80,10 +79,9 @@ func reportBacklog(t *testing.T, caller *client.Client) []uint64 {
 	return numbers
 }
 
-// receiveSignals takes the signals of the service from then on until it leaves the bus. The
-// function that it returns waits for that, and returns the numbers of the events. rule, empty or of a
-// comma and more, narrows the match rule. The bus
-// keeps for us what we do not read in time.
+// receiveSignals receives the signals of the service from now on. The function that it returns
+// waits until the service leaves the bus, and returns the numbers of the events. rule is appended
+// to the match rule, and begins with a comma unless it is empty.
 func receiveSignals(t *testing.T, bus *bustest.Bus, rule string) func() map[uint64]bool {
 	t.Helper()
 	conn := bus.DialAs(t, 0)
@@ -130,7 +128,7 @@ func receiveSignals(t *testing.T, bus *bustest.Bus, rule string) func() map[uint
 	}
 }
 
-// seqOf reads the number of an event out of the body of its signal.
+// seqOf returns the number of the event in a signal.
 func seqOf(m *bustest.Message) uint64 {
 	pos := 0
 	number := func(size int) (v uint64) {
@@ -147,8 +145,9 @@ func seqOf(m *bustest.Message) uint64 {
 	return number(8)
 }
 
-// notifySocket stands in for systemd's and returns what is sent to it.
-func notifySocket(t *testing.T) (string, <-chan string) {
+// notifySocket creates a notification socket like systemd's. It returns the path and the messages
+// received.
+func notifySocket(t testing.TB) (string, <-chan string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "notify")
 	sock, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
@@ -175,7 +174,7 @@ func notifySocket(t *testing.T) (string, <-chan string) {
 }
 
 // next returns the next message that contains a text.
-func next(t *testing.T, messages <-chan string, text string) string {
+func next(t testing.TB, messages <-chan string, text string) string {
 	t.Helper()
 	timeout := time.After(patience)
 	for {
@@ -190,16 +189,16 @@ func next(t *testing.T, messages <-chan string, text string) string {
 	}
 }
 
-// TestNotify plays systemd: READY and STATUS at the start, WATCHDOG while all is
-// well, STOPPING at the end. A bus that hangs is no reason to be restarted: it is left,
-// and found again.
+// TestNotify checks the notifications: READY and STATUS at the start, WATCHDOG while the daemon
+// makes progress, STOPPING at the end. If the bus hangs, the daemon disconnects, goes on feeding
+// the watchdog, and reconnects later.
 func TestNotify(t *testing.T) {
 	path, messages := notifySocket(t)
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	d := startDaemon(t, nstest.New(t), bus.Address(), []string{"NOTIFY_SOCKET=" + path, "WATCHDOG_USEC=400000"})
 	ready := next(t, messages, "READY=1")
 	if !strings.Contains(ready, "STATUS=Watching the veths") {
-		t.Errorf("with READY came %q", ready)
+		t.Errorf("READY=1 comes with %q", ready)
 	}
 	next(t, messages, "WATCHDOG=1")
 	next(t, messages, "WATCHDOG=1")
@@ -227,13 +226,13 @@ func TestNotify(t *testing.T) {
 	}
 }
 
-// TestSecondSignalKills ends a daemon that is stuck in its orderly stop.
+// TestSecondSignalKills kills a daemon whose clean stop is stuck.
 func TestSecondSignalKills(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	d := startDaemon(t, nstest.New(t), bus.Address(), nil)
 	bus.Stop()
 	must(t, d.Cmd.Process.Signal(syscall.SIGTERM))
-	// It takes a moment until the first one was taken in.
+	// The daemon needs a moment to handle the first signal.
 	for ended := false; !ended; {
 		select {
 		case <-d.Ended:
@@ -243,11 +242,11 @@ func TestSecondSignalKills(t *testing.T) {
 		}
 	}
 	if code := d.Wait(t); code != -1 {
-		t.Errorf("exit status %d, want an end by signal", code)
+		t.Errorf("exit status %d, want death by a signal", code)
 	}
 }
 
-// TestBusHangsWhileStopping ends the daemon all the same, in its time.
+// TestBusHangsWhileStopping checks that a hung bus does not prevent a clean stop.
 func TestBusHangsWhileStopping(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	d := startDaemon(t, nstest.New(t), bus.Address(), nil)

@@ -11,17 +11,17 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// component is a part of the daemon that tells when it is ready and whether it
-// makes progress. What Check finds wrong is worth a restart: a component that can help
-// itself does.
+// component is a part of the daemon that reports when it is ready and whether it makes
+// progress. Check fails only for trouble that needs a restart; a component handles all other
+// trouble itself.
 type component interface {
 	Ready() <-chan struct{}
 	Check(ctx context.Context) error
 }
 
-// supervise tells systemd, if it runs us: READY once all components are, STATUS, and
-// WATCHDOG while the hub and all components really make progress. It returns when ctx
-// is done. Without a watchdog it wakes up for nothing.
+// supervise notifies systemd: READY once all components are ready, STATUS, and WATCHDOG while
+// the hub and all components make progress. It returns when ctx is done. Without a watchdog it
+// never wakes up.
 func supervise(ctx context.Context, log *slog.Logger, events *hub.Hub, components ...component) error {
 	for _, c := range components {
 		select {
@@ -36,25 +36,25 @@ func supervise(ctx context.Context, log *slog.Logger, events *hub.Hub, component
 
 	interval, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
-		log.Warn("the watchdog's interval cannot be read, it is off", errorAttr(err))
+		log.Warn("the watchdog is off: its interval cannot be parsed", errorAttr(err))
 	}
 	if interval <= 0 {
 		<-ctx.Done()
 		return nil
 	}
-	return watch(ctx, log, interval, func(ctx context.Context) error {
-		if err := check(ctx, components); err != nil {
+	return feedWatchdog(ctx, log, interval, func(ctx context.Context) error {
+		if err := checkAll(ctx, components); err != nil {
 			return err
 		}
-		notify(log, daemon.SdNotifyWatchdog+"\n"+status(events))
+		notify(log, daemon.SdNotifyWatchdog+"\n"+formatStatus(events))
 		return nil
 	})
 }
 
-// watch makes a check that tells the watchdog that all is well, three times in its
-// interval, until ctx is done. A check has a quarter of the interval; one that fails is
-// repeated soon, so that a moment of trouble does not use up the interval.
-func watch(ctx context.Context, log *slog.Logger, interval time.Duration, check func(context.Context) error) error {
+// feedWatchdog calls check three times an interval until ctx is done. check itself notifies the
+// watchdog if all is well; it may take a quarter of the interval. A failed check is repeated
+// soon, so that one failure does not use up the interval.
+func feedWatchdog(ctx context.Context, log *slog.Logger, interval time.Duration, check func(context.Context) error) error {
 	timer := time.NewTimer(interval / 3)
 	defer timer.Stop()
 	for {
@@ -66,7 +66,7 @@ func watch(ctx context.Context, log *slog.Logger, interval time.Duration, check 
 		pause := interval / 3
 		bounded, cancel := context.WithTimeout(ctx, interval/4)
 		if err := check(bounded); err != nil && ctx.Err() == nil {
-			log.Error("no progress: the watchdog is not told that all is well", errorAttr(err))
+			log.Error("the watchdog is not notified: no progress", errorAttr(err))
 			pause = interval / 20
 		}
 		cancel()
@@ -74,8 +74,8 @@ func watch(ctx context.Context, log *slog.Logger, interval time.Duration, check 
 	}
 }
 
-// check asks all components, one after the other, whether they make progress.
-func check(ctx context.Context, components []component) error {
+// checkAll checks the components one after the other and returns the first error.
+func checkAll(ctx context.Context, components []component) error {
 	for _, c := range components {
 		if err := c.Check(ctx); err != nil {
 			return err
@@ -84,9 +84,9 @@ func check(ctx context.Context, components []component) error {
 	return nil
 }
 
-// status returns the STATUS line. It takes the hub's lock, so a hub that hangs keeps
-// the watchdog from being told that all is well.
-func status(events *hub.Hub) string {
+// formatStatus returns the STATUS line. It takes the hub's lock, so a hub that hangs is never
+// reported as healthy to the watchdog.
+func formatStatus(events *hub.Hub) string {
 	s := events.Status()
 	line := fmt.Sprintf("STATUS=Watching %d interfaces; %d events so far, %d containers", s.Interfaces, s.Last, s.Active)
 	if s.LogProblem != "" {
@@ -95,9 +95,9 @@ func status(events *hub.Hub) string {
 	return line
 }
 
-// notify sends a message to systemd; without one it does nothing.
+// notify sends a message to systemd. It does nothing if systemd did not start the process.
 func notify(log *slog.Logger, state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
-		log.Warn("systemd cannot be notified", errorAttr(err))
+		log.Warn("notify systemd", errorAttr(err))
 	}
 }

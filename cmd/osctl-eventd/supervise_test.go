@@ -12,16 +12,16 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// TestWatch wants the watchdog to be told well within its interval, also after a check
-// that failed, and not at all while one hangs.
-func TestWatch(t *testing.T) {
+// TestFeedWatchdog checks that the watchdog is fed well within its interval, even after a failed
+// check, and not at all while a check hangs.
+func TestFeedWatchdog(t *testing.T) {
 	const interval = 30 * time.Second
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var fail, hang atomic.Bool
-		var last atomic.Int64 // when it was told, since the start
+		var last atomic.Int64 // time of the last feeding since start
 		start := time.Now()
-		told := func() time.Duration { return time.Duration(last.Load()) }
+		lastFed := func() time.Duration { return time.Duration(last.Load()) }
 		check := func(ctx context.Context) error {
 			switch {
 			case hang.Load():
@@ -32,26 +32,26 @@ func TestWatch(t *testing.T) {
 			}
 			now := time.Since(start)
 			if gap := now - time.Duration(last.Swap(int64(now))); gap > interval/2 {
-				t.Errorf("the watchdog was not told for %v", gap)
+				t.Errorf("the watchdog was not fed for %v", gap)
 			}
 			return nil
 		}
 		done := make(chan error)
-		go func() { done <- watch(ctx, slog.New(slog.DiscardHandler), interval, check) }()
+		go func() { done <- feedWatchdog(ctx, slog.New(slog.DiscardHandler), interval, check) }()
 		for range 10 {
 			time.Sleep(interval)
 			synctest.Wait()
-			if gap := time.Since(start) - told(); gap > interval/2 {
-				t.Errorf("the watchdog was not told for %v", gap)
+			if gap := time.Since(start) - lastFed(); gap > interval/2 {
+				t.Errorf("the watchdog was not fed for %v", gap)
 			}
 			fail.Store(true)
 		}
 		hang.Store(true)
-		before := told()
+		before := lastFed()
 		time.Sleep(10 * interval)
 		synctest.Wait()
-		if told() != before {
-			t.Error("the watchdog was told that all is well while a check hung")
+		if lastFed() != before {
+			t.Error("the watchdog was fed while a check hung")
 		}
 		cancel()
 		if err := <-done; err != nil {
@@ -70,23 +70,23 @@ func (s stuckComponent) Check(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// TestCheckOfAll wants one component that hangs to be enough.
-func TestCheckOfAll(t *testing.T) {
+// TestCheckAll checks that one hung component fails the check.
+func TestCheckAll(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	if err := check(ctx, []component{stuckComponent{}}); !errors.Is(err, context.DeadlineExceeded) {
+	if err := checkAll(ctx, []component{stuckComponent{}}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
-	if err := check(t.Context(), nil); err != nil {
+	if err := checkAll(t.Context(), nil); err != nil {
 		t.Error(err)
 	}
 }
 
-// hungLog is a log whose disk hangs until the test lets it go on.
+// hungLog is a log whose disk hangs until letGo is closed.
 type hungLog struct {
 	hub.Log
 	hub.Writer
-	hangs chan struct{} // closed when it does
+	hangs chan struct{} // closed when an append hangs
 	letGo chan struct{}
 }
 
@@ -101,13 +101,13 @@ func (l *hungLog) Append(hub.Record) error {
 	return nil
 }
 
-// logOf is the log of a hungLog, which has a Close of its own.
+// logOf makes a hungLog a [hub.Log]; the Close of hungLog is that of a [hub.Writer].
 type logOf struct{ *hungLog }
 
 func (logOf) Close() error { return nil }
 
-// TestSuperviseSlowDisk wants the watchdog to be told that all is well while the disk hangs: it
-// is no reason to be killed.
+// TestSuperviseSlowDisk checks that the watchdog is fed while the disk hangs, because a hung disk
+// is no reason for a restart.
 func TestSuperviseSlowDisk(t *testing.T) {
 	path, messages := notifySocket(t)
 	t.Setenv("NOTIFY_SOCKET", path)

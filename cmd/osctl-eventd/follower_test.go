@@ -14,23 +14,23 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// account follows all that the watcher says, from the oldest event on. For that it
-// has a pair of veths of its own on the host, both ends down: an event of that is
-// behind all that the kernel had said before.
-type account struct {
+// follower reads all interface events of the watcher, from the oldest on. It owns a pair of veths
+// on the host, both ends down. Renaming one of them makes a marker: the event of that rename
+// comes after all events that the kernel sent before.
+type follower struct {
 	t      testing.TB
 	daemon *daemonProcess
 	client *client.Client
 	filter hub.Filter
 	cursor string
-	events []*hub.Event // that no step has expected yet
+	events []*hub.Event // read, but not expected by a step yet
 	ip     func(args ...string) error
 	marks  int
 }
 
-func follow(t testing.TB, d *daemonProcess, exec func(name string, args ...string) (string, error)) *account {
+func follow(t testing.TB, d *daemonProcess, exec func(name string, args ...string) (string, error)) *follower {
 	t.Helper()
-	a := &account{t: t, daemon: d, client: d.Client(t), cursor: hub.CursorOldest}
+	a := &follower{t: t, daemon: d, client: d.Client(t), cursor: hub.CursorOldest}
 	a.ip = func(args ...string) error {
 		_, err := exec("ip", args...)
 		return err
@@ -42,10 +42,10 @@ func follow(t testing.TB, d *daemonProcess, exec func(name string, args ...strin
 	return a
 }
 
-func (a *account) mark() string { return "mark" + strconv.Itoa(a.marks) }
+func (a *follower) mark() string { return "mark" + strconv.Itoa(a.marks) }
 
-// readUntil reads events until enough says so.
-func (a *account) readUntil(enough func() bool) bool {
+// readUntil reads events until enough returns true. It returns false after patience.
+func (a *follower) readUntil(enough func() bool) bool {
 	a.t.Helper()
 	ctx, cancel := context.WithTimeout(a.t.Context(), patience)
 	defer cancel()
@@ -55,20 +55,19 @@ func (a *account) readUntil(enough func() bool) bool {
 			return false
 		}
 		if err != nil {
-			a.t.Fatalf("%v; the daemon: %s", err, a.daemon.fate())
+			a.t.Fatalf("%v; the daemon %s", err, a.daemon.processState())
 		}
 		a.cursor, a.events = next, append(a.events, events...)
 	}
 	return true
 }
 
-// upToNow returns what the watcher said since it was last asked, up to what the kernel
-// says now.
-func (a *account) upToNow() []*hub.Event {
+// readNow returns the events since the last call, up to those that the kernel has caused by now.
+func (a *follower) readNow() []*hub.Event {
 	a.t.Helper()
 	before := a.mark()
 	a.marks++
-	if a.marks%8 == 0 { // an interface may not change its name very often
+	if a.marks%8 == 0 { // a new interface, because one has a budget of events
 		must(a.t, a.ip("link", "del", before))
 		before = "unmarked"
 		must(a.t, a.ip("link", "add", before, "type", "veth", "peer", "name", "marker"))
@@ -81,31 +80,32 @@ func (a *account) upToNow() []*hub.Event {
 		})
 		return at >= 0
 	}) {
-		a.t.Fatalf("the watcher does not say that %s is now %s", before, a.mark())
+		a.t.Fatalf("no event for the rename of %s to %s", before, a.mark())
 	}
-	said := slices.Clone(a.events[:at])
+	events := slices.Clone(a.events[:at])
 	a.events = a.events[at+1:]
-	return said
+	return events
 }
 
-// expect wants just these events since the last step: those of one interface in this
-// order, as those of several come as they may.
-func (a *account) expect(step string, want ...string) []*hub.Event {
+// expect checks that exactly these events came since the last step. The order counts for the
+// events of one interface only.
+func (a *follower) expect(step string, want ...string) []*hub.Event {
 	a.t.Helper()
 	a.readUntil(func() bool { return len(a.events) >= len(want) })
-	said := a.upToNow()
+	events := a.readNow()
 	var got []string
-	for _, e := range said {
-		got = append(got, inFull(e))
+	for _, e := range events {
+		got = append(got, formatFull(e))
 	}
 	if !slices.Equal(byInterface(got), byInterface(want)) {
-		a.t.Fatalf("%s: events\n%s\nwant\n%s", step, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		a.t.Fatalf("%s: got events\n%s\nwant\n%s", step, strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	return said
+	return events
 }
 
-// finish wants nothing more to be said, by a change that is as late as any: of carrier.
-func (a *account) finish() {
+// finish checks that no more events come. It changes the carrier of the marker veths, because
+// the kernel announces a change of carrier later than any other.
+func (a *follower) finish() {
 	a.t.Helper()
 	rows, _, err := a.client.Interfaces(a.t.Context(), hub.Filter{})
 	must(a.t, err)
@@ -113,7 +113,7 @@ func (a *account) finish() {
 	var want []string
 	for _, row := range rows {
 		if peer, ok := peers[row.Veth]; ok {
-			want = append(want, iface{veth: row.Veth, name: peer, ifindex: int(row.Ifindex)}.says("up"))
+			want = append(want, iface{veth: row.Veth, name: peer, ifindex: int(row.Ifindex)}.event("up"))
 		}
 	}
 	for end := range peers {
@@ -122,11 +122,11 @@ func (a *account) finish() {
 	a.expect("at the end", want...)
 }
 
-// inFull returns all that an interface event says, as one line.
-func inFull(e *hub.Event) string {
+// formatFull formats an interface event with all options that the tests check.
+func formatFull(e *hub.Event) string {
 	o := e.Options
 	ifindex, _ := o.Get("ifindex")
-	line := fmt.Sprintf("%s %s:%s %s #%d", told(e), o.Text("pool"), o.Text("id"), ifindex.Type(), ifindex.Uint())
+	line := fmt.Sprintf("%s %s:%s %s #%d", formatEvent(e), o.Text("pool"), o.Text("id"), ifindex.Type(), ifindex.Uint())
 	if resync, ok := o.Get("resync"); ok {
 		line += " resync=" + strconv.FormatBool(resync.Bool())
 	}
@@ -137,7 +137,7 @@ func inFull(e *hub.Event) string {
 		line += " kept"
 	}
 	if o.Text("pool") != e.Pool || o.Text("id") != e.ID {
-		line += fmt.Sprintf(" but it is of %s:%s", e.Pool, e.ID)
+		line += fmt.Sprintf(" but the event's container is %s:%s", e.Pool, e.ID)
 	}
 	return line
 }
@@ -151,7 +151,7 @@ func byInterface(lines []string) []string {
 	return sorted
 }
 
-// iface is an interface of a container as events have it.
+// iface is an interface of a container as its events describe it.
 type iface struct {
 	pool, id   string
 	name, veth string
@@ -160,7 +160,7 @@ type iface struct {
 	kept       bool
 }
 
-// at fills in the ifindex that the host end has now.
+// at returns i with the present ifindex of its host end.
 func (i iface) at(t testing.TB, ns *nstest.NS) iface {
 	t.Helper()
 	var err error
@@ -180,28 +180,28 @@ func (i iface) tail() string {
 	return tail
 }
 
-// says is the line of an event: up or down.
-func (i iface) says(action string) string {
+// event formats an up or down of the interface, as formatFull does.
+func (i iface) event(action string) string {
 	return fmt.Sprintf("%s name=%s veth=%s", action, i.name, i.veth) + i.tail()
 }
 
-// renamed is the line of a rename inside.
+// renamed formats a rename inside the container, and renames i.
 func (i *iface) renamed(name string) string {
 	old := i.name
 	i.name = name
 	return fmt.Sprintf("rename name=%s new_name=%s veth=%s", old, name, i.veth) + i.tail()
 }
 
-// renamedOnHost is the line of a rename of the host end.
+// renamedOnHost formats a rename of the host end, and renames i.
 func (i *iface) renamedOnHost(veth string) string {
 	old := i.veth
 	i.veth = veth
 	return fmt.Sprintf("rename name=%s new_name=%[1]s veth=%s old_veth=%s", i.name, veth, old) + i.tail()
 }
 
-// flip sets an interface down, up, renames it there as udev and the like do, and back
-// with a pause at each step: what is run runs inside.
-func (a *account) flip(i *iface, run func(args ...string) (string, error)) {
+// flip sets an interface down and up, renames it in one go as udev does, and renames it back
+// step by step. run executes a command inside the container.
+func (a *follower) flip(i *iface, run func(args ...string) (string, error)) {
 	a.t.Helper()
 	set := func(args ...string) {
 		a.t.Helper()
@@ -209,23 +209,23 @@ func (a *account) flip(i *iface, run func(args ...string) (string, error)) {
 		must(a.t, err)
 	}
 	set(i.name, "down")
-	a.expect("down inside", i.says("down"))
+	a.expect("down inside", i.event("down"))
 	set(i.name, "up")
-	a.expect("up inside", i.says("up"))
+	a.expect("up inside", i.event("up"))
 
 	first := i.name
 	_, err := run("/bin/sh", "-c", "ip link set "+first+" down && ip link set "+first+" name lan0 && ip link set lan0 up")
 	must(a.t, err)
-	a.expect("renamed inside", i.says("down"), i.renamed("lan0"), i.says("up"))
+	a.expect("renamed inside", i.event("down"), i.renamed("lan0"), i.event("up"))
 	set("lan0", "down")
-	a.expect("down inside, to be renamed", i.says("down"))
+	a.expect("down inside before a rename", i.event("down"))
 	set("lan0", "name", first)
 	a.expect("renamed inside while down", i.renamed(first))
 	set(first, "up")
-	a.expect("up inside, renamed", i.says("up"))
+	a.expect("up inside after the rename", i.event("up"))
 }
 
-// isOf reports whether an event is of the interface.
+// isOf reports whether e is an event of the interface.
 func (i iface) isOf(e *hub.Event) bool {
 	ifindex, _ := e.Options.Get("ifindex")
 	return int(ifindex.Uint()) == i.ifindex

@@ -21,14 +21,14 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// process is a container in as much as the watcher looks at it: a process in a cgroup
-// and a network namespace of its own.
+// process is the minimal container for the watcher: a process in its own cgroup and network
+// namespace.
 type process struct {
 	cmd    *exec.Cmd
 	cgroup string
 }
 
-// startProcess starts one. Its namespace dies with it: nothing here holds it.
+// startProcess starts a process. Its namespace dies with it.
 func startProcess(t testing.TB, h *cttest.Host, cgroup string, cloneflags uintptr, args ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(args[0], args[1:]...), cgroup: h.CgroupRoot() + cgroup}
@@ -44,7 +44,7 @@ func startProcess(t testing.TB, h *cttest.Host, cgroup string, cloneflags uintpt
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
-// kill kills the process and removes its cgroup. Again it does nothing.
+// kill kills the process and removes its cgroup. A second call does nothing.
 func (p *process) kill() {
 	if p.cmd.ProcessState == nil {
 		_ = p.cmd.Process.Kill()
@@ -53,8 +53,8 @@ func (p *process) kill() {
 	}
 }
 
-// plug gives the process a veth that is up, and returns the nsid of its namespace.
-func (p *process) plug(t testing.TB, ns *nstest.NS, veth string) int {
+// addVeth gives the process a veth that is up, and returns the nsid of the process's namespace.
+func (p *process) addVeth(t testing.TB, ns *nstest.NS, veth string) int {
 	t.Helper()
 	must(t, ns.Handle().LinkAdd(&netlink.Veth{
 		LinkAttrs: netlink.LinkAttrs{Name: veth, Flags: syscall.IFF_UP, NetNsID: -1}, PeerName: "eth0", PeerNamespace: netlink.NsPid(p.pid()),
@@ -74,20 +74,20 @@ func (p *process) plug(t testing.TB, ns *nstest.NS, veth string) int {
 	return link.Attrs().NetNsID
 }
 
-// TestNamespaceIDReused ends a container and starts another at once, which gets the
-// nsid of one before. They are processes, which is a tenth of what LXC takes.
+// TestNamespaceIDReused ends a container and starts another one at once, which gets the nsid of
+// an earlier one. The containers are plain processes, because LXC takes ten times as long.
 func TestNamespaceIDReused(t *testing.T) {
-	t.Run("after it was told", func(t *testing.T) { reuseNamespaceID(t, true) })
-	t.Run("before it is told", func(t *testing.T) { reuseNamespaceID(t, false) })
+	t.Run("after the event", func(t *testing.T) { reuseNamespaceID(t, true) })
+	t.Run("before the event", func(t *testing.T) { reuseNamespaceID(t, false) })
 }
 
-// reuseNamespaceID ends containers when they are up, or when that was told. Before that
-// an owner may be missing, as it may be gone when the watcher comes to look, which it does
-// at once.
-func reuseNamespaceID(t *testing.T, told bool) {
+// reuseNamespaceID ends each container once it is up, or, if announced is set, once that was
+// announced. In the first case an event may lack its owner, because the container may be gone
+// when the watcher looks for it.
+func reuseNamespaceID(t *testing.T, announced bool) {
 	const rounds = 100
 	h := cttest.NewHost(t)
-	a := follow(t, daemonBy(t, h, "chrt", "--rr", "1"), h.Exec)
+	a := follow(t, startWith(t, h, "chrt", "--rr", "1"), h.Exec)
 	var ids []string
 	uses := map[int]int{}
 	var last *process
@@ -95,28 +95,28 @@ func reuseNamespaceID(t *testing.T, told bool) {
 		id := strconv.Itoa(1000 + round)
 		if last != nil {
 			last.kill()
-			if round%2 == 0 { // that number is free again then, else maybe an older one
+			if round%2 == 0 { // the last nsid is free now; in odd rounds the next may get an older one
 				waitGone(t, h.NS(), "v"+ids[round-1])
 			}
 		}
 		last = startProcess(t, h, "/lxc.payload."+id, syscall.CLONE_NEWNET, "sleep", "infinity")
-		uses[last.plug(t, h.NS(), "v"+id)]++
+		uses[last.addVeth(t, h.NS(), "v"+id)]++
 		ids = append(ids, id)
-		if told && !a.readUntil(func() bool {
+		if announced && !a.readUntil(func() bool {
 			return slices.ContainsFunc(a.events, func(e *hub.Event) bool { return e.Options.Text("veth") == "v"+id })
 		}) {
-			t.Fatalf("nothing is said of v%s", id)
+			t.Fatalf("no event of v%s", id)
 		}
 	}
 	last.kill()
-	a.lives("lxc", ids, !told)
+	a.expectLives("lxc", ids, !announced)
 	if len(uses) > rounds/10 {
-		t.Errorf("the test has no point: the kernel gave the nsids (and how often) %v", uses)
+		t.Errorf("the kernel reused too few nsids for this test; uses by nsid: %v", uses)
 	}
 	a.finish()
 }
 
-// waitGone waits until the kernel has deleted a link of a namespace that died.
+// waitGone waits until the kernel has deleted a link of a dead namespace.
 func waitGone(t testing.TB, ns *nstest.NS, name string) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
@@ -131,18 +131,18 @@ func waitGone(t testing.TB, ns *nstest.NS, name string) {
 	}
 }
 
-// TestContainersInContainer runs in a container what docker would: a namespace further
-// down, in a cgroup like docker's, with a veth between. That is the container's own
-// affair, until it gives an interface of its own down there.
+// TestContainersInContainer nests a namespace in a container as docker does, in a cgroup like
+// docker's and with a veth between both. The host sees no events of that veth. It does see them
+// once the container moves one of its own interfaces into the nested namespace.
 func TestContainersInContainer(t *testing.T) {
 	h := cttest.NewHost(t)
-	a := follow(t, daemonOn(t, h), h.Exec)
+	a := follow(t, startOnHost(t, h), h.Exec)
 	c := h.LXC(t, cttest.LXCConfig{Pool: "tank", ID: "55", Interfaces: []cttest.Interface{{Pair: "ct-55"}, {Pair: "ct-55b"}, {Pair: "ct-55c"}}})
 	must(t, c.Start())
 	eth0 := iface{pool: "tank", id: "55", name: "eth0", veth: "ct-55"}.at(t, h.NS())
 	eth1 := iface{pool: "tank", id: "55", name: "eth1", veth: "ct-55b"}.at(t, h.NS())
 	eth2 := iface{pool: "tank", id: "55", name: "eth2", veth: "ct-55c"}.at(t, h.NS())
-	a.expect("start", eth0.says("up"), eth1.says("up"), eth2.says("up"))
+	a.expect("start", eth0.event("up"), eth1.event("up"), eth2.event("up"))
 
 	initPID, err := c.InitPID()
 	must(t, err)
@@ -162,7 +162,7 @@ func TestContainersInContainer(t *testing.T) {
 		"nsenter", "--target="+strconv.Itoa(initPID), "--net", "--", "unshare", "--net", "sleep", "infinity")
 	waitOtherNamespace(t, nested.pid(), initPID, os.Getpid())
 
-	// The numbers are those that the interfaces have which the host knows.
+	// The nested eth0 gets the ifindex of the container's eth0, to confuse the watcher.
 	peer, err := c.Exec("cat", "/sys/class/net/eth0/ifindex")
 	must(t, err)
 	add := fmt.Sprintf("ip link add docker1 type veth peer name eth0 index %s netns %d", strings.TrimSpace(peer), nested.pid())
@@ -170,34 +170,33 @@ func TestContainersInContainer(t *testing.T) {
 	do(nested.pid(), "ip link set eth0 up", "ip link set eth0 down")
 	do(initPID, "ip link set docker1 down", "ip link set docker1 name docker2", "ip link set docker2 up")
 	do(nested.pid(), "ip link set eth0 name lan0", "ip link set lan0 up")
-	a.expect("a veth of the container's own")
+	a.expect("a veth between the container and the nested namespace")
 	a.flip(&eth0, c.Exec)
 	do(initPID, "ip link delete docker2")
-	a.expect("it is deleted")
+	a.expect("that veth is deleted")
 
 	for _, eth := range []*iface{&eth1, &eth2} {
 		do(initPID, fmt.Sprintf("ip link set %s netns %d", eth.name, nested.pid()))
-		a.expect(eth.name+" is given down", eth.says("down"))
+		a.expect(eth.name+" is moved into the nested namespace", eth.event("down"))
 		eth.kept = true
 		do(nested.pid(), "ip link set "+eth.name+" up")
-		a.expect(eth.name+" is up there", eth.says("up"))
+		a.expect(eth.name+" is up there", eth.event("up"))
 	}
 	a.flip(&eth2, in(nested.pid()))
 	do(nested.pid(), fmt.Sprintf("ip link set eth1 netns %d", initPID))
-	a.expect("eth1 is given back", eth1.says("down"))
+	a.expect("eth1 is moved back", eth1.event("down"))
 	eth1.kept = false
 	do(initPID, "ip link set eth1 up")
-	a.expect("eth1 is up again", eth1.says("up"))
+	a.expect("eth1 is up again", eth1.event("up"))
 	nested.kill()
-	a.expect("the namespace below ends", eth2.says("down"))
+	a.expect("the nested namespace ends", eth2.event("down"))
 	a.flip(&eth1, c.Exec)
 	must(t, c.Kill())
-	a.expect("kill", eth0.says("down"), eth1.says("down"))
+	a.expect("kill", eth0.event("down"), eth1.event("down"))
 	a.finish()
 }
 
-// waitOtherNamespace waits until a process that was started is in a network namespace
-// that is none of the others'.
+// waitOtherNamespace waits until process pid is in another network namespace than others.
 func waitOtherNamespace(t testing.TB, pid int, others ...int) {
 	t.Helper()
 	of := func(pid int) string {
@@ -211,7 +210,7 @@ func waitOtherNamespace(t testing.TB, pid int, others ...int) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("process %d is in no namespace of its own", pid)
+			t.Fatalf("process %d shares a network namespace with %v", pid, others)
 		}
 	}
 }
