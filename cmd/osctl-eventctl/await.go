@@ -14,36 +14,36 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// hintTime is how long a wait lasts before it says that it may be in vain.
-const hintTime = 3 * time.Second
+// hintDelay is how long a wait lasts before it warns about conditions that may never be met.
+const hintDelay = 3 * time.Second
 
-// await waits until all conditions were met, and prints how.
-func (a *app) await(ctx context.Context, conditions []condition, timeout time.Duration) error {
-	bounded, cancel := boundTime(ctx, timeout)
+// waitForStates waits until each condition has been met, and prints the states.
+func (a *app) waitForStates(ctx context.Context, conditions []condition, timeout time.Duration) error {
+	bounded, cancel := withTimeout(ctx, timeout)
 	defer cancel()
 	reached := make([]string, len(conditions))
-	hinting, stop := context.WithCancel(bounded)
+	hintCtx, stop := context.WithCancel(bounded)
 	hints := make(chan string, 1)
 	go func() {
 		select {
-		case <-time.After(hintTime):
-			hint := a.hint(hinting, conditions)
+		case <-time.After(hintDelay):
+			hint := a.findHint(hintCtx, conditions)
 			if hint != "" {
-				a.say("%s", hint)
+				a.warn("%s", hint)
 			}
 			hints <- hint
-		case <-hinting.Done():
+		case <-hintCtx.Done():
 			hints <- ""
 		}
 	}()
 	err := a.watchConditions(bounded, conditions, reached)
 	stop()
-	said := <-hints
+	hint := <-hints
 	switch {
 	case ctx.Err() != nil:
 		return &exitError{status: exitInterrupted}
 	case err != nil && expired(bounded):
-		return a.timedOut(ctx, conditions, reached, timeout, said != "")
+		return a.timeoutError(ctx, conditions, reached, timeout, hint != "")
 	case err != nil:
 		return err
 	}
@@ -59,23 +59,23 @@ func (a *app) await(ctx context.Context, conditions []condition, timeout time.Du
 	return nil
 }
 
-// boundTime returns a context that ends after a while, or never for 0.
-func boundTime(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+// withTimeout returns a context with a timeout, or without one for 0.
+func withTimeout(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	if timeout > 0 {
 		return context.WithTimeout(ctx, timeout)
 	}
 	return context.WithCancel(ctx)
 }
 
-// expired reports whether the time of a context is over. A socket that has the same deadline may
-// notice before the context does.
+// expired reports whether the deadline of a context has passed. A socket with the same deadline may
+// fail before the context is done.
 func expired(ctx context.Context) bool {
 	deadline, bounded := ctx.Deadline()
 	return bounded && !time.Now().Before(deadline) || ctx.Err() != nil
 }
 
-// timedOut is the error of a wait that took too long.
-func (a *app) timedOut(ctx context.Context, conditions []condition, reached []string, timeout time.Duration, hinted bool) error {
+// timeoutError returns the error of a wait that timed out.
+func (a *app) timeoutError(ctx context.Context, conditions []condition, reached []string, timeout time.Duration, hinted bool) error {
 	var missed []condition
 	var texts []string
 	for i := range conditions {
@@ -85,17 +85,17 @@ func (a *app) timedOut(ctx context.Context, conditions []condition, reached []st
 	}
 	text := fmt.Sprintf("%s within %v", strings.Join(texts, ", "), timeout)
 	if !hinted {
-		if hint := a.hint(ctx, missed); hint != "" {
+		if hint := a.findHint(ctx, missed); hint != "" {
 			text += "\n" + hint
 		}
 	}
 	return &exitError{exitTimeout, text}
 }
 
-// hint says why conditions may never be met: no state of a container is known, or the state is
-// neither one of osctld nor that of any container. It returns "" if there is nothing to say, or if
-// the service does not answer.
-func (a *app) hint(ctx context.Context, conditions []condition) string {
+// findHint explains why conditions may never be met: no state of the container is known, or neither
+// osctld nor any container has the state. It returns "" if it finds no reason, or if the service does
+// not answer.
+func (a *app) findHint(ctx context.Context, conditions []condition) string {
 	var rows []hub.Container
 	err := a.call(ctx, func(ctx context.Context, c *client.Client) (err error) {
 		rows, _, err = c.Containers(ctx, hub.Filter{})
@@ -116,20 +116,20 @@ func (a *app) hint(ctx context.Context, conditions []condition) string {
 		}
 		t, _ := c.resolve(names)
 		if !slices.ContainsFunc(rows, func(row hub.Container) bool { return row.Pool == t.pool && row.ID == t.id && row.State != "" }) {
-			hints = append(hints, fmt.Sprintf("no state of %s is known: no cgroup of it was seen, and nothing was reported; see osctl-eventctl containers", c.target))
+			hints = append(hints, fmt.Sprintf("no state of %s is known: the service has seen no cgroup and no report; see osctl-eventctl containers", c.target))
 		}
 		for _, state := range c.states {
 			if !slices.Contains(known, state) {
 				slices.Sort(known)
-				hints = append(hints, fmt.Sprintf("%s is no state that is known; those are %s", state, strings.Join(slices.Compact(known), ", ")))
+				hints = append(hints, fmt.Sprintf("unknown state %s; known are %s", state, strings.Join(slices.Compact(known), ", ")))
 			}
 		}
 	}
 	return strings.Join(hints, "\n")
 }
 
-// awaitEvent waits for an event, and prints it.
-func (a *app) awaitEvent(ctx context.Context, flags *waitFlags, args []string) error {
+// waitForEvent waits for an event, and prints it.
+func (a *app) waitForEvent(ctx context.Context, flags *waitFlags, args []string) error {
 	now := time.Now()
 	s, err := a.newStream(&monitorFlags{
 		selection: selection{Filter: eventflags.Filter{Types: flags.types, Actions: flags.actions}}, since: flags.since, json: flags.json, count: 1,
@@ -143,7 +143,7 @@ func (a *app) awaitEvent(ctx context.Context, flags *waitFlags, args []string) e
 			return err
 		}
 	}
-	bounded, cancel := boundTime(ctx, time.Duration(flags.timeout))
+	bounded, cancel := withTimeout(ctx, time.Duration(flags.timeout))
 	defer cancel()
 	switch err = s.follow(bounded); {
 	case errors.Is(err, errDone):
@@ -151,7 +151,7 @@ func (a *app) awaitEvent(ctx context.Context, flags *waitFlags, args []string) e
 	case ctx.Err() != nil:
 		return &exitError{status: exitInterrupted}
 	case expired(bounded):
-		return &exitError{exitTimeout, fmt.Sprintf("no such event came within %v", time.Duration(flags.timeout))}
+		return &exitError{exitTimeout, fmt.Sprintf("no such event within %v", time.Duration(flags.timeout))}
 	}
 	return err
 }

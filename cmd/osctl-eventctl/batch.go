@@ -8,13 +8,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/osctl/eventd/cmd/internal/eventjson"
 	"github.com/osctl/eventd/dbusapi/client"
 )
 
-// maxLine is the longest line of a batch, in bytes: more than any event takes.
+// maxLine is the maximum length of a line in bytes, more than any event needs.
 const maxLine = 1 << 20
 
 // batchRun is one run of report --batch.
@@ -23,22 +22,22 @@ type batchRun struct {
 	bus    string // as given
 	in     *bufio.Reader
 	out    *bufio.Writer
-	eager  bool // reading may wait: what is read is sent before
-	batch  client.Batch
-	lines  []int // of the batch's events
-	line   int   // that was read last
-	done   int   // events that were reported
-	upTo   int   // the last line of these
 
-	// skip is told of a line that is left out because it is invalid; nil if such a line ends it all.
-	skip    func(line int, err error)
+	streaming bool // the input is no file: send events before a read that may block
+	batch     client.Batch
+	lines     []int // line numbers of the events in batch
+	line      int   // number of the last line read
+	done      int   // number of reported events
+	lastDone  int   // line of the last reported event
+
+	onSkip  func(line int, err error) // called for each skipped line; if nil, an invalid line ends the run
 	skipped int
 
-	doubtful []int // lines of events of which no answer tells whether they were reported
+	unanswered []int // lines of events that may or may not have been reported
 }
 
-// reportBatch reports the events of a file, "-" for standard input. With skipInvalid it leaves out,
-// and counts, invalid lines and refused events: then the exit status is exitLost.
+// reportBatch reports the events in a file, "-" for standard input. If skipInvalid is set, it skips
+// invalid lines and refused events; the exit status is exitLost then.
 func (a *app) reportBatch(ctx context.Context, path string, skipInvalid bool) error {
 	file := os.Stdin
 	if path != "-" {
@@ -57,40 +56,43 @@ func (a *app) reportBatch(ctx context.Context, path string, skipInvalid bool) er
 	if err != nil {
 		return err
 	}
-	b := &batchRun{client: caller, bus: a.bus, eager: !info.Mode().IsRegular(), in: bufio.NewReaderSize(file, maxLine), out: bufio.NewWriter(a.out)}
+	b := &batchRun{client: caller, bus: a.bus, streaming: !info.Mode().IsRegular(), in: bufio.NewReaderSize(file, maxLine), out: bufio.NewWriter(a.out)}
 	if skipInvalid {
-		b.skip = func(line int, err error) { a.say("line %d is left out: %v", line, err) }
+		b.onSkip = func(line int, err error) { a.warn("line %d skipped: %v", line, err) }
 	}
 	err = b.run(ctx)
 	switch {
 	case err == nil && b.skipped > 0:
-		return &exitError{exitLost, b.progress()}
+		return &exitError{exitLost, b.formatProgress()}
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return &exitError{exitInterrupted, b.progress()}
+		return &exitError{exitInterrupted, b.formatProgress()}
 	}
-	return &exitError{exitFailure, fmt.Sprintf("%s; %s", client.Explain(err, a.bus), b.progress())}
+	return &exitError{exitFailure, fmt.Sprintf("%s; %s", client.Explain(err, a.bus), b.formatProgress())}
 }
 
-// progress says what was reported.
-func (b *batchRun) progress() string {
-	known := ", and none after"
-	if len(b.doubtful) > 0 {
-		known = fmt.Sprintf("; whether lines %d to %d were is not known", b.doubtful[0], b.doubtful[len(b.doubtful)-1])
+// formatProgress says which events were reported.
+func (b *batchRun) formatProgress() string {
+	text := "nothing was reported"
+	if b.done > 0 {
+		text = fmt.Sprintf("%s reported, up to line %d", formatCount(b.done), b.lastDone)
+	}
+	switch {
+	case len(b.unanswered) > 0:
+		text += fmt.Sprintf("; lines %d to %d may have been reported", b.unanswered[0], b.unanswered[len(b.unanswered)-1])
+	case b.done > 0:
+		text += ", and none after"
 	}
 	if b.skipped > 0 {
-		known += fmt.Sprintf("; invalid lines that were left out: %d", b.skipped)
+		text += fmt.Sprintf("; invalid lines skipped: %d", b.skipped)
 	}
-	if b.done == 0 {
-		return "nothing was reported" + strings.TrimPrefix(known, ", and none after")
-	}
-	return fmt.Sprintf("%s reported, up to line %d%s", eventCount(b.done), b.upTo, known)
+	return text
 }
 
 func (b *batchRun) run(ctx context.Context) error {
 	for {
-		if whole, _ := b.in.Peek(b.in.Buffered()); b.eager && bytes.IndexByte(whole, '\n') < 0 {
+		if whole, _ := b.in.Peek(b.in.Buffered()); b.streaming && bytes.IndexByte(whole, '\n') < 0 {
 			if err := b.send(ctx); err != nil {
 				return err
 			}
@@ -106,32 +108,32 @@ func (b *batchRun) run(ctx context.Context) error {
 		case errors.Is(err, io.EOF):
 			return b.send(ctx)
 		case errors.Is(err, bufio.ErrBufferFull):
-			err := fmt.Errorf("it is longer than %d bytes", maxLine)
-			if b.skip == nil {
+			err := fmt.Errorf("longer than %d bytes", maxLine)
+			if b.onSkip == nil {
 				return fmt.Errorf("line %d: %w", b.line, err)
 			}
-			b.leaveOut(b.line, err)
-			b.endLine()
+			b.skipLine(b.line, err)
+			b.discardLine()
 		case err != nil:
 			return fmt.Errorf("line %d: %w", b.line, err)
 		}
 	}
 }
 
-// endLine reads on to the end of a line that is too long.
-func (b *batchRun) endLine() {
+// discardLine discards the rest of a line that is too long.
+func (b *batchRun) discardLine() {
 	for err := bufio.ErrBufferFull; errors.Is(err, bufio.ErrBufferFull); {
-		_, err = b.in.ReadSlice('\n') // another error comes again
+		_, err = b.in.ReadSlice('\n') // the next read returns any other error again
 	}
 }
 
-// leaveOut counts a line that is invalid.
-func (b *batchRun) leaveOut(line int, err error) {
+// skipLine counts and reports a skipped line.
+func (b *batchRun) skipLine(line int, err error) {
 	b.skipped++
-	b.skip(line, err)
+	b.onSkip(line, err)
 }
 
-// add adds the event of a line to the batch, and sends the batch first if it is full.
+// add adds the event of a line to the batch. It sends a full batch first.
 func (b *batchRun) add(ctx context.Context, text []byte) error {
 	report, err := eventjson.ParseReport(text)
 	if err == nil {
@@ -144,8 +146,8 @@ func (b *batchRun) add(ctx context.Context, text []byte) error {
 		err = b.batch.Add(report)
 	}
 	switch {
-	case err != nil && b.skip != nil:
-		b.leaveOut(b.line, err)
+	case err != nil && b.onSkip != nil:
+		b.skipLine(b.line, err)
 		return nil
 	case err != nil:
 		return fmt.Errorf("line %d: %w", b.line, err)
@@ -154,60 +156,60 @@ func (b *batchRun) add(ctx context.Context, text []byte) error {
 	return nil
 }
 
-// send reports the batch and prints the numbers.
+// send reports the batch, and prints the numbers.
 func (b *batchRun) send(ctx context.Context) error {
 	lines := b.lines
 	b.lines = nil
 	return b.sendEvents(ctx, b.batch.Take(), lines)
 }
 
-// sendEvents reports events. An event that is refused and left out takes none with it: those
-// before it go in one call, those after it in the next.
+// sendEvents reports events. If one is refused and skipped, it sends the events before it in one
+// call, and the events after it in the next.
 func (b *batchRun) sendEvents(ctx context.Context, events []client.Report, lines []int) error {
 	for len(events) > 0 {
 		bounded, cancel := context.WithTimeout(ctx, callTimeout)
 		first, err := b.client.ReportBatch(bounded, events)
 		cancel()
 		invalid, ok := errors.AsType[*client.InvalidEventError](err)
-		if ok && b.skip != nil && invalid.Index < len(events) {
+		if ok && b.onSkip != nil && invalid.Index < len(events) {
 			bad := invalid.Index
 			if err := b.sendEvents(ctx, events[:bad], lines[:bad]); err != nil {
 				return err
 			}
-			b.leaveOut(lines[bad], invalid.Err)
+			b.skipLine(lines[bad], invalid.Err)
 			events, lines = events[bad+1:], lines[bad+1:]
 			continue
 		}
 		if err != nil {
-			return b.refused(err, lines)
+			return b.explainFailure(err, lines)
 		}
-		return b.reported(first, lines)
+		return b.printNumbers(first, lines)
 	}
 	return nil
 }
 
-// reported prints the numbers of events that were reported.
-func (b *batchRun) reported(first uint64, lines []int) error {
+// printNumbers prints the numbers of reported events.
+func (b *batchRun) printNumbers(first uint64, lines []int) error {
 	for i := range lines {
 		_, _ = fmt.Fprintln(b.out, first+uint64(i)) // Flush returns an error
 	}
 	b.done += len(lines)
-	b.upTo = lines[len(lines)-1]
+	b.lastDone = lines[len(lines)-1]
 	return b.out.Flush()
 }
 
-// noReply is the error of a call whose receiver went away: it may have taken the call.
+// noReply is the error if the receiver of a call went away. It may have handled the call.
 const noReply = "org.freedesktop.DBus.Error.NoReply"
 
-// refused says which line is to blame for a batch that failed.
-func (b *batchRun) refused(err error, lines []int) error {
+// explainFailure names the line that made a batch fail.
+func (b *batchRun) explainFailure(err error, lines []int) error {
 	var invalid *client.InvalidEventError
 	if errors.As(err, &invalid) && invalid.Index < len(lines) {
-		return fmt.Errorf("line %d: %v", lines[invalid.Index], invalid.Err) //nolint:errorlint // Explain would leave out the line
+		return fmt.Errorf("line %d: %v", lines[invalid.Index], invalid.Err) //nolint:errorlint // Explain would omit the line
 	}
 	if _, ok := errors.AsType[*client.Error](err); ok && !client.HasName(err, noReply) {
 		return fmt.Errorf("lines %d to %d: %s", lines[0], lines[len(lines)-1], client.Explain(err, b.bus))
 	}
-	b.doubtful = lines
+	b.unanswered = lines
 	return err
 }

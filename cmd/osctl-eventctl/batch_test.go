@@ -17,7 +17,7 @@ import (
 	"github.com/osctl/eventd/dbusapi/wire"
 )
 
-// batchLines makes n lines of a batch.
+// batchLines returns n lines of a batch.
 func batchLines(n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -27,7 +27,7 @@ func batchLines(n int) string {
 }
 
 func TestReportBatch(t *testing.T) {
-	bus, _ := served(t)
+	bus, _ := startService(t)
 	write := func(text string) string {
 		path := filepath.Join(t.TempDir(), "batch")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -40,7 +40,7 @@ func TestReportBatch(t *testing.T) {
 	if r.code != 0 || len(lines) != 2500 || lines[0] != "1" || lines[2499] != "2500" {
 		t.Errorf("a file: status %d, %d numbers, %s", r.code, len(lines), r.stderr)
 	}
-	// What monitor prints goes in again.
+	// report accepts what monitor prints.
 	shown := ctl(t, bus.Env(), "monitor", "--json", "--no-follow", "-n", "3").stdout
 	if r := ctlWith(t, bus.Env(), strings.NewReader(shown), "report", "--batch", "-"); r != (result{"2501\n2502\n2503\n", "", 0}) {
 		t.Errorf("what monitor prints: %+v", r)
@@ -51,15 +51,15 @@ func TestReportBatch(t *testing.T) {
 	}
 	for name, test := range map[string]struct{ in, want string }{
 		"not JSON":          {batchLines(2) + "nonsense\n", `line 3: not JSON: invalid character 'o' in literal null (expecting 'u'), expected {"type": "TYPE", "opts": {...}}`},
-		"no type":           {`{"opts":{}}`, "line 1: there is no type"},
-		"two on a line":     {`{"type":"x"} {"type":"x"}`, `line 1: not JSON: there is more after the end of it: " {\"type\":\"x\"}", expected`},
-		"a brace too many":  {`{"type":"x"}}`, `line 1: not JSON: there is more after the end of it: "}", expected`},
+		"no type":           {`{"opts":{}}`, "line 1: type is missing"},
+		"two on a line":     {`{"type":"x"} {"type":"x"}`, `line 1: not JSON: text follows the end of the value: " {\"type\":\"x\"}", expected`},
+		"a brace too many":  {`{"type":"x"}}`, `line 1: not JSON: text follows the end of the value: "}", expected`},
 		"a list":            {`[1]`, `line 1: got a JSON array, expected {"type"`},
 		"a list of options": {`{"type":"x","opts":[1]}`, `line 1: opts is a JSON array, expected {"type"`},
 		"type is a number":  {`{"type":1}`, `line 1: type is a JSON number, expected {"type"`},
 		"null in a list":    {`{"type":"x","opts":{"a":[null]}}`, `line 1: option "a": D-Bus has no null`},
 		"type is null":      {`{"type":null}`, `line 1: type is a JSON null, expected {"type"`},
-		"Type":              {`{"Type":"x"}`, "line 1: there is no type"},
+		"Type":              {`{"Type":"x"}`, "line 1: type is missing"},
 		"a type twice":      {batchLines(1) + `{"type":"x","type":"x"}`, `line 2: key "type" comes twice in one object, expected {"type"`},
 		"an option twice":   {`{"type":"x","opts":{"a":"b","c":["a","a"],"a":"b"}}`, `line 1: key "a" comes twice in one object`},
 		"a key below twice": {`{"type":"x","opts":{"a":[{"a":{"b":1}},{"a":1,"b":[],"\u0061":2}]}}`, `line 1: key "a" comes twice in one object`},
@@ -68,7 +68,7 @@ func TestReportBatch(t *testing.T) {
 		"the other half":    {`{"type":"x","opts":{"a":"\ude00"}}`, `line 1: not text: \ude00 is half of a surrogate pair`},
 		"bad event":         {batchLines(3) + "\n" + `{"type":"state","opts":{"pool":"tank"}}` + "\n", `line 5: event of type "state", option "id": missing`},
 		"bad name":          {`{"type":"x","opts":{"A":"b"}}`, `line 1: event of type "x", option "A"`},
-		"too long":          {`{"type":"x","opts":{"a":"` + strings.Repeat("x", maxLine) + `"}}`, "line 1: it is longer than"},
+		"too long":          {`{"type":"x","opts":{"a":"` + strings.Repeat("x", maxLine) + `"}}`, "line 1: longer than"},
 		"too large":         {`{"type":"x","opts":{"a":"` + strings.Repeat("x", 70_000) + `"}}`, "line 1: too large"},
 		"nothing, and done": {batchLines(1) + "{}", "nothing was reported"},
 	} {
@@ -83,7 +83,7 @@ func TestReportBatch(t *testing.T) {
 		t.Errorf("a bad event in the second batch: %s, %d numbers", r.stderr, strings.Count(r.stdout, "\n"))
 	}
 	for args, want := range map[string]string{
-		"report --batch /nonexistent": "no such file", "report --batch - state": "takes its events from the file alone",
+		"report --batch /nonexistent": "no such file", "report --batch - state": "reads all events from the file",
 	} {
 		if r := ctl(t, bus.Env(), strings.Fields(args)...); r.code != 1 || !strings.Contains(r.stderr, want) {
 			t.Errorf("%s: %+v", args, r)
@@ -91,21 +91,21 @@ func TestReportBatch(t *testing.T) {
 	}
 }
 
-// TestReportBatchSkipInvalid leaves out what is invalid, and nothing else, wherever it stands.
+// TestReportBatchSkipInvalid skips invalid lines, and nothing else, at any place in the input.
 func TestReportBatchSkipInvalid(t *testing.T) {
-	bus, _ := served(t)
+	bus, _ := startService(t)
 	event := func(n int) string { return fmt.Sprintf(`{"type":"x","opts":{"n":%d}}`, n) }
 	refused := func(n int) string { return fmt.Sprintf(`{"type":"state","opts":{"pool":"tank","n":%d}}`, n) } // by the service
 	long := `{"type":"x","opts":{"a":"` + strings.Repeat("x", 3*maxLine) + `"}}`
 	lines := []string{refused(1), "nonsense", event(1), event(2), refused(2), refused(3), event(3), long, "", event(4), `{"type":"X"}`}
 	r := ctlWith(t, bus.Env(), strings.NewReader(strings.Join(lines, "\n")), "report", "--batch", "-", "--skip-invalid")
 	if r.code != 4 || r.stdout != "1\n2\n3\n4\n" ||
-		!strings.HasSuffix(r.stderr, "4 events reported, up to line 10, and none after; invalid lines that were left out: 6\n") {
+		!strings.HasSuffix(r.stderr, "4 events reported, up to line 10, and none after; invalid lines skipped: 6\n") {
 		t.Errorf("%+v", r)
 	}
 	for _, line := range []string{"1", "2", "5", "6", "8", "11"} {
-		if strings.Count(r.stderr, "line "+line+" is left out: ") != 1 {
-			t.Errorf("line %s is not told once: %s", line, r.stderr)
+		if strings.Count(r.stderr, "line "+line+" skipped: ") != 1 {
+			t.Errorf("line %s is not reported once as skipped: %s", line, r.stderr)
 		}
 	}
 	shown := parseEvents(t, ctl(t, bus.Env(), "monitor", "--json", "--no-follow", "-n", "9").stdout)
@@ -129,23 +129,23 @@ func TestReportBatchSkipInvalid(t *testing.T) {
 			t.Errorf("%q: %+v, want %+v", c.in, got, c.want)
 		}
 	}
-	if r := ctl(t, bus.Env(), "report", "x", "--skip-invalid"); r.code != 1 || !strings.Contains(r.stderr, "goes with --batch") {
+	if r := ctl(t, bus.Env(), "report", "x", "--skip-invalid"); r.code != 1 || !strings.Contains(r.stderr, "needs --batch") {
 		t.Errorf("without --batch: %+v", r)
 	}
 }
 
-// TestReportBatchDoubt says what is not known when the service goes before it answers.
+// TestReportBatchDoubt checks the message if the service goes away before it answers.
 func TestReportBatchDoubt(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	asked := silentService(t, bus, (*bustest.Client).Close)
 	r := ctlWith(t, bus.Env(), strings.NewReader(batchLines(2)), "report", "--batch", "-")
-	const want = "osctl-eventctl: osctl-eventd went away before it answered; try again; nothing was reported; whether lines 1 to 2 were is not known\n"
+	const want = "osctl-eventctl: osctl-eventd went away before it answered; try again; nothing was reported; lines 1 to 2 may have been reported\n"
 	if err := <-asked; err != nil || r != (result{"", want, 1}) {
 		t.Errorf("%v: %+v, want %s", err, r, want)
 	}
 }
 
-// TestReportBatchInterrupted is interrupted while it waits for an answer.
+// TestReportBatchInterrupted interrupts a batch that waits for an answer.
 func TestReportBatchInterrupted(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	asked := silentService(t, bus, func(*bustest.Client) error { return nil })
@@ -165,8 +165,8 @@ func TestReportBatchInterrupted(t *testing.T) {
 	}
 }
 
-// silentService owns the name of the service, and answers nothing. Once it was asked to
-// take a batch it does one thing, and what comes of that is what it returns.
+// silentService owns the name of the service and answers no call. When it gets a batch, it calls do, and
+// sends the result to the channel.
 func silentService(t *testing.T, bus *bustest.Bus, do func(*bustest.Client) error) <-chan error {
 	t.Helper()
 	service := bus.ClientAs(t, 0)
@@ -186,12 +186,12 @@ func silentService(t *testing.T, bus *bustest.Bus, do func(*bustest.Client) erro
 	return asked
 }
 
-// TestReportFull reports, and cannot print the numbers, which are more than a buffer holds.
+// TestReportFull checks the message if report cannot print the numbers.
 func TestReportFull(t *testing.T) {
-	bus, d := served(t)
+	bus, d := startService(t)
 	report(t, d.Client(t), 10_000, "x")
 	for script, want := range map[string]string{
-		`"$0" report x`:         `^osctl-eventctl: the event was reported, with number \d{5}: write /dev/stdout: no space left on device\n$`,
+		`"$0" report x`:         `^osctl-eventctl: the event was reported as number \d{5}: write /dev/stdout: no space left on device\n$`,
 		`"$0" report --batch -`: `^osctl-eventctl: write /dev/stdout: no space left on device; 1024 events reported, up to line 1024, and none after\n$`,
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -204,9 +204,9 @@ func TestReportFull(t *testing.T) {
 	}
 }
 
-// TestReportBatchStream reports each event as it is written, while the input stays open.
+// TestReportBatchStream checks that each event is reported at once while the input stays open.
 func TestReportBatchStream(t *testing.T) {
-	bus, _ := served(t)
+	bus, _ := startService(t)
 	r := &running{cmd: exec.Command(program(), "report", "--batch", "-")}
 	r.cmd.Env, r.cmd.Stdout, r.cmd.Stderr = bus.Env(), &r.stdout, &r.stderr
 	in, err := r.cmd.StdinPipe()

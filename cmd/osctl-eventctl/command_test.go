@@ -28,9 +28,9 @@ func TestReportAndStatus(t *testing.T) {
 	}
 }
 
-// TestReportTypes has numbers come back as what they were, also through a batch.
+// TestReportTypes checks that numbers keep their types, also in a batch.
 func TestReportTypes(t *testing.T) {
-	bus, _ := served(t)
+	bus, _ := startService(t)
 	if r := ctl(t, bus.Env(), "report", "x", "a:=1.0", "b:=1", "c=1"); r != (result{"1\n", "", 0}) {
 		t.Fatalf("report: %+v", r)
 	}
@@ -44,9 +44,9 @@ func TestReportTypes(t *testing.T) {
 	}
 }
 
-// TestReportNull takes null for an option, or a key, that is not there.
+// TestReportNull checks that null means a missing option or key.
 func TestReportNull(t *testing.T) {
-	bus, _ := served(t)
+	bus, _ := startService(t)
 	if r := ctl(t, bus.Env(), "report", "x", "a:=null", `b:={"c":null,"d":[{"e":null}],"f":1}`); r != (result{"1\n", "", 0}) {
 		t.Fatalf("report: %+v", r)
 	}
@@ -75,7 +75,7 @@ func TestTroubles(t *testing.T) {
 		{"no type", []string{"report"}, "which event?"},
 		{"an option twice", []string{"report", "x", "a=b", "c=d", "a=b"}, `option "a": got it twice, expected each option once`},
 		{"unknown command", []string{"monitr"}, "unknown command \"monitr\" for \"osctl-eventctl\"\n\nDid you mean this?\n  monitor\n"},
-		{"argument of status", []string{"status", "x"}, `argument "x": status takes flags alone`},
+		{"argument of status", []string{"status", "x"}, `argument "x": status takes only flags`},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -13,21 +13,21 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// completeTimeout bounds the completion of a word, because the user waits at the prompt.
-// If the service does not answer, there is nothing to offer and no error.
+// completeTimeout limits a completion, because the user waits at the prompt. If the service does
+// not answer, completion offers nothing.
 const completeTimeout = 500 * time.Millisecond
 
-// completer is cobra's type of function that completes a word.
+// completer is cobra's type of completion functions.
 type completer = func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective)
 
-// known is what the service knows, for completion.
+// known holds the service's lists, for completion.
 type known struct {
 	links      []hub.Interface
 	containers []hub.Container
 }
 
-// ask asks the service what it knows; nothing if it does not answer in time.
-func (a *app) ask(cmd *cobra.Command) (k known) {
+// fetchKnown reads the lists from the service. They are empty if it does not answer in time.
+func (a *app) fetchKnown(cmd *cobra.Command) (k known) {
 	ctx, cancel := completeContext(cmd)
 	defer cancel()
 	client, err := a.connect(ctx)
@@ -40,7 +40,7 @@ func (a *app) ask(cmd *cobra.Command) (k known) {
 	return k
 }
 
-// completeContext returns a context that ends when a completion has taken too long.
+// completeContext returns a context with completeTimeout.
 func completeContext(cmd *cobra.Command) (context.Context, context.CancelFunc) {
 	parent := cmd.Context()
 	if parent == nil {
@@ -49,8 +49,8 @@ func completeContext(cmd *cobra.Command) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(parent, completeTimeout)
 }
 
-// targets returns containers that begin with word, or interfaces of one where the word
-// is past its container, each with what it is as a description.
+// targets returns the containers that begin with word, and interfaces if word has a slash, each with
+// its state as the description.
 func (k *known) targets(word string) []string {
 	offered := map[string]string{}
 	for _, c := range k.containers {
@@ -62,13 +62,12 @@ func (k *known) targets(word string) []string {
 			k.offerTarget(offered, word, target{i.Pool, i.ID, i.Name}, i.ContainerName, string(i.State))
 		}
 	}
-	return offer(offered, word)
+	return offerWords(offered, word)
 }
 
-// offerTarget offers a container that has a name by its name, and by its id, too, where that is what
-// is being typed.
+// offerTarget offers a container by its name if it has one, and by its id if word begins with that.
 func (k *known) offerTarget(offered map[string]string, word string, t target, name, description string) {
-	byID := len(word) >= len(t.pool)+len(":")+shortest && strings.HasPrefix(t.String(), word)
+	byID := len(word) >= len(t.pool)+len(":")+minPrefix && strings.HasPrefix(t.String(), word)
 	texts := []string{t.id}
 	switch {
 	case name != "" && byID:
@@ -78,36 +77,36 @@ func (k *known) offerTarget(offered map[string]string, word string, t target, na
 	}
 	for _, text := range texts {
 		t.id = text
-		if _, known := offered[t.String()]; !known && t.parses() {
+		if _, known := offered[t.String()]; !known && t.roundTrips() {
 			offered[t.String()] = description
 		}
 	}
 }
 
-// parses reports whether a target means the same when it is an argument. The name of a pod does.
-func (t target) parses() bool {
+// roundTrips reports whether a target, given as an argument, is parsed as the same target. The name
+// of a pod is.
+func (t target) roundTrips() bool {
 	parsed, err := parseTarget(t.String())
 	return err == nil && (parsed == t || t.pool == podPool && parsed.String() == t.String())
 }
 
-// safe reports whether a shell takes text for itself wherever it stands: not for a quote, an
-// expansion, a flag, or (zsh) the path of a program. Completion offers nothing else, because
-// the shell puts it on the command line of a user, maybe root, while containers and reporters
-// choose many of the names.
-func safe(text string) bool {
+// isShellSafe reports whether text is plain for every shell: no quote, expansion or flag, and no
+// path of a program (as =x is in zsh). Completion offers only such text, because containers and
+// reporters choose many of the names, and the shell puts them on the command line of a user who may
+// be root.
+func isShellSafe(text string) bool {
 	return text != "" && text[0] != '-' && text[0] != '=' &&
 		strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:@%+,=/") == ""
 }
 
-// offer returns the names that begin with word and are safe, in order, with their
-// descriptions where these are safe, too.
-func offer(names map[string]string, word string) []string {
+// offerWords returns the safe names that begin with word, in order, with their safe descriptions.
+func offerWords(names map[string]string, word string) []string {
 	var list []string
 	for name, description := range names {
-		if !strings.HasPrefix(name, word) || !safe(name) {
+		if !strings.HasPrefix(name, word) || !isShellSafe(name) {
 			continue
 		}
-		if safe(description) {
+		if isShellSafe(description) {
 			name += "\t" + description
 		}
 		list = append(list, name)
@@ -116,14 +115,14 @@ func offer(names map[string]string, word string) []string {
 	return list
 }
 
-// beginning returns the words that begin with the one that is being typed.
-func beginning(words []string, typed string) []string {
+// filterPrefix returns the words that begin with typed.
+func filterPrefix(words []string, typed string) []string {
 	return slices.DeleteFunc(slices.Clone(words), func(w string) bool { return !strings.HasPrefix(w, typed) })
 }
 
 // completeTargets completes POOL:ID and POOL:ID/INTERFACE.
 func (a *app) completeTargets(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
-	k := a.ask(cmd)
+	k := a.fetchKnown(cmd)
 	return k.targets(word), cobra.ShellCompDirectiveNoFileComp
 }
 
@@ -135,20 +134,20 @@ func (a *app) completeContainers(cmd *cobra.Command, args []string, word string)
 	return a.completeTargets(cmd, args, word)
 }
 
-// states are those of a container in osctld.
+// states returns the states of a container in osctld.
 func states() []string {
 	return []string{"staged", "starting", "running", "stopping", "stopped", "aborting", "freezing", "frozen", "thawed", "error"}
 }
 
-// linkStates are those of an interface.
+// linkStates returns the states of an interface.
 func linkStates() []string {
 	return []string{string(hub.LinkUp), string(hub.LinkNoCarrier), string(hub.LinkDown)}
 }
 
-// completeWait completes what to wait for, and then the states that it can be in.
+// completeWait completes targets, and the states of the last target.
 func (a *app) completeWait(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	flags := cmd.Flags()
-	link, last := flags.Changed("name"), -1 // of the last target, and where it is
+	link, last := flags.Changed("name"), -1 // whether the last target is an interface, and its index
 	for i, arg := range args {
 		if strings.Contains(arg, ":") {
 			link, last = strings.Contains(arg, "/"), i
@@ -162,11 +161,11 @@ func (a *app) completeWait(cmd *cobra.Command, args []string, word string) ([]st
 	if given := args[last+1:]; link && len(given) > 0 {
 		possible = nil
 	} else if link {
-		possible = linkWaits()
+		possible = linkConditions()
 	} else {
 		possible = slices.DeleteFunc(possible, func(s string) bool { return slices.Contains(given, s) })
 	}
-	offered := beginning(possible, word)
+	offered := filterPrefix(possible, word)
 	if word != "" {
 		others, _ := a.completeTargets(cmd, args, word)
 		offered = append(offered, others...)
@@ -174,7 +173,7 @@ func (a *app) completeWait(cmd *cobra.Command, args []string, word string) ([]st
 	return offered, cobra.ShellCompDirectiveNoFileComp
 }
 
-// types are the event types that have a schema.
+// types returns the event types with a schema.
 func types() []string {
 	return []string{
 		hub.TypeManagement, hub.TypeState, hub.TypeDB, hub.TypeNetif, hub.TypeInitPID, hub.TypeScheduled, hub.TypeExit,
@@ -182,8 +181,8 @@ func types() []string {
 	}
 }
 
-// completeTypes completes types, separated by commas: those that have a schema, and those
-// that the service counted since it started.
+// completeTypes completes comma-separated types: those with a schema, and those that the service has
+// counted.
 func (a *app) completeTypes(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
 	offered := map[string]string{}
 	before := word[:strings.LastIndexByte(word, ',')+1]
@@ -194,30 +193,30 @@ func (a *app) completeTypes(cmd *cobra.Command, _ []string, word string) ([]stri
 	defer cancel()
 	if s, err := a.askStatus(ctx); err == nil {
 		for name := range s.Counters {
-			if typ, ok := strings.CutPrefix(name, eventsOf); ok {
+			if typ, ok := strings.CutPrefix(name, eventPrefix); ok {
 				offered[before+typ] = ""
 			}
 		}
 	}
-	return offer(offered, word), cobra.ShellCompDirectiveNoFileComp
+	return offerWords(offered, word), cobra.ShellCompDirectiveNoFileComp
 }
 
-// plainUsage takes the quotes off the names of values in the descriptions of flags, which
-// cobra offers as they are where it is asked what may come next.
-func plainUsage(cmd *cobra.Command) {
+// unquoteUsage removes the backquotes from the descriptions of flags, because cobra's completion
+// offers them verbatim.
+func unquoteUsage(cmd *cobra.Command) {
 	unquote := func(f *pflag.Flag) { _, f.Usage = pflag.UnquoteUsage(f) }
 	cmd.PersistentFlags().VisitAll(unquote)
 	cmd.LocalNonPersistentFlags().VisitAll(unquote)
 	for _, c := range cmd.Commands() {
-		plainUsage(c)
+		unquoteUsage(c)
 	}
 }
 
-// completeFlags completes the values of those flags that a command has.
+// completeFlags registers completions for the values of a command's flags.
 func (a *app) completeFlags(cmd *cobra.Command) {
 	fixed := func(words ...string) completer {
 		return func(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
-			return beginning(words, word), cobra.ShellCompDirectiveNoFileComp
+			return filterPrefix(words, word), cobra.ShellCompDirectiveNoFileComp
 		}
 	}
 	inState := states()
@@ -263,17 +262,17 @@ func (a *app) completeFlags(cmd *cobra.Command) {
 		"bus": fixed(client.BusSystem, client.BusSession),
 	} {
 		if cmd.Flags().Lookup(flag) != nil || cmd.PersistentFlags().Lookup(flag) != nil {
-			_ = cmd.RegisterFlagCompletionFunc(flag, complete) // fails for a flag that is not there
+			_ = cmd.RegisterFlagCompletionFunc(flag, complete) // fails only for a missing flag
 		}
 	}
 }
 
-// completeFrom completes from what the service knows.
+// completeFrom returns a completer that offers what add collects from the service's lists.
 func (a *app) completeFrom(add func(*known, map[string]string)) completer {
 	return func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
-		k, offered := a.ask(cmd), map[string]string{}
+		k, offered := a.fetchKnown(cmd), map[string]string{}
 		add(&k, offered)
 		delete(offered, "")
-		return offer(offered, word), cobra.ShellCompDirectiveNoFileComp
+		return offerWords(offered, word), cobra.ShellCompDirectiveNoFileComp
 	}
 }

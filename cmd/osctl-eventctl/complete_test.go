@@ -12,7 +12,7 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// completed returns what is offered for the last word, without descriptions.
+// completed returns the offers for the last word, without descriptions.
 func completed(t *testing.T, env []string, line string) string {
 	t.Helper()
 	args := append([]string{"__complete"}, strings.Split(line, " ")...)
@@ -43,13 +43,13 @@ func TestComplete(t *testing.T) {
 	bind(t, host, client, "vb", "tank", "101", "lan0")
 	bind(t, host, client, "vc", "net", "7", "eth0")
 	report(t, client, 1, "state", "pool", "tank", "id", "102", "state", "running")
-	report(t, client, 1, "state", "pool", "tank", "id", "a/b", "state", "running") // which tank:a/b does not mean
+	report(t, client, 1, "state", "pool", "tank", "id", "a/b", "state", "running") // tank:a/b names an interface of tank:a instead
 	report(t, client, 1, "state", "pool", "x:y", "id", "1", "state", "running")
 	report(t, client, 1, "backup_done")
 	bind(t, host, client, "vd", "tank", "a/b", "eth0")
 	report(t, client, 1, "state", "pool", "evil", "id", "a b\x1b", "state", "running")
-	// A completion gives up after half a second, and the watcher takes in what was
-	// reported a moment later, so each is asked for until it is right.
+	// A completion times out after half a second, and the watcher handles reports a moment later. So the
+	// test repeats each completion until it is right.
 	for line, want := range map[string]string{
 		"monitor ":                       "net:7 tank:101 tank:102",
 		"monitor tank:1":                 "tank:101 tank:102",
@@ -115,7 +115,7 @@ func TestComplete(t *testing.T) {
 func TestTypeOptions(t *testing.T) {
 	for _, typ := range types() {
 		var options hub.Options
-		for option, values := range typeOptions(typ) {
+		for option, values := range reportOptions(typ) {
 			name, integer := strings.CutSuffix(strings.TrimSuffix(option, "="), ":")
 			o := hub.Option{Name: name, Value: hub.String(append(values, "text")[0])}
 			switch {

@@ -9,9 +9,9 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// typeOptions returns the options of an event type as arguments of report, each with the
-// values that it takes where these are known. Types without a schema mostly have a container.
-func typeOptions(typ string) map[string][]string {
+// reportOptions returns the options of an event type as arguments of report, with their known values.
+// Types without a schema usually have a container.
+func reportOptions(typ string) map[string][]string {
 	options := map[string][]string{"pool=": nil, "id=": nil}
 	switch typ {
 	case hub.TypeManagement:
@@ -41,22 +41,22 @@ func typeOptions(typ string) map[string][]string {
 	return options
 }
 
-// completeReport completes the type, and then its options that are not given yet.
+// completeReport completes the type, and then the options that are not given yet.
 func (a *app) completeReport(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	if len(args) == 0 {
-		return beginning(types(), word), cobra.ShellCompDirectiveNoFileComp
+		return filterPrefix(types(), word), cobra.ShellCompDirectiveNoFileComp
 	}
-	options, offered := typeOptions(args[0]), map[string]string{}
+	options, offered := reportOptions(args[0]), map[string]string{}
 	if at := strings.IndexByte(word, '='); at >= 0 {
 		for _, value := range options[word[:at+1]] {
 			offered[word[:at+1]+value] = ""
 		}
 		if key := word[:at+1]; key == "pool=" || key == "id=" {
-			for _, c := range a.ask(cmd).containers {
+			for _, c := range a.fetchKnown(cmd).containers {
 				offered["pool="+c.Pool], offered["id="+c.ID] = "", ""
 			}
 		}
-		return offer(offered, word), cobra.ShellCompDirectiveNoFileComp
+		return offerWords(offered, word), cobra.ShellCompDirectiveNoFileComp
 	}
 	for option := range options {
 		key := strings.TrimRight(option, ":=")
@@ -65,5 +65,5 @@ func (a *app) completeReport(cmd *cobra.Command, args []string, word string) ([]
 			offered[option] = ""
 		}
 	}
-	return offer(offered, word), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	return offerWords(offered, word), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// The scripts are our own, because those of cobra evaluate the words on the command line.
+// Cobra's own scripts would evaluate the words on the command line.
 var (
 	//go:embed completion/osctl-eventctl.bash
 	bashScript string
@@ -21,12 +21,11 @@ const completionLong = `Print a completion script for a shell. It completes comm
 ids, and names of containers and interfaces. The packages install the scripts.
 The one for bash needs bash-completion.
 
-The script offers only names that a shell takes as they are: with letters,
-digits and -_.:@%+,=/, and no - or = at the beginning. Containers choose the
-names of their interfaces, and a shell must not execute them. Type any other
-name in single quotes.`
+Containers choose the names of their interfaces, and a shell must not execute
+them. So the script offers only names that consist of letters, digits and
+-_.:@%+,=/ and do not begin with - or =. Type any other name in single quotes.`
 
-// completion takes the place of cobra's command of that name.
+// completion replaces cobra's command of that name.
 func (a *app) completion() *cobra.Command {
 	return &cobra.Command{
 		Use:   "completion bash|zsh|fish",
@@ -39,7 +38,7 @@ func (a *app) completion() *cobra.Command {
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
-			return beginning([]string{"bash", "zsh", "fish"}, word), cobra.ShellCompDirectiveNoFileComp
+			return filterPrefix([]string{"bash", "zsh", "fish"}, word), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 1 {

@@ -12,18 +12,17 @@ import (
 	"github.com/osctl/eventd/dbusapi/client"
 )
 
-// callTimeout bounds a call that should be answered at once.
+// callTimeout limits a call that should be answered at once.
 const callTimeout = 10 * time.Second
 
-// pulse is how often a waiting command asks whether the service still answers. It reports
-// a hang within twice that time.
+// pulse is how often a waiting command checks that the service still answers. The command notices a
+// hang within twice that time.
 const pulse = 5 * time.Second
 
 // address returns the address of the bus.
 func (a *app) address() (string, error) { return client.ResolveAddress(a.bus) }
 
-// busName returns the bus as it was given, or its address where DBUS_SYSTEM_BUS_ADDRESS
-// puts another one in the place of the system bus.
+// busName returns the bus as given, or its address if DBUS_SYSTEM_BUS_ADDRESS replaces the system bus.
 func (a *app) busName() string {
 	if address := os.Getenv("DBUS_SYSTEM_BUS_ADDRESS"); address != "" && a.bus == client.BusSystem {
 		return address
@@ -31,8 +30,7 @@ func (a *app) busName() string {
 	return a.bus
 }
 
-// connect connects to the bus. [client.Explain] explains its errors, and those of calls, to
-// the user.
+// connect connects to the bus. [client.Explain] formats its errors, and those of calls, for users.
 func (a *app) connect(ctx context.Context) (*client.Client, error) {
 	address, err := a.address()
 	if err != nil {
@@ -41,7 +39,7 @@ func (a *app) connect(ctx context.Context) (*client.Client, error) {
 	return client.Dial(ctx, address)
 }
 
-// call connects to the bus and runs a few calls, for at most callTimeout.
+// call connects to the bus and runs do, for at most callTimeout.
 func (a *app) call(ctx context.Context, do func(context.Context, *client.Client) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -53,22 +51,21 @@ func (a *app) call(ctx context.Context, do func(context.Context, *client.Client)
 	return do(ctx, client)
 }
 
-// sayDown says when the service went away and came back, and reports whether the update
-// was one of these two.
-func (a *app) sayDown(u client.Update) bool {
+// warnOutage warns when the service goes away and comes back. It reports whether the update was one
+// of these.
+func (a *app) warnOutage(u client.Update) bool {
 	switch {
 	case u.Down != nil:
-		a.say("%s", a.describeOutage(u.Down))
+		a.warn("%s", a.describeOutage(u.Down))
 	case u.Up:
-		a.say("osctl-eventd is back")
+		a.warn("osctl-eventd is back")
 	default:
 		return false
 	}
 	return true
 }
 
-// describeOutage names the service or the bus first and the reason last, because a live view
-// cuts a long line.
+// describeOutage formats an outage. It puts the reason last, because a live view cuts long lines.
 func (a *app) describeOutage(err error) string {
 	const waiting = "; waiting for it to come back"
 	if reply, replied := errors.AsType[*client.Error](err); replied {
@@ -83,9 +80,8 @@ func (a *app) describeOutage(err error) string {
 	return fmt.Sprintf("the bus %s went away%s (%v)", a.bus, waiting, err)
 }
 
-// say writes a message to standard error. It keeps line breaks, and escapes all else that
-// would move the cursor of a terminal.
-func (a *app) say(format string, args ...any) {
+// warn writes a message to standard error. It escapes all control characters but line breaks.
+func (a *app) warn(format string, args ...any) {
 	lines := strings.Split(strings.ReplaceAll(strings.TrimRight(fmt.Sprintf(format, args...), "\n"), "\t", "  "), "\n")
 	for i := range lines {
 		lines[i] = terminal.Printable(lines[i])

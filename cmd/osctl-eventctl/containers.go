@@ -14,12 +14,12 @@ import (
 )
 
 const containersLong = `List the containers whose state is known, with their last state and its time.
-Stopped containers are left out, unless --all, --state, --id or an argument
-asks for them; the service keeps the 1,024 that stopped last. Arguments select
-containers. A flag that is given several times matches any of its values. With
---watch the table stays on the terminal; the command list has the keys.
+Stopped containers are hidden unless --all, --state, --id or an argument asks
+for them; the service keeps the 1,024 that stopped last. Arguments select
+containers. If a flag is given several times, any of its values may match. With
+--watch the table stays on the terminal; see list for the keys.
 
-Exit status: 0 on success; 1 on an error, also if an argument, or a flag other
+Exit status: 0 on success; 1 on an error, or if an argument, or a flag other
 than --state, names something unknown.`
 
 func (a *app) containers() *cobra.Command {
@@ -51,18 +51,18 @@ func (a *app) containers() *cobra.Command {
 			return runList(cmd.Context(), a, &table, &want, view)
 		},
 	}
-	want.flags(cmd, false)
-	cmd.Flags().BoolVarP(&all, "all", "a", false, "show stopped containers, too")
-	view.flags(cmd)
+	want.addFlags(cmd, false)
+	cmd.Flags().BoolVarP(&all, "all", "a", false, "also show stopped containers")
+	view.addFlags(cmd)
 	a.completeFlags(cmd)
 	return cmd
 }
 
-// containerRow shows a container.
+// containerRow returns the table row of a container.
 func containerRow(c *hub.Container) live.Row {
 	return live.Row{
 		Key:   c.Pool + ":" + c.ID,
-		Cells: []string{label(c.Pool, c.ID, c.Name), cmp.Or(terminal.Printable(c.State), "-"), c.Time.Local().Format(time.DateTime)},
+		Cells: []string{containerLabel(c.Pool, c.ID, c.Name), cmp.Or(terminal.Printable(c.State), "-"), c.Time.Local().Format(time.DateTime)},
 	}
 }
 
@@ -81,7 +81,7 @@ func containerJSON(c *hub.Container) any {
 	}{c.Pool, c.ID, c.State, c.Time.UTC(), c.Name, c.Image}
 }
 
-// foldContainer takes an event into the list.
+// foldContainer applies an event to the list.
 func foldContainer(rows []hub.Container, e *hub.Event) []hub.Container {
 	at := slices.IndexFunc(rows, func(c hub.Container) bool { return c.Pool == e.Pool && c.ID == e.ID })
 	switch {
@@ -100,8 +100,8 @@ func foldContainer(rows []hub.Container, e *hub.Event) []hub.Container {
 	return rows
 }
 
-// foldInfo takes the name of the container in row at, or of a new one if that is -1. Another
-// container of the pool loses the name.
+// foldInfo names the container in row at, or a new container if at is -1. Another container of the
+// pool loses the name.
 func foldInfo(rows []hub.Container, at int, e *hub.Event) []hub.Container {
 	name := e.Options.Text("name")
 	for i := range rows {

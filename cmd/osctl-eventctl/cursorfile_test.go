@@ -15,9 +15,9 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// TestCursorFileCount shows the oldest events after the cursor, so many at a time.
+// TestCursorFileCount shows the events after the cursor, two at a time.
 func TestCursorFileCount(t *testing.T) {
-	bus, d := served(t)
+	bus, d := startService(t)
 	report(t, d.Client(t), 5, "x")
 	file := filepath.Join(t.TempDir(), "cursor")
 	for _, want := range []string{"1 2", "3 4", "5", ""} {
@@ -28,9 +28,9 @@ func TestCursorFileCount(t *testing.T) {
 	}
 }
 
-// TestMonitorCursorFile goes on where the last run stopped, however it stopped.
+// TestMonitorCursorFile checks that a run continues where the last run stopped, however it stopped.
 func TestMonitorCursorFile(t *testing.T) {
-	bus, d := served(t, "--history", "64")
+	bus, d := startService(t, "--history", "64")
 	client := d.Client(t)
 	file := filepath.Join(t.TempDir(), "cursor")
 	report(t, client, 10, "x")
@@ -50,8 +50,8 @@ func TestMonitorCursorFile(t *testing.T) {
 	next(0, 0)
 	report(t, client, 5, "x")
 	next(0, 5)
-	next(0, 0, "--since", "oldest") // the file counts
-	// One that is killed at any time leaves nothing out.
+	next(0, 0, "--since", "oldest") // the file takes precedence
+	// A run killed at any time skips no event.
 	m := start(t, bus, "monitor", "--json", "--cursor-file", file)
 	report(t, client, 20, "x")
 	m.line(t, &m.stdout, `"seq":35,`, nil)
@@ -63,7 +63,7 @@ func TestMonitorCursorFile(t *testing.T) {
 		t.Errorf("kept %q", kept)
 	}
 	next(0, 35-seq)
-	// Too late: 100 more, of which 64 are kept.
+	// The history keeps 64 of 100 more events.
 	report(t, client, 100, "x")
 	r := ctl(t, bus.Env(), "monitor", "--json", "--no-follow", "--cursor-file", file)
 	if len(parseEvents(t, r.stdout)) != 64 || r.code != exitLost || !strings.Contains(r.stderr, "lost 36 events: ") {
@@ -81,10 +81,10 @@ func TestMonitorCursorFile(t *testing.T) {
 	}
 }
 
-// TestCursorFileKilled kills a monitor at any time while events pour in: the cursor that
-// it leaves is never ahead of what it wrote.
+// TestCursorFileKilled kills a monitor at any time while events come: its cursor is never ahead of the
+// events that it wrote.
 func TestCursorFileKilled(t *testing.T) {
-	bus, d := served(t)
+	bus, d := startService(t)
 	client := d.Client(t)
 	file := filepath.Join(t.TempDir(), "cursor")
 	last := uint64(0)
@@ -92,7 +92,7 @@ func TestCursorFileKilled(t *testing.T) {
 		m := start(t, bus, "monitor", "--json", "--since", "oldest", "--cursor-file", file)
 		kill := func() { _ = m.cmd.Process.Kill() }
 		delay := time.Duration(10+5*i) * time.Millisecond
-		if i == 5 { // however slow its start is, here, one run gets to write
+		if i == 5 { // this run writes something, however slowly it starts
 			kill = func() {}
 		}
 		timer := time.AfterFunc(delay, kill)
@@ -115,7 +115,7 @@ func TestCursorFileKilled(t *testing.T) {
 		}
 		kept, err := os.ReadFile(file)
 		if os.IsNotExist(err) || err == nil && len(kept) == 0 {
-			continue // it was killed before
+			continue // killed too early
 		}
 		_, seq, bad := hub.ParseCursor(strings.TrimSpace(string(kept)))
 		if err != nil || bad != nil || seq > last {
@@ -127,9 +127,9 @@ func TestCursorFileKilled(t *testing.T) {
 	}
 }
 
-// TestCursorFileOwner has a file keep its owner, group and mode, or be refused.
+// TestCursorFileOwner checks that a cursor file keeps its owner, group and mode, or is refused.
 func TestCursorFileOwner(t *testing.T) {
-	bus, d := served(t)
+	bus, d := startService(t)
 	client := d.Client(t)
 	dir := t.TempDir()
 	for at := dir; at != os.TempDir(); at = filepath.Dir(at) {
@@ -155,26 +155,26 @@ func TestCursorFileOwner(t *testing.T) {
 		info, err := os.Stat(file)
 		stat, _ := info.Sys().(*syscall.Stat_t)
 		if err != nil || stat.Uid != bustest.NobodyUID || stat.Gid != bustest.NobodyUID || info.Mode() != 0o600 {
-			t.Errorf("the file is now of %d, %d, %v, %v", stat.Uid, stat.Gid, info.Mode(), err)
+			t.Errorf("the file has owner %d, group %d, mode %v, %v", stat.Uid, stat.Gid, info.Mode(), err)
 		}
 	}
-	// One of root that nobody may write, but not give back to root.
+	// The user nobody may write this file of root, but may not give a new file to root.
 	if err := errors.Join(os.Chown(file, 0, 0), os.Chmod(file, 0o666)); err != nil {
 		t.Fatal(err)
 	}
 	before, _ := os.ReadFile(file)
 	out, err := run(bustest.AsNobody(program(), args...))
 	if after, _ := os.ReadFile(file); err == nil || !strings.Contains(out, "belongs to user 0 and group 0, which cannot be kept") || string(after) != string(before) {
-		t.Errorf("a file that cannot be kept as it is: %v, %s; %q, then %q", err, out, before, after)
+		t.Errorf("a file whose owner cannot be kept: %v, %s; it held %q, then %q", err, out, before, after)
 	}
 	if names, err := filepath.Glob(file + "*"); err != nil || !slices.Equal(names, []string{file}) {
 		t.Errorf("beside the file are left %v, %v", names, err)
 	}
 }
 
-// TestCursorFileOutputClosed keeps the cursor where nobody gets the events.
+// TestCursorFileOutputClosed checks that the cursor stays if the output is closed or fails.
 func TestCursorFileOutputClosed(t *testing.T) {
-	bus, d := served(t)
+	bus, d := startService(t)
 	report(t, d.Client(t), 1, "x")
 	file := filepath.Join(t.TempDir(), "cursor")
 	for redirect, want := range map[string]string{

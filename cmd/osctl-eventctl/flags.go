@@ -16,7 +16,7 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// durationFlag is a flag's value that [eventflags.ParseDuration] reads.
+// durationFlag is a flag value that [eventflags.ParseDuration] parses.
 type durationFlag time.Duration
 
 func (d *durationFlag) Type() string { return "duration" }
@@ -28,7 +28,7 @@ func (d *durationFlag) String() string {
 	return time.Duration(*d).String()
 }
 
-// Set takes what is given.
+// Set implements pflag.Value.
 func (d *durationFlag) Set(text string) error {
 	parsed, err := eventflags.ParseDuration(text)
 	if err != nil {
@@ -38,7 +38,7 @@ func (d *durationFlag) Set(text string) error {
 	return nil
 }
 
-// countFlag is a flag's value that says how many events; 0 if it is not given.
+// countFlag is a flag value: a number of events, 0 if the flag is not given.
 type countFlag int
 
 func (c *countFlag) Type() string { return "count" }
@@ -50,7 +50,7 @@ func (c *countFlag) String() string {
 	return strconv.Itoa(int(*c))
 }
 
-// Set takes what is given.
+// Set implements pflag.Value.
 func (c *countFlag) Set(text string) error {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 || n > hub.MaxHistory {
@@ -60,7 +60,7 @@ func (c *countFlag) Set(text string) error {
 	return nil
 }
 
-// flagError says what a flag expects, and where to read about the flags of a command.
+// flagError says what a flag expects, and points to the help of the command.
 func flagError(cmd *cobra.Command, err error) error {
 	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 		err = invalid.Unwrap()
@@ -75,20 +75,20 @@ func flagError(cmd *cobra.Command, err error) error {
 	return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
 }
 
-// refuseEmpty refuses a flag with an empty text, which a script gives if a variable of it is not
-// set. It is a value only where it selects events or rows without that text.
+// refuseEmpty refuses a flag with an empty value, which a script passes if its variable is unset.
+// Flags that select events or rows are of another type, and may be empty.
 func refuseEmpty(flags *pflag.FlagSet) (err error) {
 	flags.Visit(func(f *pflag.Flag) {
 		if f.Value.Type() == "string" && f.Value.String() == "" && f.Name != "bus" {
-			err = fmt.Errorf("--%s: it is empty", f.Name)
+			err = fmt.Errorf("--%s is empty", f.Name)
 		}
 	})
 	return err
 }
 
-// either has a command refuse two flags together. Cobra would, too, in words of its own,
-// and knows from it which flag is of no more use while the other is completed.
-func either(cmd *cobra.Command, one, other string) {
+// markExclusive makes a command refuse two flags together. MarkFlagsMutuallyExclusive would do that
+// with a less clear message, but completion needs it.
+func markExclusive(cmd *cobra.Command, one, other string) {
 	cmd.MarkFlagsMutuallyExclusive(one, other)
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
 		if cmd.Flags().Changed(one) && cmd.Flags().Changed(other) {
@@ -98,8 +98,8 @@ func either(cmd *cobra.Command, one, other string) {
 	}
 }
 
-// oneOf checks the values of a flag against a closed list.
-func oneOf(flag string, values []string, known ...string) error {
+// checkChoice checks the values of a flag against a list.
+func checkChoice(flag string, values []string, known ...string) error {
 	for _, value := range values {
 		if !slices.Contains(known, value) {
 			return fmt.Errorf("--%s %q: expected %s", flag, value, strings.Join(known, ", "))
@@ -108,8 +108,8 @@ func oneOf(flag string, values []string, known ...string) error {
 	return nil
 }
 
-// eventCount says how many events.
-func eventCount[N int | uint64](n N) string {
+// formatCount formats a number of events.
+func formatCount[N int | uint64](n N) string {
 	if n == 1 {
 		return "1 event"
 	}

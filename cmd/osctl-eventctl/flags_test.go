@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestFlagErrors expects a word on what would be right.
+// TestFlagErrors checks that errors say what a flag or an argument expects.
 func TestFlagErrors(t *testing.T) {
 	for args, want := range map[string]string{
 		"monitor --bogus":                "unknown flag: --bogus; see osctl-eventctl monitor --help\n",
@@ -30,11 +30,11 @@ func TestFlagErrors(t *testing.T) {
 		"list --json=maybe":              `--json "maybe": expected true or false; see`,
 		"moniter":                        "unknown command \"moniter\" for \"osctl-eventctl\"\n\nDid you mean this?\n  monitor\n",
 		"help moniter":                   `unknown command "moniter" for "osctl-eventctl"`,
-		"help run x":                     `argument "x": expected a command alone`,
-		"monitor --cursor-file=":         "--cursor-file: it is empty\n",
-		"monitor --since= --format=":     "--since: it is empty\n",
-		"wait --pool= --id=1 running":    "--pool: it is empty\n",
-		"report --batch=":                "--batch: it is empty\n",
+		"help run x":                     `argument "x": expected only a command`,
+		"monitor --cursor-file=":         "--cursor-file is empty\n",
+		"monitor --since= --format=":     "--since is empty\n",
+		"wait --pool= --id=1 running":    "--pool is empty\n",
+		"report --batch=":                "--batch is empty\n",
 		"events --since 10m --until 20m": "--since 10m is after --until 20m: no event is between them\n",
 		"monitor --format {{.Foo}}":      `template: --format:1:2: executing "--format" at <.Foo>: can't evaluate field Foo in type an event; expected a template like`,
 		"show --pool x tank:1":           "show which container? Expected POOL:ID",

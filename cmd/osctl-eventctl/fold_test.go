@@ -7,7 +7,7 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// TestFoldLink takes events into a list of interfaces, each after the one before.
+// TestFoldLink folds events into a list of interfaces one by one.
 func TestFoldLink(t *testing.T) {
 	link := func(action, source string, ifindex uint32, pairs ...string) *hub.Event {
 		opt := func(name, value string) hub.Option { return hub.Option{Name: name, Value: hub.String(value)} }

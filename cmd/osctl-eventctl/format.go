@@ -12,19 +12,19 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// templateEvent is what the template of --format sees of an event. All texts are safe for a
-// terminal, so that a line stays one line, whatever a container or a reporter put into them.
+// templateEvent is an event as the template of --format sees it. All texts are safe for a terminal,
+// so that a line stays one line.
 type templateEvent struct {
 	Type, Action, Pool, ID, Name, Veth, Source, Time, Cursor string
 
 	Seq  uint64
-	Opts map[string]string // an option that is not there is empty
+	Opts map[string]string // a missing option is empty
 
 	event *hub.Event // for {{json .}}
 	epoch string
 }
 
-// newTemplateEvent returns what a template sees of an event.
+// newTemplateEvent returns an event for a template.
 func newTemplateEvent(e *hub.Event, epoch string) *templateEvent {
 	t := &templateEvent{
 		Type: terminal.Printable(e.Type), Action: terminal.Printable(e.Action), Source: terminal.Printable(e.Source),
@@ -39,7 +39,7 @@ func newTemplateEvent(e *hub.Event, epoch string) *templateEvent {
 	return t
 }
 
-// parseFormat parses the template of --format, and tries it.
+// parseFormat parses the template of --format, and executes it once to check it.
 func parseFormat(text string) (*template.Template, error) {
 	parsed, err := template.New("--format").Option("missingkey=zero").Funcs(template.FuncMap{
 		"json": func(e *templateEvent) string { return string(terminal.Escape(e.event.AppendJSON(nil, e.epoch))) },
@@ -54,12 +54,12 @@ func parseFormat(text string) (*template.Template, error) {
 	return parsed, nil
 }
 
-// appendFormat appends an event as the template shows it.
+// appendFormat appends an event, formatted by a template.
 func appendFormat(b []byte, format *template.Template, e *hub.Event, epoch string) ([]byte, error) {
 	w := bytes.NewBuffer(b)
 	err := format.Execute(w, newTemplateEvent(e, epoch))
 	return w.Bytes(), err
 }
 
-// eventTime is how the time of an event is written for programs.
+// eventTime is the layout of an event's time for programs.
 const eventTime = "2006-01-02T15:04:05.000000Z"

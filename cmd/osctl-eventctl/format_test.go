@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// reportAll reports events as given on the command line.
+// reportAll reports events by command lines.
 func reportAll(t testing.TB, env []string, events ...string) {
 	t.Helper()
 	for _, args := range events {
@@ -15,9 +15,9 @@ func reportAll(t testing.TB, env []string, events ...string) {
 	}
 }
 
-// TestMonitorFilters selects by each key of the service's filter.
+// TestMonitorFilters uses each key of the service's filter.
 func TestMonitorFilters(t *testing.T) {
-	bus, _ := served(t)
+	bus, _ := startService(t)
 	reportAll(t, bus.Env(), "ct_netif pool=tank id=1 action=up name=eth0 veth=v1", "ct_netif pool=tank id=1 action=up name=eth1 veth=v2",
 		"state pool=tank id=1 state=running", "db object=container pool=tank id=1 action=add")
 	for args, want := range map[string]string{
@@ -31,9 +31,9 @@ func TestMonitorFilters(t *testing.T) {
 	}
 }
 
-// TestFormat shows events by a template. What is in them stays one line.
+// TestFormat formats events by templates. Each event stays one line.
 func TestFormat(t *testing.T) {
-	bus, _ := served(t)
+	bus, _ := startService(t)
 	reportAll(t, bus.Env(), "ct_netif pool=tank id=1 action=up name=eth0 veth=v1 ifindex:=7", "x id:=5")
 	if r := ctl(t, bus.Env(), "report", "x", "pool=a\x1b[2J\nb"); r.code != 0 {
 		t.Fatal(r)

@@ -8,16 +8,15 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// pastContainer is what the history says of a container.
+// pastContainer is a container in the history.
 type pastContainer struct {
 	name, image string
-	removed     time.Time // zero if it was not, or is there again
+	removed     time.Time // zero unless the container is gone
 }
 
-// pastContainers is a sink that notes which containers events are about. It is as large as the
-// history at most.
+// pastContainers is a sink that collects the containers of events. The history bounds its size.
 type pastContainers struct {
-	names      *nameTable // forgets no container
+	names      *nameTable // with removed containers
 	containers map[containerRef]pastContainer
 }
 
@@ -30,7 +29,7 @@ func (p *pastContainers) event(_ context.Context, e *hub.Event, _ string) (handl
 	case e.Type == hub.TypeState:
 		c.removed = time.Time{}
 	case e.Type == hub.TypeDB && e.Options.Text("object") != "container":
-		return false, nil // an id of something else
+		return false, nil // the id of another object
 	case e.Type == hub.TypeDB && e.Action == "remove":
 		c.removed = e.Time
 	}
@@ -44,9 +43,9 @@ func (p *pastContainers) event(_ context.Context, e *hub.Event, _ string) (handl
 
 func (p *pastContainers) flush(context.Context) error { return nil }
 
-// askHistory looks in the history for a container that is not listed: by its id, by the name it had
-// last, or by the beginning of its id.
-func (a *app) askHistory(ctx context.Context, known *containerDetails) error {
+// readHistory looks for an unlisted container in the history: by its id, by its last name, or by the
+// beginning of its id.
+func (a *app) readHistory(ctx context.Context, known *containerDetails) error {
 	past := &pastContainers{newNameTable(nil, nil), map[containerRef]pastContainer{}}
 	if err := a.readEvents(ctx, past, eventflags.Filter{Pools: []string{known.pool}}, 0); err != nil {
 		return err

@@ -8,24 +8,24 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// TestShowGone shows containers that were removed: what the history has of them.
+// TestShowGone shows removed containers from the history.
 func TestShowGone(t *testing.T) {
-	bus, d := served(t)
+	bus, d := startService(t)
 	client := d.Client(t)
-	tell := func(typ, pool, id string, options ...string) {
+	reportOne := func(typ, pool, id string, options ...string) {
 		report(t, client, 1, typ, append([]string{"pool", pool, "id", id}, options...)...)
 	}
-	remove := func(pool, id string) { tell("db", pool, id, "object", "container", "action", "remove") }
-	tell("ct_info", "podman", idA, "name", "web", "image", "nginx:1")
-	tell("state", "podman", idA, "state", "stopped")
+	remove := func(pool, id string) { reportOne("db", pool, id, "object", "container", "action", "remove") }
+	reportOne("ct_info", "podman", idA, "name", "web", "image", "nginx:1")
+	reportOne("state", "podman", idA, "state", "stopped")
 	remove("podman", idA)
-	tell("ct_exit", "podman", idA, "exit_type", "exit") // told late
-	tell("ct_info", "k8s", "d0b3b3e8-5f5c-4b7e-9f51-0d6f5a1c2e3f", "name", "default/web")
+	reportOne("ct_exit", "podman", idA, "exit_type", "exit") // reported late
+	reportOne("ct_info", "k8s", "d0b3b3e8-5f5c-4b7e-9f51-0d6f5a1c2e3f", "name", "default/web")
 	remove("k8s", "d0b3b3e8-5f5c-4b7e-9f51-0d6f5a1c2e3f")
 	remove("tank", "1")
-	tell("db", "tank", "user1", "object", "user", "action", "remove")
+	reportOne("db", "tank", "user1", "object", "user", "action", "remove")
 	remove("tank", "2")
-	tell("state", "tank", "2", "state", "running") // there again
+	reportOne("state", "tank", "2", "state", "running") // created again
 	gone := "Container:  podman:" + idA + "\nName:       web\nImage:      nginx:1\nState:      gone since "
 	for _, test := range []struct {
 		args   string
@@ -40,11 +40,11 @@ func TestShowGone(t *testing.T) {
 		{"podman:web --json", 0, `"state":"","removed":"20`, ""},
 		{"k8s:default/web", 0, "Name:       default/web\nState:      gone since ", ""},
 		{"tank:1", 0, "Container:  tank:1\nState:      gone since ", ""},
-		{"tank:user1", 0, "State:      not known", ""},
+		{"tank:user1", 0, "State:      unknown", ""},
 		{"tank:2", 0, "State:      running since", ""},
 		{"podman:web/eth0", 1, "", "expected a container as POOL:ID"},
-		{"podman:4f5", 1, "", "nothing is known of podman:4f5; "},
-		{"docker:web", 1, "", "nothing is known of docker:web; "},
+		{"podman:4f5", 1, "", "podman:4f5 is unknown; "},
+		{"docker:web", 1, "", "docker:web is unknown; "},
 	} {
 		r := ctl(t, bus.Env(), append([]string{"show"}, strings.Fields(test.args)...)...)
 		if r.code != test.code || !strings.Contains(r.stdout, test.stdout) || !strings.Contains(r.stderr, test.stderr) {
@@ -52,11 +52,11 @@ func TestShowGone(t *testing.T) {
 		}
 	}
 	if r := ctl(t, bus.Env(), "show", "tank:2", "--json"); strings.Contains(r.stdout, "removed") {
-		t.Errorf("one that is there again: %+v", r)
+		t.Errorf("a container that was created again: %+v", r)
 	}
-	tell("ct_info", "podman", idB, "name", "web")
+	reportOne("ct_info", "podman", idB, "name", "web")
 	if r := ctl(t, bus.Env(), "show", "podman:web"); !strings.HasPrefix(r.stdout, "Container:  podman:"+idB) {
-		t.Errorf("the name belongs to another one: %+v", r)
+		t.Errorf("the name belongs to another container: %+v", r)
 	}
 	remove("podman", idB)
 	for args, want := range map[string]string{"podman:web": "Container:  podman:" + idB, "podman:" + idA: gone} {
@@ -64,13 +64,13 @@ func TestShowGone(t *testing.T) {
 			t.Errorf("%s: %+v, want %s", args, r, want)
 		}
 	}
-	if r := ctl(t, bus.Env(), "show", "podman:4f5e6d"); r.code != 1 || !strings.Contains(r.stderr, "this could be any of podman:"+idA) {
+	if r := ctl(t, bus.Env(), "show", "podman:4f5e6d"); r.code != 1 || !strings.Contains(r.stderr, "could be any of podman:"+idA) {
 		t.Errorf("the beginning of two ids: %+v", r)
 	}
 }
 
-// TestComesBack wants a container that came back after its removal not to count as gone, although
-// the service may list it no longer.
+// TestComesBack checks that a container that came back after its removal is not gone, even if the service
+// no longer lists it.
 func TestComesBack(t *testing.T) {
 	removal := event(t, hub.TypeDB, "pool", "podman", "id", idA, "object", "container", "action", "remove")
 	exit := event(t, hub.TypeExit, "pool", "podman", "id", idA, "exit_type", "exit")

@@ -18,22 +18,22 @@ import (
 
 const patience = daemontest.Patience
 
-// programs is the directory with both programs, built once.
+// programs is the directory of the built programs.
 var programs string //nolint:gochecknoglobals // set by TestMain alone
 
 func TestMain(m *testing.M) { daemontest.Main(m, &programs) }
 
-// program is the path of the program under test.
+// program returns the path of the program under test.
 func program() string { return filepath.Join(programs, "osctl-eventctl") }
 
-// startDaemon runs the real daemon on a bus, in a network namespace of its own.
+// startDaemon runs the real daemon on a bus, in its own network namespace.
 func startDaemon(t testing.TB, bus *bustest.Bus, args ...string) *daemontest.Daemon {
 	t.Helper()
 	return daemontest.Start(t, programs, nstest.New(t), bus.Address(), nil, args...)
 }
 
-// served is a bus with a daemon on it.
-func served(t testing.TB, args ...string) (*bustest.Bus, *daemontest.Daemon) {
+// startService starts a bus with a daemon on it.
+func startService(t testing.TB, args ...string) (*bustest.Bus, *daemontest.Daemon) {
 	t.Helper()
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	return bus, startDaemon(t, bus, args...)
@@ -58,19 +58,19 @@ func report(t testing.TB, c *client.Client, n int, typ string, pairs ...string) 
 	}
 }
 
-// result is what a run of the program came to.
+// result is the result of a run of the program.
 type result struct {
 	stdout, stderr string
 	code           int
 }
 
-// ctl runs the program to its end.
+// ctl runs the program until it ends.
 func ctl(t testing.TB, env []string, args ...string) result {
 	t.Helper()
 	return ctlWith(t, env, nil, args...)
 }
 
-// ctlWith runs the program to its end with a standard input.
+// ctlWith is ctl with a standard input.
 func ctlWith(t testing.TB, env []string, stdin io.Reader, args ...string) result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -83,7 +83,7 @@ func ctlWith(t testing.TB, env []string, stdin io.Reader, args ...string) result
 	return result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
 }
 
-// running is a run of the program that goes on.
+// running is a run of the program in the background.
 type running struct {
 	cmd            *exec.Cmd
 	stdout, stderr daemontest.Output
@@ -94,7 +94,7 @@ func start(t testing.TB, bus *bustest.Bus, args ...string) *running {
 	return startCommand(t, bus, exec.Command(program(), args...))
 }
 
-// startCommand starts a command that is the program.
+// startCommand starts the program by a given command.
 func startCommand(t testing.TB, bus *bustest.Bus, cmd *exec.Cmd) *running {
 	t.Helper()
 	r := &running{cmd: cmd}
@@ -110,8 +110,8 @@ func startCommand(t testing.TB, bus *bustest.Bus, cmd *exec.Cmd) *running {
 	return r
 }
 
-// line waits until an output of the program has a whole line that contains text, and
-// returns it. do is run before each look; it may be nil.
+// line waits until an output of the program has a whole line that contains text, and returns the
+// line. It calls do before each check, unless do is nil.
 func (r *running) line(t testing.TB, out *daemontest.Output, text string, do func()) string {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
@@ -124,21 +124,11 @@ func (r *running) line(t testing.TB, out *daemontest.Output, text string, do fun
 			}
 		}
 	}
-	t.Fatalf("no line with %q came; stdout:\n%s\nstderr:\n%s", text, &r.stdout, &r.stderr)
+	t.Fatalf("no line with %q; stdout:\n%s\nstderr:\n%s", text, &r.stdout, &r.stderr)
 	return ""
 }
 
-// until waits until something is so.
-func until(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not so in time: %s", what)
-		}
-	}
-}
-
-// wait waits until the program has ended, and returns its exit status, -1 for a signal.
+// wait waits until the program has ended. It returns the exit status, -1 for a signal.
 func (r *running) wait(t testing.TB) int {
 	t.Helper()
 	timer := time.AfterFunc(patience, func() { _ = r.cmd.Process.Kill() })

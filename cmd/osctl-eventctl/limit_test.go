@@ -9,11 +9,11 @@ import (
 	"github.com/osctl/eventd/dbusapi/wire"
 )
 
-// TestMonitorLimited follows while other programs of the same user have all the waits that
-// the user may have: it says so once, still shows what comes, and goes on when they end.
+// TestMonitorLimited runs a monitor while other programs of its user have used up the user's waits: the
+// monitor says so once, polls, and waits again when they end.
 func TestMonitorLimited(t *testing.T) {
 	const maxWaitsOfUser = 1024
-	bus, d := served(t)
+	bus, d := startService(t)
 	wait := func(serial, timeout uint32) *bustest.Message {
 		m := bustest.MethodCall(wire.Name, wire.Path, wire.Interface, "WaitEvents")
 		m.Serial, m.Signature = serial, "sa{sv}uu"
@@ -29,18 +29,18 @@ func TestMonitorLimited(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := other.Call(t.Context(), wait(0, 0)); err != nil { // answered after the others were taken
+		if _, err := other.Call(t.Context(), wait(0, 0)); err != nil { // answered after the waits before
 			t.Fatal(err)
 		}
 	}
 	m := startCommand(t, bus, bustest.AsNobody(program(), "monitor", "--type", "x"))
 	m.line(t, &m.stderr, "osctl-eventd is busy: user 65534 has 1024 pending WaitEvents calls, no more are taken; asking it once a second", nil)
-	for i := range 5 { // each takes another call that does not wait
+	for i := range 5 { // each needs another polling call
 		report(t, d.Client(t), 1, "x", "n", fmt.Sprint(i))
 		m.line(t, &m.stdout, fmt.Sprintf("n=\"%d\"", i), nil)
 	}
-	if said := m.stderr.String(); strings.Count(said, "\n") != 1 {
-		t.Errorf("it said %s", said)
+	if text := m.stderr.String(); strings.Count(text, "\n") != 1 {
+		t.Errorf("stderr is %s, want one line", text)
 	}
 	for _, other := range others {
 		_ = other.Close()

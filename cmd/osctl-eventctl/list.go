@@ -18,17 +18,18 @@ import (
 
 const listLong = `List the veths on this host: their container, their name inside it, their
 state, and their name on the host. Arguments select containers or interfaces of
-them. A flag that is given several times matches any of its values.
+them. If a flag is given several times, any of its values may match.
 
 ` + nameHelp + `
 
-States are up (usable), no-carrier (set up, but the other end is not) and down.
-With --watch the table stays on the terminal and is kept current. For a moment
-added rows are marked with +, changed rows with *, and removed rows with -.
-Keys: arrows, page up and page down move; / filters, Esc ends the filter; left
-and right choose the column to sort by, r reverses the order; q quits.
+The state is up (usable), no-carrier (set up, but the other end is not) or
+down. With --watch the table stays on the terminal and is kept current. For a
+few seconds added rows are marked with +, changed rows with *, and removed rows
+with -. Keys: arrows, page up and page down move; / filters, Esc ends the
+filter; left and right choose the column to sort by, r reverses the order; q
+quits.
 
-Exit status: 0 on success; 1 on an error, also if an argument, or a flag other
+Exit status: 0 on success; 1 on an error, or if an argument, or a flag other
 than --state, names something unknown.`
 
 func (a *app) list() *cobra.Command {
@@ -56,31 +57,31 @@ func (a *app) list() *cobra.Command {
 		ValidArgsFunction: a.completeTargets,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := want.parse(args); err != nil {
-				return fmt.Errorf("%w; a veth of the host is named by --veth", err)
+				return fmt.Errorf("%w; use --veth for a name on the host", err)
 			}
-			if err := oneOf("state", want.states, linkStates()...); err != nil {
+			if err := checkChoice("state", want.states, linkStates()...); err != nil {
 				return err
 			}
 			return runList(cmd.Context(), a, &table, &want, view)
 		},
 	}
-	want.flags(cmd, true)
-	view.flags(cmd)
+	want.addFlags(cmd, true)
+	view.addFlags(cmd)
 	a.completeFlags(cmd)
 	return cmd
 }
 
-// label shows a container by its name, or by its id.
-func label(pool, id, name string) string {
+// containerLabel returns POOL:NAME, or POOL:ID for a container without a name.
+func containerLabel(pool, id, name string) string {
 	return line.Container(terminal.Printable(pool), terminal.Printable(line.Name(id, name)))
 }
 
-// linkRow shows an interface.
+// linkRow returns the table row of an interface.
 func linkRow(i *hub.Interface) live.Row {
 	return live.Row{
 		Key: strconv.FormatUint(uint64(i.Ifindex), 10),
 		Cells: []string{
-			label(i.Pool, i.ID, i.ContainerName), cmp.Or(terminal.Printable(i.Name), "-"), terminal.Printable(string(i.State)), terminal.Printable(i.Veth),
+			containerLabel(i.Pool, i.ID, i.ContainerName), cmp.Or(terminal.Printable(i.Name), "-"), terminal.Printable(string(i.State)), terminal.Printable(i.Veth),
 			strconv.FormatUint(uint64(i.Ifindex), 10),
 		},
 	}
@@ -102,11 +103,11 @@ func linkJSON(i *hub.Interface) any {
 	}{i.Ifindex, i.Veth, i.Name, i.Pool, i.ID, i.State, i.ContainerName}
 }
 
-// foldLink takes an event into the list, as far as it says: whether an interface that is
-// no longer up is down, without carrier or gone shows with the next listing.
+// foldLink applies an event to the list. An event does not say whether an interface is down, without
+// carrier or gone; the next listing does.
 func foldLink(rows []hub.Interface, e *hub.Event) []hub.Interface {
 	v, _ := e.Options.Get("ifindex")
-	ifindex := uint32(v.Uint()) //nolint:gosec // the kernel numbers them with 31 bits
+	ifindex := uint32(v.Uint()) //nolint:gosec // an ifindex has 31 bits
 	if e.Source != hub.SourceNetlink || ifindex == 0 {
 		return rows
 	}
@@ -134,7 +135,7 @@ func foldLink(rows []hub.Interface, e *hub.Event) []hub.Interface {
 	return rows
 }
 
-// encodeRows prints one JSON object a line.
+// encodeRows prints the rows as JSON objects, one a line.
 func encodeRows[Row any](a *app, rows []Row, of func(*Row) any) error {
 	encoder := json.NewEncoder(a.out)
 	for i := range rows {

@@ -8,14 +8,15 @@ import (
 	"testing"
 
 	"github.com/osctl/eventd/cmd/internal/daemontest"
+	"github.com/osctl/eventd/dbusapi/apitest"
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// bind makes a pair of veths on the host and reports that its first one is a
-// container's. It returns the ifindexes of both.
+// bind creates a pair of veths on the host, and reports the first one as a container's interface. It
+// returns the ifindexes of both.
 func bind(t testing.TB, host *nstest.NS, c *client.Client, veth, pool, id, name string) (ifindex, peer int) {
 	t.Helper()
 	ifindex, err := host.Pair(veth, veth+"p", nil)
@@ -53,7 +54,7 @@ func TestList(t *testing.T) {
 	if r := ctl(t, bus.Env(), "wait", "tank:101/eth0", "up"); r.code != 0 {
 		t.Fatalf("%+v", r)
 	}
-	until(t, "all is listed as it is", func() bool {
+	apitest.Eventually(t, "the list has all states", func() bool {
 		rows, _, err := client.Interfaces(t.Context(), hub.Filter{})
 		if err != nil {
 			t.Fatal(err)
@@ -94,7 +95,7 @@ func TestList(t *testing.T) {
 			}
 			veths = append(veths, row.Veth)
 		}
-		unknown := strings.Contains(r.stderr, "; osctl-eventctl list and osctl-eventctl containers --all show what is")
+		unknown := strings.Contains(r.stderr, "; see osctl-eventctl list and osctl-eventctl containers --all")
 		if got := strings.Join(veths, " "); got != want || (r.code == 1) != (want == "") || unknown != (want == "") {
 			t.Errorf("list %s: %q, status %d %s, want %q", args, got, r.code, r.stderr, want)
 		}
@@ -102,8 +103,8 @@ func TestList(t *testing.T) {
 	// list prints the containers it finds even if others are unknown. A container without
 	// interfaces is known.
 	if r := ctl(t, bus.Env(), "list", "--json", "dozer:9", "tank:7/x\x1b"); r.code != 1 || !strings.Contains(r.stdout, `"vc"`) ||
-		!strings.Contains(r.stderr, `osctl-eventctl: nothing is known of tank:7/x\x1b; `) {
-		t.Errorf("one that is there and one that is not: %+v", r)
+		!strings.Contains(r.stderr, `osctl-eventctl: unknown: tank:7/x\x1b; `) {
+		t.Errorf("one known and one unknown argument: %+v", r)
 	}
 	report(t, client, 1, "state", "pool", "tank", "id", "102", "state", "running")
 	for _, args := range []string{"tank:102", "--pool tank --id 102", "--state no-carrier tank:101"} {
@@ -114,7 +115,7 @@ func TestList(t *testing.T) {
 }
 
 func TestContainers(t *testing.T) {
-	bus, d := served(t)
+	bus, d := startService(t)
 	client := d.Client(t)
 	report(t, client, 1, "state", "pool", "tank", "id", "10", "state", "running")
 	report(t, client, 1, "state", "pool", "tank", "id", "9", "state", "stopped")
@@ -133,9 +134,9 @@ func TestContainers(t *testing.T) {
 		}
 	}
 	if r := ctl(t, bus.Env(), "status"); !regexp.MustCompile(`(?m)^Containers: +2$`).MatchString(r.stdout) {
-		t.Errorf("the status counts others than those not stopped: %+v", r)
+		t.Errorf("the status does not count the containers that are not stopped: %+v", r)
 	}
-	if r := ctl(t, bus.Env(), "containers", "tank:9/eth0"); r.code != 1 || !strings.Contains(r.stderr, "interfaces are listed by the command list; if the id has a slash") {
+	if r := ctl(t, bus.Env(), "containers", "tank:9/eth0"); r.code != 1 || !strings.Contains(r.stderr, "use the command list for interfaces; if the id has a slash") {
 		t.Errorf("an interface: %+v", r)
 	}
 	s := onScreen(t, bus, 80, 24, "containers")

@@ -33,12 +33,12 @@ func reportStates(t testing.TB, c *client.Client, pool string, n int) {
 	}
 }
 
-// TestLiveView uses the live view of 1,000 containers on two terminals, with keys, while
-// they change and while the service is away.
+// TestLiveView uses the live view of 1,000 containers with two sizes of the terminal: with keys, with
+// changes, and during an outage of the service.
 func TestLiveView(t *testing.T) {
 	for _, size := range []struct{ width, height int }{{80, 24}, {200, 60}} {
 		t.Run(fmt.Sprintf("%dx%d", size.width, size.height), func(t *testing.T) {
-			bus, d := served(t)
+			bus, d := startService(t)
 			client := d.Client(t)
 			reportStates(t, client, "tank", 1000)
 			s := onScreen(t, bus, size.width, size.height, "containers", "--watch", "--all")
@@ -65,7 +65,7 @@ func TestLiveView(t *testing.T) {
 			s.until(t, "one less", func(lines []string) bool {
 				return !regexp.MustCompile(`(?m)^  tank:101 `).MatchString(strings.Join(lines, "\n"))
 			})
-			s.keys(t, "/ERR TANK:10") // a number alone may be in the time, too
+			s.keys(t, "/ERR TANK:10") // a number alone could match the time
 			s.until(t, "filtered", has(2, `^  tank:105 +error`))
 			s.until(t, "how many", has(0, `^containers with "ERR TANK:10": 17, 17 error; of 1000, 501 running`))
 			s.until(t, "the prompt", has(size.height-1, `^filter: ERR TANK:10$`))
@@ -79,7 +79,7 @@ func TestLiveView(t *testing.T) {
 			s.until(t, "all are back", has(2, `^. tank:\d+ +stopped`))
 			s.keys(t, "G")
 			s.until(t, "the last one", has(size.height-2, `^. tank:\d+ +error`))
-			s.term.Resize(30, 10) // before the program draws for it
+			s.term.Resize(30, 10) // before the program redraws
 			if err := pty.Setsize(s.tty, &pty.Winsize{Rows: 10, Cols: 30}); err != nil {
 				t.Fatal(err)
 			}
@@ -98,15 +98,15 @@ func TestLiveView(t *testing.T) {
 	}
 }
 
-// has expects a line of the screen.
+// has returns a check for a line of the screen.
 func has(y int, want string) func(lines []string) bool {
 	re := regexp.MustCompile(want)
 	return func(lines []string) bool { return y < len(lines) && re.MatchString(lines[y]) }
 }
 
-// TestLiveEnds gives the terminal back, however it ends.
+// TestLiveEnds checks that the view restores the terminal, however it ends.
 func TestLiveEnds(t *testing.T) {
-	bus, d := served(t)
+	bus, d := startService(t)
 	reportStates(t, d.Client(t), "tank", 3)
 	for name, end := range map[string]func(s *screen){
 		"q":       func(s *screen) { s.keys(t, "q") },
@@ -119,7 +119,7 @@ func TestLiveEnds(t *testing.T) {
 		if code := s.wait(t); code != 0 {
 			t.Errorf("%s: status %d", name, code)
 		}
-		s.until(t, "the screen of before", func(lines []string) bool { return !strings.Contains(strings.Join(lines, ""), "tank") })
+		s.until(t, "the screen from before", func(lines []string) bool { return !strings.Contains(strings.Join(lines, ""), "tank") })
 	}
 	if r := ctl(t, bus.Env(), "list", "--watch"); r.code != 1 || !strings.Contains(r.stderr, "--watch needs a terminal") {
 		t.Errorf("in a pipe: %+v", r)

@@ -11,14 +11,14 @@ import (
 	"github.com/osctl/eventd/packaging/man"
 )
 
-// jsonObject is an object that commands print, and what its keys mean.
+// jsonObject is an object that commands print, with the meaning of its keys.
 type jsonObject struct {
 	title, commands string
 	example         string
 	keys            [][2]string
 }
 
-// jsonObjects returns the objects, each with an example that the program's own functions make.
+// jsonObjects returns the objects, each with an example from the program's own functions.
 func jsonObjects(tb testing.TB) []jsonObject {
 	tb.Helper()
 	at := time.Date(2026, 11, 22, 10, 11, 12, 123456000, time.UTC)
@@ -54,30 +54,30 @@ func jsonObjects(tb testing.TB) []jsonObject {
 			{"type", "type of the event, see org.osctl.Eventd(5)"},
 			{"opts", "options of the event"},
 			{"seq", "number of the event, consecutive within an epoch"},
-			{"time", "when the service took the event, in UTC, with microseconds"},
+			{"time", "when the service received the event, in UTC, with microseconds"},
 			{"source", "netlink or cgroup if the service saw it, else the reporter's unit or uid:N"},
 			{"cursor", "the position after the event, for --since"},
 		}},
 		{"An interface", "list prints one object a line.", encode(linkJSON(link)), [][2]string{
 			{"ifindex", "index on the host"},
 			{"veth", "name on the host"},
-			{"name", "name inside the container; empty if it is not known"},
-			{"pool, id", "the container; empty if it is not known"},
+			{"name", "name inside the container; empty if unknown"},
+			{"pool, id", "the container; empty if unknown"},
 			{"state", "up, no-carrier or down"},
-			{"ct_name", "name of the container; left out if none is known"},
+			{"ct_name", "name of the container; missing if unknown"},
 		}},
 		{"A container", "containers prints one object a line.", encode(containerJSON(state)), [][2]string{
 			{"pool, id", "the container"},
 			{"state", "its last state"},
 			{"time", "time of the state, in UTC"},
-			{"ct_name, image", "its name and its image, each left out if none is known"},
+			{"ct_name, image", "its name and its image; missing if unknown"},
 		}},
-		{"What is known of a container", "show prints it.", shown.String(), [][2]string{
+		{"The details of a container", "show prints it.", shown.String(), [][2]string{
 			{"pool, id", "the container"},
-			{"state", "its last state; empty if none is known"},
-			{"time", "time of the state; left out if no state is known"},
-			{"removed", "when the container was removed; left out unless it is gone"},
-			{"ct_name, image", "its name and its image, each left out if none is known"},
+			{"state", "its last state; empty if unknown"},
+			{"time", "time of the state; missing if unknown"},
+			{"removed", "when the container was removed; missing unless it is gone"},
+			{"ct_name, image", "its name and its image; missing if unknown"},
 			{"interfaces", "its interfaces, as list prints them"},
 			{"events", "its last events, as monitor prints them"},
 		}},
@@ -86,26 +86,26 @@ func jsonObjects(tb testing.TB) []jsonObject {
 			Cursor: epoch + ":42", Interfaces: 1, Containers: 1, Missing: []string{}, Counters: map[string]uint64{"resyncs": 0}, Error: "why",
 		}), [][2]string{
 			{"running", "whether the service answers; if not, only bus and error have a meaning"},
-			{"healthy", "whether it runs, can write its history, and misses nothing"},
-			{"error", "why the service does not answer; left out if it does"},
-			{"bus", "the bus that was asked"},
+			{"healthy", "whether it runs, can write its history, and has all capabilities"},
+			{"error", "why the service does not answer; missing if it does"},
+			{"bus", "the bus of the service"},
 			{"version, start_time", "of the service"},
 			{"durable, log_problem", "whether events survive a restart of the service, and the problem with the log"},
 			{"epoch", "changes only when history was lost"},
-			{"oldest_sequence, last_sequence", "numbers of the oldest event that is kept, and of the newest event"},
+			{"oldest_sequence, last_sequence", "numbers of the oldest kept event and of the newest event"},
 			{"cursor", "the position after the newest event"},
 			{"interfaces, containers", "number of interfaces, and of containers that are not stopped"},
-			{"missing", "texts: what the service misses, and what does not work without it"},
+			{"missing", "a list of texts: what the service lacks, and what does not work without it"},
 			{"counters", "see the property Counters in org.osctl.Eventd(5)"},
 		}},
 	}
 }
 
-// jsonSection adds the section on JSON.
+// jsonSection adds the section JSON.
 func jsonSection(tb testing.TB, p *man.Page) {
 	tb.Helper()
 	p.Section("JSON")
-	p.Text(`With --json commands print objects, each on a line of its own. Later versions may add keys, and
+	p.Text(`With --json commands print objects, one a line. Later versions may add keys, and
 options to types of events.
 
 Integers have up to 64 bits; byte arrays are base64. Containers choose the names of their interfaces,
@@ -113,7 +113,7 @@ and a name may have any character: use jq -a if its output goes to a terminal.`)
 	for _, o := range jsonObjects(tb) {
 		p.Subsection(o.title)
 		p.Text(o.commands)
-		if o.title != "The status" && o.title != "What is known of a container" { // long, and of one line
+		if o.title != "The status" && o.title != "The details of a container" { // one long line
 			p.Example(o.example)
 		}
 		for _, key := range o.keys {
@@ -122,7 +122,7 @@ and a name may have any character: use jq -a if its output goes to a terminal.`)
 	}
 }
 
-// TestManualPageJSON wants each key of the objects on the page, and no other.
+// TestManualPageJSON checks that the page has exactly the keys of the objects.
 func TestManualPageJSON(t *testing.T) {
 	for _, o := range jsonObjects(t) {
 		var decoded map[string]json.RawMessage
@@ -132,7 +132,7 @@ func TestManualPageJSON(t *testing.T) {
 		for _, key := range o.keys {
 			for name := range strings.SplitSeq(key[0], ", ") {
 				if _, ok := decoded[name]; !ok {
-					t.Errorf("%s: there is no key %s in %s", o.title, name, o.example)
+					t.Errorf("%s: no key %s in %s", o.title, name, o.example)
 				}
 				delete(decoded, name)
 			}

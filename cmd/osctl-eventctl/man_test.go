@@ -12,9 +12,9 @@ import (
 	"github.com/osctl/eventd/packaging/man"
 )
 
-var update = flag.Bool("update", false, "write the manual page and the picture of the live view anew")
+var update = flag.Bool("update", false, "rewrite the manual page and the picture of the live view")
 
-// TestManualPage makes osctl-eventctl(1) of the commands.
+// TestManualPage generates osctl-eventctl(1) from the commands.
 func TestManualPage(t *testing.T) {
 	if err := man.Drift("osctl-eventctl.1", manualPage(t), *update); err != nil {
 		t.Error(err)
@@ -46,17 +46,17 @@ func manualPage(tb testing.TB) *man.Page {
 	p.Item("-h, --help", "print help for a command, with examples")
 	p.Item("--version", "print the version and exit")
 	p.Section("ENVIRONMENT")
-	p.Item("DBUS_SYSTEM_BUS_ADDRESS, DBUS_SESSION_BUS_ADDRESS", "address of the bus, if it is not the usual one")
+	p.Item("DBUS_SYSTEM_BUS_ADDRESS, DBUS_SESSION_BUS_ADDRESS", "address of the bus, if it is not the default one")
 	p.Item("NO_COLOR", "if it is set to anything, output has no colours")
 	p.Section("EXIT STATUS")
 	for _, status := range [][2]string{
 		{"0", "the command succeeded"},
-		{"1", "the command failed, or the service does not run; stderr says why, and what to do"},
-		{"2", "status: the service cannot write its history or misses a capability"},
-		{"3", "wait: the state was not reached in time"},
+		{"1", "the command failed, or the service does not run; stderr says why"},
+		{"2", "status: the service cannot write its history or lacks a capability"},
+		{"3", "wait: the timeout expired"},
 		{"4", "monitor, run: events were lost; report --skip-invalid: lines were skipped"},
 		{"5", "run: the command failed for an event"},
-		{"130", "the command was interrupted; monitor, run and --watch end with 0 then"},
+		{"130", "the command was interrupted; but monitor, run and --watch end with 0"},
 	} {
 		p.Item(status[0], status[1])
 	}
@@ -67,7 +67,7 @@ func manualPage(tb testing.TB) *man.Page {
 	return p
 }
 
-// TestHelp expects each command to tell what it does, with examples.
+// TestHelp checks that each command has a description and examples.
 func TestHelp(t *testing.T) {
 	root := (&app{out: terminal.NewOutput(os.Stdout), err: terminal.NewOutput(os.Stderr)}).root()
 	for _, c := range append([]*cobra.Command{root}, root.Commands()...) {

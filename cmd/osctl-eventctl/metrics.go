@@ -18,20 +18,20 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// metricPrefix begins the name of each metric.
+// metricPrefix is the prefix of all metrics.
 const metricPrefix = "osctl_eventd_"
 
 // metrics writes the text format of Prometheus, see
 // https://prometheus.io/docs/instrumenting/exposition_formats/.
 type metrics struct{ out *bytes.Buffer }
 
-// family begins a metric.
-func (m metrics) family(name, kind, help string) {
+// writeFamily writes the header of a metric.
+func (m metrics) writeFamily(name, kind, help string) {
 	_, _ = fmt.Fprintf(m.out, "# HELP %s%s %s\n# TYPE %[1]s%[2]s %[4]s\n", metricPrefix, name, help, kind)
 }
 
-// sample writes one value, with alternating names and values of labels.
-func (m metrics) sample(name, value string, labels ...string) {
+// writeSample writes one value. labels are names and values in turn.
+func (m metrics) writeSample(name, value string, labels ...string) {
 	_, _ = m.out.WriteString(metricPrefix + name)
 	for i := 0; i+1 < len(labels); i += 2 {
 		open := ","
@@ -39,7 +39,7 @@ func (m metrics) sample(name, value string, labels ...string) {
 			open = "{"
 		}
 		escaped := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(labels[i+1])
-		_, _ = fmt.Fprintf(m.out, `%s%s="%s"`, open, labels[i], escaped) //nolint:gocritic // %q escapes more than the format knows
+		_, _ = fmt.Fprintf(m.out, `%s%s="%s"`, open, labels[i], escaped) //nolint:gocritic // %q escapes more than the format allows
 	}
 	if len(labels) > 0 {
 		_, _ = m.out.WriteString("}")
@@ -47,79 +47,79 @@ func (m metrics) sample(name, value string, labels ...string) {
 	_, _ = m.out.WriteString(" " + value + "\n")
 }
 
-func (m metrics) gauge(name, help, value string, labels ...string) {
-	m.family(name, "gauge", help)
-	m.sample(name, value, labels...)
+func (m metrics) writeGauge(name, help, value string, labels ...string) {
+	m.writeFamily(name, "gauge", help)
+	m.writeSample(name, value, labels...)
 }
 
 // writeMetrics writes the status as metrics.
 func (s *status) writeMetrics(out io.Writer) error {
 	m := metrics{&bytes.Buffer{}}
 	number := func(n uint64) string { return strconv.FormatUint(n, 10) }
-	yes := func(b bool) string { return map[bool]string{true: "1", false: "0"}[b] }
-	m.gauge("up", "Whether the service answers.", yes(s.Running))
+	boolean := func(b bool) string { return map[bool]string{true: "1", false: "0"}[b] }
+	m.writeGauge("up", "Whether the service answers.", boolean(s.Running))
 	if !s.Running {
 		_, err := m.out.WriteTo(out)
 		return err
 	}
-	m.gauge("info", "Version of the service and epoch of its history.", "1", "version", s.Version, "epoch", s.Epoch)
-	m.gauge("start_time_seconds", "When the service started, in seconds since 1970.", fmt.Sprintf("%.6f", float64(s.StartTime.UnixMicro())/1e6))
-	m.gauge("healthy", "Whether the service has all that it needs.", yes(s.Healthy))
-	m.gauge("durable", "Whether events survive the end of the service.", yes(s.Durable))
-	m.gauge("missing", "How many things the service has to do without, like a capability.", strconv.Itoa(len(s.Missing)))
-	m.gauge("oldest_sequence", "Number of the oldest event that is kept.", number(s.Oldest))
-	m.gauge("last_sequence", "Number of the newest event.", number(s.Last))
+	m.writeGauge("info", "Version of the service and epoch of its history.", "1", "version", s.Version, "epoch", s.Epoch)
+	m.writeGauge("start_time_seconds", "When the service started, in seconds since 1970.", fmt.Sprintf("%.6f", float64(s.StartTime.UnixMicro())/1e6))
+	m.writeGauge("healthy", "Whether the service has everything that it needs.", boolean(s.Healthy))
+	m.writeGauge("durable", "Whether events survive a restart of the service.", boolean(s.Durable))
+	m.writeGauge("missing", "Number of things that the service lacks, such as capabilities.", strconv.Itoa(len(s.Missing)))
+	m.writeGauge("oldest_sequence", "Number of the oldest kept event.", number(s.Oldest))
+	m.writeGauge("last_sequence", "Number of the newest event.", number(s.Last))
 	for _, states := range []struct {
 		name, help string
 		counts     map[string]int
 	}{
 		{"interfaces", "Veths on the host, by state.", s.linkStates},
-		{"containers", "Containers of which a state is known, by state.", s.containerStates},
+		{"containers", "Containers with a known state, by state.", s.containerStates},
 	} {
-		m.family(states.name, "gauge", states.help)
+		m.writeFamily(states.name, "gauge", states.help)
 		for _, state := range slices.Sorted(maps.Keys(states.counts)) {
-			m.sample(states.name, strconv.Itoa(states.counts[state]), "state", state)
+			m.writeSample(states.name, strconv.Itoa(states.counts[state]), "state", state)
 		}
 	}
-	m.counters(s.Counters)
+	m.writeCounters(s.Counters)
 	_, err := m.out.WriteTo(out)
 	return err
 }
 
-// counterHelp describes the named counters. Each of them is always among the metrics,
-// so that an alert can watch for its first increase.
+// counterHelp returns the help of the named counters. The metrics always include them, so that an
+// alert can see their first increase.
 func counterHelp() map[string]string {
 	return map[string]string{
 		"bus_losses":        "Times the service lost its connection to the bus.",
-		"calls_over_limit":  "Calls that were refused because too many waited.",
-		hub.CounterLapped:   "Times a subscriber was too slow, and events were dropped for it.",
-		"messages_ignored":  "Messages on the bus that the service does not know, and ignored.",
+		"calls_over_limit":  "Calls refused because too many were pending.",
+		hub.CounterLapped:   "Times events were dropped for a subscriber that was too slow.",
+		"messages_ignored":  "Unknown messages on the bus that the service ignored.",
 		hub.CounterOverruns: "Times the kernel dropped link messages because the service was too slow.",
-		hub.CounterRefused:  "Calls of Report and ReportBatch that were refused.",
-		hub.CounterResyncs:  "Times the interfaces were listed anew and compared.",
+		hub.CounterRefused:  "Refused calls of Report and ReportBatch.",
+		hub.CounterResyncs:  "Times the service listed all interfaces again and compared them.",
 	}
 }
 
-// counters writes what the service counted since it started.
-func (m metrics) counters(counts map[string]uint64) {
-	m.family("events_total", "counter", "Events by type, since the service started.")
+// writeCounters writes the counters of the service.
+func (m metrics) writeCounters(counts map[string]uint64) {
+	m.writeFamily("events_total", "counter", "Events by type, since the service started.")
 	help := counterHelp()
 	named := maps.Clone(help)
 	for _, name := range slices.Sorted(maps.Keys(counts)) {
-		if typ, ok := strings.CutPrefix(name, eventsOf); ok {
-			m.sample("events_total", strconv.FormatUint(counts[name], 10), "type", typ)
-		} else if metricName(name) {
+		if typ, ok := strings.CutPrefix(name, eventPrefix); ok {
+			m.writeSample("events_total", strconv.FormatUint(counts[name], 10), "type", typ)
+		} else if isMetricName(name) {
 			named[name] = cmp.Or(help[name], "Counted by the service since it started: "+strings.ReplaceAll(name, "_", " ")+".")
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(named)) {
-		m.family(name+"_total", "counter", named[name])
-		m.sample(name+"_total", strconv.FormatUint(counts[name], 10))
+		m.writeFamily(name+"_total", "counter", named[name])
+		m.writeSample(name+"_total", strconv.FormatUint(counts[name], 10))
 	}
 }
 
-// countStates counts the interfaces and containers by state. The set of states is closed, so
-// that reporters cannot make any number of metrics.
+// countStates counts the interfaces and containers by state. Unknown states count as one, so that
+// reporters cannot create any number of metrics.
 func (a *app) countStates(ctx context.Context, s *status) error {
 	s.linkStates, s.containerStates = map[string]int{}, map[string]int{otherState: 0}
 	for _, state := range linkStates() {
@@ -148,11 +148,11 @@ func (a *app) countStates(ctx context.Context, s *status) error {
 	})
 }
 
-// otherState counts the containers in a state that osctld does not have.
+// otherState counts the containers in states that osctld does not have.
 const otherState = "other"
 
-// isDown reports whether an error means that the service does not run, or does not answer. A
-// service that refuses to answer us does run.
+// isDown reports whether an error means that the service does not run or does not answer. A service
+// that denies access does run.
 func isDown(err error) bool {
 	if e, ok := errors.AsType[*client.Error](err); ok {
 		return !client.HasName(e, "org.freedesktop.DBus.Error.AccessDenied")
@@ -160,8 +160,8 @@ func isDown(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
 }
 
-// metricName reports whether a counter's name can be that of a metric.
-func metricName(name string) bool {
+// isMetricName reports whether the name of a counter is valid for a metric.
+func isMetricName(name string) bool {
 	for _, c := range name {
 		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' {
 			return false

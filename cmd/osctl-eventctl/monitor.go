@@ -17,45 +17,47 @@ import (
 
 const monitorLong = `Show events as they come, one line each, until the command is interrupted.
 Arguments select events of containers, or of interfaces by their names inside;
-one of the arguments has to match. A flag that is given several times matches
-any of its values; all flags must match. osctl-eventctl events is short for
-monitor --no-follow: it shows the events that are kept, and ends.
+any argument may match. If a flag is given several times, any of its values may
+match; all flags must match. osctl-eventctl events is short for monitor
+--no-follow: it shows the kept events, and ends.
 
 ` + nameHelp + `
 
-The service makes two types of events itself: ct_netif, with the action up,
+The service itself makes two types of events: ct_netif, with the action up,
 down or rename, when an interface changes, and state, whose action is the new
 state, when a container starts, is frozen or stops. Managers of containers
 report these and others; org.osctl.Eventd(5) lists the types.
 
-If a manager reports the up and down of interfaces, each comes twice, because
-the service sees it in the kernel, too. Use --source netlink to get each once.
+If a manager reports the up and down of interfaces, each event comes twice,
+because the service also sees it in the kernel. Use --source netlink to get
+each event once.
 
-With --format a Go template (https://pkg.go.dev/text/template) makes the line.
-It has the fields .Type, .Action, .Pool, .ID, .Name, .Veth, .Source, .Seq,
-.Time and .Cursor, each option as .Opts.NAME, and the whole event as {{json
-.}}. Control characters in them are escaped.
+With --format a Go template (https://pkg.go.dev/text/template) formats each
+event. The fields are .Type, .Action, .Pool, .ID, .Name, .Veth, .Source, .Seq,
+.Time and .Cursor; an option is .Opts.NAME, and the whole event {{json .}}.
+Control characters in fields are escaped.
 
 The command skips no event that the service keeps. It survives restarts of the
 service and of the bus. It reports on stderr when they go away and come back,
-within ten seconds when they hang, and when the service takes no more waiting
-calls; then it asks once a second. If the service no longer keeps some of the
-events, the command reports how many were lost on stderr ("lost 12 events:
-..."), continues with the oldest event that is kept, and ends with status 4.
+and within ten seconds when they hang. If the service accepts no more waiting
+calls, the command says so, and asks once a second. If the service no longer
+keeps some of the events, the command reports on stderr how many were lost
+("lost 12 events: ..."), continues with the oldest kept event, and ends with
+status 4.
 
-With --cursor-file the command continues where the last run stopped; if there
-is no such file yet, or an empty one, --since says where it begins. The file is
-replaced and synced after the events were written to stdout, so a crash may
-repeat some events and skips none. If stdout is a pipe, events that the
-consumer had not read when it failed are lost to it; use the command run to
-move the cursor only after an event was handled. With --no-follow -n COUNT the
-command shows the COUNT oldest events after the cursor.
+With --cursor-file the command continues where the last run stopped. If the
+file is missing or empty, the command begins at --since. It replaces and syncs
+the file after it has written the events to stdout, so a crash may repeat some
+events, but skips none. If stdout is a pipe and the consumer fails, the events
+in the pipe are lost; use the command run to move the cursor only after an
+event was handled. With --no-follow -n COUNT the command shows the COUNT oldest
+events after the cursor.
 
 The new cursor file gets the owner and the mode of the old one; the command
 fails if the user may not set that owner. It follows a link only if the link
 belongs to the user or to root. It fails while another run uses the file.
 
-Exit status: 0 if it ended as asked, also when interrupted; 1 on an error; 4 if
+Exit status: 0 if it ended as asked or was interrupted; 1 on an error; 4 if
 events were lost. SIGPIPE ends it when the reader of its output is gone.`
 
 const monitorExample = `  osctl-eventctl monitor
@@ -101,16 +103,16 @@ func (a *app) monitor() *cobra.Command {
 	f.StringVar(&flags.since, "since", "", "begin at `MOMENT`: "+eventflags.MomentForms)
 	f.StringVar(&flags.until, "until", "", "end at `MOMENT`, as for --since; +10m is 10 minutes from now")
 	f.BoolVar(&flags.noFollow, "no-follow", false, "end with the newest event; without --since begin with the oldest")
-	f.VarP(&flags.count, "lines", "n", "end after `COUNT` events; with --no-follow show the newest COUNT, with --cursor-file too the oldest COUNT after the cursor")
-	f.StringVar(&flags.cursorFile, "cursor-file", "", "continue where the last run stopped, which `FILE` stores")
+	f.VarP(&flags.count, "lines", "n", "end after `COUNT` events; with --no-follow, show the newest COUNT events; with --cursor-file as well, the oldest COUNT after the cursor")
+	f.StringVar(&flags.cursorFile, "cursor-file", "", "keep the position in `FILE`, and continue where the last run stopped")
 	f.BoolVar(&flags.json, "json", false, "print one JSON object a line")
 	f.StringVar(&flags.format, "format", "", "print each event with this `TEMPLATE`")
-	either(cmd, "json", "format")
+	markExclusive(cmd, "json", "format")
 	a.completeFlags(cmd)
 	return cmd
 }
 
-// newStream checks the flags and makes a stream of them.
+// newStream checks the flags, and returns a stream that prints events.
 func (a *app) newStream(flags *monitorFlags, args []string, now time.Time) (*stream, error) {
 	var err error
 	if flags.targets, err = parseTargets(args); err != nil {
@@ -130,15 +132,15 @@ func (a *app) newStream(flags *monitorFlags, args []string, now time.Time) (*str
 	if s.filter, err = flags.filter(); err != nil {
 		return nil, err
 	}
-	if err := s.endAt(flags.until, now); err != nil {
+	if err := s.setUntil(flags.until, now); err != nil {
 		return nil, err
 	}
 	s.tail = s.finite && s.count > 0 && flags.cursorFile == ""
-	return s, s.begin(flags, now)
+	return s, s.setStart(flags, now)
 }
 
-// endAt takes --until.
-func (s *stream) endAt(text string, now time.Time) error {
+// setUntil parses --until.
+func (s *stream) setUntil(text string, now time.Time) error {
 	if text == "" {
 		return nil
 	}
@@ -158,12 +160,12 @@ func (s *stream) endAt(text string, now time.Time) error {
 	return nil
 }
 
-// begin finds out where to begin.
-func (s *stream) begin(flags *monitorFlags, now time.Time) error {
+// setStart sets where the stream begins.
+func (s *stream) setStart(flags *monitorFlags, now time.Time) error {
 	if s.finite {
 		s.cursor = hub.CursorOldest
 	}
-	err := s.beginAt(flags.since, now)
+	err := s.setSince(flags.since, now)
 	switch {
 	case err != nil:
 		return err
@@ -174,13 +176,13 @@ func (s *stream) begin(flags *monitorFlags, now time.Time) error {
 		return nil
 	}
 	if s.app.out.Closed() {
-		return errors.New("standard output is closed: the cursor would move past events that nobody got; write to /dev/null to skip them")
+		return errors.New("standard output is closed, so the cursor would skip events; to skip them on purpose, write to /dev/null")
 	}
-	return s.beginAtFile(flags.cursorFile)
+	return s.openCursorFile(flags.cursorFile)
 }
 
-// beginAt takes --since.
-func (s *stream) beginAt(text string, now time.Time) error {
+// setSince parses --since.
+func (s *stream) setSince(text string, now time.Time) error {
 	if text == "" {
 		return nil
 	}
@@ -190,13 +192,13 @@ func (s *stream) beginAt(text string, now time.Time) error {
 	}
 	s.cursor, s.since = since.Cursor, since.Time
 	if s.cursor == "" {
-		s.cursor = hub.CursorOldest // and those before that time are passed over
+		s.cursor = hub.CursorOldest // showEvent skips the events before that time
 	}
 	return nil
 }
 
-// beginAtFile takes --cursor-file. The cursor that the file holds takes precedence.
-func (s *stream) beginAtFile(path string) (err error) {
+// openCursorFile opens the cursor file. A cursor in it takes precedence over --since.
+func (s *stream) openCursorFile(path string) (err error) {
 	if s.file, err = cursorfile.Open(path, checkCursor); err != nil {
 		return err
 	}
@@ -211,8 +213,8 @@ func checkCursor(text string) error {
 	return err
 }
 
-// newest asks for the cursor after the newest event there is.
-func (a *app) newest(ctx context.Context) (cursor string, err error) {
+// newestCursor returns the cursor of the newest event.
+func (a *app) newestCursor(ctx context.Context) (cursor string, err error) {
 	err = a.call(ctx, func(ctx context.Context, client *client.Client) error {
 		properties, err := client.Properties(ctx)
 		cursor = properties.Text("Cursor")

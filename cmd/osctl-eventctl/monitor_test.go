@@ -48,9 +48,9 @@ func numbers(events []shownEvent) string {
 
 // TestMonitor follows events with filters over a restart of the daemon and of the bus.
 func TestMonitor(t *testing.T) {
-	bus, d := served(t)
+	bus, d := startService(t)
 	m := start(t, bus, "monitor", "--json", "--type", "state", "--type", "db", "--id", "101")
-	// When the monitor begins cannot be seen from outside, so report until it shows.
+	// The test cannot see when the monitor starts, so it reports until an event is shown.
 	client := d.Client(t)
 	running := func() { report(t, client, 1, "state", "pool", "tank", "id", "101", "state", "running") }
 	event := parseEvents(t, m.line(t, &m.stdout, "101", running))[0]
@@ -64,7 +64,7 @@ func TestMonitor(t *testing.T) {
 	m.line(t, &m.stdout, `"db"`, nil)
 	for _, e := range parseEvents(t, m.stdout.String()) {
 		if e.Opts["id"] != "101" || e.Type == "other" {
-			t.Errorf("a foreign event was shown: %+v", e)
+			t.Errorf("an event outside the filter was shown: %+v", e)
 		}
 	}
 	bus.Kill()
@@ -94,7 +94,7 @@ func TestMonitor(t *testing.T) {
 
 // TestMonitorRange shows parts of the history.
 func TestMonitorRange(t *testing.T) {
-	bus, d := served(t)
+	bus, d := startService(t)
 	client := d.Client(t)
 	report(t, client, 1, "ct_netif", "pool", "tank", "id", "1", "action", "rename", "name", "eth0", "new_name", "lan0") // 1
 	report(t, client, 2, "state", "pool", "tank", "id", "1", "state", "running")                                        // 2, 3
@@ -157,10 +157,9 @@ func TestMonitorRange(t *testing.T) {
 	}
 }
 
-// TestMonitorPipe ends quietly, by SIGPIPE, when nobody reads its output any more, also
-// if no event comes.
+// TestMonitorPipe checks that SIGPIPE ends a monitor whose reader is gone, even if no event comes.
 func TestMonitorPipe(t *testing.T) {
-	bus, d := served(t)
+	bus, d := startService(t)
 	report(t, d.Client(t), 2, "x")
 	for _, consumer := range []string{"true", "head -n 1 >/dev/null"} {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -173,9 +172,9 @@ func TestMonitorPipe(t *testing.T) {
 	}
 }
 
-// TestInterrupted ends on SIGINT also while nobody reads what it writes.
+// TestInterrupted checks that SIGINT ends a monitor whose output is blocked.
 func TestInterrupted(t *testing.T) {
-	bus, d := served(t)
+	bus, d := startService(t)
 	report(t, d.Client(t), 5000, "x", "text", strings.Repeat("x", 100))
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -201,9 +200,9 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// TestInterruptedBatch does not say that all was reported, while it waits for more.
+// TestInterruptedBatch checks that a batch interrupted while it waits for input does not end with 0.
 func TestInterruptedBatch(t *testing.T) {
-	bus, _ := served(t)
+	bus, _ := startService(t)
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -226,10 +225,10 @@ func TestInterruptedBatch(t *testing.T) {
 	}
 }
 
-// TestMonitorAll takes 100,000 events through a pipe.
+// TestMonitorAll pipes 100,000 events.
 func TestMonitorAll(t *testing.T) {
 	const events = 100_000
-	bus, d := served(t, "--history", "100000")
+	bus, d := startService(t, "--history", "100000")
 	report(t, d.Client(t), events, "ct_netif", "pool", "tank", "id", "101", "action", "up", "name", "eth0", "veth", "veth1a2b")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -240,10 +239,9 @@ func TestMonitorAll(t *testing.T) {
 	}
 }
 
-// TestMonitorConsumer feeds a consumer that was written for `osctl -j monitor` and
-// looks at type and opts alone.
+// TestMonitorConsumer feeds a consumer written for `osctl -j monitor`, which reads only type and opts.
 func TestMonitorConsumer(t *testing.T) {
-	bus, _ := served(t)
+	bus, _ := startService(t)
 	reports := [][]string{
 		{"management", "id:=7", "cmd=ct_start", `opts:={"id": "101"}`, "state=run"},
 		{"state", "pool=tank", "id=101", "state=running", "init_pid:=42"},
@@ -276,7 +274,7 @@ osctld is going down
 	}
 }
 
-// consume is a consumer of `osctl -j monitor`: it knows the keys type and opts.
+// consume is a consumer of `osctl -j monitor`. It reads the keys type and opts.
 func consume(text string) (string, error) {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
@@ -327,11 +325,11 @@ func consume(text string) (string, error) {
 	return b.String(), nil
 }
 
-// BenchmarkMonitor compares `monitor --json | wc -l` with the Go client that reads the
-// same 100,000 events: ratio is how many times as long the command takes.
+// BenchmarkMonitor compares `monitor --json | wc -l` with the Go client, for 100,000 events. ratio is the
+// time of the command divided by that of the client.
 func BenchmarkMonitor(b *testing.B) {
 	const events = 100_000
-	bus, d := served(b, "--history", "100000")
+	bus, d := startService(b, "--history", "100000")
 	client := d.Client(b)
 	report(b, client, events, "ct_netif", "pool", "tank", "id", "101", "action", "up", "name", "eth0", "veth", "veth1a2b")
 	var command, library time.Duration
@@ -358,9 +356,9 @@ func BenchmarkMonitor(b *testing.B) {
 	b.ReportMetric(command.Seconds()/library.Seconds(), "ratio")
 }
 
-// BenchmarkInterrupt is how long a monitor takes to end on ^C.
+// BenchmarkInterrupt measures the time from SIGINT to the end of a monitor.
 func BenchmarkInterrupt(b *testing.B) {
-	bus, d := served(b)
+	bus, d := startService(b)
 	report(b, d.Client(b), 1, "x")
 	var took time.Duration
 	for b.Loop() {

@@ -12,35 +12,35 @@ import (
 )
 
 const (
-	// shortest is how long the beginning of an id has to be to stand for it.
-	shortest = 4
-	// maxNames is how many containers a nameTable keeps. Beyond that it forgets one of them: the
-	// service lists fewer, so only events of more containers can make that necessary.
+	// minPrefix is the minimum length of an id's beginning that stands for the id.
+	minPrefix = 4
+	// maxNames limits the containers in a nameTable. It exceeds the limit of the service's lists, so
+	// only events can fill the table; it then drops arbitrary containers.
 	maxNames = 2 * hub.MaxContainers
 	// maxCandidates is how many containers an ambiguousError names.
 	maxCandidates = 10
 )
 
-// containerRef names a container by its id, by its name, or by the beginning of its id.
+// containerRef refers to a container by its id, its name, or the beginning of its id.
 type containerRef struct{ pool, text string }
 
-// nameTable knows which containers there are and what they are called, as of the events that it
-// was shown last. It is the one place where an argument becomes an id.
+// nameTable holds the containers and their names as of the last event folded in. It resolves
+// arguments to ids.
 type nameTable struct {
-	names  map[containerRef]string // of containers by id; "" if there is none
-	owners map[containerRef]string // ids by name
-	held   map[containerRef]string // ids by beginning, of what was resolved before
-	cache  map[containerRef]string // ids by any text, since the last change
+	names    map[containerRef]string // names by id; "" for a container without a name
+	owners   map[containerRef]string // ids by name
+	resolved map[containerRef]string // ids by beginning, as resolved before
+	cache    map[containerRef]string // ids by any text, cleared by each change
 }
 
-// newNameTable makes a table of the rows of the service's lists.
+// newNameTable returns a table of the containers in the service's lists.
 func newNameTable(containers []hub.Container, links []hub.Interface) *nameTable {
-	n := &nameTable{held: map[containerRef]string{}}
+	n := &nameTable{resolved: map[containerRef]string{}}
 	n.set(containers, links)
 	return n
 }
 
-// set replaces what the table knows.
+// set replaces the containers.
 func (n *nameTable) set(containers []hub.Container, links []hub.Interface) {
 	n.names, n.owners = map[containerRef]string{}, map[containerRef]string{}
 	for i := range links {
@@ -52,7 +52,7 @@ func (n *nameTable) set(containers []hub.Container, links []hub.Interface) {
 	n.cache = map[containerRef]string{}
 }
 
-// put notes a container, and its name unless that is "". Another container loses the name.
+// put adds a container, and sets its name unless that is "". Another container loses the name.
 func (n *nameTable) put(ref containerRef, name string) {
 	before, known := n.names[ref]
 	if ref.text == "" || known && (name == "" || name == before) {
@@ -82,7 +82,7 @@ func (n *nameTable) remove(ref containerRef) {
 	n.cache = map[containerRef]string{}
 }
 
-// fold takes an event into the table.
+// fold applies an event to the table.
 func (n *nameTable) fold(e *hub.Event) {
 	ref := containerRef{e.Pool, e.ID}
 	switch {
@@ -98,9 +98,9 @@ func (n *nameTable) fold(e *hub.Event) {
 	}
 }
 
-// resolve returns the id of the container that text stands for: as an id, else as a name, else as
-// the only id that begins with it. It returns "" if there is none. A beginning that stood for a
-// container goes on to stand for it while that is there. The error is an [ambiguousError].
+// resolve returns the id of the container that text names: by its id, its name, or the beginning of
+// its id, in this order. It returns "" if there is none. A beginning keeps its container while that
+// exists, even if it becomes ambiguous. The error is an [ambiguousError].
 func (n *nameTable) resolve(pool, text string) (id string, err error) {
 	ref := containerRef{pool, text}
 	if _, known := n.names[ref]; known {
@@ -112,22 +112,22 @@ func (n *nameTable) resolve(pool, text string) (id string, err error) {
 	if id, ok := n.cache[ref]; ok {
 		return id, nil
 	}
-	if id, err = n.complete(ref); err == nil {
+	if id, err = n.resolvePrefix(ref); err == nil {
 		n.cache[ref] = id
 	}
 	return id, err
 }
 
-// complete returns the id that begins with a text.
-func (n *nameTable) complete(ref containerRef) (string, error) {
-	if len(ref.text) < shortest {
+// resolvePrefix returns the id that begins with a text.
+func (n *nameTable) resolvePrefix(ref containerRef) (string, error) {
+	if len(ref.text) < minPrefix {
 		return "", nil
 	}
-	if id, ok := n.held[ref]; ok {
+	if id, ok := n.resolved[ref]; ok {
 		if _, known := n.names[containerRef{ref.pool, id}]; known {
 			return id, nil
 		}
-		delete(n.held, ref)
+		delete(n.resolved, ref)
 	}
 	var candidates []string
 	for known := range n.names {
@@ -139,7 +139,7 @@ func (n *nameTable) complete(ref containerRef) (string, error) {
 	case 0:
 		return "", nil
 	case 1:
-		n.held[ref] = candidates[0]
+		n.resolved[ref] = candidates[0]
 		return candidates[0], nil
 	}
 	slices.Sort(candidates)
@@ -154,22 +154,22 @@ func (n *nameTable) complete(ref containerRef) (string, error) {
 	return "", err
 }
 
-// ambiguousError says that the beginning of an id is that of several containers.
+// ambiguousError is returned for a beginning that several ids share.
 type ambiguousError struct {
 	ref        containerRef
 	candidates []string // some of them, with their names
-	more       int      // how many further ones there are
+	more       int      // number of further candidates
 }
 
 func (e *ambiguousError) Error() string {
-	text := fmt.Sprintf("%s:%s: this could be any of %s", e.ref.pool, e.ref.text, strings.Join(e.candidates, ", "))
+	text := fmt.Sprintf("%s:%s is ambiguous: it could be any of %s", e.ref.pool, e.ref.text, strings.Join(e.candidates, ", "))
 	if e.more > 0 {
 		text += fmt.Sprintf(" and %d more", e.more)
 	}
 	return text
 }
 
-// listBoth lists interfaces and containers. The cursor belongs to the list of interfaces; the
+// listBoth lists interfaces and containers. The cursor is that of the interfaces; the list of
 // containers may be newer.
 func listBoth(ctx context.Context, c *client.Client, filter hub.Filter) (links []hub.Interface, containers []hub.Container, cursor string, err error) {
 	if links, cursor, err = c.Interfaces(ctx, filter); err != nil {
@@ -179,8 +179,7 @@ func listBoth(ctx context.Context, c *client.Client, filter hub.Filter) (links [
 	return links, containers, cursor, err
 }
 
-// askNames asks the service for the containers in the pools of targets, and returns the cursor
-// after which events change them.
+// askNames reads the containers in the pools of targets. Events after the cursor may change them.
 func (a *app) askNames(ctx context.Context, targets []target) (names *nameTable, cursor string, err error) {
 	filter, err := poolsOf(targets)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// Ids of containers: of the first two the beginnings are the same.
+// Ids of containers. The first two share their beginning.
 var (
 	idA = "4f5e6d7c" + strings.Repeat("a", 56)
 	idB = "4f5e6d7d" + strings.Repeat("b", 56)
@@ -34,7 +34,7 @@ func info(t *testing.T, id, name string) *hub.Event {
 	return event(t, hub.TypeInfo, "pool", "podman", "id", id, "name", name)
 }
 
-// TestResolve takes events into a table, each after the one before, and resolves texts.
+// TestResolve folds events into a table one by one, and resolves texts after each.
 func TestResolve(t *testing.T) {
 	removed := func(id string) *hub.Event {
 		return event(t, hub.TypeDB, "pool", "podman", "id", id, "object", "container", "action", "remove")
@@ -59,7 +59,7 @@ func TestResolve(t *testing.T) {
 		if step.event != nil {
 			n.fold(step.event)
 		}
-		for range 2 { // from the cache, too
+		for range 2 { // the second time from the cache
 			for text, want := range step.want {
 				id, err := n.resolve("podman", text)
 				if _, ambiguous := errors.AsType[*ambiguousError](err); ambiguous {
@@ -80,7 +80,7 @@ func TestAmbiguous(t *testing.T) {
 	}
 	rows[1].Name = "a \x1bb"
 	_, err := newNameTable(rows, nil).resolve("p", "abcd")
-	want := `p:abcd: this could be any of p:abcd00, p:abcd01 ("a \x1bb"), p:abcd02, p:abcd03, p:abcd04, p:abcd05, p:abcd06, p:abcd07, p:abcd08, p:abcd09 and 2 more`
+	want := `p:abcd is ambiguous: it could be any of p:abcd00, p:abcd01 ("a \x1bb"), p:abcd02, p:abcd03, p:abcd04, p:abcd05, p:abcd06, p:abcd07, p:abcd08, p:abcd09 and 2 more`
 	if err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
@@ -96,9 +96,9 @@ func TestNameTableIsBounded(t *testing.T) {
 	}
 }
 
-// TestNames uses all commands as somebody does who knows containers by name.
+// TestNames uses all commands with names of containers.
 func TestNames(t *testing.T) {
-	bus, d := served(t)
+	bus, d := startService(t)
 	client := d.Client(t)
 	state := func(id, state string) {
 		report(t, client, 1, "state", "pool", "podman", "id", id, "state", state)
@@ -121,9 +121,9 @@ func TestNames(t *testing.T) {
 		{"show podman:web", 0, "Container:  podman:" + idA + "\nName:       web\nImage:      nginx:1\nState:      running since ", ""},
 		{"show podman:4f5e6d7c", 0, "Name:       web\n", ""},
 		{"show podman:web --json", 0, `"ct_name":"web","image":"nginx:1"`, ""},
-		{"show podman:4f5e", 1, "", "podman:4f5e: this could be any of podman:" + idA + " (web), podman:" + idB + " (db)\n"},
+		{"show podman:4f5e", 1, "", "podman:4f5e is ambiguous: it could be any of podman:" + idA + " (web), podman:" + idB + " (db)\n"},
 		{"show k8s:default/web", 0, "Name:       default/web\n", ""},
-		{"show podman:nobody", 1, "", "nothing is known of podman:nobody;"},
+		{"show podman:nobody", 1, "", "podman:nobody is unknown;"},
 		{"containers", 0, "podman:web", ""},
 		{"containers --all", 0, "podman:9c9c9c9ccccc ", ""},
 		{"containers podman:db", 0, "podman:db  -", ""},
@@ -131,7 +131,7 @@ func TestNames(t *testing.T) {
 		{"containers podman:db --json", 0, `"ct_name":"db","image":"nginx:1"}`, ""},
 		{"containers podman:web/eth0", 1, "", "expected a container as POOL:ID"},
 		{"containers podman:4f5e6d", 1, "", "could be any of"},
-		{"containers podman:nobody", 1, "", "nothing is known of podman:nobody;"},
+		{"containers podman:nobody", 1, "", "unknown: podman:nobody;"},
 		{"wait podman:web running", 0, "running\n", ""},
 		{"wait podman:9c9c podman:web stopped running", 0, "podman:9c9c stopped\npodman:web running\n", ""},
 		{"wait podman:4f5e running", 1, "", "could be any of"},
@@ -161,9 +161,9 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestNameIsTakenOver follows a name from one container to the next.
+// TestNameIsTakenOver follows a name that moves from one container to another.
 func TestNameIsTakenOver(t *testing.T) {
-	bus, d := served(t)
+	bus, d := startService(t)
 	client := d.Client(t)
 	monitor := start(t, bus, "monitor", "podman:web", "--json")
 	waiting := start(t, bus, "wait", "podman:web", "frozen")
@@ -188,7 +188,7 @@ func TestNameIsTakenOver(t *testing.T) {
 	}
 }
 
-// TestConditionsByName takes events one after the other, and looks whether conditions are met.
+// TestConditionsByName folds events one by one, and checks the conditions after each.
 func TestConditionsByName(t *testing.T) {
 	state := func(id, state string) *hub.Event {
 		return event(t, hub.TypeState, "pool", "podman", "id", id, "state", state)
@@ -208,7 +208,7 @@ func TestConditionsByName(t *testing.T) {
 	}
 	running := condition{target: target{"podman", "web", ""}, states: []string{"running"}}
 	link := condition{target: target{"podman", "web", "eth0"}, states: []string{"up"}}
-	w := world{names: newNameTable(nil, nil)}
+	w := knownState{names: newNameTable(nil, nil)}
 	for i, step := range []struct {
 		event         *hub.Event
 		running, link string
@@ -223,15 +223,15 @@ func TestConditionsByName(t *testing.T) {
 		{state(idA, "stopped"), "", "up"},
 	} {
 		w.fold(step.event)
-		gotState, err := running.met(&w)
-		gotLink, linkErr := link.met(&w)
+		gotState, err := running.reachedState(&w)
+		gotLink, linkErr := link.reachedState(&w)
 		if gotState != step.running || gotLink != step.link || err != nil || linkErr != nil {
 			t.Errorf("step %d: %q, %q, %v, %v, want %+v", i, gotState, gotLink, err, linkErr, step)
 		}
 	}
 }
 
-// TestHandoverIsNotDown wants a wait for down to go on while another container has the interface.
+// TestHandoverIsNotDown checks that a handover does not end a wait for down.
 func TestHandoverIsNotDown(t *testing.T) {
 	change := func(id, action, option string) *hub.Event {
 		options := hub.Options{
@@ -249,7 +249,7 @@ func TestHandoverIsNotDown(t *testing.T) {
 		return e
 	}
 	down := condition{target: target{"podman", idA, "eth0"}, states: []string{"down"}}
-	w := world{names: newNameTable(nil, nil)}
+	w := knownState{names: newNameTable(nil, nil)}
 	for i, step := range []struct {
 		event *hub.Event
 		want  string
@@ -260,7 +260,7 @@ func TestHandoverIsNotDown(t *testing.T) {
 		{change(idB, "down", "gone"), "down"},
 	} {
 		w.fold(step.event)
-		if got, err := down.met(&w); got != step.want || err != nil {
+		if got, err := down.reachedState(&w); got != step.want || err != nil {
 			t.Errorf("step %d: %q, %v, want %q", i, got, err, step.want)
 		}
 	}

@@ -20,9 +20,8 @@ import (
 // pictureFile is the picture that README.md shows.
 const pictureFile = "live.svg"
 
-// TestPicture makes the picture of the live view from what the program draws on a
-// terminal for veths that come, go up and down, and leave. It is written where -update
-// is given: its marks depend on the moment.
+// TestPicture draws the picture of the live view in README.md, with veths that are added, changed and
+// removed. It writes the picture only with -update, because the marks depend on the time.
 func TestPicture(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	host := nstest.New(t)
@@ -64,7 +63,7 @@ func TestPicture(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// A mark goes after a while: the picture has them all, a slow test has seen each.
+	// Marks expire. The picture needs all at once; a slow test may see one after the other.
 	marks, seen := []string{"* tank:103", "+ tank:300", "- dozer:206"}, map[string]bool{}
 	lines := s.until(t, "all changes", func(lines []string) bool {
 		all := strings.Join(lines, "\n")
@@ -99,7 +98,7 @@ func TestPicture(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(string(kept), html.EscapeString(strings.TrimSpace(lines[15]))) || !strings.Contains(string(kept), "CONTAINER ↑") {
-		t.Errorf("the picture is not of what the program draws now: write it anew with `make man`; the screen is\n%s", strings.Join(lines, "\n"))
+		t.Errorf("the picture is outdated: run `make man`; the screen is\n%s", strings.Join(lines, "\n"))
 	}
 }
 
@@ -109,7 +108,7 @@ const (
 	margin                = 12
 )
 
-// colourOf returns a colour of the terminal: those of the theme Tango.
+// colourOf returns a colour of the terminal in the theme Tango.
 func colourOf(c vt10x.Color) string {
 	palette := [...]string{
 		"#2e3436", "#cc0000", "#4e9a06", "#c4a000", "#3465a4", "#75507b", "#06989a", "#d3d7cf",
@@ -124,7 +123,7 @@ func colourOf(c vt10x.Color) string {
 	return "#d3d7cf"
 }
 
-// drawSVG draws the screen: a run of cells that look the same is one text.
+// drawSVG draws the screen as SVG. A run of cells in one style is one text.
 func drawSVG(term vt10x.Terminal, width, height int) string {
 	term.Lock()
 	defer term.Unlock()

@@ -11,24 +11,24 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// printer writes events, one a line.
+// printer is a sink that prints events, one a line.
 type printer struct {
 	out   *bufio.Writer
-	lines *line.Liner // nil for JSON
+	lines *line.Formatter // nil for JSON
 	buf   []byte
 
-	format *template.Template // takes the place of both, if it is set
+	format *template.Template // replaces both if set
 }
 
 func newPrinter(out *terminal.Output, asJSON bool, now time.Time) *printer {
 	p := &printer{out: bufio.NewWriterSize(out, 64<<10)}
 	if !asJSON {
-		p.lines = &line.Liner{Colour: out.Colourful(), Today: now.Local()}
+		p.lines = &line.Formatter{Colour: out.Colourful(), Today: now.Local()}
 	}
 	return p
 }
 
-// event writes one event, whose epoch is given. It may stay in the buffer until flush.
+// event prints an event. The line may stay in the buffer until flush.
 func (p *printer) event(_ context.Context, e *hub.Event, epoch string) (handled bool, err error) {
 	p.buf = p.buf[:0]
 	switch {
@@ -42,7 +42,7 @@ func (p *printer) event(_ context.Context, e *hub.Event, epoch string) (handled 
 		p.buf = e.AppendJSON(p.buf, epoch)
 	}
 	p.buf = append(p.buf, '\n')
-	if len(p.buf) > p.out.Available() { // or the buffer would cut it
+	if len(p.buf) > p.out.Available() { // otherwise the buffer would split the line
 		if err := p.out.Flush(); err != nil {
 			return false, err
 		}

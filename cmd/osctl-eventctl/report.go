@@ -16,14 +16,14 @@ means that the option, or the key of an object, is missing.
 
 With --batch, report the events in a file, or on standard input (-), and print
 their numbers, one a line. A line is a JSON object {"type": TYPE, "opts":
-{...}}, as monitor --json prints it; other keys are ignored. An object must not
-have a key twice, and a text must not have half of a surrogate pair.
+{...}}, as monitor --json prints it; other keys are ignored. Duplicate keys and
+half a surrogate pair are errors.
 
-Events are sent in batches of at most 1,024, from a pipe as soon as they come.
-A batch is taken whole or not at all. If it fails, earlier batches stay
-reported; the error names the line, and says up to which line events were
-reported. With --skip-invalid, lines that are no valid event are skipped
-instead, each with a message on stderr, and the exit status is 4.
+The command sends events in batches of at most 1,024, from a pipe as soon as
+they come. The service accepts a whole batch or nothing of it. If a batch
+fails, earlier batches stay reported; the error names the line, and says up to
+which line events were reported. With --skip-invalid the command skips invalid
+events, reports each on stderr, and ends with status 4.
 
 Reporting needs root, unless the policy of the bus says otherwise.`
 
@@ -34,7 +34,7 @@ func (a *app) report() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "report TYPE KEY=TEXT|KEY:=JSON... | --batch FILE|-",
-		Short: "Report an event, or many",
+		Short: "Report one or more events",
 		Long:  reportLong,
 		Example: `  osctl-eventctl report state pool=tank id=101 state=running
   osctl-eventctl report ct_init_pid pool=tank id=101 init_pid:=4711
@@ -45,11 +45,11 @@ func (a *app) report() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case batch != "" && len(args) > 0:
-				return fmt.Errorf("argument %q: --batch takes its events from the file alone", args[0])
+				return fmt.Errorf("argument %q: --batch reads all events from the file", args[0])
 			case batch != "":
 				return a.reportBatch(cmd.Context(), batch, skipInvalid)
 			case skipInvalid:
-				return errors.New("--skip-invalid goes with --batch")
+				return errors.New("--skip-invalid needs --batch")
 			case len(args) == 0:
 				return errors.New("which event? Expected a TYPE, like state, and KEY=TEXT for its options; see osctl-eventctl report --help")
 			}
@@ -63,13 +63,13 @@ func (a *app) report() *cobra.Command {
 					return err
 				}
 				if _, err = fmt.Fprintln(a.out, seq); err != nil {
-					return fmt.Errorf("the event was reported, with number %d: %w", seq, err)
+					return fmt.Errorf("the event was reported as number %d: %w", seq, err)
 				}
 				return nil
 			})
 		},
 	}
 	cmd.Flags().StringVar(&batch, "batch", "", "report the events in `FILE`, or on standard input if it is -, one JSON object a line")
-	cmd.Flags().BoolVar(&skipInvalid, "skip-invalid", false, "with --batch: skip lines that are no valid event, report them on stderr, and end with status 4")
+	cmd.Flags().BoolVar(&skipInvalid, "skip-invalid", false, "with --batch: skip invalid events, report them on stderr, and end with status 4")
 	return cmd
 }

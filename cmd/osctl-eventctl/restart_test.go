@@ -7,11 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/osctl/eventd/dbusapi/apitest"
 	"github.com/osctl/eventd/dbusapi/bustest"
 )
 
-// TestMonitorRestart kills the daemon again and again under a monitor: with a log
-// nothing is lost, and a cursor from before leads on.
+// TestMonitorRestart kills the daemon again and again during a monitor: with a log no event is lost, and
+// old cursors stay valid.
 func TestMonitorRestart(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	state := t.TempDir()
@@ -41,10 +42,10 @@ func TestMonitorRestart(t *testing.T) {
 	}
 }
 
-// TestHang stops the daemon under those who follow it: they say that it does not answer,
-// and go on when it does.
+// TestHang stops the daemon during a monitor and a live view: both report that, and continue when it
+// answers again.
 func TestHang(t *testing.T) {
-	bus, d := served(t)
+	bus, d := startService(t)
 	client := d.Client(t)
 	report(t, client, 1, "state", "pool", "tank", "id", "1", "state", "starting")
 	m := start(t, bus, "monitor", "--since", "oldest")
@@ -67,10 +68,10 @@ func TestHang(t *testing.T) {
 	screen.untilText(t, "running")
 }
 
-// TestWaitRestart restarts the daemon under a wait, which says so and goes on.
+// TestWaitRestart restarts the daemon during a wait, which reports that and continues.
 func TestWaitRestart(t *testing.T) {
-	bus, d := served(t)
-	for delay := 50 * time.Millisecond; ; delay *= 2 { // until it waits before the daemon goes
+	bus, d := startService(t)
+	for delay := 50 * time.Millisecond; ; delay *= 2 { // until the wait starts before the daemon is killed
 		w := start(t, bus, "wait", "tank:1", "running")
 		ended := make(chan struct{})
 		time.AfterFunc(delay, func() {
@@ -78,7 +79,7 @@ func TestWaitRestart(t *testing.T) {
 			d.Kill()
 		})
 		away := false
-		until(t, "the wait ends, or says what it sees", func() bool {
+		apitest.Eventually(t, "the wait ends or reports the outage", func() bool {
 			away = strings.Contains(w.stderr.String(), "osctl-eventd went away; waiting for it to come back\n")
 			return away || strings.Contains(w.stderr.String(), "is not running") || strings.Contains(w.stderr.String(), "try again")
 		})

@@ -11,31 +11,31 @@ import (
 	"github.com/osctl/eventd/dbusapi/client"
 )
 
-// app is what all commands share.
+// app is the state that all commands share.
 type app struct {
-	bus      string // as given
-	out, err *terminal.Output
-	endless  atomic.Bool  // to interrupt it is how it ends
-	lost     atomic.Bool  // events were lost on the way
-	undone   atomic.Bool  // run skipped an event
-	grace    atomic.Int64 // nanoseconds that an orderly end may take, if more than promptly
+	bus           string // as given
+	out, err      *terminal.Output
+	endless       atomic.Bool  // an interrupt is the normal end of the command
+	lost          atomic.Bool  // events were lost
+	commandFailed atomic.Bool  // run skipped an event
+	grace         atomic.Int64 // how long an interrupted command may take to end, if more than exitGrace
 }
 
-// interrupted is the exit status when the user ended the program.
-func (a *app) interrupted() int {
+// interruptStatus returns the exit status of an interrupted command.
+func (a *app) interruptStatus() int {
 	if a.endless.Load() {
-		return a.flaw()
+		return a.resultStatus()
 	}
 	return exitInterrupted
 }
 
-// flaw is the exit status of a stream that ended as asked: 0 if every event was handled.
-func (a *app) flaw() int {
+// resultStatus returns the exit status of a stream that ended as asked: 0 if every event was handled.
+func (a *app) resultStatus() int {
 	switch {
 	case a.lost.Load():
 		return exitLost
-	case a.undone.Load():
-		return exitUndone
+	case a.commandFailed.Load():
+		return exitCommandFailed
 	}
 	return 0
 }
@@ -46,8 +46,8 @@ func (a *app) root() *cobra.Command {
 		Short: "Follow and report events of containers on this host",
 		Long: `osctl-eventctl shows what happens to the containers on this host and to their
 network interfaces, and reports events. It talks to osctl-eventd over D-Bus.
-Reading needs root or the group osctl-eventd, reporting needs root, unless the
-policy of the bus says otherwise.
+Reading needs root or the group osctl-eventd, and reporting needs root, unless
+the policy of the bus says otherwise.
 
 POOL:ID names a container, like tank:101. POOL:ID/INTERFACE names an interface
 by its name inside the container, like tank:101/eth0. The pool ends at the
@@ -79,7 +79,7 @@ event, to back up a container, or to write metrics.`,
 	return cmd
 }
 
-// help is cobra's command, but fails if there is nothing to show.
+// help replaces cobra's command, and fails for an unknown command.
 func help() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",
@@ -91,12 +91,12 @@ func help() *cobra.Command {
 					names = append(names, c.Name())
 				}
 			}
-			return beginning(names, word), cobra.ShellCompDirectiveNoFileComp
+			return filterPrefix(names, word), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			found, rest, err := cmd.Root().Find(args)
 			if err == nil && len(rest) > 0 {
-				err = fmt.Errorf("argument %q: expected a command alone", rest[0])
+				err = fmt.Errorf("argument %q: expected only a command", rest[0])
 			}
 			if err != nil {
 				return err

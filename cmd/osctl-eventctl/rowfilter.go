@@ -10,17 +10,17 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// stateStopped is the state of a container that does not run.
+// stateStopped is the state of a stopped container.
 const stateStopped = "stopped"
 
-// rowFilter says which rows of a list are wanted.
+// rowFilter selects the rows of a list.
 type rowFilter struct {
 	selection
 	states    []string
-	noStopped bool // containers that are stopped are not wanted
+	noStopped bool // drop stopped containers
 }
 
-func (f *rowFilter) flags(cmd *cobra.Command, links bool) {
+func (f *rowFilter) addFlags(cmd *cobra.Command, links bool) {
 	flags := cmd.Flags()
 	flags.StringArrayVar(&f.Pools, "pool", nil, "only rows of this `POOL`")
 	flags.StringArrayVar(&f.IDs, "id", nil, "only rows of containers with this `ID`")
@@ -31,13 +31,13 @@ func (f *rowFilter) flags(cmd *cobra.Command, links bool) {
 	}
 }
 
-// parse takes the arguments.
+// parse parses the arguments.
 func (f *rowFilter) parse(args []string) (err error) {
 	f.targets, err = parseTargets(args)
 	return err
 }
 
-// resolve returns the filter with ids in its targets, which may be interfaces where links is set.
+// resolve returns the filter with resolved targets. Targets may be interfaces if links is set.
 func (f *rowFilter) resolve(names *nameTable, links bool) (*rowFilter, error) {
 	resolved := *f
 	var err error
@@ -46,25 +46,25 @@ func (f *rowFilter) resolve(names *nameTable, links bool) (*rowFilter, error) {
 	}
 	for i, t := range resolved.targets {
 		if t.name != "" && !links {
-			return nil, fmt.Errorf("%q: expected a container as POOL:ID, like tank:101; interfaces are listed by the command list; "+slashHint, f.targets[i])
+			return nil, fmt.Errorf("%q: expected a container as POOL:ID, like tank:101; use the command list for interfaces; "+slashHint, f.targets[i])
 		}
 	}
 	return &resolved, nil
 }
 
-// asked returns what the service is asked to leave out.
-func (f *rowFilter) asked() (hub.Filter, error) {
+// serviceFilter returns the filter for the service. It passes more rows than covers does.
+func (f *rowFilter) serviceFilter() (hub.Filter, error) {
 	if len(f.Pools) > 0 || len(f.IDs) > 0 || len(f.targets) == 0 {
-		asked := eventflags.Filter{Pools: f.Pools, IDs: f.IDs}
-		return asked.Hub()
+		filter := eventflags.Filter{Pools: f.Pools, IDs: f.IDs}
+		return filter.Hub()
 	}
 	return poolsOf(f.targets)
 }
 
-// rowFields are what a filter looks at in a row.
+// rowFields are the fields of a row that a filter compares.
 type rowFields struct{ pool, id, ctName, name, veth, state string }
 
-// covers reports whether a row is wanted, by a filter that was resolved.
+// covers reports whether a resolved filter selects a row.
 func (f *rowFilter) covers(row rowFields) bool {
 	oneOf := func(values []string, value string) bool { return len(values) == 0 || slices.Contains(values, value) }
 	if f.noStopped && row.state == stateStopped {

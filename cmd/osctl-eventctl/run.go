@@ -20,35 +20,34 @@ prints, and in environment variables: EVENT_TYPE, EVENT_ACTION (or the new
 state), EVENT_POOL, EVENT_ID, EVENT_NAME (of the interface inside), EVENT_VETH,
 EVENT_SOURCE, EVENT_SEQ (number), EVENT_TIME and EVENT_CURSOR. A variable is
 empty if the event has no such value. run starts no shell and puts nothing of
-an event into the command line. Names come from containers, so a script has to
+an event into the command line. Names come from containers, so a script must
 quote them ("$EVENT_NAME"). The command writes to the stdout and stderr of run.
 
-With --batch N the command gets up to N events that are there already, a line
-each. Its environment has only EVENT_COUNT and the EVENT_CURSOR of the last
-one.
+With --batch N the command gets up to N pending events, one a line. Its
+environment has only EVENT_COUNT and the EVENT_CURSOR of the last event.
 
-With --cursor-file no event is skipped, whatever is killed or restarted: when
-the command has ended with status 0, the cursor moves past the event, and is
-synced to the disk before the next one. If run is killed while the command
-works, the next run handles the event again, so the command must be safe to
+With --cursor-file no event is skipped, whatever is killed or restarted: once
+the command has ended with status 0, run moves the cursor past the event, and
+syncs it to the disk before the next event. If run is killed while the command
+runs, the next run handles the event again, so the command must be safe to
 repeat. When run is interrupted, or the command exceeds --timeout, the process
 group of the command gets SIGTERM, and SIGKILL 10 seconds later. If run is
 killed, the command gets SIGKILL.
 
-If the command fails, it is run again up to --retry times, after 1 second, then
+If the command fails, run repeats it up to --retry times, after 1 second, then
 2, up to a minute. If it still fails, run ends and the cursor stays before the
-event (--on-failure stop), or run reports that and continues (--on-failure
-skip).
+event (--on-failure stop), or run reports the failure and continues
+(--on-failure skip).
 
-When an interface passes to another container (handover), it works all the
-time. So run skips the down event of the old owner unless --handover is given.
-It does not skip the up event of the new owner, which may be the only one.
+An interface that passes to another container (handover) keeps working. So run
+skips the down event of the old owner unless --handover is given. It does not
+skip the up event of the new owner, which may be the only one.
 
 The unit osctl-eventctl-run@NAME.service runs a command in this way, as root.
 It reads the options and the command from /etc/osctl-eventctl/NAME.conf, see
 /usr/share/doc/osctl-eventd/examples/run-backup.conf.
 
-Exit status: 0 if it ended as asked, also when interrupted; 1 on an error; 4 if
+Exit status: 0 if it ended as asked or was interrupted; 1 on an error; 4 if
 events were lost, because the service no longer keeps them; 5 if the command
 failed for an event.`
 
@@ -89,20 +88,20 @@ func (a *app) run() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.grace.Store(int64(termTime + orderly))
+			a.grace.Store(int64(termTime + viewExitGrace))
 			return s.run(cmd.Context())
 		},
 	}
 	f := cmd.Flags()
 	flags.Add(f)
 	f.StringVar(&flags.since, "since", "", "begin at `MOMENT`, if the cursor file has no cursor: "+eventflags.MomentForms)
-	f.StringVar(&flags.cursorFile, "cursor-file", "", "continue where the last run stopped, which `FILE` stores")
+	f.StringVar(&flags.cursorFile, "cursor-file", "", "keep the position in `FILE`, and continue where the last run stopped")
 	f.BoolVar(&flags.noFollow, "no-follow", false, "end with the newest event; without --since begin with the oldest")
 	f.Var(&flags.batch, "batch", "give the command up to `COUNT` events at a time")
 	f.Uint16Var(&flags.retry, "retry", 0, "run a failed command again up to `COUNT` times")
-	f.StringVar(&flags.onFailure, "on-failure", onFailureStop, "`stop|skip` after the last failure of a command: end, or continue with the next event")
+	f.StringVar(&flags.onFailure, "on-failure", onFailureStop, "end (stop) or continue with the next event (skip) after the last failure of a command: `stop|skip`")
 	f.Var(&flags.timeout, "timeout", "stop a command that takes longer than `DURATION`, like 30s or 5m; it counts as failed")
-	f.BoolVar(&flags.handover, "handover", false, "do not skip down events of interfaces that pass to another container")
+	f.BoolVar(&flags.handover, "handover", false, "also handle down events of interfaces that pass to another container")
 	a.completeFlags(cmd)
 	return cmd
 }
@@ -113,12 +112,12 @@ const (
 	onFailureSkip = "skip"
 )
 
-// newRun checks the flags and makes a stream of them that runs the command.
+// newRun checks the flags, and returns a stream that runs the command.
 func (a *app) newRun(flags *runFlags, args, command []string, now time.Time) (s *stream, err error) {
 	if flags.targets, err = parseTargets(args); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(flags.Check(), oneOf("on-failure", []string{flags.onFailure}, onFailureStop, onFailureSkip)); err != nil {
+	if err := errors.Join(flags.Check(), checkChoice("on-failure", []string{flags.onFailure}, onFailureStop, onFailureSkip)); err != nil {
 		return nil, err
 	}
 	program, err := exec.LookPath(command[0])
@@ -136,8 +135,8 @@ func (a *app) newRun(flags *runFlags, args, command []string, now time.Time) (s 
 	if s.finite {
 		s.cursor = hub.CursorOldest
 	}
-	if err := s.beginAt(flags.since, now); err != nil || flags.cursorFile == "" {
+	if err := s.setSince(flags.since, now); err != nil || flags.cursorFile == "" {
 		return s, err
 	}
-	return s, s.beginAtFile(flags.cursorFile)
+	return s, s.openCursorFile(flags.cursorFile)
 }

@@ -14,14 +14,15 @@ import (
 	"time"
 
 	"github.com/osctl/eventd/cmd/internal/daemontest"
+	"github.com/osctl/eventd/dbusapi/apitest"
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/hub"
 )
 
-// note is a command that appends the number of its event to the file that follows.
+// note is a command that appends the number of its event to the file in the next argument.
 var note = []string{"--", "sh", "-c", `echo "$EVENT_SEQ" >>"$0"`} //nolint:gochecknoglobals // it does not change
 
-// readText returns what a file holds, "" if it is not there.
+// readText returns the content of a file, "" if it is missing.
 func readText(path string) string {
 	text, _ := os.ReadFile(path)
 	return string(text)
@@ -43,7 +44,7 @@ func cursorOf(t testing.TB, path string) uint64 {
 
 // TestRunData passes values that a shell, a terminal or printf would act on.
 func TestRunData(t *testing.T) {
-	bus, d := served(t)
+	bus, d := startService(t)
 	out := filepath.Join(t.TempDir(), "out")
 	for _, value := range []string{"$(touch /evil)", "`id`", "a b\n;c", `%s\n"'`, "-rf", "*", "é", "()  { :; }; id"} {
 		report(t, d.Client(t), 1, "ct_netif", "pool", value, "id", value, "action", "up", "name", value, "veth", value)
@@ -60,9 +61,9 @@ func TestRunData(t *testing.T) {
 	}
 }
 
-// TestRunEnvironment has each variable there, also where the event has no such field.
+// TestRunEnvironment checks that each variable is set, even if the event has no such field.
 func TestRunEnvironment(t *testing.T) {
-	bus, d := served(t)
+	bus, d := startService(t)
 	report(t, d.Client(t), 1, "backup_done")
 	show := []string{"--no-follow", "--", "sh", "-c", "env | grep ^EVENT_ | sort"}
 	env := append(bus.Env(), "EVENT_NAME=inherited", "EVENT_OTHER=inherited")
@@ -78,9 +79,9 @@ func TestRunEnvironment(t *testing.T) {
 	}
 }
 
-// TestRunFailures is about commands that do not do their work.
+// TestRunFailures runs commands that fail.
 func TestRunFailures(t *testing.T) {
-	bus, d := served(t)
+	bus, d := startService(t)
 	report(t, d.Client(t), 3, "x")
 	for _, test := range []struct {
 		name, flags, script string
@@ -89,15 +90,15 @@ func TestRunFailures(t *testing.T) {
 		cursor              uint64 // what the file keeps
 		stderr              string
 	}{
-		{"fails", "", `[ $EVENT_SEQ != 2 ]`, exitUndone, "1", 1, "osctl-eventctl: the command failed for event 2: exit status 1\n"},
-		{"fails, skip", "--on-failure skip", `[ $EVENT_SEQ != 2 ]`, exitUndone, "1 3", 3, "for event 2: exit status 1; skipped\n"},
-		{"fails once", "--retry 1", `[ $EVENT_SEQ != 2 ] || ! mkdir "$1.failed" 2>/dev/null`, 0, "1 2 3", 3, "exit status 1; running it again in 1s\n"},
-		{"fails twice", "--retry 1", `[ $EVENT_SEQ != 2 ]`, exitUndone, "1", 1, "for event 2: exit status 1\n"},
-		{"hangs", "--timeout 300ms", `[ $EVENT_SEQ != 2 ] || sleep 1000`, exitUndone, "1", 1, "for event 2: it did not end within 300ms\n"},
-		{"is killed", "", `[ $EVENT_SEQ != 2 ] || kill -9 $$`, exitUndone, "1", 1, "for event 2: signal: killed\n"},
+		{"fails", "", `[ $EVENT_SEQ != 2 ]`, exitCommandFailed, "1", 1, "osctl-eventctl: the command failed for event 2: exit status 1\n"},
+		{"fails, skip", "--on-failure skip", `[ $EVENT_SEQ != 2 ]`, exitCommandFailed, "1 3", 3, "for event 2: exit status 1; skipped\n"},
+		{"fails once", "--retry 1", `[ $EVENT_SEQ != 2 ] || ! mkdir "$1.failed" 2>/dev/null`, 0, "1 2 3", 3, "exit status 1; retrying in 1s\n"},
+		{"fails twice", "--retry 1", `[ $EVENT_SEQ != 2 ]`, exitCommandFailed, "1", 1, "for event 2: exit status 1\n"},
+		{"hangs", "--timeout 300ms", `[ $EVENT_SEQ != 2 ] || sleep 1000`, exitCommandFailed, "1", 1, "for event 2: it did not end within 300ms\n"},
+		{"is killed", "", `[ $EVENT_SEQ != 2 ] || kill -9 $$`, exitCommandFailed, "1", 1, "for event 2: signal: killed\n"},
 		{"floods", "", `head -c 20000000 /dev/zero | tr '\0' x >&2`, 0, "1 2 3", 3, "xxx"},
 		{"reads nothing, leaves a child", "", `exec 3<&0; sleep 1000 >/dev/null 2>&1 & echo $! >>"$1.children"`, 0, "1 2 3", 3, ""},
-		{"batch fails", "--batch 2", `! grep -q '"seq":3'`, exitUndone, "1", 2, "for event 3: exit status 1\n"},
+		{"batch fails", "--batch 2", `! grep -q '"seq":3'`, exitCommandFailed, "1", 2, "for event 3: exit status 1\n"},
 		{"batches", "--batch 2", `true`, 0, "1 1", 3, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -120,7 +121,7 @@ func TestRunFailures(t *testing.T) {
 	}
 }
 
-// TestRunArguments refuses what cannot be meant, before any event is handled.
+// TestRunArguments checks that invalid arguments are refused before any event is handled.
 func TestRunArguments(t *testing.T) {
 	for args, want := range map[string]string{
 		"":                            "run which command? Expected it after --",
@@ -141,9 +142,9 @@ func TestRunArguments(t *testing.T) {
 	}
 }
 
-// TestRunSelects passes over what is not wanted, and downs by handover, but no up.
+// TestRunSelects checks that run skips unselected events and down events of handovers, but no up.
 func TestRunSelects(t *testing.T) {
-	bus, _ := served(t)
+	bus, _ := startService(t)
 	for _, args := range []string{
 		"state pool=tank id=1 state=running", "ct_netif pool=tank id=1 action=down name=eth0 handover:=true",
 		"ct_netif pool=tank id=1 action=up name=eth0 handover:=true", "ct_netif pool=tank id=2 action=up name=eth0",
@@ -164,16 +165,16 @@ func TestRunSelects(t *testing.T) {
 	}
 }
 
-// TestRunInterrupted passes SIGTERM on: a command that ends well all the same counts, one
-// that does not is handled again.
+// TestRunInterrupted checks that run passes SIGTERM on to the command. If the command still succeeds,
+// its event is handled; otherwise the next run handles the event again.
 func TestRunInterrupted(t *testing.T) {
 	for script, want := range map[string]uint64{"trap 'exit 0' TERM": 1, "true": 0} {
-		bus, d := served(t)
+		bus, d := startService(t)
 		dir := t.TempDir()
 		file, out := filepath.Join(dir, "cursor"), filepath.Join(dir, "out")
 		r := start(t, bus, "run", "--since", "oldest", "--cursor-file", file, "--", "sh", "-c", script+`; echo $$ >"$0"; while :; do sleep 0.1; done`, out)
 		report(t, d.Client(t), 2, "x")
-		until(t, "the command runs", func() bool { return strings.HasSuffix(readText(out), "\n") })
+		apitest.Eventually(t, "the command runs", func() bool { return strings.HasSuffix(readText(out), "\n") })
 		_ = r.cmd.Process.Signal(syscall.SIGTERM)
 		if code := r.wait(t); code != 0 || cursorOf(t, file) != want {
 			t.Errorf("%s: status %d, cursor %d, want %d; %s", script, code, cursorOf(t, file), want, &r.stderr)
@@ -184,10 +185,10 @@ func TestRunInterrupted(t *testing.T) {
 	}
 }
 
-// TestRunKilled kills run at any time: each event is handled, in order, and at most one of
-// them twice for each kill. No command outlives its run.
+// TestRunKilled kills run at any time: all events are handled in order, at most one of them twice for
+// each kill.
 func TestRunKilled(t *testing.T) {
-	bus, d := served(t)
+	bus, d := startService(t)
 	client, dir := d.Client(t), t.TempDir()
 	file, out := filepath.Join(dir, "cursor"), filepath.Join(dir, "out")
 	args := append(append([]string{"run", "--since", "oldest", "--cursor-file", file}, note...), out)
@@ -222,16 +223,16 @@ func TestRunKilled(t *testing.T) {
 	}
 }
 
-// TestRunOrphan kills run while its command runs, which ends then, too.
+// TestRunOrphan kills run while its command runs: the command ends as well.
 func TestRunOrphan(t *testing.T) {
-	bus, d := served(t)
+	bus, d := startService(t)
 	report(t, d.Client(t), 1, "x")
 	out := filepath.Join(t.TempDir(), "out")
 	r := start(t, bus, "run", "--since", "oldest", "--", "sh", "-c", `echo $$ >"$0"; exec sleep 1000`, out)
-	until(t, "the command runs", func() bool { return strings.HasSuffix(readText(out), "\n") })
+	apitest.Eventually(t, "the command runs", func() bool { return strings.HasSuffix(readText(out), "\n") })
 	_ = r.cmd.Process.Kill()
 	r.wait(t)
-	until(t, "the command is gone", func() bool { return exec.Command("kill", "-0", strings.TrimSpace(readText(out))).Run() != nil })
+	apitest.Eventually(t, "the command is gone", func() bool { return exec.Command("kill", "-0", strings.TrimSpace(readText(out))).Run() != nil })
 }
 
 // TestRunRestart restarts the daemon and the bus under run, while a command runs.
@@ -255,29 +256,29 @@ func TestRunRestart(t *testing.T) {
 	}
 	hold(true)
 	report(t, d.Client(t), 2, "x")
-	until(t, "the command runs", lines(1))
+	apitest.Eventually(t, "the command runs", lines(1))
 	d.Kill()
 	d = startDaemon(t, bus, "--state-dir", state)
 	report(t, d.Client(t), 2, "x")
 	hold(false)
-	until(t, "the events of both daemons are handled", lines(4))
+	apitest.Eventually(t, "the events of both daemons are handled", lines(4))
 	hold(true)
 	report(t, d.Client(t), 1, "x")
-	until(t, "the command runs", lines(5))
+	apitest.Eventually(t, "the command runs", lines(5))
 	bus.Restart(t)
 	d.WaitForService(t)
 	hold(false)
 	report(t, d.Client(t), 1, "x")
-	until(t, "the events of both buses are handled", func() bool { return cursorOf(t, file) == 6 })
+	apitest.Eventually(t, "the events of both buses are handled", func() bool { return cursorOf(t, file) == 6 })
 	if got := strings.Join(strings.Fields(readText(out)), " "); got != "1 2 3 4 5 6" || strings.Contains(r.stderr.String(), "lost") {
 		t.Errorf("handled %s; %s", got, &r.stderr)
 	}
 }
 
-// TestRunSyncs has the cursor on the disk, the file and its name in the directory, before
-// the next event is handled.
+// TestRunSyncs checks that the cursor file and its directory are synced before the next event is
+// handled.
 func TestRunSyncs(t *testing.T) {
-	bus, d := served(t)
+	bus, d := startService(t)
 	report(t, d.Client(t), 3, "x")
 	dir := t.TempDir()
 	trace := filepath.Join(dir, "trace")

@@ -21,9 +21,9 @@ import (
 )
 
 const (
-	// termTime is how long a command has to end after SIGTERM, before SIGKILL.
+	// termTime is the time between SIGTERM and SIGKILL.
 	termTime = 10 * time.Second
-	// firstRetry and lastRetry bound the back-off before a command is run again.
+	// firstRetry and lastRetry bound the back-off between retries of a command.
 	firstRetry = time.Second
 	lastRetry  = time.Minute
 )
@@ -33,17 +33,17 @@ type runner struct {
 	app      *app
 	program  string
 	args     []string      // with the name of the program
-	batch    int           // how many events a command gets at most; 0 for one, and its fields
-	retries  int           // how often a command that failed is run again
-	skip     bool          // then go on with the next event
-	handover bool          // down events that only tell of another owner are wanted
+	batch    int           // maximum number of events for a command; 0 for one event with its fields
+	retries  int           // how often a failed command is repeated
+	skip     bool          // continue with the next event after the last failure
+	handover bool          // handle down events of handovers
 	timeout  time.Duration // of a command, 0 for none
 
 	epoch   string       // of the events
 	pending []*hub.Event // not handled yet
 }
 
-// event runs the command once a batch is full.
+// event adds an event, and runs the command once the batch is full.
 func (r *runner) event(ctx context.Context, e *hub.Event, epoch string) (handled bool, err error) {
 	if v, _ := e.Options.Get("handover"); v.Bool() && e.Type == hub.TypeNetif && e.Action == "down" && !r.handover {
 		return false, nil
@@ -55,14 +55,14 @@ func (r *runner) event(ctx context.Context, e *hub.Event, epoch string) (handled
 	return true, r.flush(ctx)
 }
 
-// flush runs the command for the pending events, as often as it takes.
+// flush runs the command for the pending events until it succeeds or the retries are used up.
 func (r *runner) flush(ctx context.Context) error {
 	if len(r.pending) == 0 {
 		return nil
 	}
 	pause := firstRetry
 	for retries := r.retries; ; retries-- {
-		err := r.command(ctx)
+		err := r.runCommand(ctx)
 		switch {
 		case err == nil:
 			r.pending = r.pending[:0]
@@ -70,9 +70,9 @@ func (r *runner) flush(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case retries == 0:
-			return r.fail(err)
+			return r.giveUp(err)
 		}
-		r.app.say("the command failed for %s: %v; running it again in %v", r.which(), err, pause)
+		r.app.warn("the command failed for %s: %v; retrying in %v", r.formatPending(), err, pause)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -82,29 +82,29 @@ func (r *runner) flush(ctx context.Context) error {
 	}
 }
 
-// fail gives the pending events up, or the run.
-func (r *runner) fail(err error) error {
+// giveUp skips the pending events, or ends the run.
+func (r *runner) giveUp(err error) error {
 	if !r.skip {
-		return &exitError{exitUndone, fmt.Sprintf("the command failed for %s: %v", r.which(), err)}
+		return &exitError{exitCommandFailed, fmt.Sprintf("the command failed for %s: %v", r.formatPending(), err)}
 	}
-	r.app.say("the command failed for %s: %v; skipped", r.which(), err)
+	r.app.warn("the command failed for %s: %v; skipped", r.formatPending(), err)
 	r.pending = r.pending[:0]
-	r.app.undone.Store(true)
+	r.app.commandFailed.Store(true)
 	return nil
 }
 
-// which names the pending events.
-func (r *runner) which() string {
+// formatPending names the pending events.
+func (r *runner) formatPending() string {
 	first, last := r.pending[0].Seq, r.pending[len(r.pending)-1].Seq
 	if first == last {
 		return fmt.Sprintf("event %d", first)
 	}
-	return fmt.Sprintf("%s from %d to %d", eventCount(len(r.pending)), first, last)
+	return fmt.Sprintf("%s from %d to %d", formatCount(len(r.pending)), first, last)
 }
 
-// command runs the command once for the pending events.
-func (r *runner) command(ctx context.Context) error {
-	stdin, err := r.input(ctx)
+// runCommand runs the command once for the pending events.
+func (r *runner) runCommand(ctx context.Context) error {
+	stdin, err := r.writeInput(ctx)
 	if err != nil {
 		return err
 	}
@@ -115,12 +115,12 @@ func (r *runner) command(ctx context.Context) error {
 	}
 	defer cancel()
 	cmd := exec.CommandContext(bounded, r.program) //nolint:gosec // the user's command
-	cmd.Args, cmd.Env = r.args, append(inherited(), r.environment()...)
-	// These are files, so that no pipe to the command can block, or has to be drained.
+	cmd.Args, cmd.Env = r.args, append(inheritedEnv(), r.environment()...)
+	// All three are files, so that no pipe can block or needs to be drained.
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, r.app.out.File, r.app.err.File
-	// The command has a process group of its own, so that SIGTERM reaches its children, too. It
-	// gets SIGKILL when the thread ends that started it, which is therefore kept until then:
-	// the next run would handle the same event beside it.
+	// The command has its own process group, so that SIGTERM reaches its children as well. Pdeathsig
+	// kills the command if run is killed, because the next run handles the same event. It applies to
+	// the thread that started the command, so that thread is locked.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGKILL}
@@ -128,22 +128,22 @@ func (r *runner) command(ctx context.Context) error {
 	cmd.WaitDelay = termTime
 	err = cmd.Run()
 	if bounded.Err() != nil && cmd.Process != nil {
-		_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) // what is left of the group
+		_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) // the rest of the group
 	}
 	switch {
 	case cmd.ProcessState != nil && cmd.ProcessState.Success():
-		return nil // even if it ended just after it was told to
+		return nil // even if it succeeded only after SIGTERM
 	case bounded.Err() != nil:
 		return fmt.Errorf("it did not end within %v", r.timeout)
 	}
 	return err
 }
 
-// input returns a file without a name that holds the pending events.
-func (r *runner) input(ctx context.Context) (*os.File, error) {
+// writeInput returns an anonymous file with the pending events.
+func (r *runner) writeInput(ctx context.Context) (*os.File, error) {
 	fd, err := unix.MemfdCreate("events", unix.MFD_CLOEXEC)
 	if err != nil {
-		return nil, fmt.Errorf("make a file for the events: %w", err)
+		return nil, fmt.Errorf("create a file for the events: %w", err)
 	}
 	file := os.NewFile(uintptr(fd), "events")
 	p := newPrinter(&terminal.Output{File: file}, true, time.Time{})
@@ -159,8 +159,8 @@ func (r *runner) input(ctx context.Context) (*os.File, error) {
 	return file, nil
 }
 
-// environment returns the variables that tell of the pending events. Their names are ours.
-// Values have no NUL, and are within the kernel's limit, because an event has at most 64 KiB.
+// environment returns the variables for the pending events. Values contain no NUL, and fit the
+// kernel's limit, because an event has at most 64 KiB.
 func (r *runner) environment() []string {
 	last := r.pending[len(r.pending)-1]
 	cursor := "EVENT_CURSOR=" + hub.FormatCursor(r.epoch, last.Seq)
@@ -175,7 +175,7 @@ func (r *runner) environment() []string {
 	}
 }
 
-// inherited returns our own environment, without what another run may have told of its event.
-func inherited() []string {
+// inheritedEnv returns our own environment without the variables of an outer run.
+func inheritedEnv() []string {
 	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "EVENT_") })
 }

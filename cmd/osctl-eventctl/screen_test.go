@@ -15,13 +15,13 @@ import (
 	"github.com/osctl/eventd/dbusapi/bustest"
 )
 
-// screen is the program on a terminal: what it writes is drawn by an emulator.
+// screen is the program on a pseudo-terminal. An emulator draws its output.
 type screen struct {
 	*running
-	tty     *os.File // our side of the pseudo-terminal
+	tty     *os.File // the test's side of the pseudo-terminal
 	term    vt10x.Terminal
 	written *counter
-	drained chan struct{} // closed when all that the program wrote is drawn
+	drained chan struct{} // closed when the whole output is drawn
 }
 
 // counter counts bytes.
@@ -32,13 +32,13 @@ func (c *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// onScreen starts the program on a pseudo-terminal of a size, in colour.
+// onScreen starts the program on a pseudo-terminal, with colours.
 func onScreen(t testing.TB, bus *bustest.Bus, width, height int, args ...string) *screen {
 	t.Helper()
 	return onScreenWith(t, bus, "NO_COLOR=", width, height, args...)
 }
 
-// onScreenWith is onScreen with one more variable in the environment.
+// onScreenWith is onScreen with another variable in the environment.
 func onScreenWith(t testing.TB, bus *bustest.Bus, variable string, width, height int, args ...string) *screen {
 	t.Helper()
 	s := &screen{running: &running{cmd: exec.Command(program(), args...)}, term: vt10x.New(vt10x.WithSize(width, height)), written: &counter{}, drained: make(chan struct{})}
@@ -50,7 +50,7 @@ func onScreenWith(t testing.TB, bus *bustest.Bus, variable string, width, height
 	}
 	go func() {
 		defer close(s.drained)
-		// What is drawn has been counted and kept. It ends with the program.
+		// The copy ends with the program.
 		_, _ = io.Copy(io.MultiWriter(s.written, &s.stdout, s.term), s.tty)
 	}()
 	t.Cleanup(func() {
@@ -62,7 +62,7 @@ func onScreenWith(t testing.TB, bus *bustest.Bus, variable string, width, height
 	return s
 }
 
-// wait is that of running, and returns when all that the program wrote is drawn, too.
+// wait waits until the program has ended and its output is drawn. It returns the exit status.
 func (s *screen) wait(t testing.TB) int {
 	t.Helper()
 	code := s.running.wait(t)
@@ -70,7 +70,7 @@ func (s *screen) wait(t testing.TB) int {
 	return code
 }
 
-// lines returns what is on the screen, without the spaces at the ends.
+// lines returns the lines on the screen without trailing spaces.
 func (s *screen) lines() []string {
 	lines := strings.Split(strings.TrimRight(s.term.String(), "\n"), "\n")
 	for i := range lines {
@@ -79,7 +79,7 @@ func (s *screen) lines() []string {
 	return lines
 }
 
-// until waits until the screen is as wanted.
+// until waits until ok accepts the screen, and returns the screen.
 func (s *screen) until(t testing.TB, what string, ok func(lines []string) bool) []string {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
@@ -87,7 +87,7 @@ func (s *screen) until(t testing.TB, what string, ok func(lines []string) bool) 
 			return lines
 		}
 	}
-	t.Fatalf("not so in time: %s; the screen is\n%s", what, strings.Join(s.lines(), "\n"))
+	t.Fatalf("timed out waiting for %s; the screen is\n%s", what, strings.Join(s.lines(), "\n"))
 	return nil
 }
 
@@ -97,7 +97,7 @@ func (s *screen) untilText(t testing.TB, text string) {
 	s.until(t, text, func(lines []string) bool { return strings.Contains(strings.Join(lines, "\n"), text) })
 }
 
-// keys types.
+// keys types keys.
 func (s *screen) keys(t testing.TB, keys string) {
 	t.Helper()
 	if _, err := s.tty.WriteString(keys); err != nil {

@@ -14,24 +14,25 @@ import (
 	"github.com/creack/pty"
 
 	"github.com/osctl/eventd/cmd/internal/daemontest"
+	"github.com/osctl/eventd/dbusapi/apitest"
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// shell is an interactive shell on a pseudo-terminal that has read its completion script.
+// shell is an interactive shell on a pseudo-terminal, with the completion script loaded.
 type shell struct {
 	name string
 	tty  *os.File
 	out  daemontest.Output
-	dir  string // where it stands: empty, unless something ran
+	dir  string // working directory: empty unless a completion executed something
 	said int
 }
 
-// startShell starts bash, zsh or fish, as a person has it who knows of no bus but what is typed.
+// startShell starts bash, zsh or fish. The environment names no bus; the typed commands do.
 func startShell(t *testing.T, name string) *shell {
 	t.Helper()
 	home := t.TempDir()
-	if err := os.Chmod(home, 0o700); err != nil { // or fish makes a directory in /tmp, and leaves it
+	if err := os.Chmod(home, 0o700); err != nil { // otherwise fish leaves a directory in /tmp
 		t.Fatal(err)
 	}
 	script := filepath.Join(home, "_osctl-eventctl") // the name that zsh wants
@@ -75,11 +76,11 @@ func startShell(t *testing.T, name string) *shell {
 		<-drained
 		_ = s.tty.Close()
 	})
-	until(t, name+" has a prompt", func() bool { return strings.Contains(s.out.String(), "ready> ") })
+	apitest.Eventually(t, name+" has a prompt", func() bool { return strings.Contains(s.out.String(), "ready> ") })
 	return s
 }
 
-// keys types.
+// keys types keys.
 func (s *shell) keys(t *testing.T, keys string) {
 	t.Helper()
 	if _, err := s.tty.WriteString(keys); err != nil {
@@ -87,20 +88,20 @@ func (s *shell) keys(t *testing.T, keys string) {
 	}
 }
 
-// say makes the line one that says something, and returns that once it is said.
+// say types keys, appends an echo to the line, executes it, and returns what echo printed.
 func (s *shell) say(t *testing.T, keys string) string {
 	t.Helper()
 	s.said++
 	s.keys(t, fmt.Sprintf("%secho SA''ID%d \r", keys, s.said))
 	form := regexp.MustCompile(fmt.Sprintf(`SAID%d ?([^\r\n]*)\r?\n`, s.said))
-	until(t, s.name+" has done all that it was told", func() bool { return form.MatchString(s.out.String()) })
+	apitest.Eventually(t, s.name+" has executed the line", func() bool { return form.MatchString(s.out.String()) })
 	return form.FindStringSubmatch(s.out.String())[1]
 }
 
-// completes types a line and Tab until the words of the line end as wanted.
+// completes types a line and Tab until the completed line ends with want.
 func (s *shell) completes(t *testing.T, line, want string) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; { // a completion gives up on a busy service
+	for deadline := time.Now().Add(patience); ; { // a completion may time out on a busy machine
 		s.keys(t, line+"\t")
 		if words := s.say(t, "\x01"); strings.HasSuffix(words, want) { // Ctrl-A: the line becomes arguments
 			return
@@ -110,7 +111,7 @@ func (s *shell) completes(t *testing.T, line, want string) {
 	}
 }
 
-// TestShells has each shell complete at a terminal.
+// TestShells completes command lines in each shell.
 func TestShells(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	host := nstest.New(t)
@@ -139,13 +140,13 @@ func TestShells(t *testing.T) {
 	}
 }
 
-// hostileNames would make a file, were they evaluated.
+// hostileNames returns names that create a file if a shell evaluates them.
 func hostileNames() []string {
 	return []string{"$(id>pwn)a", "$(id>pwn)b", "a;id>pwn", "`id>pwn`", "a&id>pwn", "a|id>pwn", "(id>pwn)", "=(id>pwn)", "<(id>pwn)", "'$(id>pwn)'", "\"$(id>pwn)"}
 }
 
-// TestShellsRunNothing has each shell complete where a container has chosen its names: at
-// first, and after such a name was typed, in any quotes. Nothing of it may run.
+// TestShellsRunNothing completes names that a hostile container has chosen, also after such a name on
+// the line, in any quotes. No shell may execute anything.
 func TestShellsRunNothing(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	host := nstest.New(t)
@@ -172,18 +173,18 @@ func TestShellsRunNothing(t *testing.T) {
 	on := "osctl-eventctl --bus '" + bus.Address() + "' "
 	for _, name := range []string{"bash", "zsh", "fish"} {
 		s := startShell(t, name)
-		s.completes(t, on+"list --name et", "eth0") // so the others are known, too
+		s.completes(t, on+"list --name et", "eth0") // now the other names are known as well
 		before := len(s.out.String())
 		for _, command := range []string{"list ", "wait "} {
 			for _, word := range words {
 				s.keys(t, on+command+word+"\t\t\t")
 				s.say(t, "\x15") // Ctrl-U: the line is left
 				if made, err := os.ReadDir(s.dir); err != nil || len(made) > 0 {
-					t.Fatalf("%s ran what %q holds: %v, %v", name, command+word, made, err)
+					t.Fatalf("%s executed a part of %q: %v, %v", name, command+word, made, err)
 				}
 			}
 		}
-		if !strings.Contains(s.out.String()[before:], "eth0") { // which is typed nowhere
+		if !strings.Contains(s.out.String()[before:], "eth0") { // never typed
 			t.Errorf("%s offered nothing", name)
 		}
 	}

@@ -20,18 +20,16 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-const showLong = `Show one container: its state, its interfaces, and its last events. --pool and
---id in place of the argument name any container, also one with a slash in its
-id.
+const showLong = `Show one container: its state, its interfaces, and its last events. If the id
+has a slash, use --pool and --id in place of the argument.
 
-A container that was removed is shown as gone, as long as the history has
-events of it.
+A removed container is shown as gone while the history has events of it.
 
 ` + nameHelp + `
 
-Exit status: 0 on success; 1 on an error, also if the container is unknown.`
+Exit status: 0 on success; 1 on an error, or if the container is unknown.`
 
-// defaultShown is how many events show prints without --lines.
+// defaultShown is the default of --lines.
 const defaultShown = 10
 
 func (a *app) show() *cobra.Command {
@@ -42,7 +40,7 @@ func (a *app) show() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "show POOL:ID",
-		Short: "Show what is known of one container",
+		Short: "Show a container with its interfaces and last events",
 		Long:  showLong,
 		Example: `  osctl-eventctl show tank:101
   osctl-eventctl show tank:101 -n 50
@@ -55,7 +53,7 @@ func (a *app) show() *cobra.Command {
 			}
 			if !byFlags {
 				if t, err = parseTarget(args[0]); err != nil {
-					return fmt.Errorf("%w; osctl-eventctl list --veth NAME says whose a veth is", err)
+					return fmt.Errorf("%w; osctl-eventctl list --veth NAME shows the container of a veth", err)
 				}
 			}
 			return a.showContainer(cmd.Context(), t, int(count), asJSON)
@@ -70,16 +68,16 @@ func (a *app) show() *cobra.Command {
 	return cmd
 }
 
-// containerDetails is what is known of one container.
+// containerDetails is what show prints of a container.
 type containerDetails struct {
 	target
-	known   *hub.Container // its state and its name, nil if neither was reported
+	known   *hub.Container // state and name, nil if neither is known
 	links   []hub.Interface
-	removed time.Time // zero if it was not
+	removed time.Time // zero unless the container is gone
 	lastEvents
 }
 
-// lastEvents is a sink that keeps events.
+// lastEvents is a sink that collects events.
 type lastEvents struct {
 	events []*hub.Event
 	epoch  string
@@ -92,12 +90,12 @@ func (l *lastEvents) event(_ context.Context, e *hub.Event, epoch string) (handl
 
 func (l *lastEvents) flush(context.Context) error { return nil }
 
-// showContainer asks what is known of a container, and prints it.
+// showContainer reads the details of a container, and prints them.
 func (a *app) showContainer(ctx context.Context, t target, count int, asJSON bool) error {
 	known := containerDetails{target: t}
-	err := a.askLists(ctx, &known)
+	err := a.readLists(ctx, &known)
 	if err == nil && !known.listed() {
-		err = a.askHistory(ctx, &known)
+		err = a.readHistory(ctx, &known)
 	}
 	if err == nil && known.name != "" {
 		err = fmt.Errorf("%q: expected a container as POOL:ID, like tank:101; "+slashHint, t)
@@ -109,7 +107,7 @@ func (a *app) showContainer(ctx context.Context, t target, count int, asJSON boo
 	case err != nil:
 		return err
 	case !known.listed() && len(known.events) == 0:
-		return fmt.Errorf("nothing is known of %s; osctl-eventctl list and osctl-eventctl containers --all show what is", t)
+		return fmt.Errorf("%s is unknown; see osctl-eventctl list and osctl-eventctl containers --all", t)
 	case asJSON:
 		return known.writeJSON(a.out)
 	}
@@ -119,8 +117,8 @@ func (a *app) showContainer(ctx context.Context, t target, count int, asJSON boo
 // listed reports whether the service lists the container, or an interface of it.
 func (d *containerDetails) listed() bool { return d.known != nil || len(d.links) > 0 }
 
-// askLists resolves the target by the lists of the service, and takes its rows.
-func (a *app) askLists(ctx context.Context, known *containerDetails) error {
+// readLists resolves the target by the lists of the service, and fills in its rows.
+func (a *app) readLists(ctx context.Context, known *containerDetails) error {
 	filter, err := hub.Filter{}.With("pool", known.pool)
 	if err != nil {
 		return err
@@ -141,9 +139,9 @@ func (a *app) askLists(ctx context.Context, known *containerDetails) error {
 	})
 }
 
-// readEvents hands the last events of the history to a sink, all of them if count is 0.
-func (a *app) readEvents(ctx context.Context, to sink, filter eventflags.Filter, count int) error {
-	s := &stream{app: a, sink: to, selection: selection{Filter: filter}, finite: true, tail: count > 0, count: count, cursor: hub.CursorOldest}
+// readEvents hands the last count events of the history to a sink, or all if count is 0.
+func (a *app) readEvents(ctx context.Context, sink sink, filter eventflags.Filter, count int) error {
+	s := &stream{app: a, sink: sink, selection: selection{Filter: filter}, finite: true, tail: count > 0, count: count, cursor: hub.CursorOldest}
 	var err error
 	if s.filter, err = s.selection.filter(); err != nil {
 		return err
@@ -151,12 +149,12 @@ func (a *app) readEvents(ctx context.Context, to sink, filter eventflags.Filter,
 	return s.result(s.follow(ctx))
 }
 
-// write writes what is known for a person.
+// write writes the details for people.
 func (d *containerDetails) write(out *terminal.Output) error {
 	colour := out.Colourful()
-	state := "not known"
+	state := "unknown"
 	if d.known != nil && d.known.State != "" {
-		state = string(terminal.Paint(nil, colour, terminal.InkOf(d.known.State), terminal.Printable(d.known.State))) +
+		state = string(terminal.Paint(nil, colour, terminal.StyleOf(d.known.State), terminal.Printable(d.known.State))) +
 			sinceText(d.known.Time)
 	} else if !d.removed.IsZero() {
 		state = "gone" + sinceText(d.removed)
@@ -176,13 +174,13 @@ func (d *containerDetails) write(out *terminal.Output) error {
 			title = "Interfaces:"
 		}
 		link := &d.links[i]
-		linkState := terminal.Paint(nil, colour, terminal.InkOf(string(link.State)), terminal.Printable(string(link.State)))
+		linkState := terminal.Paint(nil, colour, terminal.StyleOf(string(link.State)), terminal.Printable(string(link.State)))
 		_, _ = fmt.Fprintf(w, "%s\t%s %s (%s on the host)\n", title, line.Word(cmp.Or(link.Name, "-")), linkState, line.Word(link.Veth))
 	}
 	if err := w.Flush(); err != nil || len(d.events) == 0 {
 		return err
 	}
-	text, lines := []byte{'\n'}, &line.Liner{Colour: colour, Today: time.Now()}
+	text, lines := []byte{'\n'}, &line.Formatter{Colour: colour, Today: time.Now()}
 	for _, e := range d.events {
 		text = append(lines.Append(text, e), '\n')
 	}
@@ -190,12 +188,12 @@ func (d *containerDetails) write(out *terminal.Output) error {
 	return err
 }
 
-// sinceText says when a state began, and how long ago.
+// sinceText formats when a state began, and how long ago.
 func sinceText(began time.Time) string {
 	return fmt.Sprintf(" since %s (%v)", began.Local().Format(time.DateTime), time.Since(began).Round(time.Second))
 }
 
-// writeJSON writes what is known as one JSON object.
+// writeJSON writes the details as one JSON object.
 func (d *containerDetails) writeJSON(out io.Writer) error {
 	details := struct {
 		Pool       string            `json:"pool"`

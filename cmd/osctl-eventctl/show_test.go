@@ -11,7 +11,7 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// TestShow shows what is known of a container, and nothing of another one.
+// TestShow shows one container, and nothing of others.
 func TestShow(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	host := nstest.New(t)
@@ -28,7 +28,7 @@ func TestShow(t *testing.T) {
 	if r.code != 0 || !want.MatchString(r.stdout) {
 		t.Errorf("%+v", r)
 	}
-	if r := ctl(t, bus.Env(), "show", "tank:102"); r.code != 0 || !strings.Contains(r.stdout, "State:      not known\n") {
+	if r := ctl(t, bus.Env(), "show", "tank:102"); r.code != 0 || !strings.Contains(r.stdout, "State:      unknown\n") {
 		t.Errorf("no state: %+v", r)
 	}
 	var shown struct {
@@ -41,7 +41,7 @@ func TestShow(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	for args, want := range map[string]string{
-		"--pool lxc --id a/b": "", "tank:999": "nothing is known of tank:999; osctl-eventctl list", "tank:101/eth0": "expected a container as POOL:ID",
+		"--pool lxc --id a/b": "", "tank:999": "tank:999 is unknown; see osctl-eventctl list", "tank:101/eth0": "expected a container as POOL:ID",
 		"": "show which container?", "tank:1 tank:2": "show which container?", "--pool tank": "show which container?", "--pool tank --id 101 tank:101": "show which container?",
 	} {
 		if r := ctl(t, bus.Env(), append([]string{"show"}, strings.Fields(args)...)...); (r.code == 0) != (want == "") || !strings.Contains(r.stderr, want) {

@@ -21,10 +21,10 @@ import (
 
 const statusLong = `Show the status of the service: its start time, whether events survive a
 restart, which events it keeps, the number of interfaces and of containers that
-are not stopped, which capabilities it misses, and its counters.
+are not stopped, the capabilities that it lacks, and its counters.
 
 Exit status: 0 if the service runs and is healthy; 1 if it does not run, or on
-another error; 2 if it runs, but cannot write its history or misses a
+another error; 2 if it runs, but cannot write its history or lacks a
 capability.
 
 With --metrics the command prints the same in the text format of Prometheus,
@@ -56,7 +56,7 @@ func (a *app) status() *cobra.Command {
 			}
 			var printErr error
 			switch {
-			case asMetrics && err != nil && !isDown(err): // whether it runs is not known
+			case asMetrics && err != nil && !isDown(err): // the service may run
 			case asMetrics:
 				printErr = s.writeMetrics(a.out)
 			case asJSON:
@@ -73,14 +73,14 @@ func (a *app) status() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	cmd.Flags().BoolVar(&asMetrics, "metrics", false, "print the text format of Prometheus")
-	either(cmd, "json", "metrics")
+	markExclusive(cmd, "json", "metrics")
 	return cmd
 }
 
-// noArguments refuses arguments. [cobra.NoArgs] takes them for unknown commands.
+// noArguments refuses arguments. [cobra.NoArgs] would report an unknown command.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return fmt.Errorf("argument %q: %s takes flags alone", args[0], cmd.Name())
+		return fmt.Errorf("argument %q: %s takes only flags", args[0], cmd.Name())
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ func noArguments(cmd *cobra.Command, args []string) error {
 type status struct {
 	Running    bool              `json:"running"`
 	Healthy    bool              `json:"healthy"`
-	Error      string            `json:"error,omitempty"` // why it does not answer
+	Error      string            `json:"error,omitempty"` // why the service does not answer
 	Bus        string            `json:"bus"`
 	Version    string            `json:"version"`
 	StartTime  time.Time         `json:"start_time,omitzero"`
@@ -104,23 +104,23 @@ type status struct {
 	Missing    []string          `json:"missing"`
 	Counters   map[string]uint64 `json:"counters"`
 
-	linkStates, containerStates map[string]int // how many are in each state; for metrics alone
+	linkStates, containerStates map[string]int // counts by state, for metrics only
 }
 
-// askStatus asks the service. Where it does not answer, the status says just that.
+// askStatus reads the status from the service. On an error the status says that it does not answer.
 func (a *app) askStatus(ctx context.Context) (*status, error) {
 	s := &status{Bus: a.busName(), Missing: []string{}, Counters: map[string]uint64{}}
 	return s, a.call(ctx, func(ctx context.Context, client *client.Client) error {
 		properties, err := client.Properties(ctx)
 		if err == nil {
-			s.take(properties)
+			s.setProperties(properties)
 		}
 		return err
 	})
 }
 
-// take reads the properties of the service.
-func (s *status) take(p hub.Options) {
+// setProperties sets the status from the properties of the service.
+func (s *status) setProperties(p hub.Options) {
 	number := func(name string) uint64 {
 		v, _ := p.Get(name)
 		return v.Uint()
@@ -144,10 +144,10 @@ func (s *status) take(p hub.Options) {
 	s.Healthy = s.LogProblem == "" && len(s.Missing) == 0
 }
 
-// eventsOf is what the name of a counter of events of one type begins with.
-const eventsOf = "events_"
+// eventPrefix is the prefix of the counters of events by type.
+const eventPrefix = "events_"
 
-// write writes the status for a person.
+// write writes the status for people.
 func (s *status) write(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) {
@@ -163,7 +163,7 @@ func (s *status) write(out io.Writer) error {
 	case s.Durable:
 		row("Durable", "yes")
 	default:
-		row("Durable", "no: events are in memory only, and lost when the service ends")
+		row("Durable", "no: events are in memory only, and lost when the service stops")
 	}
 	if s.Last < s.Oldest {
 		row("Events", "%d so far, none kept", s.Last)
@@ -177,11 +177,11 @@ func (s *status) write(out io.Writer) error {
 		row("Missing", "%s", line)
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Counters)) {
-		said := strings.ReplaceAll(name, "_", " ")
-		if typ, ok := strings.CutPrefix(name, eventsOf); ok {
-			said = "events of " + typ
+		title := strings.ReplaceAll(name, "_", " ")
+		if typ, ok := strings.CutPrefix(name, eventPrefix); ok {
+			title = "events of " + typ
 		}
-		row("  "+said, "%d", s.Counters[name])
+		row("  "+title, "%d", s.Counters[name])
 	}
 	return w.Flush()
 }

@@ -27,7 +27,7 @@ func TestStatusJSON(t *testing.T) {
 		t.Errorf("without a service: %+v, status %d", s, code)
 	}
 	if r := ctl(t, bus.Env(), "status", "--json"); strings.Contains(r.stdout, "start_time") {
-		t.Errorf("a service that does not run has a time of its start: %s", r.stdout)
+		t.Errorf("a stopped service has a start time: %s", r.stdout)
 	}
 	d := startDaemon(t, bus)
 	report(t, d.Client(t), 3, "x")
@@ -38,15 +38,14 @@ func TestStatusJSON(t *testing.T) {
 	}
 }
 
-// TestStatusDegraded tells a monitoring system of a service that runs with less than
-// it should.
+// TestStatusDegraded checks the status of a service with a missing capability or a broken log.
 func TestStatusDegraded(t *testing.T) {
 	for name, p := range map[string]hub.Options{
 		"a capability is missing":   {{Name: "Missing", Value: hub.Strings("CAP_NET_ADMIN: names are not known")}},
 		"the log cannot be written": {{Name: "LogProblem", Value: hub.String("no space left on device")}},
 	} {
 		var s status
-		if s.take(p); s.Healthy || !s.Running {
+		if s.setProperties(p); s.Healthy || !s.Running {
 			t.Errorf("%s: %+v", name, s)
 		}
 		var out strings.Builder
@@ -56,9 +55,9 @@ func TestStatusDegraded(t *testing.T) {
 	}
 }
 
-// TestStatusExit ends with a status of its own where the service cannot keep its log.
+// TestStatusExit checks the exit status if the service cannot keep its log.
 func TestStatusExit(t *testing.T) {
-	bus, _ := served(t, "--state-dir", "/dev/null/none")
+	bus, _ := startService(t, "--state-dir", "/dev/null/none")
 	for _, form := range []string{"", "--json", "--metrics"} {
 		want := map[string]string{
 			"": "Durable: +no: mkdir", "--json": `"healthy":false.*"durable":false,"log_problem":"mkdir`, "--metrics": "\nosctl_eventd_healthy 0\n",
@@ -70,8 +69,7 @@ func TestStatusExit(t *testing.T) {
 	}
 }
 
-// TestMetrics holds the metrics against the grammar of the text format: each family is
-// described once, before its samples, which follow each other.
+// TestMetrics checks the values and the format of the metrics.
 func TestMetrics(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	r := ctl(t, bus.Env(), "status", "--metrics")
@@ -79,7 +77,7 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("without a service: %+v", r)
 	}
 	if r := ctl(t, bus.Env(), "status", "--json"); strings.Contains(r.stdout, "start_time") {
-		t.Errorf("a service that does not run has a time of its start: %s", r.stdout)
+		t.Errorf("a stopped service has a start time: %s", r.stdout)
 	}
 	host := nstest.New(t)
 	if _, err := host.Pair("va", "vb", nil); err != nil {
@@ -114,7 +112,8 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// TestMetricsDenied says nothing of a service that does not answer this user: it may run.
+// TestMetricsDenied checks that status prints no metrics if the bus denies access, because the service
+// may run.
 func TestMetricsDenied(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyRootOnly)
 	startDaemon(t, bus)
@@ -134,7 +133,8 @@ func TestMetricsDenied(t *testing.T) {
 	}
 }
 
-// parseMetrics reads the text format and returns the samples.
+// parseMetrics returns the samples. It checks that each family is described once, before its samples,
+// and that the samples of a family follow each other.
 func parseMetrics(t *testing.T, text string) map[string]string {
 	t.Helper()
 	help := regexp.MustCompile(`^# HELP ([a-z_]+) \S.*\.$`)

@@ -12,19 +12,19 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// errDone ends a stream that has shown all that was asked for.
+// errDone ends a stream that is complete.
 var errDone = errors.New("done")
 
-// sink is what a stream hands its events to.
+// sink consumes the events of a stream.
 type sink interface {
-	// event takes the next event of an epoch. It reports whether this event and all before it
-	// are handled for good, so that the cursor may be kept at once.
+	// event consumes the next event of an epoch. handled means that this event and all before it
+	// are handled for good, so that the stream may save the cursor at once.
 	event(ctx context.Context, e *hub.Event, epoch string) (handled bool, err error)
-	// flush handles what event has not yet. Then the cursor may be kept.
+	// flush handles all pending events. Then the stream may save the cursor.
 	flush(ctx context.Context) error
 }
 
-// stream is one run of monitor, or of run.
+// stream reads events for monitor, run, show and wait.
 type stream struct {
 	app *app
 	selection
@@ -32,33 +32,33 @@ type stream struct {
 	sink   sink
 	file   *cursorfile.File // nil for none
 
-	cursor       string    // where to go on
-	since, until time.Time // events outside of it are passed over; zero for no bound
-	untilCursor  string    // the last position that is wanted, "" for any
-	finite       bool      // end with the newest event there is
-	count        int       // how many events, 0 for any number
-	stale        bool      // names of the targets may have changed unheard
-	tail         bool      // they are the newest ones of a finite stream, which has no file
+	cursor       string    // the position of the stream
+	since, until time.Time // bounds of the events' times; zero for none
+	untilCursor  string    // the last cursor, "" for none
+	finite       bool      // end with the newest event
+	count        int       // maximum number of events, 0 for any
+	stale        bool      // events were lost, so names of targets may have changed
+	tail         bool      // show the last count events of a finite stream without a file
 
-	end    uint64       // of a finite stream: number of the last event to look at
+	end    uint64       // number of the last event, if bounded
 	epoch  string       // of the events
-	shown  int          // how many events so far
-	newest []*hub.Event // of a tail: the last ones, a ring
+	shown  int          // number of matching events so far
+	newest []*hub.Event // the last count events of a tail, a ring
 }
 
-// run shows events until there is nothing more to show, or ctx is done.
+// run reads events until the stream is complete, or ctx is done.
 func (s *stream) run(ctx context.Context) error {
 	s.app.endless.Store(true)
 	if !s.until.IsZero() && !s.finite {
 		if err := s.followUntil(ctx); err != nil {
 			return s.result(err)
 		}
-		s.finite = true // now what came up to that time and is not shown yet
+		s.finite = true // now read the remaining events up to that time
 	}
 	return s.result(s.follow(ctx))
 }
 
-// followUntil follows up to the time --until.
+// followUntil follows until the time --until.
 func (s *stream) followUntil(ctx context.Context) error {
 	bounded, cancel := context.WithDeadline(ctx, s.until)
 	defer cancel()
@@ -69,13 +69,13 @@ func (s *stream) followUntil(ctx context.Context) error {
 	return err
 }
 
-// result turns the end of a stream into that of the command.
+// result converts the error that ended the stream to that of the command.
 func (s *stream) result(err error) error {
 	switch {
 	case err != nil && !errors.Is(err, errDone):
 		return err
-	case s.app.flaw() != 0:
-		return &exitError{status: s.app.flaw()}
+	case s.app.resultStatus() != 0:
+		return &exitError{status: s.app.resultStatus()}
 	}
 	return nil
 }
@@ -92,12 +92,12 @@ func (s *stream) follow(ctx context.Context) error {
 		return err
 	}
 	return client.Follow(ctx, client.Follower{Address: address, Filter: s.filter, Cursor: s.cursor, Pulse: pulse}, func(u client.Update) error {
-		return s.take(ctx, u)
+		return s.handleUpdate(ctx, u)
 	})
 }
 
-// loadNames asks for the containers that the targets may stand for. Following begins where this
-// list ends, so that no change is left out.
+// loadNames reads the containers that the targets may name. The stream begins at the cursor of that
+// list, so that it sees every change of a name.
 func (s *stream) loadNames(ctx context.Context) error {
 	if len(s.targets) == 0 || s.names != nil {
 		return nil
@@ -107,30 +107,30 @@ func (s *stream) loadNames(ctx context.Context) error {
 		return err
 	}
 	s.cursor = cmp.Or(s.cursor, cursor)
-	if err := s.resolveBy(names); err != nil {
+	if err := s.setNames(names); err != nil {
 		return err
 	}
 	s.filter, err = s.selection.filter()
 	return err
 }
 
-// refreshNames asks for the containers again after events were lost. If the service does not
-// answer, the next events ask again.
+// refreshNames reads the containers again after events were lost. If the service does not answer,
+// the next update tries again.
 func (s *stream) refreshNames(ctx context.Context) {
 	if !s.stale {
 		return
 	}
 	if names, _, err := s.app.askNames(ctx, s.targets); err == nil {
-		names.held, s.names, s.stale = s.names.held, names, false
+		names.resolved, s.names, s.stale = s.names.resolved, names, false
 	}
 }
 
-// setEnd finds the last event to look at.
+// setEnd sets the number of the last event of a bounded stream.
 func (s *stream) setEnd(ctx context.Context) error {
 	if !s.finite && s.untilCursor == "" {
 		return nil
 	}
-	now, err := s.app.newest(ctx)
+	now, err := s.app.newestCursor(ctx)
 	if err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func (s *stream) setEnd(ctx context.Context) error {
 		return err
 	}
 	if wanted != epoch {
-		return fmt.Errorf("--until %s: that cursor is from another epoch; the present one is %s", s.untilCursor, epoch)
+		return fmt.Errorf("--until %s: the cursor is from another epoch than the present %s", s.untilCursor, epoch)
 	}
 	if at < end || !s.finite {
 		s.end = at
@@ -155,16 +155,16 @@ func (s *stream) setEnd(ctx context.Context) error {
 	return nil
 }
 
-// bounded reports whether the stream has an end among the numbers.
+// bounded reports whether the stream has a last event.
 func (s *stream) bounded() bool { return s.finite || s.untilCursor != "" }
 
-// take shows what [client.Follow] hands on.
-func (s *stream) take(ctx context.Context, u client.Update) error {
+// handleUpdate handles an update of [client.Follow].
+func (s *stream) handleUpdate(ctx context.Context, u client.Update) error {
 	switch {
-	case s.app.sayDown(u):
+	case s.app.warnOutage(u):
 		return nil
 	case u.Gone != nil:
-		return s.gone(ctx, u)
+		return s.reportLoss(ctx, u)
 	}
 	epoch, at, err := hub.ParseCursor(u.Cursor)
 	if err != nil {
@@ -177,7 +177,7 @@ func (s *stream) take(ctx context.Context, u client.Update) error {
 			at = min(at, s.end)
 			break
 		}
-		if err := s.show(ctx, event); err != nil {
+		if err := s.showEvent(ctx, event); err != nil {
 			return err
 		}
 		if s.full() {
@@ -188,29 +188,29 @@ func (s *stream) take(ctx context.Context, u client.Update) error {
 	return s.advance(ctx, at, s.full() || s.bounded() && at >= s.end)
 }
 
-// full reports whether as many events were shown as were asked for.
+// full reports whether count events were shown.
 func (s *stream) full() bool { return s.count > 0 && !s.tail && s.shown >= s.count }
 
-// gone says what was lost. A finite stream of another epoch ends with what is there now.
-func (s *stream) gone(ctx context.Context, u client.Update) error {
+// reportLoss reports lost events, and continues with the oldest kept event. In another epoch a finite
+// stream gets a new end.
+func (s *stream) reportLoss(ctx context.Context, u client.Update) error {
 	s.app.lost.Store(true)
-	why := client.Explain(u.Gone, s.app.bus)
+	lost := "an unknown number of events"
 	switch {
-	case u.Lost == 0:
-		s.app.say("lost an unknown number of events: %s; going on with the oldest that is kept", why)
-	case s.filter.Empty():
-		s.app.say("lost %s: %s; going on with the oldest that is kept", eventCount(u.Lost), why)
-	default:
-		s.app.say("lost at most %s: %s; going on with the oldest that is kept", eventCount(u.Lost), why)
+	case u.Lost > 0 && s.filter.Empty():
+		lost = formatCount(u.Lost)
+	case u.Lost > 0:
+		lost = "at most " + formatCount(u.Lost)
 	}
+	s.app.warn("lost %s: %s; continuing with the oldest kept event", lost, client.Explain(u.Gone, s.app.bus))
 	s.cursor = u.Cursor
 	s.stale = s.names != nil
 	return s.setEnd(ctx)
 }
 
-// show shows an event, or keeps it while newer ones may take its place.
-func (s *stream) show(ctx context.Context, event *hub.Event) error {
-	if wanted, err := s.wants(event); err != nil || !wanted {
+// showEvent hands a matching event to the sink. A tail keeps it instead, until it is complete.
+func (s *stream) showEvent(ctx context.Context, event *hub.Event) error {
+	if wanted, err := s.matches(event); err != nil || !wanted {
 		return err
 	}
 	if event.Time.Before(s.since) || !s.until.IsZero() && event.Time.After(s.until) {
@@ -232,7 +232,8 @@ func (s *stream) show(ctx context.Context, event *hub.Event) error {
 	return nil
 }
 
-// advance hands the events of a finished tail to the sink, and only then moves the cursor past them.
+// advance flushes the sink, and then moves the cursor. over means that the stream is complete: a tail
+// goes to the sink first.
 func (s *stream) advance(ctx context.Context, at uint64, over bool) error {
 	if over {
 		for i := range s.newest {
@@ -253,7 +254,7 @@ func (s *stream) advance(ctx context.Context, at uint64, over bool) error {
 	return nil
 }
 
-// moveTo moves the cursor past an event, on the disk first where there is a file.
+// moveTo moves the cursor past an event, first in the cursor file.
 func (s *stream) moveTo(seq uint64) error {
 	cursor := hub.FormatCursor(s.epoch, seq)
 	if s.file != nil {

@@ -17,38 +17,38 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// linkRefresh is how often a live view of interfaces lists them again: not every change
-// of an interface is an event.
+// linkRefresh is how often a live view lists the interfaces again, because not every change of an
+// interface is an event.
 const linkRefresh = 2 * time.Second
 
 // listFlags are the flags that list and containers share.
 type listFlags struct{ json, watch bool }
 
-func (f *listFlags) flags(cmd *cobra.Command) {
+func (f *listFlags) addFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.json, "json", false, "print one JSON object a line")
-	cmd.Flags().BoolVarP(&f.watch, "watch", "w", false, "keep the table on the terminal, and keep it current")
-	either(cmd, "json", "watch")
+	cmd.Flags().BoolVarP(&f.watch, "watch", "w", false, "show the table until you quit, and keep it current")
+	markExclusive(cmd, "json", "watch")
 }
 
-// tableOf says how rows are fetched, followed and shown.
+// tableOf describes how to list, follow and show rows.
 type tableOf[Row any] struct {
 	list    func(*client.Client, context.Context, hub.Filter) ([]Row, string, error)
 	title   string
 	columns []string
-	state   int  // the column with the state
+	state   int  // index of the column with the state
 	links   bool // arguments may name interfaces
 	row     func(*Row) live.Row
 	json    func(*Row) any
 	fields  func(*Row) rowFields
 
-	events  []string                      // types of those that change rows
-	fold    func([]Row, *hub.Event) []Row // takes an event into the rows
+	events  []string                      // types of events that change rows
+	fold    func([]Row, *hub.Event) []Row // applies an event to the rows
 	refresh time.Duration                 // see [client.Watcher]
 }
 
-// runList prints the rows that are wanted, or watches them.
+// runList prints the selected rows, or watches them.
 func runList[Row any](ctx context.Context, a *app, t *tableOf[Row], want *rowFilter, view listFlags) error {
-	filter, err := want.asked()
+	filter, err := want.serviceFilter()
 	if err != nil {
 		return err
 	}
@@ -72,15 +72,14 @@ func runList[Row any](ctx context.Context, a *app, t *tableOf[Row], want *rowFil
 			err = printTable(a, t, rows)
 		}
 		if err == nil && len(unknown) > 0 {
-			err = fmt.Errorf("nothing is known of %s; osctl-eventctl list and osctl-eventctl containers --all show what is",
-				strings.Join(unknown, ", "))
+			err = fmt.Errorf("unknown: %s; see osctl-eventctl list and osctl-eventctl containers --all", strings.Join(unknown, ", "))
 		}
 		return err
 	})
 }
 
-// findUnknown resolves the arguments, and returns what these and the flags name that no row is of,
-// whatever its state. A container whose state is known need not have an interface.
+// findUnknown resolves the arguments. unknown are the arguments, or else the values of flags, that
+// match no row in any state. A known container may have no interface.
 func findUnknown[Row any](
 	ctx context.Context, c *client.Client, t *tableOf[Row], want *rowFilter, rows []Row,
 ) (resolved *rowFilter, unknown []string, err error) {
@@ -88,7 +87,7 @@ func findUnknown[Row any](
 	if len(want.targets) == 0 && len(named) == 0 {
 		return want, nil, nil
 	}
-	filter, err := want.asked()
+	filter, err := want.serviceFilter()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -125,13 +124,13 @@ func findUnknown[Row any](
 func printTable[Row any](a *app, t *tableOf[Row], rows []Row) error {
 	width := make([]int, len(t.columns))
 	lines := []live.Row{{Cells: t.columns}}
-	made := live.NewTable(t.columns)
+	table := live.NewTable(t.columns)
 	cells := make([]live.Row, len(rows))
 	for i := range rows {
 		cells[i] = t.row(&rows[i])
 	}
-	made.Set(cells, time.Time{})
-	lines = append(lines, made.Rows()...)
+	table.Set(cells, time.Time{})
+	lines = append(lines, table.Rows()...)
 	for _, line := range lines {
 		for i, cell := range line.Cells {
 			width[i] = max(width[i], uniseg.StringWidth(cell))
@@ -141,14 +140,14 @@ func printTable[Row any](a *app, t *tableOf[Row], rows []Row) error {
 	var b []byte
 	for n, line := range lines {
 		for i, cell := range line.Cells {
-			with := terminal.InkNone
+			style := terminal.StyleNone
 			switch {
 			case n == 0:
-				with = terminal.InkBold
+				style = terminal.StyleBold
 			case i == t.state:
-				with = terminal.InkOf(cell)
+				style = terminal.StyleOf(cell)
 			}
-			if b = terminal.Paint(b, colour, with, cell); i < len(line.Cells)-1 {
+			if b = terminal.Paint(b, colour, style, cell); i < len(line.Cells)-1 {
 				b = append(b, strings.Repeat(" ", width[i]-uniseg.StringWidth(cell)+2)...)
 			}
 		}
@@ -158,7 +157,7 @@ func printTable[Row any](a *app, t *tableOf[Row], rows []Row) error {
 	return err
 }
 
-// watchList shows rows as they change, until the user quits.
+// watchList shows the rows and keeps them current, until the user quits.
 func watchList[Row any](ctx context.Context, a *app, t *tableOf[Row], want *rowFilter, filter hub.Filter) error {
 	if !a.out.Terminal {
 		return errors.New("--watch needs a terminal; in a pipe, use monitor --json")
@@ -171,19 +170,24 @@ func watchList[Row any](ctx context.Context, a *app, t *tableOf[Row], want *rowF
 	if err != nil {
 		return err
 	}
-	a.endless.Store(true)
-	view := live.New(live.Config{
-		Title: t.title, Columns: t.columns, ToneColumn: t.state, Tone: toneOf, Colour: a.out.Colourful(),
+	view := live.New(live.Config{Title: t.title, Columns: t.columns, StateColumn: t.state, Colour: a.out.Colourful()})
+	feed := &feed[Row]{app: a, table: t, want: want, view: view, answered: make(chan struct{}), names: newNameTable(nil, nil)}
+	return a.runView(ctx, feed.answered, view.Run, func(ctx context.Context) error {
+		return client.Watch(ctx, client.Watcher[Row]{
+			Address: address, List: t.list, Rows: filter, Events: events, Refresh: t.refresh, Pulse: pulse,
+		}, feed.handleUpdate)
 	})
+}
+
+// runView shows a full-screen view while follow reads from the service, until either ends. It does
+// not touch the terminal before answered is closed.
+func (a *app) runView(ctx context.Context, answered <-chan struct{}, show, follow func(context.Context) error) error {
+	a.endless.Store(true)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	// The terminal is taken over once the service has answered.
-	answered, ended := make(chan struct{}), make(chan error, 1)
-	feed := &feed[Row]{app: a, table: t, want: want, view: view, answered: answered, names: newNameTable(nil, nil)}
+	ended := make(chan error, 1)
 	go func() {
-		ended <- client.Watch(ctx, client.Watcher[Row]{
-			Address: address, List: t.list, Rows: filter, Events: events, Refresh: t.refresh, Pulse: pulse,
-		}, feed.take)
+		ended <- follow(ctx)
 		cancel()
 	}()
 	select {
@@ -191,38 +195,39 @@ func watchList[Row any](ctx context.Context, a *app, t *tableOf[Row], want *rowF
 	case err := <-ended:
 		return err
 	}
-	a.grace.Store(int64(orderly))
-	err = view.Run(ctx)
+	a.grace.Store(int64(viewExitGrace))
+	err := show(ctx)
 	cancel()
-	if watched := <-ended; err == nil && !errors.Is(watched, context.Canceled) {
-		err = watched
+	if followErr := <-ended; err == nil && !errors.Is(followErr, context.Canceled) {
+		err = followErr
 	}
 	return err
 }
 
-// feed brings what is watched into a view.
+// feed moves watched rows into a view.
 type feed[Row any] struct {
 	app      *app
 	table    *tableOf[Row]
 	want     *rowFilter
 	view     *live.View
-	answered chan struct{} // closed with the first list
+	answered chan struct{} // closed at the first list
+	listed   bool          // answered is closed
 	rows     []Row
 	names    *nameTable
 }
 
-func (f *feed[Row]) take(w client.Watched[Row]) error {
+func (f *feed[Row]) handleUpdate(w client.Watched[Row]) error {
 	switch {
 	case w.Down != nil:
-		f.view.Trouble(terminal.Printable(f.app.describeOutage(w.Down)))
+		f.view.SetProblem(terminal.Printable(f.app.describeOutage(w.Down)))
 	case w.Up:
-		f.view.Trouble("")
+		f.view.SetProblem("")
 	case w.Listed:
 		f.rows = w.Rows
-		return f.show()
-	case len(w.Events) > 0: // when some are gone, the list that follows says all
+		return f.updateView()
+	case len(w.Events) > 0: // after a loss a new list follows
 		f.fold(w.Events)
-		return f.show()
+		return f.updateView()
 	}
 	return nil
 }
@@ -233,8 +238,8 @@ func (f *feed[Row]) fold(events []*hub.Event) {
 	}
 }
 
-// show hands the rows that are wanted to the view.
-func (f *feed[Row]) show() error {
+// updateView hands the selected rows to the view.
+func (f *feed[Row]) updateView() error {
 	f.names.set(nil, nil)
 	for i := range f.rows {
 		fields := f.table.fields(&f.rows[i])
@@ -250,24 +255,10 @@ func (f *feed[Row]) show() error {
 			cells = append(cells, f.table.row(&f.rows[i]))
 		}
 	}
-	f.view.Set(cells)
-	if f.answered != nil {
+	f.view.SetRows(cells)
+	if !f.listed {
+		f.listed = true
 		close(f.answered)
-		f.answered = nil
 	}
 	return nil
-}
-
-// toneOf returns the tone of a state.
-func toneOf(state string) live.Tone {
-	switch terminal.InkOf(state) {
-	case terminal.InkGood:
-		return live.Good
-	case terminal.InkBad:
-		return live.Bad
-	case terminal.InkPass:
-		return live.Pass
-	case terminal.InkNone, terminal.InkBold, terminal.InkFaint:
-	}
-	return live.Plain
 }

@@ -10,14 +10,13 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// target is a container, or one interface of it, as named on the command line. There id may also
-// be the container's name, or the beginning of its id, see resolve.
+// target is a container or one of its interfaces, as given on the command line. Before resolve, id
+// may also be the container's name or the beginning of its id.
 type target struct {
-	pool, id, name string // name inside; "" for the container itself
+	pool, id, name string // name of the interface inside; "" for the container itself
 }
 
-// slashHint ends an error that may come of a slash that was not meant to begin the name
-// of an interface.
+// slashHint ends an error that a slash in an id may have caused.
 const slashHint = "if the id has a slash, name the container by --pool and --id"
 
 // parseTarget reads POOL:ID or POOL:ID/INTERFACE.
@@ -51,10 +50,10 @@ func (t target) String() string {
 	return t.pool + ":" + t.id + "/" + t.name
 }
 
-// resolve returns the target with the container's id in place of its name or of the beginning of
-// its id; the target itself if there is no such container yet. What looks like an interface may be
-// a container of which the name has a slash, as those of Kubernetes have. Without a table the id is
-// what it says. The error is an [ambiguousError].
+// resolve returns the target with the container's id in place of its name or the beginning of its
+// id. If there is no such container yet, or no table, it returns the target itself. A target that
+// looks like an interface may be a container whose name has a slash, as names of pods have. The error
+// is an [ambiguousError].
 func (t target) resolve(n *nameTable) (target, error) {
 	if n == nil {
 		return t, nil
@@ -66,7 +65,7 @@ func (t target) resolve(n *nameTable) (target, error) {
 	return target{t.pool, cmp.Or(id, t.id), t.name}, err
 }
 
-// resolveTargets resolves all of them.
+// resolveTargets resolves all targets.
 func resolveTargets(targets []target, n *nameTable) ([]target, error) {
 	resolved := make([]target, len(targets))
 	for i, t := range targets {
@@ -78,9 +77,9 @@ func resolveTargets(targets []target, n *nameTable) ([]target, error) {
 	return resolved, nil
 }
 
-// poolsOf returns the filter of all pools of the targets.
+// poolsOf returns the filter for the pools of the targets.
 func poolsOf(targets []target) (filter hub.Filter, err error) {
-	if len(targets) == 0 || len(targets) > maxAsked {
+	if len(targets) == 0 || len(targets) > maxFilterValues {
 		return filter, nil
 	}
 	var pools []string
@@ -90,7 +89,7 @@ func poolsOf(targets []target) (filter hub.Filter, err error) {
 	return filter.With("pool", pools...)
 }
 
-// covers reports whether an event is about a target that was resolved. A rename is about both names.
+// covers reports whether an event belongs to a resolved target. A rename belongs to both names.
 func (t target) covers(e *hub.Event) bool {
 	if e.Pool != t.pool || e.ID != t.id {
 		return false
@@ -98,25 +97,24 @@ func (t target) covers(e *hub.Event) bool {
 	return t.name == "" || e.Type == hub.TypeNetif && (e.Options.Text("name") == t.name || e.Options.Text("new_name") == t.name)
 }
 
-// nameHelp is what the help of all commands says of their arguments.
+// nameHelp is the part of the help that all commands share.
 const nameHelp = `The ID of POOL:ID may also be the name of the container, or the first 4 or more
-characters of its id. An id counts before a name.`
+characters of its id. An id takes precedence over a name.`
 
-// maxAsked is how many values of one key the service is asked to filter by.
-const maxAsked = 64
+// maxFilterValues limits the values of one key in a filter for the service.
+const maxFilterValues = 64
 
-// selection says which events, or rows of a list, are wanted.
+// selection selects events, or rows of a list.
 type selection struct {
 	eventflags.Filter
 
-	targets []target // any of them; none for all
-	// names resolves the targets; nil if all of them are ids.
-	names *nameTable
+	targets []target   // any may match; none for all
+	names   *nameTable // resolves the targets; nil if all are ids
 }
 
-// resolveBy has the names of a table stand for the targets. It leaves the table alone if each
-// target is an id that is there: nothing else can come to stand for that.
-func (s *selection) resolveBy(names *nameTable) error {
+// setNames sets the table that resolves the targets. It sets none if each target is the id of a
+// listed container, because such a target never names another container.
+func (s *selection) setNames(names *nameTable) error {
 	resolved, err := resolveTargets(s.targets, names)
 	if err != nil {
 		return err
@@ -130,7 +128,8 @@ func (s *selection) resolveBy(names *nameTable) error {
 	return nil
 }
 
-// filterWithNames returns the filter of events whose container has to be resolved.
+// filterWithNames returns the service's filter if names have to be resolved. It also passes events
+// that change names.
 func (s *selection) filterWithNames() (hub.Filter, error) {
 	filter, err := poolsOf(s.targets)
 	if err == nil && len(s.Types) > 0 {
@@ -139,9 +138,8 @@ func (s *selection) filterWithNames() (hub.Filter, error) {
 	return filter, err
 }
 
-// filter returns the filter that the service applies. It matches each key by itself, so covers
-// still has to check the targets of the events that pass. Where names have to be resolved, it lets
-// pass what changes them, too.
+// filter returns the filter for the service. The service matches each key separately, so covers has
+// to check the targets of passing events.
 func (s *selection) filter() (hub.Filter, error) {
 	if s.names != nil {
 		return s.filterWithNames()
@@ -156,7 +154,7 @@ func (s *selection) filter() (hub.Filter, error) {
 	if links && len(asked.Types) == 0 {
 		asked.Types = []string{hub.TypeNetif}
 	}
-	if len(s.targets) <= maxAsked {
+	if len(s.targets) <= maxFilterValues {
 		if len(asked.Pools) == 0 {
 			asked.Pools = targetPools
 		}
@@ -167,9 +165,9 @@ func (s *selection) filter() (hub.Filter, error) {
 	return asked.Hub()
 }
 
-// wants takes an event that passed the filter, and reports whether it is wanted. The last event
-// under an old name, as its removal, counts as well as the first one under a new name.
-func (s *selection) wants(e *hub.Event) (wanted bool, err error) {
+// matches reports whether the selection contains an event that passed the filter, and updates the
+// names. An event that changes a name, such as a removal, matches by the old and by the new name.
+func (s *selection) matches(e *hub.Event) (wanted bool, err error) {
 	if s.names == nil {
 		return s.covers(e), nil
 	}
@@ -187,8 +185,8 @@ func (s *selection) wants(e *hub.Event) (wanted bool, err error) {
 	return s.coversByName(e)
 }
 
-// coversByName resolves the targets for this event. An event that has a name itself is that of the
-// container that had the name then.
+// coversByName is covers for targets that have to be resolved. If the event itself names its
+// container, that name counts.
 func (s *selection) coversByName(e *hub.Event) (bool, error) {
 	name := e.Options.Text(hub.OptionName)
 	for _, t := range s.targets {
@@ -207,7 +205,7 @@ func (s *selection) coversByName(e *hub.Event) (bool, error) {
 	return false, nil
 }
 
-// covers reports whether an event is about one of the targets, which are ids.
+// covers reports whether an event belongs to one of the targets, which are ids.
 func (s *selection) covers(e *hub.Event) bool {
 	return len(s.targets) == 0 || slices.ContainsFunc(s.targets, func(t target) bool { return t.covers(e) })
 }

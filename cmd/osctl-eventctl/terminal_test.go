@@ -15,8 +15,8 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// TestTerminal has no command write to a terminal what a container, a reporter or an
-// argument would have it do.
+// TestTerminal checks that no command writes control characters from names, reports or arguments to a
+// terminal.
 func TestTerminal(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	host := nstest.New(t)
@@ -27,7 +27,7 @@ func TestTerminal(t *testing.T) {
 	report(t, client, 3, "x", "pool", evil, "text", evil+strings.Repeat("é", 20_000)) // more than a buffer
 	ordinary := regexp.MustCompile(`^([^\x00-\x08\x0b-\x1f\x7f-\x{9f}\p{Cf}\n]|\r\n|\x1b\[[0-9]{1,2}m)*$`)
 	for _, test := range []struct {
-		shown bool // what is evil is to be seen as escapes
+		shown bool // the output has the hostile text, as escapes
 		args  []string
 	}{
 		{true, []string{"monitor", "--no-follow"}},
@@ -58,7 +58,7 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
-// onTerminal runs the program to its end on a terminal, and returns all that it wrote there.
+// onTerminal runs the program on a terminal, and returns its output.
 func onTerminal(t *testing.T, bus *bustest.Bus, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -69,7 +69,7 @@ func onTerminal(t *testing.T, bus *bustest.Bus, args ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, _ := io.ReadAll(tty) // to its end, which is EIO
+	all, _ := io.ReadAll(tty) // ends with EIO
 	_ = cmd.Wait()
 	_ = tty.Close()
 	return string(all)

@@ -17,16 +17,16 @@ import (
 const topLong = `Show on one screen the state of the service, the rate of events of each type,
 the interfaces and containers, those in trouble first, and the newest events.
 
-In trouble are interfaces that are down or have no carrier, containers that
-failed or are changing, and interfaces whose container is not known. Stopped
-containers are left out. SINCE says how long the interface, or a container
-without one, has been in its state. A line among the events says how many are
-missing there.
+These are in trouble: interfaces that are down or have no carrier, containers
+that failed or are changing their state, and interfaces without a known
+container. Stopped containers are hidden. SINCE shows how long the interface,
+or a container without one, has been in its state. If events are missing, a
+line in their place says how many.
 
-Keys: arrows, page up and down move; Enter shows the history of the selected
-container, Esc returns to all events; / filters, t shows only trouble, and Esc
-ends both; p pauses and resumes; y or c shows the monitor command for the
-history, and copies it where the terminal can; q quits.
+Keys: arrows, page up and page down move; Enter shows the history of the
+selected container, Esc returns to all events; / filters, t shows only trouble,
+and Esc ends both; p pauses and resumes; y or c shows the monitor command for
+the history, and copies it if the terminal supports that; q quits.
 
 Exit status: 0 on success; 1 on an error.`
 
@@ -53,34 +53,17 @@ func (a *app) runTop(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.endless.Store(true)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	// The terminal is taken over once the service has answered.
-	answered, ended := make(chan struct{}), make(chan error, 1)
+	answered := make(chan struct{})
 	state := top.NewState(time.Now())
 	feed := &top.Feed{
 		State: state, Address: address, Pulse: pulse, Answered: func() { close(answered) },
 		Describe: func(err error) string { return terminal.Printable(a.describeOutage(err)) },
 	}
-	go func() {
-		ended <- feed.Run(ctx)
-		cancel()
-	}()
-	select {
-	case <-answered:
-	case err := <-ended:
-		return err
-	}
-	screen, err := tcell.NewScreen()
-	if err != nil {
-		return fmt.Errorf("terminal %q: %w", os.Getenv("TERM"), err)
-	}
-	a.grace.Store(int64(orderly))
-	err = top.New(state, feed.History, a.out.Colourful()).Run(ctx, screen)
-	cancel()
-	if fed := <-ended; err == nil && !errors.Is(fed, context.Canceled) {
-		err = fed
-	}
-	return err
+	return a.runView(ctx, answered, func(ctx context.Context) error {
+		screen, err := tcell.NewScreen()
+		if err != nil {
+			return fmt.Errorf("terminal %q: %w", os.Getenv("TERM"), err)
+		}
+		return top.New(state, feed.History, a.out.Colourful()).Run(ctx, screen)
+	}, feed.Run)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// TestTop wants the screen to follow real veths and a service that restarts, with little to send for a change.
+// TestTop follows real veths and a restart of the service, and checks that an idle screen sends little.
 func TestTop(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	host := nstest.New(t)
@@ -25,7 +25,7 @@ func TestTop(t *testing.T) {
 	before, began := s.written.Load(), time.Now()
 	s.until(t, "a few seconds", func([]string) bool { return time.Since(began) > 3*time.Second })
 	if sent := s.written.Load() - before; sent > 1000 {
-		t.Errorf("while nothing happened %d bytes were sent", sent)
+		t.Errorf("%d bytes were sent while nothing happened", sent)
 	}
 	for _, end := range []int{here, peer} {
 		if err := host.Up(end); err != nil {
@@ -48,13 +48,13 @@ func TestTop(t *testing.T) {
 	s.untilText(t, "the service began a new history")
 	s.keys(t, "q")
 	if code := s.wait(t); code != 0 {
-		t.Errorf("it ended with %d", code)
+		t.Errorf("exit status %d", code)
 	}
 }
 
-// TestTopNeedsTerminal wants it to say what to use instead in a pipe.
+// TestTopNeedsTerminal checks the message in a pipe.
 func TestTopNeedsTerminal(t *testing.T) {
-	bus, _ := served(t)
+	bus, _ := startService(t)
 	if r := ctl(t, bus.Env(), "top"); r.code != 1 || !strings.Contains(r.stderr, "top needs a terminal") {
 		t.Errorf("%+v", r)
 	}

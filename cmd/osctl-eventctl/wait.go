@@ -16,42 +16,41 @@ const waitLong = `Wait until a container reaches one of the given states, or unt
 with its name inside the container, is up, down or gone. Print the state that
 was reached.
 
-An argument with a colon is a container or an interface, any other one is a
-state. The command waits for one of the states that follow a container or an
+An argument with a colon is a container or an interface, any other argument is
+a state. The command waits for one of the states that follow a container or an
 interface, as in tank:1 tank:2 running, or tank:1 running tank:2/eth0 up. It
-ends when each has reached a state, not necessarily at the same time.
+ends when each of them has reached a state, not necessarily at the same time.
 
 ` + nameHelp + `
 
 The current state counts, so there is no race: if it is reached already, wait
-ends at once. A state that lasts only for a moment counts, too. The container
-or the interface need not exist yet. wait survives restarts of the service and
-of the bus, and reports them on stderr.
+ends at once. A state that lasts only a moment counts as well. The container or
+the interface need not exist yet. wait survives restarts of the service and of
+the bus, and reports them on stderr.
 
 An interface is up when both of its ends are set up; otherwise it is down. If
 it does not exist, it is down and gone. An interface that passes to another
 container (handover) keeps working, so it does not count as down.
 
-The service sees the states running, frozen and stopped itself, and takes any
+The service itself sees the states running, frozen and stopped, and accepts any
 state that a manager reports. The states of osctld are staged, starting,
 running, stopping, stopped, aborting, freezing, frozen, thawed and error. If
-the service knows no state of a container, wait reports that after some
-seconds.
+the service knows no state of a container, wait says so after a few seconds.
 
 With --type or --action the command waits for the next such event of any of the
 given containers and interfaces, handovers included, and prints it as monitor
-does. With --since an event since then counts, too.
+does. With --since it also accepts an earlier event since then.
 
---pool and --id in place of the first argument name any container, also one
-with a slash in its id; --name adds an interface.
+If the id has a slash, use --pool and --id in place of the first argument;
+--name adds an interface.
 
-Exit status: 0 if the states were reached or the event came; 3 if not within
---timeout; 1 on an error; 130 when interrupted.`
+Exit status: 0 if the states were reached or the event came; 3 if --timeout
+expired; 1 on an error; 130 when interrupted.`
 
 // waitFlags are the flags of wait, as given.
 type waitFlags struct {
 	target
-	byFlags        bool // the target is given by flags
+	byFlags        bool // flags name the target
 	timeout        durationFlag
 	types, actions []string
 	since          string
@@ -75,19 +74,19 @@ func (a *app) wait() *cobra.Command {
 			f := cmd.Flags()
 			flags.byFlags = f.Changed("pool") || f.Changed("id") || f.Changed("name")
 			if flags.byFlags && (flags.pool == "" || flags.id == "") {
-				return errors.New("--pool and --id name a container together; --name is an interface of it")
+				return errors.New("--pool and --id together name a container; --name adds an interface")
 			}
 			if len(flags.types) > 0 || len(flags.actions) > 0 {
-				return a.awaitEvent(cmd.Context(), &flags, args)
+				return a.waitForEvent(cmd.Context(), &flags, args)
 			}
 			if flags.since != "" || flags.json {
-				return errors.New("--since and --json are about an event; expected --type or --action beside them")
+				return errors.New("--since and --json need --type or --action")
 			}
 			conditions, err := flags.parse(args)
 			if err != nil {
 				return err
 			}
-			return a.await(cmd.Context(), conditions, time.Duration(flags.timeout))
+			return a.waitForStates(cmd.Context(), conditions, time.Duration(flags.timeout))
 		},
 	}
 	f := cmd.Flags()
@@ -103,12 +102,11 @@ func (a *app) wait() *cobra.Command {
 	return cmd
 }
 
-// condition is one target, and the states of it that are waited for.
+// condition is a target with the states to wait for.
 type condition struct {
 	target
 	states []string
-	// up are the interfaces that are the target, or were before they passed to another
-	// container, and that are up, by ifindex.
+	// up has the ifindexes of interfaces that are up, and are the target or were it before a handover.
 	up map[uint32]bool
 }
 
@@ -116,20 +114,20 @@ func (c *condition) String() string {
 	return c.target.String() + " was not " + strings.Join(c.states, " or ")
 }
 
-// maxConditions bounds how many conditions each event is held against.
+// maxConditions limits the conditions that each event is checked against.
 const maxConditions = 64
 
-// parse returns what to wait for. Targets are followed by the states that each of them is to
-// reach; a -- parts nothing that the colons do not part already.
+// parse parses targets, each group followed by its states. It ignores --, because colons already
+// separate targets from states.
 func (f *waitFlags) parse(args []string) (conditions []condition, err error) {
 	if f.byFlags {
 		conditions = append(conditions, condition{target: f.target})
 	}
-	first, states := 0, []string(nil) // the targets from first on are to reach states
-	end := func() error {
+	first, states := 0, []string(nil) // the present group: targets from first on, and its states
+	endGroup := func() error {
 		for i := range conditions[first:] {
 			conditions[first+i].states = states
-			if err := f.check(&conditions[first+i]); err != nil {
+			if err := f.checkCondition(&conditions[first+i]); err != nil {
 				return err
 			}
 		}
@@ -141,7 +139,7 @@ func (f *waitFlags) parse(args []string) (conditions []condition, err error) {
 		case arg == "--":
 		case strings.Contains(arg, ":"):
 			if len(states) > 0 {
-				if err := end(); err != nil {
+				if err := endGroup(); err != nil {
 					return nil, err
 				}
 			}
@@ -165,20 +163,20 @@ func (f *waitFlags) parse(args []string) (conditions []condition, err error) {
 	case len(conditions) > maxConditions:
 		return nil, fmt.Errorf("wait for %d containers and interfaces: expected at most %d", len(conditions), maxConditions)
 	}
-	return conditions, end()
+	return conditions, endGroup()
 }
 
-// check checks the states of one condition.
-func (f *waitFlags) check(c *condition) (err error) {
-	if c.pool == podPool && !f.byFlags && len(c.states) > 0 && !slices.Contains(linkWaits(), c.states[0]) && c.name != "" {
+// checkCondition checks the states of a condition.
+func (f *waitFlags) checkCondition(c *condition) (err error) {
+	if c.pool == podPool && !f.byFlags && len(c.states) > 0 && !slices.Contains(linkConditions(), c.states[0]) && c.name != "" {
 		c.id, c.name = c.id+"/"+c.name, ""
 	}
 	switch {
 	case c.name == "" && len(c.states) == 0:
 		return fmt.Errorf("which state of %s? Expected one or more, like running", c.target)
-	case c.name == "" && slices.Contains(linkWaits(), c.states[0]):
+	case c.name == "" && slices.Contains(linkConditions(), c.states[0]):
 		return fmt.Errorf("%s is a state of interfaces: expected one, like %s/eth0, or a state of the container, like running", c.states[0], c.target)
-	case c.name != "" && (len(c.states) != 1 || !slices.Contains(linkWaits(), c.states[0])):
+	case c.name != "" && (len(c.states) != 1 || !slices.Contains(linkConditions(), c.states[0])):
 		err = fmt.Errorf("which state of the interface %s? Expected up, down or gone", c.target)
 		if !f.byFlags {
 			err = fmt.Errorf("%w; %s", err, slashHint)
@@ -187,9 +185,9 @@ func (f *waitFlags) check(c *condition) (err error) {
 	return err
 }
 
-// podPool is the pool of Kubernetes' pods. Their names have a slash, so k8s:default/web running is
-// about a pod, and k8s:default/web/eth0 up about its interface.
+// podPool is the pool of Kubernetes pods. Their names have a slash: k8s:default/web is a pod, and
+// k8s:default/web/eth0 its interface.
 const podPool = "k8s"
 
-// linkWaits are the states of an interface that can be waited for.
-func linkWaits() []string { return []string{"up", "down", "gone"} }
+// linkConditions returns the states of an interface that wait accepts.
+func linkConditions() []string { return []string{"up", "down", "gone"} }

@@ -18,7 +18,7 @@ import (
 )
 
 func TestWait(t *testing.T) {
-	bus, d := served(t)
+	bus, d := startService(t)
 	report(t, d.Client(t), 1, "state", "pool", "tank", "id", "101", "state", "running")
 	report(t, d.Client(t), 1, "state", "pool", "tank", "id", "102", "state", "running")
 	report(t, d.Client(t), 1, "state", "pool", "tank", "id", "a/b", "state", "running")
@@ -43,9 +43,9 @@ func TestWait(t *testing.T) {
 		{"--pool tank --id a/b --name eth0 down", 0, "down\n", ""},
 		{"--pool tank --id a/b --name eth0 running", 1, "", "which state of the interface tank:a/b/eth0? Expected up, down or gone\n"},
 		{"--pool tank --id a/b", 1, "", "which state of tank:a/b? Expected one or more"},
-		{"--pool tank running", 1, "", "--pool and --id name a container together"},
-		{"--id a/b running", 1, "", "--pool and --id name a container together"},
-		{"--name eth0 tank:101 up", 1, "", "--pool and --id name a container together"},
+		{"--pool tank running", 1, "", "--pool and --id together name a container"},
+		{"--id a/b running", 1, "", "--pool and --id together name a container"},
+		{"--name eth0 tank:101 up", 1, "", "--pool and --id together name a container"},
 		{"101 running", 1, "", "expected a container as POOL:ID"},
 		{"", 1, "", "wait for what?"},
 		{"tank:101 running --timeout 1d", 0, "running\n", ""},
@@ -58,24 +58,24 @@ func TestWait(t *testing.T) {
 		{"tank:101 running tank:102 stopped --timeout 2s", exitTimeout, "", "osctl-eventctl: tank:102 was not stopped within 2s\n"},
 		{"tank:101 running tank:102", 1, "", "which state of tank:102? Expected one or more"},
 		{"tank:101 running -- --timeout 1s", 1, "", `"--timeout": expected a state; flags come before --`},
-		{"tank:999 running --timeout 2s", exitTimeout, "", "\nno state of tank:999 is known: no cgroup of it was seen, and nothing was reported"},
-		{"tank:101 dozing --timeout 20ms", exitTimeout, "", "\ndozing is no state that is known; those are aborting, error, "},
-		{"tank:101 running --json", 1, "", "expected --type or --action beside them"},
-		{"--type state --timeout 20ms", exitTimeout, "", "no such event came within 20ms"},
+		{"tank:999 running --timeout 2s", exitTimeout, "", "\nno state of tank:999 is known: the service has seen no cgroup and no report"},
+		{"tank:101 dozing --timeout 20ms", exitTimeout, "", "\nunknown state dozing; known are aborting, error, "},
+		{"tank:101 running --json", 1, "", "--since and --json need --type or --action"},
+		{"--type state --timeout 20ms", exitTimeout, "", "no such event within 20ms"},
 		{"--type state --since oldest --json tank:102", 0, "{\"type\":\"state\",\"opts\":{\"pool\":\"tank\",\"id\":\"102\"", ""},
 		{"--action running --since oldest --pool tank --id a/b", 0, "  state running", ""},
 	} {
 		r := ctl(t, bus.Env(), append([]string{"wait"}, strings.Fields(test.args)...)...)
-		if strings.Contains(test.args, "--since") { // what follows is of no interest here
+		if strings.Contains(test.args, "--since") { // compare only the beginning
 			r.stdout = r.stdout[max(strings.Index(r.stdout, test.stdout), 0):][:len(test.stdout)]
 		}
 		if r.code != test.code || r.stdout != test.stdout || !strings.Contains(r.stderr, test.stderr) || test.stderr == "" && r.stderr != "" {
 			t.Errorf("wait %s: %+v, want %+v", test.args, r, test)
 		}
 	}
-	// Interrupted, it does not say that it was reached.
+	// An interrupted wait does not end with 0.
 	code := -1
-	for delay := 50 * time.Millisecond; code == -1; delay *= 2 { // -1: before it took the signal over
+	for delay := 50 * time.Millisecond; code == -1; delay *= 2 { // -1: killed before it handles the signal
 		w := start(t, bus, "wait", "tank:101", "stopped")
 		time.AfterFunc(delay, func() { _ = w.cmd.Process.Signal(syscall.SIGINT) })
 		code = w.wait(t)
@@ -85,10 +85,9 @@ func TestWait(t *testing.T) {
 	}
 }
 
-// TestWaitRace races the command against the change that it waits for. The 10,000 races
-// are those of the library's Await, which the command calls; see package client.
+// TestWaitRace races the command against the change that it waits for.
 func TestWaitRace(t *testing.T) {
-	bus, d := served(t)
+	bus, d := startService(t)
 	client := d.Client(t)
 	const waits = 200
 	var group sync.WaitGroup
@@ -161,8 +160,8 @@ func TestWaitLink(t *testing.T) {
 	waitFor("up", host.Up, peer)
 	waitFor("down", host.Down, peer)
 	waitFor("up", host.Up, peer)
-	// It passes to another container, where it is up by handover alone. It works on, so a wait for
-	// down that has begun goes on until it no longer does.
+	// At a handover the interface keeps working, so a running wait for down does not end. A wait for up
+	// of the new owner ends.
 	down := start(t, bus, "wait", "tank:"+owner+"/eth0", "down", "tank:none", "running")
 	down.line(t, &down.stderr, "no state of tank:none is known", nil)
 	next := start(t, bus, "wait", "tank:next/eth0", "up")
@@ -185,13 +184,13 @@ func TestWaitLink(t *testing.T) {
 	waitFor("gone", host.Delete, veth)
 }
 
-// TestWaitEvent waits for one that comes.
+// TestWaitEvent waits for an event of one of two types.
 func TestWaitEvent(t *testing.T) {
-	bus, d := served(t)
+	bus, d := startService(t)
 	w := start(t, bus, "wait", "--type", "note,backup_done", "tank:1", "tank:2")
 	ended := make(chan int, 1)
 	go func() { ended <- w.wait(t) }()
-	for code := -1; code < 0; { // when it begins to wait cannot be seen from outside
+	for code := -1; code < 0; { // the test cannot see when the wait starts
 		report(t, d.Client(t), 1, "backup_done", "pool", "tank", "id", "3")
 		report(t, d.Client(t), 1, "backup_done", "pool", "tank", "id", "2")
 		select {
@@ -207,9 +206,9 @@ func TestWaitEvent(t *testing.T) {
 	}
 }
 
-// TestWaitHint says that no state is known while it waits, and goes on.
+// TestWaitHint checks that a wait warns if no state is known, and continues.
 func TestWaitHint(t *testing.T) {
-	bus, d := served(t)
+	bus, d := startService(t)
 	w := start(t, bus, "wait", "tank:1", "running")
 	w.line(t, &w.stderr, "no state of tank:1 is known", nil)
 	report(t, d.Client(t), 1, "state", "pool", "tank", "id", "1", "state", "running")

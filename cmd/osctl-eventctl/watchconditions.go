@@ -10,29 +10,25 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// awaitRefresh is how often a wait for interfaces lists them again though no event came: not every
-// change of an interface is an event.
-const awaitRefresh = linkRefresh
-
-// errReached ends a watch once all conditions were met.
+// errReached ends a watch once all conditions have been met.
 var errReached = errors.New("reached")
 
-// world is what is known of containers and interfaces, as of the events so far.
-type world struct {
+// knownState holds the containers and interfaces as of the last event folded in.
+type knownState struct {
 	names      *nameTable
 	containers []hub.Container
 	links      []hub.Interface
 }
 
-// set replaces all by what was listed.
-func (w *world) set(containers []hub.Container, links []hub.Interface) {
+// set replaces the state by new lists.
+func (w *knownState) set(containers []hub.Container, links []hub.Interface) {
 	w.names.set(containers, links)
 	w.containers, w.links = containers, links
 }
 
-// fold takes an event. An interface that passes to another container works on, and its row moves with
-// the event that says who has it now.
-func (w *world) fold(e *hub.Event) {
+// fold applies an event. At a handover it ignores the down of the old owner, because the interface
+// keeps working; the up of the new owner updates the row.
+func (w *knownState) fold(e *hub.Event) {
 	w.names.fold(e)
 	w.containers = foldContainer(w.containers, e)
 	if handover, _ := e.Options.Get("handover"); e.Action != "down" || !handover.Bool() {
@@ -40,17 +36,17 @@ func (w *world) fold(e *hub.Event) {
 	}
 }
 
-// watchConditions waits until each condition was met, and notes the states that were reached.
+// watchConditions waits until each condition has been met, and stores the states in reached.
 func (a *app) watchConditions(ctx context.Context, conditions []condition, reached []string) error {
 	address, err := a.address()
 	if err != nil {
 		return err
 	}
-	rows, events, refresh, err := a.conditionFilters(ctx, conditions)
+	rows, events, refresh, err := a.findFilters(ctx, conditions)
 	if err != nil {
 		return err
 	}
-	w := world{names: newNameTable(nil, nil)}
+	w := knownState{names: newNameTable(nil, nil)}
 	var containers []hub.Container
 	err = client.Watch(ctx, client.Watcher[hub.Interface]{
 		Address: address, Rows: rows, Events: events, Refresh: refresh, Pulse: pulse,
@@ -59,16 +55,16 @@ func (a *app) watchConditions(ctx context.Context, conditions []condition, reach
 			return links, cursor, err
 		},
 	}, func(u client.Watched[hub.Interface]) error {
-		a.sayDown(u.Update)
+		a.warnOutage(u.Update)
 		if u.Listed {
 			w.set(containers, u.Rows)
-			if err := noteReached(conditions, reached, &w); err != nil {
+			if err := updateReached(conditions, reached, &w); err != nil {
 				return err
 			}
 		}
 		for _, e := range u.Events {
 			w.fold(e)
-			if err := noteReached(conditions, reached, &w); err != nil {
+			if err := updateReached(conditions, reached, &w); err != nil {
 				return err
 			}
 		}
@@ -80,21 +76,21 @@ func (a *app) watchConditions(ctx context.Context, conditions []condition, reach
 	return err
 }
 
-// conditionFilters returns which rows and events conditions are about, and how often to list the rows
-// again.
-func (a *app) conditionFilters(ctx context.Context, conditions []condition) (rows, events hub.Filter, refresh time.Duration, err error) {
+// findFilters returns the filters for rows and events of the conditions, and how often to list the
+// rows again.
+func (a *app) findFilters(ctx context.Context, conditions []condition) (rows, events hub.Filter, refresh time.Duration, err error) {
 	var s selection
-	everywhere := false // an interface that is not down yet may pass to any container
+	anyContainer := false // a handover may move the interface to any container
 	for i := range conditions {
 		s.targets = append(s.targets, conditions[i].target)
 		if conditions[i].name != "" {
-			refresh = awaitRefresh
+			refresh = linkRefresh
 		}
-		everywhere = everywhere || conditions[i].name != "" && slices.Contains(conditions[i].states, "down")
+		anyContainer = anyContainer || conditions[i].name != "" && slices.Contains(conditions[i].states, "down")
 	}
 	names, _, err := a.askNames(ctx, s.targets)
 	if err == nil {
-		err = s.resolveBy(names)
+		err = s.setNames(names)
 	}
 	if err != nil {
 		return rows, events, 0, err
@@ -102,7 +98,7 @@ func (a *app) conditionFilters(ctx context.Context, conditions []condition) (row
 	if rows, err = poolsOf(s.targets); err != nil {
 		return rows, events, 0, err
 	}
-	if everywhere {
+	if anyContainer {
 		rows = hub.Filter{}
 	} else if s.names == nil {
 		var ids []string
@@ -117,11 +113,12 @@ func (a *app) conditionFilters(ctx context.Context, conditions []condition) (row
 	return rows, events, refresh, err
 }
 
-// noteReached notes which conditions are met. It returns errReached once all of them were.
-func noteReached(conditions []condition, reached []string, w *world) (err error) {
+// updateReached stores the states of conditions that are met now. It returns errReached once all
+// conditions have been met.
+func updateReached(conditions []condition, reached []string, w *knownState) (err error) {
 	for i := range conditions {
 		if reached[i] == "" {
-			if reached[i], err = conditions[i].met(w); err != nil {
+			if reached[i], err = conditions[i].reachedState(w); err != nil {
 				return err
 			}
 		}
@@ -132,14 +129,14 @@ func noteReached(conditions []condition, reached []string, w *world) (err error)
 	return errReached
 }
 
-// met returns the state of a condition that is reached, "" if none is.
-func (c *condition) met(w *world) (string, error) {
+// reachedState returns the state that the target has reached, "" for none.
+func (c *condition) reachedState(w *knownState) (string, error) {
 	t, err := c.resolve(w.names)
 	if err != nil {
 		return "", err
 	}
 	if t.name != "" {
-		return c.metLink(t, w.links), nil
+		return c.reachedLinkState(t, w.links), nil
 	}
 	for _, row := range w.containers {
 		if row.Pool == t.pool && row.ID == t.id && slices.Contains(c.states, row.State) {
@@ -149,19 +146,19 @@ func (c *condition) met(w *world) (string, error) {
 	return "", nil
 }
 
-// metLink is met for an interface.
-func (c *condition) metLink(t target, links []hub.Interface) string {
-	there, up := false, map[uint32]bool{}
+// reachedLinkState is reachedState for an interface.
+func (c *condition) reachedLinkState(t target, links []hub.Interface) string {
+	exists, up := false, map[uint32]bool{}
 	for _, row := range links {
 		own := row.Pool == t.pool && row.ID == t.id && row.Name == t.name
-		there = there || own
+		exists = exists || own
 		if row.State == hub.LinkUp && (own || c.up[row.Ifindex] && (row.Name == t.name || row.Name == "")) {
 			up[row.Ifindex] = true
 		}
 	}
 	c.up = up
 	for _, state := range c.states {
-		if state == "up" && len(up) > 0 || state == "down" && len(up) == 0 || state == "gone" && !there {
+		if state == "up" && len(up) > 0 || state == "down" && len(up) == 0 || state == "gone" && !exists {
 			return state
 		}
 	}

@@ -112,7 +112,7 @@ func (f *watchFlags) printer(
 		return nil, c, err
 	}
 	if !f.json {
-		p.lines = &line.Liner{Colour: stdout.Colourful(), Today: now.Local()}
+		p.lines = &line.Formatter{Colour: stdout.Colourful(), Today: now.Local()}
 	}
 	if c.Since, err = f.begin(now); err != nil {
 		return nil, c, err
@@ -153,7 +153,7 @@ func (f *watchFlags) begin(now time.Time) (time.Time, error) {
 type printer struct {
 	out    *bufio.Writer
 	err    *terminal.Output
-	lines  *line.Liner // nil for JSON
+	lines  *line.Formatter // nil for JSON
 	filter hub.Filter
 	since  time.Time        // events before it are passed over
 	file   *cursorfile.File // nil for none

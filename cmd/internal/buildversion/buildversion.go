@@ -1,13 +1,13 @@
-// Package buildversion says which version of the programs this is.
+// Package buildversion finds the version of the programs.
 package buildversion
 
 import "runtime/debug"
 
-// unknown is the version of a build that knows of none.
+// unknown is the version of a build without version information.
 const unknown = "0.0.0-dev"
 
-// Of returns the version that the linker set, or else that of the module, as `go install
-// MODULE@VERSION` and a build in a clone record it.
+// Of returns the version that the linker set, otherwise the module version that `go install
+// MODULE@VERSION` or a build in a clone recorded.
 func Of(linked string) string {
 	if linked != "" {
 		return linked

@@ -1,4 +1,5 @@
-// Package cursorfile keeps the position of a reader of events in a file from one run to the next.
+// Package cursorfile keeps the cursor of a reader of events in a file, so that the next run resumes
+// there.
 package cursorfile
 
 import (
@@ -14,23 +15,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxSize is more than a cursor takes, in bytes.
+// maxSize is the maximum size of a cursor file in bytes.
 const maxSize = 1024
 
-// File keeps a cursor from one run to the next. At each moment it holds a whole
-// cursor, also after a crash: a new one is written beside it, and takes its place
-// once it is on the disk. It is locked while a run uses it, since two would each
-// take the other's place.
+// File is a cursor file. It holds a whole cursor at any time, even after a crash: Save writes a new
+// file, syncs it, and renames it over the old one. The file is locked while a run uses it.
 type File struct {
 	path string   // as given
-	dir  *os.Root // where the file is
+	dir  *os.Root // the file's directory
 	name string   // in dir
-	file *os.File // what the name stands for now, locked; its end is that of the process
-	kept string   // what the file holds
+	file *os.File // the present file, locked until the process ends
+	kept string   // the cursor in the file
 }
 
-// Open opens a file, or makes an empty one, and finds out before any event is shown
-// whether it can be kept up to date. What it holds is a cursor if check says so.
+// Open opens or creates a cursor file, and checks that Save will be able to replace it. check
+// validates the cursor that the file holds.
 func Open(path string, check func(cursor string) error) (*File, error) {
 	f := &File{path: path}
 	if err := f.open(check); err != nil {
@@ -39,9 +38,9 @@ func Open(path string, check func(cursor string) error) (*File, error) {
 	return f, nil
 }
 
-// open opens the file by the name given, so that a link is followed by the kernel or not at
-// all, see protected_symlinks in proc_sys_fs(5). From then on the directory counts in which
-// the opened file is: a link stays a link.
+// open opens the file by the given path, so that the kernel decides whether to follow a link, see
+// protected_symlinks in proc_sys_fs(5). Later calls work in the directory of the opened file, so
+// that a link stays a link.
 func (f *File) open(check func(string) error) (err error) {
 	if f.file, err = openPlain(f.path); err != nil {
 		return err
@@ -57,7 +56,7 @@ func (f *File) open(check func(string) error) (err error) {
 	if err := lock(f.file); err != nil {
 		return err
 	}
-	// The run that had the lock before may have put another file in its place.
+	// The last holder of the lock may have replaced the file.
 	info, err := f.file.Stat()
 	if err != nil {
 		return err
@@ -68,18 +67,18 @@ func (f *File) open(check func(string) error) (err error) {
 	if err := f.load(check); err != nil {
 		return err
 	}
-	next, err := f.next()
+	next, err := f.createNext()
 	if err != nil {
 		return err
 	}
 	return errors.Join(next.Close(), f.dir.Remove(f.nextName()))
 }
 
-// openPlain opens a plain file, or makes one: no other may be replaced, like /dev/null.
+// openPlain opens or creates a regular file. Others, such as /dev/null, must not be replaced.
 func openPlain(path string) (*os.File, error) {
-	flags := os.O_RDWR | os.O_CREATE // the latter also for protected_regular
+	flags := os.O_RDWR | os.O_CREATE // protected_regular applies only with O_CREATE
 	if info, err := os.Stat(path); err != nil {
-		flags |= os.O_EXCL // a link to nothing is not followed
+		flags |= os.O_EXCL // does not follow a dangling link
 	} else if !info.Mode().IsRegular() {
 		return nil, errors.New("it is not a regular file")
 	}
@@ -93,8 +92,8 @@ func openPlain(path string) (*os.File, error) {
 	return file, nil
 }
 
-// checkName refuses a file that was opened by a stranger's link, which would have root replace
-// a file of the stranger's choice.
+// checkName refuses a file that was opened through another user's link. Otherwise that user could
+// make root replace any file.
 func checkName(path string, file *os.File) error {
 	opened, err := file.Stat()
 	if err != nil {
@@ -116,10 +115,10 @@ func checkName(path string, file *os.File) error {
 	return nil
 }
 
-// errInUse is why a cursor file cannot be used that another run uses.
+// errInUse is returned for a cursor file that another run uses.
 var errInUse = errors.New("another run uses it")
 
-// lock takes a file for this process.
+// lock locks a file for this process.
 func lock(file *os.File) error {
 	err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
@@ -145,12 +144,12 @@ func (f *File) load(check func(string) error) error {
 	return nil
 }
 
-// nextName is the name of the file that is to take the place of the present one. It is
-// always the same, so that what a killed run left does not pile up.
+// nextName is the name of the file that replaces the present one. It is always the same, so that
+// files of killed runs do not pile up.
 func (f *File) nextName() string { return f.name + ".new" }
 
-// next makes the file that is to take the place of the present one, with its owner and mode.
-func (f *File) next() (*os.File, error) {
+// createNext creates the file that replaces the present one, with the same owner and mode.
+func (f *File) createNext() (*os.File, error) {
 	info, err := f.file.Stat()
 	if err != nil {
 		return nil, err
@@ -162,15 +161,15 @@ func (f *File) next() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = keepOwner(file, info)
+	err = copyOwner(file, info)
 	if err = errors.Join(err, file.Chmod(info.Mode().Perm()), lock(file)); err != nil {
 		return nil, errors.Join(err, file.Close(), f.dir.Remove(f.nextName()))
 	}
 	return file, nil
 }
 
-// keepOwner gives a file the owner and group of another one.
-func keepOwner(file *os.File, of fs.FileInfo) error {
+// copyOwner gives a file the owner and group of another one.
+func copyOwner(file *os.File, of fs.FileInfo) error {
 	info, err := file.Stat()
 	if err != nil {
 		return err
@@ -187,10 +186,10 @@ func keepOwner(file *os.File, of fs.FileInfo) error {
 	return nil
 }
 
-// Cursor is what the file holds, "" for nothing.
+// Cursor returns the cursor in the file, "" for none.
 func (f *File) Cursor() string { return f.kept }
 
-// Save writes a cursor, unless it is "" or the file holds it already.
+// Save writes a cursor. It does nothing if the cursor is "" or in the file already.
 func (f *File) Save(cursor string) error {
 	if cursor == "" || cursor == f.kept {
 		return nil
@@ -202,9 +201,9 @@ func (f *File) Save(cursor string) error {
 	return nil
 }
 
-// replace puts a file with another text in the place of the present one.
+// replace replaces the file by one with another text.
 func (f *File) replace(text string) error {
-	next, err := f.next()
+	next, err := f.createNext()
 	if err != nil {
 		return err
 	}
@@ -215,13 +214,13 @@ func (f *File) replace(text string) error {
 	if err != nil {
 		return errors.Join(err, next.Close())
 	}
-	// The lock of the one before ends here, that of the next one holds already.
+	// Closing the old file releases its lock; the new file is locked already.
 	_ = f.file.Close()
 	f.file = next
 	return f.syncDir()
 }
 
-// syncDir makes a rename in the directory last.
+// syncDir makes a rename in the directory durable.
 func (f *File) syncDir() error {
 	dir, err := f.dir.Open(".")
 	if err != nil {

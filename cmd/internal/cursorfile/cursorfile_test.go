@@ -13,7 +13,7 @@ import (
 	"github.com/osctl/eventd/dbusapi/bustest"
 )
 
-// open opens a file whose cursors begin with e.
+// open opens a file whose cursors begin with "e:".
 func open(path string) (*File, error) {
 	return Open(path, func(cursor string) error {
 		if !strings.HasPrefix(cursor, "e:") {
@@ -23,7 +23,7 @@ func open(path string) (*File, error) {
 	})
 }
 
-// TestFile is about what else may be where the file is said to be.
+// TestFile opens files that are no regular files, and a link to a cursor file.
 func TestFile(t *testing.T) {
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
@@ -46,7 +46,7 @@ func TestFile(t *testing.T) {
 	}
 	for _, name := range []string{"pipe", "directory", "device", "to pipe"} {
 		if _, err := open(path(name)); err == nil || !strings.Contains(err.Error(), "not a regular file") {
-			t.Errorf("a %s is taken for a cursor file: %v", name, err)
+			t.Errorf("opening a %s: %v", name, err)
 		}
 	}
 	if err := os.WriteFile(path("file"), []byte("e:1\n"), 0o600); err != nil {
@@ -64,17 +64,17 @@ func TestFile(t *testing.T) {
 	}
 	for _, cursor := range []string{"e:2", "e:3"} {
 		if _, err := open(path("file")); err == nil || !strings.Contains(err.Error(), "another run uses it") {
-			t.Errorf("a file that is used: %v", err)
+			t.Errorf("opening a file in use: %v", err)
 		}
 		if err := f.Save(cursor); err != nil || text("file") != cursor+"\n" {
-			t.Errorf("%s is kept as %q, %v", cursor, text("file"), err)
+			t.Errorf("saved %s as %q, %v", cursor, text("file"), err)
 		}
 	}
 	if err := f.file.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if f, err = open(path("file")); err != nil || f.Cursor() != "e:3" {
-		t.Error("after the run that used it:", f, err)
+		t.Error("opening the file after the other run ended:", f, err)
 	}
 	info, err := os.Lstat(path("file"))
 	if err != nil || info.Mode() != 0o600 {
@@ -85,7 +85,7 @@ func TestFile(t *testing.T) {
 	}
 }
 
-// TestLink does not follow a stranger's link, nor make what a link lacks.
+// TestLink checks that a dangling link and another user's link are refused.
 func TestLink(t *testing.T) {
 	dir := t.TempDir()
 	link, target := filepath.Join(dir, "link"), filepath.Join(dir, "target")
@@ -93,7 +93,7 @@ func TestLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := open(link); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("a link to nothing: %v", err)
+		t.Errorf("a dangling link: %v", err)
 	}
 	for path, text := range map[string]string{target: "", target + ".new": "precious"} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -104,9 +104,9 @@ func TestLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := open(link); err == nil || !strings.Contains(err.Error(), "a link that user 65534 made") {
-		t.Errorf("a stranger's link: %v", err)
+		t.Errorf("another user's link: %v", err)
 	}
 	if beside, err := os.ReadFile(target + ".new"); err != nil || string(beside) != "precious" {
-		t.Errorf("beside its target is now %q, %v", beside, err)
+		t.Errorf("the file beside the target changed to %q, %v", beside, err)
 	}
 }

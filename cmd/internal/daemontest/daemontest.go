@@ -1,5 +1,5 @@
-// Package daemontest builds the two programs and runs the real daemon for tests, in a
-// network namespace, with cgroups, and on a bus of its own. Nothing in it touches those of the machine.
+// Package daemontest builds the programs and runs the real daemon for tests, in its own network
+// namespace and cgroups and on its own bus, apart from those of the machine.
 package daemontest
 
 import (
@@ -24,12 +24,12 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// Patience is how long a test waits for what must come. It is no measure of speed.
+// Patience is the timeout of all waits in tests. It does not measure speed.
 const Patience = time.Minute
 
-// Main is the TestMain of a package that runs the programs: it builds them once, and more
-// of those in cmd if named, into a directory that it stores in dir, runs the tests, and looks
-// for leaked goroutines.
+// Main is the TestMain of a package that runs the programs. It builds osctl-eventd, osctl-eventctl
+// and the programs named in more, stores their directory in dir, runs the tests, and checks for
+// leaked goroutines.
 func Main(m *testing.M, dir *string, more ...string) {
 	built, err := os.MkdirTemp("", "osctl-eventd-test-")
 	if err == nil {
@@ -56,7 +56,7 @@ func Main(m *testing.M, dir *string, more ...string) {
 	}))
 }
 
-// Output is a buffer that one process writes while a test reads.
+// Output is a buffer that a process writes while a test reads it.
 type Output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -74,18 +74,18 @@ func (b *Output) String() string {
 	return b.buf.String()
 }
 
-// Daemon is a daemon that runs as a process of its own.
+// Daemon is a daemon in its own process.
 type Daemon struct {
 	Cmd     *exec.Cmd
-	Cgroups *cttest.View // all that the daemon sees
-	Address string       // of the bus
-	Stderr  *Output      // what it logged
-	Ended   chan struct{}
+	Cgroups *cttest.View  // the cgroups that the daemon sees
+	Address string        // of the bus
+	Stderr  *Output       // the log
+	Ended   chan struct{} // closed when the process has ended
 }
 
-// Start starts the daemon of a directory that [Main] filled, in a namespace, on the bus
-// at an address or, for "", on a private one. It keeps events in memory unless args say
-// otherwise. It returns when the service answers; the daemon ends with the test.
+// Start starts the daemon that [Main] built in dir, in a network namespace, on the bus at address, or
+// on a private bus if address is "". The daemon keeps events in memory unless args say otherwise. Start
+// returns when the service answers; the daemon ends with the test.
 func Start(t testing.TB, dir string, ns *nstest.NS, address string, env []string, args ...string) *Daemon {
 	t.Helper()
 	d := Launch(t, dir, ns, address, env, args...)
@@ -93,7 +93,7 @@ func Start(t testing.TB, dir string, ns *nstest.NS, address string, env []string
 	return d
 }
 
-// Launch is [Start] that does not wait for the service.
+// Launch is [Start], but does not wait for the service.
 func Launch(t testing.TB, dir string, ns *nstest.NS, address string, env []string, args ...string) *Daemon {
 	t.Helper()
 	d := &Daemon{Address: address, Stderr: &Output{}, Ended: make(chan struct{})}
@@ -115,11 +115,11 @@ func Launch(t testing.TB, dir string, ns *nstest.NS, address string, env []strin
 	}
 	t.Cleanup(func() {
 		if address == "" {
-			d.stop()
+			d.terminate()
 		}
 		d.Kill()
 		if t.Failed() {
-			t.Logf("the daemon said:\n%s", d.Stderr)
+			t.Logf("the daemon logged:\n%s", d.Stderr)
 		}
 	})
 	line, err := "", error(nil)
@@ -161,9 +161,8 @@ func (d *Daemon) WaitForService(t testing.TB) {
 	}
 }
 
-// Client connects to the daemon's bus until the test ends. A busy machine gets another try:
-// the library gives up after a few seconds, and a bus ends a connection that is not
-// authenticated by then.
+// Client connects to the daemon's bus until the test ends. It retries, because on a busy machine
+// the library or the bus may time out during authentication.
 func (d *Daemon) Client(t testing.TB) *client.Client {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), Patience)
@@ -184,7 +183,8 @@ func (d *Daemon) Client(t testing.TB) *client.Client {
 	}
 }
 
-// Kills is how often a test kills what it tests: few times, or as often as make soak says.
+// Kills returns how often a test kills its process: few times, or OSCTL_EVENTD_TEST_KILLS times, which
+// make soak sets.
 func Kills(t testing.TB, few int) int {
 	t.Helper()
 	text := os.Getenv("OSCTL_EVENTD_TEST_KILLS")
@@ -198,19 +198,19 @@ func Kills(t testing.TB, few int) int {
 	return n
 }
 
-// Wait waits until the daemon has ended and returns its exit status, -1 for a signal.
+// Wait waits until the daemon has ended. It returns the exit status, -1 for a signal.
 func (d *Daemon) Wait(t testing.TB) int {
 	t.Helper()
 	select {
 	case <-d.Ended:
 	case <-time.After(Patience):
-		t.Fatalf("the daemon does not end\n%s", d.Stderr)
+		t.Fatalf("the daemon does not stop\n%s", d.Stderr)
 	}
 	return d.Cmd.ProcessState.ExitCode()
 }
 
-// stop has the daemon end in order, so that it removes the files of its private bus.
-func (d *Daemon) stop() {
+// terminate stops the daemon cleanly, so that it removes the files of its private bus.
+func (d *Daemon) terminate() {
 	_ = d.Cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-d.Ended:
@@ -218,7 +218,7 @@ func (d *Daemon) stop() {
 	}
 }
 
-// Kill kills the daemon (SIGKILL) and waits until it is dead.
+// Kill sends SIGKILL and waits until the daemon has ended.
 func (d *Daemon) Kill() {
 	_ = d.Cmd.Process.Kill()
 	<-d.Ended

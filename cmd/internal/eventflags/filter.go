@@ -1,5 +1,5 @@
-// Package eventflags has the flags by which all programs ask for events: which ones ([Filter]), and
-// since when ([Moment]).
+// Package eventflags has the flags that select events, for all programs: by their content ([Filter])
+// and by time ([Moment]).
 package eventflags
 
 import (
@@ -13,8 +13,8 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// Filter says which events, or rows of a list, are wanted: those with any of the values of each
-// key that has some.
+// Filter selects events, or rows of a list. A row passes if it has one of the values of each key;
+// a key without values passes all.
 type Filter struct {
 	Types, Actions, Pools, IDs, Sources, Names, Veths, CtNames []string
 }
@@ -31,15 +31,14 @@ func (f *Filter) Add(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.CtNames, "ct-name", nil, "only state and ct_netif events of containers that had this `NAME`")
 }
 
-// typePattern is what the types of events match, see package hub. No event would ever
-// match another one.
+// typePattern matches all types of events, see package hub.
 const typePattern = "[a-z][a-z0-9_]{0,63}"
 
 var typeForm = regexp.MustCompile("^" + typePattern + "$") //nolint:gochecknoglobals // it does not change
 
-// Check checks the values of the flags, and splits the types.
+// Check splits the types at commas, and checks them.
 func (f *Filter) Check() error {
-	if f.Types != nil {
+	if len(f.Types) > 0 {
 		f.Types = strings.Split(strings.Join(f.Types, ","), ",")
 	}
 	for _, typ := range f.Types {
@@ -50,7 +49,7 @@ func (f *Filter) Check() error {
 	return nil
 }
 
-// Hub returns the filter as the hub and the service take it. The error is a [hub.InvalidFilterError].
+// Hub returns the filter for the hub and the service. The error is a [hub.InvalidFilterError].
 func (f *Filter) Hub() (filter hub.Filter, err error) {
 	for _, key := range []struct {
 		name   string
@@ -75,7 +74,7 @@ func (f *Filter) Hub() (filter hub.Filter, err error) {
 	return filter, nil
 }
 
-// Match reports whether an event passes, for a caller that asked for more.
+// Match reports whether an event passes. Callers use it if they asked the service for more events.
 func (f *Filter) Match(e *hub.Event) bool {
 	for _, key := range []struct {
 		wanted []string

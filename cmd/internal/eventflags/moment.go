@@ -9,20 +9,20 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// Moment is where --since or --until points: at a cursor, or at a time.
+// Moment is the value of --since or --until: a cursor or a time.
 type Moment struct {
 	Cursor string // "" if it is a time
 	Time   time.Time
 }
 
-// MomentForms is the help text for the forms that ParseMoment reads.
+// MomentForms is the help text for the values that ParseMoment reads.
 const MomentForms = "a cursor; " + TimeForms
 
-// TimeForms is the help text for those of them that are no cursor.
+// TimeForms is MomentForms without cursors.
 const TimeForms = "oldest, for the oldest event kept; a duration before now (90s, 10m, 2h, 1d12h, 1w); or a time (15:04, 2006-01-02 15:04:05, now, today, yesterday, @UNIX)"
 
-// timeForms are the forms of a time, in the local zone unless they name one. Those
-// without a date mean today.
+// timeForms returns the layouts of a time. The zone is the local one unless the text names another;
+// a time without a date is today.
 func timeForms() []string {
 	return []string{
 		time.RFC3339Nano, "2006-01-02 15:04:05.999999999", "2006-01-02T15:04:05.999999999", "2006-01-02 15:04", "2006-01-02",
@@ -30,7 +30,7 @@ func timeForms() []string {
 	}
 }
 
-// ParseMoment reads CURSOR, oldest, DURATION (before now; with + after now) or TIME.
+// ParseMoment reads a cursor, oldest, a duration before now (with + after now), or a time.
 func ParseMoment(text string, now time.Time) (Moment, error) {
 	if t, ok := namedTime(text, now); ok {
 		return Moment{Time: t}, nil
@@ -62,8 +62,8 @@ func ParseMoment(text string, now time.Time) (Moment, error) {
 	return Moment{}, fmt.Errorf("%q: expected a cursor, oldest, a duration before now (90s, 10m, 2h, 1d12h, 1w), or a time (15:04, today, 2006-01-02 15:04:05, 2006-01-02T15:04:05Z, @1785000000)", text)
 }
 
-// namedTime reads now, today and yesterday (when that day began), and @ with the seconds
-// since 1970.
+// namedTime reads now, today and yesterday (the beginning of that day), and @ with seconds since
+// 1970.
 func namedTime(text string, now time.Time) (t time.Time, ok bool) {
 	y, m, d := now.Date()
 	switch text {
@@ -79,8 +79,8 @@ func namedTime(text string, now time.Time) (t time.Time, ok bool) {
 	return time.Unix(int64(seconds), 0), ok && err == nil
 }
 
-// ParseDuration is [time.ParseDuration] that also takes whole weeks and days in front, and
-// nothing negative.
+// ParseDuration is [time.ParseDuration] with whole weeks and days in front, as in 1w2d12h. It refuses
+// negative durations.
 func ParseDuration(text string) (time.Duration, error) {
 	var whole time.Duration
 	rest := text

@@ -10,9 +10,9 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// ParseEvent reads an event as [hub.Event.AppendJSON] writes it, and the epoch of its cursor. What it
-// returns was checked as [hub.NewEvent] checks events, so that it may come from anywhere. Options keep
-// their order; of their types only what JSON tells apart is left.
+// ParseEvent parses an event that [hub.Event.AppendJSON] wrote, and returns the epoch of its cursor.
+// The text may come from anywhere, because [hub.NewEvent] checks the event. Options keep their
+// order; their D-Bus types are only those that JSON can distinguish.
 func ParseEvent(text []byte) (event *hub.Event, epoch string, err error) {
 	object, err := decodeObject(text)
 	if err != nil {
@@ -47,7 +47,7 @@ func ParseEvent(text []byte) (event *hub.Event, epoch string, err error) {
 	return event, epoch, nil
 }
 
-// optionOrder returns which place each option has in a text that was decoded before.
+// optionOrder returns the position of each option in text, which is valid JSON.
 func optionOrder(text []byte) map[string]int {
 	var line map[string]json.RawMessage
 	if json.Unmarshal(text, &line) != nil {

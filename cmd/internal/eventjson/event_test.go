@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestParseEvent reads what a host may write into a stream: what the service prints, in its order,
-// and nothing else.
+// TestParseEvent parses what the service prints, and refuses other text that a host may write into
+// a stream.
 func TestParseEvent(t *testing.T) {
 	const line = `{"type":"state","opts":{"state":"running","z":1.0,"pool":"tank","a":[],"id":"101"},"seq":5,` +
 		`"time":"2026-11-22T10:11:12.123456Z","source":"uid:0","cursor":"e:5"}`
@@ -32,8 +32,8 @@ func TestParseEvent(t *testing.T) {
 	}
 }
 
-// TestParseManyOptions refuses an event with very many options in time that grows as their number does.
-// With its square the test would not end.
+// TestParseManyOptions checks that an event with very many options is refused in linear time. In
+// quadratic time the test would not end.
 func TestParseManyOptions(t *testing.T) {
 	var options strings.Builder
 	for i := range 200_000 {
@@ -41,7 +41,7 @@ func TestParseManyOptions(t *testing.T) {
 	}
 	text := `{"type":"x","opts":{` + options.String()[1:] + `},"time":"2026-11-22T10:11:12Z","cursor":"e:5"}`
 	if _, _, err := ParseEvent([]byte(text)); err == nil {
-		t.Error("an event with 200,000 options is taken")
+		t.Error("an event with 200,000 options is accepted")
 	}
 }
 
@@ -54,7 +54,7 @@ func FuzzParseEvent(f *testing.F) {
 		}
 		printed := event.AppendJSON(nil, epoch)
 		if _, _, err := ParseEvent(printed); err != nil {
-			t.Fatalf("%s is read as %s, and that is refused: %v", text, printed, err)
+			t.Fatalf("%s is parsed as %s, which is refused: %v", text, printed, err)
 		}
 	})
 }

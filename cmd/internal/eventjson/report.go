@@ -11,11 +11,11 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// reportForm says how an event is to be.
+// reportForm is the hint in errors.
 const reportForm = `expected {"type": "TYPE", "opts": {...}}`
 
-// ParseReport reads an event that is to be reported. Keys other than type and opts are passed over,
-// and an option that is null is not there.
+// ParseReport parses an event to report. It ignores keys other than type and opts, and options that
+// are null.
 func ParseReport(text []byte) (client.Report, error) {
 	line, err := decodeObject(text)
 	if err != nil {
@@ -41,7 +41,7 @@ func decodeObject(text []byte) (map[string]any, error) {
 func reportOf(line map[string]any) (report client.Report, err error) {
 	typ, ok := line["type"]
 	if !ok {
-		return report, errors.New("there is no type, " + reportForm)
+		return report, errors.New("type is missing, " + reportForm)
 	}
 	if report.Type, ok = typ.(string); !ok {
 		return report, fmt.Errorf("type is a JSON %s, "+reportForm, kindOf(typ))
@@ -52,7 +52,7 @@ func reportOf(line map[string]any) (report client.Report, err error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(options)) {
 		if options[name] == nil {
-			continue // as osctl prints an option that is not there
+			continue // osctl prints a missing option as null
 		}
 		value, err := optionValue(options[name])
 		if err != nil {
@@ -63,7 +63,7 @@ func reportOf(line map[string]any) (report client.Report, err error) {
 	return report, nil
 }
 
-// kindOf names what a decoded value is in JSON.
+// kindOf returns the JSON name of a decoded value's type.
 func kindOf(v any) string {
 	switch v.(type) {
 	case string:

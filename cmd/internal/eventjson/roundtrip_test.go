@@ -14,7 +14,7 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// drawType draws a D-Bus type of at most so many nested containers.
+// drawType draws a D-Bus type with at most depth nested containers.
 func drawType(t *rapid.T, depth int) string {
 	const basics = "ybnqiuxtdsog"
 	basic := func() string { return string(basics[rapid.IntRange(0, len(basics)-1).Draw(t, "basic")]) }
@@ -34,7 +34,7 @@ func drawType(t *rapid.T, depth int) string {
 	return basic()
 }
 
-// cutType cuts the first complete type off some.
+// cutType splits off the first complete type.
 func cutType(types string) (first, rest string) {
 	switch types[0] {
 	case 'a':
@@ -55,7 +55,7 @@ func cutType(types string) (first, rest string) {
 	return types[:1], types[1:]
 }
 
-// drawValue draws a value of a type, with at most so many nested containers.
+// drawValue draws a value of a type with at most depth nested containers.
 func drawValue(t *rapid.T, typ string, depth int) hub.Value {
 	switch typ[0] {
 	case 'v':
@@ -129,8 +129,8 @@ func drawBasic(t *rapid.T, code byte) hub.Value {
 	return hub.String(text)
 }
 
-// TestRoundTrip has report --batch take whatever monitor --json prints, and the event say
-// the same then.
+// TestRoundTrip checks that report --batch accepts everything that monitor --json prints, and that
+// the event stays the same.
 func TestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var options hub.Options

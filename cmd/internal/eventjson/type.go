@@ -12,14 +12,14 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// jsonType is the D-Bus type that JSON values are given where variants would nest too
-// deeply: a container inside a variant counts twice.
+// jsonType is a D-Bus type for JSON values with as few variants as possible. optionValue uses it
+// where variants would nest too deeply, because a container inside a variant counts twice.
 type jsonType struct {
 	code  byte        // s, b, x, t, d or v; or a for an array, { for a dict, ( for a struct
-	inner []*jsonType // of an array or a dict the one type of what it holds, of a struct those of its fields
+	inner []*jsonType // the element type of an array or a dict, or the field types of a struct
 }
 
-// String returns the type in the D-Bus alphabet.
+// String returns the D-Bus signature.
 func (t *jsonType) String() string {
 	var inner strings.Builder
 	for _, field := range t.inner {
@@ -36,8 +36,8 @@ func (t *jsonType) String() string {
 	return string(t.code)
 }
 
-// commonType returns the type that all the values can have, with as few variants on the
-// way to any of them as possible. An empty list is one of strings.
+// commonType returns a type that fits all values, with as few variants as possible. An empty list
+// becomes a list of strings.
 func commonType(values []any) *jsonType {
 	code := byte(0)
 	for _, v := range values {
@@ -60,9 +60,8 @@ func commonType(values []any) *jsonType {
 	return &jsonType{code: code}
 }
 
-// codeOf returns the code of the type that one value has; '0' for an integer that x and t
-// can hold, 'N' for a text that is also what [hub.Value.AppendJSON] makes of a double that
-// JSON has no number for.
+// codeOf returns the type code of one value; '0' for an integer that fits both x and t, 'N' for a
+// text that [hub.Value.AppendJSON] also writes for a double without a JSON number, such as NaN.
 func codeOf(v any) byte {
 	switch v := v.(type) {
 	case bool:
@@ -72,7 +71,7 @@ func codeOf(v any) byte {
 		switch {
 		case number.Kind() == hub.KindInt64 && number.Int() >= 0:
 			return '0'
-		case number.Kind() == hub.KindInvalid: // beyond a double: of tells
+		case number.Kind() == hub.KindInvalid: // exceeds a double: convert returns the error
 			return 'd'
 		}
 		return number.Type()[0]
@@ -88,7 +87,7 @@ func codeOf(v any) byte {
 	return 's'
 }
 
-// commonCode returns the code of a type that values of two can have; 0 is that of none.
+// commonCode returns a type code that fits values of both codes; 0 is the code of no value.
 func commonCode(a, b byte) byte {
 	takes := func(a, b byte) bool {
 		return a == b || b == 0 || b == '0' && (a == 'x' || a == 't') || b == 'N' && (a == 's' || a == 'd')
@@ -102,8 +101,8 @@ func commonCode(a, b byte) byte {
 	return 'v'
 }
 
-// commonList returns the type of lists: an array where their elements have one type, else
-// a struct where the lists are equally long.
+// commonList returns the type of lists: an array if their elements share a type, otherwise a struct
+// if the lists have the same length.
 func commonList(lists []any) *jsonType {
 	var elements []any
 	fields := make([][]any, len(lists[0].([]any)))
@@ -128,16 +127,16 @@ func commonList(lists []any) *jsonType {
 	return record
 }
 
-// of returns a value as one of the type, which it can have.
-func (t *jsonType) of(v any) (hub.Value, error) {
+// convert converts a decoded value to the type, which must fit it.
+func (t *jsonType) convert(v any) (hub.Value, error) {
 	switch t.code {
 	case 'v':
-		inner, err := commonType([]any{v}).of(v)
+		inner, err := commonType([]any{v}).convert(v)
 		return hub.Variant(inner), err
 	case 'a', '(':
-		return t.ofList(v.([]any))
+		return t.convertList(v.([]any))
 	case '{':
-		return t.ofObject(v.(map[string]any))
+		return t.convertObject(v.(map[string]any))
 	case 'd':
 		if text, ok := v.(string); ok {
 			f, err := strconv.ParseFloat(text, 64)
@@ -152,7 +151,7 @@ func (t *jsonType) of(v any) (hub.Value, error) {
 	return toValue(v)
 }
 
-func (t *jsonType) ofList(list []any) (hub.Value, error) {
+func (t *jsonType) convertList(list []any) (hub.Value, error) {
 	items := make([]hub.Value, len(list))
 	for i, item := range list {
 		as := t.inner[0]
@@ -160,7 +159,7 @@ func (t *jsonType) ofList(list []any) (hub.Value, error) {
 			as = t.inner[i]
 		}
 		var err error
-		if items[i], err = as.of(item); err != nil {
+		if items[i], err = as.convert(item); err != nil {
 			return hub.Value{}, err
 		}
 	}
@@ -170,10 +169,10 @@ func (t *jsonType) ofList(list []any) (hub.Value, error) {
 	return hub.Array(t.inner[0].String(), items), nil
 }
 
-func (t *jsonType) ofObject(object map[string]any) (hub.Value, error) {
+func (t *jsonType) convertObject(object map[string]any) (hub.Value, error) {
 	var items []hub.Value
 	for _, key := range slices.Sorted(maps.Keys(object)) {
-		value, err := t.inner[0].of(object[key])
+		value, err := t.inner[0].convert(object[key])
 		if err != nil {
 			return hub.Value{}, err
 		}
@@ -182,8 +181,8 @@ func (t *jsonType) ofObject(object map[string]any) (hub.Value, error) {
 	return hub.Dict("s", t.inner[0].String(), items), nil
 }
 
-// jsonDepth returns how many lists and objects are nested in a value, itself included; it
-// counts at most to limit+1.
+// jsonDepth returns the nesting depth of lists and objects in a value, itself included. It stops
+// counting at limit+1.
 func jsonDepth(v any, limit int) int {
 	var inside iter.Seq[any]
 	switch v := v.(type) {

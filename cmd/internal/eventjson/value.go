@@ -1,4 +1,4 @@
-// Package eventjson reads events that were written as JSON, by [hub.Event.AppendJSON] or by hand.
+// Package eventjson parses events from JSON, as [hub.Event.AppendJSON] or people write them.
 package eventjson
 
 import (
@@ -17,8 +17,8 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// Value turns JSON into the value of an option; null into the zero Value, which means that
-// the option is not there.
+// Value parses the value of an option from JSON. null becomes the zero Value, which means that the
+// option is missing.
 func Value(text string) (hub.Value, error) {
 	v, err := decodeJSON([]byte(text))
 	if err != nil || v == nil {
@@ -27,15 +27,15 @@ func Value(text string) (hub.Value, error) {
 	return optionValue(v)
 }
 
-// optionValue turns decoded JSON into the value of an option: whole numbers become x (or t),
-// others d, a list of strings as, any other list av, an object a{sv}. What would nest too
-// deeply with these variants gets a closer type, so that all that an event may hold can be
-// reported again. A key whose value is null is not there.
+// optionValue converts decoded JSON to the value of an option. An integer becomes x (or t), another
+// number d, a list of strings as, any other list av, an object a{sv}. Keys whose value is null are
+// dropped. If these variants would nest too deeply, optionValue uses specific types instead, so
+// that every event that the service accepts can be reported again.
 func optionValue(v any) (hub.Value, error) {
 	dropNulls(v)
 	value, err := toValue(v)
 	if err == nil && value.Depth(hub.MaxNesting) > hub.MaxNesting && jsonDepth(v, hub.MaxNesting) <= hub.MaxNesting {
-		return commonType([]any{v}).of(v)
+		return commonType([]any{v}).convert(v)
 	}
 	return value, err
 }
@@ -55,9 +55,8 @@ func dropNulls(v any) {
 	}
 }
 
-// decodeJSON decodes text that is one JSON value, and nothing after it. What
-// encoding/json would pass over, it refuses: keys that come twice, of which the last would
-// count, and what is no text, which would become U+FFFD.
+// decodeJSON decodes text that consists of one JSON value. Unlike encoding/json it refuses
+// duplicate keys, invalid UTF-8 and half a surrogate pair.
 func decodeJSON(text []byte) (v any, err error) {
 	if !utf8.Valid(text) {
 		return nil, errors.New("not JSON: it is not UTF-8")
@@ -69,21 +68,21 @@ func decodeJSON(text []byte) (v any, err error) {
 	}
 	end := d.InputOffset()
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("not JSON: there is more after the end of it: %.20q", text[end:])
+		return nil, fmt.Errorf("not JSON: text follows the end of the value: %.20q", text[end:])
 	}
-	if half := halfSurrogate(text); half != "" {
+	if half := findHalfSurrogate(text); half != "" {
 		return nil, fmt.Errorf("not text: %s is half of a surrogate pair", half)
 	}
-	if key, found := keyTwice(text); found {
+	if key, found := findDuplicateKey(text); found {
 		return nil, fmt.Errorf("key %.64q comes twice in one object", key)
 	}
 	return v, nil
 }
 
-// halfSurrogate returns an escape in a text that is JSON which stands for one half of a
-// surrogate pair without the other, "" if there is none.
-func halfSurrogate(text []byte) string {
-	unit := func(at int) rune { // that the escape there stands for, 0 if there is none
+// findHalfSurrogate returns the first escape in JSON text that is one half of a surrogate pair
+// without the other half, "" if there is none.
+func findHalfSurrogate(text []byte) string {
+	unit := func(at int) rune { // the UTF-16 unit of the escape at a position, 0 for none
 		if at+6 > len(text) || text[at] != '\\' || text[at+1] != 'u' {
 			return 0
 		}
@@ -100,16 +99,16 @@ func halfSurrogate(text []byte) string {
 			}
 			at += 6
 		}
-		at++ // what is escaped is no backslash of an escape
+		at++ // skip the escaped character, which may be a backslash
 	}
 	return ""
 }
 
-// keyTwice finds a key that comes twice in one object of a text that is JSON.
-func keyTwice(text []byte) (key string, found bool) {
+// findDuplicateKey finds a key that comes twice in one object of JSON text.
+func findDuplicateKey(text []byte) (key string, found bool) {
 	d := json.NewDecoder(bytes.NewReader(text))
-	var open []map[string]bool // the keys of each object that has not ended; nil for an array
-	next := false              // what comes next is a key, or the end of an object
+	var open []map[string]bool // the keys of each open object; nil for an array
+	expectKey := false         // the next token is a key, or the end of an object
 	for {
 		token, err := d.Token()
 		if err != nil {
@@ -117,22 +116,22 @@ func keyTwice(text []byte) (key string, found bool) {
 		}
 		switch name, text := token.(string); {
 		case token == json.Delim('{'):
-			open, next = append(open, map[string]bool{}), true
+			open, expectKey = append(open, map[string]bool{}), true
 			continue
 		case token == json.Delim('['):
-			open, next = append(open, nil), false
+			open, expectKey = append(open, nil), false
 			continue
 		case token == json.Delim('}'), token == json.Delim(']'):
 			open = open[:len(open)-1]
-		case next && text:
+		case expectKey && text:
 			keys := open[len(open)-1]
 			if keys[name] {
 				return name, true
 			}
-			keys[name], next = true, false
+			keys[name], expectKey = true, false
 			continue
 		}
-		next = len(open) > 0 && open[len(open)-1] != nil
+		expectKey = len(open) > 0 && open[len(open)-1] != nil
 	}
 }
 
@@ -157,7 +156,7 @@ func toValue(v any) (hub.Value, error) {
 		}
 		return hub.Dict("s", "v", items), nil
 	}
-	return hub.Value{}, errors.New("D-Bus has no null, so that a list cannot hold one")
+	return hub.Value{}, errors.New("D-Bus has no null, so a list cannot contain one")
 }
 
 func toNumber(n json.Number) (hub.Value, error) {
@@ -169,7 +168,7 @@ func toNumber(n json.Number) (hub.Value, error) {
 	}
 	f, err := n.Float64()
 	if err != nil {
-		return hub.Value{}, fmt.Errorf("number %s is beyond what a double can hold", n)
+		return hub.Value{}, fmt.Errorf("number %s exceeds the range of a double", n)
 	}
 	return hub.Number(hub.KindDouble, math.Float64bits(f)), nil
 }

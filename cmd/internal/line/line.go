@@ -1,5 +1,5 @@
-// Package line shows an event as a line for a person. As JSON an event shows itself, by
-// [hub.Event.AppendJSON]. All programs that print events stand on the two.
+// Package line formats an event as a line for people. [hub.Event.AppendJSON] formats it as JSON. All
+// programs that print events use these two.
 package line
 
 import (
@@ -14,39 +14,39 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// Liner makes lines of events for a person. They are safe for a terminal, whatever the events hold.
-type Liner struct {
+// Formatter formats events as lines for people. The lines are safe for a terminal.
+type Formatter struct {
 	Colour bool
 	Today  time.Time // events of another day show their date
 
-	host int // cells of the column of hosts, see AppendFrom
+	host int // width of the host column in cells, see AppendFrom
 }
 
-// AppendFrom appends an event of a host as one line, with the host in front. The host is to be
-// printable. Its column is as wide as the widest host so far.
-func (l *Liner) AppendFrom(b []byte, host string, e *hub.Event) []byte {
+// AppendFrom appends an event of a host as one line, with the host in front. The host must be
+// printable. Its column is as wide as the widest host so far, up to 32 cells.
+func (l *Formatter) AppendFrom(b []byte, host string, e *hub.Event) []byte {
 	const widest = 32
 	l.host = max(l.host, min(uniseg.StringWidth(host), widest))
-	b = terminal.Paint(b, l.Colour, terminal.InkBold, padded(host, l.host))
+	b = terminal.Paint(b, l.Colour, terminal.StyleBold, pad(host, l.host))
 	return l.Append(append(b, "  "...), e)
 }
 
 // Append appends an event as one line: time, type, action, container, and other options.
-// Columns line up as long as their content is of usual length.
-func (l *Liner) Append(b []byte, e *hub.Event) []byte {
+// Columns line up unless their content is unusually long.
+func (l *Formatter) Append(b []byte, e *hub.Event) []byte {
 	at, layout := e.Time.Local(), "15:04:05.000"
 	if y, d := at.Year(), at.YearDay(); y != l.Today.Year() || d != l.Today.YearDay() {
 		layout = "2006-01-02 15:04:05.000"
 	}
-	b = terminal.Paint(b, l.Colour, terminal.InkFaint, at.Format(layout))
+	b = terminal.Paint(b, l.Colour, terminal.StyleFaint, at.Format(layout))
 	what := e.Type
 	if e.Action != "" {
 		what += " " + Word(e.Action)
 	}
 	b = append(b, "  "...)
-	b = terminal.Paint(b, l.Colour, terminal.InkOf(e.Action), padded(what, 18))
+	b = terminal.Paint(b, l.Colour, terminal.StyleOf(e.Action), pad(what, 18))
 	b = append(b, ' ')
-	b = terminal.Paint(b, l.Colour, terminal.InkBold, padded(Container(Word(e.Pool), Word(nameOf(e))), 14))
+	b = terminal.Paint(b, l.Colour, terminal.StyleBold, pad(Container(Word(e.Pool), Word(nameOf(e))), 14))
 	detail, shown := describe(e)
 	if detail != "" {
 		b = append(append(b, "  "...), detail...)
@@ -59,17 +59,17 @@ func (l *Liner) Append(b []byte, e *hub.Event) []byte {
 	}
 	if e.Source != hub.SourceNetlink {
 		b = append(b, "  "...)
-		b = terminal.Paint(b, l.Colour, terminal.InkFaint, "from "+Word(e.Source))
+		b = terminal.Paint(b, l.Colour, terminal.StyleFaint, "from "+Word(e.Source))
 	}
 	return b
 }
 
-// padded makes text at least so many cells of a terminal wide.
-func padded(text string, width int) string {
+// pad pads text to a width in terminal cells.
+func pad(text string, width int) string {
 	return text + strings.Repeat(" ", max(width-uniseg.StringWidth(text), 0))
 }
 
-// Container returns POOL:ID, or what there is of it.
+// Container returns POOL:ID, or the part of it that is not empty, or "-".
 func Container(pool, id string) string {
 	switch {
 	case pool != "" && id != "":
@@ -82,8 +82,8 @@ func Container(pool, id string) string {
 	return "-"
 }
 
-// Name returns the text for a container that people see: its name if it has one, else its id. An id
-// that is a hash is cut to its beginning.
+// Name returns the name of a container for people: its name if it has one, otherwise its id. An id
+// that is a hash is shortened.
 func Name(id, name string) string {
 	const digits, shown = 64, 12
 	switch {
@@ -95,7 +95,7 @@ func Name(id, name string) string {
 	return id
 }
 
-// nameOf returns what people call the container of an event.
+// nameOf returns the name for people of an event's container.
 func nameOf(e *hub.Event) string {
 	if e.Type == hub.TypeInfo {
 		return Name(e.ID, e.Options.Text("name"))
@@ -103,10 +103,10 @@ func nameOf(e *hub.Event) string {
 	return Name(e.ID, e.Options.Text(hub.OptionName))
 }
 
-// describe says the main thing of an interface event in words, and which options
-// need not be shown any more.
+// describe returns the main part of an interface event in words, and the options that need not be
+// shown after it.
 func describe(e *hub.Event) (string, map[string]bool) {
-	// A pool or an id that is no text names no container, and is shown as any option.
+	// A pool or an id that is not a string names no container, and is shown like other options.
 	shown := map[string]bool{"pool": Field(e, "pool") == e.Pool, "id": Field(e, "id") == e.ID}
 	shown[hub.OptionName] = e.ID != "" && Field(e, hub.OptionName) == e.Options.Text(hub.OptionName)
 	shown["name"] = e.Type == hub.TypeInfo
@@ -143,7 +143,8 @@ func describe(e *hub.Event) (string, map[string]bool) {
 	return strings.Join(parts, " "), shown
 }
 
-// Word shows a name as one word: what has blanks in it could pass for other parts of a line.
+// Word formats a name as one word. It quotes a name with blanks, which could pass for other parts
+// of the line.
 func Word(name string) string {
 	if strings.ContainsAny(name, " \t\"") {
 		return strconv.Quote(name)
@@ -151,8 +152,8 @@ func Word(name string) string {
 	return terminal.Printable(name)
 }
 
-// optionText shows a value: text as it is where that is unambiguous, else as JSON. A text
-// that reads like a number, or like another value in JSON, is quoted.
+// optionText formats a value: an unambiguous string as it is, anything else as JSON. So a string
+// that looks like a number is quoted.
 func optionText(v hub.Value) string {
 	if text := v.Text(); v.Kind() == hub.KindString && text != "" && !strings.ContainsAny(text, " \t\"'") &&
 		terminal.Printable(text) == text && !json.Valid([]byte(text)) {
@@ -161,7 +162,7 @@ func optionText(v hub.Value) string {
 	return string(terminal.Escape(v.AppendJSON(nil)))
 }
 
-// Field returns one option of an event as text, "" if it is not there.
+// Field returns an option of an event as text, "" if it is missing.
 func Field(e *hub.Event, name string) string {
 	v, ok := e.Options.Get(name)
 	if !ok {
@@ -170,7 +171,7 @@ func Field(e *hub.Event, name string) string {
 	return Plain(v)
 }
 
-// Plain returns a text as it is, and any other value as JSON.
+// Plain returns a string as it is, and any other value as JSON.
 func Plain(v hub.Value) string {
 	if v.Kind() == hub.KindString {
 		return v.Text()

@@ -86,7 +86,7 @@ func TestLine(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if got := string((&Liner{Today: test.event.Time}).Append(nil, test.event)); got != test.want {
+			if got := string((&Formatter{Today: test.event.Time}).Append(nil, test.event)); got != test.want {
 				t.Errorf("got\n%q, want\n%q", got, test.want)
 			}
 		})

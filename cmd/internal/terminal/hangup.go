@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WatchHangup ends the process, by SIGPIPE, as soon as the reader of its output has gone:
-// else `monitor | head -n 1` would stay until the next event. It works for pipes and
-// sockets only. The function that it returns ends the watch.
+// WatchHangup ends the process by SIGPIPE as soon as the reader of its output is gone. Otherwise
+// `monitor | head -n 1` would stay until the next event. It works for pipes and sockets only. stop
+// ends the watch.
 func WatchHangup(out *os.File) (stop func()) {
 	info, err := out.Stat()
 	if err != nil || info.Mode()&(os.ModeNamedPipe|os.ModeSocket) == 0 {
@@ -17,7 +17,7 @@ func WatchHangup(out *os.File) (stop func()) {
 	}
 	var wake [2]int
 	if unix.Pipe2(wake[:], unix.O_CLOEXEC) != nil {
-		return func() {} // the next write will tell
+		return func() {} // the next write fails instead
 	}
 	done := make(chan struct{})
 	go func() {
@@ -29,7 +29,7 @@ func WatchHangup(out *os.File) (stop func()) {
 				continue
 			}
 			if err == nil && fds[1].Revents == 0 {
-				_, _ = out.WriteString("\n") // there is no reader, so SIGPIPE ends us
+				_, _ = out.WriteString("\n") // without a reader this raises SIGPIPE
 			}
 			return
 		}

@@ -7,18 +7,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Output is a file that the program writes to. If that is a terminal, output escapes all text,
-// because names come from containers. Only the full screen of --watch draws by itself.
-// Each write must be of whole characters.
+// Output is a file that the program writes to. If it is a terminal, Write escapes all text. Each
+// write must consist of whole characters. Full-screen views draw without an Output.
 type Output struct {
 	File     *os.File
 	Terminal bool
 }
 
-// NewOutput returns an output that knows whether f is a terminal.
+// NewOutput returns an output to f, and finds out whether f is a terminal.
 func NewOutput(f *os.File) *Output { return &Output{f, isTerminal(f)} }
 
-// Write writes text. What is returned counts the bytes before they were escaped.
+// Write writes text, and returns the number of bytes before escaping.
 func (o *Output) Write(text []byte) (int, error) {
 	if !o.Terminal {
 		return o.File.Write(text)
@@ -38,13 +37,13 @@ func isTerminal(f *os.File) bool {
 	return err == nil
 }
 
-// Colourful reports whether the output is to be coloured: a terminal that is not a dumb one,
-// unless NO_COLOR is set to anything (https://no-color.org).
+// Colourful reports whether to colour the output: f is a terminal, but no dumb one, and NO_COLOR is
+// empty (https://no-color.org).
 func (o *Output) Colourful() bool {
 	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && o.Terminal
 }
 
-// Height is how many lines the terminal has, 24 if it does not say.
+// Height returns the number of lines of the terminal, 24 if it is unknown.
 func (o *Output) Height() int {
 	size, err := unix.IoctlGetWinsize(int(o.File.Fd()), unix.TIOCGWINSZ)
 	if err != nil || size.Row == 0 {
@@ -53,9 +52,9 @@ func (o *Output) Height() int {
 	return int(size.Row)
 }
 
-// Closed reports whether the output was closed when the program started. The runtime of
-// Go opens /dev/null for reading and writing then, and what is written is lost without an
-// error; a shell that is told to write there opens it for writing alone.
+// Closed reports whether the output was closed when the program started. Go's runtime then opens
+// /dev/null for reading and writing in its place, so that writes succeed and are lost. A shell
+// redirection to /dev/null opens it for writing only.
 func (o *Output) Closed() bool {
 	info, err := o.File.Stat()
 	if err != nil {

@@ -2,44 +2,44 @@ package terminal
 
 import "bytes"
 
-// Ink is a colour or another rendition, as the parameter of SGR, see console_codes(4).
-type Ink string
+// Style is the style of a text: the parameter of the SGR sequence, see console_codes(4).
+type Style string
 
-// The inks. What is good is green, what is not is red, what passes is yellow.
+// The styles. Good states are green, bad ones red, passing ones yellow.
 const (
-	InkNone  Ink = ""
-	InkBold  Ink = "1"
-	InkFaint Ink = "2"
-	InkGood  Ink = "32"
-	InkBad   Ink = "31"
-	InkPass  Ink = "33"
+	StyleNone     Style = ""
+	StyleBold     Style = "1"
+	StyleFaint    Style = "2"
+	StyleGood     Style = "32"
+	StyleBad      Style = "31"
+	StyleChanging Style = "33"
 )
 
-// InkOf returns the ink for an action or a state.
-func InkOf(what string) Ink {
+// StyleOf returns the style of an action or a state.
+func StyleOf(what string) Style {
 	switch what {
 	case "up", "running", "done", "add":
-		return InkGood
+		return StyleGood
 	case "down", "stopped", "aborting", "error", "failed", "remove":
-		return InkBad
+		return StyleBad
 	case "rename", "staged", "starting", "stopping", "freezing", "frozen", "thawed", "run", "no-carrier":
-		return InkPass
+		return StyleChanging
 	}
-	return InkNone
+	return StyleNone
 }
 
-// Paint appends text in an ink, if there is colour at all.
-func Paint(b []byte, colour bool, with Ink, text string) []byte {
-	if !colour || with == InkNone {
+// Paint appends text to b, in a style if colour is set.
+func Paint(b []byte, colour bool, style Style, text string) []byte {
+	if !colour || style == StyleNone {
 		return append(b, text...)
 	}
-	b = append(append(append(b, "\x1b["...), with...), 'm')
+	b = append(append(append(b, "\x1b["...), style...), 'm')
 	return append(append(b, text...), "\x1b[0m"...)
 }
 
-// inkLength returns how many bytes at the beginning of text put an ink on or take it off, as
-// [Paint] does; 0 for none.
-func inkLength(text []byte) int {
+// styleLength returns the length of the SGR sequence that text begins with, as [Paint] writes it; 0
+// for none.
+func styleLength(text []byte) int {
 	rest, ok := bytes.CutPrefix(text, []byte("\x1b["))
 	if !ok {
 		return 0

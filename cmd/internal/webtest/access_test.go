@@ -8,17 +8,18 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// TestAccessibility wants axe-core to find nothing against WCAG, A and AA, in light and dark, with all
-// panels open. OSCTL_EVENTD_TEST_AXE is the file axe.min.js, which `make test-web` gets where there is npm.
+// TestAccessibility checks the page with axe-core against WCAG A and AA, in light and dark mode and with
+// all panels open. OSCTL_EVENTD_TEST_AXE is the path of axe.min.js, which `make test-web` installs if npm
+// is there.
 func TestAccessibility(t *testing.T) {
 	file := os.Getenv("OSCTL_EVENTD_TEST_AXE")
 	if file == "" {
-		t.Skip("NOT TESTED: no axe-core; make test-web gets it where there is npm")
+		t.Skip("NOT TESTED: no axe-core; make test-web installs it if npm is there")
 	}
 	axe, err := os.ReadFile(file)
 	must(t, err)
-	s := started(t)
-	s.paint()
+	s := startScene(t)
+	s.addContainers()
 	for _, as := range []look{{}, {dark: true}, {width: 700, height: 1500}} {
 		b := openPage(t, startCockpit(t, s.bus.Address(), user{}), "", as)
 		b.row("interfaces", "veth101", "tank:101", "eth0", "veth101", "no-carrier")

@@ -16,25 +16,25 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// patience is how long a test waits for what must come. It is no measure of speed.
+// patience is the timeout of all waits. It does not measure speed.
 const patience = 90 * time.Second
 
-// browser is a Chromium with the page in it.
+// browser is a Chromium that shows the page.
 type browser struct {
 	t   *testing.T
 	ctx context.Context
 
 	mu       sync.Mutex
-	problems []string // errors of the page, as the console has them
+	problems []string // errors in the page's console
 }
 
-// look is how the page is shown.
+// look is the size and the colour scheme of the window.
 type look struct {
 	width, height int64
 	dark          bool
 }
 
-// openPage opens the page in a browser of its own: without the shell around it, at a place like #/?q=x.
+// openPage opens the page in a new browser, without Cockpit's shell around it. hash is like #/?q=x.
 func openPage(t *testing.T, url, hash string, as look) *browser {
 	t.Helper()
 	b := openURL(t, url+"/cockpit/@localhost/osctl-eventd/index.html"+hash, as)
@@ -52,7 +52,7 @@ func openURL(t *testing.T, url string, as look) *browser {
 	options := append([]chromedp.ExecAllocatorOption{}, chromedp.DefaultExecAllocatorOptions[:]...)
 	options = append(options, chromedp.ExecPath("/usr/bin/chromium"), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(profile),
 		chromedp.WSURLReadTimeout(patience), chromedp.WindowSize(int(as.width), int(as.height)),
-		// Chromium would connect to the bus of the test, and end with it.
+		// Otherwise Chromium connects to the test's bus, and ends with it.
 		chromedp.Env("DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent", "DBUS_SESSION_BUS_ADDRESS=unix:path=/nonexistent", "TZ=UTC"))
 	allocated, release := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, cancel := chromedp.NewContext(allocated)
@@ -60,7 +60,7 @@ func openURL(t *testing.T, url string, as look) *browser {
 	t.Cleanup(func() {
 		if t.Failed() {
 			b.shot(strings.ReplaceAll(t.Name(), "/", "-") + "-failed")
-			t.Logf("the page has\n%s", b.text("document.body.innerText"))
+			t.Logf("the page shows\n%s", b.text("document.body.innerText"))
 		}
 		hangs := time.AfterFunc(patience, cancel)
 		_ = chromedp.Cancel(ctx)
@@ -70,7 +70,7 @@ func openURL(t *testing.T, url string, as look) *browser {
 		chromedp.FromContext(ctx).Allocator.Wait()
 		_ = os.RemoveAll(profile)
 		if len(b.problems) > 0 {
-			t.Errorf("the console of the page has\n%s", strings.Join(b.problems, "\n"))
+			t.Errorf("errors in the page's console:\n%s", strings.Join(b.problems, "\n"))
 		}
 	})
 	chromedp.ListenTarget(ctx, b.listen)
@@ -81,7 +81,7 @@ func openURL(t *testing.T, url string, as look) *browser {
 	return b
 }
 
-// listen collects what goes wrong in the page.
+// listen collects the errors of the page.
 func (b *browser) listen(event any) {
 	var problem string
 	switch event := event.(type) {
@@ -94,7 +94,7 @@ func (b *browser) listen(event any) {
 			}
 		}
 	case *log.EventEntryAdded:
-		// Some releases of Cockpit lack a font of their own.
+		// Some releases of Cockpit fail to load their own font.
 		if event.Entry.Level == log.LevelError && !strings.Contains(event.Entry.URL, "/@localhost/shell/") {
 			problem = event.Entry.Text + " " + event.Entry.URL
 		}
@@ -106,7 +106,7 @@ func (b *browser) listen(event any) {
 	}
 }
 
-// run does things in the browser.
+// run performs actions in the browser.
 func (b *browser) run(actions ...chromedp.Action) {
 	b.t.Helper()
 	if err := b.try(actions...); err != nil {
@@ -114,7 +114,7 @@ func (b *browser) run(actions ...chromedp.Action) {
 	}
 }
 
-// try is run that returns what went wrong. A browser that hangs is ended.
+// try is run, but returns the error. It ends a browser that hangs.
 func (b *browser) try(actions ...chromedp.Action) error {
 	hangs := time.AfterFunc(patience, func() { _ = chromedp.Cancel(b.ctx) })
 	defer hangs.Stop()
@@ -136,7 +136,7 @@ func (b *browser) until(what, expression string) {
 	b.untilText(what, expression, func() string { return "true" })
 }
 
-// untilText waits until the value of an expression is the text that want returns at that moment.
+// untilText waits until the value of an expression equals the text that want returns.
 func (b *browser) untilText(what, expression string, want func() string) {
 	b.t.Helper()
 	last := ""
@@ -145,10 +145,10 @@ func (b *browser) untilText(what, expression string, want func() string) {
 			return
 		}
 	}
-	b.t.Fatalf("not so in time: %s; %s is %s", what, expression, last)
+	b.t.Fatalf("timed out waiting for %s: %s is %s", what, expression, last)
 }
 
-// click clicks on what a selector finds.
+// click clicks on the element of a selector.
 func (b *browser) click(selector string) {
 	b.t.Helper()
 	b.until(selector, fmt.Sprintf("document.querySelector(%q) !== null", selector))
@@ -161,14 +161,14 @@ func (b *browser) key(key string) {
 	b.run(chromedp.KeyEvent(key))
 }
 
-// fill puts text into a field, as if it was typed or chosen.
+// fill puts text into a field, as if the user had typed or chosen it.
 func (b *browser) fill(selector, text string) {
 	b.t.Helper()
 	b.run(chromedp.Evaluate(fmt.Sprintf(`{ const field = document.querySelector(%q); field.value = %q;
 		field.dispatchEvent(new Event(field.tagName === "SELECT" ? "change" : "input", { bubbles: true })); }`, selector, text), nil))
 }
 
-// row waits until a table has a row of a name whose first cells are as wanted.
+// row waits until a table has a row with this name and these first cells.
 func (b *browser) row(table, name string, cells ...string) {
 	b.t.Helper()
 	want := strings.Join(cells, "|")
@@ -177,19 +177,19 @@ func (b *browser) row(table, name string, cells ...string) {
 		table, name, want))
 }
 
-// noRow waits until a table has no row of a name.
+// noRow waits until a table has no row with this name.
 func (b *browser) noRow(table, name string) {
 	b.t.Helper()
 	b.until(table+" has no "+name, fmt.Sprintf(`[...document.querySelectorAll("#%s [data-name]")].every(row => row.dataset.name !== %q)`, table, name))
 }
 
-// state waits until the first chip says something.
+// state waits until the first chip shows a text.
 func (b *browser) state(text string) {
 	b.t.Helper()
 	b.until("the page is "+text, fmt.Sprintf(`document.querySelector("#chips .label")?.textContent === %q`, text))
 }
 
-// shot writes a picture to the directory OSCTL_EVENTD_TEST_SHOTS, where that is set.
+// shot writes a screenshot to the directory OSCTL_EVENTD_TEST_SHOTS, if that is set.
 func (b *browser) shot(name string) {
 	dir := os.Getenv("OSCTL_EVENTD_TEST_SHOTS")
 	if dir == "" {

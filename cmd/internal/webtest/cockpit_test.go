@@ -17,18 +17,18 @@ import (
 	"github.com/osctl/eventd/cmd/internal/daemontest"
 )
 
-// otherRoot is the root of another Debian, which has another release of Cockpit; "" for this one.
+// otherRoot is the root directory of another Debian with another Cockpit release; "" for this system.
 func otherRoot() string { return os.Getenv("OSCTL_EVENTD_TEST_COCKPIT") }
 
-// user is who uses Cockpit.
+// user is the user of a Cockpit session.
 type user struct {
 	uid        int
 	groups     []int
-	conditions bool // the page is shown only where the service is installed
+	conditions bool // keep the manifest's condition that the service is installed
 }
 
-// startCockpit serves a session of Cockpit without a login, whose system bus is the one at an address,
-// and returns its URL. It ends with the test, or some seconds after the last browser left.
+// startCockpit serves a Cockpit session without a login, with the system bus at address, and returns its
+// URL. The session ends with the test, or some seconds after the last browser disconnects.
 func startCockpit(t *testing.T, address string, who user) string {
 	t.Helper()
 	home := cockpitHome(t, who)
@@ -44,7 +44,7 @@ func startCockpit(t *testing.T, address string, who user) string {
 	log := &daemontest.Output{}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	// The bridge starts a session bus and an agent of its own that outlive it, unless it is told of some.
+	// Without these addresses the bridge starts a session bus and an SSH agent that outlive it.
 	cmd.Env = []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "TZ=UTC",
 		"HOME=" + home, "XDG_RUNTIME_DIR=" + home + "/run", "XDG_DATA_HOME=" + home + "/data", "XDG_DATA_DIRS=" + home + "/usr/share:/usr/share", "XDG_CONFIG_DIRS=" + home + "/etc",
@@ -54,10 +54,10 @@ func startCockpit(t *testing.T, address string, who user) string {
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = cmd.Wait() }()
 	t.Cleanup(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // the bridge and what it started, too
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // with the bridge and its children
 		<-ended
 		if t.Failed() {
-			t.Logf("Cockpit said:\n%s", log)
+			t.Logf("Cockpit logged:\n%s", log)
 		}
 	})
 	url := fmt.Sprintf("http://127.0.0.1:%d", port)
@@ -73,7 +73,7 @@ func freePort(t *testing.T) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// program is the path of cockpit-ws, which differs between releases.
+// program returns the path of cockpit-ws, which differs between releases.
 func program(t *testing.T) string {
 	t.Helper()
 	for _, path := range []string{"/usr/lib/cockpit/cockpit-ws", "/usr/libexec/cockpit-ws"} {
@@ -96,7 +96,7 @@ func asUser(who user) []string {
 	return append(args, "--groups="+strings.Trim(strings.ReplaceAll(fmt.Sprint(who.groups), " ", ","), "[]"))
 }
 
-// cockpitHome makes a home, with the page installed beside it as the package does, in usr/share.
+// cockpitHome creates a home directory, and installs the page in its usr/share as the package does.
 func cockpitHome(t *testing.T, who user) string {
 	t.Helper()
 	home, err := os.MkdirTemp("/tmp", "webtest-") //nolint:usetesting // every user gets there
@@ -118,10 +118,10 @@ func cockpitHome(t *testing.T, who user) string {
 	return home
 }
 
-// installedPolicy is the file without which Cockpit does not show the page.
+// installedPolicy is the file that the condition of the manifest names.
 const installedPolicy = "/usr/share/dbus-1/system.d/org.osctl.Eventd.conf"
 
-// dropConditions has Cockpit show the page though the service is not installed here.
+// dropConditions makes Cockpit show the page although the service is not installed here.
 func dropConditions(t *testing.T, file string) {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -134,7 +134,7 @@ func dropConditions(t *testing.T, file string) {
 	must(t, os.WriteFile(file, text, 0o644))
 }
 
-// awaitHTTP waits until a URL is answered.
+// awaitHTTP waits until the server answers a URL.
 func awaitHTTP(t *testing.T, url string, ended <-chan struct{}, log *daemontest.Output) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

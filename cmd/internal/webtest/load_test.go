@@ -10,9 +10,9 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// TestManyInterfaces wants 2,000 interfaces to be as easy as two, with few of them in the document.
+// TestManyInterfaces shows 2,000 interfaces, with only the visible ones in the document.
 func TestManyInterfaces(t *testing.T) {
-	s := started(t)
+	s := startScene(t)
 	const pairs = 1000
 	var last int
 	for i := range pairs {
@@ -32,15 +32,15 @@ func TestManyInterfaces(t *testing.T) {
 	b.until("one pair of them", names("interfaces")+` === "v77 v77p"`)
 }
 
-// TestBurst wants the page to take a burst or to say what it skipped of it, and to end with what is so. A slow
-// browser has to skip.
+// TestBurst checks that after a burst the page shows each event or says how many it skipped, and ends
+// with the current state. A slow browser has to skip events.
 func TestBurst(t *testing.T) {
 	for name, slowness := range map[string]float64{"quick": 1, "slow": 30} {
 		t.Run(name, func(t *testing.T) {
-			s := started(t)
+			s := startScene(t)
 			here, inside := s.pair("veth101", "tank", "101", "eth0")
 			b := s.open("")
-			b.row("events", "1") // what it begins with is behind it
+			b.row("events", "1") // the page has loaded
 			b.run(emulation.SetCPUThrottlingRate(slowness))
 			const burst = 20000
 			s.reportMany(burst, "probe", "n", "1")
@@ -50,14 +50,14 @@ func TestBurst(t *testing.T) {
 			b.click("#tab-containers")
 			b.row("containers", "tank:101", "tank:101", "running")
 			b.state("live")
-			// Each event is there, or counted by the gap.
+			// Each event is in the table or counted as missing.
 			b.untilText("all are accounted for", `(() => {
 				const number = text => Number(text.match(/[\d,]+/)?.[0].replaceAll(",", "") ?? 0);
 				return number(document.querySelector("#stream-missing").textContent) + number(document.querySelector("#stream-count").textContent);
 			})()`, s.lastSequence)
-			said := b.text(`document.querySelector("#status").textContent`)
-			t.Logf("the page said %q; it has %s events", said, b.text(`document.querySelector("#stream-count").textContent`))
-			if slowness > 1 && !strings.Contains(said, "skipped, too fast to show") && !strings.Contains(said, "no longer kept") {
+			status := b.text(`document.querySelector("#status").textContent`)
+			t.Logf("the page shows the status %q and %s events", status, b.text(`document.querySelector("#stream-count").textContent`))
+			if slowness > 1 && !strings.Contains(status, "skipped, too fast to show") && !strings.Contains(status, "no longer kept") {
 				t.Error("a slow browser did not skip")
 			}
 			if n, err := strconv.Atoi(b.text(`document.querySelectorAll("*").length`)); err != nil || n > 2000 {

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestModules runs the tests of the modules that need no browser. Node wants to be told that they are modules.
+// TestModules runs the tests of the JavaScript modules that need no browser. Node needs package.json to
+// treat the files as modules.
 func TestModules(t *testing.T) {
 	dir := t.TempDir()
 	for _, part := range []string{"page", "test"} {

@@ -11,9 +11,9 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// TestInterfaces wants what happens to a veth to be seen in the page.
+// TestInterfaces checks that the page shows each change of a veth.
 func TestInterfaces(t *testing.T) {
-	s := started(t)
+	s := startScene(t)
 	b := s.open("")
 	b.state("live")
 	here, inside := s.pair("veth101", "tank", "101", "eth0")
@@ -31,14 +31,15 @@ func TestInterfaces(t *testing.T) {
 	b.until("no interfaces", `document.querySelector("#interfaces .none").textContent.includes("No interfaces yet")`)
 }
 
-// names is an expression for the names of the rows of a table, as they stand in it, separated by blanks.
+// names returns a JavaScript expression for the names of a table's rows in their order, separated by
+// blanks.
 func names(table string) string {
 	return fmt.Sprintf(`[...document.querySelectorAll("#%s [data-name]")].sort((a, b) => a.ariaRowIndex - b.ariaRowIndex).map(row => row.dataset.name).join(" ")`, table)
 }
 
-// TestContainers wants the states of containers, those in trouble first.
+// TestContainers checks the table of containers: those in trouble come first.
 func TestContainers(t *testing.T) {
-	s := started(t)
+	s := startScene(t)
 	b := s.open("#/?tab=containers")
 	b.state("live")
 	b.until("no containers", `document.querySelector("#containers .none").textContent.includes("No containers yet")`)
@@ -60,10 +61,10 @@ func TestContainers(t *testing.T) {
 	b.until("the event has the name", `document.querySelector("#events [aria-rowindex='2']").textContent.includes("tank:web")`)
 }
 
-// TestFilter wants filters to work on what is there and on what comes, the command to say the same,
-// and the address to bring all of it back.
+// TestFilter checks that filters apply to old and new events, that the shown command matches them, and
+// that reloading the address restores them.
 func TestFilter(t *testing.T) {
-	s := started(t)
+	s := startScene(t)
 	s.pair("veth101", "tank", "101", "eth0")
 	s.report("state", "pool", "tank", "id", "101", "state", "running")
 	s.report("state", "pool", "tank", "id", "102", "state", "running")
@@ -102,9 +103,9 @@ func TestFilter(t *testing.T) {
 	b.until("all again", names("events")+` === "6 5 4 3 2 1"`)
 }
 
-// TestPause wants nothing to move while the page is paused, and nothing to be lost.
+// TestPause checks that a paused page does not change, and loses no events.
 func TestPause(t *testing.T) {
-	s := started(t)
+	s := startScene(t)
 	s.report("probe", "n", "1")
 	b := s.open("")
 	b.until("the event", names("events")+` === "1"`)
@@ -125,9 +126,9 @@ func TestPause(t *testing.T) {
 	b.until("no cursor in the address", `!location.hash.includes("paused")`)
 }
 
-// TestGap wants a page that was paused for too long to say how many events it lost.
+// TestGap checks that a page that was paused for too long says how many events it lost.
 func TestGap(t *testing.T) {
-	s := started(t, "--history", "1024")
+	s := startScene(t, "--history", "1024")
 	s.report("probe", "n", "1")
 	b := s.open("")
 	b.until("the event", names("events")+` === "1"`)
@@ -136,16 +137,16 @@ func TestGap(t *testing.T) {
 	b.until("told how many", `document.querySelector("#fresh").textContent === "3,000 new events: continue"`)
 	b.click("#fresh")
 	b.until("the newest", names("events")+`.startsWith("3001 3000")`)
-	// It goes on with the newest 200, so it left out those before: 2 to 2801.
+	// The page continues with the newest 200 events, so it skips 2 to 2801.
 	b.run(chromedp.Evaluate(`document.querySelector("#events-grid").scrollTop = 1e6`, nil))
 	b.until("the gap", `document.querySelector("#events .gap").textContent === "— 2,800 events are no longer kept —"`)
 	b.until("in its place", names("events")+`.endsWith("2803 2802 g1 1")`)
 }
 
-// TestCursorAhead wants an address with a cursor that the service has not reached to do no harm: the page goes on
-// with the newest events, and does not ask again and again.
+// TestCursorAhead opens an address whose cursor is ahead of the service: the page continues with the
+// newest events, and does not poll in a loop.
 func TestCursorAhead(t *testing.T) {
-	s := started(t)
+	s := startScene(t)
 	s.report("probe", "n", "1")
 	status, err := s.client.Properties(t.Context())
 	must(t, err)
@@ -156,9 +157,9 @@ func TestCursorAhead(t *testing.T) {
 	b.state("live")
 }
 
-// TestFlash wants rows to flash when they change, and none in the first list.
+// TestFlash checks that rows flash when they change, but not in the first list.
 func TestFlash(t *testing.T) {
-	s := started(t)
+	s := startScene(t)
 	s.pair("veth101", "tank", "101", "eth0")
 	s.report("state", "pool", "tank", "id", "101", "state", "running")
 	b := openPage(t, startCockpit(t, s.bus.Address(), user{}), "#/?tab=containers", look{})
@@ -172,7 +173,7 @@ func TestFlash(t *testing.T) {
 	}
 }
 
-// hostile are names that root of a container may give.
+// hostile returns names that root of a container may choose, and how the page shows them.
 func hostile() map[string]string {
 	return map[string]string{
 		"<img src=x onerror=\"document.title='hacked'\">": "<img src=x onerror=\"document.title='hacked'\">",
@@ -184,9 +185,9 @@ func hostile() map[string]string {
 	}
 }
 
-// TestHostileNames wants names to be text, wherever they come up.
+// TestHostileNames checks that the page treats names as text everywhere.
 func TestHostileNames(t *testing.T) {
-	s := started(t)
+	s := startScene(t)
 	b := s.open("#/?tab=containers")
 	b.state("live")
 	seq := 0
@@ -218,14 +219,14 @@ func TestHostileNames(t *testing.T) {
 			return Array.from({ length: 95 }, (_, i) => String.fromCharCode(32 + i)).filter(c => g.measureText(c).width < 1) }).join(""); })`, nil))
 	b.until("the fonts", `window.unseen !== undefined`)
 	if got := b.text("window.unseen"); got != "" {
-		t.Errorf("characters that take no room, and so are drawn over others: %q", got)
+		t.Errorf("characters without width are drawn over others: %q", got)
 	}
 	if got := b.text(`document.title + document.querySelectorAll("main img, main script").length`); got != "Container events0" {
-		t.Errorf("a name did something: %s", got)
+		t.Errorf("a name was executed: %s", got)
 	}
 }
 
-// label is how POOL:ID is shown, isolated as a whole.
+// label returns POOL:ID as the page shows it: bidi isolation covers the whole label.
 func label(shown, _ string) string {
 	if !strings.Contains(shown, "\u2068") {
 		return shown
@@ -233,9 +234,9 @@ func label(shown, _ string) string {
 	return "\u2068" + strings.NewReplacer("\u2068", "", "\u2069", "").Replace(shown) + "\u2069"
 }
 
-// TestKeyboard wants all of it to work without a mouse.
+// TestKeyboard uses the page without a mouse.
 func TestKeyboard(t *testing.T) {
-	s := started(t)
+	s := startScene(t)
 	for i := range 100 {
 		s.report("state", "pool", "tank", "id", fmt.Sprint(100+i), "state", "running")
 	}
@@ -263,9 +264,10 @@ func TestKeyboard(t *testing.T) {
 	b.until("the other tab", `document.activeElement.id === "tab-interfaces" && !document.querySelector("#interfaces").hidden`)
 }
 
-// TestActivity wants the chart to count what comes, also while the page is paused, and the command to be copied.
+// TestActivity checks that the chart counts events even while the page is paused, and that the button
+// copies the command.
 func TestActivity(t *testing.T) {
-	s := started(t)
+	s := startScene(t)
 	b := s.open("")
 	b.state("live")
 	b.click("#pause")

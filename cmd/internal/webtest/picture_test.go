@@ -23,13 +23,13 @@ import (
 
 var update = flag.Bool("update", false, "write the pictures of the page") //nolint:gochecknoglobals // a flag
 
-// ct is a container of the scene of the pictures.
+// ct is a container in the pictures.
 type ct struct {
 	pool, id, state string
 	link            string // up, no-carrier or down
 }
 
-// containersOfPictures are the containers that the pictures show.
+// containersOfPictures returns the containers in the pictures.
 func containersOfPictures() []ct {
 	return []ct{
 		{"tank", "101", "running", "no-carrier"},
@@ -49,8 +49,8 @@ func containersOfPictures() []ct {
 	}
 }
 
-// paint has things happen that the pictures show.
-func (s *scene) paint() {
+// addContainers creates the containers of the pictures.
+func (s *scene) addContainers() {
 	s.t.Helper()
 	for _, c := range containersOfPictures() {
 		s.report("management", "id", "1"+c.id, "cmd", "ct_start", "state", "run")
@@ -77,8 +77,8 @@ func (s *scene) paint() {
 	s.up(other)
 }
 
-// live has things happen for longer than the chart of the pictures shows, so that the beginning is not in it.
-func (s *scene) live() {
+// generateActivity causes events for longer than the span of the chart, so that the chart is full.
+func (s *scene) generateActivity() {
 	s.t.Helper()
 	random := rand.New(rand.NewPCG(1, 2))
 	tick := time.NewTicker(400 * time.Millisecond)
@@ -104,13 +104,13 @@ func (s *scene) live() {
 	}
 }
 
-// TestPicture makes the pictures of the page that README.md shows. They are written where -update is
-// given: they depend on the moment.
+// TestPicture draws the pictures of the page in README.md. It writes them only with -update, because
+// they depend on the time.
 func TestPicture(t *testing.T) {
-	s := started(t, "--state-dir", t.TempDir())
-	s.paint()
+	s := startScene(t, "--state-dir", t.TempDir())
+	s.addContainers()
 	if *update {
-		s.live()
+		s.generateActivity()
 	}
 	s.report("db", "object", "user", "pool", "tank", "id", "u17", "action", "add")
 	s.report("ct_exit", "pool", "dozer", "id", "210", "exit_type", "halt")
@@ -125,7 +125,7 @@ func TestPicture(t *testing.T) {
 			b.shot("page-" + name)
 			var shot []byte
 			b.run(chromedp.CaptureScreenshot(&shot))
-			small, err := fewColours(shot)
+			small, err := reduceColours(shot)
 			must(t, err)
 			if *update {
 				must(t, os.WriteFile(fmt.Sprintf("../../../packaging/cockpit/page-%s.png", name), small, 0o644))
@@ -134,8 +134,8 @@ func TestPicture(t *testing.T) {
 	}
 }
 
-// fewColours draws a picture with its 255 most frequent colours, which takes a third of the space.
-func fewColours(shot []byte) ([]byte, error) {
+// reduceColours reduces a picture to its 255 most frequent colours, which saves two thirds of the space.
+func reduceColours(shot []byte) ([]byte, error) {
 	whole, err := png.Decode(bytes.NewReader(shot))
 	if err != nil {
 		return nil, err
@@ -151,27 +151,27 @@ func fewColours(shot []byte) ([]byte, error) {
 	for _, c := range mostFrequent(counts, 255) {
 		palette = append(palette, c)
 	}
-	few := image.NewPaletted(bounds, palette)
-	draw.Draw(few, bounds, whole, bounds.Min, draw.Src)
-	var made bytes.Buffer
+	reduced := image.NewPaletted(bounds, palette)
+	draw.Draw(reduced, bounds, whole, bounds.Min, draw.Src)
+	var encoded bytes.Buffer
 	encoder := png.Encoder{CompressionLevel: png.BestCompression}
-	err = encoder.Encode(&made, few)
-	return made.Bytes(), err
+	err = encoder.Encode(&encoded, reduced)
+	return encoded.Bytes(), err
 }
 
-// mostFrequent returns at most n colours, the most frequent ones of those that can be told apart.
+// mostFrequent returns the n most frequent colours, and skips colours similar to one before.
 func mostFrequent(counts map[color.RGBA]int, n int) []color.RGBA {
 	all := slices.SortedFunc(maps.Keys(counts), func(a, b color.RGBA) int {
 		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a.R, b.R), cmp.Compare(a.G, b.G), cmp.Compare(a.B, b.B))
 	})
-	var apart []color.RGBA
+	var distinct []color.RGBA
 	for _, c := range all {
-		near := func(other color.RGBA) bool {
+		similar := func(other color.RGBA) bool {
 			return max(c.R, other.R)-min(c.R, other.R) < 8 && max(c.G, other.G)-min(c.G, other.G) < 8 && max(c.B, other.B)-min(c.B, other.B) < 8
 		}
-		if len(apart) < n && !slices.ContainsFunc(apart, near) {
-			apart = append(apart, c)
+		if len(distinct) < n && !slices.ContainsFunc(distinct, similar) {
+			distinct = append(distinct, c)
 		}
 	}
-	return apart
+	return distinct
 }

@@ -20,13 +20,13 @@ type scene struct {
 	client *client.Client
 }
 
-// newScene makes a bus without a daemon.
+// newScene creates a bus without a daemon.
 func newScene(t *testing.T, policy string) *scene {
 	t.Helper()
 	return &scene{t: t, bus: bustest.Start(t, bustest.Daemon, policy), host: nstest.New(t)}
 }
 
-// start starts the daemon, also again after it was killed.
+// start starts the daemon. It may be called again after the daemon was killed.
 func (s *scene) start(args ...string) {
 	s.t.Helper()
 	s.daemon = daemontest.Start(s.t, programs, s.host, s.bus.Address(), nil, args...)
@@ -40,7 +40,7 @@ func (s *scene) report(typ string, pairs ...string) {
 	must(s.t, err)
 }
 
-// reportMany reports n events that are alike, in batches.
+// reportMany reports n equal events, in batches.
 func (s *scene) reportMany(n int, typ string, pairs ...string) {
 	s.t.Helper()
 	for n > 0 {
@@ -70,7 +70,7 @@ func options(pairs ...string) (all hub.Options) {
 	return all
 }
 
-// pair makes veths for a container's interface, and returns the ifindexes of both ends, which are down.
+// pair creates veths for a container's interface, and returns the ifindexes of both ends. Both are down.
 func (s *scene) pair(veth, pool, id, name string) (here, inside int) {
 	s.t.Helper()
 	here, err := s.host.Pair(veth, veth+"p", nil)
@@ -96,8 +96,8 @@ func (s *scene) open(hash string) *browser {
 	return openPage(s.t, startCockpit(s.t, s.bus.Address(), user{}), hash, look{})
 }
 
-// started is a scene with the daemon, on a bus that is open to everybody.
-func started(t *testing.T, args ...string) *scene {
+// startScene creates a scene with a running daemon, on a bus that is open to everybody.
+func startScene(t *testing.T, args ...string) *scene {
 	t.Helper()
 	s := newScene(t, bustest.PolicyOpen)
 	s.start(args...)

@@ -11,7 +11,7 @@ import (
 	"github.com/osctl/eventd/dbusapi/bustest"
 )
 
-// TestRestart wants the page to outlive the service, and to lose nothing that is kept.
+// TestRestart checks that the page survives restarts of the service without losing kept events.
 func TestRestart(t *testing.T) {
 	s := newScene(t, bustest.PolicyOpen)
 	dir := t.TempDir()
@@ -38,9 +38,9 @@ func TestRestart(t *testing.T) {
 	b.until("it says so", `document.querySelector("#events .gap").textContent.includes("new history")`)
 }
 
-// TestBusGone wants the page to say that the bus has gone, and to work with the next one.
+// TestBusGone checks that the page reports a missing bus, and works with the next one.
 func TestBusGone(t *testing.T) {
-	s := started(t)
+	s := startScene(t)
 	s.report("probe", "n", "1")
 	b := s.open("")
 	b.state("live")
@@ -52,8 +52,8 @@ func TestBusGone(t *testing.T) {
 	next.until("the event that was kept meanwhile", names("events")+` === "1"`)
 }
 
-// TestNeverStarts wants the page not to start a service that was stopped, neither when it is opened
-// nor after the service has gone.
+// TestNeverStarts checks that the page never starts a stopped service, neither when it is opened nor
+// when the service stops later.
 func TestNeverStarts(t *testing.T) {
 	dir := t.TempDir()
 	started := filepath.Join(dir, "started")
@@ -76,7 +76,7 @@ func TestNeverStarts(t *testing.T) {
 	}
 }
 
-// policyFor is the policy that is installed, for a group that this machine has.
+// policyFor returns the installed bus policy, with a group that exists on this machine.
 func policyFor(t *testing.T, group string) string {
 	t.Helper()
 	policy, err := os.ReadFile("../../../packaging/dbus/org.osctl.Eventd.conf")
@@ -84,7 +84,8 @@ func policyFor(t *testing.T, group string) string {
 	return strings.NewReplacer(`group="osctl-eventd"`, fmt.Sprintf("group=%q", group), `user="osctl-eventd"`, `user="root"`).Replace(string(policy))
 }
 
-// TestRights wants a user without rights to be told what to do, and a member of the group to see all.
+// TestRights checks that the page tells a user without rights what to do, and shows a member of the
+// group everything.
 func TestRights(t *testing.T) {
 	const games = 60 // the gid of a group that every Debian has
 	s := newScene(t, policyFor(t, "games"))
@@ -101,9 +102,9 @@ func TestRights(t *testing.T) {
 	member.until("the event", names("events")+` === "1"`)
 }
 
-// TestHung wants the page to say that the service does not answer, and to go on when it does.
+// TestHung checks that the page reports a hung service, and continues when it answers again.
 func TestHung(t *testing.T) {
-	s := started(t)
+	s := startScene(t)
 	s.report("probe", "n", "1")
 	b := s.open("")
 	b.until("the event", names("events")+` === "1"`)

@@ -10,9 +10,9 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// TestShell wants the page to be in the menu of Cockpit, and to be as dark as the rest of it.
+// TestShell checks that the page is in Cockpit's menu and follows Cockpit's dark mode.
 func TestShell(t *testing.T) {
-	s := started(t)
+	s := startScene(t)
 	s.report("probe", "n", "1")
 	b := openURL(t, startCockpit(t, s.bus.Address(), user{})+"/osctl-eventd", look{})
 	const inPage = `document.querySelector('iframe[name$="/osctl-eventd"]')?.contentDocument?.`
@@ -25,10 +25,10 @@ func TestShell(t *testing.T) {
 	b.shot("shell")
 }
 
-// TestCondition wants the page in the menu only where the service is installed. The bridge of older releases, which is
-// no script, does not look; there the page itself says it.
+// TestCondition checks that the page is in the menu only if the service is installed. Older bridges,
+// which are no scripts, ignore the condition; there the page itself says that the service is missing.
 func TestCondition(t *testing.T) {
-	s := started(t)
+	s := startScene(t)
 	b := openURL(t, startCockpit(t, s.bus.Address(), user{conditions: true})+"/system", look{})
 	bridge, err := os.ReadFile(filepath.Join("/", otherRoot(), "/usr/bin/cockpit-bridge"))
 	must(t, err)

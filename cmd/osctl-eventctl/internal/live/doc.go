@@ -1,8 +1,7 @@
-// Package live is a table on a terminal that follows what it shows.
+// Package live shows a table on the terminal and keeps it current.
 //
-// [Table] is the state: rows, marks on those that changed, filter, sorting, the
-// selected row. It knows no terminal, and time only as an argument. [View] draws it and
-// reads keys. Rows are set as often as they change; what is drawn is the latest state,
-// at most every tenth of a second, and only cells that differ are sent to the terminal, so that a
-// slow line gets fewer pictures and not older ones.
+// [Table] is the state: rows, marks on changed rows, filter, order, selected row. It knows no
+// terminal, and gets the time as an argument. [View] draws the table and reads keys. Callers set
+// rows as often as they change. The view draws the latest state at most ten times a second, so that
+// a slow connection shows fewer pictures, but no outdated ones.
 package live

@@ -6,17 +6,9 @@ import (
 
 	"github.com/gdamore/tcell/v2"
 	"github.com/rivo/uniseg"
-)
 
-// Tone is how a cell is coloured.
-type Tone int
-
-// The tones.
-const (
-	Plain Tone = iota
-	Good
-	Bad
-	Pass
+	"github.com/osctl/eventd/cmd/internal/terminal"
+	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/screen"
 )
 
 const keysHelp = "↑↓ move  / filter  ←→ sort  r reverse  q quit"
@@ -27,12 +19,12 @@ const (
 	below    = 1
 )
 
-// draw draws the table. Only what differs goes to the terminal.
-func (v *View) draw(s tcell.Screen) {
-	width, height := s.Size()
-	v.canvas.begin(width, height)
+// draw draws the title, the table and the bottom line.
+func (v *View) draw(canvas *screen.Canvas) {
+	canvas.Begin()
+	width, height := canvas.Width, canvas.Height
 	plain := tcell.StyleDefault
-	v.canvas.put(0, 0, fit(v.title(), width), plain)
+	canvas.PutText(0, 0, fit(v.title(), width), plain)
 
 	rows := max(height-firstRow-below, 0)
 	v.scroll(rows)
@@ -44,33 +36,33 @@ func (v *View) draw(s tcell.Screen) {
 			title = strings.TrimRight(fit(title, max(min(w[i]-arrow, uniseg.StringWidth(title)), 0)), " ") +
 				map[bool]string{false: " ↑", true: " ↓"}[v.table.reversed]
 		}
-		v.canvas.put(x, 1, fit(title, w[i]), plain.Bold(true))
+		canvas.PutText(x, 1, fit(title, w[i]), plain.Bold(true))
 		x += w[i] + gap
 	}
 	for y, row := range visible {
-		v.drawRow(firstRow+y, width, row, w)
+		v.drawRow(canvas, firstRow+y, row, w)
 	}
-	v.drawBottom(s, width, height-1)
-	v.canvas.show(s)
+	v.drawBottom(canvas, width, height-1)
+	canvas.Show()
 }
 
-// title says how many rows there are, in which states.
+// title returns the number of rows in each state.
 func (v *View) title() string {
-	all, shown := v.table.Count(v.ToneColumn)
+	all, shown := v.table.Count(v.StateColumn)
 	if v.table.filter == "" {
 		return v.Title + ": " + all
 	}
 	return fmt.Sprintf("%s with %q: %s; of %s", v.Title, v.table.filter, shown, all)
 }
 
-// scroll keeps the selected row among those that are visible.
+// scroll keeps the selected row visible.
 func (v *View) scroll(rows int) {
 	at := v.table.position
 	v.top = max(min(v.top, at), at-rows+1, 0)
 	v.top = max(min(v.top, len(v.table.shown)-rows), 0)
 }
 
-func (v *View) drawRow(y, width int, row *entry, w []int) {
+func (v *View) drawRow(canvas *screen.Canvas, y int, row *entry, w []int) {
 	style := tcell.StyleDefault
 	switch {
 	case row.Key == v.table.selected:
@@ -80,47 +72,39 @@ func (v *View) drawRow(y, width int, row *entry, w []int) {
 	case row.mark != Unchanged:
 		style = style.Bold(true)
 	}
-	v.canvas.put(0, y, fit("", width), style)
-	v.canvas.put(0, y, string(row.mark), v.colour(style.Bold(true), map[Mark]Tone{Added: Good, Changed: Pass, Removed: Bad}[row.mark]))
+	canvas.PutText(0, y, fit("", canvas.Width), style)
+	markStyle := map[Mark]terminal.Style{Added: terminal.StyleGood, Changed: terminal.StyleChanging, Removed: terminal.StyleBad}[row.mark]
+	canvas.PutText(0, y, string(row.mark), v.colour(style.Bold(true), markStyle))
 	x := 2
 	for i, cell := range row.Cells {
-		tone := Plain
-		if i == v.ToneColumn && row.Key != v.table.selected {
-			tone = v.Tone(cell)
+		cellStyle := style
+		if i == v.StateColumn && row.Key != v.table.selected {
+			cellStyle = v.colour(style, terminal.StyleOf(cell))
 		}
-		v.canvas.put(x, y, fit(cell, w[i]), v.colour(style, tone))
+		canvas.PutText(x, y, fit(cell, w[i]), cellStyle)
 		x += w[i] + gap
 	}
 }
 
-// drawBottom draws the prompt of the filter, what is wrong, or the keys.
-func (v *View) drawBottom(s tcell.Screen, width, y int) {
-	s.HideCursor()
+// drawBottom draws the prompt of the filter, the problem, or the keys.
+func (v *View) drawBottom(canvas *screen.Canvas, width, y int) {
+	canvas.HideCursor()
 	switch {
-	case v.typing:
-		prompt := "filter: " + v.table.filter
-		v.canvas.put(0, y, fit(prompt, width), tcell.StyleDefault.Bold(true))
-		s.ShowCursor(min(len([]rune(prompt)), width-1), y)
-	case v.trouble != "":
-		v.canvas.put(0, y, fit(v.trouble, width), v.colour(tcell.StyleDefault.Bold(true), Bad))
+	case v.filter.Open:
+		prompt := "filter: " + v.filter.Text
+		canvas.PutText(0, y, fit(prompt, width), tcell.StyleDefault.Bold(true))
+		canvas.ShowCursor(min(len([]rune(prompt)), width-1), y)
+	case v.shown != "":
+		canvas.PutText(0, y, fit(v.shown, width), v.colour(tcell.StyleDefault.Bold(true), terminal.StyleBad))
 	default:
-		v.canvas.put(0, y, fit(keysHelp, width), tcell.StyleDefault.Dim(true))
+		canvas.PutText(0, y, fit(keysHelp, width), tcell.StyleDefault.Dim(true))
 	}
 }
 
-// colour adds the colour of a tone, unless colours are not wanted.
-func (v *View) colour(style tcell.Style, tone Tone) tcell.Style {
+// colour adds the colour of a style if the view has colours.
+func (v *View) colour(style tcell.Style, of terminal.Style) tcell.Style {
 	if !v.Colour {
 		return style
 	}
-	switch tone {
-	case Good:
-		return style.Foreground(tcell.ColorGreen)
-	case Bad:
-		return style.Foreground(tcell.ColorMaroon) // the terminal's red
-	case Pass:
-		return style.Foreground(tcell.ColorOlive) // the terminal's yellow
-	case Plain:
-	}
-	return style
+	return style.Foreground(screen.Colour(of))
 }

@@ -6,16 +6,15 @@ import (
 	"github.com/rivo/uniseg"
 )
 
-// gap is how many cells of the screen lie between two columns.
+// gap is the space between two columns, in terminal cells.
 const gap = 2
 
-// arrow is how many cells of the screen the mark of the column takes that the table is
-// sorted by.
+// arrow is the width of the arrow behind the title of the sort column.
 const arrow = 2
 
-// widths returns how wide each column is to be: as its widest cell, and with room for the
-// arrow. Where all together are too wide, the room for arrows goes first that are not
-// there, and then the widest ones give way.
+// widths returns the width of each column: that of its widest cell, and of its title with an arrow.
+// If the columns do not fit into room, it drops the space for absent arrows first, and then shrinks
+// the widest columns.
 func widths(columns []string, sortBy int, rows []*entry, room int) []int {
 	need := make([]int, len(columns)) // with one arrow
 	for i, title := range columns {
@@ -56,7 +55,7 @@ func widths(columns []string, sortBy int, rows []*entry, room int) []int {
 	return w
 }
 
-// fit makes text exactly so wide, with an ellipsis where it is cut.
+// fit pads or cuts text to a width. Cut text ends with an ellipsis.
 func fit(text string, width int) string {
 	have := uniseg.StringWidth(text)
 	if have <= width {

@@ -8,15 +8,17 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/screen"
 )
 
 // Row is one row of a table.
 type Row struct {
-	Key   string   // what stays the same while the row changes
+	Key   string   // identifies the row while its cells change
 	Cells []string // one for each column, safe for a terminal
 }
 
-// Mark says what happened to a row a moment ago.
+// Mark marks a row that changed a moment ago.
 type Mark rune
 
 // The marks.
@@ -24,10 +26,10 @@ const (
 	Unchanged Mark = ' '
 	Added     Mark = '+'
 	Changed   Mark = '*'
-	Removed   Mark = '-' // it is still shown
+	Removed   Mark = '-' // still shown
 )
 
-// MarkTime is how long a row stays marked, and a removed one shown.
+// MarkTime is how long a row stays marked, and a removed row shown.
 const MarkTime = 5 * time.Second
 
 // entry is a row and its mark.
@@ -41,22 +43,22 @@ type entry struct {
 type Table struct {
 	columns []string
 	entries map[string]*entry
-	filled  bool // rows were set once
+	filled  bool // Set was called
 	shown   []*entry
 
 	filter   string
 	sortBy   int
 	reversed bool
 	selected string // key
-	position int    // of the selected row among those shown
+	position int    // index of the selected row in shown
 }
 
-// NewTable returns an empty table that is sorted by its first column.
+// NewTable returns an empty table, sorted by its first column.
 func NewTable(columns []string) *Table {
 	return &Table{columns: columns, entries: map[string]*entry{}}
 }
 
-// Set replaces all rows, and marks those that differ. The first rows are not marked.
+// Set replaces all rows, and marks those that differ. The first call marks nothing.
 func (t *Table) Set(rows []Row, now time.Time) {
 	present := make(map[string]bool, len(rows))
 	for _, row := range rows {
@@ -91,19 +93,19 @@ func (t *Table) unlessFirst(mark Mark) Mark {
 	return Unchanged
 }
 
-// Expire takes back marks that have stood long enough, and returns when the next one
-// will have; zero for none.
+// Expire removes marks older than MarkTime. It returns the time when the next mark expires, zero if
+// there is none.
 func (t *Table) Expire(now time.Time) (next time.Time) {
 	changed := false
 	for key, e := range t.entries {
 		if e.mark == Unchanged {
 			continue
 		}
-		over := e.at.Add(MarkTime)
+		expires := e.at.Add(MarkTime)
 		switch {
-		case over.After(now):
-			if next.IsZero() || over.Before(next) {
-				next = over
+		case expires.After(now):
+			if next.IsZero() || expires.Before(next) {
+				next = expires
 			}
 			continue
 		case e.mark == Removed:
@@ -119,7 +121,7 @@ func (t *Table) Expire(now time.Time) (next time.Time) {
 	return next
 }
 
-// arrange filters and sorts, and finds the selected row again.
+// arrange filters and sorts the rows, and keeps the selected row selected.
 func (t *Table) arrange() {
 	t.shown = t.shown[:0]
 	for _, e := range t.entries {
@@ -128,12 +130,12 @@ func (t *Table) arrange() {
 		}
 	}
 	slices.SortFunc(t.shown, func(a, b *entry) int {
-		c := CompareNatural(a.Cells[t.sortBy], b.Cells[t.sortBy])
+		c := screen.CompareNatural(a.Cells[t.sortBy], b.Cells[t.sortBy])
 		if t.reversed {
 			c = -c
 		}
 		for i := 0; c == 0 && i < len(t.columns); i++ {
-			c = CompareNatural(a.Cells[i], b.Cells[i])
+			c = screen.CompareNatural(a.Cells[i], b.Cells[i])
 		}
 		return cmp.Or(c, cmp.Compare(a.Key, b.Key))
 	})
@@ -143,8 +145,7 @@ func (t *Table) arrange() {
 	t.selectAt(t.position)
 }
 
-// passes reports whether a row contains each word of the filter in some cell, in any
-// letter case.
+// passes reports whether each word of the filter is in some cell of the row, in any letter case.
 func (t *Table) passes(e *entry) bool {
 	for word := range strings.FieldsSeq(strings.ToLower(t.filter)) {
 		if !slices.ContainsFunc(e.Cells, func(cell string) bool { return strings.Contains(strings.ToLower(cell), word) }) {
@@ -154,7 +155,7 @@ func (t *Table) passes(e *entry) bool {
 	return true
 }
 
-// selectAt selects the row at a position, or the nearest one.
+// selectAt selects the row at a position, or the row nearest to it.
 func (t *Table) selectAt(position int) {
 	t.position = max(min(position, len(t.shown)-1), 0)
 	t.selected = ""
@@ -163,7 +164,7 @@ func (t *Table) selectAt(position int) {
 	}
 }
 
-// Move moves the selection by so many rows, as far as there are any.
+// Move moves the selection down by a number of rows, up to the last or first one.
 func (t *Table) Move(by int) { t.selectAt(t.position + by) }
 
 // Filter shows only rows that contain all words of text.
@@ -172,20 +173,19 @@ func (t *Table) Filter(text string) {
 	t.arrange()
 }
 
-// Sort sorts by the column that is so many to the right of the present one.
+// Sort sorts by the column that is by columns to the right of the present one.
 func (t *Table) Sort(by int) {
 	t.sortBy = (t.sortBy + by + len(t.columns)) % len(t.columns)
 	t.arrange()
 }
 
-// Reverse turns the order round.
+// Reverse reverses the order.
 func (t *Table) Reverse() {
 	t.reversed = !t.reversed
 	t.arrange()
 }
 
-// Count says how many rows there are, and how many of them pass the filter, each with
-// how many have which text in a column.
+// Count counts all rows, and those that pass the filter, by the text in a column.
 func (t *Table) Count(column int) (all, shown string) {
 	every, passing := map[string]int{}, map[string]int{}
 	for _, e := range t.entries {
@@ -197,11 +197,11 @@ func (t *Table) Count(column int) (all, shown string) {
 			passing[e.Cells[column]]++
 		}
 	}
-	return tally(every), tally(passing)
+	return formatCounts(every), formatCounts(passing)
 }
 
-// tally writes counts, the largest first: "5, 3 up, 2 down".
-func tally(counts map[string]int) string {
+// formatCounts formats the total and the counts, the largest first: "5, 3 up, 2 down".
+func formatCounts(counts map[string]int) string {
 	total := 0
 	for _, n := range counts {
 		total += n
@@ -217,7 +217,7 @@ func tally(counts map[string]int) string {
 	return text.String()
 }
 
-// Rows returns the rows that are shown, in their order.
+// Rows returns the shown rows in their order.
 func (t *Table) Rows() []Row {
 	rows := make([]Row, len(t.shown))
 	for i, e := range t.shown {

@@ -8,39 +8,38 @@ import (
 	"time"
 
 	"github.com/gdamore/tcell/v2"
+
+	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/screen"
 )
 
-// Least times between two pictures.
+// Minimum times between two pictures.
 const (
 	frame    = 100 * time.Millisecond
-	keyFrame = 20 * time.Millisecond // where a key was pressed
+	keyFrame = 20 * time.Millisecond // after a key
 )
 
-// Config says what a [View] shows.
+// Config configures a [View].
 type Config struct {
-	Title      string // of the rows, like "interfaces"
-	Columns    []string
-	ToneColumn int // the column whose cells have a Tone
-	Tone       func(cell string) Tone
-	Colour     bool
+	Title       string // of the rows, like "interfaces"
+	Columns     []string
+	StateColumn int // the column with the state, which is coloured
+	Colour      bool
 }
 
-// View shows a table on the terminal of the process until the user has enough. Set and
-// Trouble may be called from any goroutine, before and while it runs.
+// View shows a table on the terminal of the process until the user quits. SetRows and SetProblem
+// may be called from any goroutine, before and while the view runs.
 type View struct {
 	Config
-	table  *Table
-	typing bool // the filter is being typed
-	before string
-	top    int // first visible row
 
-	canvas canvas
+	table  *Table
+	filter screen.Prompt
+	top    int    // first visible row
+	shown  string // the problem that is drawn
 
 	mu      sync.Mutex
-	rows    []Row // that are not in the table yet
-	fresh   bool
-	problem string // guarded by mu; trouble is what is drawn
-	trouble string
+	rows    []Row // not in the table yet, if updated
+	updated bool
+	problem string
 	changed chan struct{} // holds a token after a change
 }
 
@@ -49,23 +48,23 @@ func New(config Config) *View {
 	return &View{Config: config, table: NewTable(config.Columns), changed: make(chan struct{}, 1)}
 }
 
-// Set replaces all rows. The view owns them from then on.
-func (v *View) Set(rows []Row) {
+// SetRows replaces all rows. The view owns them from then on.
+func (v *View) SetRows(rows []Row) {
 	v.mu.Lock()
-	v.rows, v.fresh = rows, true
+	v.rows, v.updated = rows, true
 	v.mu.Unlock()
 	v.wake()
 }
 
-// Trouble shows what is wrong in place of the keys; "" that all is well again.
-func (v *View) Trouble(text string) {
+// SetProblem shows a problem in place of the keys. "" removes it.
+func (v *View) SetProblem(text string) {
 	v.mu.Lock()
 	v.problem = text
 	v.mu.Unlock()
 	v.wake()
 }
 
-// wake leaves a token: one is enough, as all that changed is taken at once.
+// wake leaves a token. One is enough, because update takes all changes at once.
 func (v *View) wake() {
 	select {
 	case v.changed <- struct{}{}:
@@ -73,43 +72,43 @@ func (v *View) wake() {
 	}
 }
 
-// take moves what was set into the table.
-func (v *View) take(now time.Time) {
+// update moves new rows and the problem into what is drawn.
+func (v *View) update(now time.Time) {
 	v.mu.Lock()
-	rows, fresh := v.rows, v.fresh
-	v.rows, v.fresh, v.trouble = nil, false, v.problem
+	rows, updated := v.rows, v.updated
+	v.rows, v.updated, v.shown = nil, false, v.problem
 	v.mu.Unlock()
-	if fresh {
+	if updated {
 		v.table.Set(rows, now)
 	}
 }
 
-// Run shows the view until ctx is done or the user quits. The error says what is wrong
-// with the terminal.
+// Run shows the view until ctx is done or the user quits. It fails only if the terminal cannot be
+// used.
 func (v *View) Run(ctx context.Context) error {
-	screen, err := tcell.NewScreen()
-	if err != nil {
-		return fmt.Errorf("terminal %q: %w", os.Getenv("TERM"), err)
+	terminal, err := tcell.NewScreen()
+	if err == nil {
+		err = terminal.Init()
 	}
-	if err := screen.Init(); err != nil {
+	if err != nil {
 		return fmt.Errorf("terminal %q: %w", os.Getenv("TERM"), err)
 	}
 	events, quit, ended := make(chan tcell.Event), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		screen.ChannelEvents(events, quit)
+		terminal.ChannelEvents(events, quit)
 	}()
 	defer func() {
 		close(quit)
-		screen.Fini()
+		terminal.Fini()
 		<-ended
 	}()
-	v.loop(ctx, screen, events)
+	v.loop(ctx, &screen.Canvas{Screen: terminal}, events)
 	return nil
 }
 
 // loop draws and reads keys, until ctx is done or the user quits.
-func (v *View) loop(ctx context.Context, screen tcell.Screen, events <-chan tcell.Event) {
+func (v *View) loop(ctx context.Context, canvas *screen.Canvas, events <-chan tcell.Event) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var drawn time.Time
@@ -119,7 +118,7 @@ func (v *View) loop(ctx context.Context, screen tcell.Screen, events <-chan tcel
 		case <-ctx.Done():
 			return
 		case event, ok := <-events:
-			if !ok || !v.handle(screen, event) {
+			if !ok || !v.handle(canvas, event) {
 				return
 			}
 			pause = keyFrame
@@ -131,7 +130,7 @@ func (v *View) loop(ctx context.Context, screen tcell.Screen, events <-chan tcel
 			timer.Reset(wait)
 			continue
 		}
-		next := v.show(screen, time.Now())
+		next := v.show(canvas, time.Now())
 		drawn = time.Now()
 		timer.Stop()
 		if !next.IsZero() {
@@ -140,10 +139,10 @@ func (v *View) loop(ctx context.Context, screen tcell.Screen, events <-chan tcel
 	}
 }
 
-// show draws what there is now, and returns when the next mark is to be taken back.
-func (v *View) show(screen tcell.Screen, now time.Time) (next time.Time) {
-	v.take(now)
+// show draws the present state, and returns the time when the next mark expires.
+func (v *View) show(canvas *screen.Canvas, now time.Time) (next time.Time) {
+	v.update(now)
 	next = v.table.Expire(now)
-	v.draw(screen)
+	v.draw(canvas)
 	return next
 }

@@ -7,10 +7,11 @@ import (
 
 	"github.com/gdamore/tcell/v2"
 
+	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/screen"
 	"github.com/osctl/eventd/hub"
 )
 
-// BenchmarkPicture takes a state of 2,000 rows and as many events, and draws it.
+// BenchmarkPicture draws a state of 2,000 rows and 2,000 events.
 func BenchmarkPicture(b *testing.B) {
 	state := NewState(time.Now())
 	var links []hub.Interface
@@ -25,10 +26,10 @@ func BenchmarkPicture(b *testing.B) {
 	}
 	defer simulated.Fini()
 	simulated.SetSize(200, 60)
-	view, screen := New(state, noHistory, true), &canvas{Screen: simulated}
+	view, canvas := New(state, noHistory, true), &screen.Canvas{Screen: simulated}
 	b.ReportAllocs()
 	for b.Loop() {
-		view.take()
-		view.draw(screen)
+		view.update()
+		view.draw(canvas)
 	}
 }

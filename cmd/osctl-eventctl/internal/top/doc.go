@@ -1,7 +1,7 @@
-// Package top is the screen of osctl-eventctl top: is the service well, how much happens, which
-// interfaces and containers are in trouble, and what happened last.
+// Package top is the screen of osctl-eventctl top: the health of the service, the rate of events,
+// the interfaces and containers with those in trouble first, and the newest events.
 //
-// [State] holds what the service said, and [Feed] brings it. A [View] shows a [Snapshot] of it at most
-// ten times a second, on a screen that is sent only the cells that differ. While it is paused it keeps
-// showing the same snapshot. All that is kept is bounded.
+// A [Feed] reads from the service into a [State]. A [View] draws a [Snapshot] of the state at most
+// ten times a second; while it is paused, it keeps the same snapshot. The memory of all of them is
+// bounded.
 package top

@@ -11,13 +11,14 @@ import (
 	"github.com/rivo/tview"
 
 	"github.com/osctl/eventd/cmd/internal/terminal"
+	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/screen"
 )
 
-// draw draws a picture.
-func (v *View) draw(screen *canvas) {
-	v.collect()
-	screen.begin()
-	width, height := screen.width, screen.height
+// draw draws the whole screen.
+func (v *View) draw(canvas *screen.Canvas) {
+	v.collectEvents()
+	canvas.Begin()
+	width, height := canvas.Width, canvas.Height
 	types := min(len(v.shown.Series), max((height-16)/4, 2))
 	v.health.SetText(v.healthText())
 	v.chart.SetText(v.chartText(types, width))
@@ -28,37 +29,37 @@ func (v *View) draw(screen *canvas) {
 		AddItem(v.title(v.eventsTitle()), 1, 0, false).AddItem(v.events, 0, 2, false).
 		AddItem(v.foot, 1, 0, false)
 	v.root.SetRect(0, 0, width, height)
-	v.events.ScrollToBeginning() // a table that was not full once follows its end
+	v.events.ScrollToBeginning() // otherwise tview follows the end of the table
 	if at, _ := v.table.GetSelection(); at <= 1 {
 		v.table.ScrollToBeginning()
 	}
-	screen.HideCursor()
-	v.root.Draw(screen)
-	if v.typing {
-		screen.ShowCursor(min(tview.TaggedStringWidth(v.footText()), width-1), height-1)
+	canvas.HideCursor()
+	v.root.Draw(canvas)
+	if v.filter.Open {
+		canvas.ShowCursor(min(tview.TaggedStringWidth(v.footText()), width-1), height-1)
 	}
-	screen.Show()
+	canvas.Show()
 }
 
-// title is a line above a table.
+// title returns a line above a table.
 func (v *View) title(text string) *tview.TextView {
 	title := newText()
-	title.SetText(v.ink("::b", text))
+	title.SetText(v.tag("::b", text))
 	return title
 }
 
-// ink puts text that is escaped already in a style of tview. Without colours only bold text is left.
-func (v *View) ink(style, text string) string {
+// tag puts escaped text in a style tag of tview. It omits colours if the view has none.
+func (v *View) tag(style, text string) string {
 	if !v.Colour && !strings.HasPrefix(style, "::") {
 		return text
 	}
 	return "[" + style + "]" + text + "[-:-:-]"
 }
 
-// safe makes text safe for a terminal, and for tview, which reads tags in it.
-func safe(text string) string { return tview.Escape(terminal.Printable(text)) }
+// escape makes text safe for a terminal, and escapes the tags of tview.
+func escape(text string) string { return tview.Escape(terminal.Printable(text)) }
 
-// The colours of the terminal's own palette.
+// The names of the colours of [screen.Colour].
 const (
 	good = "green"
 	bad  = "maroon" // red
@@ -67,47 +68,47 @@ const (
 
 func (v *View) healthText() string {
 	h := &v.shown.Health
-	parts := []string{v.ink("::b", "osctl-eventd") + " " + safe(h.Version)}
+	parts := []string{v.tag("::b", "osctl-eventd") + " " + escape(h.Version)}
 	switch {
 	case h.Outage != "":
-		parts = append(parts, v.ink(bad, safe(h.Outage)))
+		parts = append(parts, v.tag(bad, escape(h.Outage)))
 	case v.paused:
-		parts = append(parts, v.ink(pass, fmt.Sprintf("PAUSED, %d new", h.Last-min(h.Last, v.pausedLast))))
+		parts = append(parts, v.tag(pass, fmt.Sprintf("PAUSED, %d new", h.Last-min(h.Last, v.pausedLast))))
 	default:
-		parts = append(parts, v.ink(good, "live"))
+		parts = append(parts, v.tag(good, "live"))
 	}
 	if h.Known && h.Outage == "" {
 		parts = append(parts, v.serviceText()...)
 	}
 	if h.Lost > 0 {
-		parts = append(parts, v.ink(bad, fmt.Sprintf("%d events not seen", h.Lost)))
+		parts = append(parts, v.tag(bad, fmt.Sprintf("%d events not seen", h.Lost)))
 	}
 	return strings.Join(parts, " · ")
 }
 
-// serviceText is what the service says of itself. It means nothing once the service is away.
+// serviceText returns the properties of the service. They are outdated once the service is away.
 func (v *View) serviceText() (parts []string) {
 	h := &v.shown.Health
 	switch {
 	case h.LogProblem != "":
-		parts = append(parts, v.ink(bad, "NOT DURABLE: "+safe(h.LogProblem)))
+		parts = append(parts, v.tag(bad, "NOT DURABLE: "+escape(h.LogProblem)))
 	case h.Durable:
-		parts = append(parts, v.ink(good, "durable"))
+		parts = append(parts, v.tag(good, "durable"))
 	default:
-		parts = append(parts, v.ink(pass, "in memory only"))
+		parts = append(parts, v.tag(pass, "in memory only"))
 	}
 	if h.Lapped > 0 {
-		parts = append(parts, v.ink(bad, fmt.Sprintf("%d signals lost", h.Lapped)))
+		parts = append(parts, v.tag(bad, fmt.Sprintf("%d signals lost", h.Lapped)))
 	}
 	if len(h.Missing) > 0 {
-		parts = append(parts, v.ink(pass, "missing "+safe(strings.Join(h.Missing, "; "))))
+		parts = append(parts, v.tag(pass, "missing "+escape(strings.Join(h.Missing, "; "))))
 	}
 	return parts
 }
 
 const blocks = "▁▂▃▄▅▆▇█"
 
-// chartText is a line for each of the most frequent types: the rate of the last minutes.
+// chartText returns a line for each of the most frequent types: the rate over the last minutes.
 func (v *View) chartText(types, width int) string {
 	lines := make([]string, 0, types)
 	for _, s := range v.shown.Series[:types] {
@@ -117,7 +118,7 @@ func (v *View) chartText(types, width int) string {
 		if len(points) > 0 {
 			now, most = points[len(points)-1], slices.Max(points)
 		}
-		lines = append(lines, fmt.Sprintf("%s %*s/s %s", tview.Escape(cut(terminal.Printable(s.Type), name)), rate-2, rateText(now), sparkline(points, most)))
+		lines = append(lines, fmt.Sprintf("%s %*s/s %s", tview.Escape(fit(terminal.Printable(s.Type), name)), rate-2, rateText(now), sparkline(points, most)))
 	}
 	return strings.Join(lines, "\n")
 }
@@ -129,7 +130,7 @@ func rateText(rate float64) string {
 	return fmt.Sprintf("%.0f", rate)
 }
 
-// sparkline draws a block for each point. What is not nothing can be seen.
+// sparkline draws a block for each point. Every point above zero is visible.
 func sparkline(points []float64, most float64) string {
 	var b strings.Builder
 	levels := []rune(blocks)
@@ -143,8 +144,8 @@ func sparkline(points []float64, most float64) string {
 	return b.String()
 }
 
-// cut makes text exactly so many characters long.
-func cut(text string, width int) string {
+// fit pads or cuts text to a number of characters.
+func fit(text string, width int) string {
 	runes := []rune(text)
 	if len(runes) > width {
 		return string(runes[:width-1]) + "…"
@@ -163,8 +164,8 @@ func (v *View) rowsTitle() string {
 	if v.trouble {
 		title += "; only trouble"
 	}
-	if v.filter != "" {
-		title += fmt.Sprintf("; with %s: %d", safe(fmt.Sprintf("%.*q", longTitle, v.filter)), len(v.rows))
+	if v.filter.Text != "" {
+		title += fmt.Sprintf("; with %s: %d", escape(fmt.Sprintf("%.*q", longTitle, v.filter.Text)), len(v.rows))
 	}
 	return title
 }
@@ -182,35 +183,35 @@ func (v *View) eventsTitle() string {
 
 func (v *View) footText() string {
 	switch {
-	case v.typing:
-		return v.ink("::b", "filter: "+safe(v.filter))
+	case v.filter.Open:
+		return v.tag("::b", "filter: "+escape(v.filter.Text))
 	case v.note != "":
 		return v.note
 	}
-	return v.ink("::d", keysHelp)
+	return v.tag("::d", keysHelp)
 }
 
-// rowContent is the table of rows: only what can be seen is made into cells.
+// rowContent is the table of rows. tview asks it only for visible cells.
 type rowContent struct {
 	tview.TableContentReadOnly
 	view *View
 }
 
-// columns of the table.
+// columns returns the columns of the table.
 func columns() []string {
 	return []string{"CONTAINER", "STATE", "NAME", "LINK", "VETH", "SINCE"}
 }
 
-// GetRowCount returns how many lines there are, with the header.
+// GetRowCount returns the number of lines, with the header.
 func (c rowContent) GetRowCount() int { return len(c.view.rows) + 1 }
 
-// GetColumnCount returns how many columns there are.
+// GetColumnCount returns the number of columns.
 func (c rowContent) GetColumnCount() int { return len(columns()) }
 
-// GetCell makes a cell.
+// GetCell returns a cell.
 func (c rowContent) GetCell(at, column int) *tview.TableCell {
 	if at == 0 {
-		return tview.NewTableCell(cut(columns()[column], len(columns()[column])+1)).SetStyle(tcell.StyleDefault.Bold(true)).SetSelectable(false)
+		return tview.NewTableCell(fit(columns()[column], len(columns()[column])+1)).SetStyle(tcell.StyleDefault.Bold(true)).SetSelectable(false)
 	}
 	if at < 0 || at > len(c.view.rows) {
 		return nil
@@ -224,24 +225,18 @@ func (c rowContent) GetCell(at, column int) *tview.TableCell {
 	case 5:
 		text = sinceText(row.Since, time.Now())
 	}
-	return tview.NewTableCell(safe(cmp.Or(text, "-")) + " ").SetStyle(style).SetMaxWidth(40)
+	return tview.NewTableCell(escape(cmp.Or(text, "-")) + " ").SetStyle(style).SetMaxWidth(40)
 }
 
-// styleOf is the style of a state.
+// styleOf returns the style of a state.
 func (v *View) styleOf(state string) tcell.Style {
 	if !v.Colour {
 		return tcell.StyleDefault
 	}
-	colour, ok := map[terminal.Ink]tcell.Color{
-		terminal.InkGood: tcell.ColorGreen, terminal.InkBad: tcell.ColorMaroon, terminal.InkPass: tcell.ColorOlive,
-	}[terminal.InkOf(state)]
-	if !ok {
-		return tcell.StyleDefault
-	}
-	return tcell.StyleDefault.Foreground(colour)
+	return tcell.StyleDefault.Foreground(screen.Colour(terminal.StyleOf(state)))
 }
 
-// sinceText is how long something lasts.
+// sinceText formats how long a state has lasted.
 func sinceText(since, now time.Time) string {
 	if since.IsZero() {
 		return ""
@@ -264,13 +259,13 @@ type eventContent struct {
 	view *View
 }
 
-// GetRowCount returns how many events there are.
+// GetRowCount returns the number of events.
 func (c eventContent) GetRowCount() int { return len(c.view.lines) }
 
-// GetColumnCount returns that an event is one cell.
+// GetColumnCount returns 1, because an event is one cell.
 func (c eventContent) GetColumnCount() int { return 1 }
 
-// GetCell makes a line.
+// GetCell returns the cell of an event.
 func (c eventContent) GetCell(at, _ int) *tview.TableCell {
 	lines := c.view.lines
 	if at < 0 || at >= len(lines) {

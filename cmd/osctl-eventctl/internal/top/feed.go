@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	begin   = hub.CursorNewest + "200" // where the events begin
-	refresh = 2 * time.Second          // how often the lists are fetched anew
-	sample  = time.Second              // how often the properties are
-	patient = 5 * time.Second          // how long the properties may take
+	firstCursor    = hub.CursorNewest + "200"
+	refresh        = 2 * time.Second // interval of the lists
+	sampleInterval = time.Second     // interval of the properties
+	callTimeout    = 5 * time.Second
 )
 
-// Feed brings what the service says into a State.
+// Feed reads from the service into a State.
 type Feed struct {
 	State    *State
 	Address  string                 // of the bus
@@ -26,13 +26,13 @@ type Feed struct {
 	Answered func()                 // called once, with the first list
 }
 
-// Run feeds until ctx is done, or the service refuses.
+// Run feeds the State until ctx is done, or the service refuses a call.
 func (f *Feed) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		return client.Watch(ctx, client.Watcher[hub.Interface]{
-			Address: f.Address, List: (*client.Client).Interfaces, Cursor: begin, Refresh: refresh, Pulse: f.Pulse,
-		}, f.takeLinks)
+			Address: f.Address, List: (*client.Client).Interfaces, Cursor: firstCursor, Refresh: refresh, Pulse: f.Pulse,
+		}, f.updateLinks)
 	})
 	group.Go(func() error {
 		filter, err := hub.Filter{}.With("type", hub.TypeState, hub.TypeDB)
@@ -52,7 +52,7 @@ func (f *Feed) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-func (f *Feed) takeLinks(w client.Watched[hub.Interface]) error {
+func (f *Feed) updateLinks(w client.Watched[hub.Interface]) error {
 	switch {
 	case w.Down != nil:
 		f.State.SetOutage(f.Describe(w.Down))
@@ -73,13 +73,13 @@ func (f *Feed) takeLinks(w client.Watched[hub.Interface]) error {
 	return nil
 }
 
-// sampleProperties asks for the properties once a second. That the service does not answer is told
-// by the events.
+// sampleProperties reads the properties once a second. It ignores outages, because updateLinks
+// reports them.
 func (f *Feed) sampleProperties(ctx context.Context) error {
-	tick := time.NewTicker(sample)
+	tick := time.NewTicker(sampleInterval)
 	defer tick.Stop()
 	for {
-		f.askProperties(ctx, tick.C)
+		f.readProperties(ctx, tick.C)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -88,16 +88,16 @@ func (f *Feed) sampleProperties(ctx context.Context) error {
 	}
 }
 
-// askProperties asks over one connection for as long as that lasts.
-func (f *Feed) askProperties(ctx context.Context, tick <-chan time.Time) {
+// readProperties reads the properties at each tick, until its connection fails.
+func (f *Feed) readProperties(ctx context.Context, tick <-chan time.Time) {
 	c, err := client.Dial(ctx, f.Address)
 	if err != nil {
 		return
 	}
 	defer c.Close()
 	for {
-		asking, cancel := context.WithTimeout(ctx, patient)
-		properties, err := c.Properties(asking)
+		bounded, cancel := context.WithTimeout(ctx, callTimeout)
+		properties, err := c.Properties(bounded)
 		cancel()
 		if err != nil {
 			return
@@ -113,13 +113,13 @@ func (f *Feed) askProperties(ctx context.Context, tick <-chan time.Time) {
 	}
 }
 
-// History returns the newest events that are kept of a row's container, or veth, oldest first.
+// History returns the newest kept events of a row's container, or else of its veth, oldest first.
 func (f *Feed) History(ctx context.Context, row Row) ([]Event, error) {
 	filter, err := row.filter()
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patient)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	c, err := client.Dial(ctx, f.Address)
 	if err != nil {
@@ -132,8 +132,8 @@ func (f *Feed) History(ctx context.Context, row Row) ([]Event, error) {
 		if err != nil || len(events) == 0 {
 			return all, err
 		}
-		all = append(all, f.State.Show(events)...)
-		all = all[max(len(all)-mostEvents, 0):]
+		all = append(all, f.State.Format(events)...)
+		all = all[max(len(all)-maxEvents, 0):]
 		cursor = next
 	}
 }

@@ -3,80 +3,76 @@ package top
 import (
 	"context"
 	"fmt"
-	"unicode"
 
 	"github.com/gdamore/tcell/v2"
 	"github.com/rivo/tview"
+
+	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/screen"
 )
 
-// maxFilter is how long a filter may be, in characters.
-const maxFilter = 200
-
-// handle takes an event of the terminal, and reports whether to go on.
-func (v *View) handle(ctx context.Context, screen *canvas, event tcell.Event) bool {
+// handle handles an event of the terminal. It returns false to end the view.
+func (v *View) handle(ctx context.Context, canvas *screen.Canvas, event tcell.Event) bool {
 	switch event := event.(type) {
 	case *tcell.EventResize:
-		// The first one comes when nothing has changed yet.
-		if width, height := event.Size(); screen.cells != nil && (width != screen.width || height != screen.height) {
-			screen.Sync()
-		}
+		canvas.HandleResize(event)
 	case *tcell.EventKey:
 		v.note = ""
 		if event.Key() == tcell.KeyCtrlC {
 			return false
 		}
-		if v.typing {
-			v.typed(event)
+		if v.filter.Open {
+			v.filter.HandleKey(event)
+			v.arrange()
 			return true
 		}
-		return v.key(ctx, screen, event)
+		return v.handleKey(ctx, canvas, event)
 	case *tcell.EventError:
 		return false // the terminal is gone
 	}
 	return true
 }
 
-// key takes a key while no filter is being typed.
-func (v *View) key(ctx context.Context, screen *canvas, event *tcell.EventKey) bool {
-	switch event.Key() { //nolint:exhaustive // the table takes the others
+// handleKey handles a key while no filter is being typed. It returns false to end the view.
+func (v *View) handleKey(ctx context.Context, canvas *screen.Canvas, event *tcell.EventKey) bool {
+	switch event.Key() { //nolint:exhaustive // the table handles the others
 	case tcell.KeyRune:
-		return v.letter(screen, event)
+		return v.handleLetter(canvas, event)
 	case tcell.KeyEnter:
 		if row := v.current(); row != nil {
 			v.open(ctx, *row)
 		}
 	case tcell.KeyEscape:
-		v.escape()
+		v.goBack()
 	default:
 		v.move(event)
 	}
 	return true
 }
 
-// escape goes back a step: from a history, or else from a filter.
-func (v *View) escape() {
+// goBack leaves the history, or else ends the filters.
+func (v *View) goBack() {
 	switch {
 	case v.focus != nil && v.past != nil:
 		v.focus, v.past = nil, nil
 	case v.focus == nil:
-		v.filter, v.trouble = "", false
+		v.filter.Text, v.trouble = "", false
 		v.arrange()
 	}
 }
 
-// move has the table move the selection.
+// move lets the table move the selection.
 func (v *View) move(event *tcell.EventKey) {
 	v.table.InputHandler()(event, func(tview.Primitive) {})
 	line, _ := v.table.GetSelection()
 	v.selectAt(line)
 }
 
-func (v *View) letter(screen *canvas, event *tcell.EventKey) bool {
+func (v *View) handleLetter(canvas *screen.Canvas, event *tcell.EventKey) bool {
 	switch event.Rune() {
 	case 'q':
 		return false
 	case '/':
-		v.typing, v.before = true, v.filter
+		v.filter.Start()
 	case 't':
 		v.trouble = !v.trouble
 		v.arrange()
@@ -84,15 +80,16 @@ func (v *View) letter(screen *canvas, event *tcell.EventKey) bool {
 		v.paused = !v.paused
 		v.pausedLast = v.shown.Health.Last
 	case 'y', 'c':
-		v.copy(screen)
+		v.copyCommand(canvas)
 	default:
 		v.move(event)
 	}
 	return true
 }
 
-// copy hands the command for the selected row to the terminal, and shows it, because not every terminal takes it.
-func (v *View) copy(screen *canvas) {
+// copyCommand copies the command for the selected row to the clipboard, and shows it, because some
+// terminals do not support that.
+func (v *View) copyCommand(canvas *screen.Canvas) {
 	command := "osctl-eventctl monitor"
 	switch row := v.current(); {
 	case v.focus != nil:
@@ -100,31 +97,6 @@ func (v *View) copy(screen *canvas) {
 	case row != nil:
 		command = row.command()
 	}
-	screen.SetClipboard([]byte(command))
+	canvas.SetClipboard([]byte(command))
 	v.note = fmt.Sprintf("copied: %s", tview.Escape(command))
-}
-
-// typed takes a key while the filter is being typed: it works at once, Enter keeps it, Esc brings the one before back.
-func (v *View) typed(event *tcell.EventKey) {
-	text := []rune(v.filter)
-	switch event.Key() { //nolint:exhaustive // other keys mean nothing here
-	case tcell.KeyEnter:
-		v.typing = false
-		return
-	case tcell.KeyEscape:
-		v.typing = false
-		text = []rune(v.before)
-	case tcell.KeyBackspace, tcell.KeyBackspace2:
-		text = text[:max(len(text)-1, 0)]
-	case tcell.KeyCtrlU:
-		text = nil
-	case tcell.KeyRune:
-		if unicode.IsPrint(event.Rune()) && len(text) < maxFilter {
-			text = append(text, event.Rune())
-		}
-	default:
-		return
-	}
-	v.filter = string(text)
-	v.arrange()
 }

@@ -9,32 +9,32 @@ import (
 
 	"github.com/osctl/eventd/cmd/internal/line"
 	"github.com/osctl/eventd/cmd/internal/terminal"
-	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/live"
+	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/screen"
 	"github.com/osctl/eventd/hub"
 )
 
-// Row is an interface with the container that it belongs to, or a container without interfaces.
+// Row is an interface with its container, or a container without interfaces.
 type Row struct {
-	Pool, ID, State string // of the container; "" where that is not known
-	CtName          string // what people call the container; "" if it has no name
-	Name, Veth      string
-	Link            string    // state of the interface; "" if there is none
-	Since           time.Time // when the interface, or else the container, came into its state; zero if not known
-	Trouble         int       // how much the row deserves attention; 0 if it is well
+	Pool, ID, State string    // of the container; "" if unknown
+	CtName          string    // name of the container; "" if it has none
+	Name, Veth      string    // of the interface, inside and on the host
+	Link            string    // state of the interface; "" without one
+	Since           time.Time // when the state of the interface, or else of the container, began; zero if unknown
+	Trouble         int       // severity of the trouble; 0 for none
 }
 
-// key is what stays the same while the row changes.
+// key identifies the row while its state changes.
 func (r *Row) key() string { return r.Pool + "\x00" + r.ID + "\x00" + r.Veth }
 
-// same reports whether an event is of the row's container, or else of its veth.
-func (r *Row) same(e *Event) bool {
+// owns reports whether an event belongs to the row's container, or else to its veth.
+func (r *Row) owns(e *Event) bool {
 	if r.Pool != "" || r.ID != "" {
 		return e.Pool == r.Pool && e.ID == r.ID
 	}
 	return e.Veth == r.Veth
 }
 
-// filter is for the events of the row's container, or else of its veth.
+// filter returns the filter for the events of the row's container, or else of its veth.
 func (r *Row) filter() (hub.Filter, error) {
 	if r.Pool == "" && r.ID == "" {
 		return hub.Filter{}.With("veth", r.Veth)
@@ -46,7 +46,7 @@ func (r *Row) filter() (hub.Filter, error) {
 	return filter, err
 }
 
-// title is the container of the row, or else its veth, as text for a terminal.
+// title returns the container of the row, or else its veth, as text for a terminal.
 func (r *Row) title() string {
 	if r.Pool == "" && r.ID == "" {
 		return terminal.Printable(r.Veth)
@@ -54,10 +54,10 @@ func (r *Row) title() string {
 	return terminal.Printable(r.container())
 }
 
-// container is the container as people call it.
+// container returns the container by its name, or by its id.
 func (r *Row) container() string { return line.Container(r.Pool, line.Name(r.ID, r.CtName)) }
 
-// passes reports whether the row has all words of a text, which is in lower case.
+// passes reports whether the row contains all words of text, which is in lower case.
 func (r *Row) passes(text string) bool {
 	if text == "" {
 		return true
@@ -71,7 +71,7 @@ func (r *Row) passes(text string) bool {
 	return true
 }
 
-// command is what shows the row's events at a shell.
+// command returns the shell command that shows the row's events.
 func (r *Row) command() string {
 	const monitor = "osctl-eventctl monitor --since oldest "
 	switch {
@@ -85,8 +85,8 @@ func (r *Row) command() string {
 
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_:@%+=.,/-]+$`)
 
-// quote makes one word for a shell. What a terminal would not show is shown as an escape, and so the
-// word is another one then; no command is better than one that does something.
+// quote quotes s as one word for a shell. Unprintable characters become escapes, so that the word may
+// match nothing, but never executes anything.
 func quote(s string) string {
 	if plainWord.MatchString(s) {
 		return s
@@ -94,15 +94,15 @@ func quote(s string) string {
 	return "'" + strings.ReplaceAll(terminal.Printable(s), "'", `'\''`) + "'"
 }
 
-// Trouble, from what deserves attention most.
+// Severities of trouble, the highest first.
 const (
-	broken  = 3 // an interface of a container that cannot be used, or a container that failed
-	idle    = 2 // an interface of nobody known that cannot be used, or a container in change
-	unknown = 1 // an interface of nobody known
+	broken  = 3 // an unusable interface of a container, or a failed container
+	idle    = 2 // an unusable interface without a known container, or a container that changes its state
+	unknown = 1 // an interface without a known container
 )
 
-// join joins interfaces with their containers. Stopped containers are left out.
-func join(links []hub.Interface, containers []hub.Container) []Row {
+// joinRows joins interfaces with their containers, and leaves out stopped containers.
+func joinRows(links []hub.Interface, containers []hub.Container) []Row {
 	type name struct{ pool, id string }
 	states := make(map[name]*hub.Container, len(containers))
 	for i := range containers {
@@ -127,22 +127,22 @@ func join(links []hub.Interface, containers []hub.Container) []Row {
 		}
 	}
 	for i := range rows {
-		rows[i].Trouble = rows[i].trouble()
+		rows[i].Trouble = rows[i].severity()
 	}
 	slices.SortFunc(rows, func(a, b Row) int {
-		return cmp.Or(cmp.Compare(b.Trouble, a.Trouble), live.CompareNatural(a.Pool, b.Pool), live.CompareNatural(a.ID, b.ID), live.CompareNatural(a.Veth, b.Veth))
+		return cmp.Or(cmp.Compare(b.Trouble, a.Trouble), screen.CompareNatural(a.Pool, b.Pool), screen.CompareNatural(a.ID, b.ID), screen.CompareNatural(a.Veth, b.Veth))
 	})
 	return rows
 }
 
-func (r *Row) trouble() int {
+func (r *Row) severity() int {
 	owned := r.Pool != "" || r.ID != ""
-	inUse := r.Link == string(hub.LinkUp) || r.Link == ""
-	ink := terminal.InkOf(r.State)
+	usable := r.Link == string(hub.LinkUp) || r.Link == ""
+	style := terminal.StyleOf(r.State)
 	switch {
-	case owned && !inUse, ink == terminal.InkBad && r.State != "stopped":
+	case owned && !usable, style == terminal.StyleBad && r.State != "stopped":
 		return broken
-	case !inUse, ink == terminal.InkPass:
+	case !usable, style == terminal.StyleChanging:
 		return idle
 	case !owned:
 		return unknown

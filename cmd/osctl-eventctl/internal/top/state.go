@@ -1,6 +1,7 @@
 package top
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,20 +13,20 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// mostEvents is how many of the newest events are kept.
-const mostEvents = 2000
+// maxEvents is the number of newest events kept.
+const maxEvents = 2000
 
-// Event is an event as it is shown.
+// Event is an event as a line.
 type Event struct {
 	Pool, ID, Veth string
 	Text           string // one line, safe for a terminal
-	Gap            bool   // the line says what is missing
+	Gap            bool   // the line counts missing events
 }
 
-// Health says how the service is.
+// Health is the health of the service.
 type Health struct {
-	Known              bool // the service answered once
-	Outage             string
+	Known              bool   // the service has answered once
+	Outage             string // why the service is away
 	Version            string
 	Durable            bool
 	LogProblem         string
@@ -33,26 +34,26 @@ type Health struct {
 	Lapped, Lost, Last uint64
 }
 
-// State is what the service said. It is safe for concurrent use.
+// State holds the latest data of the service. It is safe for concurrent use.
 type State struct {
 	mu         sync.Mutex
 	links      []hub.Interface
 	containers []hub.Container
-	rows       []Row   // of the two; never changed, only replaced
-	events     []Event // oldest first; what is there is never changed
-	added      uint64  // events ever
+	rows       []Row   // joined from both; never modified, only replaced
+	events     []Event // oldest first; elements are never modified
+	added      uint64  // number of events ever added
 	health     Health
 	rates      Rates
-	liner      line.Liner
+	format     line.Formatter
 	changed    chan struct{} // holds a token after a change
 }
 
-// NewState returns a State that knows nothing. Events of another day than today show their date.
+// NewState returns an empty State. Events of another day than today show their date.
 func NewState(today time.Time) *State {
-	return &State{liner: line.Liner{Today: today}, changed: make(chan struct{}, 1)}
+	return &State{format: line.Formatter{Today: today}, changed: make(chan struct{}, 1)}
 }
 
-// Changed gives a token after one change, or several.
+// Changed receives a token after one or more changes.
 func (s *State) Changed() <-chan struct{} { return s.changed }
 
 func (s *State) change(do func()) {
@@ -69,7 +70,7 @@ func (s *State) change(do func()) {
 func (s *State) SetLinks(links []hub.Interface) {
 	s.change(func() {
 		s.links = links
-		s.rows = join(s.links, s.containers)
+		s.rows = joinRows(s.links, s.containers)
 	})
 }
 
@@ -77,25 +78,25 @@ func (s *State) SetLinks(links []hub.Interface) {
 func (s *State) SetContainers(containers []hub.Container) {
 	s.change(func() {
 		s.containers = containers
-		s.rows = join(s.links, s.containers)
+		s.rows = joinRows(s.links, s.containers)
 	})
 }
 
-// SetOutage says why the service is away; "" that it is back.
+// SetOutage sets why the service is away. "" means that it is back.
 func (s *State) SetOutage(why string) {
 	s.change(func() { s.health.Outage = why })
 }
 
-// AddEvents adds events, oldest first, and forgets the oldest beyond a limit.
+// AddEvents adds events, oldest first. The State keeps the newest events only.
 func (s *State) AddEvents(events []*hub.Event) {
 	s.change(func() {
 		for _, e := range events {
-			s.add(s.show(e))
+			s.add(s.formatEvent(e))
 		}
 	})
 }
 
-// AddGap says that events are missing, how many of them if that is known.
+// AddGap adds a line for missing events. lost is their number, 0 if it is unknown.
 func (s *State) AddGap(lost uint64) {
 	text := "-- earlier events are gone: the service began a new history --"
 	if lost > 0 {
@@ -109,31 +110,31 @@ func (s *State) AddGap(lost uint64) {
 
 func (s *State) add(e Event) {
 	s.added++
-	if s.events = append(s.events, e); len(s.events) >= 2*mostEvents {
-		s.events = slices.Clone(s.events[len(s.events)-mostEvents:])
+	if s.events = append(s.events, e); len(s.events) >= 2*maxEvents {
+		s.events = slices.Clone(s.events[len(s.events)-maxEvents:])
 	}
 }
 
-// show makes what is kept of an event, whose own strings share the memory of a whole reply.
-func (s *State) show(e *hub.Event) Event {
+// formatEvent formats an event. It clones strings, because those of e share the memory of a whole reply.
+func (s *State) formatEvent(e *hub.Event) Event {
 	return Event{
 		Pool: strings.Clone(e.Pool), ID: strings.Clone(e.ID), Veth: strings.Clone(e.Options.Text("veth")),
-		Text: string(s.liner.Append(nil, e)),
+		Text: string(s.format.Append(nil, e)),
 	}
 }
 
-// Show makes lines of events that are not to be kept in the state.
-func (s *State) Show(events []*hub.Event) []Event {
+// Format formats events without adding them.
+func (s *State) Format(events []*hub.Event) []Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	shown := make([]Event, 0, len(events))
+	formatted := make([]Event, 0, len(events))
 	for _, e := range events {
-		shown = append(shown, s.show(e))
+		formatted = append(formatted, s.formatEvent(e))
 	}
-	return shown
+	return formatted
 }
 
-// SetProperties takes the properties of the service, as they are at a moment.
+// SetProperties updates the health and the rates from the properties of the service.
 func (s *State) SetProperties(p hub.Options, now time.Time) {
 	value := func(name string) hub.Value { v, _ := p.Get(name); return v }
 	counters := map[string]uint64{}
@@ -154,27 +155,27 @@ func (s *State) SetProperties(p hub.Options, now time.Time) {
 	})
 }
 
-// Snapshot is the state at one moment.
+// Snapshot is the state at one point in time.
 type Snapshot struct {
 	Rows   []Row
 	Events []Event // oldest first
-	Added  uint64  // events ever
+	Added  uint64  // number of events ever added
 	Health Health
 	Series []Series
 }
 
-// Snapshot returns the state as it is. It shares rows and events with it.
+// Snapshot returns the present state. The slices are shared, and must not be modified.
 func (s *State) Snapshot() Snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return Snapshot{
-		Rows: s.rows, Events: s.events[max(len(s.events)-mostEvents, 0):], Added: s.added, Health: s.health,
+		Rows: s.rows, Events: s.events[max(len(s.events)-maxEvents, 0):], Added: s.added, Health: s.health,
 		Series: s.rates.Series(),
 	}
 }
 
-// Rates counts events a second by type, by the counters of the service, which are right even where
-// events are lost on the way.
+// Rates computes the events a second by type from the counters of the service. So the rates are
+// right even if events were lost on the way.
 type Rates struct {
 	counters map[string]uint64
 	started  uint64
@@ -190,38 +191,38 @@ type Series struct {
 }
 
 const (
-	mostSamples = 300
-	mostTypes   = 64
-	eventsOf    = "events_" // what the names of these counters begin with
+	maxSamples  = 300
+	maxTypes    = 64
+	eventPrefix = "events_" // prefix of the counters of events by type
 )
 
-// Sample takes the counters of a moment.
+// Sample adds the counters at time now. started is the start time of the service.
 func (r *Rates) Sample(counters map[string]uint64, started uint64, now time.Time) {
 	span := now.Sub(r.at).Seconds()
 	if !r.at.IsZero() && span > 0 {
 		if r.types == nil {
 			r.types = map[string][]float64{}
 		}
-		r.samples = min(r.samples+1, mostSamples)
+		r.samples = min(r.samples+1, maxSamples)
 		for name := range counters {
-			typ, ok := strings.CutPrefix(name, eventsOf)
-			if ok && r.types[typ] == nil && len(r.types) < mostTypes {
-				r.types[typ] = make([]float64, r.samples-1, mostSamples)
+			typ, ok := strings.CutPrefix(name, eventPrefix)
+			if ok && r.types[typ] == nil && len(r.types) < maxTypes {
+				r.types[typ] = make([]float64, r.samples-1, maxSamples)
 			}
 		}
 		for typ, rate := range r.types {
-			count := counters[eventsOf+typ]
-			if started == r.started && r.counters[eventsOf+typ] <= count {
-				count -= r.counters[eventsOf+typ]
+			count := counters[eventPrefix+typ]
+			if started == r.started && r.counters[eventPrefix+typ] <= count {
+				count -= r.counters[eventPrefix+typ]
 			}
 			rate = append(rate, float64(count)/span)
-			r.types[typ] = rate[max(len(rate)-mostSamples, 0):]
+			r.types[typ] = rate[max(len(rate)-maxSamples, 0):]
 		}
 	}
 	r.counters, r.started, r.at = counters, started, now
 }
 
-// Series returns the rates of all types, the most frequent ones first.
+// Series returns the rates of all types, the most frequent first.
 func (r *Rates) Series() []Series {
 	sum := map[string]float64{}
 	var all []Series
@@ -232,14 +233,6 @@ func (r *Rates) Series() []Series {
 		}
 		all = append(all, Series{typ, rate})
 	}
-	slices.SortStableFunc(all, func(a, b Series) int {
-		switch {
-		case sum[a.Type] > sum[b.Type]:
-			return -1
-		case sum[a.Type] < sum[b.Type]:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(all, func(a, b Series) int { return cmp.Compare(sum[b.Type], sum[a.Type]) })
 	return all
 }

@@ -17,19 +17,19 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// shown is a view on a screen that is simulated.
-type shown struct {
+// simulation is a view on a simulated screen.
+type simulation struct {
 	t      *testing.T
-	screen *screen
+	screen *simulatedScreen
 	state  *State
 	ended  chan error
 }
 
-// show runs a view of a state on a screen of a size.
-func show(t *testing.T, state *State, width, height int, colour bool, fetch Fetch) *shown {
+// simulate runs a view of a state on a simulated screen.
+func simulate(t *testing.T, state *State, width, height int, colour bool, fetch Fetch) *simulation {
 	t.Helper()
-	s := &shown{t: t, state: state, ended: make(chan error, 1)}
-	s.screen = &screen{SimulationScreen: tcell.NewSimulationScreen("UTF-8"), width: width, height: height}
+	s := &simulation{t: t, state: state, ended: make(chan error, 1)}
+	s.screen = &simulatedScreen{SimulationScreen: tcell.NewSimulationScreen("UTF-8"), width: width, height: height}
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { s.ended <- New(state, fetch, colour).Run(ctx, s.screen) }()
 	t.Cleanup(func() {
@@ -40,8 +40,8 @@ func show(t *testing.T, state *State, width, height int, colour bool, fetch Fetc
 	return s
 }
 
-// screen has its size from the start, and keeps the last picture for another goroutine.
-type screen struct {
+// simulatedScreen has a size from the start, and keeps the last picture for other goroutines.
+type simulatedScreen struct {
 	tcell.SimulationScreen
 	width, height int
 
@@ -50,15 +50,15 @@ type screen struct {
 	wide  int
 }
 
-// Init begins, in the size that is wanted.
-func (s *screen) Init() error {
+// Init initializes the screen with its size.
+func (s *simulatedScreen) Init() error {
 	err := s.SimulationScreen.Init()
 	s.SetSize(s.width, s.height)
 	return err
 }
 
-// Show ends a picture.
-func (s *screen) Show() {
+// Show shows and keeps a picture.
+func (s *simulatedScreen) Show() {
 	s.SimulationScreen.Show()
 	cells, width, _ := s.GetContents()
 	s.mu.Lock()
@@ -66,15 +66,15 @@ func (s *screen) Show() {
 	s.cells, s.wide = slices.Clone(cells), width
 }
 
-// picture returns the last picture, and how wide it is.
-func (s *screen) picture() ([]tcell.SimCell, int) {
+// picture returns the last picture and its width.
+func (s *simulatedScreen) picture() ([]tcell.SimCell, int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.cells, s.wide
 }
 
-// text returns what is on the screen.
-func (s *shown) text() string {
+// text returns the text on the screen.
+func (s *simulation) text() string {
 	cells, width := s.screen.picture()
 	var b strings.Builder
 	for i, c := range cells {
@@ -90,30 +90,30 @@ func (s *shown) text() string {
 	return b.String()
 }
 
-// until waits until the screen has a text.
-func (s *shown) until(what, text string) string {
+// until waits until a text is on the screen, and returns the screen.
+func (s *simulation) until(what, text string) string {
 	s.t.Helper()
-	return s.untilSo(what, func(screen string) bool { return strings.Contains(screen, text) })
+	return s.untilTrue(what, func(screen string) bool { return strings.Contains(screen, text) })
 }
 
-func (s *shown) untilSo(what string, ok func(string) bool) string {
+func (s *simulation) untilTrue(what string, ok func(string) bool) string {
 	s.t.Helper()
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if now := s.text(); ok(now) {
 			return now
 		}
 	}
-	s.t.Fatalf("not so in time: %s; the screen is\n%s", what, s.text())
+	s.t.Fatalf("timed out waiting for %s; the screen is\n%s", what, s.text())
 	return ""
 }
 
-func (s *shown) keys(keys string) {
+func (s *simulation) keys(keys string) {
 	for _, r := range keys {
 		s.screen.InjectKey(tcell.KeyRune, r, tcell.ModNone)
 	}
 }
 
-func (s *shown) key(key tcell.Key) { s.screen.InjectKey(key, 0, tcell.ModNone) }
+func (s *simulation) key(key tcell.Key) { s.screen.InjectKey(key, 0, tcell.ModNone) }
 
 func options(pairs ...string) (all hub.Options) {
 	for i := 0; i < len(pairs); i += 2 {
@@ -129,8 +129,8 @@ func event(seq uint64, id, state string) *hub.Event {
 	}
 }
 
-// example is a state with some of everything.
-func example() *State {
+// exampleState returns a state with rows of all kinds.
+func exampleState() *State {
 	s := NewState(time.Now())
 	s.SetLinks([]hub.Interface{
 		{Ifindex: 1, Veth: "veth9", Name: "eth0", Pool: "tank", ID: "9", State: hub.LinkUp},
@@ -152,8 +152,8 @@ func example() *State {
 
 func noHistory(context.Context, Row) ([]Event, error) { return nil, nil }
 
-// order returns where texts are on the screen, as their order.
-func order(screen string, texts ...string) bool {
+// inOrder reports whether texts are on the screen in this order.
+func inOrder(screen string, texts ...string) bool {
 	at := 0
 	for _, text := range texts {
 		i := strings.Index(screen[at:], text)
@@ -166,22 +166,22 @@ func order(screen string, texts ...string) bool {
 }
 
 func TestTroubleFirst(t *testing.T) {
-	s := show(t, example(), 80, 24, true, noHistory)
+	s := simulate(t, exampleState(), 80, 24, true, noHistory)
 	screen := s.until("all rows", "tank:9 ")
-	if !order(screen, "tank:50", "error", "tank:101", "no-carrier", "1h30m", "vethx", "docker:web", "docker:cdcdcdcdcdcd ", "tank:9", "tank:10") || strings.Contains(screen, "tank:51") || strings.Contains(screen, "nothing") {
+	if !inOrder(screen, "tank:50", "error", "tank:101", "no-carrier", "1h30m", "vethx", "docker:web", "docker:cdcdcdcdcdcd ", "tank:9", "tank:10") || strings.Contains(screen, "tank:51") || strings.Contains(screen, "nothing") {
 		t.Errorf("the rows are\n%s", screen)
 	}
-	if !order(screen, "Events, newest", "tank:50", "tank:9") {
+	if !inOrder(screen, "Events, newest", "tank:50", "tank:9") {
 		t.Errorf("the events are\n%s", screen)
 	}
 	s.keys("t")
-	s.untilSo("only trouble", func(screen string) bool {
+	s.untilTrue("only trouble", func(screen string) bool {
 		return strings.Contains(screen, "only trouble") && !strings.Contains(screen, "veth10 ")
 	})
 	s.key(tcell.KeyEscape)
 	s.until("all again", "veth10 ")
 	s.keys("/VETH101")
-	s.untilSo("those with the text", func(screen string) bool {
+	s.untilTrue("those with the text", func(screen string) bool {
 		return strings.Contains(screen, "filter: VETH101") && strings.Contains(screen, "tank:101") && !strings.Contains(screen, "vethx")
 	})
 	s.key(tcell.KeyEscape)
@@ -189,8 +189,8 @@ func TestTroubleFirst(t *testing.T) {
 }
 
 func TestHealth(t *testing.T) {
-	state := example()
-	s := show(t, state, 200, 60, true, noHistory)
+	state := exampleState()
+	s := simulate(t, state, 200, 60, true, noHistory)
 	properties := func(durable bool, problem string, seq uint64, counters ...any) hub.Options {
 		items := []hub.Value{}
 		for i := 0; i < len(counters); i += 2 {
@@ -211,13 +211,13 @@ func TestHealth(t *testing.T) {
 	state.SetProperties(properties(false, "no space", 20, "events_state", 9, "events_db", 1, "lapped", 3), now.Add(time.Second))
 	s.until("not well", "live · NOT DURABLE: no space · 3 signals lost")
 	screen := s.until("the rates", "state               4.0/s █")
-	if !order(screen, "state ", "db                  1.0/s █") {
+	if !inOrder(screen, "state ", "db                  1.0/s █") {
 		t.Errorf("the rates are\n%s", screen)
 	}
 	state.SetOutage("osctl-eventd went away")
 	screen = s.until("away", "osctl-eventd went away")
 	if strings.Contains(screen, "DURABLE") || strings.Contains(screen, "missing") {
-		t.Errorf("the screen says how a service is that is away:\n%s", screen)
+		t.Errorf("the screen shows the health of a service that is away:\n%s", screen)
 	}
 	state.SetOutage("")
 	state.AddGap(12)
@@ -236,9 +236,9 @@ func TestHealth(t *testing.T) {
 }
 
 func TestHistory(t *testing.T) {
-	state := example()
+	state := exampleState()
 	asked := make(chan Row, 1)
-	s := show(t, state, 80, 24, false, func(_ context.Context, row Row) ([]Event, error) {
+	s := simulate(t, state, 80, 24, false, func(_ context.Context, row Row) ([]Event, error) {
 		asked <- row
 		return []Event{{Pool: "tank", ID: "101", Text: "an old event"}}, nil
 	})
@@ -251,7 +251,7 @@ func TestHistory(t *testing.T) {
 	}
 	state.AddEvents([]*hub.Event{event(4, "101", "frozen"), event(5, "9", "frozen")})
 	screen = s.until("what comes", "state frozen")
-	if !order(strings.Split(screen, "Events of")[1], "frozen", "an old event") || strings.Contains(strings.Split(screen, "Events of")[1], "tank:9") {
+	if !inOrder(strings.Split(screen, "Events of")[1], "frozen", "an old event") || strings.Contains(strings.Split(screen, "Events of")[1], "tank:9") {
 		t.Errorf("the history is\n%s", screen)
 	}
 	s.keys("y")
@@ -265,10 +265,10 @@ func TestHistory(t *testing.T) {
 	s.ended <- nil
 }
 
-// TestNoColour wants no colour where none is wanted.
+// TestNoColour checks that a view without colours draws none.
 func TestNoColour(t *testing.T) {
 	for _, colour := range []bool{true, false} {
-		s := show(t, example(), 80, 24, colour, noHistory)
+		s := simulate(t, exampleState(), 80, 24, colour, noHistory)
 		s.until("the rows", "no-carrier")
 		colours := false
 		cells, _ := s.screen.picture()
@@ -277,20 +277,21 @@ func TestNoColour(t *testing.T) {
 			colours = colours || fg != tcell.ColorDefault || bg != tcell.ColorDefault
 		}
 		if colours != colour {
-			t.Errorf("colour %t: there are colours: %t", colour, colours)
+			t.Errorf("colour is %t, but the screen has colours: %t", colour, colours)
 		}
 	}
 }
 
-// TestHostileNames wants names of containers to be text: no control characters, and no tags of tview.
+// TestHostileNames checks that names of containers are shown as text, without control characters and
+// without tags of tview.
 func TestHostileNames(t *testing.T) {
 	state := NewState(time.Now())
 	evil := "[red]x\x1b[2J\u202e\n[::b]"
 	state.SetLinks([]hub.Interface{{Ifindex: 1, Veth: evil, Name: evil, Pool: evil, ID: evil, State: hub.LinkState(evil)}})
 	state.AddEvents([]*hub.Event{{Type: "state", Action: evil, Pool: evil, ID: evil, Source: evil, Seq: 1, Options: options("pool", evil)}})
-	s := show(t, state, 200, 30, true, noHistory)
+	s := simulate(t, state, 200, 30, true, noHistory)
 	const shown = `[red]x\x1b[2J\u202e\n[::b]`
-	screen := s.untilSo("the name as it is, in both tables", func(screen string) bool {
+	screen := s.untilTrue("the name as it is, in both tables", func(screen string) bool {
 		rows, events, _ := strings.Cut(screen, "Events,")
 		return strings.Count(rows, shown) >= 3 && strings.Contains(events, "state "+shown)
 	})
@@ -301,7 +302,7 @@ func TestHostileNames(t *testing.T) {
 	s.until("the command", `--pool='[red]x\x1b[2J\u202e\n[::b]'`)
 }
 
-// TestManyRows wants 2,000 rows to be there, and few cells to be sent for a change of one of them.
+// TestManyRows shows 2,000 rows, and keeps the selected one selected when it changes.
 func TestManyRows(t *testing.T) {
 	state := NewState(time.Now())
 	links := make([]hub.Interface, 2000)
@@ -309,7 +310,7 @@ func TestManyRows(t *testing.T) {
 		links[i] = hub.Interface{Ifindex: uint32(i), Veth: fmt.Sprintf("v%d", i), Pool: "tank", ID: fmt.Sprint(i), State: hub.LinkUp}
 	}
 	state.SetLinks(links)
-	s := show(t, state, 80, 24, true, noHistory)
+	s := simulate(t, state, 80, 24, true, noHistory)
 	s.until("how many", "Interfaces and containers: 2000, in trouble 0")
 	s.key(tcell.KeyEnd)
 	s.until("the last one", "tank:1999")
@@ -321,36 +322,36 @@ func TestManyRows(t *testing.T) {
 	s.until("its history", "Events of tank:1999")
 }
 
-// TestFill wants the newest events and new trouble in sight, once the tables are full, too.
+// TestFill checks that the newest events and new trouble stay visible when the tables are full.
 func TestFill(t *testing.T) {
 	state := NewState(time.Now())
-	s := show(t, state, 80, 24, true, noHistory)
+	s := simulate(t, state, 80, 24, true, noHistory)
 	var links []hub.Interface
 	for i := range 50 {
 		id := fmt.Sprint(100 + i)
 		links = append(links, hub.Interface{Ifindex: uint32(i), Veth: "v" + id, Pool: "tank", ID: id, State: hub.LinkUp})
 		state.SetLinks(slices.Clone(links))
 		state.AddEvents([]*hub.Event{event(uint64(i), id, "running")})
-		s.untilSo("the newest event", func(screen string) bool {
+		s.untilTrue("the newest event", func(screen string) bool {
 			_, events, _ := strings.Cut(screen, "Events,")
 			return strings.Contains(events, "tank:"+id)
 		})
 	}
 	links[49].State = "down"
 	state.SetLinks(links)
-	s.untilSo("trouble on top", func(screen string) bool { return order(screen, "CONTAINER", "tank:149", "tank:100") })
+	s.untilTrue("trouble on top", func(screen string) bool { return inOrder(screen, "CONTAINER", "tank:149", "tank:100") })
 }
 
-// TestResize wants the screen to be drawn whole in any size.
+// TestResize checks that the view draws the whole screen in any size.
 func TestResize(t *testing.T) {
-	s := show(t, example(), 80, 24, true, noHistory)
+	s := simulate(t, exampleState(), 80, 24, true, noHistory)
 	for _, size := range [][2]int{{200, 60}, {20, 5}, {1, 1}, {80, 24}} {
 		s.screen.SetSize(size[0], size[1])
 		if err := s.screen.PostEvent(tcell.NewEventResize(size[0], size[1])); err != nil {
 			t.Fatal(err)
 		}
 		if size[0] >= 80 {
-			s.untilSo("the whole screen", func(screen string) bool {
+			s.untilTrue("the whole screen", func(screen string) bool {
 				lines := strings.Split(strings.TrimSuffix(screen, "\n"), "\n")
 				return len(lines) == size[1] && strings.Contains(lines[0], "osctl-eventd") && strings.Contains(lines[size[1]-1], "q quit")
 			})
@@ -358,18 +359,18 @@ func TestResize(t *testing.T) {
 	}
 }
 
-// TestBounded wants the newest events to be kept, and only them.
+// TestBounded checks that a state keeps the newest events only.
 func TestBounded(t *testing.T) {
 	s := NewState(time.Now())
-	for i := range uint64(10 * mostEvents) {
+	for i := range uint64(10 * maxEvents) {
 		s.AddEvents([]*hub.Event{event(i, fmt.Sprint(i), "running")})
 	}
-	if n := len(s.events); n >= 2*mostEvents {
-		t.Errorf("%d events are held", n)
+	if n := len(s.events); n >= 2*maxEvents {
+		t.Errorf("the state holds %d events", n)
 	}
 	snap := s.Snapshot()
-	if len(snap.Events) != mostEvents || snap.Events[mostEvents-1].ID != fmt.Sprint(10*mostEvents-1) || snap.Added != 10*mostEvents {
-		t.Errorf("%d events, %d ever, the last is %+v", len(snap.Events), snap.Added, snap.Events[len(snap.Events)-1])
+	if len(snap.Events) != maxEvents || snap.Events[maxEvents-1].ID != fmt.Sprint(10*maxEvents-1) || snap.Added != 10*maxEvents {
+		t.Errorf("%d events of %d, the last is %+v", len(snap.Events), snap.Added, snap.Events[len(snap.Events)-1])
 	}
 }
 
@@ -378,18 +379,18 @@ func TestRates(t *testing.T) {
 	now := time.Now()
 	r.Sample(map[string]uint64{"events_x": 10, "lapped": 7}, 1, now)
 	r.Sample(map[string]uint64{"events_x": 14, "events_y": 2}, 1, now.Add(2*time.Second))
-	r.Sample(map[string]uint64{"events_x": 3}, 2, now.Add(3*time.Second)) // another start: they count anew
+	r.Sample(map[string]uint64{"events_x": 3}, 2, now.Add(3*time.Second)) // after a restart
 	r.Sample(map[string]uint64{"events_x": 5}, 3, now.Add(4*time.Second))
 	if got := fmt.Sprint(r.Series()); got != "[{x [2 3 5]} {y [1 0 0]}]" {
 		t.Errorf("the rates are %s", got)
 	}
 	if got := sparkline([]float64{0, 1, 50, 100}, 100); got != " ▁▅█" {
-		t.Errorf("%q", got)
+		t.Errorf("the sparkline is %q", got)
 	}
-	for i := range 2 * mostSamples {
+	for i := range 2 * maxSamples {
 		r.Sample(map[string]uint64{"events_x": uint64(i)}, 3, now.Add(time.Duration(5+i)*time.Second))
 	}
-	if n := len(r.Series()[0].Rate); n != mostSamples {
+	if n := len(r.Series()[0].Rate); n != maxSamples {
 		t.Errorf("%d samples", n)
 	}
 }

@@ -9,17 +9,19 @@ import (
 
 	"github.com/gdamore/tcell/v2"
 	"github.com/rivo/tview"
+
+	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/screen"
 )
 
 const (
-	frame     = 100 * time.Millisecond // least time between two pictures
-	keyFrame  = 20 * time.Millisecond  // where a key was pressed
-	longTitle = 40                     // characters of a filter in a title
+	frame     = 100 * time.Millisecond // minimum time between two pictures
+	keyFrame  = 20 * time.Millisecond  // the same after a key
+	longTitle = 40                     // maximum length of the filter in a title
 )
 
 const keysHelp = "↑↓ move  Enter history  / filter  t trouble  p pause  y copy command  q quit"
 
-// Fetch fetches the events that are kept of a row, oldest first.
+// Fetch fetches the kept events of a row, oldest first.
 type Fetch func(ctx context.Context, row Row) ([]Event, error)
 
 // View shows a State on a screen.
@@ -28,30 +30,28 @@ type View struct {
 	History Fetch
 	Colour  bool
 
-	shown    Snapshot // what is shown; while the view is paused, no other is taken
-	rows     []Row    // those of it that the filter passes
-	lines    []Event  // events that are shown, oldest first
-	selected string   // key of a row
-	filter   string
-	before   string // the filter before it was typed
-	trouble  bool   // only rows in trouble
+	shown    Snapshot      // the drawn snapshot; it stays the same while the view is paused
+	rows     []Row         // the rows that pass the filter
+	lines    []Event       // the shown events, oldest first
+	selected string        // key of the selected row
+	filter   screen.Prompt // words that rows must contain
+	trouble  bool          // show only rows in trouble
 	paused   bool
-	typing   bool
-	note     string // in place of the keys, until the next key
+	note     string // shown in place of the keys until the next key
 
-	pausedLast uint64 // number of the newest event when the view was paused
+	pausedLast uint64 // number of the newest event at the pause
 
-	focus   *Row // whose history is shown
-	past    []Event
-	seen    uint64 // how many events there had been when the history was asked for
-	fetched chan history
+	focus   *Row         // the row whose history is shown
+	past    []Event      // that history, nil until it is fetched
+	seen    uint64       // Snapshot.Added when the history was requested
+	fetched chan history // one history for each call of open
 
 	health, chart, foot *tview.TextView
 	table, events       *tview.Table
 	root                *tview.Flex
 }
 
-// history is what came of fetching it.
+// history is the result of a Fetch.
 type history struct {
 	key    string
 	events []Event
@@ -78,41 +78,42 @@ func newText() *tview.TextView {
 	return text
 }
 
-// Run shows the view on a screen, which it initializes and ends, until ctx is done or the user quits.
-func (v *View) Run(ctx context.Context, screen tcell.Screen) error {
-	if err := screen.Init(); err != nil {
+// Run shows the view on a terminal, which it initializes and restores, until ctx is done or the user
+// quits.
+func (v *View) Run(ctx context.Context, terminal tcell.Screen) error {
+	if err := terminal.Init(); err != nil {
 		return fmt.Errorf("the terminal: %w", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	events, quit, ended := make(chan tcell.Event), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		screen.ChannelEvents(events, quit)
+		terminal.ChannelEvents(events, quit)
 	}()
 	defer func() {
 		cancel()
 		close(quit)
-		screen.Fini()
+		terminal.Fini()
 		<-ended
 		if v.focus != nil && v.past == nil {
-			<-v.fetched // the goroutine ends
+			<-v.fetched // wait for the goroutine of open
 		}
 	}()
-	v.loop(ctx, &canvas{Screen: screen}, events)
+	v.loop(ctx, &screen.Canvas{Screen: terminal}, events)
 	return nil
 }
 
-// loop handles what happens, and draws after it, but not too often.
-func (v *View) loop(ctx context.Context, screen *canvas, events <-chan tcell.Event) {
-	second := time.NewTicker(time.Second) // how long something lasts
+// loop handles keys and changes of the state, and draws after each, but not too often.
+func (v *View) loop(ctx context.Context, canvas *screen.Canvas, events <-chan tcell.Event) {
+	second := time.NewTicker(time.Second) // updates the column SINCE
 	defer second.Stop()
 	next := time.NewTimer(0)
 	defer next.Stop()
-	waiting, drawn := true, time.Now().Add(-frame)
-	soon := func(least time.Duration) {
-		if !waiting {
-			waiting = true
-			next.Reset(max(least-time.Since(drawn), 0))
+	scheduled, drawn := true, time.Now().Add(-frame)
+	schedule := func(pause time.Duration) {
+		if !scheduled {
+			scheduled = true
+			next.Reset(max(pause-time.Since(drawn), 0))
 		}
 	}
 	for {
@@ -120,28 +121,28 @@ func (v *View) loop(ctx context.Context, screen *canvas, events <-chan tcell.Eve
 		case <-ctx.Done():
 			return
 		case event, open := <-events:
-			if !open || !v.handle(ctx, screen, event) {
+			if !open || !v.handle(ctx, canvas, event) {
 				return
 			}
-			soon(keyFrame)
+			schedule(keyFrame)
 		case h := <-v.fetched:
-			v.takeHistory(h)
-			soon(frame)
+			v.setHistory(h)
+			schedule(frame)
 		case <-v.State.Changed():
-			soon(frame)
+			schedule(frame)
 		case <-second.C:
-			soon(frame)
+			schedule(frame)
 		case <-next.C:
-			waiting = false
-			v.take()
-			v.draw(screen)
+			scheduled = false
+			v.update()
+			v.draw(canvas)
 			drawn = time.Now()
 		}
 	}
 }
 
-// take takes what the state is now, unless the view is paused.
-func (v *View) take() {
+// update takes a new snapshot. While the view is paused, it updates only the health and the rates.
+func (v *View) update() {
 	fresh := v.State.Snapshot()
 	if v.paused {
 		v.shown.Health, v.shown.Series = fresh.Health, fresh.Series
@@ -151,11 +152,11 @@ func (v *View) take() {
 	v.arrange()
 }
 
-// arrange filters the rows, and finds the selected one again. At the top of the table the selection stays there, so
-// that new trouble comes into sight.
+// arrange filters the rows, and keeps the selected row selected. A selection at the top of the table stays
+// at the top, so that new trouble comes into view.
 func (v *View) arrange() {
 	v.rows = nil
-	text := strings.ToLower(v.filter)
+	text := strings.ToLower(v.filter.Text)
 	for _, row := range v.shown.Rows {
 		if (!v.trouble || row.Trouble > 0) && row.passes(text) {
 			v.rows = append(v.rows, row)
@@ -170,7 +171,7 @@ func (v *View) arrange() {
 	v.selectAt(at)
 }
 
-// selectAt selects the row at a line of the table, or the nearest one.
+// selectAt selects the row at a line of the table, or the row nearest to it.
 func (v *View) selectAt(line int) {
 	line = max(min(line, len(v.rows)), 1)
 	v.table.Select(line, 0)
@@ -192,7 +193,7 @@ func (v *View) current() *Row {
 // open shows the history of a row.
 func (v *View) open(ctx context.Context, row Row) {
 	if v.focus != nil && v.past == nil {
-		return // one at a time
+		return // one fetch at a time
 	}
 	v.focus, v.past, v.seen = &row, nil, v.shown.Added
 	go func() {
@@ -204,26 +205,27 @@ func (v *View) open(ctx context.Context, row Row) {
 	}()
 }
 
-func (v *View) takeHistory(h history) {
+// setHistory shows a history, unless the user has left it.
+func (v *View) setHistory(h history) {
 	if v.focus == nil || v.focus.key() != h.key {
 		return
 	}
 	v.past = h.events
 	if h.err != nil {
-		v.note = "the history cannot be read: " + tview.Escape(h.err.Error())
+		v.note = "cannot read the history: " + tview.Escape(h.err.Error())
 	}
 }
 
-// collect puts together the events that are shown.
-func (v *View) collect() {
+// collectEvents collects the events to show: all, or the history of a row and its later events.
+func (v *View) collectEvents() {
 	if v.focus == nil {
 		v.lines = v.shown.Events
 		return
 	}
 	v.lines = slices.Clone(v.past)
-	news := min(v.shown.Added-v.seen, uint64(len(v.shown.Events))) // since then
-	for _, e := range v.shown.Events[uint64(len(v.shown.Events))-news:] {
-		if e.Gap || v.focus.same(&e) {
+	later := min(v.shown.Added-v.seen, uint64(len(v.shown.Events)))
+	for _, e := range v.shown.Events[uint64(len(v.shown.Events))-later:] {
+		if e.Gap || v.focus.owns(&e) {
 			v.lines = append(v.lines, e)
 		}
 	}

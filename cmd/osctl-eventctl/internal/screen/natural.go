@@ -1,15 +1,14 @@
-package live
+package screen
 
 import (
 	"cmp"
 	"strings"
 )
 
-// CompareNatural compares text so that numbers in it count as numbers: ct9 comes before
-// ct10.
+// CompareNatural compares texts, and the numbers in them by value: ct9 comes before ct10.
 func CompareNatural(a, b string) int {
 	for a != "" && b != "" {
-		x, y := digits(a), digits(b)
+		x, y := countDigits(a), countDigits(b)
 		if x == 0 || y == 0 {
 			if a[0] != b[0] {
 				return cmp.Compare(a[0], b[0])
@@ -26,8 +25,8 @@ func CompareNatural(a, b string) int {
 	return cmp.Compare(len(a), len(b))
 }
 
-// digits returns how many digits s begins with.
-func digits(s string) int {
+// countDigits returns the number of digits that s begins with.
+func countDigits(s string) int {
 	n := 0
 	for n < len(s) && s[n] >= '0' && s[n] <= '9' {
 		n++
