@@ -9,6 +9,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/osctl/eventd/dbusapi/apitest"
 	"github.com/osctl/eventd/netwatch"
 	"github.com/osctl/eventd/netwatch/cttest"
 )
@@ -40,7 +41,7 @@ func TestWithoutCapabilities(t *testing.T) {
 			ct, eth0 := start("1", false)
 			waitOperState(t, h.NS(), netlink.OperUp, eth0.ifindex)
 			// A later message of the kernel about the inner end would reveal its name.
-			until(t, "eth0 is up inside as well", func() bool {
+			apitest.Eventually(t, "eth0 is up inside as well", func() bool {
 				state, err := ct.Exec("cat", "/sys/class/net/eth0/operstate")
 				must(t, err)
 				return strings.TrimSpace(state) == "up"

@@ -12,6 +12,7 @@ import (
 	"github.com/vishvananda/netns"
 
 	"github.com/osctl/eventd/cmd/internal/daemontest"
+	"github.com/osctl/eventd/dbusapi/apitest"
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/cttest"
@@ -64,7 +65,7 @@ func TestContainerCannotFlood(t *testing.T) {
 	stop.Store(true)
 	must(t, <-ended)
 	must(t, rename("last0"))
-	until(t, "ListInterfaces has the last name", func() bool {
+	apitest.Eventually(t, "ListInterfaces has the last name", func() bool {
 		rows, _, err := a.client.Interfaces(t.Context(), hub.Filter{})
 		must(t, err)
 		return slices.ContainsFunc(rows, func(row hub.Interface) bool { return row.ID == "flood" && row.Name == "last0" })

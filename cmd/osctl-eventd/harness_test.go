@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/osctl/eventd/cmd/internal/daemontest"
 	"github.com/osctl/eventd/dbusapi/client"
@@ -34,16 +33,6 @@ func startDaemon(t testing.TB, ns *nstest.NS, address string, env []string, flag
 func launchDaemon(t testing.TB, ns *nstest.NS, address string, env []string, flags ...string) *daemonProcess {
 	t.Helper()
 	return &daemonProcess{daemontest.Launch(t, programs, ns, address, env, flags...)}
-}
-
-// until waits until ok returns true. what names the condition for the failure message.
-func until(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("timed out waiting until %s", what)
-		}
-	}
 }
 
 // collect reads at least n events that pass the filter, from the oldest on.

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/osctl/eventd/dbusapi/apitest"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -180,7 +181,7 @@ func TestJournalAway(t *testing.T) {
 	journald.next()
 	must(t, errors.Join(journald.sock.Close(), os.Remove(journald.path)))
 	r.commit(t, "eth1")
-	until(t, "the journal notices", func() bool { return strings.Contains(r.log.String(), "journald accepts no entries") })
+	apitest.Eventually(t, "the journal notices", func() bool { return strings.Contains(r.log.String(), "journald accepts no entries") })
 	journald.listen()
 	if got := journald.next()["OSCTL_NAME"]; got != "eth1" {
 		t.Errorf("after the restart journald received %q", got)
@@ -206,7 +207,7 @@ func TestJournalPosition(t *testing.T) {
 		journald.next()
 	}
 	// A crash from here on leaves this position.
-	until(t, "the position is written", func() bool { return position() == cursor(last) })
+	apitest.Eventually(t, "the position is written", func() bool { return position() == cursor(last) })
 	r.stopFunc(t)()
 	if got := position(); got != "" {
 		t.Errorf("a clean stop leaves the position %q", got)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/osctl/eventd/dbusapi/apitest"
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
@@ -42,7 +43,7 @@ func TestStopUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	until(t, "2,000 are answered", func() bool {
+	apitest.Eventually(t, "2,000 are answered", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		return len(answered) > 2000
