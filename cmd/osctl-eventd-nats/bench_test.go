@@ -15,9 +15,9 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// BenchmarkWatchLatency measures from `ip link set up` of a container's interface on one of two hosts,
-// each a network namespace with a daemon and a bridge, to the line of watch. An op is one interface,
-// from its making to its end. The goal is 50 ms at the median.
+// BenchmarkWatchLatency measures the time from setting a container's interface up on one of two hosts until
+// watch prints it. Each host is a network namespace with a daemon and a bridge. An op is one interface, from
+// its creation to its deletion.
 func BenchmarkWatchLatency(b *testing.B) {
 	server := fleettest.StartServer(b, "")
 	server.MakeStream(b, nil)
@@ -41,7 +41,7 @@ func BenchmarkWatchLatency(b *testing.B) {
 		if err == nil {
 			err = inside.Up(peer)
 		}
-		if err == nil { // whose it is, as its manager says
+		if err == nil { // report the owner, as its manager does
 			options := apitest.Options("pool", "tank", "id", fmt.Sprint(n), "action", "add", "name", "eth0", "veth", veth)
 			_, err = daemons[n%2].Client(b).Report(b.Context(), "ct_netif", options)
 		}
@@ -67,13 +67,13 @@ func BenchmarkWatchLatency(b *testing.B) {
 	b.ReportMetric(float64(took[len(took)*9/10].Microseconds())/1000, "p90-ms")
 }
 
-// timedLine is a line, and when it was read.
+// timedLine is a line and the time when it was read.
 type timedLine struct {
 	text string
 	at   time.Time
 }
 
-// watchLines returns what watch prints of interfaces that came up.
+// watchLines returns the lines of watch for interfaces that come up.
 func watchLines(b *testing.B, server *fleettest.Server) <-chan timedLine {
 	b.Helper()
 	cmd := exec.Command(program(), "watch", "--server", server.URL, "--since", "oldest", "--json", "--source", "netlink", "--action", "up")

@@ -11,11 +11,10 @@ import (
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
 )
 
-// credentialName is the name of the unit's directory of credentials, see LoadCredential= in
-// systemd.exec(5).
+// credentialName is the name in the unit's LoadCredential=, see systemd.exec(5).
 const credentialName = "osctl-eventd-nats" //nolint:gosec // a name, no secret
 
-// serverFlags are the flags of how NATS is reached.
+// serverFlags are the flags to reach NATS.
 type serverFlags struct {
 	fleet.Access
 	stream string
@@ -28,12 +27,12 @@ func (s *serverFlags) add(f *pflag.FlagSet) {
 	}
 	f.StringVar(&s.Servers, "server", server, "`URL` of the NATS servers, several separated by commas; tls:// demands TLS")
 	f.StringVar(&s.stream, "stream", fleet.DefaultStream, "`NAME` of the JetStream stream")
-	f.StringVar(&s.User, "user", os.Getenv("NATS_USER"), "log in as this `USER`, with the password in the file password")
+	f.StringVar(&s.User, "user", os.Getenv("NATS_USER"), "log in as `USER`, with the password in the file password")
 	f.StringVar(&s.Dir, "credentials", "",
-		"`DIR` with any of the files creds, password, ca.pem, cert.pem, key.pem")
+		"read the files creds, password, ca.pem, cert.pem and key.pem in `DIR`; each is optional")
 }
 
-// check completes and checks the flags.
+// check sets defaults, and checks the flags.
 func (s *serverFlags) check() error {
 	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); s.Dir == "" && dir != "" {
 		s.Dir, s.Prefix = dir, credentialName+"_"
@@ -44,7 +43,7 @@ func (s *serverFlags) check() error {
 	return fleet.CheckStream(s.stream)
 }
 
-// shortHostName is the name of this host up to the first dot.
+// shortHostName returns the name of this host up to the first dot.
 func shortHostName() (string, error) {
 	name, err := os.Hostname()
 	name, _, _ = strings.Cut(name, ".")

@@ -16,15 +16,15 @@ import (
 )
 
 const forwardLong = `Forward the events of this host's osctl-eventd until the command is stopped. systemd
-starts it. It continues after the last event in the stream, so it may be killed at any
-time. While NATS is away, events wait in the history of osctl-eventd (its option
---history). If the history has no room for all of them, a _gap in the stream says which
+starts the command. It continues after the last event in the stream, so it may be killed
+at any time. While NATS is away, events wait in the history of osctl-eventd (its option
+--history). If the history is too short for them, a _gap in the stream says which events
 are lost.
 
 The command ends with status 3 if another machine forwards under the same name, if this
-machine is a copy of another one or an older copy of itself, or if no bridge wrote the
-host's last message. With --take-over it continues once in these cases, and a _gap in the
-stream says so.`
+machine is a copy of another machine or an older copy of itself, or if no bridge wrote
+the host's last message. With --take-over it continues once in these cases, and writes a
+_gap to the stream.`
 
 const forwardExample = `  osctl-eventd-nats forward --server tls://nats.example.org --user node1 --credentials /etc/osctl-eventd-nats`
 
@@ -39,7 +39,7 @@ type forwardFlags struct {
 func forwardCommand(stderr io.Writer) *cobra.Command {
 	var flags forwardFlags
 	cmd := &cobra.Command{
-		Use: "forward", Short: "Forward the events of this host into the stream",
+		Use: "forward", Short: "Forward the events of this host to the stream",
 		Long: forwardLong, Example: forwardExample, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			config, err := flags.config(stderr)
@@ -63,18 +63,18 @@ func forwardCommand(stderr io.Writer) *cobra.Command {
 	f := cmd.Flags()
 	f.SortFlags = false
 	flags.add(f)
-	f.StringVar(&flags.host, "host", "", "`NAME` of this host in the fleet; the short host name if it is not given")
+	f.StringVar(&flags.host, "host", "", "`NAME` of this host in the fleet; by default the short host name")
 	f.StringVar(&flags.bus, "bus", client.BusSystem, "`BUS` of osctl-eventd: system, session, or an address")
-	f.StringVar(&flags.stateDir, "state-dir", stateDir, "`DIR` of the state file")
+	f.StringVar(&flags.stateDir, "state-dir", stateDir, "keep the state file in `DIR`")
 	f.DurationVar(&flags.alive, "alive", 5*time.Minute,
 		"`TIME` between two heartbeats; at most a third of the stream's max_age")
-	f.BoolVar(&flags.takeOver, "take-over", false, "go on once, although another machine wrote last under this name")
+	f.BoolVar(&flags.takeOver, "take-over", false, "continue once, although another machine wrote the last message under this name")
 	f.StringVar(&flags.machineID, "machine-id", "/etc/machine-id", "`FILE` that identifies this machine")
-	f.StringVar(&flags.logLevel, "log-level", "info", "log messages of this `LEVEL` and above: debug, info, warn, error")
+	f.StringVar(&flags.logLevel, "log-level", "info", "log messages of `LEVEL` and above: debug, info, warn, error")
 	return cmd
 }
 
-// config checks the flags.
+// config checks the flags, and returns the configuration of the bridge.
 func (f *forwardFlags) config(stderr io.Writer) (forward.Config, error) {
 	none := forward.Config{}
 	if err := f.check(); err != nil {

@@ -13,21 +13,21 @@ import (
 	"github.com/osctl/eventd/dbusapi/apitest"
 )
 
-// programs is the directory with the programs, built once.
+// programs is the directory of the built programs.
 var programs string //nolint:gochecknoglobals // set by TestMain alone
 
 func TestMain(m *testing.M) { daemontest.Main(m, &programs, "osctl-eventd-nats") }
 
-// program is the path of the program under test.
+// program returns the path of the program under test.
 func program() string { return filepath.Join(programs, "osctl-eventd-nats") }
 
 // process is a run of the program.
 type process struct {
 	cmd    *exec.Cmd
-	out    daemontest.Output // with what it said, unless it is watch
-	err    daemontest.Output
+	out    daemontest.Output // stdout, and stderr except of watch
+	err    daemontest.Output // stderr of watch
 	ended  chan struct{}
-	status int // once ended is closed
+	status int // set before ended is closed
 }
 
 // launch starts the program until the test ends.
@@ -49,8 +49,8 @@ func launch(t testing.TB, env []string, args ...string) *process {
 	}()
 	t.Cleanup(func() {
 		p.kill()
-		if said := p.out.String() + p.err.String(); t.Failed() && said != "" {
-			t.Logf("%v said:\n%s", p.cmd.Args[1:], lastLines(said, 20))
+		if output := p.out.String() + p.err.String(); t.Failed() && output != "" {
+			t.Logf("output of %v:\n%s", p.cmd.Args[1:], lastLines(output, 20))
 		}
 	})
 	return p
@@ -61,7 +61,7 @@ func lastLines(text string, n int) string {
 	return strings.Join(lines[max(len(lines)-n, 0):], "\n")
 }
 
-// kill kills the process (SIGKILL) and waits until it is dead.
+// kill sends SIGKILL, and waits until the process has ended.
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.ended
@@ -74,14 +74,14 @@ func (p *process) signal(t *testing.T, s syscall.Signal) {
 	}
 }
 
-// wait waits until the process ends, and returns its exit status.
+// wait waits until the process has ended, and returns the exit status.
 func (p *process) wait(t *testing.T) int {
 	t.Helper()
 	apitest.Await(t, "the program ends", p.ended)
 	return p.status
 }
 
-// bridge is the arguments of a bridge with a state directory of its own.
+// bridge returns the arguments of a bridge with its own state directory.
 func bridge(t testing.TB, server *fleettest.Server, bus string, more ...string) []string {
 	t.Helper()
 	id := filepath.Join(t.TempDir(), "machine-id")

@@ -20,15 +20,15 @@ import (
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
 )
 
-const hostsLong = `Show the hosts of the fleet, each as its last message has it:
+const hostsLong = `Show the hosts of the fleet, as of the last message of each:
 
   HEALTH      ok; silent: two heartbeats are overdue; no-eventd: osctl-eventd does not
               answer its bridge; foreign: no bridge wrote the last message
-  SEEN        when the server got the last message
+  SEEN        when the server received the last message
   LAST EVENT  when the last event happened
   LAG         how many events are not in the stream yet
-  LEFT        how many more may happen while NATS is away before one is lost; - while
-              osctl-eventd has not filled its history yet
+  LEFT        how many more events may happen while NATS is away before one is lost; -
+              while osctl-eventd has not filled its history yet
   DURABLE     whether the history survives a restart of osctl-eventd
 
 Exit status: 0 if all hosts are ok; 1 on an error; 2 if a host is not ok.`
@@ -36,10 +36,10 @@ Exit status: 0 if all hosts are ok; 1 on an error; 2 if a host is not ok.`
 const hostsExample = `  osctl-eventd-nats hosts --server tls://nats.example.org --user fleet-watch --credentials fleet/fleet-watch
   osctl-eventd-nats hosts --metrics`
 
-// exitUnhealthy is the status of hosts where one of them is not well.
+// exitUnhealthy is the exit status of hosts if a host is not ok.
 const exitUnhealthy = 2
 
-// statusError ends the program with a status of its own; what is wrong was said.
+// statusError ends the program with a certain status, without a message.
 type statusError int
 
 func (e statusError) Error() string { return "exit status " + strconv.Itoa(int(e)) }
@@ -87,12 +87,12 @@ func hostsCommand(stdout *terminal.Output) *cobra.Command {
 	flags.add(f)
 	f.BoolVar(&flags.json, "json", false, "print one JSON object a line")
 	f.BoolVar(&flags.metrics, "metrics", false, "print the text format of Prometheus")
-	f.BoolVarP(&flags.watch, "watch", "w", false, "keep the table on the terminal, hosts that are not ok first")
+	f.BoolVarP(&flags.watch, "watch", "w", false, "show the table until you quit, hosts that are not ok first")
 	cmd.MarkFlagsMutuallyExclusive("json", "metrics", "watch")
 	return cmd
 }
 
-// list connects and reads the hosts.
+// list reads the hosts from the stream.
 func (f *hostsFlags) list(ctx context.Context) ([]fleet.Host, error) {
 	link, err := fleet.Dial(&f.Access, f.stream, cmp.Or(f.User, "watch"))
 	if err != nil {
@@ -106,7 +106,7 @@ func (f *hostsFlags) list(ctx context.Context) ([]fleet.Host, error) {
 	return fleet.Hosts(ctx, stream)
 }
 
-// watchHosts shows the hosts on a terminal until ctx is done, as many as there is room for.
+// watchHosts shows the hosts on a terminal until ctx is done, as many as fit.
 func (f *hostsFlags) watchHosts(ctx context.Context, out *terminal.Output) error {
 	if !out.Terminal {
 		return errors.New("--watch needs a terminal; in a pipe, use hosts --json")
@@ -115,19 +115,19 @@ func (f *hostsFlags) watchHosts(ctx context.Context, out *terminal.Output) error
 	defer tick.Stop()
 	var hosts []fleet.Host
 	for {
-		trouble := ""
-		read, err := f.list(ctx)
+		problem := ""
+		listed, err := f.list(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:
-			hosts = read
+			hosts = listed
 		case hosts == nil:
 			return err
-		default: // NATS comes back; until then the table grows old
-			trouble = "not reading: " + printable(err.Error()) + "; "
+		default: // show the old table until NATS is back
+			problem = "not reading: " + printable(err.Error()) + "; "
 		}
-		if _, err := out.File.Write(drawHosts(hosts, time.Now(), out.Height(), trouble)); err != nil {
+		if _, err := out.File.Write(drawHosts(hosts, time.Now(), out.Height(), problem)); err != nil {
 			return err
 		}
 		select {
@@ -138,15 +138,15 @@ func (f *hostsFlags) watchHosts(ctx context.Context, out *terminal.Output) error
 	}
 }
 
-// drawHosts draws the hosts on a terminal with so many lines.
-func drawHosts(hosts []fleet.Host, now time.Time, height int, trouble string) []byte {
+// drawHosts draws the hosts for a terminal of height lines.
+func drawHosts(hosts []fleet.Host, now time.Time, height int, problem string) []byte {
 	slices.SortStableFunc(hosts, func(a, b fleet.Host) int {
 		return cmp.Compare(number(health(&a, now) == healthy), number(health(&b, now) == healthy))
 	})
-	room := max(height-3, 1)                                   // beside the header, the last line and where the cursor is
+	room := max(height-3, 1)                                   // without the header, the last line and the cursor's line
 	screen := bytes.NewBufferString("\x1b[H\x1b[2J")           // see console_codes(4)
-	_ = writeTable(screen, hosts[:min(len(hosts), room)], now) // to memory
-	_, _ = fmt.Fprintf(screen, "%d hosts, %s; %sCtrl-C ends\n", len(hosts), now.Format(time.TimeOnly), trouble)
+	_ = writeTable(screen, hosts[:min(len(hosts), room)], now) // never fails
+	_, _ = fmt.Fprintf(screen, "%d hosts, %s; %sCtrl-C ends\n", len(hosts), now.Format(time.TimeOnly), problem)
 	return screen.Bytes()
 }
 
@@ -155,7 +155,7 @@ const (
 	healthy  = "ok"
 	silent   = "silent"
 	noEventd = "no-eventd" // osctl-eventd does not answer its bridge
-	foreign  = "foreign"   // its last message was not written by a bridge
+	foreign  = "foreign"   // no bridge wrote its last message
 )
 
 func health(h *fleet.Host, now time.Time) string {
@@ -170,7 +170,7 @@ func health(h *fleet.Host, now time.Time) string {
 	return healthy
 }
 
-// writeTable writes the hosts for a person.
+// writeTable writes the hosts for people.
 func writeTable(out io.Writer, hosts []fleet.Host, now time.Time) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "HOST\tHEALTH\tSEEN\tLAST EVENT\tLAG\tLEFT\tDURABLE")
@@ -194,7 +194,7 @@ func writeTable(out io.Writer, hosts []fleet.Host, now time.Time) error {
 	return w.Flush()
 }
 
-// writeHostLines writes the hosts as JSON.
+// writeHostLines writes the hosts as JSON, one a line.
 func writeHostLines(out io.Writer, hosts []fleet.Host, now time.Time) error {
 	e := json.NewEncoder(out)
 	for i := range hosts {
@@ -222,13 +222,13 @@ func writeMetrics(out io.Writer, hosts []fleet.Host, now time.Time) error {
 		name, help string
 		value      func(h *fleet.Host) (float64, bool)
 	}{
-		{"healthy", "Whether the host is well.", func(h *fleet.Host) (float64, bool) {
+		{"healthy", "Whether the host is ok.", func(h *fleet.Host) (float64, bool) {
 			return number(health(h, now) == healthy), true
 		}},
-		{"seen_timestamp_seconds", "When the server got the host's last message.", func(h *fleet.Host) (float64, bool) {
+		{"seen_timestamp_seconds", "When the server received the host's last message.", func(h *fleet.Host) (float64, bool) {
 			return seconds(h.Head.Seen), !h.Head.Seen.IsZero()
 		}},
-		{"last_event_timestamp_seconds", "When the host's last event was.", func(h *fleet.Host) (float64, bool) {
+		{"last_event_timestamp_seconds", "When the host's last event happened.", func(h *fleet.Host) (float64, bool) {
 			return seconds(h.Head.Time), !h.Head.Time.IsZero()
 		}},
 		{"backlog_events", "Events that are not in the stream yet.", ofState(func(s *fleet.State) (float64, bool) {

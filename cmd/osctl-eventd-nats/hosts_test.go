@@ -16,10 +16,10 @@ import (
 	"github.com/osctl/eventd/dbusapi/apitest"
 )
 
-// TestHosts has the user who may only read look at a fleet: a host that is well, one that went
-// silent, and one whose last message no bridge wrote.
+// TestHosts lists a fleet as the read-only user: one host is ok, one silent, and two have a last message
+// that no bridge wrote.
 func TestHosts(t *testing.T) {
-	server, stream, dir := secured(t)
+	server, stream, dir := startSecured(t)
 	e := fleettest.StartEventd(t, 1000)
 	as := func(name string, more ...string) []string {
 		return bridge(t, server, e.Bus.Address(), append(more, "--host", name, "--user", name, "--credentials", filepath.Join(dir, name))...)
@@ -66,13 +66,13 @@ func TestHosts(t *testing.T) {
 	p.wait(t)
 	for _, want := range []string{`osctl_fleet_healthy{host="node1"} 1`, `osctl_fleet_healthy{host="node2"} 0`, `osctl_fleet_healthy{host="web.1"} 0`, `osctl_fleet_durable{host="node1"} 0`} {
 		if !strings.Contains(p.out.String(), want+"\n") {
-			t.Errorf("metrics without %s:\n%s", want, &p.out)
+			t.Errorf("the metrics lack %s:\n%s", want, &p.out)
 		}
 	}
 }
 
-// TestHostsState follows what the table has of a host: what is left of the history, that the backlog
-// is in the stream, and that osctl-eventd is away.
+// TestHostsState checks the columns of a host: the room in the history, the lag, and an osctl-eventd that is
+// away.
 func TestHostsState(t *testing.T) {
 	e, server := fleettest.StartEventd(t, 1000), fleettest.StartServer(t, "")
 	stream := server.MakeStream(t, nil)

@@ -19,8 +19,8 @@ import (
 
 const host = "node1"
 
-// produce has about 1,000 events a second happen until stop is called, which returns the cursor
-// after the last one and how many they were.
+// produce commits about 1,000 events a second until stop is called. stop returns the cursor after the last
+// event, and the number of events.
 func produce(t *testing.T, e *fleettest.Eventd) (stop func() (string, int)) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -50,7 +50,7 @@ func produce(t *testing.T, e *fleettest.Eventd) (stop func() (string, int)) {
 	}
 }
 
-// check checks that the stream has so many events of the host, each once and in order.
+// check checks that the stream has this number of events of the host, each once and in order.
 func check(t *testing.T, stream jetstream.Stream, cursor string, events int) {
 	t.Helper()
 	fleettest.AwaitCursor(t, stream, host, cursor)
@@ -61,7 +61,7 @@ func check(t *testing.T, stream jetstream.Stream, cursor string, events int) {
 	t.Logf("%d events in %d messages, %d records", got.Events, got.Chunks, len(got.Records))
 }
 
-// instant waits for a random time of a bridge's life.
+// instant waits for a random time.
 func instant(t *testing.T) {
 	t.Helper()
 	select {
@@ -70,8 +70,7 @@ func instant(t *testing.T) {
 	}
 }
 
-// TestKilledAtAnyInstant kills bridges, two at a time, at any instant of their lives, and after
-// each ten of them the server.
+// TestKilledAtAnyInstant kills two bridges at a time at random instants, and the server every ten rounds.
 func TestKilledAtAnyInstant(t *testing.T) {
 	e, server := fleettest.StartEventd(t, 1_000_000), fleettest.StartServer(t, "")
 	stream := server.MakeStream(t, nil)
@@ -95,17 +94,16 @@ func TestKilledAtAnyInstant(t *testing.T) {
 	check(t, stream, cursor, n)
 }
 
-// TestStoppedBridge stops a bridge in the middle, lets another one take its place, and lets the
-// first one go on.
+// TestStoppedBridge stops a bridge, lets another one take over, and then lets the first one continue.
 func TestStoppedBridge(t *testing.T) {
 	e, server := fleettest.StartEventd(t, 1_000_000), fleettest.StartServer(t, "")
 	stream := server.MakeStream(t, func(c *jetstream.StreamConfig) { c.Duplicates = 500 * time.Millisecond })
 	a, b := bridge(t, server, e.Bus.Address()), bridge(t, server, e.Bus.Address())
 	stop := produce(t, e)
-	// moved waits until the stream has moved on.
+	// moved waits until the stream has a new message.
 	moved := func() {
 		was := fleettest.Cursor(t.Context(), stream, host)
-		apitest.Eventually(t, "the stream moves", func() bool {
+		apitest.Eventually(t, "the stream has a new message", func() bool {
 			is := fleettest.Cursor(t.Context(), stream, host)
 			return is != "" && is != was
 		})
@@ -128,7 +126,7 @@ func TestStoppedBridge(t *testing.T) {
 	check(t, stream, cursor, n)
 }
 
-// TestEventdKilled kills the daemon, which keeps its log, while the bridge forwards.
+// TestEventdKilled kills the daemon while the bridge forwards. The daemon keeps its log.
 func TestEventdKilled(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	server, ns, dir := fleettest.StartServer(t, ""), nstest.New(t), t.TempDir()

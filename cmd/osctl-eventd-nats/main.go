@@ -1,6 +1,6 @@
-// Command osctl-eventd-nats is the bridge from osctl-eventd to NATS JetStream: it forwards the
-// events of this host into a stream that has those of a whole fleet. osctl-eventd-nats(8) tells
-// how to use it. It is a client of osctl-eventd like any other, over D-Bus.
+// Command osctl-eventd-nats is the bridge from osctl-eventd to NATS JetStream. It forwards the
+// events of this host to a stream with the events of a whole fleet, and shows that stream.
+// osctl-eventd-nats(8) describes it. The bridge is an ordinary D-Bus client of osctl-eventd.
 package main
 
 import (
@@ -19,25 +19,25 @@ import (
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/forward"
 )
 
-// version is set by the linker, see the Makefile, or else by main.
+// version is set by the linker (see the Makefile), otherwise by main.
 var version string
 
-// Exit statuses beside 0.
+// Exit statuses other than 0.
 const (
 	exitFailure = 1
 	exitFenced  = 3 // forward: another machine writes under this host's name
 )
 
-// promptly is how long an orderly end may take. All that is cut off by it can be cut off at
-// any time.
-const promptly = 5 * time.Second
+// stopTimeout limits a clean stop. Nothing depends on a clean stop, because the bridge may be killed
+// at any time.
+const stopTimeout = 5 * time.Second
 
 func main() {
 	version = buildversion.Of(version)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	context.AfterFunc(ctx, func() {
 		stop() // the second signal kills
-		time.AfterFunc(promptly, func() { os.Exit(0) })
+		time.AfterFunc(stopTimeout, func() { os.Exit(0) })
 	})
 	os.Exit(run(ctx, os.Args[1:], terminal.NewOutput(os.Stdout), terminal.NewOutput(os.Stderr)))
 }
@@ -63,10 +63,10 @@ func run(ctx context.Context, args []string, stdout, stderr *terminal.Output) in
 func rootCommand(stdout, stderr *terminal.Output) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "osctl-eventd-nats",
-		Short: "Have the events of many hosts in one NATS JetStream stream",
-		Long: `osctl-eventd-nats forwards the events of this host's osctl-eventd into a JetStream
-stream, which has the events of a whole fleet. Each event is in the stream once and in
-order, or a record in its place says which events are missing.`,
+		Short: "Collect the events of many hosts in one NATS JetStream stream",
+		Long: `osctl-eventd-nats forwards the events of this host's osctl-eventd to a JetStream stream
+with the events of a whole fleet, and shows that stream. Each event is in the stream once
+and in order; otherwise a record in its place says which events are missing.`,
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,

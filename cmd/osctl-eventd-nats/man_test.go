@@ -12,9 +12,9 @@ import (
 	"github.com/osctl/eventd/packaging/man"
 )
 
-var update = flag.Bool("update", false, "write the manual page anew")
+var update = flag.Bool("update", false, "rewrite the manual page")
 
-// TestManualPage makes osctl-eventd-nats(8) of the commands.
+// TestManualPage generates osctl-eventd-nats(8) from the commands.
 func TestManualPage(t *testing.T) {
 	for _, name := range []string{"STATE_DIRECTORY", "NATS_URL", "NATS_USER"} {
 		t.Setenv(name, "")
@@ -50,14 +50,14 @@ func manualPage() *man.Page {
 	p.Item("STATE_DIRECTORY, CREDENTIALS_DIRECTORY, NOTIFY_SOCKET, WATCHDOG_USEC", "set by systemd, see systemd.exec(5) and sd_notify(3)")
 	p.Section("FILES")
 	p.Item("/etc/osctl-eventd-nats", "configuration (env) and secrets of the service: creds, password, ca.pem, cert.pem, key.pem")
-	p.Item("/var/lib/osctl-eventd-nats", "the state file, with the position in the history, in case that the stream has lost this host's messages")
-	p.Item("/usr/share/doc/osctl-eventd-nats/fleet.md", "how to set up a fleet, and what is promised")
+	p.Item("/var/lib/osctl-eventd-nats", "the state file: the position in the history, in case the stream loses this host's messages")
+	p.Item("/usr/share/doc/osctl-eventd-nats/fleet.md", "how to set up a fleet, and what the stream guarantees")
 	p.Section("SEE ALSO")
 	p.Text("osctl-eventd(8), osctl-eventctl(1), systemctl(1)")
 	return p
 }
 
-// commands are those that a person runs.
+// commands returns the commands for users.
 func commands(root *cobra.Command) (all []*cobra.Command) {
 	for _, c := range root.Commands() {
 		if !c.Hidden && c.Name() != "help" {
@@ -67,7 +67,7 @@ func commands(root *cobra.Command) (all []*cobra.Command) {
 	return all
 }
 
-// TestHelp expects each command to tell what it does, with examples.
+// TestHelp checks that each command has a description and examples.
 func TestHelp(t *testing.T) {
 	for _, c := range commands(rootCommand(terminal.NewOutput(os.Stdout), terminal.NewOutput(os.Stderr))) {
 		if c.Short == "" || c.Long == "" || !strings.HasPrefix(c.Example, "  osctl-eventd-nats "+c.Name()) {

@@ -12,7 +12,7 @@ import (
 // idleTick is the time between two status lines without a watchdog.
 const idleTick = 20 * time.Second
 
-// notifier tells systemd, if it runs us, how things are.
+// notifier notifies systemd. It does nothing if systemd did not start the process.
 type notifier struct {
 	log  *slog.Logger
 	tick time.Duration // between two status lines
@@ -21,7 +21,7 @@ type notifier struct {
 func newNotifier(log *slog.Logger) (*notifier, error) {
 	watchdog, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
-		return nil, fmt.Errorf("the watchdog's interval: %w", err)
+		return nil, fmt.Errorf("parse the watchdog's interval: %w", err)
 	}
 	n := &notifier{log: log, tick: idleTick}
 	if watchdog > 0 {
@@ -30,19 +30,19 @@ func newNotifier(log *slog.Logger) (*notifier, error) {
 	return n, nil
 }
 
-// ready says that the start is over. It does not wait for NATS, which may be away for hours.
+// ready reports that the bridge has started. It does not wait for NATS, which may be away for hours.
 func (n *notifier) ready() { n.send(daemon.SdNotifyReady + "\nSTATUS=Connecting") }
 
 func (n *notifier) stopping() { n.send(daemon.SdNotifyStopping) }
 
-// progress feeds the watchdog, and gives people a status.
+// progress feeds the watchdog, and sets the status line.
 func (n *notifier) progress(status string) {
-	// A line break in an error's text would begin another message to systemd.
+	// A line break in an error would begin another assignment of the message.
 	n.send(daemon.SdNotifyWatchdog + "\nSTATUS=" + strings.ReplaceAll(status, "\n", " "))
 }
 
 func (n *notifier) send(state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
-		n.log.Warn("systemd cannot be notified", slog.Any("error", err))
+		n.log.Warn("notify systemd", slog.Any("error", err))
 	}
 }

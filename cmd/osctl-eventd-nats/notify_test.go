@@ -11,8 +11,8 @@ import (
 	"github.com/osctl/eventd/dbusapi/apitest"
 )
 
-// TestNotify has a bridge start while neither NATS nor osctl-eventd is there: it is ready, keeps
-// the watchdog content, says what is missing, and forwards once both came.
+// TestNotify starts a bridge while NATS is away: the bridge is ready, feeds the watchdog, reports the outage,
+// and forwards once NATS is back.
 func TestNotify(t *testing.T) {
 	e, server := fleettest.StartEventd(t, 1000), fleettest.StartServer(t, "")
 	stream := server.MakeStream(t, nil)
@@ -25,20 +25,20 @@ func TestNotify(t *testing.T) {
 	}
 	defer socket.Close()
 	launch(t, []string{"NOTIFY_SOCKET=" + path, "WATCHDOG_USEC=400000"}, args...)
-	// await waits until systemd is told something.
+	// await waits for a notification.
 	await := func(pattern string) {
 		t.Helper()
-		var told []string
+		var received []string
 		form := regexp.MustCompile("(?s)" + pattern)
 		for deadline := time.Now().Add(apitest.Patience); ; {
 			_ = socket.SetReadDeadline(deadline)
 			buf := make([]byte, 4096)
 			n, err := socket.Read(buf)
 			if err != nil {
-				t.Fatalf("systemd is not told %s, but %q", pattern, told[max(len(told)-5, 0):])
+				t.Fatalf("no notification %s, the last are %q", pattern, received[max(len(received)-5, 0):])
 			}
-			told = append(told, string(buf[:n]))
-			if form.MatchString(told[len(told)-1]) {
+			received = append(received, string(buf[:n]))
+			if form.MatchString(received[len(received)-1]) {
 				return
 			}
 		}
@@ -51,5 +51,5 @@ func TestNotify(t *testing.T) {
 	await("STATUS=Forwarding to osctl.events.node1, at " + cursor + ", 0 of 7 events behind$")
 	fleettest.AwaitCursor(t, stream, host, cursor)
 	e.Stop()
-	await("STATUS=Forwarding to osctl.events.node1, at " + cursor + "$") // how many is not known
+	await("STATUS=Forwarding to osctl.events.node1, at " + cursor + "$") // without the backlog, which is unknown
 }

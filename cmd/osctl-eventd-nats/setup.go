@@ -11,13 +11,13 @@ import (
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
 )
 
-const setupLong = `Write what a fleet of these hosts needs into a directory: accounts.conf, which the NATS
+const setupLong = `Write the files for a fleet of hosts into a directory: accounts.conf, which the NATS
 servers include; stream.json, the configuration of the stream; and a password for each
 host, for the user fleet-watch, which may only read, and for fleet-admin, which may do
 everything.
 
-A host may publish on its own subject and read the last message there, nothing else.
-To add a host, run setup again with the names of all hosts: it keeps the passwords.`
+A host may only publish on its own subject, and read the last message there. To add a
+host, run setup again with the names of all hosts; it keeps the passwords.`
 
 const setupExample = `  osctl-eventd-nats setup --out fleet node1 node2
   nats --user fleet-admin --password "$(cat fleet/fleet-admin/password)" stream add OSCTL --config fleet/stream.json`
@@ -36,7 +36,7 @@ func setupCommand(stdout io.Writer) *cobra.Command {
 			if err := f.Write(out); err != nil {
 				return err
 			}
-			_, err := fmt.Fprintf(stdout, `Wrote %[1]s/accounts.conf and %[1]s/stream.json, and a password for each of %[2]d hosts.
+			_, err := fmt.Fprintf(stdout, `Wrote %[1]s/accounts.conf, %[1]s/stream.json, and a password for each of %[2]d hosts.
 1. Servers: include accounts.conf in nats-server.conf, readable by the server's user, and restart them (to add hosts, reload).
 2. Stream: nats --user %[3]s --password "$(cat %[1]s/%[3]s/password)" stream add %[4]s --config %[1]s/stream.json
 3. Each host: copy %[1]s/HOST/password to /etc/osctl-eventd-nats/password, and set NATS_USER=HOST in /etc/osctl-eventd-nats/env.
@@ -46,10 +46,10 @@ func setupCommand(stdout io.Writer) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&out, "out", ".", "`DIR` to write into")
+	flags.StringVar(&out, "out", ".", "write into `DIR`")
 	flags.StringVar(&f.Stream, "stream", fleet.DefaultStream, "`NAME` of the JetStream stream")
-	flags.IntVar(&f.Replicas, "replicas", 1, "`N` servers that keep each message; more than one needs nats-server 2.10")
-	flags.DurationVar(&f.MaxAge, "max-age", 14*24*time.Hour, "drop events that are older than this `TIME`")
-	flags.Int64Var(&f.MaxBytes, "max-bytes", 10<<30, "keep at most so many `BYTES`, and drop the oldest events")
+	flags.IntVar(&f.Replicas, "replicas", 1, "keep each message on `N` servers; more than one needs nats-server 2.10")
+	flags.DurationVar(&f.MaxAge, "max-age", 14*24*time.Hour, "drop events older than `TIME`")
+	flags.Int64Var(&f.MaxBytes, "max-bytes", 10<<30, "keep at most this many `BYTES`, and drop the oldest events")
 	return cmd
 }

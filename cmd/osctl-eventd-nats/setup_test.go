@@ -18,8 +18,8 @@ import (
 	"github.com/osctl/eventd/dbusapi/apitest"
 )
 
-// secured is a server with the accounts of two hosts, and its stream as stream.json has it.
-func secured(t *testing.T) (server *fleettest.Server, stream jetstream.Stream, dir string) {
+// startSecured starts a server with the accounts of two hosts, and creates the stream of stream.json.
+func startSecured(t *testing.T) (server *fleettest.Server, stream jetstream.Stream, dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	p := launch(t, nil, "setup", "--out", dir, "node1", "node2")
@@ -51,7 +51,7 @@ func secured(t *testing.T) (server *fleettest.Server, stream jetstream.Stream, d
 	return server, stream, dir
 }
 
-// login logs in as a user that setup made.
+// login returns the option to log in as a user of setup.
 func login(t *testing.T, dir, user string) nats.Option {
 	t.Helper()
 	password, err := os.ReadFile(filepath.Join(dir, user, "password"))
@@ -61,10 +61,10 @@ func login(t *testing.T, dir, user string) nats.Option {
 	return nats.UserInfo(user, strings.TrimSpace(string(password)))
 }
 
-// TestSetup has two hosts forward with what setup made, and then one of them try all that is not
-// its own.
+// TestSetup lets two hosts forward with the files of setup, and then one of them try everything that it must
+// not do.
 func TestSetup(t *testing.T) {
-	server, stream, dir := secured(t)
+	server, stream, dir := startSecured(t)
 	for _, name := range []string{"node1", "node2"} {
 		e := fleettest.StartEventd(t, 1000)
 		launch(t, nil, bridge(t, server, e.Bus.Address(), "--host", name, "--user", name, "--credentials", filepath.Join(dir, name))...)
@@ -75,7 +75,7 @@ func TestSetup(t *testing.T) {
 	own, other := fleet.Subject("node1"), fleet.Subject("node2")
 	ownHead, otherHead := fleet.HeadSubject("OSCTL", "node1"), fleet.HeadSubject("OSCTL", "node2")
 
-	// The way that a bridge goes is open, or all else would prove nothing.
+	// Without the requests of a bridge, the denials below would prove nothing.
 	if reply := rights.request(t, ownHead, ""); reply == nil || reply.Header.Get(fleet.HeaderCursor) == "" {
 		t.Fatalf("a host cannot read its own head: %v", reply)
 	}
@@ -88,11 +88,11 @@ func TestSetup(t *testing.T) {
 			t.Errorf("a request to %s was answered: %s", subject, reply.Data)
 		}
 	}
-	// Without a subject the request says in its body what to read.
+	// This request names the subject in its body.
 	if reply := rights.request(t, "$JS.API.DIRECT.GET.OSCTL", `{"last_by_subj":"`+other+`"}`); reply != nil {
 		t.Errorf("the other host's head was read: %v", reply.Header)
 	}
-	// A body with a request that is permitted reads nothing else.
+	// The body of a permitted request does not change what it reads.
 	if reply := rights.request(t, ownHead, `{"last_by_subj":"`+other+`"}`); reply != nil && reply.Header.Get(nats.JSSubject) == other {
 		t.Errorf("the other host's head was read: %v", reply.Header)
 	}
@@ -101,20 +101,20 @@ func TestSetup(t *testing.T) {
 			t.Errorf("subscribed to %s", subject)
 		}
 	}
-	// The server sends its answers wherever the reply subject says.
+	// The server sends its reply to any reply subject.
 	for _, subject := range []string{own, ownHead} {
 		for _, reply := range []string{other, otherHead, "$JS.API.STREAM.PURGE.OSCTL"} {
 			rights.publish(t, subject, reply, `{"type":"x"}`)
 		}
 	}
-	rights.request(t, ownHead, "") // what was sent before it is done
+	rights.request(t, ownHead, "") // waits until the server has handled all messages before
 	after := fleettest.Messages(t, stream, "node2")
 	if len(after) != len(before) {
 		t.Errorf("the other host has %d messages, had %d", len(after), len(before))
 	}
 }
 
-// intruder is a connection that tries what it may not do.
+// intruder is a connection that tries forbidden requests.
 type intruder struct {
 	conn   *nats.Conn
 	denied chan error
@@ -128,7 +128,7 @@ func newIntruder(t *testing.T, server *fleettest.Server, options ...nats.Option)
 	return i
 }
 
-// request returns the reply, nil if the request was denied or nobody answers.
+// request returns the reply, nil if the request was denied or got no reply.
 func (i *intruder) request(t *testing.T, subject, body string) *nats.Msg {
 	t.Helper()
 	ctx, cancel := context.WithCancel(apitest.Bounded(t))
@@ -152,8 +152,8 @@ func (i *intruder) request(t *testing.T, subject, body string) *nats.Msg {
 	return reply
 }
 
-// subscribe reports whether the server lets it subscribe. The server denies before it answers the
-// flush, and the connection keeps the last error as it reads it.
+// subscribe reports whether the server permits a subscription. The server sends a denial before the reply to
+// the flush, and the connection keeps it as its last error.
 func (i *intruder) subscribe(t *testing.T, subject string) bool {
 	t.Helper()
 	s, err := i.conn.SubscribeSync(subject)
@@ -201,7 +201,7 @@ func TestSetupAgain(t *testing.T) {
 	}
 	for _, hosts := range [][]string{{""}, {"a", "a"}, {"a/b"}, {".."}, {accounts.Admin}} {
 		if err := (&accounts.Fleet{Stream: "OSCTL", Hosts: hosts}).Check(); err == nil {
-			t.Errorf("hosts %q are taken", hosts)
+			t.Errorf("hosts %q are accepted", hosts)
 		}
 	}
 }

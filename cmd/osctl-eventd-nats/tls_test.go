@@ -22,8 +22,7 @@ import (
 	"github.com/osctl/eventd/dbusapi/apitest"
 )
 
-// certificate makes a certificate for 127.0.0.1 that vouches for itself: ca.pem and key.pem in a
-// directory.
+// certificate creates a self-signed certificate for 127.0.0.1: ca.pem and key.pem in a directory.
 func certificate(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -51,8 +50,8 @@ func certificate(t *testing.T) (dir string) {
 	return dir
 }
 
-// TestTLS has a server with a certificate of its own authority: a bridge that knows it forwards, one
-// that knows another one does not, and no bridge forwards to a server without TLS by a tls URL.
+// TestTLS checks that a bridge forwards only to a server whose certificate its ca.pem verifies, and that it
+// does not forward to a server without TLS by a tls URL.
 func TestTLS(t *testing.T) {
 	e, dir, other := fleettest.StartEventd(t, 10), certificate(t), certificate(t)
 	ca := filepath.Join(dir, "ca.pem")
@@ -61,7 +60,7 @@ func TestTLS(t *testing.T) {
 	cursor := e.Commit(t, 3)
 	says := func(p *process, text string) {
 		t.Helper()
-		apitest.Eventually(t, "the bridge says "+text, func() bool { return strings.Contains(p.out.String(), text) })
+		apitest.Eventually(t, "the bridge logs "+text, func() bool { return strings.Contains(p.out.String(), text) })
 	}
 	stranger := launch(t, nil, bridge(t, server, e.Bus.Address(), "--credentials", other)...)
 	says(stranger, "failed to verify certificate")
@@ -71,7 +70,7 @@ func TestTLS(t *testing.T) {
 	if at := fleettest.Cursor(t.Context(), stream, host); at != "" {
 		t.Errorf("the stream is at %s", at)
 	}
-	// As systemd hands the directory on.
+	// The directory as systemd passes it.
 	given := t.TempDir()
 	text, err := os.ReadFile(ca)
 	if err != nil {

@@ -19,34 +19,34 @@ import (
 	"github.com/osctl/eventd/dbusapi/apitest"
 )
 
-// TestWatchSilence kills a bridge for longer than osctl-eventd keeps events: the host is told as silent, then
-// as back, and what it lost is told, too, in words and as JSON.
+// TestWatchSilence kills a bridge for longer than osctl-eventd keeps events: watch reports that the host is
+// silent, that it is back, and which events it lost, in words and as JSON.
 func TestWatchSilence(t *testing.T) {
 	e, server := fleettest.StartEventd(t, 10), fleettest.StartServer(t, "")
 	stream := server.MakeStream(t, nil)
 	args := bridge(t, server, e.Bus.Address(), "--alive", "1s")
 	forward := launch(t, nil, args...)
-	p := watching(t, server, "--json", "node1", "web.1")
-	p.says(t, "osctl-eventd-nats: web.1: the stream has nothing of this host yet\n")
+	p := startWatch(t, server, "--json", "node1", "web.1")
+	p.awaitNotice(t, "osctl-eventd-nats: web.1: the stream has no message of this host yet\n")
 	fleettest.AwaitCursor(t, stream, host, e.Commit(t, 3))
 	apitest.Eventually(t, "the events are seen", func() bool { return numbers(p.events(t)) == "node1:1 node1:2 node1:3" })
 	forward.kill()
-	p.says(t, "osctl-eventd-nats: node1: silent: nothing was heard of it since ")
+	p.awaitNotice(t, "osctl-eventd-nats: node1: silent: no heartbeat since ")
 	e.Commit(t, 21)
 	launch(t, nil, args...)
-	p.says(t, "osctl-eventd-nats: node1: back, it was silent\n")
-	p.says(t, "osctl-eventd-nats: node1: lost 11 events: osctl-eventd did not keep them until they could be forwarded\n")
+	p.awaitNotice(t, "osctl-eventd-nats: node1: back after silence\n")
+	p.awaitNotice(t, "osctl-eventd-nats: node1: lost 11 events: the history of osctl-eventd was too short\n")
 	const want = "node1:1 node1:2 node1:3 _gap:lapped:11 node1:15 node1:16 node1:17 node1:18 node1:19 node1:20 node1:21 node1:22 node1:23 node1:24"
 	apitest.Eventually(t, "all is seen", func() bool { return numbers(p.events(t)) == want })
-	if n := strings.Count(p.err.String(), "silent: nothing"); n != 1 {
-		t.Errorf("it is told as silent %d times: %s", n, &p.err)
+	if n := strings.Count(p.err.String(), "silent: no heartbeat"); n != 1 {
+		t.Errorf("reported as silent %d times: %s", n, &p.err)
 	}
 	if status := p.interrupt(t); status != exitLost {
-		t.Errorf("it ended with %d, want %d", status, exitLost)
+		t.Errorf("exit status %d, want %d", status, exitLost)
 	}
 }
 
-// TestWatchFilters selects events as monitor does, hosts by arguments, and where to begin.
+// TestWatchFilters selects events by flags, hosts by arguments, and the start by --since.
 func TestWatchFilters(t *testing.T) {
 	server := fleettest.StartServer(t, "")
 	stream := server.MakeStream(t, nil)
@@ -98,7 +98,7 @@ func TestWatchFilters(t *testing.T) {
 	}
 }
 
-// TestWatchHostile reads what somebody with the credential of a host may write.
+// TestWatchHostile reads messages that a hostile holder of a host's credential may write.
 func TestWatchHostile(t *testing.T) {
 	server := fleettest.StartServer(t, "")
 	server.MakeStream(t, nil)
@@ -123,22 +123,22 @@ func TestWatchHostile(t *testing.T) {
 	forge("a\x1b[2J\xff\u00a010:00:00.000", `"type":"y","source":"u","opts":{}`)
 	for _, mode := range []string{"--json=false", "--json"} {
 		p := launch(t, nil, "watch", "--server", server.URL, "--no-follow", mode)
-		status, said := p.wait(t), p.err.String()
-		all := p.out.String() + said
+		status, notices := p.wait(t), p.err.String()
+		all := p.out.String() + notices
 		if bad := regexp.MustCompile(`[^\n -~]`).FindString(strings.ReplaceAll(all, `\u`, "")); status != exitLost || mode != "--json" && bad != "" {
-			t.Errorf("%s: %d, it prints %q:\n%s", mode, status, bad, all)
+			t.Errorf("%s: status %d, the output has %q:\n%s", mode, status, bad, all)
 		}
-		for line := range strings.Lines(said) {
+		for line := range strings.Lines(notices) {
 			if len(line) > maxText+100 {
-				t.Errorf("it says a line of %d bytes", len(line))
+				t.Errorf("a notice has %d bytes", len(line))
 			}
 		}
 		for text, n := range map[string]int{
-			`node1: lost events, how many is not known: \x1b[2J`: 1, "node1: an event cannot be shown: ": 3,
-			"of the stream is passed over: not written by a bridge": 3, "node2": 0,
+			`node1: lost an unknown number of events: \x1b[2J`: 1, "node1: cannot show an event: ": 3,
+			"of the stream: not written by a bridge": 3, "node2": 0,
 		} {
-			if got := strings.Count(said, text); got != n {
-				t.Errorf("%s: it says %q %d times, want %d:\n%s", mode, text, got, n, said)
+			if got := strings.Count(notices, text); got != n {
+				t.Errorf("%s: %q is reported %d times, want %d:\n%s", mode, text, got, n, notices)
 			}
 		}
 		if mode == "--json" {
@@ -151,7 +151,7 @@ func TestWatchHostile(t *testing.T) {
 	}
 }
 
-// forgeLine writes a line as a bridge would.
+// forgeLine writes a line as a bridge does.
 func forgeLine(t *testing.T, conn *nats.Conn, host, cursor, line string) {
 	t.Helper()
 	header := nats.Header{fleet.HeaderCursor: {cursor}, fleet.HeaderMachine: {"m"}}
@@ -160,18 +160,18 @@ func forgeLine(t *testing.T, conn *nats.Conn, host, cursor, line string) {
 	}
 }
 
-// TestWatchDropped goes on at a position that the stream has nothing of any more: it dropped what is
-// old, or what was too much of one host, or it was made anew.
+// TestWatchDropped resumes at a position that the stream has dropped, by age, by the limit of a host, or
+// because the stream was recreated.
 func TestWatchDropped(t *testing.T) {
 	e, server := fleettest.StartEventd(t, 100), fleettest.StartServer(t, "")
 	stream := server.MakeStream(t, nil)
 	launch(t, nil, bridge(t, server, e.Bus.Address())...)
 	file := filepath.Join(t.TempDir(), "cursor")
-	next := func(status int, says, want string, args ...string) {
+	next := func(status int, notice, want string, args ...string) {
 		t.Helper()
 		p := launch(t, nil, append([]string{"watch", "--server", server.URL, "--json", "--no-follow", "--cursor-file", file}, args...)...)
-		if got, gave := p.wait(t), numbers(p.events(t)); got != status || gave != want || !strings.Contains(p.err.String(), says) {
-			t.Fatalf("status %d, it printed %s and said %s; want %d, %s and %s", got, gave, &p.err, status, want, says)
+		if got, events := p.wait(t), numbers(p.events(t)); got != status || events != want || !strings.Contains(p.err.String(), notice) {
+			t.Fatalf("status %d, events %s, notices %s; want %d, %s and %s", got, events, &p.err, status, want, notice)
 		}
 	}
 	commit := func(n int) { fleettest.AwaitCursor(t, stream, host, e.Commit(t, n)) }
@@ -179,7 +179,7 @@ func TestWatchDropped(t *testing.T) {
 	next(0, "", "node1:1")
 	commit(1)
 	commit(1)
-	if err := stream.Purge(t.Context(), jetstream.WithPurgeKeep(1)); err != nil { // as by age or size
+	if err := stream.Purge(t.Context(), jetstream.WithPurgeKeep(1)); err != nil { // as the limits do
 		t.Fatal(err)
 	}
 	next(exitLost, "the stream dropped its messages 3 to 3 before they were read", "node1:3")
@@ -191,7 +191,7 @@ func TestWatchDropped(t *testing.T) {
 		t.Fatal(err)
 	}
 	next(exitLost, "before they were read", "node1:6")
-	for range 2 { // a message of another host is the oldest one: what is missing stands behind it
+	for range 2 { // a message of another host is the oldest one, so the missing one is behind it
 		commit(1)
 	}
 	if err := stream.Purge(t.Context(), jetstream.WithPurgeSubject(fleet.Subject(host)), jetstream.WithPurgeKeep(1)); err != nil {
@@ -202,7 +202,7 @@ func TestWatchDropped(t *testing.T) {
 		t.Fatal(err)
 	}
 	next(exitLost, "node1: events may be missing: the stream dropped all messages of this host", "node1:8")
-	for _, args := range [][]string{{"node1"}, {"node1", "node2"}} { // again, with a filter of the server and without
+	for _, args := range [][]string{{"node1"}, {"node1", "node2"}} { // again, with and without a filter in the server
 		if err := os.WriteFile(file, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -210,7 +210,7 @@ func TestWatchDropped(t *testing.T) {
 	}
 	next(0, "", "")
 	p := launch(t, nil, "watch", "--server", server.URL, "--stream", "OTHER", "--cursor-file", file)
-	if status := p.wait(t); status != exitFailure || !strings.Contains(p.err.String(), "it is of the stream OSCTL, not OTHER") {
+	if status := p.wait(t); status != exitFailure || !strings.Contains(p.err.String(), "it belongs to the stream OSCTL, not OTHER") {
 		t.Errorf("a cursor of another stream: %d, %s", status, &p.err)
 	}
 	js, err := jetstream.New(server.Connect(t))
@@ -222,43 +222,43 @@ func TestWatchDropped(t *testing.T) {
 	}
 	stream = server.MakeStream(t, nil)
 	commit(1)
-	next(exitLost, "the stream was made anew", "node1:9")
+	next(exitLost, "the stream was recreated", "node1:9")
 }
 
-// TestWatchAged has a stream drop by age what a watcher that was away did not read.
+// TestWatchAged lets a stream drop messages by age while the watcher is away.
 func TestWatchAged(t *testing.T) {
 	e, server := fleettest.StartEventd(t, 100), fleettest.StartServer(t, "")
 	stream := server.MakeStream(t, func(c *jetstream.StreamConfig) { c.MaxAge, c.Duplicates = time.Second, time.Second })
 	launch(t, nil, bridge(t, server, e.Bus.Address())...)
 	file := filepath.Join(t.TempDir(), "cursor")
-	p := watching(t, server, "--json", "--cursor-file", file)
+	p := startWatch(t, server, "--json", "--cursor-file", file)
 	e.Commit(t, 1)
 	apitest.Eventually(t, "the event is seen", func() bool { return numbers(p.events(t)) == "node1:1" })
-	if status := p.interrupt(t); status != 0 { // it keeps where it was
-		t.Errorf("it ended with %d, want 0", status)
+	if status := p.interrupt(t); status != 0 { // it keeps its position
+		t.Errorf("exit status %d, want 0", status)
 	}
 	fleettest.AwaitCursor(t, stream, host, e.Commit(t, 5))
 	apitest.Eventually(t, "the stream is empty", func() bool {
 		info, err := stream.Info(t.Context())
 		return err == nil && info.State.Msgs == 0
 	})
-	p = watching(t, server, "--json", "--cursor-file", file)
-	p.says(t, "before they were read")
+	p = startWatch(t, server, "--json", "--cursor-file", file)
+	p.awaitNotice(t, "before they were read")
 	e.Commit(t, 1)
 	apitest.Eventually(t, "the next event is seen", func() bool { return numbers(p.events(t)) == "node1:7" })
 	if status := p.interrupt(t); status != exitLost {
-		t.Errorf("it ended with %d, want %d", status, exitLost)
+		t.Errorf("exit status %d, want %d", status, exitLost)
 	}
 }
 
-// TestWatchOlderCopy gives the server an older copy of its store: the bridge fills it again, and
-// nothing is shown twice, also if the watcher comes back only after the stream has more messages than before.
+// TestWatchOlderCopy replaces the server's store by an older copy: the bridge fills it again, and watch shows
+// nothing twice, even if it resumes only after the stream has more messages than before.
 func TestWatchOlderCopy(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		e, server := fleettest.StartEventd(t, 100), fleettest.StartServer(t, "")
 		stream := server.MakeStream(t, nil)
 		launch(t, nil, bridge(t, server, e.Bus.Address())...)
-		p := watching(t, server, "--json")
+		p := startWatch(t, server, "--json")
 		want := ""
 		commit := func(n int) {
 			for range n {
@@ -270,7 +270,7 @@ func TestWatchOlderCopy(t *testing.T) {
 			t.Helper()
 			apitest.Eventually(t, "all is seen", func() bool { return strings.HasSuffix(numbers(p.events(t)), want[strings.LastIndex(want, " ")+1:]) })
 			if got := numbers(p.events(t)); got != want {
-				t.Fatalf("got %s, want %s; it said %s", got, want, &p.err)
+				t.Fatalf("got %s, want %s; notices %s", got, want, &p.err)
 			}
 		}
 		shell := func(script string) {
@@ -285,7 +285,7 @@ func TestWatchOlderCopy(t *testing.T) {
 		server.Kill()
 		shell("cp -a store older")
 		server.Start(t)
-		p.says(t, "reading the stream again")
+		p.awaitNotice(t, "reading the stream again")
 		commit(3)
 		seen()
 		if late {
@@ -298,7 +298,7 @@ func TestWatchOlderCopy(t *testing.T) {
 			commit(10)
 			p.signal(t, syscall.SIGCONT)
 		}
-		p.says(t, "the stream went back to an older copy of itself")
+		p.awaitNotice(t, "the stream went back to an older copy of itself")
 		commit(1)
 		seen()
 	}

@@ -20,19 +20,19 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// watching starts watch from the oldest event on, unless args say otherwise.
-func watching(t *testing.T, server *fleettest.Server, args ...string) *process {
+// startWatch starts watch at the oldest event, unless args say otherwise.
+func startWatch(t *testing.T, server *fleettest.Server, args ...string) *process {
 	t.Helper()
 	return launch(t, nil, append([]string{"watch", "--server", server.URL, "--since", "oldest"}, args...)...)
 }
 
-// says waits until a process has said a text on stderr.
-func (p *process) says(t *testing.T, text string) {
+// awaitNotice waits until a process has printed a text on stderr.
+func (p *process) awaitNotice(t *testing.T, text string) {
 	t.Helper()
-	apitest.Eventually(t, "it says "+text, func() bool { return strings.Contains(p.err.String(), text) })
+	apitest.Eventually(t, text+" is printed", func() bool { return strings.Contains(p.err.String(), text) })
 }
 
-// interrupt ends a process as a user does, and returns its exit status.
+// interrupt sends SIGINT, and returns the exit status.
 func (p *process) interrupt(t *testing.T) int {
 	t.Helper()
 	p.signal(t, syscall.SIGINT)
@@ -45,7 +45,7 @@ type watched struct {
 	Seq, Lost                  uint64
 }
 
-// events returns what a process printed as JSON. A line that a kill cut is left out.
+// events returns the events that a process printed as JSON, without a line that a kill cut off.
 func (p *process) events(t *testing.T) (all []watched) {
 	t.Helper()
 	for line := range strings.Lines(p.out.String()) {
@@ -61,7 +61,7 @@ func (p *process) events(t *testing.T) (all []watched) {
 	return all
 }
 
-// numbers returns host:number of each event.
+// numbers returns HOST:NUMBER of each event, and TYPE:REASON:LOST of each gap.
 func numbers(all []watched) string {
 	var texts []string
 	for _, e := range all {
@@ -73,7 +73,7 @@ func numbers(all []watched) string {
 	return strings.Join(texts, " ")
 }
 
-// kernelHost is a host in a network namespace, with an interface of a container.
+// kernelHost is a host in a network namespace, with the interface of a container.
 type kernelHost struct {
 	*daemontest.Daemon
 
@@ -102,7 +102,7 @@ func newKernelHost(t testing.TB) *kernelHost {
 	return h
 }
 
-// flip has the interface go up, or down, so many times, each an event.
+// flip sets the interface up or down. Each change is an event.
 func (h *kernelHost) flip(t testing.TB, times int) {
 	t.Helper()
 	c := h.Client(t)
@@ -124,7 +124,7 @@ func (h *kernelHost) flip(t testing.TB, times int) {
 	}
 }
 
-// monitored returns what monitor shows of the events so far.
+// monitored returns the lines of osctl-eventctl events.
 func (h *kernelHost) monitored(t *testing.T) (lines []string) {
 	t.Helper()
 	out, err := exec.Command(filepath.Join(programs, "osctl-eventctl"), "--bus", h.Address, "events").Output()
@@ -134,8 +134,8 @@ func (h *kernelHost) monitored(t *testing.T) (lines []string) {
 	return strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
 }
 
-// TestWatchTwoHosts shows what happens to containers of two hosts as monitor does on each. One of them is
-// cut off for a while: its events come late, and none is missing.
+// TestWatchTwoHosts checks that watch shows the same lines as monitor on two hosts. One host is cut off for a
+// while: its events come late, and none is missing.
 func TestWatchTwoHosts(t *testing.T) {
 	server := fleettest.StartServer(t, "")
 	server.MakeStream(t, nil)
@@ -143,7 +143,7 @@ func TestWatchTwoHosts(t *testing.T) {
 	a, b := newKernelHost(t), newKernelHost(t)
 	launch(t, nil, bridge(t, server, a.Address)...)
 	launch(t, nil, bridge(t, server, b.Address, "--host", "n2", "--server", proxy.URL)...)
-	p := watching(t, server)
+	p := startWatch(t, server)
 	a.flip(t, 2)
 	b.flip(t, 2)
 	apitest.Eventually(t, "both hosts are seen", func() bool { return strings.Count(p.out.String(), "\n") == 4 })
@@ -156,7 +156,7 @@ func TestWatchTwoHosts(t *testing.T) {
 	wantA, cutOff := a.monitored(t), b.monitored(t)
 	apitest.Eventually(t, "the other host is seen", func() bool { return strings.Count(p.out.String(), "node1 ") == len(wantA) })
 	if n := strings.Count(p.out.String(), "n2 "); n != 2 {
-		t.Errorf("%d events of a host that is cut off:\n%s", n, &p.out)
+		t.Errorf("%d events of the host that is cut off:\n%s", n, &p.out)
 	}
 	proxy.Mend()
 	apitest.Eventually(t, "the host is seen again", func() bool { return strings.Count(p.out.String(), "n2 ") == len(cutOff) })
@@ -169,19 +169,19 @@ func TestWatchTwoHosts(t *testing.T) {
 		t.Errorf("watch shows\n%s\nmonitor shows\n%s\nand\n%s", &p.out, strings.Join(wantA, "\n"), strings.Join(cutOff, "\n"))
 	}
 	if status := p.interrupt(t); status != 0 || p.err.String() != "" {
-		t.Errorf("it ended with %d: %s", status, &p.err)
+		t.Errorf("exit status %d: %s", status, &p.err)
 	}
 }
 
-// TestWatchKilled kills watch, and the server, at any instant. With its cursor file nothing is left out, and
-// only what a killed run had printed comes again.
+// TestWatchKilled kills watch and the server at any instant. With a cursor file no event is skipped, and only
+// events that a killed run had printed come again.
 func TestWatchKilled(t *testing.T) {
 	e, server := fleettest.StartEventd(t, 1_000_000), fleettest.StartServer(t, "")
 	stream := server.MakeStream(t, nil)
 	launch(t, nil, bridge(t, server, e.Bus.Address())...)
 	args := []string{"--json", "--cursor-file", filepath.Join(t.TempDir(), "cursor")}
 	stop := produce(t, e)
-	seen, last := uint64(0), uint64(0) // the highest number, and the last one
+	seen, last := uint64(0), uint64(0) // the highest number and the last one
 	check := func(p *process) {
 		t.Helper()
 		for _, event := range p.events(t) {
@@ -192,7 +192,7 @@ func TestWatchKilled(t *testing.T) {
 		}
 	}
 	for i := range daemontest.Kills(t, 10) {
-		p := watching(t, server, args...)
+		p := startWatch(t, server, args...)
 		instant(t)
 		instant(t)
 		if i%5 == 4 {
@@ -205,9 +205,9 @@ func TestWatchKilled(t *testing.T) {
 	}
 	cursor, n := stop()
 	fleettest.AwaitCursor(t, stream, host, cursor)
-	p := watching(t, server, append(args, "--no-follow")...)
+	p := startWatch(t, server, append(args, "--no-follow")...)
 	if status := p.wait(t); status != 0 {
-		t.Errorf("the last run ended with %d, %s", status, &p.err)
+		t.Errorf("the last run has exit status %d, %s", status, &p.err)
 	}
 	check(p)
 	if seen != uint64(n) {
@@ -215,8 +215,8 @@ func TestWatchKilled(t *testing.T) {
 	}
 }
 
-// TestWatchFiniteBusy ends at the newest event there was while more of them come: all up to there is
-// printed, and the cursor file says where that was.
+// TestWatchFiniteBusy runs watch --no-follow while events come: it prints all events up to the newest one at
+// its start, and keeps that position.
 func TestWatchFiniteBusy(t *testing.T) {
 	e, server := fleettest.StartEventd(t, 1_000_000), fleettest.StartServer(t, "")
 	stream := server.MakeStream(t, nil)
@@ -232,9 +232,9 @@ func TestWatchFiniteBusy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := watching(t, server, "--json", "--no-follow", "--cursor-file", file)
+		p := startWatch(t, server, "--json", "--no-follow", "--cursor-file", file)
 		if status := p.wait(t); status != 0 {
-			t.Fatalf("it ended with %d: %s", status, &p.err)
+			t.Fatalf("exit status %d: %s", status, &p.err)
 		}
 		for _, event := range p.events(t) {
 			if event.Seq != seen+1 {
@@ -243,12 +243,12 @@ func TestWatchFiniteBusy(t *testing.T) {
 			seen = event.Seq
 		}
 		if seen < newest {
-			t.Fatalf("it ended with event %d, though the stream had %d", seen, newest)
+			t.Fatalf("the last event is %d, though the stream had %d", seen, newest)
 		}
 	}
 }
 
-// TestWatchAnew makes the stream anew under a watcher that is connected.
+// TestWatchAnew recreates the stream during a watch.
 func TestWatchAnew(t *testing.T) {
 	e, server := fleettest.StartEventd(t, 100), fleettest.StartServer(t, "")
 	stream := server.MakeStream(t, nil)
@@ -256,7 +256,7 @@ func TestWatchAnew(t *testing.T) {
 	for range 10 {
 		fleettest.AwaitCursor(t, stream, host, e.Commit(t, 1))
 	}
-	p := watching(t, server, "--json", "--cursor-file", filepath.Join(t.TempDir(), "cursor"))
+	p := startWatch(t, server, "--json", "--cursor-file", filepath.Join(t.TempDir(), "cursor"))
 	apitest.Eventually(t, "the events are seen", func() bool { return len(p.events(t)) == 10 })
 	js, err := jetstream.New(server.Connect(t))
 	if err != nil {
@@ -267,9 +267,9 @@ func TestWatchAnew(t *testing.T) {
 	}
 	stream = server.MakeStream(t, nil)
 	fleettest.AwaitCursor(t, stream, host, e.Commit(t, 1))
-	p.says(t, "the stream was made anew")
+	p.awaitNotice(t, "the stream was recreated")
 	apitest.Eventually(t, "the next event is seen", func() bool { return strings.HasSuffix(numbers(p.events(t)), "node1:10 node1:11") })
 	if status := p.interrupt(t); status != exitLost {
-		t.Errorf("it ended with %d, want %d: %s", status, exitLost, &p.err)
+		t.Errorf("exit status %d, want %d: %s", status, exitLost, &p.err)
 	}
 }

@@ -1,9 +1,9 @@
-// Package accounts writes the part of a NATS server's configuration that a fleet needs.
+// Package accounts writes the configuration of the NATS accounts of a fleet.
 //
-// The stream lies in an account of its own, FLEET. Hosts are users of another one, HOSTS, which
-// imports from it what a bridge needs: to publish on its own subject, and to read the last message
-// there. Were they in one account, a host could have the server's answers stored as messages of
-// another host, because no permission applies to the reply subject of a request.
+// The stream is in the account FLEET. Hosts are users of the account HOSTS, which imports only what a
+// bridge needs: to publish on its own subject, and to read the last message there. In one account a
+// host could make the server store replies as messages of another host, because no permission
+// applies to the reply subject of a request.
 package accounts
 
 import (
@@ -29,7 +29,7 @@ const (
 	Watch = "fleet-watch" // may read it
 )
 
-// Fleet says what to configure.
+// Fleet is the fleet to configure.
 type Fleet struct {
 	Stream   string
 	Hosts    []string
@@ -38,7 +38,7 @@ type Fleet struct {
 	MaxBytes int64
 }
 
-// Check refuses what cannot be configured.
+// Check checks the names of the stream and of the hosts.
 func (f *Fleet) Check() error {
 	if err := fleet.CheckStream(f.Stream); err != nil {
 		return err
@@ -49,7 +49,7 @@ func (f *Fleet) Check() error {
 		}
 		switch {
 		case host == Admin || host == Watch:
-			return fmt.Errorf("host %q: this name is taken", host)
+			return fmt.Errorf("host %q: the name is reserved", host)
 		case slices.Contains(f.Hosts[:i], host):
 			return fmt.Errorf("host %q is named twice", host)
 		}
@@ -57,10 +57,10 @@ func (f *Fleet) Check() error {
 	return nil
 }
 
-// Write writes accounts.conf and stream.json into a directory, and for each user a directory with
-// its password. It keeps the passwords that are there, so it can be repeated with more hosts.
+// Write writes accounts.conf and stream.json into a directory, and a directory with a password for
+// each user. It keeps existing passwords, so it can be repeated with more hosts.
 func (f *Fleet) Write(dir string) error {
-	config, err := f.config(func(user string) (string, error) { return hash(filepath.Join(dir, user)) })
+	config, err := f.config(func(user string) (string, error) { return hashPassword(filepath.Join(dir, user)) })
 	if err != nil {
 		return err
 	}
@@ -76,10 +76,9 @@ func (f *Fleet) Write(dir string) error {
 	return nil
 }
 
-// hash returns the hash of the password in a user's directory, which is made where it is missing.
-// The cheapest cost is enough: the password is random, and a server with thousands of hosts checks
-// thousands of them at once.
-func hash(dir string) (string, error) {
+// hashPassword returns the hash of the password in a user's directory, and creates a missing password.
+// The lowest cost is enough, because the password is random and a server may check thousands at once.
+func hashPassword(dir string) (string, error) {
 	path := filepath.Join(dir, "password")
 	password, err := os.ReadFile(path) //nolint:gosec // below the directory of the user's choice
 	if errors.Is(err, fs.ErrNotExist) {
@@ -108,12 +107,12 @@ func (f *Fleet) config(hash func(user string) (string, error)) (string, error) {
 		_, _ = fmt.Fprintf(&b, "\t\t{ user: %q, password: %q", name, hashed)
 		if publish != nil {
 			const form = ", permissions: {\n\t\t\tpublish: [ %s ]\n\t\t\tsubscribe: [ %s ]\n\t\t}"
-			_, _ = fmt.Fprintf(&b, form, list(publish), list(subscribe))
+			_, _ = fmt.Fprintf(&b, form, quoteList(publish), quoteList(subscribe))
 		}
 		b.WriteString(" }\n")
 		return nil
 	}
-	_, _ = fmt.Fprintf(&b, `# Made by osctl-eventd-nats setup. Include it in the configuration of each server of the fleet.
+	_, _ = fmt.Fprintf(&b, `# Written by osctl-eventd-nats setup. Include this file in the configuration of each NATS server.
 accounts {
 	FLEET {
 		jetstream: enabled
@@ -123,14 +122,14 @@ accounts {
 	if err := user(Admin, nil, nil); err != nil {
 		return "", err
 	}
-	var reading []string
+	var readRequests []string
 	for _, request := range []string{
 		"STREAM.INFO.*", "DIRECT.GET.*.>", "CONSUMER.CREATE.*.>", "CONSUMER.INFO.*.*", "CONSUMER.MSG.NEXT.*.*",
 		"CONSUMER.DELETE.*.*",
 	} {
-		reading = append(reading, "$JS.API."+strings.Replace(request, "*", f.Stream, 1))
+		readRequests = append(readRequests, "$JS.API."+strings.Replace(request, "*", f.Stream, 1))
 	}
-	if err := user(Watch, append(reading, "$JS.API.INFO"), []string{fleet.Inbox(Watch) + ".>"}); err != nil {
+	if err := user(Watch, append(readRequests, "$JS.API.INFO"), []string{fleet.Inbox(Watch) + ".>"}); err != nil {
 		return "", err
 	}
 	_, _ = fmt.Fprintf(&b, `		]
@@ -152,8 +151,8 @@ accounts {
 	return b.String(), nil
 }
 
-// streamConfig returns stream.json, as nats stream add --config takes it. A bound for each subject
-// keeps a noisy host from pushing out the events of a quiet one.
+// streamConfig returns stream.json for nats stream add --config. The limit for each subject keeps a
+// noisy host from pushing out the events of other hosts.
 func (f *Fleet) streamConfig() ([]byte, error) {
 	const eventsOfOneHost = 100_000
 	text, err := json.MarshalIndent(map[string]any{
@@ -166,4 +165,4 @@ func (f *Fleet) streamConfig() ([]byte, error) {
 	return append(text, '\n'), err
 }
 
-func list(subjects []string) string { return `"` + strings.Join(subjects, `", "`) + `"` }
+func quoteList(subjects []string) string { return `"` + strings.Join(subjects, `", "`) + `"` }

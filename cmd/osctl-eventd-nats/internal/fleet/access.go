@@ -14,24 +14,25 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Access is how a NATS server is reached.
+// Access says how to reach a NATS server.
 type Access struct {
-	Servers string // URLs, comma separated; tls:// demands TLS, nats:// takes it if the server has it
+	Servers string // comma-separated URLs; tls:// demands TLS, nats:// uses it if the server offers it
 	User    string // with a password; "" for none
-	// Dir has the secrets, as files: creds (of a JWT user), password (of User), ca.pem, cert.pem
-	// and key.pem. Each is optional. "" for none.
+	// Dir has the secrets in files: creds (of a JWT user), password (of User), ca.pem, cert.pem and
+	// key.pem. Each is optional. "" for none.
 	Dir string
-	// Prefix stands before the names of the files, as systemd has it for a directory of credentials.
+	// Prefix is the prefix of the file names, as systemd adds it to credentials.
 	Prefix string
 }
 
-// connect connects with a name for the server's lists and a prefix of inboxes.
+// connect connects to a server. name identifies the client to the server; inbox is the prefix of its
+// inboxes.
 func (a *Access) connect(name, inbox string, more ...nats.Option) (*nats.Conn, error) {
 	options, err := a.options()
 	if err != nil {
 		return nil, err
 	}
-	options = append(options, nats.Name(name), nats.CustomInboxPrefix(inbox), nats.Timeout(dialTime),
+	options = append(options, nats.Name(name), nats.CustomInboxPrefix(inbox), nats.Timeout(dialTimeout),
 		nats.PingInterval(20*time.Second), nats.MaxPingsOutstanding(2))
 	conn, err := nats.Connect(a.Servers, append(options, more...)...)
 	if err != nil {
@@ -40,7 +41,8 @@ func (a *Access) connect(name, inbox string, more ...nats.Option) (*nats.Conn, e
 	return conn, nil
 }
 
-// options returns the options that have the secrets. Files are read anew each time, so that they may be replaced.
+// options returns the options with the secrets. It reads the files each time, so that they may be
+// replaced.
 func (a *Access) options() ([]nats.Option, error) {
 	var options []nats.Option
 	for name, use := range map[string]func(path string) nats.Option{
@@ -59,7 +61,7 @@ func (a *Access) options() ([]nats.Option, error) {
 	}
 	path := a.file("password")
 	if path == "" {
-		return nil, fmt.Errorf("user %s: there is no file password in %q", a.User, a.Dir)
+		return nil, fmt.Errorf("user %s: no file password in %q", a.User, a.Dir)
 	}
 	password, err := os.ReadFile(path) //nolint:gosec // named by the administrator
 	if err != nil {
@@ -85,7 +87,7 @@ func loopback(host string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// Check refuses URLs that cannot be right, before anything is tried.
+// Check checks the URLs.
 func (a *Access) Check() error {
 	for server := range strings.SplitSeq(a.Servers, ",") {
 		u, err := url.Parse(strings.TrimSpace(server))
@@ -95,9 +97,9 @@ func (a *Access) Check() error {
 		case u.Scheme != "nats" && u.Scheme != "tls", u.Hostname() == "":
 			return fmt.Errorf("server %q: expected nats://HOST[:PORT] or tls://HOST[:PORT]", u.Redacted())
 		case u.User != nil:
-			return fmt.Errorf("server %q: a URL is seen by everybody; put the password into a file", u.Redacted())
+			return fmt.Errorf("server %q: everybody can see a URL; put the password into a file", u.Redacted())
 		case a.User != "" && u.Scheme == "nats" && !loopback(u.Hostname()):
-			return fmt.Errorf("server %q: a server without TLS would get the password in the clear; expected tls://", server)
+			return fmt.Errorf("server %q: the password would be sent in the clear; expected tls://", server)
 		}
 	}
 	return nil

@@ -18,14 +18,14 @@ func TestNames(t *testing.T) {
 	}
 	for _, name := range []string{"", ".", "..", "-x", "a b", "*", "a>", "a/b", "a=2Eb", "\x00", "ž", strings.Repeat("a", 65)} {
 		if CheckHost(name) == nil {
-			t.Errorf("%q is the name of a host", name)
+			t.Errorf("%q is accepted as the name of a host", name)
 		}
 		if CheckStream(name) == nil && name != "-x" {
-			t.Errorf("%q is the name of a stream", name)
+			t.Errorf("%q is accepted as the name of a stream", name)
 		}
 	}
 	if CheckStream("OSCTL") != nil || CheckStream("a.b") == nil {
-		t.Error("names of streams")
+		t.Error("the names OSCTL or a.b of streams are checked wrongly")
 	}
 }
 
@@ -76,7 +76,7 @@ func TestParseHead(t *testing.T) {
 			t.Errorf("%+v, %v", h, err)
 		}
 		if written := h.header(); !reflect.DeepEqual(written, header) {
-			t.Errorf("%v was read, and is written as %v", header, written)
+			t.Errorf("the header %v is written as %v", header, written)
 		}
 	}
 }

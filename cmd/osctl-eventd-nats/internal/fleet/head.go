@@ -14,8 +14,8 @@ import (
 // Headers of a message that a bridge wrote.
 const (
 	HeaderCursor  = "Osctl-Cursor"  // EPOCH:SEQ after the message
-	HeaderMachine = "Osctl-Machine" // who wrote it, see package forward
-	HeaderTime    = "Osctl-Time"    // of the event that the cursor names, in microseconds since 1970; absent if not known
+	HeaderMachine = "Osctl-Machine" // the machine that wrote it, see package forward
+	HeaderTime    = "Osctl-Time"    // of the event at the cursor, in microseconds since 1970; absent if unknown
 	HeaderState   = "Osctl-State"   // the [Status] of the host
 )
 
@@ -27,8 +27,8 @@ type State struct {
 	Durable bool   `json:"durable"` // whether the history survives a restart of osctl-eventd
 }
 
-// Left is how many events may come before one is lost that is not in the stream. It is not known
-// while the history has room.
+// Left returns how many more events may happen before one is lost that is not in the stream. It is
+// unknown while the history has room.
 func (s *State) Left() (n uint64, known bool) { return s.History - min(s.Backlog, s.History), s.Full }
 
 // Status is the interval of a host's heartbeats in seconds, and its state, nil while osctl-eventd is away.
@@ -50,8 +50,8 @@ func (s *Status) String() string {
 	return text
 }
 
-// parseStatus is the reverse of String. It returns nil for what it does not understand: nothing
-// depends on it.
+// parseStatus is the reverse of String. It returns nil for an unknown text, because nothing depends on
+// the status.
 func parseStatus(text string) *Status {
 	s, state := &Status{}, &State{}
 	n, _ := fmt.Sscanf(text, intervalForm+stateForm, &s.Interval, &state.Backlog, &state.History, &state.Full, &state.Durable)
@@ -67,14 +67,14 @@ func parseStatus(text string) *Status {
 // ErrForeign says that a message was not written by a bridge.
 var ErrForeign = errors.New("not written by a bridge")
 
-// Head is what the header of a message says.
+// Head is the parsed header of a message.
 type Head struct {
 	Cursor  string
 	Machine string
-	Time    time.Time // of the event that Cursor names; zero if it is not known
-	Status  *Status   // nil if it is not known
+	Time    time.Time // of the event at Cursor; zero if unknown
+	Status  *Status   // nil if unknown
 	Seq     uint64    // of the message in the stream; 0 for none
-	Seen    time.Time // when the server got the message; zero if it is not known
+	Seen    time.Time // when the server received the message; zero if unknown
 }
 
 // header returns the head as the header of a message.
@@ -89,12 +89,12 @@ func (h *Head) header() nats.Header {
 	return header
 }
 
-// ParseHead reads the header of a message. The server puts headers of its own behind those of the
-// message: added says how many of each, 0 where the header is that of the message as it is stored, 1
-// for the reply to a direct get. The error is [ErrForeign] for a message that no bridge wrote: it has no
-// cursor, or it came from elsewhere in the stream. Whoever may choose
-// the reply subject of a request to the server can have such a copy stored anywhere that the
-// server may write, and it carries the headers that the server puts on replies.
+// ParseHead parses the header of a message. The server appends its own headers to replies: added is
+// how many of each, 0 for a stored message, 1 for the reply to a direct get.
+//
+// The error is [ErrForeign] for a message that no bridge wrote: it has no cursor, or it is a copy of
+// another message. A client that chooses the reply subject of a request can make the server store
+// such a copy on any subject; the copy then has the server's headers.
 func ParseHead(header nats.Header, added int) (Head, error) {
 	h := Head{Cursor: header.Get(HeaderCursor), Machine: header.Get(HeaderMachine)}
 	for _, name := range []string{HeaderCursor, HeaderMachine} {
@@ -124,8 +124,8 @@ func ParseHead(header nats.Header, added int) (Head, error) {
 	return h, nil
 }
 
-// parseReply is ParseHead for the reply to a direct get. Where the error is [ErrForeign], only Seq
-// and Seen are set.
+// parseReply is ParseHead for the reply to a direct get. If the error is [ErrForeign], only Seq and Seen
+// are set.
 func parseReply(header nats.Header) (Head, error) {
 	last := func(name string) string {
 		values := append([]string{""}, header.Values(name)...)
@@ -133,11 +133,11 @@ func parseReply(header nats.Header) (Head, error) {
 	}
 	seq, err := strconv.ParseUint(last(nats.JSSequence), 10, 64)
 	if err != nil {
-		return Head{}, fmt.Errorf("the server's reply: header %s: %w", nats.JSSequence, err)
+		return Head{}, fmt.Errorf("parse the server's reply: header %s: %w", nats.JSSequence, err)
 	}
 	seen, err := time.Parse(time.RFC3339Nano, last(nats.JSTimeStamp))
 	if err != nil {
-		return Head{}, fmt.Errorf("the server's reply: header %s: %w", nats.JSTimeStamp, err)
+		return Head{}, fmt.Errorf("parse the server's reply: header %s: %w", nats.JSTimeStamp, err)
 	}
 	h, err := ParseHead(header, 1)
 	if err != nil {

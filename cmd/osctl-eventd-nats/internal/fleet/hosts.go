@@ -10,15 +10,15 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Host is how a host is, by its last message.
+// Host is a host as of its last message.
 type Host struct {
 	Name    string
 	Head    Head
-	Foreign error // the message was not written by a bridge; Head has only Seq and Seen then
+	Foreign error // not nil if no bridge wrote the message; Head has only Seq and Seen then
 }
 
-// Silent reports whether two heartbeats of the host are overdue. Half an interval is for a slow server,
-// and for clocks that differ.
+// Silent reports whether two heartbeats of the host are overdue. It allows half an interval for a slow
+// server and for clocks that differ.
 func (h *Host) Silent(now time.Time) bool {
 	if h.Head.Status == nil {
 		return false
@@ -26,7 +26,7 @@ func (h *Host) Silent(now time.Time) bool {
 	return now.Sub(h.Head.Seen).Seconds() > 2.5*h.Head.Status.Interval
 }
 
-// State returns the state of the host, nil while its osctl-eventd is away, or if nothing says how it is.
+// State returns the state of the host, nil if it is unknown or its osctl-eventd is away.
 func (h *Host) State() *State {
 	if h.Head.Status == nil {
 		return nil
@@ -34,10 +34,10 @@ func (h *Host) State() *State {
 	return h.Head.Status.State
 }
 
-// MaxHosts bounds how many hosts a reader of a stream keeps in mind.
+// MaxHosts limits the hosts of a stream that a reader handles.
 const MaxHosts = 100_000
 
-// Hosts returns all hosts of which the stream has a message, sorted by name.
+// Hosts returns all hosts with a message in the stream, sorted by name.
 func Hosts(ctx context.Context, stream jetstream.Stream) ([]Host, error) {
 	var hosts []Host
 	err := readHeads(ctx, stream, jetstream.DeliverLastPerSubjectPolicy, Subjects, func(h Host) bool {
@@ -60,12 +60,12 @@ func Oldest(ctx context.Context, stream jetstream.Stream, host string) (seq uint
 	return seq, err
 }
 
-// readHeads hands on what the headers of messages say, without reading the messages, until there are
-// no more, or take is not true.
+// readHeads reads the headers of messages without their data. It calls take for each, until take
+// returns false or no message is left.
 func readHeads(
 	ctx context.Context, stream jetstream.Stream, which jetstream.DeliverPolicy, subject string, take func(Host) bool,
 ) error {
-	ctx, cancel := context.WithTimeout(ctx, listTime)
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
 	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
 		DeliverPolicy: which, FilterSubjects: []string{subject}, HeadersOnly: true,
@@ -101,14 +101,14 @@ func readHeads(
 type Message struct {
 	Host
 	Data    []byte
-	Pending uint64 // messages after it that the reader has not got yet
+	Pending uint64 // number of later messages that the reader has not received yet
 }
 
-// ReadMessage takes what a consumer hands on.
+// ReadMessage converts a message of a consumer.
 func ReadMessage(msg jetstream.Msg) (Message, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
-		return Message{}, fmt.Errorf("a message from the server: %w", err)
+		return Message{}, fmt.Errorf("parse a message: %w", err)
 	}
 	head, err := ParseHead(msg.Headers(), 0)
 	if err != nil {

@@ -13,22 +13,22 @@ import (
 )
 
 const (
-	dialTime = 5 * time.Second  // to connect to one server
-	callTime = 10 * time.Second // to get an answer
-	listTime = time.Minute      // to read the last messages of all hosts
+	dialTimeout = 5 * time.Second  // to connect to one server
+	callTimeout = 10 * time.Second // of a request
+	listTimeout = time.Minute      // to read the last messages of all hosts
 )
 
 var (
-	// ErrSuperseded says that the last message of the host is another one than was thought:
-	// another bridge wrote meanwhile, or the stream lost messages.
+	// ErrSuperseded means that the host's last message is not the expected one: another bridge wrote
+	// meanwhile, or the stream lost messages.
 	ErrSuperseded = errors.New("another message is the last one of this host")
-	// ErrTooLarge says that the server takes no message of this size. Nothing was stored.
-	ErrTooLarge = errors.New("the server takes no message of this size")
+	// ErrTooLarge means that the server accepts no message of this size. Nothing was stored.
+	ErrTooLarge = errors.New("the server accepts no message of this size")
 )
 
-// Link is the connection of one host's bridge to a NATS server, or that of a reader. It never
-// reconnects: after an error it is not known what the stream has, so its user closes it, makes
-// another one and reads [Link.Head]. It is for one goroutine.
+// Link is the connection of a host's bridge, or of a reader, to a NATS server. It never reconnects:
+// after an error the content of the stream is unknown, so the caller closes the link, dials a new one
+// and reads [Link.Head]. A Link is for one goroutine.
 type Link struct {
 	conn   *nats.Conn
 	ctx    context.Context //nolint:containedctx // done when the link is, with the reason as its cause
@@ -50,7 +50,7 @@ func Dial(access *Access, stream, host string) (*Link, error) {
 			}
 			l.cancel(err)
 		}),
-		// A request that the server does not permit gets no answer, only this.
+		// A denied request gets no reply, only this error.
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { l.cancel(err) }),
 	)
 	if err != nil {
@@ -61,16 +61,16 @@ func Dial(access *Access, stream, host string) (*Link, error) {
 	return l, nil
 }
 
-// Done is closed when the link has failed or was closed.
+// Done is closed when the link fails or is closed.
 func (l *Link) Done() <-chan struct{} { return l.ctx.Done() }
 
-// Err says why the link has failed.
+// Err returns why the link has failed.
 func (l *Link) Err() error { return context.Cause(l.ctx) }
 
-// MaxPayload is how many bytes a message may have on this server, its header included.
+// MaxPayload returns the server's limit for a message in bytes, header included.
 func (l *Link) MaxPayload() int { return int(l.conn.MaxPayload()) }
 
-// Server is the URL and version of the server.
+// Server returns the URL and version of the server.
 func (l *Link) Server() string {
 	return l.conn.ConnectedUrlRedacted() + ", nats-server " + l.conn.ConnectedServerVersion()
 }
@@ -81,7 +81,7 @@ func (l *Link) Close() {
 	l.cancel(nats.ErrConnectionClosed)
 }
 
-// Bound returns a context that is done once ctx is, or once the link has failed: then its cause says why.
+// Bound returns a context that is also done once the link fails; its cause is the error of the link.
 func (l *Link) Bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(l.ctx, func() { cancel(l.Err()) })
@@ -91,11 +91,11 @@ func (l *Link) Bound(ctx context.Context) (context.Context, context.CancelFunc) 
 	}
 }
 
-// request makes a request, within callTime and the life of the link.
+// request sends a request, and waits for the reply up to callTimeout.
 func (l *Link) request(ctx context.Context, msg *nats.Msg) (*nats.Msg, error) {
 	ctx, end := l.Bound(ctx)
 	defer end()
-	ctx, cancel := context.WithTimeout(ctx, callTime)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	reply, err := l.conn.RequestMsgWithContext(ctx, msg)
 	if err == nil {
@@ -111,11 +111,11 @@ func (l *Link) request(ctx context.Context, msg *nats.Msg) (*nats.Msg, error) {
 	return nil, fmt.Errorf("request %s: %w", msg.Subject, err)
 }
 
-// Stream returns the stream, for a reader, with how it is now as its cached info.
+// Stream returns the stream for a reader, with current cached info.
 func (l *Link) Stream(ctx context.Context) (jetstream.Stream, error) {
 	ctx, end := l.Bound(ctx)
 	defer end()
-	ctx, cancel := context.WithTimeout(ctx, callTime)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	js, err := jetstream.New(l.conn)
 	if err != nil {
@@ -131,8 +131,8 @@ func (l *Link) Stream(ctx context.Context) (jetstream.Stream, error) {
 	return stream, nil
 }
 
-// Head reads the last message of the host. found is false where the stream has none. The error is
-// [ErrForeign] for a message that no bridge wrote; only its Seq and Seen are known then.
+// Head reads the last message of the host. found is false if the stream has none. The error is
+// [ErrForeign] for a message that no bridge wrote; only Seq and Seen are set then.
 func (l *Link) Head(ctx context.Context) (head Head, found bool, err error) {
 	subject := Subject(l.host)
 	reply, err := l.request(ctx, nats.NewMsg(HeadPrefix(l.stream)+subject))
@@ -151,9 +151,9 @@ func (l *Link) Head(ctx context.Context) (head Head, found bool, err error) {
 	}
 }
 
-// Publish stores lines as the next message of the host, after the one that expected numbers,
-// and returns the number that it got. Only ErrTooLarge says that nothing was stored; after any
-// other error the link is of no more use.
+// Publish stores lines as the next message of the host, if expected is the number of its last message.
+// It returns the number of the new message. After ErrTooLarge nothing was stored; after any other
+// error the caller must close the link.
 func (l *Link) Publish(ctx context.Context, head Head, expected uint64, lines []byte) (uint64, error) {
 	msg := &nats.Msg{Subject: Subject(l.host), Header: head.header(), Data: lines}
 	msg.Header.Set(nats.ExpectedLastSubjSeqHdr, strconv.FormatUint(expected, 10))
@@ -170,11 +170,11 @@ func (l *Link) Publish(ctx context.Context, head Head, expected uint64, lines []
 		Error *jetstream.APIError `json:"error"`
 	}
 	if err := json.Unmarshal(reply.Data, &ack); err != nil {
-		return 0, fmt.Errorf("the answer to a message on %s: %w", msg.Subject, err)
+		return 0, fmt.Errorf("parse the reply to a message on %s: %w", msg.Subject, err)
 	}
 	if ack.Error == nil {
 		if ack.Seq == 0 {
-			return 0, fmt.Errorf("the answer to a message on %s has no number", msg.Subject)
+			return 0, fmt.Errorf("the reply to a message on %s has no number", msg.Subject)
 		}
 		return ack.Seq, nil
 	}

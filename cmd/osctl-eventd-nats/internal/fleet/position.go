@@ -7,12 +7,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Position is how far a reader is in a stream. The zero value is before the first message.
+// Position is the position of a reader in a stream. The zero value is before the first message.
 type Position struct {
 	Stream  string
-	Created time.Time // of the stream: one that is made anew begins to number again
-	Seq     uint64    // of the last message that was read
-	Seen    time.Time // when the server got that: another time says that the stream is an older copy of itself
+	Created time.Time // of the stream; a recreated stream numbers its messages anew
+	Seq     uint64    // of the last message read
+	Seen    time.Time // when the server received it; if this differs, the stream is an older copy of itself
 }
 
 // FirstPosition returns the position before the first message of a stream.
@@ -40,7 +40,7 @@ func ParsePosition(text string) (Position, error) {
 	_, err := fmt.Sscanf(text, "%s %d %d %d", &p.Stream, &created, &p.Seq, &seen)
 	p.Created, p.Seen = time.Unix(0, created), time.Unix(0, seen)
 	if err != nil || CheckStream(p.Stream) != nil || p.String() != text {
-		return Position{}, fmt.Errorf("%.64q is no position in a stream", text)
+		return Position{}, fmt.Errorf("%.64q: expected a position in a stream", text)
 	}
 	return p, nil
 }

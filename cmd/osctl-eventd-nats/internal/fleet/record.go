@@ -8,28 +8,28 @@ import (
 
 // Types of a [Record]. No event has a type that begins with an underscore.
 const (
-	TypeStart = "_start" // a bridge began to forward: after it the host's events go on at Cursor
-	TypeGap   = "_gap"   // the events after From, up to Cursor, are not in the stream
-	TypeAlive = "_alive" // a heartbeat of the bridge, though there may be no events
+	TypeStart = "_start" // a bridge started: the host's events continue after Cursor
+	TypeGap   = "_gap"   // the events after From, up to Cursor, are missing
+	TypeAlive = "_alive" // a heartbeat of the bridge
 )
 
 // Reasons of a record of type [TypeStart].
 const (
-	StartNew         = "new"          // nothing is known of this host: it begins at its oldest event
-	StartStreamEmpty = "stream_empty" // the stream has nothing of this host any more; nothing is lost
+	StartNew         = "new"          // the host is new: it begins at its oldest event
+	StartStreamEmpty = "stream_empty" // the stream has no message of the host any more; nothing is lost
 	StartAgain       = "started"      // the bridge was restarted
 )
 
 // Reasons of a record of type [TypeGap].
 const (
-	GapLapped   = "lapped"    // the host's history was shorter than the bridge's absence; Lost is how many
-	GapEpoch    = "epoch"     // the host's osctl-eventd began a new history; how many were lost is not known
-	GapTooLarge = "too_large" // the server takes no message as large as this event
-	GapTakeOver = "take_over" // an administrator let this host go on where another one had written
-	GapDropped  = "dropped"   // in no stream, see [Track]: the stream dropped messages before they were read
+	GapLapped   = "lapped"    // the host's history was too short while the bridge was away; Lost is the number
+	GapEpoch    = "epoch"     // the host's osctl-eventd began a new history; the number is unknown
+	GapTooLarge = "too_large" // the event is larger than the server accepts
+	GapTakeOver = "take_over" // an administrator let this machine replace another one
+	GapDropped  = "dropped"   // only from [Track]: the stream dropped messages before they were read
 )
 
-// Record is what a bridge says of itself, in a message of its own.
+// Record is a message of a bridge about itself or its host.
 type Record struct {
 	Type     string    `json:"type"`
 	Reason   string    `json:"reason,omitempty"`
@@ -38,8 +38,8 @@ type Record struct {
 	Machine  string    `json:"machine"`
 	Time     time.Time `json:"time"`
 	From     string    `json:"from,omitempty"` // a cursor
-	Cursor   string    `json:"cursor"`         // where the host is after this record
-	Lost     uint64    `json:"lost,omitempty"` // events, where that is known
+	Cursor   string    `json:"cursor"`         // of the host after this record
+	Lost     uint64    `json:"lost,omitempty"` // number of events, 0 if unknown
 	Version  string    `json:"version,omitempty"`
 	Interval float64   `json:"interval,omitempty"` // of the heartbeats, in seconds
 	State    *State    `json:"state,omitempty"`    // absent while osctl-eventd is away

@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	// DefaultStream is the stream's name unless a flag says otherwise.
+	// DefaultStream is the default name of the stream.
 	DefaultStream = "OSCTL"
 	// Subjects are the subjects of all hosts.
 	Subjects = subjectPrefix + "*"
@@ -14,21 +14,21 @@ const (
 	subjectPrefix = "osctl.events."
 )
 
-// Subject is the subject of a host.
+// Subject returns the subject of a host.
 func Subject(host string) string { return subjectPrefix + token(host) }
 
-// HeadSubject is the request for the last message of a host. The host stands in it, so that a
-// permission can name it.
+// HeadSubject returns the subject to request the last message of a host. It contains the host, so that
+// permissions can name it.
 func HeadSubject(stream, host string) string { return HeadPrefix(stream) + Subject(host) }
 
-// HeadPrefix begins the requests for the last message on a subject.
+// HeadPrefix returns the prefix of HeadSubject.
 func HeadPrefix(stream string) string { return "$JS.API.DIRECT.GET." + stream + "." }
 
-// Inbox is the prefix of a client's inboxes. It has the host in it, so that no other host may
-// listen to the replies.
+// Inbox returns the prefix of a client's inboxes. It contains the host, so that permissions can keep
+// other hosts from reading the replies.
 func Inbox(host string) string { return "_INBOX_" + token(host) }
 
-// A dot would end the token of a subject.
+// token returns a host as one token of a subject: it escapes dots.
 func token(host string) string { return strings.ReplaceAll(host, ".", "=2E") }
 
 // hostOf returns the host of a subject: the reverse of [Subject].
@@ -41,7 +41,7 @@ const (
 	maxName = 64 // bytes of a name
 )
 
-// CheckHost refuses what is no name of a host.
+// CheckHost checks the name of a host.
 func CheckHost(name string) error {
 	if !isName(name, "_-.") || name[0] == '.' || name[0] == '-' {
 		return fmt.Errorf("host %q: expected up to 64 letters, digits, _, dots and -, the first one neither dot nor -", name)
@@ -49,7 +49,7 @@ func CheckHost(name string) error {
 	return nil
 }
 
-// CheckStream refuses what is no name of a stream.
+// CheckStream checks the name of a stream.
 func CheckStream(name string) error {
 	if !isName(name, "_-") {
 		return fmt.Errorf("stream %q: expected up to 64 letters, digits, _ and -", name)

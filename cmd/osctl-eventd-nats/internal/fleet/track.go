@@ -11,30 +11,30 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// maxLine bounds a line: more than the largest event of osctl-eventd takes as JSON.
+// maxLine limits a line in bytes. It exceeds the largest event of osctl-eventd as JSON.
 const maxLine = 1 << 20
 
 // Line is one line of a message: an event, or a record of the bridge.
 type Line struct {
 	Event  *hub.Event
 	Epoch  string  // of the event
-	Record *Record // if it is not nil, the line is no event
-	// Again says that the reader had this line before: the stream went back to an older copy,
-	// and the bridge filled it again.
+	Record *Record // not nil for a record
+	// Again means that the reader has read this line before: the stream went back to an older copy,
+	// and the bridge wrote the line again.
 	Again bool
-	// Unknown is why an event cannot be shown: it is one of a later version, or of no bridge.
+	// Unknown is why the event cannot be parsed: a later version, or no bridge, wrote it.
 	Unknown error
 }
 
-// Track is what a reader knows of one host: where its events are. The zero value is a host of
-// which nothing was read yet.
+// Track is a reader's position in the events of one host. The zero value is a host without any message
+// read.
 type Track struct {
 	Cursor string // after the last message; "" if it is not known
 }
 
-// Take reads a message of the host and moves on. Where events are missing and no record says so,
-// Take puts a record in their place, with the reason [GapDropped]. The error is [ErrForeign]
-// for a message that no bridge wrote; nothing is taken of it.
+// Take parses the next message of the host, and advances the position. If events are missing without a
+// record that says so, Take adds a record with the reason [GapDropped]. The error is [ErrForeign] for a
+// message that no bridge wrote; the position stays then.
 func (t *Track) Take(head *Head, data []byte) (lines []Line, err error) {
 	at, end := t.Cursor, ""
 	for text := range bytes.Lines(data) {
@@ -65,8 +65,8 @@ func (t *Track) Take(head *Head, data []byte) (lines []Line, err error) {
 	return lines, nil
 }
 
-// distance returns how many events lie between two cursors, 0 if that is not known, and whether the
-// second one is ahead of the first one, as it is in another epoch.
+// distance returns the number of events between two cursors, 0 if it is unknown, and whether the second
+// cursor is ahead of the first. In another epoch it counts as ahead.
 func distance(from, to string) (n uint64, ahead bool) {
 	was, a, _ := hub.ParseCursor(from)
 	is, b, _ := hub.ParseCursor(to)
@@ -76,11 +76,11 @@ func distance(from, to string) (n uint64, ahead bool) {
 	return b - min(a, b), b > a
 }
 
-// readLine reads a line that follows a position, and returns from where to where it leads.
+// readLine parses a line at position at, and returns the cursors before and after the line.
 func readLine(text []byte, at string) (line Line, from, to string, err error) {
 	var r Record
 	if len(text) > maxLine {
-		return line, "", "", errors.New("it has a line that is too long")
+		return line, "", "", errors.New("a line is too long")
 	}
 	if err := json.Unmarshal(text, &r); err != nil {
 		return line, "", "", err

@@ -6,17 +6,17 @@ import (
 	"testing"
 )
 
-// eventLine is the line of event seq of an epoch.
+// eventLine returns the line of an event.
 func eventLine(epoch string, seq int) string {
 	return fmt.Sprintf(`{"type":"x","opts":{},"seq":%d,"time":"2026-11-22T10:11:12.000000Z","source":"uid:0","cursor":"%s:%[1]d"}`+"\n", seq, epoch)
 }
 
-// TestTrack reads message after message, and what no bridge would write between them.
+// TestTrack reads messages one by one, among them some that no bridge would write.
 func TestTrack(t *testing.T) {
 	track := Track{}
 	for _, step := range []struct {
 		name, cursor, data string
-		want               string // of each line: its number, or what is missing
+		want               string // of each line: its number, or the gap
 	}{
 		{"the first event", "e:5", eventLine("e", 5), "5"},
 		{"the next ones", "e:7", eventLine("e", 6) + eventLine("e", 7), "6 7"},

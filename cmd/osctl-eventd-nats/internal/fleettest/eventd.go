@@ -11,7 +11,7 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// Eventd is the service of osctl-eventd on a bus of its own, without a kernel to watch.
+// Eventd is the service of osctl-eventd on its own bus, without a watcher of the kernel.
 type Eventd struct {
 	Bus    *bustest.Bus
 	Hub    *hub.Hub
@@ -19,7 +19,7 @@ type Eventd struct {
 	ended  chan struct{}
 }
 
-// StartEventd starts a service that keeps so many events, until the test ends.
+// StartEventd starts a service with a history of this length. It ends with the test.
 func StartEventd(tb testing.TB, history int) *Eventd {
 	tb.Helper()
 	e := &Eventd{Bus: bustest.Start(tb, bustest.Daemon, bustest.PolicyOpen)}
@@ -28,7 +28,7 @@ func StartEventd(tb testing.TB, history int) *Eventd {
 	return e
 }
 
-// Serve starts the service of a hub, which takes the place of the one before.
+// Serve starts the service for a hub, which replaces the hub before.
 func (e *Eventd) Serve(tb testing.TB, h *hub.Hub) {
 	tb.Helper()
 	service, err := dbusapi.New(dbusapi.Config{Hub: h, Address: e.Bus.Address(), Log: slog.New(slog.DiscardHandler), Version: "1.2.3"})
@@ -54,7 +54,7 @@ func (e *Eventd) Stop() {
 	<-e.ended
 }
 
-// Commit has n events happen, and returns the cursor after them.
+// Commit commits n events, and returns the cursor after them.
 func (e *Eventd) Commit(tb testing.TB, n int, pairs ...string) string {
 	tb.Helper()
 	if len(pairs) == 0 {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Proxy is a way to a server that can be cut.
+// Proxy is a TCP proxy to a server. Tests can cut its connections.
 type Proxy struct {
 	URL string
 
@@ -17,7 +17,7 @@ type Proxy struct {
 	conns map[net.Conn]bool
 }
 
-// StartProxy starts a way to a server, until the test ends.
+// StartProxy starts a proxy to a server. It ends with the test.
 func StartProxy(tb testing.TB, server *Server) *Proxy {
 	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed below
@@ -67,7 +67,7 @@ func (p *Proxy) serve(client net.Conn, address string) {
 	copying.Wait()
 }
 
-// Cut ends all connections, and each new one, until Mend is called.
+// Cut closes all connections, and each new one until Mend is called.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -78,7 +78,7 @@ func (p *Proxy) Cut() {
 	clear(p.conns)
 }
 
-// Mend lets connections pass again.
+// Mend accepts connections again.
 func (p *Proxy) Mend() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

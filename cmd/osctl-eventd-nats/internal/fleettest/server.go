@@ -1,6 +1,6 @@
-// Package fleettest runs what the tests of the bridge need: NATS servers, an osctl-eventd without
-// a kernel behind it, and a reader that checks a whole stream. All of it is on loopback and on
-// buses of its own.
+// Package fleettest has what the tests of the bridge need: NATS servers, an osctl-eventd without a
+// watcher of the kernel, a proxy, and a reader that checks a whole stream. All run on loopback and
+// on private buses.
 package fleettest
 
 import (
@@ -20,8 +20,7 @@ import (
 	"github.com/osctl/eventd/dbusapi/apitest"
 )
 
-// Server is a nats-server with JetStream, a process of its own: Debian's, or the one that
-// NATS_SERVER names.
+// Server is a nats-server process with JetStream: the program in NATS_SERVER, or else Debian's.
 type Server struct {
 	URL string
 	Dir string // of its configuration and store
@@ -30,7 +29,7 @@ type Server struct {
 	dead chan struct{}
 }
 
-// StartServer starts a server until the test ends. conf is added to its configuration.
+// StartServer starts a server, which ends with the test. conf is appended to its configuration.
 func StartServer(tb testing.TB, conf string) *Server {
 	tb.Helper()
 	s := &Server{Dir: tb.TempDir()}
@@ -40,7 +39,7 @@ func StartServer(tb testing.TB, conf string) *Server {
 	return s
 }
 
-// Configure writes the configuration, which the next start reads.
+// Configure writes the configuration for the next start.
 func (s *Server) Configure(tb testing.TB, port, conf string) {
 	tb.Helper()
 	text := fmt.Sprintf("host: 127.0.0.1\nport: %s\nserver_name: test\n%s\n"+
@@ -53,7 +52,7 @@ func (s *Server) Configure(tb testing.TB, port, conf string) {
 func (s *Server) conf() string  { return filepath.Join(s.Dir, "nats.conf") }
 func (s *Server) store() string { return filepath.Join(s.Dir, "store") }
 
-// Start starts the server, again at the same address if it ran before, and waits until it answers.
+// Start starts the server, and waits until it answers. A restart uses the same address.
 func (s *Server) Start(tb testing.TB) {
 	tb.Helper()
 	program := os.Getenv("NATS_SERVER")
@@ -80,14 +79,14 @@ func (s *Server) Start(tb testing.TB) {
 	apitest.Eventually(tb, "the server is ready", func() bool {
 		select {
 		case <-dead:
-			said, _ := os.ReadFile(log.Name())
-			tb.Fatalf("the server ended: %s", said)
+			output, _ := os.ReadFile(log.Name())
+			tb.Fatalf("the server ended: %s", output)
 		default:
 		}
 		text, _ := os.ReadFile(ports) //nolint:gosec // below a directory of the test
 		found := regexp.MustCompile(`(nats|tls)://127\.0\.0\.1:\d+`).Find(text)
-		said, _ := os.ReadFile(log.Name())
-		if found == nil || bytes.Count(said, []byte("Server is ready")) == 0 {
+		output, _ := os.ReadFile(log.Name())
+		if found == nil || !bytes.Contains(output, []byte("Server is ready")) {
 			return false
 		}
 		s.URL = string(found)
@@ -105,13 +104,13 @@ func (s *Server) Start(tb testing.TB) {
 	}
 }
 
-// Kill kills the server (SIGKILL) and waits until it is dead.
+// Kill sends SIGKILL, and waits until the server has ended.
 func (s *Server) Kill() {
 	_ = s.cmd.Process.Kill()
 	<-s.dead
 }
 
-// Connect connects to the server until the test ends.
+// Connect connects to the server. The connection ends with the test.
 func (s *Server) Connect(tb testing.TB, options ...nats.Option) *nats.Conn {
 	tb.Helper()
 	closed := make(chan struct{})
@@ -128,7 +127,7 @@ func (s *Server) Connect(tb testing.TB, options ...nats.Option) *nats.Conn {
 	return c
 }
 
-// MakeStream makes the stream of a fleet; change may be nil.
+// MakeStream creates the stream of a fleet. change may modify its configuration, or be nil.
 func (s *Server) MakeStream(tb testing.TB, change func(*jetstream.StreamConfig), options ...nats.Option) jetstream.Stream {
 	tb.Helper()
 	js, err := jetstream.New(s.Connect(tb, options...))
@@ -142,14 +141,14 @@ func (s *Server) MakeStream(tb testing.TB, change func(*jetstream.StreamConfig),
 		change(&config)
 	}
 	var stream jetstream.Stream
-	Retry(tb, "make the stream", func(ctx context.Context) error {
+	Retry(tb, "create the stream", func(ctx context.Context) error {
 		stream, err = js.CreateStream(ctx, config)
 		return err
 	})
 	return stream
 }
 
-// Retry repeats what may fail while a server is away.
+// Retry repeats do until it succeeds.
 func Retry(tb testing.TB, what string, do func(context.Context) error) {
 	tb.Helper()
 	var err error

@@ -13,7 +13,7 @@ import (
 	"github.com/osctl/eventd/dbusapi/apitest"
 )
 
-// Got is what a stream has of one host.
+// Got is the content of a stream for one host.
 type Got struct {
 	Events  int
 	Records []fleet.Record
@@ -21,7 +21,7 @@ type Got struct {
 	Chunks  int    // messages with events
 }
 
-// Gaps are the records of type _gap.
+// Gaps returns the records of type _gap.
 func (g *Got) Gaps() (gaps []fleet.Record) {
 	for _, r := range g.Records {
 		if r.Type == fleet.TypeGap {
@@ -31,7 +31,7 @@ func (g *Got) Gaps() (gaps []fleet.Record) {
 	return gaps
 }
 
-// Lost is how many events the gaps say are missing.
+// Lost returns the number of missing events according to the gaps.
 func (g *Got) Lost() (n uint64) {
 	for _, r := range g.Gaps() {
 		n += r.Lost
@@ -39,8 +39,8 @@ func (g *Got) Lost() (n uint64) {
 	return n
 }
 
-// Read reads all that a stream has of a host, and fails the test if an event is missing, comes
-// twice or out of order, and no record says so.
+// Read reads all messages of a host. It fails the test if an event is missing, comes twice or is out
+// of order without a record that says so.
 func Read(tb testing.TB, stream jetstream.Stream, host string) Got {
 	tb.Helper()
 	var got Got
@@ -74,7 +74,7 @@ func Read(tb testing.TB, stream jetstream.Stream, host string) Got {
 	return got
 }
 
-// Messages reads the messages of a host.
+// Messages returns all messages of a host.
 func Messages(tb testing.TB, stream jetstream.Stream, host string) (all []*nats.Msg) {
 	tb.Helper()
 	ctx := apitest.Bounded(tb)
@@ -106,7 +106,7 @@ func Messages(tb testing.TB, stream jetstream.Stream, host string) (all []*nats.
 	return all
 }
 
-// AwaitCursor waits until the last message of a host has a cursor.
+// AwaitCursor waits until the last message of a host has this cursor.
 func AwaitCursor(tb testing.TB, stream jetstream.Stream, host, cursor string) {
 	tb.Helper()
 	last := ""
@@ -121,7 +121,7 @@ func AwaitCursor(tb testing.TB, stream jetstream.Stream, host, cursor string) {
 	})
 }
 
-// Cursor is that of the last message of a host, "" if there is none or the server is away.
+// Cursor returns the cursor of the last message of a host, "" if there is none or the server is away.
 func Cursor(ctx context.Context, stream jetstream.Stream, host string) string {
 	msg, err := stream.GetLastMsgForSubject(ctx, fleet.Subject(host))
 	if err != nil {
@@ -130,7 +130,7 @@ func Cursor(ctx context.Context, stream jetstream.Stream, host string) string {
 	return msg.Header.Get(fleet.HeaderCursor)
 }
 
-// Forge writes a message to a host's subject as no bridge does.
+// Forge writes a message to a host's subject that no bridge would write.
 func Forge(tb testing.TB, conn *nats.Conn, host string, header nats.Header, data any) {
 	tb.Helper()
 	text, err := json.Marshal(data)
@@ -141,5 +141,5 @@ func Forge(tb testing.TB, conn *nats.Conn, host string, header nats.Header, data
 	if err == nil && json.Valid(reply.Data) && string(reply.Data) != "" {
 		return
 	}
-	tb.Fatal(errors.Join(err, errors.New("forging failed")))
+	tb.Fatal(errors.Join(err, errors.New("forge a message: no valid reply")))
 }

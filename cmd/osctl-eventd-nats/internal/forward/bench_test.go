@@ -14,9 +14,8 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// BenchmarkForward forwards a history into a stream, and reads it with WaitEvents alone, in turns:
-// the ratio is what forwarding costs. With many hosts, all forward at once into one server; each has
-// an osctl-eventd of its own.
+// BenchmarkForward compares forwarding a history to a stream with reading it by WaitEvents only. With many
+// hosts, each with its own osctl-eventd, all forward to one server at once.
 func BenchmarkForward(b *testing.B) {
 	for _, hosts := range []int{1, 100} {
 		b.Run(strconv.Itoa(hosts), func(b *testing.B) { benchmarkForward(b, hosts, 200_000/hosts) })
@@ -35,13 +34,13 @@ func benchmarkForward(b *testing.B, hosts, events int) {
 	stream := server.MakeStream(b, nil)
 	for b.Loop() {
 		begin := time.Now()
-		all(hosts, func(i int) { readAll(b, sources[i].Bus.Address(), cursors[i]) })
+		runAll(hosts, func(i int) { readAll(b, sources[i].Bus.Address(), cursors[i]) })
 		reading += time.Since(begin)
 		if err := stream.Purge(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 		begin = time.Now()
-		all(hosts, func(i int) { forwardAll(b, server, sources[i], "node"+strconv.Itoa(i), cursors[i]) })
+		runAll(hosts, func(i int) { forwardAll(b, server, sources[i], "node"+strconv.Itoa(i), cursors[i]) })
 		forwarding += time.Since(begin)
 	}
 	total := float64(hosts * events * b.N)
@@ -51,8 +50,8 @@ func benchmarkForward(b *testing.B, hosts, events int) {
 	b.ReportMetric(reading.Seconds()/forwarding.Seconds(), "forward/waitevents")
 }
 
-// all calls do for each host at once.
-func all(hosts int, do func(i int)) {
+// runAll calls do for all hosts in parallel.
+func runAll(hosts int, do func(i int)) {
 	done := make(chan struct{})
 	for i := range hosts {
 		go func() {
@@ -80,7 +79,7 @@ func readAll(b *testing.B, address, until string) {
 	}
 }
 
-// forwardAll runs a bridge until it has written a cursor.
+// forwardAll runs a bridge until it has written a message with the cursor.
 func forwardAll(b *testing.B, server *fleettest.Server, e *fleettest.Eventd, name, until string) {
 	ctx, cancel := context.WithTimeout(b.Context(), apitest.Patience)
 	defer cancel()

@@ -16,13 +16,13 @@ import (
 )
 
 const (
-	firstPause  = 250 * time.Millisecond // after a session that failed; it doubles each time
-	lastPause   = 30 * time.Second
-	deniedPause = time.Minute // once the server refused our credentials
-	shortPause  = 300 * time.Millisecond
+	firstPause      = 250 * time.Millisecond // of the exponential back-off after failed sessions
+	lastPause       = 30 * time.Second
+	deniedPause     = time.Minute            // after the server refused the credentials
+	supersededPause = 300 * time.Millisecond // after another bridge wrote
 )
 
-// Config says what [Run] forwards, and where to.
+// Config configures [Run].
 type Config struct {
 	Bus      string // address of the D-Bus bus, as [client.ResolveAddress] gives it
 	Access   fleet.Access
@@ -31,38 +31,38 @@ type Config struct {
 	Machine  string        // identifies the machine, see [MachineID]
 	Version  string        // of the program
 	StateDir string        // for the state file; one bridge may use it at a time
-	Alive    time.Duration // how often to say that the host lives
-	TakeOver bool          // once: go on although another machine wrote the last message
+	Alive    time.Duration // interval of the heartbeats
+	TakeOver bool          // continue once although another machine wrote the last message
 	Log      *slog.Logger
-	// Progress is called at least every Tick, unless one reply of osctl-eventd takes longer to forward,
-	// with a line on how things are.
+	// Progress is called with a status line at least every Tick, unless forwarding one reply of
+	// osctl-eventd takes longer.
 	Progress func(status string)
 	Tick     time.Duration
 }
 
-// FenceError says that the last message of the host was not written by this machine, or not from
-// this history of osctl-eventd. Text says what to do.
+// FenceError means that another machine, or another history of osctl-eventd, wrote the last message of
+// the host. Text says what to do.
 type FenceError struct{ Text string }
 
 func (e *FenceError) Error() string { return e.Text }
 
-// bridge is what outlives a session.
+// bridge is the state of a Run across sessions.
 type bridge struct {
 	Config
-	state     *stateFile
-	eventd    *eventd
-	unsaved   bool          // the state file could not be written
-	announced bool          // this run's _start is in the stream
-	kept      *history      // of osctl-eventd as it was lately, nil while that is away
-	nextAlive time.Time     // of the next heartbeat
-	pause     time.Duration // before the next session, if this one stores nothing
-	since     time.Time     // when trouble began, zero if all is well
-	rival     bool          // another bridge forwards this host, too: that was logged
-	trouble   string        // what was logged last of why nothing is stored, "" if all is well
+	state       *stateFile
+	eventd      *eventd
+	saveFailed  bool          // the last write of the state file failed
+	announced   bool          // this run's _start is in the stream
+	kept        *history      // last known history of osctl-eventd, nil while that is away
+	nextAlive   time.Time     // of the next heartbeat
+	pause       time.Duration // before the next session if this one stores nothing
+	since       time.Time     // when the trouble began, zero for none
+	rivalLogged bool          // it was logged that another bridge forwards this host
+	trouble     string        // the last logged trouble, "" for none
 }
 
-// Run forwards until ctx is done. It returns nil then, and an error where trying again is of no
-// use: a [FenceError], or a state directory that cannot be used.
+// Run forwards until ctx is done, and then returns nil. It returns an error only if retrying is
+// useless: a [FenceError], or an unusable state directory.
 func Run(ctx context.Context, config Config) error {
 	state, err := openState(config.StateDir, config.Log)
 	if err != nil {
@@ -81,16 +81,16 @@ func (b *bridge) run(ctx context.Context) error {
 		err := b.session(ctx)
 		b.saveState()
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // whatever it was, we were told to end
+			return nil //nolint:nilerr // the caller ended the run
 		}
 		if fence, ok := errors.AsType[*FenceError](err); ok {
 			return fence
 		}
-		b.wait(ctx, err)
+		b.waitForRetry(ctx, err)
 	}
 }
 
-// session forwards over one connection until something fails.
+// session forwards over one connection until an error.
 func (b *bridge) session(ctx context.Context) error {
 	link, err := fleet.Dial(&b.Access, b.Stream, b.Host)
 	if err != nil {
@@ -105,28 +105,28 @@ func (b *bridge) session(ctx context.Context) error {
 	return s.forward(ctx)
 }
 
-// saveState writes the state file. Forwarding goes on without one.
+// saveState writes the state file. The bridge works without it, so an error is only logged.
 func (b *bridge) saveState() {
 	err := b.state.save()
-	if err != nil && !b.unsaved {
-		b.Log.Warn("the state file cannot be written", errorAttr(err))
+	if err != nil && !b.saveFailed {
+		b.Log.Warn("write the state file", errorAttr(err))
 	}
-	b.unsaved = err != nil
+	b.saveFailed = err != nil
 }
 
-// wait waits before the next session. The pause is spread, because the hosts of a fleet lose a
-// server all at once.
-func (b *bridge) wait(ctx context.Context, why error) {
+// waitForRetry waits before the next session. The pause has jitter, because all hosts of a fleet lose
+// a server at once.
+func (b *bridge) waitForRetry(ctx context.Context, why error) {
 	pause := b.pause
 	switch {
 	case errors.Is(why, fleet.ErrSuperseded):
-		pause = shortPause
+		pause = supersededPause
 	case errors.Is(why, nats.ErrAuthorization), errors.Is(why, nats.ErrPermissionViolation):
 		pause = deniedPause
 	default:
 		b.pause = min(2*b.pause, lastPause)
 	}
-	pause = pause/2 + rand.N(pause) //nolint:gosec // spread, not secret
+	pause = pause/2 + rand.N(pause) //nolint:gosec // jitter, not secret
 	text := b.explain(why)
 	b.logTrouble(ctx, why, text, pause)
 	status := "Not forwarding since " + b.since.Format(time.DateTime) + ": " + text
@@ -141,42 +141,41 @@ func (b *bridge) wait(ctx context.Context, why error) {
 		case <-next.C:
 			return
 		case <-tick.C:
-			b.Progress(status + b.behind(ctx))
+			b.Progress(status + b.formatBacklog(ctx))
 		}
 	}
 }
 
-// logTrouble logs each trouble once. That of two bridges that take turns is logged once for all.
+// logTrouble logs each trouble once. It logs only once in all that two bridges take turns.
 func (b *bridge) logTrouble(ctx context.Context, why error, text string, pause time.Duration) {
 	if b.since.IsZero() {
 		b.since = time.Now()
 	}
-	level, said := slog.LevelWarn, text == b.trouble
+	level, logged := slog.LevelWarn, text == b.trouble
 	if errors.Is(why, fleet.ErrSuperseded) {
-		said, b.rival = b.rival, true
+		logged, b.rivalLogged = b.rivalLogged, true
 	} else {
 		b.trouble = text
 	}
-	if said {
+	if logged {
 		level = slog.LevelDebug
 	}
-	b.Log.LogAttrs(ctx, level, "not forwarding; trying again", slog.String("reason", text), slog.Duration("pause", pause))
+	b.Log.LogAttrs(ctx, level, "not forwarding; retrying", slog.String("reason", text), slog.Duration("pause", pause))
 }
 
-// explain says in words for a person why a session ended.
+// explain formats the error of a session for people.
 func (b *bridge) explain(err error) string {
 	if _, ok := errors.AsType[*client.Error](err); ok {
 		return client.Explain(err, b.Bus)
 	}
-	if errors.Is(err, fleet.ErrSuperseded) { // its numbers differ each time
-		return fleet.ErrSuperseded.Error() + ": another bridge of this host forwards, too, or the stream lost messages"
+	if errors.Is(err, fleet.ErrSuperseded) { // omit the numbers, which differ each time
+		return fleet.ErrSuperseded.Error() + ": another bridge also forwards this host, or the stream lost messages"
 	}
 	return err.Error()
 }
 
-// behind says how much of the history waits, for a status line. It says nothing where that cannot
-// be learnt.
-func (b *bridge) behind(ctx context.Context) string {
+// formatBacklog returns the backlog for a status line, "" if it is unknown.
+func (b *bridge) formatBacklog(ctx context.Context) string {
 	b.updateHistory(ctx)
 	state := b.stateAt(b.state.cursor)
 	if state == nil {
@@ -185,7 +184,7 @@ func (b *bridge) behind(ctx context.Context) string {
 	return fmt.Sprintf(", %d of %d events behind", state.Backlog, state.History)
 }
 
-// updateHistory asks osctl-eventd what it keeps.
+// updateHistory reads the state of osctl-eventd's history.
 func (b *bridge) updateHistory(ctx context.Context) {
 	h, err := b.eventd.history(ctx)
 	if b.kept = &h; err != nil {
@@ -193,7 +192,8 @@ func (b *bridge) updateHistory(ctx context.Context) {
 	}
 }
 
-// stateAt compares a cursor with what osctl-eventd kept lately. It returns nil while that is away.
+// stateAt compares a cursor with the last known history of osctl-eventd. It returns nil while
+// osctl-eventd is away.
 func (b *bridge) stateAt(cursor string) *fleet.State {
 	h := b.kept
 	if h == nil {
@@ -202,9 +202,9 @@ func (b *bridge) stateAt(cursor string) *fleet.State {
 	state := &fleet.State{History: h.last + 1 - min(h.oldest, h.last+1), Full: h.oldest > 1, Durable: h.durable}
 	epoch, seq, err := hub.ParseCursor(cursor)
 	if err != nil || epoch != h.epoch {
-		seq = 0 // nothing of this history is in the stream
+		seq = 0 // no event of this history is in the stream
 	}
-	state.Backlog = min(h.last-min(seq, h.last), state.History) // seq is ahead of what came since
+	state.Backlog = min(h.last-min(seq, h.last), state.History) // seq may be newer than the history
 	return state
 }
 

@@ -1,25 +1,25 @@
-// Package forward copies the events of this host's osctl-eventd into a JetStream stream: [Run] is
-// all that it has. Package fleet says what the stream looks like.
+// Package forward copies the events of this host's osctl-eventd to a JetStream stream. Call [Run].
+// Package fleet describes the stream.
 //
 // # What it promises
 //
-//   - Each event is in the stream once and in the order of its number, or a record of type _gap
-//     stands in its place and says which are missing. That holds whatever dies at any instant, for
-//     any number of bridges at once, and for one that stood still while another took over.
-//   - NATS may be away for as long as osctl-eventd keeps its history. Nothing is buffered here.
-//   - Memory is bounded: by three replies of osctl-eventd and one message.
-//   - Two machines that have one name do not mix their events: the second one stops with a
-//     [FenceError], until an administrator says that it shall take over.
+//   - Each event is in the stream once and in the order of its number; otherwise a record of type _gap
+//     in its place says which events are missing. That holds whichever process dies at any instant,
+//     for any number of bridges at once, and for a stopped bridge that continues after another one
+//     took over.
+//   - NATS may be away for as long as osctl-eventd keeps the events. The bridge buffers nothing.
+//   - Memory is bounded by three replies of osctl-eventd and one message.
+//   - Two machines with one name do not mix their events: the second one stops with a [FenceError],
+//     until an administrator lets it take over.
 //
-// Not promised: a stream that the server loses is filled again only from what osctl-eventd still
-// keeps; and without the state file, events come twice once the stream has nothing of the host
-// any more.
+// Not promised: if the server loses the stream, the bridge writes only events that osctl-eventd still
+// keeps. If the stream has no message of the host and the state file is lost, the bridge writes kept
+// events again.
 //
 // # How it works
 //
-// A session connects, reads the last message of the host (the head), and follows osctl-eventd
-// from the cursor in it. Each message carries the number that the head has in the stream, and one
-// message is under way at a time. The server refuses a message that does not follow the head. After
-// any error it is not known what the stream has, so the session ends, and the next one reads the
-// head again.
+// A session connects, reads the last message of the host (the head), and follows osctl-eventd from
+// the cursor in it. Each message carries the number of the head, and the server refuses a message that
+// does not follow the head. One message is in flight at a time. After any error the content of the
+// stream is unknown, so the session ends, and the next session reads the head again.
 package forward

@@ -10,22 +10,22 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// eventd asks osctl-eventd questions, each within callTime. It connects where it needs to.
+// eventd queries osctl-eventd, and connects when needed. Each query takes at most callTimeout.
 type eventd struct {
 	address string
 	client  *client.Client // nil for none
 }
 
-const callTime = 10 * time.Second
+const callTimeout = 10 * time.Second
 
-// history is what osctl-eventd keeps.
+// history is the state of osctl-eventd's history.
 type history struct {
 	epoch        string
-	oldest, last uint64 // numbers of events; oldest is last + 1 while there is none
+	oldest, last uint64 // numbers of events; oldest is last + 1 for an empty history
 	durable      bool
 }
 
-// connect returns a client with a connection that is not lost.
+// connect returns a client with a working connection.
 func (e *eventd) connect(ctx context.Context) (*client.Client, error) {
 	if e.client != nil {
 		select {
@@ -50,9 +50,9 @@ func (e *eventd) close() {
 	}
 }
 
-// history returns what is kept now. It does not start a service that does not run.
+// history returns the present history. It does not start a stopped service.
 func (e *eventd) history(ctx context.Context) (history, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTime)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	c, err := e.connect(ctx)
 	if err != nil {
@@ -68,11 +68,10 @@ func (e *eventd) history(ctx context.Context) (history, error) {
 	return history{p.Text("Epoch"), max(oldest.Uint(), 1), last.Uint(), durable.Bool()}, nil
 }
 
-// checkHead compares the event that the head names with the one of that number here. The error
-// is a [FenceError] if they are not the same event. What is no longer kept cannot be compared:
-// following from the head says that it is gone. But a head from another epoch must be one that this
-// bridge has written before, as its own cursor says: else another machine may have, which has our
-// machine-id.
+// checkHead compares the event at the head with the event of the same number here. The error is a
+// [FenceError] if they differ. An event that is no longer kept cannot be compared; following from the
+// head reports it as gone. A head from another epoch than the history must be of the epoch in the state
+// file (own). Otherwise another machine with a copy of this machine-id may have written it.
 func (e *eventd) checkHead(ctx context.Context, head fleet.Head, own string) error {
 	epoch, seq, err := hub.ParseCursor(head.Cursor)
 	if err != nil {
@@ -84,11 +83,11 @@ func (e *eventd) checkHead(ctx context.Context, head fleet.Head, own string) err
 	case err != nil:
 		return err
 	case epoch != h.epoch && epoch != known:
-		return otherHistory("it began with another epoch, and the state file knows nothing of that")
+		return otherHistoryError("it has another epoch, which is not in the state file")
 	case epoch != h.epoch, seq == 0, seq < h.oldest:
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTime)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	c, err := e.connect(ctx)
 	if err != nil {
@@ -101,24 +100,24 @@ func (e *eventd) checkHead(ctx context.Context, head fleet.Head, own string) err
 	case err != nil && !client.HasName(err, client.ErrInvalidCursor):
 		return err
 	case err != nil || len(events) == 0:
-		return otherHistory(fmt.Sprintf("its event %d does not exist here", seq))
+		return otherHistoryError(fmt.Sprintf("its event %d does not exist here", seq))
 	case !head.Time.IsZero() && hub.Micros(events[0].Time) != hub.Micros(head.Time):
-		return otherHistory(fmt.Sprintf("its event %d is another one here", seq))
+		return otherHistoryError(fmt.Sprintf("its event %d is another one here", seq))
 	}
 	return nil
 }
 
-// otherHistory is the error where two machines share an epoch.
-func otherHistory(how string) error {
-	return &FenceError{"the stream was written from another copy of this host's history: " + how +
-		". Two machines use copies of one disk, or this one went back to an older copy. On a clone: give it a" +
-		" machine-id and a name of its own, and remove /var/lib/osctl-eventd and /var/lib/osctl-eventd-nats while both services are stopped." +
-		" If this machine shall go on under the name: run once with --take-over"}
+// otherHistoryError returns the error for a head from a copy of this history.
+func otherHistoryError(how string) error {
+	return &FenceError{"another copy of this host's history wrote to the stream: " + how +
+		". Either two machines use copies of one disk, or this machine went back to an older copy. Give a clone its own" +
+		" machine-id and name, and remove /var/lib/osctl-eventd and /var/lib/osctl-eventd-nats while both services are stopped." +
+		" To continue under this name on this machine, run once with --take-over"}
 }
 
-// otherMachine is the error where another machine wrote the last message.
-func otherMachine(subject, machine string) error {
-	const form = "another machine (%s) forwards to %s: give each host a name of its own (--host)." +
-		" If this machine takes its place, for example after it was installed anew: run once with --take-over"
+// otherMachineError returns the error for a head of another machine.
+func otherMachineError(subject, machine string) error {
+	const form = "another machine (%s) forwards to %s: give each host its own name (--host)." +
+		" If this machine replaces the other one, for example after a reinstallation, run once with --take-over"
 	return &FenceError{fmt.Sprintf(form, machine, subject)}
 }

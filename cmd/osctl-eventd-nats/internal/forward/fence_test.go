@@ -15,8 +15,8 @@ import (
 	"github.com/osctl/eventd/hub/eventlog"
 )
 
-// TestOtherMachine has a second machine forward under the name of the first: it is refused, then
-// allowed to take over, and then the first one is refused.
+// TestOtherMachine forwards from a second machine under the name of the first: the second is refused until it
+// may take over; then the first is refused.
 func TestOtherMachine(t *testing.T) {
 	first, second, server := fleettest.StartEventd(t, 1000), fleettest.StartEventd(t, 1000), fleettest.StartServer(t, "")
 	stream := server.MakeStream(t, nil)
@@ -26,33 +26,33 @@ func TestOtherMachine(t *testing.T) {
 	was := first.Commit(t, 50)
 	fleettest.AwaitCursor(t, stream, host, was)
 	is := second.Commit(t, 30)
-	start(t, b).wantFence(t, "another machine (m1) forwards to osctl.events.node1")
-	want(t, stream, 50, 0)
+	start(t, b).expectFence(t, "another machine (m1) forwards to osctl.events.node1")
+	expectStream(t, stream, 50, 0)
 	b.TakeOver = true
 	start(t, b)
 	fleettest.AwaitCursor(t, stream, host, is)
 	first.Commit(t, 1)
-	running.wantFence(t, "another machine (m2)")
-	got := want(t, stream, 80, 0)
+	running.expectFence(t, "another machine (m2)")
+	got := expectStream(t, stream, 80, 0)
 	if g := got.Gaps(); len(g) != 1 || g[0].Reason != fleet.GapTakeOver || g[0].From != was {
 		t.Errorf("gaps %+v", g)
 	}
 }
 
-// TestSameMachineID has a clone with the machine-id, but with a history of its own.
+// TestSameMachineID forwards from a clone with the same machine-id, but another history.
 func TestSameMachineID(t *testing.T) {
 	first, second, server := fleettest.StartEventd(t, 1000), fleettest.StartEventd(t, 1000), fleettest.StartServer(t, "")
 	stream := server.MakeStream(t, nil)
 	start(t, config(t, server, first))
 	fleettest.AwaitCursor(t, stream, host, first.Commit(t, 50))
 	second.Commit(t, 100)
-	start(t, config(t, server, second)).wantFence(t, "it began with another epoch")
+	start(t, config(t, server, second)).expectFence(t, "it has another epoch")
 	fleettest.AwaitCursor(t, stream, host, first.Commit(t, 50))
-	want(t, stream, 100, 0)
+	expectStream(t, stream, 100, 0)
 }
 
-// TestCopiedHistory has two machines with copies of one disk: one that is behind the stream,
-// and, later, ahead of it.
+// TestCopiedHistory forwards from two machines with copies of one disk. The second one is behind the stream,
+// and later ahead of it.
 func TestCopiedHistory(t *testing.T) {
 	server := fleettest.StartServer(t, "")
 	stream := server.MakeStream(t, nil)
@@ -90,14 +90,14 @@ func TestCopiedHistory(t *testing.T) {
 	second.Serve(t, openHub(copied))
 	b := config(t, server, second)
 	b.StateDir = filepath.Join(copied, "bridge")
-	start(t, b).wantFence(t, "its event 70 does not exist here")
+	start(t, b).expectFence(t, "its event 70 does not exist here")
 	second.Commit(t, 40)
-	start(t, b).wantFence(t, "its event 70 is another one here")
+	start(t, b).expectFence(t, "its event 70 is another one here")
 	fleettest.AwaitCursor(t, stream, host, first.Commit(t, 5))
-	if got := want(t, stream, 75, 0); got.Gaps() != nil {
+	if got := expectStream(t, stream, 75, 0); got.Gaps() != nil {
 		t.Errorf("gaps %+v", got.Gaps())
 	}
-	// The second one takes over: what only it has is in the stream then.
+	// The second machine takes over, so its own events are in the stream then.
 	b.TakeOver = true
 	start(t, b)
 	is := second.Commit(t, 1)
@@ -108,7 +108,7 @@ func TestCopiedHistory(t *testing.T) {
 	}
 }
 
-// TestForeign has somebody write to the subject who is no bridge, or copy a message there.
+// TestForeign writes messages to the subject that no bridge wrote, or that are copies.
 func TestForeign(t *testing.T) {
 	e, server := fleettest.StartEventd(t, 1000), fleettest.StartServer(t, "")
 	stream := server.MakeStream(t, nil)
@@ -128,7 +128,7 @@ func TestForeign(t *testing.T) {
 		fleettest.AwaitCursor(t, stream, host, was)
 		fleettest.Forge(t, conn, host, header, map[string]string{"type": "x", "cursor": "e:1"})
 		e.Commit(t, 1)
-		r.wantFence(t, "not written by a bridge")
+		r.expectFence(t, "not written by a bridge")
 		c.TakeOver = true
 		r = start(t, c)
 		fleettest.AwaitCursor(t, stream, host, e.Commit(t, 1))
@@ -137,7 +137,7 @@ func TestForeign(t *testing.T) {
 			t.Fatal("with", name)
 		}
 	}
-	// All events are there, between the messages that no bridge wrote.
+	// All events are in the stream, among the foreign messages.
 	var track fleet.Track
 	events, foreign := 0, 0
 	for _, msg := range fleettest.Messages(t, stream, host) {
@@ -164,7 +164,7 @@ func TestForeign(t *testing.T) {
 	}
 }
 
-// TestOneBridgeADirectory has a second bridge use the state directory of a first one.
+// TestOneBridgeADirectory checks that two bridges cannot use one state directory.
 func TestOneBridgeADirectory(t *testing.T) {
 	e, server := fleettest.StartEventd(t, 10), fleettest.StartServer(t, "")
 	stream := server.MakeStream(t, nil)
@@ -176,8 +176,8 @@ func TestOneBridgeADirectory(t *testing.T) {
 	}
 }
 
-// TestEpochIsKept has the state file know an epoch as soon as the stream does: a bridge that is killed then
-// must know that it was its own, if osctl-eventd begins another one meanwhile.
+// TestEpochIsKept checks that the state file has an epoch as soon as the stream has it. A bridge that is killed
+// then must recognise its own head, even if osctl-eventd begins another epoch.
 func TestEpochIsKept(t *testing.T) {
 	e, server := fleettest.StartEventd(t, 10), fleettest.StartServer(t, "")
 	server.MakeStream(t, nil)
@@ -203,7 +203,7 @@ func TestMachineID(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := MachineID(path); err == nil {
-		t.Error("a machine without an id has one")
+		t.Error("MachineID accepts an uninitialized machine-id")
 	}
 }
 

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const host = "node1"
 
-// config is that of a bridge with a state directory of its own.
+// config returns the configuration of a bridge with its own state directory.
 func config(t *testing.T, server *fleettest.Server, e *fleettest.Eventd) Config {
 	t.Helper()
 	return Config{
@@ -34,7 +34,7 @@ func config(t *testing.T, server *fleettest.Server, e *fleettest.Eventd) Config 
 	}
 }
 
-// logTo writes log lines into a test's output.
+// logTo writes log lines to the output of a test.
 type logTo struct{ t *testing.T }
 
 func (l logTo) Write(line []byte) (int, error) {
@@ -42,7 +42,7 @@ func (l logTo) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// running is a bridge that runs in this process.
+// running is a bridge in this process.
 type running struct {
 	cancel context.CancelFunc
 	ended  chan error
@@ -62,7 +62,7 @@ func start(t *testing.T, c Config) *running {
 	return r
 }
 
-// stop ends the bridge, which must not have ended by itself.
+// stop stops the bridge, which must not have ended by itself.
 func (r *running) stop(t *testing.T) {
 	t.Helper()
 	r.cancel()
@@ -73,18 +73,18 @@ func (r *running) stop(t *testing.T) {
 	}
 }
 
-// wantFence waits until the bridge ends with a FenceError that has a text.
-func (r *running) wantFence(t *testing.T, text string) {
+// expectFence waits until the bridge ends with a FenceError that contains a text.
+func (r *running) expectFence(t *testing.T, text string) {
 	t.Helper()
 	err := apitest.Await(t, "the bridge ends", r.ended)
 	r.ended = nil
 	if fence, ok := errors.AsType[*FenceError](err); !ok || !strings.Contains(fence.Text, text) {
-		t.Fatalf("the bridge ended with %v, want a fence: %s", err, text)
+		t.Fatalf("the bridge ended with %v, want a FenceError: %s", err, text)
 	}
 }
 
-// want checks what the stream has.
-func want(t *testing.T, stream jetstream.Stream, events int, lost uint64) fleettest.Got {
+// expectStream checks the number of events and of lost events in the stream.
+func expectStream(t *testing.T, stream jetstream.Stream, events int, lost uint64) fleettest.Got {
 	t.Helper()
 	got := fleettest.Read(t, stream, host)
 	if got.Events != events || got.Lost() != lost {
@@ -103,12 +103,12 @@ func TestForward(t *testing.T) {
 	c.Progress = func(s string) { status = append(status, s) }
 	r := start(t, c)
 	fleettest.AwaitCursor(t, stream, host, e.Commit(t, 1))
-	apitest.Eventually(t, "the host says that it lives", func() bool {
+	apitest.Eventually(t, "the stream has a heartbeat", func() bool {
 		got := fleettest.Read(t, stream, host)
 		return got.Records[len(got.Records)-1].Type == fleet.TypeAlive
 	})
 	r.stop(t)
-	got := want(t, stream, 3001, 0)
+	got := expectStream(t, stream, 3001, 0)
 	first, last := got.Records[0], got.Records[len(got.Records)-1]
 	if first.Type != fleet.TypeStart || first.Reason != fleet.StartNew || first.Host != host || first.Machine != "m1" || first.Interval != 1 {
 		t.Errorf("the first record is %+v", first)
@@ -117,22 +117,22 @@ func TestForward(t *testing.T) {
 		t.Errorf("the last record is %+v, %+v", last, last.State)
 	}
 	if all := strings.Join(status, "\n"); !strings.Contains(all, "Forwarding to osctl.events.node1") || !regexp.MustCompile(`, \d+ of \d+ events behind`).MatchString(all) {
-		t.Errorf("it said %q", all)
+		t.Errorf("the status lines are %q", all)
 	}
 	if got.Chunks > 300 {
 		t.Errorf("%d messages for %d events", got.Chunks, got.Events)
 	}
-	// The next run goes on there.
+	// The next run continues there.
 	r = start(t, c)
 	fleettest.AwaitCursor(t, stream, host, e.Commit(t, 10))
 	r.stop(t)
-	got = want(t, stream, 3011, 0)
+	got = expectStream(t, stream, 3011, 0)
 	if n := len(got.Records); got.Gaps() != nil || n < 3 {
 		t.Errorf("records %+v", got.Records)
 	}
 }
 
-// TestLapped has NATS away until osctl-eventd has dropped events.
+// TestLapped keeps NATS away until osctl-eventd has dropped events.
 func TestLapped(t *testing.T) {
 	e, server := fleettest.StartEventd(t, 256), fleettest.StartServer(t, "")
 	stream := server.MakeStream(t, nil)
@@ -150,7 +150,7 @@ func TestLapped(t *testing.T) {
 	}
 }
 
-// TestEpoch has osctl-eventd lose its history.
+// TestEpoch lets osctl-eventd lose its history.
 func TestEpoch(t *testing.T) {
 	e, server := fleettest.StartEventd(t, 1000), fleettest.StartServer(t, "")
 	stream := server.MakeStream(t, nil)
@@ -163,7 +163,7 @@ func TestEpoch(t *testing.T) {
 	is := e.Commit(t, 50)
 	fleettest.AwaitCursor(t, stream, host, is)
 	r.stop(t)
-	gaps := want(t, stream, 150, 0)
+	gaps := expectStream(t, stream, 150, 0)
 	if g := gaps.Gaps(); len(g) != 1 || g[0].Reason != fleet.GapEpoch || g[0].From != was {
 		t.Errorf("gaps %+v", g)
 	}
@@ -173,10 +173,10 @@ func TestEpoch(t *testing.T) {
 	is = e.Commit(t, 7)
 	start(t, c)
 	fleettest.AwaitCursor(t, stream, host, is)
-	want(t, stream, 157, 0)
+	expectStream(t, stream, 157, 0)
 }
 
-// TestTooLarge has events that fit in no message of the server, and in none of the stream.
+// TestTooLarge forwards events that exceed the limit of the server, or that of the stream.
 func TestTooLarge(t *testing.T) {
 	for _, test := range []struct {
 		name, conf string
@@ -190,7 +190,7 @@ func TestTooLarge(t *testing.T) {
 			cursor := e.Commit(t, 150)
 			start(t, config(t, server, e))
 			fleettest.AwaitCursor(t, stream, host, cursor)
-			got := want(t, stream, 300, 1)
+			got := expectStream(t, stream, 300, 1)
 			if g := got.Gaps(); len(g) != 1 || g[0].Reason != fleet.GapTooLarge || !strings.Contains(g[0].Detail, "event 151 of type state") {
 				t.Errorf("gaps %+v", g)
 			}
@@ -198,7 +198,7 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
-// TestFullAndEmptied fills a stream that refuses more, and then empties it.
+// TestFullAndEmptied fills a stream that refuses more messages, and then empties it.
 func TestFullAndEmptied(t *testing.T) {
 	e, server := fleettest.StartEventd(t, 10_000), fleettest.StartServer(t, "")
 	stream := server.MakeStream(t, func(c *jetstream.StreamConfig) {
@@ -219,7 +219,7 @@ func TestFullAndEmptied(t *testing.T) {
 	for !full {
 		events++
 		cursor = e.Commit(t, 1)
-		apitest.Eventually(t, "the stream takes it or not", func() bool {
+		apitest.Eventually(t, "the stream accepts or refuses the event", func() bool {
 			full = len(refused) > 0
 			return full || fleettest.Cursor(t.Context(), stream, host) == cursor
 		})
@@ -231,23 +231,23 @@ func TestFullAndEmptied(t *testing.T) {
 		t.Fatal(err)
 	}
 	fleettest.AwaitCursor(t, stream, host, cursor)
-	// The server has the message before the bridge knows that, so a stop in between leaves an older cursor.
-	apitest.Eventually(t, "the state file has it", func() bool {
+	// The server stores a message before the bridge gets the reply, so a stop in between leaves an older cursor.
+	apitest.Eventually(t, "the state file has the cursor", func() bool {
 		text, err := os.ReadFile(filepath.Join(c.StateDir, "cursor"))
 		return err == nil && string(text) == cursor+"\n"
 	})
 	r.stop(t)
 	after := fleettest.Read(t, stream, host)
 	if first := after.Records[0]; before.Events+after.Events != events || first.Reason != fleet.StartStreamEmpty || first.Cursor != before.Cursor {
-		t.Errorf("%d and %d events, the first record then is %+v", before.Events, after.Events, first)
+		t.Errorf("%d and %d events, the first record after the purge is %+v", before.Events, after.Events, first)
 	}
-	// The state file has it also over a restart.
+	// The state file keeps the cursor over a restart.
 	if err := stream.Purge(apitest.Bounded(t)); err != nil {
 		t.Fatal(err)
 	}
 	start(t, c)
 	fleettest.AwaitCursor(t, stream, host, e.Commit(t, 5))
-	want(t, stream, 5, 0)
+	expectStream(t, stream, 5, 0)
 }
 
 // TestOlderStore replaces the server's store by an older copy.
@@ -272,7 +272,7 @@ func TestOlderStore(t *testing.T) {
 	}
 	server.Start(t)
 	fleettest.AwaitCursor(t, stream, host, e.Commit(t, 1))
-	if got := want(t, stream, 151, 0); got.Gaps() != nil {
+	if got := expectStream(t, stream, 151, 0); got.Gaps() != nil {
 		t.Errorf("gaps %+v", got.Gaps())
 	}
 }

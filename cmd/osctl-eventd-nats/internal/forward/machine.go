@@ -12,8 +12,8 @@ import (
 // application is the id of this program for [MachineID], drawn once at random.
 const application = "e2a4c7f0b51d4c4b9d3f6a8871c05e1a"
 
-// MachineID identifies this machine by its machine-id without showing that, as
-// sd_id128_get_machine_app_specific(3) does.
+// MachineID returns an ID of this machine that does not reveal its machine-id, like
+// sd_id128_get_machine_app_specific(3).
 func MachineID(path string) (string, error) {
 	text, err := os.ReadFile(path) //nolint:gosec // /etc/machine-id, or that of a test
 	if err != nil {

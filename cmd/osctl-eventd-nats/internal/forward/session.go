@@ -12,16 +12,16 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// session is a bridge with a connection.
+// session forwards over one connection.
 type session struct {
 	*bridge
 	link  *fleet.Link
 	head  fleet.Head // the last message of the host
 	limit int        // bytes of a message with more than one event
-	lines []byte     // of the message that is made, kept for the next one
+	lines []byte     // buffer of fillMessage
 }
 
-// resume finds out where the stream is, and writes a record where that needs one.
+// resume reads the head, and writes a record if the session starts a run, an empty stream or a take-over.
 func (s *session) resume(ctx context.Context) error {
 	head, found, err := s.link.Head(ctx)
 	if err != nil && !errors.Is(err, fleet.ErrForeign) {
@@ -29,7 +29,7 @@ func (s *session) resume(ctx context.Context) error {
 	}
 	s.head = head
 	if !found {
-		return s.begin(ctx)
+		return s.startEmpty(ctx)
 	}
 	err = s.checkFence(ctx, err)
 	if _, ok := errors.AsType[*FenceError](err); ok && s.TakeOver {
@@ -38,23 +38,23 @@ func (s *session) resume(ctx context.Context) error {
 	if err != nil || s.announced {
 		return err
 	}
-	return s.announce(ctx, fleet.StartAgain)
+	return s.writeStart(ctx, fleet.StartAgain)
 }
 
 // checkFence checks that this machine wrote the head, from the history that it has now.
 func (s *session) checkFence(ctx context.Context, foreign error) error {
 	switch subject := fleet.Subject(s.Host); {
 	case foreign != nil:
-		return &FenceError{fmt.Sprintf("message %d of stream %s is the last one on %s and was %v: find out who may"+
-			" write there; to go on after it, run once with --take-over", s.head.Seq, s.Stream, subject, foreign)}
+		return &FenceError{fmt.Sprintf("the last message on %s, number %d of stream %s, was %v: find out who may"+
+			" write there; to continue after it, run once with --take-over", subject, s.head.Seq, s.Stream, foreign)}
 	case s.head.Machine != s.Machine:
-		return otherMachine(subject, s.head.Machine)
+		return otherMachineError(subject, s.head.Machine)
 	}
 	return s.eventd.checkHead(ctx, s.head, s.state.cursor)
 }
 
-// begin begins where the stream has nothing of this host.
-func (s *session) begin(ctx context.Context) error {
+// startEmpty starts if the stream has no message of this host.
+func (s *session) startEmpty(ctx context.Context) error {
 	reason := fleet.StartStreamEmpty
 	if s.state.cursor == "" {
 		reason = fleet.StartNew
@@ -64,10 +64,10 @@ func (s *session) begin(ctx context.Context) error {
 		return err
 	}
 	s.head.Cursor = cursor
-	return s.announce(ctx, reason)
+	return s.writeStart(ctx, reason)
 }
 
-// lastCursor returns where this machine stood last: before its oldest event, if nothing is known.
+// lastCursor returns the cursor in the state file, or else the cursor before the oldest event.
 func (s *session) lastCursor(ctx context.Context) (string, error) {
 	if s.state.cursor != "" {
 		return s.state.cursor, nil
@@ -76,9 +76,9 @@ func (s *session) lastCursor(ctx context.Context) (string, error) {
 	return hub.FormatCursor(h.epoch, h.oldest-1), err
 }
 
-// takeOver goes on after a message of somebody else, where this machine stood last.
+// takeOver continues at lastCursor after a message of another machine.
 func (s *session) takeOver(ctx context.Context, fence error) error {
-	s.Log.Warn("taking over", slog.String("although", fence.Error()))
+	s.Log.Warn("taking over", slog.String("despite", fence.Error()))
 	cursor, err := s.lastCursor(ctx)
 	if err != nil {
 		return err
@@ -91,7 +91,7 @@ func (s *session) takeOver(ctx context.Context, fence error) error {
 	return nil
 }
 
-// forward follows osctl-eventd from the head until something fails.
+// forward follows osctl-eventd from the head until an error.
 func (s *session) forward(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	updates, ended := make(chan client.Update), make(chan error, 1)
@@ -125,9 +125,9 @@ func (s *session) loop(ctx context.Context, updates <-chan client.Update, ended 
 		case <-s.link.Done():
 			return s.link.Err()
 		case err := <-ended:
-			return fmt.Errorf("following osctl-eventd ended: %w", err)
+			return fmt.Errorf("follow osctl-eventd: %w", err)
 		case u := <-updates:
-			err = s.take(ctx, u)
+			err = s.handleUpdate(ctx, u)
 		case <-alive.C:
 			err = s.writeAlive(ctx)
 			s.nextAlive = time.Now().Add(s.Alive)
@@ -142,22 +142,22 @@ func (s *session) loop(ctx context.Context, updates <-chan client.Update, ended 
 	}
 }
 
-// reportProgress tells the service manager how things are.
+// reportProgress reports the status line.
 func (s *session) reportProgress(ctx context.Context) {
-	s.Progress("Forwarding to " + fleet.Subject(s.Host) + ", at " + s.head.Cursor + s.behind(ctx))
+	s.Progress("Forwarding to " + fleet.Subject(s.Host) + ", at " + s.head.Cursor + s.formatBacklog(ctx))
 }
 
-// take forwards what [client.Follow] hands on.
-func (s *session) take(ctx context.Context, u client.Update) error {
+// handleUpdate forwards an update of [client.Follow].
+func (s *session) handleUpdate(ctx context.Context, u client.Update) error {
 	switch {
 	case u.Down != nil:
 		s.Log.Warn("osctl-eventd is away", slog.String("reason", client.Explain(u.Down, s.Bus)))
-		return s.writeAlive(ctx) // so that the fleet knows; following goes on once it comes back
+		return s.writeAlive(ctx) // tells the fleet; Follow reconnects by itself
 	case u.Up:
 		s.Log.Info("osctl-eventd is back")
 		return s.writeAlive(ctx)
 	case u.Gone != nil:
-		return s.takeGone(ctx, u)
+		return s.writeLoss(ctx, u)
 	case len(u.Events) == 0:
 		return nil
 	}
@@ -168,8 +168,8 @@ func (s *session) take(ctx context.Context, u client.Update) error {
 	return s.writeEvents(ctx, epoch, u.Events)
 }
 
-// takeGone writes a gap for events that osctl-eventd no longer keeps.
-func (s *session) takeGone(ctx context.Context, u client.Update) error {
+// writeLoss writes a gap for events that osctl-eventd no longer keeps.
+func (s *session) writeLoss(ctx context.Context, u client.Update) error {
 	was, _, err := hub.ParseCursor(s.head.Cursor)
 	if err != nil {
 		return err
@@ -181,7 +181,7 @@ func (s *session) takeGone(ctx context.Context, u client.Update) error {
 	case was != is:
 		return s.writeGap(ctx, fleet.Record{Reason: fleet.GapEpoch, Detail: u.Gone.Error()}, u.Cursor)
 	case u.Lost == 0: // the same history, but shorter
-		return otherHistory("osctl-eventd began to number its events again")
+		return otherHistoryError("osctl-eventd numbers its events anew")
 	}
 	return s.writeGap(ctx, fleet.Record{Reason: fleet.GapLapped, Detail: u.Gone.Error(), Lost: u.Lost}, u.Cursor)
 }

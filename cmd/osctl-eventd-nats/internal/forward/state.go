@@ -14,16 +14,16 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// stateFile keeps the cursor of the last message that the server took, for the case that the
-// stream has none of this host any more. It may lag, because nothing else depends on it.
+// stateFile keeps the cursor of the last stored message, in case the stream loses all messages of this
+// host. The file may lag, because nothing else depends on it.
 type stateFile struct {
 	dir    *os.File // holds the lock
 	path   string
 	cursor string // "" for none
-	saved  string // what the file has
+	saved  string // the cursor in the file
 }
 
-// openState reads the state file and keeps other bridges away from it.
+// openState reads the state file, and locks the directory against other bridges.
 func openState(dir string, log *slog.Logger) (*stateFile, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -44,13 +44,13 @@ func openState(dir string, log *slog.Logger) (*stateFile, error) {
 	if _, _, err := hub.ParseCursor(cursor); err == nil {
 		s.cursor, s.saved = cursor, cursor
 	} else if cursor != "" {
-		log.Warn("the state file is damaged; going on without it", slog.String("path", s.path), errorAttr(err))
+		log.Warn("the state file is damaged; continuing without it", slog.String("path", s.path), errorAttr(err))
 	}
 	return s, nil
 }
 
-// save writes the cursor if the file has another one. The file is whole after a crash, and may be
-// an older one after a loss of power.
+// save writes the cursor if it has changed. After a crash the file is complete; after a loss of power it
+// may be outdated.
 func (s *stateFile) save() error {
 	if s.cursor == s.saved {
 		return nil

@@ -12,16 +12,16 @@ import (
 )
 
 const (
-	maxChunk  = 256 << 10 // bytes of a message, unless one event alone has more: a slow link takes it in time
-	headRoom  = 2 << 10   // bytes kept free for a message's header, whose texts are bounded
+	maxChunk  = 256 << 10 // bytes of a message, so that a slow link sends it in time; a single event may be larger
+	headRoom  = 2 << 10   // bytes reserved for the header, whose texts are bounded
 	maxDetail = 200       // bytes of a record's detail
 )
 
-// writeEvents writes consecutive events in as few messages as they fit in. An event that fits in
-// none is a gap.
+// writeEvents writes consecutive events in as few messages as possible. It writes a gap for an event
+// that exceeds a message.
 func (s *session) writeEvents(ctx context.Context, epoch string, events []*hub.Event) error {
 	for len(events) > 0 {
-		n, lines := s.fill(epoch, events)
+		n, lines := s.fillMessage(epoch, events)
 		last := events[n-1]
 		err := fleet.ErrTooLarge
 		if len(lines) <= s.link.MaxPayload()-headRoom {
@@ -46,10 +46,11 @@ func (s *session) writeEvents(ctx context.Context, epoch string, events []*hub.E
 	return nil
 }
 
-// fill returns the lines of the first events that fit in a message, and how many those are: at least one.
-func (s *session) fill(epoch string, events []*hub.Event) (n int, lines []byte) {
+// fillMessage returns the lines of the first events that fit into a message, and their number, which is
+// at least one.
+func (s *session) fillMessage(epoch string, events []*hub.Event) (n int, lines []byte) {
 	limit := min(s.limit, s.link.MaxPayload()-headRoom)
-	lines = s.lines[:0] // no message is under way
+	lines = s.lines[:0] // unused, because no message is in flight
 	defer func() { s.lines = lines }()
 	for n < len(events) {
 		before := len(lines)
@@ -62,8 +63,8 @@ func (s *session) fill(epoch string, events []*hub.Event) (n int, lines []byte) 
 	return n, lines
 }
 
-// write writes a message after which the host is at cursor, where at is the time of the event
-// there, zero if it is not known.
+// write writes a message that moves the host to cursor. at is the time of the event at the cursor, zero
+// if it is unknown.
 func (s *session) write(ctx context.Context, cursor string, at time.Time, lines []byte) error {
 	status := &fleet.Status{Interval: s.Alive.Seconds(), State: s.stateAt(cursor)}
 	head := fleet.Head{Cursor: cursor, Machine: s.Machine, Time: at, Status: status}
@@ -81,8 +82,8 @@ func (s *session) write(ctx context.Context, cursor string, at time.Time, lines 
 	return nil
 }
 
-// writeRecord writes a record and moves the host to its cursor. Each new epoch begins with a record, so the
-// state file knows it from then on, see [eventd.checkHead].
+// writeRecord writes a record, which moves the host to its cursor. It saves the state file, so that the
+// file knows each new epoch, which begins with a record; see [eventd.checkHead].
 func (s *session) writeRecord(ctx context.Context, r fleet.Record, at time.Time) error {
 	r.Host, r.Machine, r.Time = s.Host, s.Machine, time.Now().UTC().Truncate(time.Microsecond)
 	r.Detail = r.Detail[:min(len(r.Detail), maxDetail)]
@@ -97,7 +98,7 @@ func (s *session) writeRecord(ctx context.Context, r fleet.Record, at time.Time)
 	return nil
 }
 
-// writeGap writes that the events from the head to a cursor are missing.
+// writeGap writes a record for the missing events between the head and a cursor.
 func (s *session) writeGap(ctx context.Context, r fleet.Record, to string) error {
 	r.Type, r.From, r.Cursor = fleet.TypeGap, s.head.Cursor, to
 	s.Log.Warn("events are missing in the stream", slog.String("reason", r.Reason), slog.String("from", r.From),
@@ -105,8 +106,8 @@ func (s *session) writeGap(ctx context.Context, r fleet.Record, to string) error
 	return s.writeRecord(ctx, r, time.Time{})
 }
 
-// announce writes that this bridge begins at the head.
-func (s *session) announce(ctx context.Context, reason string) error {
+// writeStart writes a record that this bridge starts at the head.
+func (s *session) writeStart(ctx context.Context, reason string) error {
 	r := fleet.Record{Type: fleet.TypeStart, Reason: reason, Version: s.Version}
 	if err := s.writeState(ctx, r); err != nil {
 		return err
@@ -120,7 +121,7 @@ func (s *session) writeAlive(ctx context.Context) error {
 	return s.writeState(ctx, fleet.Record{Type: fleet.TypeAlive})
 }
 
-// writeState writes a record that says how the host is and does not move it.
+// writeState writes a record with the state of the host, without moving the host.
 func (s *session) writeState(ctx context.Context, r fleet.Record) error {
 	s.updateHistory(ctx)
 	r.Cursor, r.Interval, r.State = s.head.Cursor, s.Alive.Seconds(), s.stateAt(s.head.Cursor)

@@ -1,20 +1,20 @@
-// Package watch reads the events of a fleet from its stream: [Run] is all that it has. Package fleet
-// says what the stream looks like.
+// Package watch reads the events of a fleet from its stream. Call [Run] with a function that handles
+// each [Update]. Package fleet describes the stream.
 //
 // # What it promises
 //
-//   - Each message of the stream comes once and in order, from where [Config] says, over any number of
-//     failures of the server and of the network.
-//   - What is missing is told: what the host says is missing, and what the stream dropped before it
-//     was read. Where it is not known whether events were dropped, that is told, too.
-//   - A host that fails to say that it lives is told once, and once that it is back.
-//   - Memory is bounded: by what the server sends at once, and by [fleet.MaxHosts].
+//   - Run delivers each message once and in order, from the position in [Config], despite failures of
+//     the server and of the network.
+//   - Run reports missing events: those that the host reports, and those that the stream dropped
+//     before Run read them. It also reports if it cannot know whether events were dropped.
+//   - Run reports once that a host went silent, and once that it is back.
+//   - Memory is bounded by [fleet.MaxHosts] and by what the server sends at once.
 //
-// Not promised: anything about what a host writes. Whoever has its credential may write there, so names, events
-// and records are checked for their form, and their text is for the caller to make printable.
+// Not promised: anything about the content. Any holder of a host's credential may write for the host.
+// So Run checks the form of names, events and records, but the caller must make their text printable.
 //
 // # How it works
 //
-// A session connects, and reads on after the last message that was read. After any error the session
-// ends, and the next one begins there.
+// A session connects, and reads on after the last message. After any error the session ends, and the
+// next session continues there.
 package watch

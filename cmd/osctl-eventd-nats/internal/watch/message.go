@@ -7,8 +7,9 @@ import (
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
 )
 
-// message takes a message of a host that is watched.
-func (s *session) message(ctx context.Context, m *fleet.Message) ([]fleet.Line, error) {
+// readLines returns the lines of a message of a watched host. It reports a host that is back, and a
+// message that it skips.
+func (s *session) readLines(ctx context.Context, m *fleet.Message) ([]fleet.Line, error) {
 	h, known := s.hosts[m.Name]
 	if !known {
 		if len(s.hosts) == fleet.MaxHosts {
@@ -20,7 +21,7 @@ func (s *session) message(ctx context.Context, m *fleet.Message) ([]fleet.Line, 
 	h.Host = m.Host
 	if h.silent {
 		h.silent = false
-		if err := s.give(Update{Host: m.Name, Notice: "back, it was silent"}); err != nil {
+		if err := s.deliver(Update{Host: m.Name, Notice: "back after silence"}); err != nil {
 			return nil, err
 		}
 	}
@@ -33,17 +34,17 @@ func (s *session) message(ctx context.Context, m *fleet.Message) ([]fleet.Line, 
 		lines, err = h.track.Take(&m.Head, m.Data)
 	}
 	if err != nil {
-		const form = "message %d of the stream is passed over: %v"
-		return nil, s.give(Update{Host: m.Name, Notice: fmt.Sprintf(form, m.Head.Seq, err)})
+		const form = "skipped message %d of the stream: %v"
+		return nil, s.deliver(Update{Host: m.Name, Notice: fmt.Sprintf(form, m.Head.Seq, err)})
 	}
 	return lines, nil
 }
 
-// checkFirst finds out whether the stream dropped messages of a host between where the reader began
-// and the first one that it got. A stream drops the oldest messages of a host first, so nothing
-// is missing if there is one of before.
+// checkFirst checks once whether the stream may have dropped messages of a host between the start of
+// the reader and the first message. A stream drops the oldest messages of a host first, so nothing is
+// missing if it still has one from before the start.
 func (s *session) checkFirst(ctx context.Context, h *host) error {
-	needed := s.anchored && s.jumped && !h.checked && h.track.Cursor == ""
+	needed := s.anchored && s.skipped && !h.checked && h.track.Cursor == ""
 	h.checked = true
 	if !needed {
 		return nil
@@ -54,30 +55,31 @@ func (s *session) checkFirst(ctx context.Context, h *host) error {
 	}
 	const notice = "events may be missing: the stream dropped all messages of this host up to where the reader" +
 		" began, and perhaps later ones"
-	return s.give(Update{Host: h.Name, Lost: true, Notice: notice})
+	return s.deliver(Update{Host: h.Name, Lost: true, Notice: notice})
 }
 
-// Explain says in words what a record of type [fleet.TypeGap] is about. The texts in it come from anywhere.
+// Explain explains a record of type [fleet.TypeGap] to people. Its result may contain text from the
+// stream.
 func Explain(r *fleet.Record) string {
 	count := fmt.Sprintf("%d events", r.Lost)
 	switch r.Lost {
 	case 0:
-		count = "events, how many is not known"
+		count = "an unknown number of events"
 	case 1:
 		count = "1 event"
 	}
 	why := r.Reason
 	switch r.Reason {
 	case fleet.GapLapped:
-		why = "osctl-eventd did not keep them until they could be forwarded"
+		why = "the history of osctl-eventd was too short"
 	case fleet.GapEpoch:
-		why = "osctl-eventd began a new history before they could be forwarded"
+		why = "osctl-eventd began a new history before they were forwarded"
 	case fleet.GapTooLarge:
-		why = "it is larger than the server takes"
+		why = "the event is larger than the server accepts"
 	case fleet.GapTakeOver:
-		why = "an administrator let this machine take the place of another one"
+		why = "an administrator let this machine replace another one"
 	case fleet.GapDropped:
-		why = "dropped by the stream before it was read"
+		why = "the stream dropped them before they were read"
 	}
 	return fmt.Sprintf("lost %s: %s", count, why)
 }

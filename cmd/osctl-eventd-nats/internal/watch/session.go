@@ -12,42 +12,42 @@ import (
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
 )
 
-// fetchBytes bounds what the server sends at once, unless its largest message has more.
+// fetchBytes limits what the server sends at once, unless its largest message is larger.
 const fetchBytes = 8 << 20
 
-// session is a watcher with a connection.
+// session reads over one connection.
 type session struct {
 	*watcher
 	stream jetstream.Stream
 
-	fetchBytes int
-	caught     bool   // up with the stream: what hosts last said is known
-	consumed   string // the consumer; the library makes another one where the server lost it
+	fetchBytes   int
+	caughtUp     bool   // no message is pending, so the last heartbeats are known
+	consumerName string // name of the consumer; the library creates another one if the server lost it
 }
 
-// begin finds out where to go on, and tells what the stream dropped meanwhile.
-func (s *session) begin(ctx context.Context) error {
+// resume sets the position, and reports what the stream dropped meanwhile.
+func (s *session) resume(ctx context.Context) error {
 	info := s.stream.CachedInfo()
 	first, last := info.State.FirstSeq, info.State.LastSeq
 	if !s.running {
-		return s.start(ctx, last)
+		return s.startFirst(ctx, last)
 	}
 	if s.trouble != "" {
 		s.trouble, s.since = "", time.Now()
-		if err := s.give(Update{Notice: "reading the stream again"}); err != nil {
+		if err := s.deliver(Update{Notice: "reading the stream again"}); err != nil {
 			return err
 		}
 	}
-	return s.compare(info.Created, first, last)
+	return s.compareStream(info.Created, first, last)
 }
 
-// start is begin for the first session.
-func (s *session) start(ctx context.Context, last uint64) error {
+// startFirst is resume for the first session.
+func (s *session) startFirst(ctx context.Context, last uint64) error {
 	created := s.stream.CachedInfo().Created
 	switch {
 	case s.After != fleet.Position{}:
 		s.anchored, s.Since = true, time.Time{}
-		if err := s.compare(created, s.stream.CachedInfo().State.FirstSeq, last); err != nil {
+		if err := s.compareStream(created, s.stream.CachedInfo().State.FirstSeq, last); err != nil {
 			return err
 		}
 		s.base = min(s.After.Seq, s.at.Seq)
@@ -59,11 +59,11 @@ func (s *session) start(ctx context.Context, last uint64) error {
 	}
 	heads, err := fleet.Hosts(ctx, s.stream)
 	if err != nil {
-		return fmt.Errorf("the hosts of stream %s: %w", s.Stream, err)
+		return fmt.Errorf("list the hosts of stream %s: %w", s.Stream, err)
 	}
 	for i := range heads {
 		h := &heads[i]
-		if s.wants(h.Name) {
+		if s.isWatched(h.Name) {
 			known := &host{Host: *h}
 			if h.Head.Seq <= s.at.Seq {
 				known.track.Cursor = h.Head.Cursor
@@ -72,14 +72,14 @@ func (s *session) start(ctx context.Context, last uint64) error {
 		}
 	}
 	s.running, s.end = true, last
-	if s.anchored { // so that a run that is killed before the first message leaves out none
-		if err := s.give(Update{After: s.at}); err != nil {
+	if s.anchored { // save the position, in case the run is killed before the first message
+		if err := s.deliver(Update{After: s.at}); err != nil {
 			return err
 		}
 	}
 	for _, name := range s.Hosts {
 		if s.hosts[name] == nil {
-			if err := s.give(Update{Host: name, Notice: "the stream has nothing of this host yet"}); err != nil {
+			if err := s.deliver(Update{Host: name, Notice: "the stream has no message of this host yet"}); err != nil {
 				return err
 			}
 		}
@@ -87,43 +87,43 @@ func (s *session) start(ctx context.Context, last uint64) error {
 	return nil
 }
 
-// compare compares the stream with where the reader is, and says what is not there any more.
-func (s *session) compare(created time.Time, first, last uint64) error {
+// compareStream compares the stream with the reader's position, and reports messages that are gone.
+func (s *session) compareStream(created time.Time, first, last uint64) error {
 	switch at := s.at.Seq; {
 	case !created.Equal(s.at.Created):
 		s.at, s.base = fleet.FirstPosition(s.stream), 0
-		const notice = "the stream was made anew, and what it had before is gone; going on with the oldest message"
-		return s.give(Update{Lost: true, Notice: notice})
+		const notice = "the stream was recreated, and its earlier messages are gone; continuing with the oldest message"
+		return s.deliver(Update{Lost: true, Notice: notice})
 	case last < at:
-		return s.goBack()
+		return s.rewind()
 	case first > at+1 && (at > 0 || s.anchored):
-		s.jumped, s.at.Seq = true, first-1
-		const form = "the stream dropped its messages %d to %d before they were read; going on with the oldest"
-		return s.give(Update{Lost: true, Notice: fmt.Sprintf(form, at+1, first-1)})
+		s.skipped, s.at.Seq = true, first-1
+		const form = "the stream dropped its messages %d to %d before they were read; continuing with the oldest message"
+		return s.deliver(Update{Lost: true, Notice: fmt.Sprintf(form, at+1, first-1)})
 	}
 	return nil
 }
 
-// goBack has the reader go on in an older copy of the stream. What the copy has was read; bridges
-// fill in what it lacks, and that has newer times.
-func (s *session) goBack() error {
+// rewind continues in an older copy of the stream. All messages in the copy were read before. Bridges
+// write the missing ones again, with newer times.
+func (s *session) rewind() error {
 	s.Since, s.at, s.anchored = s.at.Seen.Add(1), fleet.FirstPosition(s.stream), false
-	return s.give(Update{Notice: "the stream went back to an older copy of itself; going on with what is newer"})
+	return s.deliver(Update{Notice: "the stream went back to an older copy of itself; continuing with newer messages"})
 }
 
-// wants reports whether a host is watched.
-func (s *session) wants(name string) bool {
+// isWatched reports whether a host is watched.
+func (s *session) isWatched(name string) bool {
 	return len(s.Hosts) == 0 || slices.Contains(s.Hosts, name)
 }
 
-// consumer asks the server for the messages after the position.
+// consumer creates a consumer of the messages after the position.
 func (s *session) consumer(ctx context.Context) (jetstream.Consumer, error) {
 	c := jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{fleet.Subjects}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq: max(s.at.Seq, 1), // the last one that was read comes again, see receive
+		OptStartSeq: max(s.at.Seq, 1), // read the last message again, see handleMessage
 	}
-	if len(s.Hosts) == 1 { // for several, older servers have no filter
-		c.FilterSubjects[0], s.jumped = fleet.Subject(s.Hosts[0]), true
+	if len(s.Hosts) == 1 { // older servers cannot filter several subjects
+		c.FilterSubjects[0], s.skipped = fleet.Subject(s.Hosts[0]), true
 	}
 	if s.at.Seq == 0 && s.Since.After(Oldest) {
 		c.DeliverPolicy, c.OptStartSeq, c.OptStartTime = jetstream.DeliverByStartTimePolicy, 0, &s.Since
@@ -131,28 +131,28 @@ func (s *session) consumer(ctx context.Context) (jetstream.Consumer, error) {
 	return s.stream.OrderedConsumer(ctx, c)
 }
 
-// read reads messages until something fails.
+// read reads messages until an error.
 func (s *session) read(ctx context.Context) error {
 	consumer, err := s.consumer(ctx)
 	if err != nil {
 		return fmt.Errorf("read the stream %s: %w", s.Stream, err)
 	}
-	s.caught = consumer.CachedInfo().NumPending == 0
-	if s.Finite && s.caught {
+	s.caughtUp = consumer.CachedInfo().NumPending == 0
+	if s.Finite && s.caughtUp {
 		return errEnd
 	}
 	messages, err := consumer.Messages(jetstream.PullMaxBytes(s.fetchBytes))
 	if err != nil {
 		return err
 	}
-	s.consumed = consumer.CachedInfo().Name
+	s.consumerName = consumer.CachedInfo().Name
 	incoming, failed := make(chan jetstream.Msg), make(chan error, 1)
 	ctx, cancel := context.WithCancelCause(ctx)
 	go func() { failed <- fetch(ctx, messages, incoming) }()
 	defer func() {
 		cancel(nil)
 		messages.Stop()
-		<-failed //nolint:errcheck // we ended it
+		<-failed //nolint:errcheck // caused by the stop
 	}()
 	tick, compare := time.NewTicker(checkEvery), time.NewTicker(compareEvery)
 	defer tick.Stop()
@@ -162,12 +162,12 @@ func (s *session) read(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case err := <-failed:
-			failed <- err // for the one who waits
+			failed <- err // for the deferred function
 			return err
 		case msg := <-incoming:
-			err = s.receive(ctx, msg)
+			err = s.handleMessage(ctx, msg)
 		case now := <-tick.C:
-			if s.caught && !s.Finite {
+			if s.caughtUp && !s.Finite {
 				err = s.checkSilence(now)
 			}
 		case <-compare.C:
@@ -179,22 +179,22 @@ func (s *session) read(ctx context.Context) error {
 	}
 }
 
-// compareEvery is how often the stream is compared with the one that is read: a consumer of a stream
-// that was made anew may get nothing until that has as many messages as the one before.
+// compareEvery is how often to check for a recreated stream. A consumer of such a stream may get
+// nothing until the new stream has as many messages as the old one.
 const compareEvery = 10 * time.Second
 
-// checkStream ends the session if the stream was made anew.
+// checkStream ends the session if the stream was recreated.
 func (s *session) checkStream(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, compareEvery)
 	defer cancel()
 	info, err := s.stream.Info(ctx)
 	if err == nil && !info.Created.Equal(s.at.Created) {
-		err = errOther
+		err = errOtherStream
 	}
 	return err
 }
 
-// fetch hands messages on until it fails, or messages is stopped.
+// fetch sends messages to incoming until an error, or until messages is stopped.
 func fetch(ctx context.Context, messages jetstream.MessagesContext, incoming chan<- jetstream.Msg) error {
 	defer context.AfterFunc(ctx, messages.Stop)()
 	for {
@@ -210,45 +210,45 @@ func fetch(ctx context.Context, messages jetstream.MessagesContext, incoming cha
 	}
 }
 
-// receive hands a message on.
-func (s *session) receive(ctx context.Context, msg jetstream.Msg) error {
+// handleMessage checks a message, and delivers it.
+func (s *session) handleMessage(ctx context.Context, msg jetstream.Msg) error {
 	m, err := fleet.ReadMessage(msg)
 	if err != nil {
 		return err
 	}
-	if meta, err := msg.Metadata(); err != nil || meta.Consumer != s.consumed {
-		return errors.Join(err, errOther) // the stream may be another one, too
+	if meta, err := msg.Metadata(); err != nil || meta.Consumer != s.consumerName {
+		return errors.Join(err, errOtherStream) // with the consumer the stream may have changed
 	}
 	seq := m.Head.Seq
-	s.caught, s.pause = m.Pending == 0, firstPause
+	s.caughtUp, s.pause = m.Pending == 0, firstPause
 	switch {
 	case seq == s.at.Seq && m.Head.Seen.Equal(s.at.Seen):
 		return s.checkEnd()
 	case seq == s.at.Seq:
-		return errors.Join(s.goBack(), errOther)
-	case seq < s.at.Seq: // the consumer was made again, on a stream that was made anew
-		return errOther
+		return errors.Join(s.rewind(), errOtherStream)
+	case seq < s.at.Seq: // the consumer was recreated on a recreated stream
+		return errOtherStream
 	}
-	s.jumped = s.jumped || seq != s.at.Seq+1
+	s.skipped = s.skipped || seq != s.at.Seq+1
 	s.at.Seq, s.at.Seen = seq, m.Head.Seen
 	u := Update{Host: m.Name, After: s.at, More: m.Pending > 0}
-	if s.wants(m.Name) {
-		if u.Lines, err = s.message(ctx, &m); err != nil {
+	if s.isWatched(m.Name) {
+		if u.Lines, err = s.readLines(ctx, &m); err != nil {
 			return err
 		}
 	}
-	if err := s.give(u); err != nil {
+	if err := s.deliver(u); err != nil {
 		return err
 	}
 	return s.checkEnd()
 }
 
-// errOther ends a session that reads an older copy of the stream, or one that was made anew.
-var errOther = errors.New("the stream is not the one that was read before")
+// errOtherStream ends a session if the stream is an older copy, or was recreated.
+var errOtherStream = errors.New("the stream is another one than before")
 
-// checkEnd ends a finite run.
+// checkEnd ends a finite run that is complete.
 func (s *session) checkEnd() error {
-	if s.Finite && (s.caught || s.at.Seq >= s.end) {
+	if s.Finite && (s.caughtUp || s.at.Seq >= s.end) {
 		return errEnd
 	}
 	return nil

@@ -12,73 +12,73 @@ import (
 )
 
 const (
-	firstPause = 250 * time.Millisecond // after a session that failed; it doubles each time
+	firstPause = 250 * time.Millisecond // of the exponential back-off after failed sessions
 	lastPause  = 30 * time.Second
-	checkEvery = time.Second // for hosts that went silent
+	checkEvery = time.Second // how often to check for silent hosts
 )
 
-// Config says what [Run] reads, and from where.
+// Config configures [Run].
 type Config struct {
 	Access fleet.Access
 	Stream string
-	Hosts  []string // only these; none for all
-	// After is a position to go on after. Without one, Run begins at Since, by the clock of the
-	// server, at the oldest message if that is the [Oldest], or with new messages.
+	Hosts  []string // the watched hosts; none for all
+	// After is the position to resume at. Without one, Run begins at Since, by the clock of the
+	// server; at the oldest message if Since is [Oldest]; with new messages if Since is zero.
 	After  fleet.Position
 	Since  time.Time
-	Finite bool // end with the newest message there is
+	Finite bool // end with the newest message
 }
 
 // Oldest is a time before all messages.
 var Oldest = time.Unix(0, 0) //nolint:gochecknoglobals // it does not change
 
-// Update is what Run hands on: a message, or a word about a host or the stream.
+// Update is a message, or a notice about a host or the stream.
 type Update struct {
 	Host  string       // "" for the stream
 	Lines []fleet.Line // of a message
-	// Notice is for people: what went wrong, or is well again. The texts in it come from anywhere.
+	// Notice tells people what failed or recovered. It may contain text from the stream.
 	Notice string
-	Lost   bool           // events are missing, or may be
-	After  fleet.Position // after the message; zero where there is none
-	More   bool           // more messages come at once
+	Lost   bool           // events are missing, or may be missing
+	After  fleet.Position // after the message; zero without one
+	More   bool           // more messages follow at once
 }
 
-// watcher is what outlives a session.
+// watcher is the state of a Run across sessions.
 type watcher struct {
 	Config
-	take  func(Update) error
-	hosts map[string]*host
+	handler func(Update) error
+	hosts   map[string]*host
 
-	at     fleet.Position // after the last message that was read
-	base   uint64         // the number that this run began after, if it is anchored there
-	end    uint64         // the last number of a finite run
-	jumped bool           // messages after base may have been dropped
+	at      fleet.Position // after the last message read
+	base    uint64         // the message that an anchored run began after
+	end     uint64         // the last message of a finite run
+	skipped bool           // messages after base may have been dropped
 
-	anchored bool          // else this run began at a time
+	anchored bool          // the run began after a message, not at a time
 	running  bool          // the first session has begun
-	trouble  string        // what was said last of why nothing is read, "" if all is well
-	since    time.Time     // when reading began again after trouble
-	pause    time.Duration // before the next session, if this one reads nothing
+	trouble  string        // the last reported failure, "" for none
+	since    time.Time     // when reading resumed after a failure
+	pause    time.Duration // before the next session if this one reads nothing
 }
 
-// host is what is known of a host.
+// host is the state of a watched host.
 type host struct {
 	fleet.Host
 	track   fleet.Track
-	silent  bool // that was told
-	checked bool // nothing of it is missing between where the reader began and its first message, or that was told
+	silent  bool // reported as silent
+	checked bool // checkFirst was done
 }
 
-// handlerError is an error of the function that takes updates.
+// handlerError is an error of the handler.
 type handlerError struct{ error }
 
 // errEnd ends a finite run.
 var errEnd = errors.New("the end")
 
-// Run reads until ctx is done, and returns nil then. It returns an error if it cannot begin, or if take
-// returns one. After that, NATS may be away: Run tells it, and reads on when it can.
-func Run(ctx context.Context, config Config, take func(Update) error) error {
-	w := &watcher{Config: config, take: take, hosts: map[string]*host{}, at: config.After, pause: firstPause}
+// Run reads the stream until ctx is done, and then returns nil. It returns an error if the first session
+// fails, or if handler returns one. Later it reports failures of NATS, and retries.
+func Run(ctx context.Context, config Config, handler func(Update) error) error {
+	w := &watcher{Config: config, handler: handler, hosts: map[string]*host{}, at: config.After, pause: firstPause}
 	for {
 		err := w.session(ctx)
 		if handler, ok := errors.AsType[handlerError](err); ok {
@@ -86,27 +86,27 @@ func Run(ctx context.Context, config Config, take func(Update) error) error {
 		}
 		switch {
 		case errors.Is(err, errEnd), ctx.Err() != nil:
-			return nil //nolint:nilerr // whatever it was, we were told to end
-		case errors.Is(err, errOther):
+			return nil //nolint:nilerr // the caller ended the run
+		case errors.Is(err, errOtherStream):
 			continue
 		case !w.running:
 			return err
 		}
-		if err := w.wait(ctx, err); err != nil {
+		if err := w.waitForRetry(ctx, err); err != nil {
 			return err
 		}
 	}
 }
 
-// wait says what the trouble is, and waits before the next session.
-func (w *watcher) wait(ctx context.Context, why error) error {
+// waitForRetry reports a new failure, and waits before the next session.
+func (w *watcher) waitForRetry(ctx context.Context, why error) error {
 	if text := why.Error(); text != w.trouble {
 		w.trouble = text
-		if err := w.take(Update{Notice: "not reading the stream; trying again: " + text}); err != nil {
+		if err := w.handler(Update{Notice: "not reading the stream; trying again: " + text}); err != nil {
 			return err
 		}
 	}
-	pause := time.NewTimer(w.pause/2 + rand.N(w.pause)) //nolint:gosec // spread, not secret
+	pause := time.NewTimer(w.pause/2 + rand.N(w.pause)) //nolint:gosec // jitter, not secret
 	defer pause.Stop()
 	w.pause = min(2*w.pause, lastPause)
 	select {
@@ -116,15 +116,15 @@ func (w *watcher) wait(ctx context.Context, why error) error {
 	return nil
 }
 
-// give hands an update on.
-func (w *watcher) give(u Update) error {
-	if err := w.take(u); err != nil {
+// deliver passes an update to the handler.
+func (w *watcher) deliver(u Update) error {
+	if err := w.handler(u); err != nil {
 		return handlerError{err}
 	}
 	return nil
 }
 
-// session reads over one connection until something fails.
+// session reads over one connection until an error.
 func (w *watcher) session(ctx context.Context) error {
 	link, err := fleet.Dial(&w.Access, w.Stream, cmp.Or(w.Access.User, "watch"))
 	if err != nil {
@@ -137,30 +137,30 @@ func (w *watcher) session(ctx context.Context) error {
 	if s.stream, err = link.Stream(ctx); err != nil {
 		return err
 	}
-	if err = s.begin(ctx); err == nil {
+	if err = s.resume(ctx); err == nil {
 		err = s.read(ctx)
 	}
 	if errors.Is(err, context.Canceled) {
-		err = context.Cause(ctx) // the link's, unless we were told to end
+		err = context.Cause(ctx) // the error of the link, unless the caller ended the run
 	}
 	return err
 }
 
-// checkSilence says which hosts went silent.
+// checkSilence reports hosts that went silent.
 func (w *watcher) checkSilence(now time.Time) error {
 	for _, h := range w.hosts {
 		heard := h.Host
-		if heard.Head.Seen.Before(w.since) { // hosts need a while to come back, as we did
+		if heard.Head.Seen.Before(w.since) { // after an outage hosts need a while to come back
 			heard.Head.Seen = w.since
 		}
 		if h.silent || !heard.Silent(now) {
 			continue
 		}
 		h.silent = true
-		const form = "silent: nothing was heard of it since %s, though it says every %v that it lives"
+		const form = "silent: no heartbeat since %s, though one is due every %v"
 		interval := time.Duration(h.Head.Status.Interval * float64(time.Second))
 		notice := fmt.Sprintf(form, h.Head.Seen.Local().Format(time.DateTime), interval)
-		if err := w.give(Update{Host: h.Name, Notice: notice}); err != nil {
+		if err := w.deliver(Update{Host: h.Name, Notice: notice}); err != nil {
 			return err
 		}
 	}
