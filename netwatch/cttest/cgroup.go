@@ -28,20 +28,6 @@ func cgroup2Mount() (string, error) {
 	return "", errors.New("no cgroup2 is mounted with its root")
 }
 
-// cgroupOf returns the path in the v2 line of /proc/PID/cgroup.
-func cgroupOf(pid int) (string, error) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.Lines(string(b)) {
-		if path, ok := strings.CutPrefix(line, "0::"); ok {
-			return strings.TrimSuffix(path, "\n"), nil
-		}
-	}
-	return "", fmt.Errorf("process %d is in no v2 cgroup", pid)
-}
-
 // initOf returns the process in a cgroup of the host that is process 1 of a pid
 // namespace.
 func (h *Host) initOf(cgroup string) (int, error) {

@@ -59,14 +59,9 @@ func gone(t *testing.T, h *Host, name string) {
 	}))
 }
 
-// inCgroup expects a process in a cgroup, both for the test and for the host.
+// inCgroup expects a process in a cgroup, as the host names it.
 func inCgroup(t *testing.T, h *Host, pid int, want string) {
 	t.Helper()
-	got, err := h.CgroupOf(pid)
-	must(t, err)
-	if got != want {
-		t.Errorf("process %d is in %s, want %s", pid, got, want)
-	}
 	out, err := h.Exec("cat", "/proc/"+strconv.Itoa(pid)+"/cgroup")
 	must(t, err)
 	if !strings.Contains("\n"+out, "\n0::"+want+"\n") {
@@ -94,11 +89,6 @@ func TestHostsAreApart(t *testing.T) {
 	wg.Wait()
 	for _, h := range hosts {
 		carrier(t, h, "ct0", true)
-	}
-	pid, err := hosts[0].initOf("/osctl/pool.tank/group.default/user.1/ct.0/user-owned/lxc.payload.0")
-	must(t, err)
-	if path, err := hosts[1].CgroupOf(pid); err == nil {
-		t.Error("the other host claims the cgroup", path)
 	}
 }
 

@@ -12,7 +12,7 @@
 //
 // The test itself is not in these namespaces. It finds the host's files below
 // [Host.Path] and the host's cgroups below [Host.CgroupRoot]. In /proc/PID/cgroup it
-// reads longer paths: see [Host.CgroupOf].
+// reads longer paths.
 //
 // The package needs root and a kernel with cgroup.kill (5.14). If a tool is missing,
 // the test fails and names the Debian package to install.

@@ -193,23 +193,6 @@ func (h *Host) Path(path string) string {
 // machine's cgroup2. On the host itself they are at /sys/fs/cgroup.
 func (h *Host) CgroupRoot() string { return h.cgroup }
 
-// CgroupOf returns the cgroup of a process as the host names it: the path that
-// [Host.Command] sees in the v2 line of /proc/PID/cgroup.
-func (h *Host) CgroupOf(pid int) (string, error) {
-	path, err := cgroupOf(pid)
-	if err != nil {
-		return "", err
-	}
-	inside, ok := strings.CutPrefix(path, "/"+filepath.Base(h.cgroup))
-	switch {
-	case !ok || inside != "" && inside[0] != '/':
-		return "", fmt.Errorf("process %d is not on this host, but in the cgroup %s", pid, path)
-	case inside == "":
-		return "/", nil
-	}
-	return inside, nil
-}
-
 // Command returns a command that runs on the host, in the host's namespaces and its
 // cgroup /init.scope. The process of the command is the program, so it can be
 // signalled. Do not change the fields of SysProcAttr that are set.

@@ -141,9 +141,6 @@ func (m *Machine) bootLog() string {
 // Host returns the host that the machine runs on.
 func (m *Machine) Host() *Host { return m.host }
 
-// Leader returns the pid of the machine's process 1, for the test.
-func (m *Machine) Leader() int { return m.leader }
-
 // Shared returns a directory of the test that the machine sees as /mnt. It is for
 // programs and packages that the machine needs, and for logs that the test reads.
 func (m *Machine) Shared() string { return filepath.Join(m.host.dir, "shared") }
