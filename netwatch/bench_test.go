@@ -9,7 +9,7 @@ import (
 	"github.com/osctl/eventd/netwatch/rtnl"
 )
 
-// BenchmarkFlipInTable is one flip of a link in the table, with the questions that it takes.
+// BenchmarkFlipInTable measures one flip of a link in the table, with its questions.
 func BenchmarkFlipInTable(b *testing.B) {
 	for _, owners := range []bool{false, true} {
 		b.Run(map[bool]string{false: "on the host", true: "in a container"}[owners], func(b *testing.B) {
@@ -34,19 +34,19 @@ func BenchmarkFlipInTable(b *testing.B) {
 	}
 }
 
-// BenchmarkForeign is a message of a container about what is its own.
+// BenchmarkForeign measures a message about a veth of a container's own.
 func BenchmarkForeign(b *testing.B) {
 	w := newFakeWatcher(b, newHub(b), &fake{})
 	m := newLink(3, &fakeLink{name: "docker0", peer: rtnl.Peer{NSID: 1, Ifindex: 4}})
 	m.From = 5
 	b.ReportAllocs()
 	for b.Loop() {
-		w.message(&m)
+		w.applyMessage(&m)
 	}
 }
 
-// BenchmarkNewContainer is a container that starts and dies, from its veth to the
-// committed events, beside what the kernel needs for it.
+// BenchmarkNewContainer measures a container that starts and dies, from its veth to the committed events.
+// Without a watcher it measures what the kernel needs.
 func BenchmarkNewContainer(b *testing.B) {
 	for _, watched := range []bool{false, true} {
 		b.Run(map[bool]string{false: "nobody", true: "watcher"}[watched], func(b *testing.B) {
@@ -80,9 +80,9 @@ func BenchmarkNewContainer(b *testing.B) {
 	}
 }
 
-// BenchmarkFlip is a link that goes up and down in the kernel, heard by a bare
-// socket that only reads, or by a watcher that commits. An operation is one flip,
-// two messages; most of it is the kernel's.
+// BenchmarkFlip measures a link that goes up and down in the kernel, with a bare socket that only reads,
+// or with a watcher that commits. An operation is one flip, which is two messages. The kernel needs most
+// of the time.
 func BenchmarkFlip(b *testing.B) {
 	flips := func(b *testing.B, prepare func(p *place) (settle func())) {
 		b.Helper()
@@ -143,8 +143,8 @@ func BenchmarkFlip(b *testing.B) {
 	})
 }
 
-// BenchmarkBacklog is how fast a backlog of flips is read: messages a second, by a
-// bare socket and by a watcher that commits.
+// BenchmarkBacklog measures how fast a bare socket, and a watcher that commits, read a backlog of
+// messages.
 func BenchmarkBacklog(b *testing.B) {
 	const messages = 4000
 	fill := func(b *testing.B, open func(ns *nstest.NS) func()) {

@@ -22,14 +22,14 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// churner makes, changes and deletes pairs as fast as the kernel goes.
+// churner makes, changes and deletes pairs as fast as the kernel can.
 type churner struct {
 	host, inside *nstest.NS
 	prefix       string
 	random       *rand.Rand
 }
 
-// lives makes many pairs. Each fifty share a namespace; that of the last ones stays.
+// lives makes many pairs. Every fifty share a namespace. The last namespace stays.
 func (c *churner) lives(pairs int) error {
 	for i := range pairs {
 		if i%50 == 0 {
@@ -48,7 +48,7 @@ func (c *churner) lives(pairs int) error {
 	return nil
 }
 
-// life is the life of one pair.
+// life makes and changes one pair, and maybe deletes it.
 func (c *churner) life(i int) error {
 	name := func(what string) string { return fmt.Sprintf("%s%s%d", what, c.prefix, i) }
 	var inside *nstest.NS
@@ -84,7 +84,7 @@ func (c *churner) life(i int) error {
 	for range c.random.IntN(4) {
 		steps = append(steps, func() error { return peerNS.Down(peer) }, func() error { return peerNS.Up(peer) })
 	}
-	if i%9 == 0 { // most others die with the namespace, which is quicker
+	if i%9 == 0 { // most other pairs are deleted with the namespace, which is quicker
 		steps = append(steps, func() error { return c.host.Delete(host) })
 	}
 	for _, step := range steps {
@@ -95,8 +95,8 @@ func (c *churner) life(i int) error {
 	return nil
 }
 
-// TestChurn wants the watcher to end right although the kernel dropped messages
-// again and again.
+// TestChurn expects correct events and a correct view although the kernel drops messages again and
+// again.
 func TestChurn(t *testing.T) {
 	const workers, pairs = 4, 500
 	host := nstest.New(t)
@@ -124,7 +124,7 @@ func TestChurn(t *testing.T) {
 	if err := failed.Load(); err != nil {
 		t.Fatal(*err)
 	}
-	// The kernel may tell of a carrier between one reading and the other.
+	// The kernel may report a carrier between agree and read.
 	for started := time.Now(); ; {
 		want := agree(t, w, h, host)
 		if len(want) < workers*30 {
@@ -140,13 +140,13 @@ func TestChurn(t *testing.T) {
 	}
 	counters := h.Counters()
 	if counters[hub.CounterOverruns] < 10 {
-		t.Errorf("only %d overruns, so this tested nothing", counters[hub.CounterOverruns])
+		t.Errorf("only %d overruns, so this tests nothing", counters[hub.CounterOverruns])
 	}
 	t.Logf("%d events, %d overruns, %d dumps", len(events.events), counters[hub.CounterOverruns], w.resync.dumps)
 }
 
-// agree waits until the view has what the kernel has, which says a change of
-// carrier some time after it happened, and returns that.
+// agree waits until the view is the same as the kernel's, because the kernel reports changes of carriers
+// late, and returns the links that are up.
 func agree(t testing.TB, w *Watcher, h *hub.Hub, ns *nstest.NS) map[uint32]string {
 	t.Helper()
 	for started := time.Now(); ; {
@@ -159,13 +159,12 @@ func agree(t testing.TB, w *Watcher, h *hub.Hub, ns *nstest.NS) map[uint32]strin
 		if time.Since(started) > patience {
 			got := upRows(rows)
 			maps.DeleteFunc(want, func(ifindex uint32, veth string) bool { return got[ifindex] == veth })
-			t.Fatalf("the view has %d rows, the kernel %d; only in the kernel are up %v", len(rows), all, want)
+			t.Fatalf("the view has %d rows, the kernel %d links; up only in the kernel: %v", len(rows), all, want)
 		}
 	}
 }
 
-// inKernel returns the veths that are up, and how many there are, as another
-// library sees them.
+// inKernel returns the veths that are up, and the number of all veths, according to netlink.Handle.
 func inKernel(t testing.TB, ns *nstest.NS) (up map[uint32]string, all int) {
 	t.Helper()
 	var found []netlink.Link
@@ -191,8 +190,8 @@ func inKernel(t testing.TB, ns *nstest.NS) (up map[uint32]string, all int) {
 	return up, all
 }
 
-// TestEachTransitionOnce compares the events of random changes with what a second
-// listener heard and another library decoded.
+// TestEachTransitionOnce compares the events of random changes with the messages that netlink received
+// and decoded.
 func TestEachTransitionOnce(t *testing.T) {
 	host := nstest.New(t)
 	h := newHub(t)
@@ -205,13 +204,13 @@ func TestEachTransitionOnce(t *testing.T) {
 		must(t, c.life(i))
 	}
 	agree(t, w, h, host)
-	// The kernel may tell of a carrier even now, between one reading and the other.
+	// The kernel may still report a carrier between heard and read.
 	for started := time.Now(); ; {
 		must(t, w.Settle(t.Context()))
 		want, got := transitions(heard()), toldTransitions(events.read(t))
 		slices.SortStableFunc(want, byIfindex)
 		slices.SortStableFunc(got, byIfindex)
-		if slices.Equal(got, want) && len(got) >= 100 { // of 60 lives; the kernel tells less where it is busy
+		if slices.Equal(got, want) && len(got) >= 100 { // of 60 lives; a busy kernel reports less
 			break
 		}
 		if time.Since(started) > patience {
@@ -223,11 +222,10 @@ func TestEachTransitionOnce(t *testing.T) {
 	}
 }
 
-// byIfindex orders lines by the link that they are about: one that waits for its name inside
-// is overtaken by others.
+// byIfindex orders lines by their link, because a link that waits for its name inside comes later.
 func byIfindex(a, b string) int { return cmp.Compare(strings.Fields(a)[1], strings.Fields(b)[1]) }
 
-// toldTransitions says what events say.
+// toldTransitions describes events.
 func toldTransitions(events []*hub.Event) (lines []string) {
 	for _, e := range events {
 		lines = append(lines, fmt.Sprintf("%s %d %s %s", e.Action, indexOf(e), e.Options.Text("veth"), e.Options.Text("old_veth")))
@@ -235,7 +233,7 @@ func toldTransitions(events []*hub.Event) (lines []string) {
 	return lines
 }
 
-// transitions says what messages mean, the plain way.
+// transitions describes the transitions in messages.
 func transitions(messages []netlink.LinkUpdate) []string {
 	type state struct {
 		up   bool
@@ -264,7 +262,7 @@ func transitions(messages []netlink.LinkUpdate) []string {
 	return out
 }
 
-// subscribe has another library listen, and returns what it has heard so far.
+// subscribe listens by netlink.LinkSubscribe. heard returns the messages so far.
 func subscribe(t *testing.T, ns *nstest.NS) (heard func() []netlink.LinkUpdate) {
 	t.Helper()
 	updates, done, ended := make(chan netlink.LinkUpdate), make(chan struct{}), make(chan struct{})
@@ -300,8 +298,7 @@ func subscribe(t *testing.T, ns *nstest.NS) (heard func() []netlink.LinkUpdate) 
 	}
 }
 
-// TestRestart wants what changed between two watchers to be announced once, as
-// found by comparing.
+// TestRestart expects changes between two watchers to be announced once, with resync.
 func TestRestart(t *testing.T) {
 	p := &place{TB: t, host: nstest.New(t), inside: nstest.New(t)}
 	p.bare = openBare(t, p.host)

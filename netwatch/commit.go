@@ -11,9 +11,9 @@ import (
 	"github.com/osctl/eventd/netwatch/links"
 )
 
-// endFormerBoot announces the containers of another boot as stopped, because nothing runs that
-// nobody started. The place names the boot in front of the first slash. That it is this one is noted
-// after them, so that the next start does not announce once more what runs by then.
+// endFormerBoot announces the containers of another boot as stopped, because none can run before it is
+// started in this boot. The place has the boot in front of the first slash. The new boot is committed
+// after the events, so that the next start does not announce containers that run by then as stopped.
 func (w *Watcher) endFormerBoot() error {
 	if former, _, known := strings.Cut(w.hub.Place(), "/"); !known || former == w.place {
 		return nil
@@ -30,7 +30,7 @@ func (w *Watcher) endFormerBoot() error {
 	return w.commitNow(hub.Batch{Place: w.place + "/"})
 }
 
-// beginStates announces what the cgroups say and the hub's view does not.
+// beginStates announces the states of cgroups that the hub's view does not have.
 func (w *Watcher) beginStates(commit func(hub.Batch) error) error {
 	if w.owners == nil {
 		return nil
@@ -49,28 +49,28 @@ func (w *Watcher) beginStates(commit func(hub.Batch) error) error {
 	return w.commitStates(events, commit)
 }
 
-// announceStates hands the states that the Owners told to the hub. They stay in the inbox, which keeps
-// a bounded number of each container, while the hub's queue is full.
+// announceStates submits the states that the Owners reported. While the hub's queue is full they stay in
+// the inbox, which has a bounded number for each container.
 func (w *Watcher) announceStates() error {
 	if w.lagging() {
 		return nil
 	}
-	return w.commitStates(w.inbox.takeStates(w.now(), w.spend), w.submit)
+	return w.commitStates(w.inbox.takeStates(w.now(), w.spendToken), w.submit)
 }
 
-// spend takes a token of a container's budget, on which its interfaces draw, too.
-func (w *Watcher) spend(c containers.Container) (at time.Time, ok bool) {
+// spendToken takes a token of a container's budget, which its interfaces share.
+func (w *Watcher) spendToken(c containers.Container) (at time.Time, ok bool) {
 	return w.budgets.Take(links.Owner(c), w.now())
 }
 
-// commitStates hands states to commit, in batches. The hub leaves out what its view says already,
-// whoever reported it.
+// commitStates commits states in batches. The hub leaves out states that its view has already,
+// whoever reported them.
 func (w *Watcher) commitStates(states []stateEvent, commit func(hub.Batch) error) error {
 	for some := range slices.Chunk(states, hub.MaxBatch) {
 		batch := hub.Batch{NewStates: true}
 		for i := range some {
 			e, err := some[i].event()
-			if err != nil { // a name that is no text
+			if err != nil { // the name is no valid text
 				w.log.Error("cannot announce a state", slog.Any("error", err))
 				continue
 			}
@@ -89,10 +89,10 @@ func (w *Watcher) commitNow(batch hub.Batch) error {
 	return err
 }
 
-// begin takes over what the hub's view holds from before a restart. It counts only in the
-// same boot and the same network namespace: elsewhere the same numbers are of other
-// links, so all of it is gone. The place is noted once that is committed.
-func (w *Watcher) begin() error {
+// seedTable fills the table with the rows of the hub's view. If these are of another boot or network
+// namespace, where the same numbers mean other links, all of them are gone. The new place is committed
+// after that.
+func (w *Watcher) seedTable() error {
 	rows, _ := w.hub.Interfaces()
 	w.table.Seed(rows)
 	switch before := w.hub.Place(); before {
@@ -100,7 +100,7 @@ func (w *Watcher) begin() error {
 		return nil
 	case "":
 	default:
-		w.log.Info("what was known is of another boot or network namespace", slog.Int("interfaces", len(rows)))
+		w.log.Info("dropping interfaces of another boot or network namespace", slog.Int("interfaces", len(rows)))
 		w.table.ForgetAll()
 	}
 	if err := w.commit(); err != nil {
@@ -110,8 +110,8 @@ func (w *Watcher) begin() error {
 	return err
 }
 
-// commit hands the changes of the table to the hub, in batches of at most [hub.MaxBatch], each
-// event together with its row.
+// commit submits the changes of the table in batches of at most [hub.MaxBatch], each event together
+// with its row.
 func (w *Watcher) commit() error {
 	changes := w.table.Take()
 	for len(changes) > 0 {
@@ -124,7 +124,7 @@ func (w *Watcher) commit() error {
 				continue
 			}
 			e, err := c.Event()
-			if err != nil { // an owner that is no text; the row is still right
+			if err != nil { // the owner is no valid text; the row is still right
 				w.log.Error("cannot announce a change", slog.Any("error", err), slog.Uint64("ifindex", uint64(c.Row.Ifindex)))
 				continue
 			}
@@ -135,6 +135,6 @@ func (w *Watcher) commit() error {
 		}
 		changes = changes[n:]
 	}
-	w.sayReady()
+	w.closeReady()
 	return nil
 }

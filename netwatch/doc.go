@@ -18,16 +18,16 @@
 //     When New returns, the view has the states of all cgroups.
 //   - If a cgroup of v2 names the owner, the running of a container comes before the up of its first
 //     interface.
-//   - Only the up of an interface whose owner is not known yet waits, and the later changes of the
-//     same interface, for at most half a second. Other interfaces are not delayed.
+//   - The up of an interface whose owner is not known yet waits for at most half a second, and the
+//     later changes of the same interface wait behind it. Other interfaces do not wait.
 //   - While nothing happens, nothing wakes up.
 //   - No message of the kernel ends the watcher. Only an error of the socket that cannot be repaired
 //     does.
 //
-// The watcher does not see a change that is undone while messages are lost, nor a change of the other
-// end's carrier that is shorter than the kernel's own delay before it reports (net/core/link_watch.c).
-// If a peer is on the host, too, its rename is an event of that peer; the name in the row of the other
-// end follows without an event.
+// The watcher does not see a change that is undone while messages are lost, nor a change of a carrier
+// that is shorter than the delay before the kernel reports carriers (net/core/link_watch.c). If both
+// ends of a pair are on the host, the rename of one end is an event of that end. The row of the other
+// end gets the new name without an event.
 //
 // # How it works
 //
@@ -39,21 +39,22 @@
 // outcome (states.go).
 //
 // Questions (the name of a peer, its owner) are asked when the queue is empty, or 100 ms after they
-// came up, so that a flood cannot put them off for good. Answers are about the present, while the queue
-// has the past. So an answer counts only after everything that the kernel had queued by then is
-// applied, and only if none of that replaced the peer.
+// came up, so that a flood cannot delay them forever. An answer is newer than the messages in the
+// queue. So it counts only after all messages that the kernel had queued by then are applied, and only
+// if none of them replaced the peer.
 //
 // # Loss
 //
-// The dump is asked for on the socket that listens, so its records come in one queue with the live
-// messages, and there is nothing to replay or to set aside. After an overrun the kernel drops messages
-// until the queue is empty (NETLINK_S_CONGESTED in net/netlink/af_netlink.c), so an earlier dump could
-// be outdated without notice. The watcher asks for a dump only then, and compares it with the table.
+// The watcher asks for a dump on the socket that listens, so the records of the dump come in one queue
+// with the live messages, and none has to be replayed. After an overrun the kernel drops messages until
+// the queue is empty (NETLINK_S_CONGESTED in net/netlink/af_netlink.c), so a dump before that could be
+// outdated without notice. The watcher asks for one when the queue is empty, and compares it with the
+// table.
 // Links that the dump lacks are gone only if the dump was complete: it was not interrupted, and no
 // message was lost since it was asked for. Otherwise another dump follows, with a back-off of at most
 // half a second.
 //
-// The watcher never waits for the hub. If the hub's queue is full, what the watcher would commit is lost
-// like the kernel's messages in an overrun: when the queue has room, the table begins anew with the hub's
-// view, and a dump and the cgroups say what the view lacks.
+// The watcher never waits for the hub. If the hub's queue is full, the changes that the watcher would
+// commit are lost like messages in an overrun. When the queue has room again, the table restarts from
+// the hub's view, and is compared with a dump and the cgroups.
 package netwatch

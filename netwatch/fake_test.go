@@ -18,16 +18,16 @@ type fakeLink struct {
 	peer  rtnl.Peer
 }
 
-// datagram is one that waits: messages, or why they cannot be read.
+// datagram is a queued datagram: its messages, or the error of reading them.
 type datagram struct {
 	messages []rtnl.Message
 	err      error
 }
 
-// fake is a model of the kernel's side of the socket (net/netlink/af_netlink.c): a queue with
-// room for some datagrams; a loss said once and then everything dropped until the queue is
-// empty; a dump whose next part is made when something was read. The zero fake has no links and
-// no room limit.
+// fake is a model of the kernel's side of the socket (net/netlink/af_netlink.c): a queue with room for
+// some datagrams; an overrun that is reported once, after which all messages are dropped until the queue
+// is empty; a dump whose next part is made after a receive. The zero fake has no links and no limit of
+// room.
 type fake struct {
 	links     map[uint32]*fakeLink
 	changed   int                     // links added or removed so far
@@ -35,19 +35,19 @@ type fake struct {
 	queue     []datagram
 	room      int // datagrams; 0 is no limit
 	congested bool
-	pending   error // said by the next receive
+	pending   error // of the next receive
 
 	dumping  bool
 	dumpSeq  uint32 // of the request
-	next     uint32 // ifindex to go on from
-	atPart   int    // changed at the last part
+	next     uint32 // ifindex at which the next part begins
+	atPart   int    // value of changed at the last part
 	dumps    int    // begun
 	asked    int    // questions about links
 	overruns int
 
-	// Faults, each for once.
+	// Faults that happen once.
 	loseRequest, failPart bool
-	// between is called when a part was built and before it is queued.
+	// between is called after a part was built, before it is queued.
 	between func()
 }
 
@@ -164,7 +164,7 @@ func (f *fake) sayFrom(nsid int32, m rtnl.Message) {
 	f.say(m)
 }
 
-// tell says how a link is now.
+// tell queues a message about the present state of a link.
 func (f *fake) tell(ifindex uint32) { f.say(newLink(ifindex, f.links[ifindex])) }
 
 func newLink(ifindex uint32, l *fakeLink) rtnl.Message {
@@ -186,5 +186,5 @@ func nsidMessage(typ uint16, nsid int32) rtnl.Message {
 	return rtnl.Message{Type: typ, From: rtnl.NSIDLocal, NSID: nsid}
 }
 
-// alone is the peer of a link of which nothing is said.
+// alone is the peer in a message that names none.
 var alone = rtnl.Peer{NSID: rtnl.NSIDLocal}

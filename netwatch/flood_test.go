@@ -13,13 +13,14 @@ import (
 	"github.com/osctl/eventd/netwatch/rtnl"
 )
 
-// allowed returns how many events a budget allows between the first and the last of some.
+// allowed returns how many events a budget allows in the time of events.
 func allowed(of links.Budget, events []*hub.Event) int {
 	return of.Burst + int(events[len(events)-1].Time.Sub(events[0].Time)/of.Every) + 2
 }
 
 // TestContainerRebootsWithoutEnd starts a container again and again, each time with another ifindex. It
-// wants no more events than the container's budget, those of another one at once, and the outcome told.
+// expects no more events than the budget of the container allows, no delay of another container, and the
+// final state in the view.
 func TestContainerRebootsWithoutEnd(t *testing.T) {
 	const rounds = 150
 	h := newHome(t)
@@ -47,31 +48,31 @@ func TestContainerRebootsWithoutEnd(t *testing.T) {
 	must(t, h.host.Up(host))
 	must(t, other.Up(h.index(other, "eth0")))
 	h.until("o", hub.LinkUp)
-	if said := h.said(t); !slices.Contains(said, "up o name=eth0 of=tank/102") {
-		t.Errorf("of another container was said:\n%s", strings.Join(said, "\n"))
+	if got := h.newEvents(t); !slices.Contains(got, "up o name=eth0 of=tank/102") {
+		t.Errorf("no up of the other container:\n%s", strings.Join(got, "\n"))
 	}
 	h.await(t, "the last interface is in the view", func() bool {
 		rows, _ := h.hub.Interfaces()
 		return slices.ContainsFunc(rows, func(r hub.Interface) bool { return r.Ifindex == uint32(last) && r.State == hub.LinkUp })
 	})
-	var told []*hub.Event
+	var flood []*hub.Event
 	for _, e := range h.events.read(t) {
-		if e.ID != "102" { // one that went while it was over budget may have no owner, and counts all the same
-			told = append(told, e)
+		if e.ID != "102" { // an interface that was deleted while over budget may have no owner, but counts
+			flood = append(flood, e)
 		}
 		if e.ID != "" && e.ID != "102" && e.ID != "flood" {
-			t.Errorf("of somebody else: %s", describe(e))
+			t.Errorf("wrong owner: %s", describe(e))
 		}
 	}
-	if n := allowed(links.ContainerBudget, told); len(told) > n || len(told) < links.ContainerBudget.Burst/2 {
-		t.Errorf("%d events, the budget is %d", len(told), n)
+	if n := allowed(links.ContainerBudget, flood); len(flood) > n || len(flood) < links.ContainerBudget.Burst/2 {
+		t.Errorf("%d events, the budget is %d", len(flood), n)
 	}
 	if f := foldAll(t, h.events.events); len(f.up) != 2 || f.up[uint32(last)] == "" {
-		t.Errorf("by events are up %v, want %d", f.up, last)
+		t.Errorf("up by events: %v, want %d", f.up, last)
 	}
 }
 
-// await waits until something is so.
+// await waits until ok returns true.
 func (h *home) await(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for !ok() {
@@ -82,8 +83,8 @@ func (h *home) await(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// TestHeldAtStop stops a watcher that holds changes of an interface, and wants the next one to tell the
-// outcome once.
+// TestHeldAtStop stops a watcher while changes of an interface are throttled, and expects the next one to
+// announce the outcome once.
 func TestHeldAtStop(t *testing.T) {
 	h := newHome(t)
 	const last = 99
@@ -108,13 +109,13 @@ func TestHeldAtStop(t *testing.T) {
 	foldAll(t, h.events.events)
 }
 
-// TestChatterInside has a container rename a veth that is its own at full speed. It wants nothing of that
-// to be told, no message to be lost, and others to be told meanwhile.
+// TestChatterInside has a container rename a veth of its own at full speed. It expects no events of that,
+// no overrun, and no delay of other interfaces.
 func TestChatterInside(t *testing.T) {
 	const renames, others = 5000, 10
 	h := newHome(t)
 	run(t, h.w)
-	h.running() // so the host hears the container
+	h.running() // gives the container an nsid, so its messages arrive
 	h.want(t, "up h name=p of=tank/101")
 	own, err := h.inside.Pair("docker0", "docker1", nil)
 	must(t, err)

@@ -16,14 +16,14 @@ import (
 
 var _ Owners = (*containers.Tracker)(nil)
 
-// register is Owners that asks the kernel for the ids of the namespaces it was told of.
+// register is Owners with a list of containers. It asks the kernel for the nsids of their namespaces.
 type register struct {
 	host *nstest.NS
 
 	mu    sync.Mutex
 	known map[string]*nstest.NS // by container id
-	found map[int32]string      // what was found last
-	finds int                   // searches: what was found last did not do
+	found map[int32]string      // container ids that were found last, by nsid
+	finds int                   // how often the last one was wrong, so all were searched
 }
 
 func newRegister(host *nstest.NS) *register {
@@ -36,7 +36,7 @@ func (r *register) set(id string, ns *nstest.NS) {
 	r.known[id] = ns
 }
 
-// stop takes a container out and kills its namespace.
+// stop removes a container and kills its namespace.
 func (r *register) stop(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -45,7 +45,7 @@ func (r *register) stop(id string) {
 	ns.Close()
 }
 
-// drop forgets a container, of which the namespace lives on.
+// drop removes a container, whose namespace lives on.
 func (r *register) drop(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -93,7 +93,7 @@ func (r *register) Run(ctx context.Context, _ func(containers.Container, int32),
 func (r *register) Begin(map[containers.Container]bool) []containers.StateChange { return nil }
 func (r *register) Missing() []string                                            { return []string{"nothing but a test"} }
 
-// home is a place whose containers are known.
+// home is a place with known containers.
 type home struct {
 	*place
 	owners *register
@@ -113,8 +113,8 @@ func newHome(t *testing.T) *home {
 	return h
 }
 
-// said settles and returns the events since the last call.
-func (h *home) said(t *testing.T) []string {
+// newEvents settles and returns the events since the last call.
+func (h *home) newEvents(t *testing.T) []string {
 	t.Helper()
 	must(t, h.w.Settle(t.Context()))
 	n := len(h.events.events)
@@ -123,12 +123,12 @@ func (h *home) said(t *testing.T) []string {
 
 func (h *home) want(t *testing.T, want ...string) {
 	t.Helper()
-	if got := h.said(t); !slices.Equal(got, want) {
+	if got := h.newEvents(t); !slices.Equal(got, want) {
 		t.Errorf("events:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 
-// row waits until the view has one row: owner, name inside, and who bound it.
+// row waits until the view has one row, written OWNER NAME BOUND_BY.
 func (h *home) row(t *testing.T, want string) {
 	t.Helper()
 	for started := time.Now(); ; {

@@ -16,12 +16,12 @@ import (
 // holdFor is how long an up waits.
 const holdFor = 500 * time.Millisecond
 
-// TestInside lets a container do things to its interface, and wants the events in the
-// order in which they were done, although the kernel tells of the end here later.
+// TestInside changes an interface inside a container, and expects the events in the same order, although
+// the kernel reports the end on the host later.
 func TestInside(t *testing.T) {
-	t.Run("told at once", func(t *testing.T) { testInside(t, 20, true) })
-	// Of the same ifindex, the kernel waits for up to a second (linkwatch_urgent_event).
-	t.Run("told late", func(t *testing.T) { testInside(t, 2, false) })
+	t.Run("reported at once", func(t *testing.T) { testInside(t, 20, true) })
+	// If both ends have the same ifindex, the kernel waits up to a second (linkwatch_urgent_event).
+	t.Run("reported late", func(t *testing.T) { testInside(t, 2, false) })
 }
 
 func testInside(t *testing.T, rounds int, urgent bool) {
@@ -53,10 +53,10 @@ func testInside(t *testing.T, rounds int, urgent bool) {
 	must(t, h.inside.Rename(peer, "live"))
 	h.want(t, fmt.Sprintf("rename h name=eth%d to=live of=tank/101", rounds))
 	if n := h.owners.walks() - walks; n != 0 {
-		t.Errorf("%d walks for a known interface", n)
+		t.Errorf("%d searches for a known interface", n)
 	}
 
-	own, err := h.inside.Pair("docker0", "docker1", nil) // what the container has for itself
+	own, err := h.inside.Pair("docker0", "docker1", nil) // a pair of the container's own
 	must(t, err)
 	must(t, h.inside.Up(own))
 	must(t, h.inside.Rename(own, "eth0"))
@@ -88,7 +88,7 @@ func TestPeerMovesOn(t *testing.T) {
 		h.until("h", hub.LinkUp)
 		h.want(t, "down h name=p of=tank/101", "up h name=p of=tank/102")
 		must(t, other.Rename(there, "q"))
-		must(t, other.Down(there)) // the host hears nothing of how it comes back
+		must(t, other.Down(there)) // the host gets no message about its return
 		h.until("h", hub.LinkNoCarrier)
 		must(t, other.Move(there, h.inside))
 		h.want(t, "rename h name=p to=q of=tank/102", "down h name=q of=tank/102")
@@ -104,8 +104,8 @@ func TestPeerMovesOn(t *testing.T) {
 	}
 }
 
-// TestIDsAreReused kills one container and starts another at once, so that the id of
-// the namespace, the name and the ifindex inside are those of the one before.
+// TestIDsAreReused kills one container and starts another at once, so that the nsid, the name and the
+// ifindex inside are reused.
 func TestIDsAreReused(t *testing.T) {
 	const rounds = 100
 	h := newHome(t)
@@ -133,7 +133,7 @@ func TestIDsAreReused(t *testing.T) {
 			h.hear(func(l *rtnl.Link) bool { return l.Deleted })
 		}
 	}
-	for len(of) > 0 && h.hub.Status().Interfaces > 0 { // the kernel cleans up behind us
+	for len(of) > 0 && h.hub.Status().Interfaces > 0 { // the kernel deletes dead namespaces later
 		must(t, h.w.Settle(t.Context()))
 	}
 	must(t, h.w.Settle(t.Context()))
@@ -141,7 +141,7 @@ func TestIDsAreReused(t *testing.T) {
 	for _, e := range h.events.read(t) {
 		want := of[indexOf(e)]
 		if e.ID != "" && e.ID != want {
-			t.Errorf("of %s: %s", want, describe(e))
+			t.Errorf("the owner is %s: %s", want, describe(e))
 		}
 		if e.ID != "" {
 			named++
@@ -149,21 +149,21 @@ func TestIDsAreReused(t *testing.T) {
 	}
 	foldAll(t, h.events.events)
 	if len(nsids) > rounds/2 || named < rounds/2 {
-		t.Errorf("%d ids, %d of %d events with an owner: this tested nothing", len(nsids), named, len(h.events.events))
+		t.Errorf("%d ids, %d of %d events with an owner: this tests nothing", len(nsids), named, len(h.events.events))
 	}
 	t.Logf("%d ids, %d of %d events with an owner", len(nsids), named, len(h.events.events))
 }
 
-// TestUnknownOwner wants an up to wait for half a second, others not to wait for it,
-// and what comes later to wait no more.
+// TestUnknownOwner expects the up of an interface without an owner to wait for half a second, other
+// interfaces not to wait, and its later changes not to wait again.
 func TestUnknownOwner(t *testing.T) {
 	h, nobody, host := unknownOwner(t)
 	h.owners.set("103", nobody)
 	must(t, h.host.Down(host))
 	must(t, h.host.Up(host))
 	h.until("n", hub.LinkUp)
-	got := h.said(t)
-	for i := range got { // it is also looked for when nothing happens, and may be known by now
+	got := h.newEvents(t)
+	for i := range got { // the owner may be known by now, because the question is repeated
 		got[i] = strings.TrimSuffix(got[i], " of=tank/103")
 	}
 	if !slices.Equal(got, []string{"down n name=p", "up n name=p"}) {
@@ -176,9 +176,9 @@ func TestUnknownOwner(t *testing.T) {
 	h.want(t, "down n name=p of=tank/103")
 }
 
-// unknownOwner makes an interface of nobody and then one that is known, and wants the
-// known one to be announced first. Where a machine is so busy that the time of the first
-// is over by then, it tries again.
+// unknownOwner makes an interface without an owner and then one with a known owner. It expects the
+// second to be announced first. It tries again if the machine is so busy that the first stops waiting
+// before.
 func unknownOwner(t *testing.T) (h *home, nobody *nstest.NS, host int) {
 	t.Helper()
 	for range 20 {
@@ -195,18 +195,18 @@ func unknownOwner(t *testing.T) (h *home, nobody *nstest.NS, host int) {
 			must(t, h.w.Check(t.Context()))
 		}
 		if waited := time.Since(started); waited < holdFor {
-			t.Fatalf("waited for %v", waited)
+			t.Fatalf("the up waited only for %v", waited)
 		}
 		got := describeAll(h.events.events)
 		if slices.Equal(got, []string{"up h name=p of=tank/101", "up n name=p"}) {
 			return h, nobody, host
 		}
-		// The time of the known one may be over, too, before its owner was found.
+		// The second may stop waiting, too, before its owner is found.
 		if got[0] != "up n name=p" || strings.TrimSuffix(got[1], " of=tank/101") != "up h name=p" {
 			t.Fatalf("events:\n%s", strings.Join(got, "\n"))
 		}
 	}
-	t.Fatal("the known one waits for the one of nobody")
+	t.Fatal("the interface with an owner waits for the one without")
 	return nil, nil, 0
 }
 
@@ -222,11 +222,11 @@ func report(t *testing.T, h *hub.Hub, source string, pairs ...string) {
 	must(t, err)
 }
 
-// TestReportedOwner wants what a manager reports to count where no container is found,
-// until the veth is gone, and to be marked.
+// TestReportedOwner expects a reported owner to count if no container is found, until the veth is
+// deleted, and to be marked.
 func TestReportedOwner(t *testing.T) {
 	h := newHome(t)
-	h.owners.drop("101") // its namespace is nobody's
+	h.owners.drop("101") // its namespace has no owner
 	h.w.table.HoldFor(holdFor)
 	run(t, h.w)
 	of := func(action, id, name, veth string) {
@@ -236,8 +236,8 @@ func TestReportedOwner(t *testing.T) {
 	host, peer := h.running()
 	h.row(t, "/ p ")
 	of("up", "7", "lan", "h")
-	h.row(t, "dozer/7 p osctld.service") // the name is what the kernel says
-	of("down", "8", "wan", "h")          // too late to mean this one, for all that is known
+	h.row(t, "dozer/7 p osctld.service") // the name is the kernel's
+	of("down", "8", "wan", "h")          // may mean an earlier veth of that name
 	of("rename", "7", "lan", "h")
 	h.row(t, "dozer/7 p osctld.service")
 	must(t, h.inside.Rename(peer, "eth1"))
@@ -254,11 +254,11 @@ func TestReportedOwner(t *testing.T) {
 	h.row(t, "/ p ")
 
 	of("add", "11", "lan", "later")
-	of("add", "12", "lan", "h") // taken after the one before
+	of("add", "12", "lan", "h") // applied after the report before it
 	h.row(t, "dozer/12 p osctld.service")
 	h.events.read(t)
 	held := true
-	for range 20 { // one that is not held back may be late all the same, on a busy machine
+	for range 20 { // on a busy machine an up that does not wait may be late, too
 		nobody := nstest.New(t)
 		later := h.pair("later", "p", nobody)
 		must(t, h.host.Up(later))
@@ -276,13 +276,13 @@ func TestReportedOwner(t *testing.T) {
 		h.events.read(t)
 	}
 	if held {
-		t.Error("held back")
+		t.Error("the up of an interface with a reported owner waits")
 	}
 	foldAll(t, slices.DeleteFunc(h.events.events, func(e *hub.Event) bool { return e.Source != hub.SourceNetlink }))
 }
 
-// TestReportAgainstCgroup wants a container that was found to keep its veth, whatever is
-// reported of that, before and after.
+// TestReportAgainstCgroup expects a container that was found to keep its veth, although a report before
+// or after names another owner.
 func TestReportAgainstCgroup(t *testing.T) {
 	for _, first := range []string{"veth", "report"} {
 		h := newHome(t)
@@ -308,14 +308,14 @@ func TestReportAgainstCgroup(t *testing.T) {
 		h.want(t, "up h name=p of=tank/101")
 		for _, e := range h.events.events {
 			if e.Source == hub.SourceNetlink && e.ID != "101" {
-				t.Errorf("first the %s: %s", first, describe(e))
+				t.Errorf("with the %s first: %s", first, describe(e))
 			}
 		}
 	}
 }
 
-// TestSelfReferringID gives the watched namespace an id in itself, with which all of
-// its messages come from then on.
+// TestSelfReferringID gives the watched namespace an id in itself, which all its messages carry from then
+// on.
 func TestSelfReferringID(t *testing.T) {
 	h := newHome(t)
 	run(t, h.w)

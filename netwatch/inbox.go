@@ -25,38 +25,38 @@ var (
 	ErrBusy = errors.New("netwatch: too many checks at once")
 )
 
-// inbox is where other goroutines leave something for the one in Run.
+// inbox has what other goroutines pass to the goroutine in Run.
 type inbox struct {
 	mu       sync.Mutex
 	waiters  []*waiter
 	turn     uint64 // of the loop
 	bindings []*links.Binding
 	taken    chan struct{} // closed when the bindings were taken
-	changes  map[change]struct{}
+	rechecks map[recheck]struct{}
 	states   states
 	stopped  bool
-	full     bool      // something is in it
-	armed    time.Time // when the kernel's deadline is
+	unread   bool      // the loop has not seen the last wake
+	deadline time.Time // of the kernel's Receive
 }
 
-// change is a container whose nsid is or was this, and is another by now.
-type change struct {
+// recheck is a container whose nsid changed, and its old or new nsid.
+type recheck struct {
 	owner links.Owner
 	nsid  int32
 }
 
-// changed takes what the Owners tell.
-func (w *Watcher) changed(c containers.Container, nsid int32) {
+// queueRecheck queues questions about a container and an nsid, because the Owners may have another answer.
+func (w *Watcher) queueRecheck(c containers.Container, nsid int32) {
 	w.wake(func(b *inbox) {
-		if b.changes == nil {
-			b.changes = map[change]struct{}{}
+		if b.rechecks == nil {
+			b.rechecks = map[recheck]struct{}{}
 		}
-		b.changes[change{links.Owner(c), nsid}] = struct{}{}
+		b.rechecks[recheck{links.Owner(c), nsid}] = struct{}{}
 	})
 }
 
-// changedState takes a change of a container's state.
-func (w *Watcher) changedState(c containers.StateChange) { w.wake(func(b *inbox) { b.states.add(c) }) }
+// queueState queues a change of a container's state.
+func (w *Watcher) queueState(c containers.StateChange) { w.wake(func(b *inbox) { b.states.add(c) }) }
 
 func (b *inbox) takeStates(now time.Time, spend func(containers.Container) (at time.Time, ok bool)) []stateEvent {
 	b.mu.Lock()
@@ -67,7 +67,7 @@ func (b *inbox) takeStates(now time.Time, spend func(containers.Container) (at t
 // waiter is a call of Check or Settle.
 type waiter struct {
 	settle bool
-	came   uint64 // in this turn of the loop
+	turn   uint64 // of the loop at the time of the call
 	done   chan struct{}
 }
 
@@ -77,7 +77,7 @@ func (b *inbox) stop() {
 	b.stopped = true
 }
 
-// wake leaves something in the inbox and has the loop look.
+// wake changes the inbox by leave, and wakes the loop.
 func (w *Watcher) wake(leave func(b *inbox)) {
 	b := &w.inbox
 	b.mu.Lock()
@@ -85,22 +85,21 @@ func (w *Watcher) wake(leave func(b *inbox)) {
 	if leave != nil {
 		leave(b)
 	}
-	b.full = true
-	b.arm(w, time.Unix(1, 0))
+	b.unread = true
+	b.setDeadline(w, time.Unix(1, 0))
 }
 
-// arm has the kernel's Receive return at an instant. A failure means that the socket is closed,
-// which Receive says too.
-func (b *inbox) arm(w *Watcher, at time.Time) {
-	if !b.armed.Equal(at) {
-		b.armed = at
+// setDeadline sets when the kernel's Receive returns. It fails only if the socket is closed, and then
+// Receive returns an error, too.
+func (b *inbox) setDeadline(w *Watcher, at time.Time) {
+	if !b.deadline.Equal(at) {
+		b.deadline = at
 		_ = w.kernel.SetDeadline(at)
 	}
 }
 
-// sleep readies a wait for the kernel, until there is something else to do. It reports whether
-// to wait at all.
-func (w *Watcher) sleep(idle bool) (wait bool, err error) {
+// prepareWait sets the deadline of the next wait for the kernel. It reports whether to wait at all.
+func (w *Watcher) prepareWait(idle bool) (wait bool, err error) {
 	if !idle {
 		return false, nil
 	}
@@ -108,14 +107,14 @@ func (w *Watcher) sleep(idle bool) (wait bool, err error) {
 	b := &w.inbox
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.full {
-		b.full = false
+	if b.unread {
+		b.unread = false
 		return false, nil
 	}
-	if alarm = earlier(alarm, b.states.roomAt); w.lagging() { // nothing else can be announced before
+	if alarm = earlier(alarm, b.states.tokenAt); w.lagging() { // before that nothing can be announced
 		alarm = w.retryAt
 	}
-	b.arm(w, alarm)
+	b.setDeadline(w, alarm)
 	return true, nil
 }
 
@@ -127,16 +126,16 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// Check waits for the watcher's progress, for a watchdog: it returns nil once Run took a turn after Check
-// was called. If that turn read the kernel's queue to its end, the hub has all changes from it, except
-// held ones. The error is that of ctx, [ErrStopped], or [ErrBusy] if 64 calls wait already. Check is safe
+// Check is for a watchdog: it returns nil once Run took a turn after Check was called. If that turn read
+// the kernel's queue to its end, the hub has all changes from it, except those that wait for an owner or
+// a budget. The error is that of ctx, [ErrStopped], or [ErrBusy] if 64 calls wait already. Check is safe
 // for concurrent use and wakes Run only once.
 func (w *Watcher) Check(ctx context.Context) error { return w.await(ctx, false) }
 
-// Settle is Check that also waits until the queue was read to its end, no dump is running or due, no up
-// waits for its owner, no question is due, and all changes are committed. The view is then what the kernel
-// had when Settle was called, or newer, except for changes over budget: their rows stay as they were
-// announced last until there is room. If links change so fast that messages are lost again and again,
+// Settle is like Check, but also waits until the queue was read to its end, no dump is running or due, no
+// up waits for its owner, no question is due, and all changes are committed. The view is then as the
+// kernel was when Settle was called, or newer. Rows with changes over budget stay as they were announced
+// last until the budget allows more. If links change so fast that messages are lost again and again,
 // Settle waits until they stop.
 func (w *Watcher) Settle(ctx context.Context) error { return w.await(ctx, true) }
 
@@ -150,7 +149,7 @@ func (w *Watcher) await(ctx context.Context, settle bool) error {
 		case len(b.waiters) >= maxWaiters:
 			err = ErrBusy
 		default:
-			x.came = b.turn
+			x.turn = b.turn
 			b.waiters = append(b.waiters, x)
 		}
 	})
@@ -174,14 +173,14 @@ func (b *inbox) remove(x *waiter) {
 	b.waiters = slices.DeleteFunc(b.waiters, func(other *waiter) bool { return other == x })
 }
 
-// beginTurn notes that a turn begins: it sees all that was queued for calls that came before.
+// beginTurn begins a turn, which reads all messages that were queued before.
 func (b *inbox) beginTurn() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.turn++
 }
 
-// finishWaiters ends the calls that are over after a turn.
+// finishWaiters ends the calls of Check and Settle that have no more to wait for.
 func (w *Watcher) finishWaiters(idle bool) {
 	settled := idle && !w.lagging() && w.resync.synced() && w.table.Settled() && w.submitted.Load() == 0
 	b := &w.inbox
@@ -189,7 +188,7 @@ func (w *Watcher) finishWaiters(idle bool) {
 	defer b.mu.Unlock()
 	settled = settled && !b.states.added
 	b.waiters = slices.DeleteFunc(b.waiters, func(x *waiter) bool {
-		over := x.came < b.turn && (settled || !x.settle)
+		over := x.turn < b.turn && (settled || !x.settle)
 		if over {
 			close(x.done)
 		}
@@ -197,18 +196,18 @@ func (w *Watcher) finishWaiters(idle bool) {
 	})
 }
 
-// followReports hands what container managers report of their interfaces to the loop. It goes
-// on when the last lot was taken, so what waits is bounded.
+// followReports passes the reports of container managers about interfaces to the loop. It continues
+// when the loop has taken the last ones, so the inbox is bounded.
 func (w *Watcher) followReports(ctx context.Context) {
 	var events [64]*hub.Event
 	for {
 		n, err := w.reports.Next(ctx, events[:])
 		if _, lapped := errors.AsType[*hub.LappedError](err); lapped {
-			w.log.Warn("missed reports of interfaces, whose owners are found all the same", slog.Any("error", err))
+			w.log.Warn("missed reports of interfaces, whose owners are known only from cgroups now", slog.Any("error", err))
 			continue
 		}
 		if err != nil {
-			return // the end, of which Run hears as well
+			return // the hub is closed, which Run notices, too, or ctx is done
 		}
 		var bindings []*links.Binding
 		for _, e := range events[:n] {

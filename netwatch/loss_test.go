@@ -20,7 +20,7 @@ func turns(t *testing.T, w *Watcher, n int) {
 	}
 }
 
-// TestPartOfADumpIsNoDump spoils a part of a dump, and wants no link to be told as gone that was in it.
+// TestPartOfADumpIsNoDump spoils a part of a dump, and expects no down of the links in it.
 func TestPartOfADumpIsNoDump(t *testing.T) {
 	for name, spoil := range map[string]func(d *datagram){
 		"truncated": func(d *datagram) { *d = datagram{err: rtnl.ErrTruncated} },

@@ -18,10 +18,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is how long a test waits for what must come. It is no measure of speed.
+// patience is how long a test waits for something that must happen. It is no measure of speed.
 const patience = 2 * time.Minute
 
-// must ends a test whose step failed.
+// must ends the test on an error.
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -50,15 +50,14 @@ func newWatcherIn(t testing.TB, ns *nstest.NS, config *Config) *Watcher {
 	return w
 }
 
-// patient has a watcher hold events back until it is known whose they are, however busy
-// the machine is. It is for tests of what is found, not of how long that may take.
+// patient makes a watcher wait for owners as long as it takes on a busy machine. It is for tests of
+// which owner is found, not of how long that takes.
 func patient(w *Watcher) *Watcher {
 	w.table.HoldFor(patience)
 	return w
 }
 
-// unlimited has a watcher announce any number of changes of one interface. It is for tests that want
-// each of very many.
+// unlimited removes the budgets of a watcher, for tests that expect very many events.
 func unlimited(w *Watcher) *Watcher {
 	w.budgets = links.NewBudgets(links.Budget{Burst: 1}, links.Budget{Burst: 1})
 	w.table.Budgets = w.budgets
@@ -93,7 +92,7 @@ func run(t testing.TB, w *Watcher) {
 	}
 }
 
-// log collects the events of a hub from its start on.
+// eventLog collects the events of a hub.
 type eventLog struct {
 	sub    *hub.Subscription
 	events []*hub.Event
@@ -158,34 +157,34 @@ func describeAll(events []*hub.Event) []string {
 	return lines
 }
 
-// fold is the state that a reader of the events ends up with.
+// fold is the state of interfaces, by ifindex, according to the events.
 type fold struct {
-	up    map[uint32]string // name on the host of those that are up
-	last  map[uint32]string // name on the host as announced last
-	inner map[uint32]inside // name inside as announced last
-	moved map[uint32]bool   // those that had several peers, whose names are not one's
+	up    map[uint32]string // names on the host of interfaces that are up
+	last  map[uint32]string // last announced names on the host
+	inner map[uint32]inside // last announced owners and names inside
+	moved map[uint32]bool   // interfaces that had several peers, whose names may differ
 }
 
 func newFold() *fold {
 	return &fold{up: map[uint32]string{}, last: map[uint32]string{}, inner: map[uint32]inside{}}
 }
 
-// inside is what an event says of the peer.
+// inside is the owner and the name of a peer in an event.
 type inside struct{ pool, id, name string }
 
-// add folds an event in. The error says which promise it breaks.
+// add applies an event. The error says which promise the event breaks.
 func (f *fold) add(e *hub.Event) error {
 	ifindex, veth := indexOf(e), e.Options.Text("veth")
 	_, up := f.up[ifindex]
 	want, known := f.last[ifindex]
 	f.last[ifindex] = veth
-	said := veth // the name that it had so far, by this event
+	said := veth // the former name, according to this event
 	renamed := e.Action == links.ActionRename && e.Options.Text("old_veth") == ""
 	if e.Action == links.ActionRename && !renamed {
 		said = e.Options.Text("old_veth")
 	}
 	if known && said != want {
-		return fmt.Errorf("event %d: ifindex %d changed its name unheard from %q: %s", e.Seq, ifindex, want, describe(e))
+		return fmt.Errorf("event %d: ifindex %d changed its name without an event from %q: %s", e.Seq, ifindex, want, describe(e))
 	}
 	switch e.Action {
 	case links.ActionUp:
@@ -202,13 +201,13 @@ func (f *fold) add(e *hub.Event) error {
 		if renamed {
 			was, is := inside{e.Pool, e.ID, e.Options.Text("name")}, e.Options.Text("new_name")
 			last := f.inner[ifindex]
-			// Of nobody, it may be another peer.
+			// Without an owner it may be another peer.
 			same := last.name != "" && last.id != "" && !f.moved[ifindex] && last.pool == was.pool && last.id == was.id
 			if was.name == is || was.name == "" || same && last != was {
 				return fmt.Errorf("event %d: ifindex %d was called %q inside: %s", e.Seq, ifindex, last, describe(e))
 			}
 		} else if said == veth {
-			return fmt.Errorf("event %d: ifindex %d was renamed to what it was: %s", e.Seq, ifindex, describe(e))
+			return fmt.Errorf("event %d: ifindex %d was renamed to its former name: %s", e.Seq, ifindex, describe(e))
 		}
 		if up {
 			f.up[ifindex] = veth
@@ -232,7 +231,7 @@ func foldAll(t testing.TB, events []*hub.Event) *fold {
 	return f
 }
 
-// upRows returns what a view says is up.
+// upRows returns the names of the interfaces that are up in a view.
 func upRows(rows []hub.Interface) map[uint32]string {
 	up := map[uint32]string{}
 	for i := range rows {
@@ -246,6 +245,6 @@ func upRows(rows []hub.Interface) map[uint32]string {
 func sameUp(t testing.TB, what string, got, want map[uint32]string) {
 	t.Helper()
 	if !maps.Equal(got, want) {
-		t.Fatalf("%s: up are %v, want %v", what, got, want)
+		t.Fatalf("up %s: %v, want %v", what, got, want)
 	}
 }

@@ -5,17 +5,17 @@ import (
 	"sync/atomic"
 )
 
-// missing is what the sockets lack.
+// missing has what the watcher's socket lacks.
 type missing struct {
 	deaf   bool        // no NETLINK_LISTEN_ALL_NSID
-	buffer string      // what a small receive buffer costs; "" if it is not small
-	denied atomic.Bool // a namespace was not to be asked
+	buffer string      // the line about a small receive buffer; "" if it is not small
+	denied atomic.Bool // the kernel denied a question about a namespace
 }
 
 const (
-	missingBroadcast = "CAP_NET_BROADCAST: renames of interfaces inside containers are not heard; they are found when the interface goes up"
-	missingBuffer    = "CAP_NET_ADMIN: the receive buffer has %d KiB instead of %d (net.core.rmem_max): in a burst the kernel drops messages, and links are compared anew"
-	missingAdmin     = "CAP_NET_ADMIN over the namespaces of some containers: names of the interfaces in them cannot be asked for"
+	missingBroadcast = "CAP_NET_BROADCAST: renames of interfaces inside containers are noticed only when the interface goes up"
+	missingBuffer    = "CAP_NET_ADMIN: the receive buffer has %d KiB instead of %d (net.core.rmem_max): the kernel drops messages in a burst, and all links must be compared again"
+	missingAdmin     = "CAP_NET_ADMIN over the namespaces of some containers: names of interfaces inside are not known"
 )
 
 // Missing returns what the watcher misses, such as a capability, and what does not work without it; nil
@@ -37,8 +37,8 @@ func (w *Watcher) Missing() []string {
 	return all
 }
 
-// sayMissing says at the start what the socket lacks; the [Owners] say what they do.
-func (w *Watcher) sayMissing() {
+// logMissing logs at the start what the socket lacks. The [Owners] log for themselves.
+func (w *Watcher) logMissing() {
 	if w.missing.buffer != "" {
 		w.log.Warn("missing", slog.String("what", w.missing.buffer))
 	}
@@ -47,8 +47,8 @@ func (w *Watcher) sayMissing() {
 	}
 }
 
-// sayDenied says once that a namespace was not to be asked.
-func (w *Watcher) sayDenied() {
+// logDenied logs once that the kernel denied a question about a namespace.
+func (w *Watcher) logDenied() {
 	if !w.missing.denied.Swap(true) {
 		w.log.Warn("missing", slog.String("what", missingAdmin))
 	}

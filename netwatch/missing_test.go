@@ -11,7 +11,7 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// dropCapabilities takes capabilities, those up to 31, from the calling thread.
+// dropCapabilities drops capabilities with numbers up to 31 from the calling thread.
 func dropCapabilities(which uint32) error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
@@ -22,8 +22,8 @@ func dropCapabilities(which uint32) error {
 	return unix.Capset(&header, &data[0])
 }
 
-// TestWithoutBroadcast wants the watcher to do without CAP_NET_BROADCAST what it can,
-// and to say so.
+// TestWithoutBroadcast expects a watcher without CAP_NET_BROADCAST to find renames at the next up, and to
+// have a line of Missing.
 func TestWithoutBroadcast(t *testing.T) {
 	h := newHome(t)
 	must(t, h.w.Close())
@@ -47,7 +47,7 @@ func TestWithoutBroadcast(t *testing.T) {
 	must(t, h.host.Down(h.index(h.host, "h")))
 	must(t, h.host.Up(h.index(h.host, "h")))
 	h.until("h", hub.LinkUp)
-	got := h.said(t)
+	got := h.newEvents(t)
 	if n := len(got); n < 3 || got[n-1] != "up h name=eth0 of=tank/101" || !slices.Contains(got, "rename h name=p to=eth0 resync of=tank/101") &&
 		!slices.Contains(got, "rename h name=p to=eth0 of=tank/101 resync") {
 		t.Errorf("events:\n%s", strings.Join(got, "\n"))

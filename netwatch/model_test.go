@@ -21,8 +21,8 @@ const (
 	flagsNoCarrier = unix.IFF_UP
 )
 
-// model drives a watcher against the model of the kernel, by hand: what happens
-// when is drawn, nothing runs by itself.
+// model drives a watcher against the model of the kernel. All changes and their order are drawn; nothing
+// runs concurrently.
 type model struct {
 	*fake
 	w    *Watcher
@@ -30,7 +30,7 @@ type model struct {
 	next uint32
 	t    *rapid.T
 	*world
-	release func() // the hub's queue, if it is full
+	release func() // empties the hub's queue; nil if it is not full
 
 	ofInterface, ofContainer links.Budget
 }
@@ -43,7 +43,7 @@ func (m *model) must(err error) {
 
 func (m *model) draw(what string, n int) int { return rapid.IntRange(0, n-1).Draw(m.t, what) }
 
-// any draws a link that there is.
+// any draws a link.
 func (m *model) any() (uint32, *fakeLink) {
 	if len(m.links) == 0 {
 		return 0, nil
@@ -53,7 +53,7 @@ func (m *model) any() (uint32, *fakeLink) {
 	return ifindex, m.links[ifindex]
 }
 
-// happen lets one thing happen in the kernel.
+// happen makes one change in the kernel.
 func (m *model) happen() {
 	if m.draw("where", 2) == 0 {
 		m.world.happen()
@@ -85,8 +85,7 @@ func (m *model) happen() {
 	}
 }
 
-// flags sets the flags of a link, of which the carrier is up to the peer if that is
-// in a namespace.
+// flags sets the flags of a link. If the peer is in a namespace, the carrier depends on the peer.
 func (m *model) flags(ifindex uint32, l *fakeLink, flags uint32) {
 	if l.peer.NSID == rtnl.NSIDLocal {
 		l.flags = flags
@@ -98,7 +97,7 @@ func (m *model) flags(ifindex uint32, l *fakeLink, flags uint32) {
 	m.carries(ifindex)
 }
 
-// ifindexOr makes a pair if there was no link.
+// ifindexOr returns ifindex, or that of a new pair if there is no link.
 func ifindexOr(ifindex uint32, l *fakeLink, m *model) uint32 {
 	if l == nil {
 		return m.pair()
@@ -151,22 +150,22 @@ func (m *model) remove(ifindex uint32, to *rtnl.Peer) {
 	m.carrier = append(m.carrier, l.peer.Ifindex)
 }
 
-// fault makes something go wrong.
+// fault causes one fault.
 func (m *model) fault() {
 	switch m.draw("fault", 7) {
 	case 0:
 		m.loseRequest = true
 	case 1:
 		m.failPart = true
-	case 2: // the next message is longer than the buffer
+	case 2: // a message is longer than the buffer
 		m.replace(datagram{err: rtnl.ErrTruncated})
-	case 3: // or garbage
+	case 3: // a message is garbage
 		m.replace(datagram{err: rtnl.ErrMalformed})
-	case 4: // of a dump that was given up
+	case 4: // a record of a dump that was given up
 		l := newLink(1, &fakeLink{name: "x"})
 		l.Request = m.dumpSeq + 1000
 		m.say(l)
-	case 5: // the hub takes nothing, or does so again
+	case 5: // the hub's queue becomes full, or is released
 		if m.release == nil {
 			var err error
 			m.release, err = fillQueue(m.hub)
@@ -174,14 +173,14 @@ func (m *model) fault() {
 		} else {
 			m.releaseHub()
 		}
-	default: // dropped for want of memory
+	default: // the kernel drops a message because it has no memory
 		m.pending = rtnl.ErrLost
 		m.congested = len(m.queue) > 0
 		m.overruns++
 	}
 }
 
-// releaseHub ends that the hub takes nothing, if so.
+// releaseHub releases the hub's queue if it is full.
 func (m *model) releaseHub() {
 	if m.release != nil {
 		m.release()
@@ -191,14 +190,14 @@ func (m *model) releaseHub() {
 	}
 }
 
-// replace spoils the oldest live message that waits, as long as none came from a dump.
+// replace replaces the newest queued message, unless a dump runs.
 func (m *model) replace(with datagram) {
 	if len(m.queue) > 0 && !m.dumping {
 		m.queue[len(m.queue)-1] = with
 	}
 }
 
-// turn is one turn of the watcher.
+// turn takes one turn of the watcher.
 func (m *model) turn() (idle bool) {
 	idle, err := m.w.turn(false)
 	m.w.waitCommitted()
@@ -227,7 +226,7 @@ func newModel(t *rapid.T) *model {
 	w.resync.backoff = func(int) time.Duration { return 0 }
 	m.w = w
 	depth := 0
-	f.between = func() { // the kernel queues a part after it let go of its lock
+	f.between = func() { // the kernel queues a part after it released its lock
 		if depth > 0 {
 			return
 		}
@@ -240,8 +239,7 @@ func newModel(t *rapid.T) *model {
 	return m
 }
 
-// TestModel wants the events to be right, and the view to end as the kernel's,
-// whatever gets lost on the way.
+// TestModel expects correct events, and in the end the same view as the kernel's, whatever is lost.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := newModel(t)
@@ -263,7 +261,7 @@ func TestModel(t *testing.T) {
 	})
 }
 
-// seed gives the hub rows from before the start, some of which are right.
+// seed gives the hub rows from before the start, right and wrong ones.
 func (m *model) seed() map[uint32]string {
 	for range m.draw("links at start", 4) {
 		ifindex := m.pair()
@@ -289,7 +287,7 @@ func (m *model) seed() map[uint32]string {
 			m.t.Fatal(err)
 		}
 	}
-	m.queue = nil // all that was before the socket
+	m.queue = nil // drop the messages from before the socket
 	rows, _ := m.hub.Interfaces()
 	m.w.table.Seed(rows)
 	return upRows(rows)
@@ -336,7 +334,7 @@ func (m *model) compare(sub *hub.Subscription, seeded map[uint32]string) {
 	}
 }
 
-// check wants an event to say whose the interface is, or nothing.
+// check expects an event to have an owner that the interface had, or none.
 func (m *model) check(e *hub.Event) error {
 	ifindex := indexOf(e)
 	if e.ID == "" {
@@ -344,14 +342,14 @@ func (m *model) check(e *hub.Event) error {
 	}
 	at := slices.Index(m.owners[ifindex], e.ID)
 	if at < 0 {
-		return fmt.Errorf("event %d: ifindex %d was never of %s, but of %q", e.Seq, ifindex, e.ID, m.owners[ifindex])
+		return fmt.Errorf("event %d: ifindex %d never belonged to %s, but to %q", e.Seq, ifindex, e.ID, m.owners[ifindex])
 	}
-	m.owners[ifindex] = m.owners[ifindex][at:] // what was before is over
+	m.owners[ifindex] = m.owners[ifindex][at:] // later events must not have earlier owners
 	if kept, _ := e.Options.Get("kept"); kept.Bool() {
-		return nil // of who moved it
+		return nil // the owner that moved it
 	}
 	if e.Action == links.ActionUp && !m.rises[ifindex][e.ID] {
-		return fmt.Errorf("event %d: ifindex %d was never up as of %s", e.Seq, ifindex, e.ID)
+		return fmt.Errorf("event %d: ifindex %d never came up while it belonged to %s", e.Seq, ifindex, e.ID)
 	}
 	if name := e.Options.Text("name"); name != "" && name[0] != 'v' && name[0] != 'n' && !m.names[ifindex][name] {
 		return fmt.Errorf("event %d: ifindex %d was never %q inside", e.Seq, ifindex, name)
@@ -360,7 +358,7 @@ func (m *model) check(e *hub.Event) error {
 }
 
 // checkBudgets fails if an interface or a container has more events than its budget allows. Events that
-// must not wait do not count.
+// cannot be throttled do not count.
 func (m *model) checkBudgets(events []*hub.Event) {
 	elapsed := m.clock.Sub(modelBegan)
 	allow := func(b links.Budget) int { return b.Burst + int(elapsed/b.Every) }
@@ -382,12 +380,12 @@ func (m *model) checkBudgets(events []*hub.Event) {
 	}
 }
 
-// compareInner wants the view to end with the owner and the name that there is, but
-// for one that could not be found again and again.
+// compareInner expects the view to end with the present owner and name. The owner may differ if it was
+// not found at least once.
 func (m *model) compareInner(r *hub.Interface, inner *fakeLink) {
 	peer := m.links[r.Ifindex].peer
 	want := m.ns[peer.NSID].id
-	unknown := want == "" || m.missed[peer.NSID] // then it may be who moved it
+	unknown := want == "" || m.missed[peer.NSID] // then the owner may be the one that moved it
 	right := r.ID == want || unknown && (r.ID == "" || slices.Contains(m.owners[r.Ifindex], r.ID))
 	if inner.name != r.Name || !right {
 		m.t.Fatalf("view %+v of %q, kernel %+v", r, want, inner)

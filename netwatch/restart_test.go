@@ -11,8 +11,8 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// TestAnotherPlace wants all that was known to be gone where the same numbers are of
-// other links: after a reboot, and in another network namespace.
+// TestAnotherPlace expects all known interfaces to be gone after a reboot and in another network
+// namespace, because the same numbers mean other links there.
 func TestAnotherPlace(t *testing.T) {
 	for _, test := range []struct{ name, boot, want string }{
 		{"restart", "one", "up h name=p resync"},
@@ -43,8 +43,8 @@ func TestAnotherPlace(t *testing.T) {
 	}
 }
 
-// TestRebootEndsContainers wants the containers of another boot to be told as stopped, once, before
-// the watcher runs, and those of the same boot to be left alone.
+// TestRebootEndsContainers expects the containers of another boot to be announced as stopped, once and
+// before the watcher runs, and no event of those of the same boot.
 func TestRebootEndsContainers(t *testing.T) {
 	ns, h := nstest.New(t), newHub(t)
 	state := func(id, state string) {
@@ -80,8 +80,7 @@ func TestRebootEndsContainers(t *testing.T) {
 	}
 }
 
-// TestBindingOutlivesRestart wants what was reported of a veth to hold after a restart,
-// until the veth is gone.
+// TestBindingOutlivesRestart expects a reported owner of a veth to count after a restart.
 func TestBindingOutlivesRestart(t *testing.T) {
 	p := &place{TB: t, host: nstest.New(t), inside: nstest.New(t)}
 	p.bare = openBare(t, p.host)
@@ -91,7 +90,7 @@ func TestBindingOutlivesRestart(t *testing.T) {
 		w := newWatcherIn(t, p.host, &Config{Hub: h})
 		run(t, w)
 		report(t, h, "osctld.service", "action", "add", "pool", "tank", "id", "101", "name", "eth7", "veth", "h")
-		// Reports come to the watcher by another way than what the kernel says.
+		// Settle does not wait for reports, because another goroutine reads them.
 		for started := time.Now(); ; {
 			must(t, w.Settle(t.Context()))
 			if rows, _ := h.Interfaces(); len(rows) == 1 && rows[0].BoundBy == "osctld.service" || time.Since(started) > patience {

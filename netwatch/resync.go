@@ -11,40 +11,40 @@ import (
 	"github.com/osctl/eventd/netwatch/rtnl"
 )
 
-// Reasons for a dump, as the log says them.
+// Reasons for a dump, for the log.
 const (
 	becauseStart     = "start"
 	becauseLoss      = "messages were lost"
 	becauseInterrupt = "the last dump was interrupted"
-	becauseDoubt     = "the last dump contradicts what was seen live"
+	becauseDoubt     = "the last dump contradicts live messages"
 	becauseFailed    = "the last dump failed"
-	becauseForeign   = "a message may be of another namespace"
+	becauseForeign   = "a message may be from another namespace"
 	becauseFull      = "the hub's queue was full"
 )
 
-// The back-off between dumps: none before one that stands alone, then from firstBackoff doubling
-// to lastBackoff, until none was needed for calmAfter.
+// The back-off between dumps. There is none before the first dump of a streak. Before the next ones
+// it doubles from firstBackoff to lastBackoff. A streak ends when no dump was needed for calmAfter.
 const (
 	firstBackoff = 5 * time.Millisecond
 	lastBackoff  = 500 * time.Millisecond
 	calmAfter    = time.Second
 )
 
-// resync is what is known of dumps: the one that runs, as a socket can have one at a time, and
-// the one that is wanted.
+// resync is the state of dumps: of the one that runs, because a socket can have only one at a time,
+// and of the next one.
 type resync struct {
-	requests uint32 // the number of the last request
-	seq      uint32 // of the dump that runs; 0 is none
-	lossy    bool   // what came since it was asked for is not all there was
-	wanted   string // why another one is wanted; "" is not
-	records  int    // of the dump that runs
-	nudge    uint32 // request that was sent because the dump stands still; 0 is none
-	nudged   bool   // that was answered
+	requests   uint32 // the number of the last request
+	seq        uint32 // the number of the dump that runs; 0 if none runs
+	incomplete bool   // messages were lost since the dump was asked for, or it was interrupted
+	wanted     string // why another dump is wanted; "" if none is
+	records    int    // of the dump that runs
+	nudge      uint32 // the number of the nudge because the dump stalls; 0 if there was none
+	nudged     bool   // the nudge was answered, or the answer may be lost
 
 	dumps     uint64    // asked for so far
-	whole     bool      // a dump was finished
+	finished  bool      // at least one dump was finished
 	streak    int       // dumps in a row without calm
-	notBefore time.Time // when the next may be asked for
+	notBefore time.Time // when the next dump may be asked for
 	backoff   func(streak int) time.Duration
 }
 
@@ -64,14 +64,14 @@ func (r *resync) number() uint32 {
 	return r.requests
 }
 
-// want asks for another dump. While one runs, its picture is no longer whole.
-func (r *resync) want(why string) {
+// wantDump makes another dump wanted. A dump that runs is incomplete from then on.
+func (r *resync) wantDump(why string) {
 	r.wanted = why
-	r.lossy = true
+	r.incomplete = true
 }
 
-// done ends the dump that runs.
-func (r *resync) done(now time.Time) {
+// endDump ends the dump that runs.
+func (r *resync) endDump(now time.Time) {
 	r.seq = 0
 	r.notBefore = now.Add(r.backoff(r.streak))
 }
@@ -79,7 +79,7 @@ func (r *resync) done(now time.Time) {
 // synced reports whether no dump is running or wanted.
 func (r *resync) synced() bool { return r.dumps > 0 && r.seq == 0 && r.wanted == "" }
 
-// alarm returns when a dump may be asked for that is wanted; the zero Time is never.
+// alarm returns when the wanted dump may be asked for; the zero Time is never.
 func (r *resync) alarm() time.Time {
 	if r.seq == 0 && r.wanted != "" {
 		return r.notBefore
@@ -92,31 +92,32 @@ func isLoss(err error) bool {
 	return errors.Is(err, rtnl.ErrLost) || errors.Is(err, rtnl.ErrTruncated) || errors.Is(err, rtnl.ErrMalformed)
 }
 
-// noteLoss notes that messages were lost. After an overrun the kernel goes on dropping until
-// the queue was seen empty, so what follows waits for that, see suspect: a dump that is
-// asked for earlier could be outdated unheard.
+// noteLoss notes that messages were lost. Until the queue was empty, nothing else is done about that,
+// because the kernel goes on dropping messages after an overrun, and a dump that is asked for earlier
+// could be outdated without notice.
 func (w *Watcher) noteLoss(err error) {
 	if errors.Is(err, rtnl.ErrLost) {
 		w.hub.Count(hub.CounterOverruns, 1)
 	} else {
 		w.log.Warn("cannot read a link message", slog.Any("error", err))
 	}
-	w.resync.want(becauseLoss)
+	w.resync.wantDump(becauseLoss)
 	w.lost = true
 }
 
-// suspect notes, once the queue is empty after a loss, that anything may have been said unheard.
-func (w *Watcher) suspect() {
+// suspectTable is called when the queue is empty after a loss. The lost messages may have been about
+// anything.
+func (w *Watcher) suspectTable() {
 	w.lost = false
 	w.table.Suspect()
 	if w.resync.nudge != 0 {
-		w.resync.nudged = true // its answer may be among what was lost
+		w.resync.nudged = true // the answer may be lost
 	}
 }
 
-// tendDump is called when the queue is empty. It asks for the dump that is wanted, and looks
-// after the one that runs.
-func (w *Watcher) tendDump() error {
+// advanceDump is called when the queue is empty. It asks for the wanted dump, or nudges the one that
+// runs.
+func (w *Watcher) advanceDump() error {
 	r := &w.resync
 	now := w.now()
 	switch {
@@ -134,31 +135,31 @@ func (w *Watcher) tendDump() error {
 		r.streak = 0
 	}
 	r.dumps++
-	r.seq, r.wanted, r.lossy, r.records, r.nudge = r.number(), "", false, 0, 0
+	r.seq, r.wanted, r.incomplete, r.records, r.nudge = r.number(), "", false, 0, 0
 	w.table.BeginDump()
-	return w.failSend(w.kernel.RequestDump(r.seq))
+	return w.handleSendError(w.kernel.RequestDump(r.seq))
 }
 
-// nudgeDump deals with a dump that runs although the queue is empty. The kernel makes the next
-// part of a dump when the last one is read; where it had no memory for it, only another message
-// gets it going, so it is asked for one. A dump that stands still after that is not there: its
-// request or its refusal was lost.
+// nudgeDump handles a dump that runs although the queue is empty. The kernel makes the next part of a
+// dump when the last part is received. If it had no memory then, the dump stalls until another message
+// is received, so nudgeDump asks for one. If the dump stalls even after the answer, its request or its
+// refusal was lost.
 func (w *Watcher) nudgeDump() error {
 	r := &w.resync
 	switch {
 	case r.nudge == 0:
 		r.nudge, r.nudged = r.number(), false
-		return w.failSend(w.kernel.Nudge(r.nudge))
+		return w.handleSendError(w.kernel.Nudge(r.nudge))
 	case r.nudged:
 		w.failDump(errDumpLost)
 	}
 	return nil
 }
 
-var errDumpLost = errors.New("dump stands still")
+var errDumpLost = errors.New("the dump stalls")
 
-// failSend takes an error of a request, and returns one that has no remedy.
-func (w *Watcher) failSend(err error) error {
+// handleSendError fails the dump if an error of a request is temporary, and returns any other error.
+func (w *Watcher) handleSendError(err error) error {
 	for _, temporary := range []error{unix.ENOBUFS, unix.ENOMEM, unix.EAGAIN, unix.EBUSY} {
 		if errors.Is(err, temporary) {
 			w.failDump(err)
@@ -170,12 +171,12 @@ func (w *Watcher) failSend(err error) error {
 
 func (w *Watcher) failDump(err error) {
 	w.log.Warn("cannot dump the links, trying again", slog.Any("error", err))
-	w.resync.want(becauseFailed)
-	w.resync.done(w.now())
+	w.resync.wantDump(becauseFailed)
+	w.resync.endDump(w.now())
 }
 
-// answer applies what answers a request. That of a dump that was given up is nothing.
-func (w *Watcher) answer(m *rtnl.Message) {
+// applyReply applies a message that answers a request. It ignores replies of a dump that was given up.
+func (w *Watcher) applyReply(m *rtnl.Message) {
 	r := &w.resync
 	if r.nudge != 0 && m.Request == r.nudge {
 		r.nudged = true
@@ -185,38 +186,37 @@ func (w *Watcher) answer(m *rtnl.Message) {
 	}
 	r.nudge = 0
 	if m.Interrupted {
-		r.want(becauseInterrupt)
+		r.wantDump(becauseInterrupt)
 	}
 	switch m.Type {
 	case unix.RTM_NEWLINK:
 		r.records++
 		if w.table.Apply(&m.Link, true) && r.wanted == "" {
-			r.wanted = becauseDoubt // not want: this dump is whole all the same
+			r.wanted = becauseDoubt // not wantDump, because this dump is still complete
 		}
 	case unix.NLMSG_DONE:
 		w.finishDump(m.Errno)
 	case unix.NLMSG_ERROR:
-		// ENOBUFS is no refusal: the kernel had no room for the first part, but began the dump.
+		// ENOBUFS is no refusal: the kernel began the dump, but had no room for the first part.
 		if m.Errno == unix.ENOBUFS {
-			r.want(becauseLoss)
+			r.wantDump(becauseLoss)
 		} else if m.Errno != 0 {
 			w.failDump(m.Errno)
 		}
 	}
 }
 
-// finishDump takes the end of a dump, maybe with an error. A dump that is whole tells what is
-// gone.
+// finishDump handles the end of a dump, maybe with an error. Links that a complete dump lacks are gone.
 func (w *Watcher) finishDump(failed unix.Errno) {
 	r := &w.resync
 	if failed != 0 {
 		w.failDump(failed)
 		return
 	}
-	if !r.lossy {
+	if !r.incomplete {
 		w.table.EndDump()
 	}
-	r.done(w.now())
-	r.whole = true
-	w.log.Debug("compared the links with a dump", slog.Int("links", r.records), slog.Bool("whole", !r.lossy), slog.String("again_because", r.wanted))
+	r.endDump(w.now())
+	r.finished = true
+	w.log.Debug("compared the links with a dump", slog.Int("links", r.records), slog.Bool("complete", !r.incomplete), slog.String("again_because", r.wanted))
 }

@@ -18,21 +18,21 @@ import (
 	"github.com/osctl/eventd/netwatch/rtnl"
 )
 
-// place is where a scenario happens.
+// place has the namespaces of a scenario.
 type place struct {
 	testing.TB
 	host, inside *nstest.NS
 	bare         *rtnl.Socket // a second listener
 }
 
-// until waits until the kernel has said that a link is in a state. It says so of
-// the end that was not touched some time later, from a work queue.
+// until waits for a message that a link is in a state. The message about the other end of a changed
+// link comes some time later, from a work queue.
 func (p *place) until(name string, state hub.LinkState) {
 	p.Helper()
 	p.hear(func(l *rtnl.Link) bool { return !l.Deleted && l.Name == name && stateOf(l.Flags&flagsUp) == state })
 }
 
-// hear waits for a message.
+// hear waits for a message for which it returns true.
 func (p *place) hear(it func(l *rtnl.Link) bool) {
 	p.Helper()
 	for {
@@ -61,7 +61,7 @@ func (p *place) index(ns *nstest.NS, name string) int {
 	return ifindex
 }
 
-// running makes a pair that is up, with the peer inside.
+// running makes a pair with the peer inside, and sets both ends up.
 func (p *place) running() (host, inside int) {
 	p.Helper()
 	host = p.pair("h", "p", p.inside)
@@ -76,10 +76,10 @@ type scenario struct {
 	name string
 	do   func(p *place)
 	want []string // the events
-	rows []string // what the view ends with
+	rows []string // the final rows of the view
 }
 
-// scenarios are the lines of what the host hears.
+// scenarios returns the changes of links and the events that they cause.
 func scenarios() []scenario {
 	return []scenario{
 		{"pair on the host", func(p *place) {
@@ -116,7 +116,7 @@ func scenarios() []scenario {
 		{"host end is up last", func(p *place) {
 			h := p.pair("h", "p", p.inside)
 			must(p, p.inside.Up(p.index(p.inside, "p")))
-			must(p, p.host.Up(h)) // and says that it has carrier, while IFF_RUNNING may come later
+			must(p, p.host.Up(h)) // its message has the carrier at once, but IFF_RUNNING maybe later
 		}, []string{"up h name=p"}, []string{"h up p"}},
 		{"host rename while up and while down", func(p *place) {
 			h, _ := p.running()
@@ -179,10 +179,10 @@ func scenarios() []scenario {
 			must(p, p.inside.Move(p.index(p.inside, "p"), p.host))
 			must(p, p.host.Up(h))
 			must(p, p.host.Up(p.index(p.host, "p")))
-			told := map[string]bool{} // in the order of the kernel's work queue
+			up := map[string]bool{} // the kernel's work queue reports the ends in any order
 			p.hear(func(l *rtnl.Link) bool {
-				told[l.Name] = stateOf(l.Flags&flagsUp) == hub.LinkUp
-				return told["h"] && told["p"]
+				up[l.Name] = stateOf(l.Flags&flagsUp) == hub.LinkUp
+				return up["h"] && up["p"]
 			})
 		}, []string{"up p name=h", "up h name=p"}, []string{"h up p", "p up h"}},
 		{"a name that is not text", func(p *place) {
@@ -192,8 +192,7 @@ func scenarios() []scenario {
 	}
 }
 
-// TestScenarios lets each happen in the kernel, and wants each event exactly
-// once and in order.
+// TestScenarios runs each scenario in the kernel, and expects each event exactly once and in order.
 func TestScenarios(t *testing.T) {
 	for _, s := range scenarios() {
 		t.Run(s.name, func(t *testing.T) {
@@ -216,7 +215,7 @@ func TestScenarios(t *testing.T) {
 func (s *scenario) compare(t *testing.T, h *hub.Hub, got []string) {
 	t.Helper()
 	if s.name == "peer moves inside and comes back" && len(got) == 2 && got[0] == s.want[1] {
-		slices.Reverse(got) // which end is told first is up to the kernel, see there
+		slices.Reverse(got) // the kernel reports the ends in any order
 	}
 	if !slices.Equal(got, s.want) {
 		t.Errorf("events:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(s.want, "\n"))
@@ -233,9 +232,8 @@ func (s *scenario) compare(t *testing.T, h *hub.Hub, got []string) {
 	}
 }
 
-// TestReplay has the same come of what the kernel said once upon a time. The captures in
-// rtnl/testdata are of Linux 6.18, one datagram a line; those of another namespace begin with
-// its id.
+// TestReplay expects the same events for recorded messages of the kernel. The captures in rtnl/testdata
+// are of Linux 6.18, one datagram a line. Datagrams of another namespace begin with its id.
 func TestReplay(t *testing.T) {
 	for _, s := range scenarios() {
 		t.Run(s.name, func(t *testing.T) {
@@ -243,7 +241,7 @@ func TestReplay(t *testing.T) {
 			events := follow(t, h)
 			f := &fake{links: map[uint32]*fakeLink{}, inner: map[rtnl.Peer]*fakeLink{}}
 			w := newFakeWatcher(t, h, f)
-			w.resync = resync{dumps: 1, whole: true}
+			w.resync = resync{dumps: 1, finished: true}
 			for _, d := range readCapture(t, s.file()) {
 				for i := range d.messages {
 					f.follow(&d.messages[i])
@@ -264,7 +262,7 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// follow makes the links and the peers that a message names. The peers are called p.
+// follow makes the links of the model like those in a message. The peers have the name p.
 func (f *fake) follow(m *rtnl.Message) {
 	l := &m.Link
 	switch {

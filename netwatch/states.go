@@ -16,23 +16,23 @@ const (
 	maxChanged = 4096 // containers of which more than the outcome is kept
 )
 
-// states are the changes of containers' states that wait to be announced, by container: one that
-// changes without end does not make more of them. The zero states has none.
+// states queues the changes of containers' states until they are announced. The queue of one container
+// is bounded. The zero states has none.
 type states struct {
 	waiting map[containers.Container]*stateChanges
-	omitted map[containers.Container]uint32 // changes left out of containers that run, which their next event counts
-	seen    uint64                          // containers so far
-	added   bool                            // something came since take
-	roomAt  time.Time                       // when there may be a token for what take left
+	omitted map[containers.Container]uint32 // changes left out, for the next event of a container that runs
+	seen    uint64                          // queues made so far
+	added   bool                            // a change was added since take
+	tokenAt time.Time                       // when there may be a token for the changes that take left
 }
 
 // stateChanges are the changes of one container.
 type stateChanges struct {
 	turn    uint64                   // orders the containers
-	from    containers.State         // what was announced last, or was before the first change
+	from    containers.State         // the state that was announced last, or the one before the first change
 	changes []containers.StateChange // never empty
-	omitted uint32                   // changes before these that are left out
-	roomAt  time.Time                // when there may be a token
+	omitted uint32                   // how many changes before these are left out
+	tokenAt time.Time                // when there may be a token
 }
 
 // stateEvent is a state to be announced.
@@ -41,7 +41,7 @@ type stateEvent struct {
 	omitted uint32
 }
 
-// add takes a change.
+// add queues a change.
 func (s *states) add(c containers.StateChange) {
 	if s.waiting == nil {
 		s.waiting, s.omitted = map[containers.Container]*stateChanges{}, map[containers.Container]uint32{}
@@ -55,13 +55,13 @@ func (s *states) add(c containers.StateChange) {
 		delete(s.omitted, c.Container)
 	}
 	w.changes = append(w.changes, c)
-	if len(w.changes) > maxChanges || len(s.waiting) > maxChanged || !w.roomAt.IsZero() {
+	if len(w.changes) > maxChanges || len(s.waiting) > maxChanged || !w.tokenAt.IsZero() {
 		s.coalesce(w)
 	}
 }
 
-// coalesce reduces the changes of a container to their outcome. If that is what was announced last,
-// there is nothing to say yet.
+// coalesce reduces the changes of a container to their outcome, and drops them if the outcome is the
+// state that was announced last.
 func (s *states) coalesce(w *stateChanges) {
 	last := len(w.changes) - 1
 	outcome := w.changes[last]
@@ -71,33 +71,33 @@ func (s *states) coalesce(w *stateChanges) {
 		return
 	}
 	delete(s.waiting, outcome.Container)
-	if outcome.To != containers.Stopped { // at least its end will be announced
+	if outcome.To != containers.Stopped { // another event will follow, at least its end
 		s.omitted[outcome.Container] = w.omitted + 1
 	}
 }
 
-// take returns what is to be announced now, of each container in order. spend takes a token of a
-// container, or says when there may be one. Until then the outcome of the container's changes waits.
+// take returns the changes to announce now, those of each container in order. spend takes a token of a
+// container, or returns when there may be one. Until then the outcome of the container's changes waits.
 func (s *states) take(now time.Time, spend func(containers.Container) (at time.Time, ok bool)) (events []stateEvent) {
-	if !s.added && (s.roomAt.IsZero() || now.Before(s.roomAt)) {
+	if !s.added && (s.tokenAt.IsZero() || now.Before(s.tokenAt)) {
 		return nil
 	}
-	s.added, s.roomAt = false, time.Time{}
+	s.added, s.tokenAt = false, time.Time{}
 	inOrder := func(a, b *stateChanges) int { return cmp.Compare(a.turn, b.turn) }
 	for _, w := range slices.SortedFunc(maps.Values(s.waiting), inOrder) {
-		events = append(events, s.takeOf(w, spend)...)
+		events = append(events, s.takeContainer(w, spend)...)
 	}
 	return events
 }
 
-// takeOf is take for one container.
-func (s *states) takeOf(w *stateChanges, spend func(containers.Container) (time.Time, bool)) (events []stateEvent) {
+// takeContainer is take for one container.
+func (s *states) takeContainer(w *stateChanges, spend func(containers.Container) (time.Time, bool)) (events []stateEvent) {
 	name := w.changes[0].Container
 	for len(w.changes) > 0 {
 		if at, ok := spend(name); !ok {
-			w.roomAt = at
+			w.tokenAt = at
 			if s.coalesce(w); s.waiting[name] == w {
-				s.roomAt = earlier(s.roomAt, at)
+				s.tokenAt = earlier(s.tokenAt, at)
 			}
 			return events
 		}
@@ -110,7 +110,7 @@ func (s *states) takeOf(w *stateChanges, spend func(containers.Container) (time.
 	return events
 }
 
-// event makes the event of a state.
+// event returns the event of a state.
 func (e *stateEvent) event() (*hub.Event, error) {
 	options := hub.Options{
 		{Name: "pool", Value: hub.String(e.Container.Pool)},

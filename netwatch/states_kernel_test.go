@@ -18,15 +18,15 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// stateHost is a place with cgroups of its own, and a hub whose watchers come and go.
+// stateHost is a namespace with cgroups of its own, and a hub with one watcher after another.
 type stateHost struct {
-	*testing.T // of the watcher that runs, or of the whole test
+	*testing.T // of the present watcher, or of the whole test
 	whole      *testing.T
 	ns         *nstest.NS
 	view       *cttest.View
 	hub        *hub.Hub
 	events     *eventLog
-	watcher    *Watcher // that runs
+	watcher    *Watcher // the present one
 }
 
 func newStateHost(t *testing.T) *stateHost {
@@ -35,7 +35,7 @@ func newStateHost(t *testing.T) *stateHost {
 	return &stateHost{T: t, whole: t, ns: nstest.New(t), view: cttest.NewView(t), hub: h, events: follow(t, h)}
 }
 
-// watch makes a watcher, calls do before it runs, and then during.
+// watch makes a watcher, calls do, runs the watcher, and calls during.
 func (h *stateHost) watch(name string, do, during func()) {
 	h.Helper()
 	outer := h.T
@@ -55,7 +55,7 @@ func (h *stateHost) watch(name string, do, during func()) {
 	})
 }
 
-// start starts a process in a cgroup, and returns what kills it.
+// start starts a process in a cgroup, and returns a function that kills it.
 func (h *stateHost) start(cgroup string) (kill func()) {
 	h.Helper()
 	path := filepath.Join(h.view.Dir, cgroup)
@@ -89,7 +89,7 @@ func (h *stateHost) report(pool, id, state string) {
 	must(h, err)
 }
 
-// want waits for states since the last call, and wants just these.
+// want waits for the states since the last call, and expects exactly these.
 func (h *stateHost) want(want ...string) {
 	h.Helper()
 	before := len(h.events.events)
@@ -109,8 +109,8 @@ func (h *stateHost) want(want ...string) {
 	}
 }
 
-// TestStatesOverRestarts wants what changed while no watcher was there to be announced once, before
-// the next one runs, and what a manager reported not to be said again.
+// TestStatesOverRestarts expects changes while no watcher ran to be announced once, before the next one
+// runs, and states that a manager reported not to be repeated.
 func TestStatesOverRestarts(t *testing.T) {
 	h := newStateHost(t)
 	h.report("lxc", "gone", "running")
@@ -133,7 +133,7 @@ func TestStatesOverRestarts(t *testing.T) {
 	down()
 	must(t, os.Remove(filepath.Join(h.view.Dir, "lxc.payload.down")))
 	h.watch("second", func() { h.want("lxc:down stopped by cgroup resync") }, func() {
-		// Thawed first: a frozen process that is killed is seen as running for a moment, or not.
+		// Thaw first, because a frozen process that is killed may or may not be seen as running.
 		must(t, os.WriteFile(filepath.Join(h.view.Dir, "lxc.payload.known/cgroup.freeze"), []byte("0"), 0))
 		h.want("lxc:known running by cgroup")
 		known()
@@ -142,8 +142,8 @@ func TestStatesOverRestarts(t *testing.T) {
 	h.watch("third", func() { h.want() }, func() { h.want() })
 }
 
-// TestStatesThatFlap has a container freeze and thaw faster than its budget allows: the rest is left
-// out and counted, its state is right in the end, and others do not wait for it.
+// TestStatesThatFlap freezes and thaws a container faster than its budget allows. It expects changes to be
+// left out and counted, the right state in the end, and no delay of another container.
 func TestStatesThatFlap(t *testing.T) {
 	h := newStateHost(t)
 	flap := filepath.Join(h.view.Dir, "lxc.payload.flap")
@@ -151,7 +151,7 @@ func TestStatesThatFlap(t *testing.T) {
 		kill := h.start("lxc.payload.flap")
 		started := time.Now()
 		freeze := func(to string) { must(h, os.WriteFile(filepath.Join(flap, "cgroup.freeze"), []byte(to), 0)) }
-		told := func() []*hub.Event {
+		announced := func() []*hub.Event {
 			return slices.DeleteFunc(slices.Clone(h.events.read(h)), func(e *hub.Event) bool { return e.ID != "flap" })
 		}
 		omitted := uint64(0)
@@ -159,12 +159,12 @@ func TestStatesThatFlap(t *testing.T) {
 			freeze("1")
 			freeze("0")
 			omitted = 0
-			for _, e := range told() {
+			for _, e := range announced() {
 				n, _ := e.Options.Get("coalesced")
 				omitted += n.Uint()
 			}
 			if time.Since(started) > patience {
-				h.Fatal("nothing is left out")
+				h.Fatal("no change is left out")
 			}
 		}
 		h.start("lxc.payload.other")
@@ -173,17 +173,17 @@ func TestStatesThatFlap(t *testing.T) {
 			freeze("1")
 			freeze("0")
 			if time.Since(started) > patience {
-				h.Fatal("the other one is not told")
+				h.Fatal("the state of the other container is not announced")
 			}
 		}
 		kill()
-		for events := told(); events[len(events)-1].Action != "stopped"; events = told() {
+		for events := announced(); events[len(events)-1].Action != "stopped"; events = announced() {
 			if time.Since(started) > patience {
-				h.Fatalf("its state is %s in the end", events[len(events)-1].Action)
+				h.Fatalf("the last state is %s", events[len(events)-1].Action)
 			}
 			time.Sleep(time.Millisecond)
 		}
-		events := told()
+		events := announced()
 		most := links.ContainerBudget.Burst + int(time.Since(started)/links.ContainerBudget.Every) + 1
 		if len(events) > most {
 			h.Errorf("%d events, at most %d are allowed", len(events), most)
@@ -191,14 +191,14 @@ func TestStatesThatFlap(t *testing.T) {
 	})
 }
 
-// TestStatesOfUsersCrowd has a user start and end more containers, each with another name, than the
-// budget of one container allows. None of those that were announced as running stays so.
-func TestStatesOfUsersCrowd(t *testing.T) {
+// TestStatesOfManyUserContainers has a user start and end more containers, each with another name, than
+// the budget of one container allows. It expects none of them to stay running.
+func TestStatesOfManyUserContainers(t *testing.T) {
 	h := newStateHost(t)
 	const given = "user.slice/user-1000.slice/user@1000.service"
 	must(t, os.MkdirAll(filepath.Join(h.view.Dir, given), 0o755))
 	must(t, os.Chown(filepath.Join(h.view.Dir, given), 1000, 1000))
-	h.watch("crowd", func() {}, func() {
+	h.watch("many", func() {}, func() {
 		started := time.Now()
 		for i := range 2 * links.ContainerBudget.Burst {
 			cgroup := filepath.Join(given, fmt.Sprint("lxc.payload.x", i))
@@ -213,18 +213,18 @@ func TestStatesOfUsersCrowd(t *testing.T) {
 				break
 			}
 			if time.Since(started) > patience {
-				h.Fatalf("running are %v", running)
+				h.Fatalf("running: %v", running)
 			}
 			time.Sleep(time.Millisecond)
 		}
 		most := links.ContainerBudget.Burst + int(time.Since(started)/links.ContainerBudget.Every) + 1
 		if n := len(h.events.read(h)) - 1; n > most {
-			h.Errorf("%d events of the crowd, at most %d are allowed", n, most)
+			h.Errorf("%d events of the user's containers, at most %d are allowed", n, most)
 		}
 	})
 }
 
-// TestSettleOverBudget wants Settle to return while a state waits for its budget.
+// TestSettleOverBudget expects Settle to return while a state waits for a token.
 func TestSettleOverBudget(t *testing.T) {
 	h := newStateHost(t)
 	h.watch("spent", func() {
@@ -236,7 +236,7 @@ func TestSettleOverBudget(t *testing.T) {
 		for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 			b := &h.watcher.inbox
 			b.mu.Lock()
-			waits := !b.states.roomAt.IsZero()
+			waits := !b.states.tokenAt.IsZero()
 			b.mu.Unlock()
 			if waits {
 				break
@@ -249,13 +249,13 @@ func TestSettleOverBudget(t *testing.T) {
 		defer cancel()
 		must(h, h.watcher.Settle(ctx))
 		if n := len(h.events.read(h)); n != 0 {
-			h.Errorf("%d events are told, although nothing is left of the budget", n)
+			h.Errorf("%d events, although there is no token", n)
 		}
 	})
 }
 
-// TestRebootAndCrash wants what runs after a reboot not to be announced as stopped again, where the
-// service ends between New and Run.
+// TestRebootAndCrash ends the service between New and Run after a reboot. It expects the next New not to
+// announce running containers as stopped.
 func TestRebootAndCrash(t *testing.T) {
 	h := newStateHost(t)
 	_, err := h.hub.Commit(hub.Batch{Place: "one/4026531840"})

@@ -9,7 +9,7 @@ import (
 	"github.com/osctl/eventd/netwatch/containers"
 )
 
-// stateChange is a change of the state of a container, in short: ID FROM TO.
+// stateChange returns a change of the state of a container, written ID FROM TO.
 func stateChange(text string) containers.StateChange {
 	f := strings.Split(text, " ")
 	c := containers.StateChange{Container: containers.Container{Pool: "lxc", ID: f[0]}, From: containers.State(f[1]), To: containers.State(f[2])}
@@ -68,26 +68,26 @@ func TestStates(t *testing.T) {
 			if got := stateLines(s.take(now, spend)); got != test.want {
 				t.Errorf("announced %q, want %q", got, test.want)
 			}
-			if s.roomAt.IsZero() == (test.later != "") {
-				t.Errorf("again at %v", s.roomAt)
+			if s.tokenAt.IsZero() == (test.later != "") {
+				t.Errorf("the next token is at %v", s.tokenAt)
 			}
 			tokens = 99
 			if got := stateLines(s.take(now, spend)); got != "" {
-				t.Errorf("announced %q before there was room", got)
+				t.Errorf("announced %q before there was a token", got)
 			}
 			now = now.Add(time.Second)
 			if got := stateLines(s.take(now, spend)); got != test.later {
 				t.Errorf("announced %q later, want %q", got, test.later)
 			}
-			if len(s.waiting) != 0 || !s.roomAt.IsZero() {
-				t.Errorf("left are %d, again at %v", len(s.waiting), s.roomAt)
+			if len(s.waiting) != 0 || !s.tokenAt.IsZero() {
+				t.Errorf("%d containers wait, the next token is at %v", len(s.waiting), s.tokenAt)
 			}
 		})
 	}
 }
 
-// TestStatesAreBounded wants containers that come and go to leave nothing behind that waits, while
-// there are no tokens.
+// TestStatesAreBounded expects containers that start and stop to leave nothing in the queue while there
+// are no tokens.
 func TestStatesAreBounded(t *testing.T) {
 	var s states
 	for i := range 10 * maxChanged {
@@ -108,7 +108,7 @@ func TestStatesAreBounded(t *testing.T) {
 	s.add(stateChange("a running frozen"))
 	all := func(containers.Container) (time.Time, bool) { return now, true }
 	if got := stateLines(s.take(now, all)); got != "a frozen coalesced=2 resync" || len(s.omitted) != 0 {
-		t.Errorf("announced %q, left are %v", got, s.omitted)
+		t.Errorf("announced %q, still omitted %v", got, s.omitted)
 	}
 	s.add(stateChange("a frozen stopped"))
 	s.take(now, none)
@@ -117,9 +117,9 @@ func TestStatesAreBounded(t *testing.T) {
 		s.add(stateChange("a running stopped"))
 	}
 	if w := s.waiting[containers.Container{Pool: "lxc", ID: "a"}]; len(s.waiting) != 1 || len(w.changes) > maxChanges {
-		t.Errorf("%d wait, of one %+v", len(s.waiting), w)
+		t.Errorf("%d containers wait, one with %+v", len(s.waiting), w)
 	}
 	if s.take(now, none); stateLines([]stateEvent{{StateChange: s.waiting[containers.Container{Pool: "lxc", ID: "a"}].changes[0]}}) != "a stopped" {
-		t.Errorf("%+v waits", s.waiting)
+		t.Errorf("the queue has %+v", s.waiting)
 	}
 }

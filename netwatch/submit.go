@@ -7,25 +7,25 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// retryFull is how often the watcher looks whether the hub's queue has room again.
+// retryFull is the pause between two checks whether the hub's queue has room again.
 const retryFull = 20 * time.Millisecond
 
-// submit hands a batch to the hub, and waits for nothing. If the hub's queue is full, the hub's view
-// lacks this batch and all that follow until restart.
+// submit submits a batch to the hub without waiting. If the hub's queue is full, the hub's view lacks
+// this batch and all later ones until catchUp.
 func (w *Watcher) submit(batch hub.Batch) error {
 	if w.lagging() {
 		return nil
 	}
 	w.submitted.Add(1)
-	err := w.hub.Submit(batch, func(uint64, error) { w.committed() })
+	err := w.hub.Submit(batch, func(uint64, error) { w.noteCommitted() })
 	if err == nil {
 		return nil
 	}
-	w.committed()
+	w.noteCommitted()
 	if !errors.Is(err, hub.ErrBusy) {
 		return err
 	}
-	w.log.Warn("the hub's queue is full: its view is compared with the links when there is room")
+	w.log.Warn("the hub's queue is full, its view is compared with the links later")
 	w.retryAt = w.now().Add(retryFull)
 	return nil
 }
@@ -33,8 +33,8 @@ func (w *Watcher) submit(batch hub.Batch) error {
 // lagging reports whether the hub refused a batch, so that its view lacks changes of the table.
 func (w *Watcher) lagging() bool { return !w.retryAt.IsZero() }
 
-// catchUp ends the lag once the hub has committed what it took: the table begins anew with the hub's
-// view, which is then compared with a dump and with the cgroups.
+// catchUp ends the lag once the hub has committed its queue: the table restarts from the hub's view,
+// which is then compared with a dump and with the cgroups.
 func (w *Watcher) catchUp() error {
 	if !w.lagging() || w.now().Before(w.retryAt) {
 		return nil
@@ -46,19 +46,19 @@ func (w *Watcher) catchUp() error {
 	w.retryAt = time.Time{}
 	rows, _ := w.hub.Interfaces()
 	w.table.Restart(rows)
-	w.resync.want(becauseFull)
+	w.resync.wantDump(becauseFull)
 	return w.beginStates(w.submit)
 }
 
-// committed notes that a batch is committed, and has the loop look if somebody waits for that.
-func (w *Watcher) committed() {
-	if w.submitted.Add(-1) == 0 && w.awaited() {
+// noteCommitted counts a committed batch. After the last one it wakes the loop if a caller waits for that.
+func (w *Watcher) noteCommitted() {
+	if w.submitted.Add(-1) == 0 && w.hasWaiters() {
 		w.wake(nil)
 	}
 }
 
-// awaited reports whether somebody waits for commits: for Ready, or for the end of Settle.
-func (w *Watcher) awaited() bool {
+// hasWaiters reports whether a caller waits for commits: for Ready, or in Settle.
+func (w *Watcher) hasWaiters() bool {
 	select {
 	case <-w.ready:
 	default:
@@ -70,9 +70,9 @@ func (w *Watcher) awaited() bool {
 	return len(b.waiters) > 0
 }
 
-// sayReady closes Ready once the first whole dump is committed.
-func (w *Watcher) sayReady() {
-	if !w.resync.whole || w.submitted.Load() > 0 || w.lagging() {
+// closeReady closes Ready once the first finished dump is committed.
+func (w *Watcher) closeReady() {
+	if !w.resync.finished || w.submitted.Load() > 0 || w.lagging() {
 		return
 	}
 	select {

@@ -10,14 +10,14 @@ import (
 	"github.com/osctl/eventd/netwatch/containers"
 )
 
-// waitCommitted waits until all that was submitted is committed, or for a minute.
+// waitCommitted waits until all submitted batches are committed, or for a minute.
 func (w *Watcher) waitCommitted() {
 	for end := time.Now().Add(time.Minute); w.submitted.Load() > 0 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// fillQueue fills the queue of a hub, of which the committer then waits for the call of release.
+// fillQueue fills the queue of a hub, whose committer then waits for release.
 func fillQueue(h *hub.Hub) (release func(), err error) {
 	taken, full := make(chan struct{}), make(chan struct{})
 	err = h.Submit(hub.Batch{}, func(uint64, error) {
@@ -33,7 +33,7 @@ func fillQueue(h *hub.Hub) (release func(), err error) {
 	return func() { close(full) }, err
 }
 
-// runningOwners are Owners of one container, which runs.
+// runningOwners are Owners with one container, which runs.
 type runningOwners struct{ Owners }
 
 func (runningOwners) Begin(map[containers.Container]bool) []containers.StateChange {
@@ -51,7 +51,7 @@ func TestQueueFull(t *testing.T) {
 	w := newFakeWatcher(t, h, f)
 	w.resync.backoff = func(int) time.Duration { return 0 }
 	turns(t, w, 10)
-	w.owners = runningOwners{} // of containers alone: the table asks for no owner
+	w.owners = runningOwners{} // only for states: the table was made without Owners
 	events := follow(t, h)
 
 	release, err := fillQueue(h)
@@ -66,7 +66,7 @@ func TestQueueFull(t *testing.T) {
 	f.tell(9)
 	f.links[10] = &fakeLink{"added", flagsUp, alone}
 	f.tell(10)
-	w.changedState(containers.StateChange{Container: containers.Container{Pool: "lxc", ID: "web"}, To: containers.Running})
+	w.queueState(containers.StateChange{Container: containers.Container{Pool: "lxc", ID: "web"}, To: containers.Running})
 	turn()
 	f.links[11] = &fakeLink{"later", flagsUp, alone}
 	f.tell(11)

@@ -21,14 +21,14 @@ import (
 // DefaultReceiveBuffer is the size of the socket's receive buffer in bytes. The kernel doubles it.
 const DefaultReceiveBuffer = 8 << 20
 
-// maxUncommitted is how many datagrams are read before what came of them is committed, if the
-// queue is not empty before.
+// maxUncommitted is how many datagrams one turn reads before it commits their changes, if the queue
+// does not become empty earlier.
 const maxUncommitted = 256
 
 // Config configures a [Watcher].
 type Config struct {
 	Hub           *hub.Hub     // where events and rows go, and where reports come from
-	Logger        *slog.Logger // gets problems
+	Logger        *slog.Logger // for problems
 	Owners        Owners       // finds owners and states; nil finds none
 	ReceiveBuffer int          // of the socket, in bytes; DefaultReceiveBuffer if 0
 	Boot          string       // names this boot of the machine; see Run
@@ -60,25 +60,25 @@ type Watcher struct {
 	log       *slog.Logger
 	kernel    kernel
 	table     *links.Table
-	budgets   *links.Budgets // of what is announced of containers
+	budgets   *links.Budgets // of containers, for their interfaces and states
 	owners    Owners
 	reports   *hub.Subscription
 	now       func() time.Time
 	place     string // boot and network namespace, see hub.Batch
-	queueSize uint64 // datagrams that the receive buffer holds at most
+	queueSize uint64 // how many datagrams fit into the receive buffer
 	missing   missing
 	inbox     inbox
-	submitted atomic.Int64 // batches that the hub has and has not committed yet
+	submitted atomic.Int64 // batches in the hub's queue
 	ready     chan struct{}
 	started   atomic.Bool
 	stopped   chan struct{}
 
-	// Of the goroutine in Run.
+	// Used only by the goroutine in Run.
 	resync    resync
 	datagrams uint64    // read so far
 	lost      bool      // messages were lost since the queue was last empty
-	learnt    *learnt   // nil for nothing
-	retryAt   time.Time // when to look whether the hub's queue, which was full, has room; zero if it was not
+	findings  *findings // nil if there are none
+	retryAt   time.Time // when to try the hub again because its queue was full; else zero
 }
 
 // New returns a watcher of the network namespace of the calling thread, and opens its socket, so messages
@@ -114,12 +114,12 @@ func New(config Config) (*Watcher, error) {
 	if s.ReceiveBuffer() < size {
 		w.missing.buffer = fmt.Sprintf(missingBuffer, s.ReceiveBuffer()>>10, size>>10)
 	}
-	w.sayMissing()
+	w.logMissing()
 	return w, nil
 }
 
-// maxQueued returns how many datagrams fit into a receive buffer that was asked for. The kernel
-// doubles the size, and counts at least 768 bytes for each (SKB_TRUESIZE).
+// maxQueued returns how many datagrams fit at most into a receive buffer. The kernel doubles the size
+// of the buffer, and counts at least 768 bytes for each datagram (SKB_TRUESIZE).
 func maxQueued(buffer int) uint64 { return uint64(2*buffer/768) + 1 } //nolint:gosec // not negative
 
 func newWatcher(config *Config, k kernel, hears bool) (*Watcher, error) {
@@ -163,11 +163,11 @@ func (w *Watcher) stop() error {
 	return w.kernel.Close()
 }
 
-// Run watches until ctx is done and returns nil. It may be called once. It compares the first dump with
-// the interfaces in the hub's view. If these are of another boot of the machine or another network
-// namespace, all of them are gone. Run repairs lost messages, interrupted dumps and the like. It returns
-// an error only if it cannot continue: the hub was closed ([hub.ErrClosed]), or the socket failed for
-// good.
+// Run watches until ctx is done, and then returns nil. It may be called once. It compares the first dump
+// with the interfaces in the hub's view. If the view is of another boot of the machine or another network
+// namespace, all its interfaces are gone. Run recovers from lost messages, interrupted dumps and the like.
+// It returns an error only if it cannot continue: the hub was closed ([hub.ErrClosed]), or the socket
+// failed permanently.
 func (w *Watcher) Run(ctx context.Context) error {
 	if w.started.Swap(true) {
 		return fmt.Errorf("netwatch: run: %w", ErrStopped)
@@ -176,14 +176,14 @@ func (w *Watcher) Run(ctx context.Context) error {
 	var helpers sync.WaitGroup
 	helpers.Go(func() { w.followReports(ctx) })
 	if w.owners != nil {
-		helpers.Go(func() { w.owners.Run(ctx, w.changed, w.changedState) })
+		helpers.Go(func() { w.owners.Run(ctx, w.queueRecheck, w.queueState) })
 	}
 	woken := make(chan struct{})
 	context.AfterFunc(ctx, func() {
 		defer close(woken)
 		w.wake(nil)
 	})
-	err := w.begin()
+	err := w.seedTable()
 	if err == nil {
 		err = w.loop(ctx)
 	}
@@ -191,7 +191,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 	helpers.Wait()
 	<-woken
 	if closing := w.stop(); closing != nil {
-		w.log.Warn("closing", slog.Any("error", closing))
+		w.log.Warn("cannot close the watcher", slog.Any("error", closing))
 	}
 	if err != nil {
 		return fmt.Errorf("netwatch: %w", err)
@@ -199,7 +199,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 	return nil
 }
 
-// loop takes turns, and waits for the kernel when there is nothing else to do.
+// loop takes turns, and waits for the kernel when a turn leaves nothing to do.
 func (w *Watcher) loop(ctx context.Context) error {
 	wait := false
 	for ctx.Err() == nil {
@@ -207,15 +207,15 @@ func (w *Watcher) loop(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if wait, err = w.sleep(idle); err != nil {
+		if wait, err = w.prepareWait(idle); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// turn reads what the kernel has queued, takes what was learnt before that, asks what is to be
-// asked, and commits what came of it. It reports whether there is nothing left to do.
+// turn reads the kernel's queue, applies the findings of an earlier turn, asks the questions that are
+// due, and commits the changes. It reports whether nothing is left to do.
 func (w *Watcher) turn(wait bool) (idle bool, err error) {
 	w.inbox.beginTurn()
 	empty, err := w.read(wait)
@@ -223,32 +223,32 @@ func (w *Watcher) turn(wait bool) (idle bool, err error) {
 		return false, err
 	}
 	if empty && w.lost {
-		w.suspect()
+		w.suspectTable()
 	}
-	w.takeLearnt(empty)
+	w.applyFindings(empty)
 	w.table.Expire()
 	if err := w.catchUp(); err != nil {
 		return false, err
 	}
 	if empty {
-		if err := w.tendDump(); err != nil {
+		if err := w.advanceDump(); err != nil {
 			return false, err
 		}
 	}
-	w.learn(empty)
-	if err := w.announceStates(); err != nil { // before the up of an interface of the container
+	w.gatherFindings(empty)
+	if err := w.announceStates(); err != nil { // before the ups of the containers' interfaces
 		return false, err
 	}
 	if err := w.commit(); err != nil {
 		return false, err
 	}
-	idle = empty && w.learnt == nil
+	idle = empty && w.findings == nil
 	w.finishWaiters(idle)
 	return idle, nil
 }
 
-// read applies what is queued, up to maxUncommitted datagrams, and reports whether the queue was
-// seen empty. With wait it waits for the first.
+// read applies the queued messages of up to maxUncommitted datagrams, and reports whether it found the
+// queue empty. With wait it waits for the first datagram.
 func (w *Watcher) read(wait bool) (empty bool, err error) {
 	for range maxUncommitted {
 		messages, err := w.kernel.Receive(wait)
@@ -257,7 +257,7 @@ func (w *Watcher) read(wait bool) (empty bool, err error) {
 		case errors.Is(err, unix.EAGAIN):
 			return true, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			continue // time for something else, or the end
+			continue // something else is due, or the end
 		case isLoss(err):
 			w.noteLoss(err)
 		case err != nil:
@@ -265,14 +265,14 @@ func (w *Watcher) read(wait bool) (empty bool, err error) {
 		}
 		w.datagrams++
 		for i := range messages {
-			w.message(&messages[i])
+			w.applyMessage(&messages[i])
 		}
 	}
 	return false, nil
 }
 
-// message applies one message. Of what other namespaces say, only links count.
-func (w *Watcher) message(m *rtnl.Message) {
+// applyMessage applies one message. From other namespaces only links count.
+func (w *Watcher) applyMessage(m *rtnl.Message) {
 	isLink := m.Type == unix.RTM_NEWLINK || m.Type == unix.RTM_DELLINK
 	switch {
 	case m.From != rtnl.NSIDLocal:
@@ -280,10 +280,10 @@ func (w *Watcher) message(m *rtnl.Message) {
 			w.table.Inside(&m.Link, m.From)
 		}
 	case m.Request != 0:
-		w.answer(m)
+		w.applyReply(m)
 	case isLink:
 		if w.table.Apply(&m.Link, false) {
-			w.resync.want(becauseForeign)
+			w.resync.wantDump(becauseForeign)
 		}
 	case m.Type == unix.RTM_NEWNSID || m.Type == unix.RTM_DELNSID:
 		w.table.Renumbered(m.NSID)

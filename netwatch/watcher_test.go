@@ -17,8 +17,8 @@ import (
 	"github.com/osctl/eventd/netwatch/rtnl"
 )
 
-// counting counts receives, of which each wake-up takes at least one, and keeps the
-// deadline, without which nothing but the kernel wakes the watcher.
+// counting counts receives, because each wake-up needs at least one, and records the deadline, because
+// without one only the kernel wakes the watcher.
 type counting struct {
 	kernel
 	receives atomic.Int64
@@ -35,8 +35,7 @@ func (c *counting) SetDeadline(at time.Time) error {
 	return c.kernel.SetDeadline(at)
 }
 
-// TestIdle wants a watcher that has nothing to do to do nothing: it waits once, and no
-// timer runs.
+// TestIdle expects an idle watcher to wait once, without a timer.
 func TestIdle(t *testing.T) {
 	w := newWatcherIn(t, nstest.New(t), &Config{Hub: newHub(t)})
 	k := &counting{kernel: w.kernel}
@@ -48,12 +47,12 @@ func TestIdle(t *testing.T) {
 	for range checks {
 		must(t, w.Check(t.Context()))
 	}
-	// For each: the wait that the call ends, and twice that there is no more.
+	// Each check ends one wait, and the queue is found empty twice.
 	if n := k.receives.Load() - before; n < checks || n > 5*checks+5 {
 		t.Errorf("%d receives for %d checks", n, checks)
 	}
 	if at := k.deadline.Load(); at != nil && !at.IsZero() && at.After(time.Unix(1, 0)) {
-		t.Errorf("it will wake up at %v", at)
+		t.Errorf("the watcher wakes up at %v", at)
 	}
 }
 
@@ -102,7 +101,7 @@ func TestCheck(t *testing.T) {
 func waiting(w *Watcher, settle bool) *waiter {
 	x := &waiter{settle: settle, done: make(chan struct{})}
 	w.wake(func(b *inbox) {
-		x.came = b.turn
+		x.turn = b.turn
 		b.waiters = append(b.waiters, x)
 	})
 	return x
@@ -118,8 +117,8 @@ func TestCheckIsBounded(t *testing.T) {
 	}
 }
 
-// TestCheckTakesATurn wants a check to end with the turn that began after it, and Settle to
-// wait for the dump too.
+// TestCheckTakesATurn expects Check to end with a turn that began after it, and Settle to wait for the
+// dump, too.
 func TestCheckTakesATurn(t *testing.T) {
 	f := &fake{links: map[uint32]*fakeLink{}}
 	w := newFakeWatcher(t, newHub(t), f)
@@ -142,7 +141,7 @@ func TestCheckTakesATurn(t *testing.T) {
 	turns(5)
 	w.inbox.beginTurn()
 	check := waiting(w, false)
-	w.finishWaiters(true) // of a turn that had begun before
+	w.finishWaiters(true) // the end of a turn that began before the check
 	if over(check) {
 		t.Error("over without a turn")
 	}
@@ -151,7 +150,7 @@ func TestCheckTakesATurn(t *testing.T) {
 		t.Error("not over after a turn")
 	}
 	settle := waiting(w, true)
-	w.resync.want(becauseLoss)
+	w.resync.wantDump(becauseLoss)
 	w.resync.notBefore = time.Now().Add(time.Hour)
 	turns(5)
 	if over(settle) {
@@ -185,7 +184,7 @@ func TestRunEndsWithTheHub(t *testing.T) {
 	}
 }
 
-// dying is a kernel whose socket fails for good.
+// dying is a kernel whose socket fails permanently.
 type dying struct{ fake }
 
 func (*dying) Receive(bool) ([]rtnl.Message, error) { return nil, unix.EBADF }
@@ -197,7 +196,7 @@ func TestRunEndsWithTheSocket(t *testing.T) {
 	}
 }
 
-// TestBackoff wants dumps that follow each other to be spread out.
+// TestBackoff expects a pause between dumps.
 func TestBackoff(t *testing.T) {
 	f := &fake{links: map[uint32]*fakeLink{}}
 	w := newFakeWatcher(t, newHub(t), f)
@@ -213,14 +212,14 @@ func TestBackoff(t *testing.T) {
 		must(t, err)
 	}
 	if f.dumps != 2 || w.resync.alarm().IsZero() {
-		t.Errorf("%d dumps, waking %v", f.dumps, w.resync.alarm())
+		t.Errorf("%d dumps, the next at %v", f.dumps, w.resync.alarm())
 	}
 	if backoff(0) != 0 || backoff(1) != firstBackoff || backoff(1000) != lastBackoff {
 		t.Error(backoff(0), backoff(1), backoff(1000))
 	}
 }
 
-// TestLargeBatches wants what is more than a commit may hold to be split.
+// TestLargeBatches expects changes that exceed one batch to be split.
 func TestLargeBatches(t *testing.T) {
 	h := newHub(t)
 	w := newFakeWatcher(t, h, &fake{})
@@ -235,8 +234,8 @@ func TestLargeBatches(t *testing.T) {
 	}
 }
 
-// TestAnswersWaitForTheQueue wants an answer to be taken only after all that was queued when it was
-// asked for, however much that is, and not to be put off for good by what comes later.
+// TestAnswersWaitForTheQueue expects an answer to be applied after all messages that were queued at the
+// time of the question, and expects later messages not to delay it forever.
 func TestAnswersWaitForTheQueue(t *testing.T) {
 	f := &fake{links: map[uint32]*fakeLink{7: {name: "h", flags: flagsUp, peer: rtnl.Peer{NSID: 0, Ifindex: 2}}}, inner: map[rtnl.Peer]*fakeLink{}}
 	f.makeInner(7, f.links[7].peer)
@@ -244,7 +243,7 @@ func TestAnswersWaitForTheQueue(t *testing.T) {
 	events := follow(t, h)
 	w := newFakeWatcher(t, h, f)
 	w.queueSize = 3 * maxUncommitted
-	w.resync = resync{dumps: 1, whole: true}
+	w.resync = resync{dumps: 1, finished: true}
 	noise := func(n int) {
 		for range n {
 			f.sayFrom(5, newLink(3, &fakeLink{name: "own", peer: rtnl.Peer{NSID: 1, Ifindex: 9}}))
@@ -257,23 +256,23 @@ func TestAnswersWaitForTheQueue(t *testing.T) {
 	f.tell(7)
 	turn()
 	noise(2 * maxUncommitted)
-	f.say(nsidMessage(unix.RTM_DELNSID, 0)) // what was asked about is gone
+	f.say(nsidMessage(unix.RTM_DELNSID, 0)) // the namespace of the question is gone
 	turn()
 	turn()
-	if n := len(events.read(t)); n != 0 || w.learnt == nil {
+	if n := len(events.read(t)); n != 0 || w.findings == nil {
 		t.Fatalf("%d events before the queue was read", n)
 	}
-	for range 10 { // it never becomes empty
+	for range 10 { // the queue never becomes empty
 		noise(2 * maxUncommitted)
 		turn()
 	}
-	if w.learnt != nil && w.datagrams >= w.learnt.until {
-		t.Error("an answer is put off for good")
+	if w.findings != nil && w.datagrams >= w.findings.until {
+		t.Error("an answer is delayed forever")
 	}
 }
 
-// TestKnownInterface wants the down of a known interface to ask nobody, and its up to have the owner
-// confirmed once, with the link itself and nothing else asked for.
+// TestKnownInterface expects no question at the down of a known interface. At its up it expects one
+// question for the owner, and questions only about the link itself.
 func TestKnownInterface(t *testing.T) {
 	f := &fake{links: map[uint32]*fakeLink{7: {name: "h", flags: flagsUp, peer: rtnl.Peer{NSID: 0, Ifindex: 2}}}, inner: map[rtnl.Peer]*fakeLink{}}
 	f.makeInner(7, f.links[7].peer)

@@ -13,27 +13,27 @@ import (
 	"github.com/osctl/eventd/netwatch/rtnl"
 )
 
-// world is what is beside the links of the model: namespaces with ids that are given
-// again, whose they are, and what is told late.
+// world has the parts of the model beside its links: namespaces with reused ids and their owners, and
+// the changes that the kernel reports late.
 type world struct {
 	m       *model
 	ns      map[int32]*fakeNS
 	made    int      // namespaces so far
-	carrier []uint32 // links here whose carrier changed, which is not told yet
+	carrier []uint32 // links here whose carrier changed without a message yet
 	dying   []uint32 // links whose namespace is dead, but which are not deleted yet
 	clock   time.Time
 	calm    bool
 
-	missed map[int32]bool // ids whose owner was not found once
+	missed map[int32]bool // ids whose owner was not found at least once
 
 	owners map[uint32][]string        // of each link, in order
-	rises  map[uint32]map[string]bool // of each link at the times at which it came up
-	names  map[uint32]map[string]bool // of each link inside
+	rises  map[uint32]map[string]bool // owners of each link when it came up
+	names  map[uint32]map[string]bool // names of each link inside
 }
 
 type fakeNS struct {
-	id   string // of the container, "" if it is nobody's
-	next uint32 // ifindex
+	id   string // of the container that owns it, "" if none does
+	next uint32 // the next ifindex
 }
 
 var modelBegan = time.Unix(1000, 0)
@@ -45,10 +45,10 @@ func newWorld(m *model) *world {
 	}
 }
 
-// Owner says whose a namespace is now, or that it did not find out. The kernel may have given
-// the id away unheard.
+// Owner returns the present owner of a namespace, or finds none. The id may have been reused without a
+// message.
 func (w *world) Owner(nsid int32, still func() bool) (c containers.Container, found bool, next time.Time) {
-	defer func() { // the world goes on before the answer is taken
+	defer func() { // more happens before the answer is applied
 		for range w.meanwhile() {
 			w.m.happen()
 		}
@@ -123,8 +123,7 @@ func (w *world) called(ifindex uint32, name string) {
 	w.names[ifindex][name] = true
 }
 
-// carries sets the flags of a link whose peer is in a namespace, and reports whether
-// they are others now.
+// carries sets the flags of a link whose peer is in a namespace, and reports whether they changed.
 func (w *world) carries(ifindex uint32) bool {
 	l := w.m.links[ifindex]
 	was := l.flags
@@ -149,7 +148,7 @@ func (w *world) rose(ifindex uint32) {
 	}
 }
 
-// foreign returns a link whose peer is in a namespace, and the peer.
+// foreign draws a link whose peer is in a namespace, and returns its ifindex and peer.
 func (w *world) foreign() (uint32, rtnl.Peer, *fakeLink) {
 	peers := slices.SortedFunc(maps.Keys(w.m.inner), func(a, b rtnl.Peer) int {
 		return int(a.NSID-b.NSID)*1000 + int(a.Ifindex) - int(b.Ifindex)
@@ -161,7 +160,7 @@ func (w *world) foreign() (uint32, rtnl.Peer, *fakeLink) {
 	return w.m.inner[p].peer.Ifindex, p, w.m.inner[p]
 }
 
-// happen lets one thing happen in or to a namespace.
+// happen makes one change in or of a namespace.
 func (w *world) happen() {
 	m := w.m
 	ifindex, p, inner := w.foreign()
@@ -187,12 +186,12 @@ func (w *world) happen() {
 		w.die(p.NSID)
 	case what == 6:
 		w.moveOn(ifindex, p, inner)
-	default: // a veth that is the container's own
+	default: // a message about a veth of the container's own
 		m.sayFrom(p.NSID, newLink(p.Ifindex+uint32(m.draw("own", 2)), &fakeLink{name: "own", peer: rtnl.Peer{NSID: 1, Ifindex: 1000}}))
 	}
 }
 
-// linkWatch tells of carriers.
+// linkWatch queues the messages about changed carriers.
 func (w *world) linkWatch() {
 	for _, ifindex := range w.carrier {
 		if w.m.links[ifindex] != nil {
@@ -202,7 +201,7 @@ func (w *world) linkWatch() {
 	w.carrier = nil
 }
 
-// die kills a namespace. Its id may be in use again before it is said that it is free.
+// die kills a namespace. Its id may be reused before the message that it is free.
 func (w *world) die(nsid int32) {
 	m := w.m
 	delete(w.ns, nsid)
@@ -248,7 +247,7 @@ func (w *world) cleanUp() {
 	w.dying = nil
 }
 
-// moveOn moves a peer to another namespace, of which the link here says nothing.
+// moveOn moves a peer to another namespace, without a message about the link here.
 func (w *world) moveOn(ifindex uint32, p rtnl.Peer, inner *fakeLink) {
 	m := w.m
 	to := w.any()
@@ -262,7 +261,7 @@ func (w *world) moveOn(ifindex uint32, p rtnl.Peer, inner *fakeLink) {
 	}
 }
 
-// settle lets everything come to rest.
+// settle takes turns without faults until nothing is left to do.
 func (w *world) settle() {
 	m := w.m
 	w.calm = true
@@ -280,5 +279,5 @@ func (w *world) settle() {
 			w.clock = w.clock.Add(100 * time.Millisecond)
 		}
 	}
-	m.t.Fatalf("never at rest: %+v", m.w.resync)
+	m.t.Fatalf("never settled: %+v", m.w.resync)
 }

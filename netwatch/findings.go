@@ -14,47 +14,48 @@ import (
 const (
 	// maxQuestions is how many questions are asked in one turn.
 	maxQuestions = 64
-	// patienceOfQuestions is how long a question waits for the queue to be empty. A flood must
-	// not put it off for good.
-	patienceOfQuestions = 100 * time.Millisecond
-	// retryFailed is how long a question waits that the kernel did not answer.
+	// maxQuestionDelay is how long a question waits for an empty queue, because a flood must
+	// not delay it forever.
+	maxQuestionDelay = 100 * time.Millisecond
+	// retryFailed is the pause before a question is repeated that the kernel did not answer.
 	retryFailed = 100 * time.Millisecond
 )
 
-// learnt is what was asked or reported at one time. It counts after all that the kernel had
-// queued by then, because the queue tells of what was before.
-type learnt struct {
+// findings are the answers and reports of one turn. They are applied after all messages that the
+// kernel had queued by then, because those are older.
+type findings struct {
 	answers  []links.Answer
 	bindings []*links.Binding
 	taken    chan struct{} // nil without bindings
-	until    uint64        // when so many datagrams were read, all were that had been queued
+	until    uint64        // how many datagrams must have been read
 }
 
-// learn takes reports, and asks the kernel and the Owners what the table wants to know.
-func (w *Watcher) learn(empty bool) {
-	if w.learnt != nil || w.lost {
+// gatherFindings takes the reports from the inbox, and asks the kernel and the Owners the questions of
+// the table that are due.
+func (w *Watcher) gatherFindings(empty bool) {
+	if w.findings != nil || w.lost {
 		return
 	}
-	for c := range w.inbox.takeChanges() {
+	for c := range w.inbox.takeRechecks() {
 		w.table.Recheck(c.owner, c.nsid)
 	}
-	l := &learnt{until: w.datagrams + w.queueSize}
+	l := &findings{until: w.datagrams + w.queueSize}
 	l.bindings, l.taken = w.inbox.takeBindings()
-	if since, due := w.table.DueSince(); due && (empty || w.now().Sub(since) >= patienceOfQuestions) {
+	if since, due := w.table.DueSince(); due && (empty || w.now().Sub(since) >= maxQuestionDelay) {
 		for _, q := range w.table.Questions(maxQuestions) {
-			l.answers = append(l.answers, w.ask(q))
+			l.answers = append(l.answers, w.answerQuestion(q))
 		}
 	}
 	if l.taken != nil || len(l.answers) > 0 {
-		w.learnt = l
+		w.findings = l
 	}
 }
 
-func (b *inbox) takeChanges() map[change]struct{} {
+func (b *inbox) takeRechecks() map[recheck]struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	changes := b.changes
-	b.changes = nil
+	changes := b.rechecks
+	b.rechecks = nil
 	return changes
 }
 
@@ -66,13 +67,13 @@ func (b *inbox) takeBindings() ([]*links.Binding, chan struct{}) {
 	return bindings, taken
 }
 
-// takeLearnt takes what was learnt, once the queue was read up to that time.
-func (w *Watcher) takeLearnt(empty bool) {
-	l := w.learnt
+// applyFindings applies the findings, if the queue is empty or enough of it was read.
+func (w *Watcher) applyFindings(empty bool) {
+	l := w.findings
 	if l == nil || !empty && w.datagrams < l.until {
 		return
 	}
-	w.learnt = nil
+	w.findings = nil
 	for i := range l.answers {
 		w.table.Answer(&l.answers[i])
 	}
@@ -84,14 +85,14 @@ func (w *Watcher) takeLearnt(empty bool) {
 	}
 }
 
-// ask answers a question about a link: who is its peer, what is that called, and whose is it?
-// The Owners have the link asked again, see there. The name is that of an interface whose peer is
-// the link, so it needs no more.
-func (w *Watcher) ask(q links.Question) links.Answer {
+// answerQuestion asks the kernel for the link's peer and the peer's name, and the Owners for the owner.
+// The Owners need the peer confirmed, see [containers.Tracker]. The name needs no confirmation, because
+// the interface that has it names the link as its peer.
+func (w *Watcher) answerQuestion(q links.Question) links.Answer {
 	a := links.Answer{Question: q}
 	here := rtnl.Peer{NSID: rtnl.NSIDLocal, Ifindex: q.Ifindex}
 	host, err := w.kernel.Link(here)
-	if w.fails(&a, err) {
+	if w.recordError(&a, err) {
 		return a
 	}
 	if a.Link = host; host.Peer != q.Peer || !host.Peer.Foreign() {
@@ -112,7 +113,7 @@ func (w *Watcher) ask(q links.Question) links.Answer {
 	return a
 }
 
-// askName asks what the peer is called.
+// askName asks for the name of the peer.
 func (w *Watcher) askName(a *links.Answer) {
 	inside, err := w.kernel.Link(a.Link.Peer)
 	switch {
@@ -120,12 +121,12 @@ func (w *Watcher) askName(a *links.Answer) {
 		a.Name, a.NameKnown = inside.Name, true
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		a.NameKnown = true
-		w.sayDenied()
+		w.logDenied()
 	}
 }
 
-// fails takes an error of the kernel for an answer, if it is one.
-func (w *Watcher) fails(a *links.Answer, err error) bool {
+// recordError puts an error of the kernel into an answer, and reports whether there was one.
+func (w *Watcher) recordError(a *links.Answer, err error) bool {
 	switch {
 	case err == nil:
 		return false

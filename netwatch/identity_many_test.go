@@ -12,7 +12,7 @@ import (
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-// TestManyStart starts many containers at once and wants each event with its owner.
+// TestManyStart starts many containers at once and expects each event with its owner.
 func TestManyStart(t *testing.T) {
 	const workers, each = 8, 25
 	h := newHome(t)
@@ -55,7 +55,7 @@ func TestManyStart(t *testing.T) {
 	events := h.events.read(t)
 	for _, e := range events {
 		if want := of[indexOf(e)]; e.ID != want || e.Options.Text("name") != "eth0" {
-			t.Errorf("of %s: %s", want, describe(e))
+			t.Errorf("the owner is %s: %s", want, describe(e))
 		}
 	}
 	foldAll(t, events)
