@@ -218,3 +218,32 @@ func unreadIsSetAside(t *testing.T) {
 		t.Errorf("status is %+v, want %+v", got, want)
 	}
 }
+
+// What has the name of a log and is no directory is no log: it neither hides one, nor keeps the hub
+// from writing another.
+func TestNameOfLogIsTaken(t *testing.T) {
+	for name, take := range map[string]func(path string) error{
+		"file":          func(path string) error { return os.WriteFile(path, nil, 0o600) },
+		"link to file":  func(path string) error { return os.Symlink("/etc/passwd", path) },
+		"dangling link": func(path string) error { return os.Symlink("/nonexistent", path) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dir := t.TempDir()
+				must(t, take(filepath.Join(dir, "log-1")))
+				must(t, take(filepath.Join(dir, "log-3.tmp")))
+				o := open(t, config(dir))
+				o.run()
+				o.fill(t, 5)
+				eventually(t, "the log is written", func() bool { return o.Status().Durable })
+				epoch := o.Status().Epoch
+				o.kill()
+				must(t, take(filepath.Join(dir, "log-9")))
+				o = open(t, config(dir))
+				if got := o.Status(); !got.Durable || got.Last != 5 || got.Epoch != epoch {
+					t.Errorf("status is %+v, want epoch %s; logged: %s", got, epoch, o.logged)
+				}
+			})
+		})
+	}
+}

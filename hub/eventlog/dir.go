@@ -42,8 +42,9 @@ func (l *Log) logDirs() ([]logDir, error) {
 		name, unfinished := strings.CutSuffix(entry.Name(), unfinishedSuffix)
 		digits, ok := strings.CutPrefix(name, logPrefix)
 		n, err := strconv.ParseUint(digits, 10, 62)
-		if ok && err == nil && n > 0 && digits == strconv.FormatUint(n, 10) {
-			dirs = append(dirs, logDir{filepath.Join(l.config.Dir, entry.Name()), n, unfinished})
+		path := filepath.Join(l.config.Dir, entry.Name())
+		if ok && err == nil && n > 0 && digits == strconv.FormatUint(n, 10) && !isOther(path) {
+			dirs = append(dirs, logDir{path, n, unfinished})
 		}
 		_, segment := segmentIndex(entry.Name())
 		flat = flat || segment || name == headName
@@ -53,6 +54,12 @@ func (l *Log) logDirs() ([]logDir, error) {
 	}
 	slices.SortFunc(dirs, func(a, b logDir) int { return cmp.Compare(a.number, b.number) })
 	return dirs, nil
+}
+
+// isOther reports whether a path is certainly neither a directory nor a link to one.
+func isOther(path string) bool {
+	info, err := os.Stat(path)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir()
 }
 
 // files returns the paths of the files of a log.
