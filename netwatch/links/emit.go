@@ -81,11 +81,13 @@ func (t *Table) emitChange(r *row, c Change) {
 }
 
 // assignOwner sets the owner that counts: the container that was found, else the reported one, else the
-// name of the namespace. A report counts only after the first answer, and only if no container was ever
-// found for this peer, because the last search may just have missed that container.
+// name of the namespace. A report counts only after the first answer, or if it counted before the row was
+// asked about again, and only if no container was ever found for this peer, because the last search may just
+// have missed that container.
 func (r *row) assignOwner(owners bool) {
 	r.Pool, r.ID, r.BoundBy = r.owner.Pool, r.owner.ID, ""
-	if r.bound == nil || r.containerFound || owners && r.peer.Foreign() && !r.answered {
+	answered := !owners || !r.peer.Foreign() || r.answered
+	if r.bound == nil || r.containerFound || !answered && r.emitted.BoundBy == "" {
 		return
 	}
 	if r.owner.ID == "" || r.owner.Pool == PoolNetns {

@@ -118,6 +118,40 @@ func TestReportCountsOverName(t *testing.T) {
 	expect(t, tab, `down 7 h no-carrier "eth0" dozer/8 by osctld handover`, `up 7 h up "eth0" netns/web handover`)
 }
 
+// TestReportIsKeptWhileAsked wants no change of the owner that a report names while it is asked again
+// for a container, after a restart, a loss and a new id of the namespace, and one if a container is found.
+func TestReportIsKeptWhileAsked(t *testing.T) {
+	tab, _ := newTestTable()
+	tab.Seed([]hub.Interface{{Ifindex: 5, Veth: "h", Name: "p", State: hub.LinkUp, Pool: "dozer", ID: "8", BoundBy: "osctld", Announced: true}})
+	here := say(5, "h", flagsUp, at(0, 3))
+	nobody := known{at(0, 3): {"", "", "p"}, at(1, 3): {"", "", "p"}}
+	dump := func() {
+		t.Helper()
+		tab.BeginDump()
+		tab.Apply(here, true)
+		tab.EndDump()
+		if nobody.answerAll(tab) == 0 {
+			t.Error("nobody was asked")
+		}
+		expect(t, tab)
+	}
+	dump()
+	tab.Suspect()
+	dump()
+	tab.Renumbered(0)
+	here.Peer = at(1, 3)
+	tab.Apply(here, false)
+	nobody.answerAll(tab)
+	expect(t, tab)
+	tab.Suspect()
+	dump()
+	tab.Suspect()
+	tab.BeginDump()
+	tab.Apply(here, true)
+	known{at(1, 3): {"tank", "101", "p"}}.answerAll(tab)
+	expect(t, tab, `down 5 h no-carrier "p" dozer/8 by osctld handover resync`, `up 5 h up "p" tank/101 handover resync`)
+}
+
 func TestHoldsAreBounded(t *testing.T) {
 	tab, _ := newTestTable()
 	for i := range uint32(maxHeld + 10) {
