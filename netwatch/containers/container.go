@@ -89,8 +89,8 @@ func (t *Tracker) notifyNSID(c *container, nsid int32) {
 	}
 }
 
-// queryNSID asks for the nsid of a container's network namespace: that of its init, or of the first
-// process that has one. The answer is a hint, which Owner verifies.
+// queryNSID asks for the nsid of a container's network namespace: that of its first process. The answer is
+// a hint, which Owner verifies.
 func (t *Tracker) queryNSID(c *container) {
 	if c.empty() { // the kernel may report new processes late
 		t.readState(c)
@@ -100,18 +100,16 @@ func (t *Tracker) queryNSID(c *container) {
 		return
 	}
 	before := c.nsid
-	c.process, c.nsid = process{}, none
-	for _, p := range t.processes(c) {
-		nsid, err := t.ids.GetNetNsIdByPid(p.pid)
+	if !c.process.init || !c.holdsProcess() {
+		c.process = t.findFirst(c)
+	}
+	if c.nsid = none; c.process.pid != 0 {
+		nsid, err := t.ids.GetNetNsIdByPid(c.process.pid)
 		if err != nil {
 			t.logFault(err)
-			continue
-		}
-		if c.process.pid == 0 || t.foreign(nsid) != none {
-			c.process, c.nsid = p, t.foreign(nsid)
-		}
-		if p.rank == rankInit || c.nsid != none {
-			break
+			c.process = process{}
+		} else {
+			c.nsid = t.foreign(nsid)
 		}
 	}
 	if c.process.pid != 0 && !c.named {
@@ -131,7 +129,7 @@ func (t *Tracker) queryNSID(c *container) {
 func (t *Tracker) refreshNSID(c *container) {
 	if c.process.pid != 0 {
 		nsid, err := t.ids.GetNetNsIdByPid(c.process.pid)
-		if err == nil && t.foreign(nsid) == c.nsid && (c.nsid != none || c.process.rank == rankInit) {
+		if err == nil && t.foreign(nsid) == c.nsid && (c.nsid != none || c.process.init) {
 			return
 		}
 	}

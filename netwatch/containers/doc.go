@@ -30,8 +30,8 @@
 // old and a new one, the one with processes counts.
 //
 // The kernel cannot find a namespace by its nsid. So the Tracker asks for the nsid of the network
-// namespace of each container's init: pid 1 of a pid namespace right below ours, or else the first
-// process with another network namespace. It asks when the container shows up, again after pauses while
+// namespace of each container's init, which is pid 1 of a pid namespace right below ours, or else of its
+// oldest process. It asks when the container shows up, again after pauses while
 // the container has no nsid, and when processes enter its cgroup. [Tracker.Run] reports a changed nsid.
 // Owner asks the container with the nsid again. If that container has another nsid by now, Owner asks
 // all containers, with pauses that bound its share of a processor.

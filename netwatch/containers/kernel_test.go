@@ -101,15 +101,59 @@ func TestInit(t *testing.T) {
 	wants(t, tracker, vethTo(t, ns, "v2", beside.pid()), "")
 }
 
-// TestNoPidNamespace has a container without a pid namespace, whose first process is in the network of
-// the host.
+// TestNoPidNamespace has containers without a pid namespace of their own: one with a network of its own, and
+// one on the host's network with a process that joined another network namespace, as the agent of a
+// network does.
 func TestNoPidNamespace(t *testing.T) {
 	ns, root := nstest.New(t), cgroupRoot(t)
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
 	dir := filepath.Join(root, "docker-"+testID+".scope")
-	startIn(t, dir, 0, "sleep", "300")
 	s := startIn(t, dir, newNet, "sleep", "300")
-	wants(t, tracker, vethTo(t, ns, "v", s.pid()), "docker:"+testID)
+	startIn(t, dir, 0, "sleep", "300")
+	wants(t, tracker, vethTo(t, ns, "v0", s.pid()), "docker:"+testID)
+	dir = filepath.Join(root, "docker-"+strings.Repeat("a", 64)+".scope")
+	first := startIn(t, dir, 0, "sleep", "300")
+	s = startIn(t, dir, newNet, "sleep", "300")
+	for readProcess(s.pid()).started == readProcess(first.pid()).started { // in ticks of the kernel
+		s.stop()
+		s = startIn(t, dir, newNet, "sleep", "300")
+	}
+	wants(t, tracker, vethTo(t, ns, "v1", s.pid()), "")
+}
+
+// TestHiddenInit has an init move to a cgroup of its container that is not searched, which root of the
+// container can do, and then to another container, which only root of the host can do.
+func TestHiddenInit(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	ct, other := filepath.Join(root, "lxc.payload.a"), filepath.Join(root, "lxc.payload.b")
+	s := sleepIn(t, ct)
+	wants(t, tracker, vethTo(t, ns, "v0", sleepIn(t, filepath.Join(root, "machine-a.scope")).pid()), "machine:a") // a look at all
+	move := func(dir string) {
+		must(t, os.MkdirAll(dir, 0o755))
+		must(t, os.WriteFile(filepath.Join(dir, "cgroup.procs"), fmt.Append(nil, s.pid()), 0o644))
+	}
+	for i := range maxInside {
+		must(t, os.Mkdir(filepath.Join(ct, fmt.Sprintf("a%02d", i)), 0o755))
+	}
+	move(filepath.Join(ct, "z"))
+	nsid := vethTo(t, ns, "v", s.pid())
+	wants(t, tracker, nsid, "lxc:a")
+	inner, err := os.OpenRoot(ct)
+	must(t, err)
+	for range 17 { // a path longer than PATH_MAX
+		must(t, inner.Mkdir(strings.Repeat("d", 240), 0o755))
+		outer := inner
+		inner, err = outer.OpenRoot(strings.Repeat("d", 240))
+		must(t, err)
+		defer outer.Close()
+		defer outer.Remove(strings.Repeat("d", 240))
+	}
+	defer inner.Close()
+	must(t, inner.WriteFile("cgroup.procs", fmt.Append(nil, s.pid()), 0o644))
+	wants(t, tracker, nsid, "lxc:a")
+	move(other)
+	wants(t, tracker, nsid, "lxc:b")
 }
 
 // TestShared has several containers in one namespace. It expects the oldest as the owner, also from

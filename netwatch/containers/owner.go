@@ -66,7 +66,7 @@ func (t *Tracker) Runs(name Container) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, c := range t.containers {
-		if c.Container == name && !t.skippable(c) && len(t.processes(c)) > 0 {
+		if c.Container == name && !t.skippable(c) && (c.holdsProcess() || t.findFirst(c).pid != 0) {
 			return true
 		}
 	}
@@ -153,7 +153,7 @@ func (t *Tracker) verify(c *container, nsid int32, still func() bool) bool {
 		got, err := t.ids.GetNetNsIdByPid(c.process.pid)
 		return err == nil && t.foreign(got) == nsid
 	}
-	return t.isIn(c.process) && says() && still() && says() && isAlive(pidfd)
+	return c.holdsProcess() && says() && still() && says() && isAlive(pidfd)
 }
 
 // isAlive reports whether the process of a pidfd has not ended.

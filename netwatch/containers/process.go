@@ -13,48 +13,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Limits of the search for the init of a container. Cgroups and processes beyond them are ignored.
+// Limits of the search for the first process of a container. Cgroups and processes beyond them are ignored.
 const (
-	maxInside  = 32 // cgroups of a container
-	maxPerDir  = 8  // processes of one cgroup
-	maxProcess = 32 // processes of a container
+	maxInside = 32 // cgroups of a container
+	maxPerDir = 8  // processes of one cgroup
 )
 
 // process is a process of a container.
 type process struct {
 	pid     int
-	dir     string // its cgroup
-	rank    int
+	init    bool   // the first process of a pid namespace right below ours
 	started uint64 // since the boot, in the kernel's ticks
 }
 
-// Ranks of processes, in the order in which they are asked.
-const (
-	rankInit   = iota // the first process of a pid namespace right below ours
-	rankNested        // the first process of a deeper one: of a container in the container
-	rankOther
-)
-
-// processes returns the init of a container, or else its processes in the order in which to ask them.
-// If systemd runs inside, the top cgroup is empty and init is in init.scope.
-func (t *Tracker) processes(c *container) []process {
-	var found []process
+// findFirst returns the init of a container. If the container has no pid namespace of its own, it returns
+// the oldest process, because a later one may have entered the namespace of another container. pid is 0 if
+// it finds none. If systemd runs inside, the top cgroup is empty and init is in init.scope.
+func (t *Tracker) findFirst(c *container) (first process) {
 	dirs := []string{c.node.dir()}
 	for i := 0; i < len(dirs) && i < maxInside; i++ {
 		pids := t.pids(dirs[i])
 		for _, pid := range pids[:min(len(pids), maxPerDir)] {
-			p := readProcess(pid, dirs[i])
-			if p.rank == rankInit {
-				return []process{p}
+			p := readProcess(pid)
+			if p.init {
+				return p
 			}
-			if len(found) < maxProcess {
-				found = append(found, p)
+			if first.pid == 0 || p.started < first.started {
+				first = p
 			}
 		}
 		dirs = append(dirs, t.listInside(dirs[i], c, i == 0)...)
 	}
-	slices.SortStableFunc(found, func(a, b process) int { return a.rank - b.rank })
-	return found
+	return first
 }
 
 // pids returns the first processes of a cgroup. The kernel writes 0 for a process outside of our pid
@@ -78,8 +68,21 @@ func (t *Tracker) pids(dir string) (all []int) {
 	return all
 }
 
-// isIn reports whether a process is in a cgroup, now.
-func (t *Tracker) isIn(p process) bool { return slices.Contains(t.pids(p.dir), p.pid) }
+// holdsProcess reports whether the process that was asked last is alive and still in the container. It does
+// not search the cgroups for it, because root of the container can move it between any number of them.
+func (c *container) holdsProcess() bool {
+	if c.process.pid == 0 || readProcess(c.process.pid).started != c.process.started {
+		return false
+	}
+	text, err := readProc(c.process.pid, "cgroup")
+	for line := range bytes.Lines(text) { // ID:CONTROLLERS:PATH, where ID is 0 for v2
+		path := string(bytes.TrimSuffix(line, []byte("\n"))) + "/"
+		if strings.HasPrefix(path, "0::") == c.node.h.v2 && strings.Contains(path, c.node.path+"/") {
+			return true
+		}
+	}
+	return errors.Is(err, unix.ENAMETOOLONG) // of older kernels: only a container makes so many levels
+}
 
 // listInside returns the cgroups directly inside dir, the likely ones first.
 func (t *Tracker) listInside(dir string, c *container, top bool) []string {
@@ -119,17 +122,10 @@ func likely(name string) int {
 	return 2
 }
 
-// readProcess reads the rank of a process and when it started.
-func readProcess(pid int, dir string) process {
-	p := process{pid: pid, dir: dir, rank: rankOther}
+// readProcess reads whether a process is an init, and when it started.
+func readProcess(pid int) process {
 	levels := bytes.Fields(readStatus(pid, "NSpid"))
-	switch {
-	case len(levels) < 2 || string(levels[len(levels)-1]) != "1":
-	case len(levels) == 2:
-		p.rank = rankInit
-	default:
-		p.rank = rankNested
-	}
+	p := process{pid: pid, init: len(levels) == 2 && string(levels[1]) == "1"}
 	// Field 22 of stat. Field 2 is a name in parentheses, which may have any bytes.
 	stat, _ := readProc(pid, "stat")
 	if fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]); len(fields) > 19 {
