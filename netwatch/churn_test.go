@@ -198,16 +198,16 @@ func TestEachTransitionOnce(t *testing.T) {
 	events := follow(t, h)
 	w := newWatcherIn(t, host, &Config{Hub: h})
 	run(t, w)
-	heard := subscribe(t, host)
+	received := subscribe(t, host)
 	c := &churner{host: host, inside: nstest.New(t), prefix: "x", random: rand.New(rand.NewPCG(1, 2))}
 	for i := range 60 {
 		must(t, c.life(i))
 	}
 	agree(t, w, h, host)
-	// The kernel may still report a carrier between heard and read.
+	// The kernel may still report a carrier between received and read.
 	for started := time.Now(); ; {
 		must(t, w.Settle(t.Context()))
-		want, got := transitions(heard()), toldTransitions(events.read(t))
+		want, got := messageTransitions(received()), eventTransitions(events.read(t))
 		slices.SortStableFunc(want, byIfindex)
 		slices.SortStableFunc(got, byIfindex)
 		if slices.Equal(got, want) && len(got) >= 100 { // of 60 lives; a busy kernel reports less
@@ -225,16 +225,16 @@ func TestEachTransitionOnce(t *testing.T) {
 // byIfindex orders lines by their link, because a link that waits for its name inside comes later.
 func byIfindex(a, b string) int { return cmp.Compare(strings.Fields(a)[1], strings.Fields(b)[1]) }
 
-// toldTransitions describes events.
-func toldTransitions(events []*hub.Event) (lines []string) {
+// eventTransitions describes events.
+func eventTransitions(events []*hub.Event) (lines []string) {
 	for _, e := range events {
 		lines = append(lines, fmt.Sprintf("%s %d %s %s", e.Action, indexOf(e), e.Options.Text("veth"), e.Options.Text("old_veth")))
 	}
 	return lines
 }
 
-// transitions describes the transitions in messages.
-func transitions(messages []netlink.LinkUpdate) []string {
+// messageTransitions describes the transitions in messages.
+func messageTransitions(messages []netlink.LinkUpdate) []string {
 	type state struct {
 		up   bool
 		name string
@@ -262,8 +262,8 @@ func transitions(messages []netlink.LinkUpdate) []string {
 	return out
 }
 
-// subscribe listens by netlink.LinkSubscribe. heard returns the messages so far.
-func subscribe(t *testing.T, ns *nstest.NS) (heard func() []netlink.LinkUpdate) {
+// subscribe listens by netlink.LinkSubscribe. received returns the messages so far.
+func subscribe(t *testing.T, ns *nstest.NS) (received func() []netlink.LinkUpdate) {
 	t.Helper()
 	updates, done, ended := make(chan netlink.LinkUpdate), make(chan struct{}), make(chan struct{})
 	handle := netns.NsHandle(ns.FD())

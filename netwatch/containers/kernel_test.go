@@ -418,8 +418,8 @@ func TestOverflow(t *testing.T) {
 	wants(t, tracker, nsid, "lxc:a")
 }
 
-// TestLateNews expects an owner to be found without an event about its processes.
-func TestLateNews(t *testing.T) {
+// TestMissedEvent expects an owner to be found without an event about its processes.
+func TestMissedEvent(t *testing.T) {
 	ns, root := nstest.New(t), cgroupRoot(t)
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
 	dir := filepath.Join(root, "lxc.payload.a")

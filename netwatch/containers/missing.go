@@ -49,7 +49,7 @@ func (t *Tracker) Missing() []string {
 	return lines
 }
 
-// setMissing notes that a facility is missing, and logs that once. With an empty detail the facility is
+// setMissing notes that a facility is missing, and logs that if it is new. With an empty detail the facility is
 // not missing any more. The detail may have paths, and so any bytes.
 func (t *Tracker) setMissing(kind int, detail string) {
 	detail = show(detail)

@@ -35,9 +35,9 @@ func makeMany(t *testing.T, dir string, n int) (remove func()) {
 	}
 }
 
-// TestUsersRoom has a user make too many cgroups. It expects no loss for other users, and expects the
+// TestLimitOfUserCgroups has a user make too many cgroups. It expects no loss for other users, and expects the
 // user's own containers to be found once some cgroups are gone.
-func TestUsersRoom(t *testing.T) {
+func TestLimitOfUserCgroups(t *testing.T) {
 	root := cgroupRoot(t)
 	greedy, other := givenTo(t, root, 1000), givenTo(t, root, 1001)
 	l := listen(t, root)
@@ -56,8 +56,8 @@ func TestUsersRoom(t *testing.T) {
 	l.ends(root)
 }
 
-// TestUsersRoomForContainers is TestUsersRoom for containers.
-func TestUsersRoomForContainers(t *testing.T) {
+// TestLimitOfUserContainers is TestLimitOfUserCgroups for containers.
+func TestLimitOfUserContainers(t *testing.T) {
 	root := cgroupRoot(t)
 	given := givenTo(t, root, 1000)
 	l := listen(t, root)
@@ -115,9 +115,9 @@ func TestTooManyContainers(t *testing.T) {
 	}
 }
 
-// TestUsersNames expects a limit of the names that are read from a user's directories while the Tracker
+// TestLimitOfUserNames expects a limit of the names that are read from a user's directories while the Tracker
 // is locked.
-func TestUsersNames(t *testing.T) {
+func TestLimitOfUserNames(t *testing.T) {
 	root := cgroupRoot(t)
 	given := givenTo(t, root, 1000)
 	tracker := listen(t, root).Tracker
@@ -143,9 +143,9 @@ func TestUsersNames(t *testing.T) {
 	}
 }
 
-// TestUsersAsks expects a limit of the containers of users that are asked while the Tracker is locked,
+// TestLimitOfUserQueries expects a limit of the containers of users that are asked while the Tracker is locked,
 // and expects all of them to be asked in the end.
-func TestUsersAsks(t *testing.T) {
+func TestLimitOfUserQueries(t *testing.T) {
 	root := cgroupRoot(t)
 	given := givenTo(t, root, 1000)
 	const many = 2*maxUserAsks + 1
@@ -171,8 +171,8 @@ func TestUsersAsks(t *testing.T) {
 	eventually(t, func() bool { return asked() == many+1 })
 }
 
-// TestSystemsWatches expects Missing to have a line when the system has more cgroups than watches.
-func TestSystemsWatches(t *testing.T) {
+// TestLimitOfWatches expects Missing to have a line when the system has more cgroups than watches.
+func TestLimitOfWatches(t *testing.T) {
 	root := cgroupRoot(t)
 	tracker := listen(t, root).Tracker
 	tracker.mu.Lock()

@@ -151,10 +151,10 @@ func (t *Tracker) Begin(listed map[Container]bool) (changes []StateChange) {
 		}
 	}
 	blind := t.findBlindSpots()
-	for name, told := range listed {
+	for name, byTracker := range listed {
 		s := t.groups[name]
 		switch {
-		case blind(name) || !told && !t.followsStates(name.Pool):
+		case blind(name) || !byTracker && !t.followsStates(name.Pool):
 		case s == nil, s.notified == "" && !slices.ContainsFunc(s.cgroups, (*container).stateless):
 			changes = append(changes, StateChange{Container: name, From: Running, To: Stopped, Resync: true})
 		}

@@ -128,9 +128,9 @@ func TestStateOfReplaced(t *testing.T) {
 	l.ends(root)
 }
 
-// TestStateOfWhom expects states of users' containers in pools of their own, none of containers whose
+// TestStateByOwner expects states of users' containers in pools of their own, none of containers whose
 // manager reports them, and of two cgroups of one name the state of the one with processes.
-func TestStateOfWhom(t *testing.T) {
+func TestStateByOwner(t *testing.T) {
 	root := cgroupRoot(t)
 	given := filepath.Join(root, "user.slice/user-1000.slice/user@1000.service")
 	must(t, os.MkdirAll(given, 0o755))
@@ -161,8 +161,8 @@ func TestStateOfWhom(t *testing.T) {
 	l.ends(root)
 }
 
-// TestStateOfNumbered expects the name that the monitor has in the state of a container.
-func TestStateOfNumbered(t *testing.T) {
+// TestStateByMonitorName expects the name that the monitor has in the state of a container.
+func TestStateByMonitorName(t *testing.T) {
 	root := cgroupRoot(t)
 	l := listen(t, root)
 	dir := filepath.Join(root, "lxc.payload.web-1")

@@ -182,7 +182,7 @@ func TestOwnerFoundLater(t *testing.T) {
 	}
 }
 
-func TestOwnerIsAskedForAgainWhenItMatters(t *testing.T) {
+func TestOwnerIsAskedForAtUp(t *testing.T) {
 	tab, _ := newTestTable()
 	nobody, who := known{at(0, 2): {}}, known{at(0, 2): {"tank", "101", ""}}
 	asked := 0
@@ -218,9 +218,9 @@ func TestPeerMovesWhileUp(t *testing.T) {
 	expect(t, tab, `up 7 h up "eth0" tank/101`)
 }
 
-// TestNotThePeer expects messages about other links with the numbers of a peer to change nothing: a
+// TestLinkWithNumbersOfPeer expects messages about other links with the numbers of a peer to change nothing: a
 // container may reuse the ifindex of its former interface.
-func TestNotThePeer(t *testing.T) {
+func TestLinkWithNumbersOfPeer(t *testing.T) {
 	tab, _ := newTestTable()
 	who := known{at(0, 3): {"tank", "101", "eth0"}}
 	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
@@ -285,8 +285,8 @@ func TestMovedOn(t *testing.T) {
 	expect(t, tab, `up 8 g up "eth0" /`)
 }
 
-// TestReclaimed expects a peer that two links name to belong to the one that named it last.
-func TestReclaimed(t *testing.T) {
+// TestPeerNamedTwice expects a peer that two links name to belong to the one that named it last.
+func TestPeerNamedTwice(t *testing.T) {
 	tab, _ := newTestTable()
 	who := known{at(0, 2): {"tank", "101", "eth0"}}
 	tab.Apply(say(7, "h", flagsNoCarrier, at(0, 2)), false)
@@ -306,9 +306,9 @@ func TestReclaimed(t *testing.T) {
 	expect(t, tab, ` 7 h no-carrier "eth1" tank/101`)
 }
 
-// TestHeardIsThere expects a link to stay if the dump has a record of it, even if the record changes
+// TestRecordKeepsLink expects a link to stay if the dump has a record of it, even if the record changes
 // nothing because a live message about the peer came first.
-func TestHeardIsThere(t *testing.T) {
+func TestRecordKeepsLink(t *testing.T) {
 	tab, _ := newTestTable()
 	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
 	known{at(0, 2): {"tank", "101", "eth0"}}.answerAll(tab)

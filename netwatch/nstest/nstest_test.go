@@ -35,31 +35,3 @@ func TestStart(t *testing.T) {
 		t.Errorf("the command is in %s, the namespace is %s, the test in %s", got, inside, own)
 	}
 }
-
-// TestVeths calls each method that changes veths.
-func TestVeths(t *testing.T) {
-	n, other := New(t), New(t)
-	host, err := n.Pair("h", "p", other)
-	if err != nil {
-		t.Fatal(err)
-	}
-	peer, err := other.Index("p")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, step := range []func() error{
-		func() error { return n.Up(host) },
-		func() error { return n.Down(host) },
-		func() error { return n.Rename(host, "g") },
-		func() error { return other.Move(peer, n) },
-		func() error { _, err := n.Index("p"); return err },
-		func() error { return n.Delete(host) },
-	} {
-		if err := step(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := n.Index("p"); err == nil {
-		t.Error("the peer is still there")
-	}
-}

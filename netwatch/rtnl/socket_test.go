@@ -155,11 +155,11 @@ func TestLost(t *testing.T) {
 // TestOwnID gives the watched namespace an id in itself, and expects messages with that id to count
 // as local: when the socket received the RTM_NEWNSID, lost it, or was opened later.
 func TestOwnID(t *testing.T) {
-	for _, what := range []string{"heard", "lost", "before"} {
+	for _, what := range []string{"received", "lost", "before"} {
 		host := nstest.New(t)
 		var s *Socket
 		if what != "before" {
-			s = open(t, host, map[string]int{"heard": 1 << 20, "lost": 4096}[what])
+			s = open(t, host, map[string]int{"received": 1 << 20, "lost": 4096}[what])
 		}
 		for what == "lost" {
 			ifindex, err := host.Pair("x", "y", nil)
