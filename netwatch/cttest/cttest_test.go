@@ -92,6 +92,17 @@ func TestHostsAreApart(t *testing.T) {
 	}
 }
 
+// TestStateOfMachine wants programs on a host to leave nothing in the machine's /var/lib.
+func TestStateOfMachine(t *testing.T) {
+	t.Parallel()
+	h := NewHost(t)
+	file := "/var/lib/" + filepath.Base(h.Dir())
+	if _, err := h.Exec("touch", file); err == nil {
+		t.Errorf("a host wrote %s", file)
+		must(t, os.Remove(file))
+	}
+}
+
 func TestNetNS(t *testing.T) {
 	h := NewHost(t)
 	n := h.NetNS(t, "blue")

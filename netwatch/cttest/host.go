@@ -43,12 +43,15 @@ type Host struct {
 // in a cgroup namespace, so another file covers /proc/1/cgroup. After that a process
 // in a user namespace may mount a proc only because there is a second one with
 // nothing mounted over it (mount_too_revealing in the kernel's fs/namespace.c).
-// newuidmap(1) maps only the uids in /etc/subuid.
+// newuidmap(1) maps only the uids in /etc/subuid. podman, with any --root, has a cache in
+// /var/lib/containers, unless it cannot write there.
 const hostScript = `set -eu
 umount -l /sys
 mount -t sysfs sysfs /sys
 mount -t tmpfs -o mode=755 tmpfs /run
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
+mount --rbind /var/lib /var/lib
+mount -o remount,bind,ro /var/lib
 mkdir -p /run/lock /run/netns /run/cttest-proc
 mount -t proc proc /run/cttest-proc
 ` + mountScript + `mount --bind /run/cttest-cgroup /proc/1/cgroup
