@@ -29,7 +29,7 @@ func TestHosts(t *testing.T) {
 	node2 := launch(t, nil, as("node2", "--alive", "1s")...)
 	fleettest.AwaitCursor(t, stream, "node1", cursor)
 	fleettest.AwaitCursor(t, stream, "node2", cursor)
-	node2.kill()
+	node2.Kill()
 	admin := server.Connect(t, login(t, dir, accounts.Admin))
 	fleettest.Forge(t, admin, "web.1", nats.Header{}, "x")
 	fleettest.Forge(t, admin, "a-far-year", nats.Header{
@@ -40,11 +40,11 @@ func TestHosts(t *testing.T) {
 	var hosts map[string]map[string]any
 	apitest.Eventually(t, "node2 is silent", func() bool {
 		p := launch(t, nil, append(watch, "--json")...)
-		if status := p.wait(t); status != exitUnhealthy {
-			t.Fatalf("hosts: %d, %s", status, &p.out)
+		if status := p.Wait(t); status != exitUnhealthy {
+			t.Fatalf("hosts: %d, %s", status, &p.Out)
 		}
 		hosts = map[string]map[string]any{}
-		for line := range strings.Lines(p.out.String()) {
+		for line := range strings.Lines(p.Out.String()) {
 			host := map[string]any{}
 			if err := json.Unmarshal([]byte(line), &host); err != nil {
 				t.Fatal(err)
@@ -58,15 +58,15 @@ func TestHosts(t *testing.T) {
 		t.Errorf("hosts %v", hosts)
 	}
 	p := launch(t, nil, watch...)
-	p.wait(t)
-	if lines := strings.Split(p.out.String(), "\n"); len(lines) != 6 || !strings.HasPrefix(lines[0], "HOST ") || !strings.HasPrefix(lines[2], "node1 ") {
-		t.Errorf("the table is\n%s", &p.out)
+	p.Wait(t)
+	if lines := strings.Split(p.Out.String(), "\n"); len(lines) != 6 || !strings.HasPrefix(lines[0], "HOST ") || !strings.HasPrefix(lines[2], "node1 ") {
+		t.Errorf("the table is\n%s", &p.Out)
 	}
 	p = launch(t, nil, append(watch, "--metrics")...)
-	p.wait(t)
+	p.Wait(t)
 	for _, want := range []string{`osctl_fleet_healthy{host="node1"} 1`, `osctl_fleet_healthy{host="node2"} 0`, `osctl_fleet_healthy{host="web.1"} 0`, `osctl_fleet_durable{host="node1"} 0`} {
-		if !strings.Contains(p.out.String(), want+"\n") {
-			t.Errorf("the metrics lack %s:\n%s", want, &p.out)
+		if !strings.Contains(p.Out.String(), want+"\n") {
+			t.Errorf("the metrics lack %s:\n%s", want, &p.Out)
 		}
 	}
 }
@@ -82,20 +82,20 @@ func TestHostsState(t *testing.T) {
 		var p *process
 		defer func() {
 			if t.Failed() {
-				t.Logf("want %s in\n%s", row, &p.out)
+				t.Logf("want %s in\n%s", row, &p.Out)
 			}
 		}()
 		apitest.Eventually(t, "the table has "+row, func() bool {
 			p = launch(t, nil, "hosts", "--server", server.URL)
-			p.wait(t)
-			return regexp.MustCompile("(?m)^node1  " + row + "$").MatchString(p.out.String())
+			p.Wait(t)
+			return regexp.MustCompile("(?m)^node1  " + row + "$").MatchString(p.Out.String())
 		})
 	}
 	cursor := e.Commit(t, 5)
 	forward := launch(t, nil, args...)
 	fleettest.AwaitCursor(t, stream, host, cursor)
 	shows(`ok .*  0    -     no`)
-	forward.kill()
+	forward.Kill()
 	cursor = e.Commit(t, 1500)
 	launch(t, nil, args...)
 	fleettest.AwaitCursor(t, stream, host, cursor)

@@ -80,9 +80,9 @@ func TestKilledAtAnyInstant(t *testing.T) {
 	for i := range kills {
 		one, two := launch(t, nil, a...), launch(t, nil, b...)
 		instant(t)
-		one.kill()
+		one.Kill()
 		instant(t)
-		two.kill()
+		two.Kill()
 		if i%10 == 9 {
 			server.Kill()
 			server.Start(t)
@@ -111,15 +111,15 @@ func TestStoppedBridge(t *testing.T) {
 	for range min(daemontest.Kills(t, 3), 20) {
 		zombie := launch(t, nil, a...)
 		moved()
-		zombie.signal(t, syscall.SIGSTOP)
+		zombie.Signal(t, syscall.SIGSTOP)
 		other := launch(t, nil, b...)
 		moved()
 		moved()
-		zombie.signal(t, syscall.SIGCONT)
+		zombie.Signal(t, syscall.SIGCONT)
 		moved()
-		other.kill()
+		other.Kill()
 		moved()
-		zombie.kill()
+		zombie.Kill()
 	}
 	launch(t, nil, a...)
 	cursor, n := stop()

@@ -23,8 +23,8 @@ func startSecured(t *testing.T) (server *fleettest.Server, stream jetstream.Stre
 	t.Helper()
 	dir = t.TempDir()
 	p := launch(t, nil, "setup", "--out", dir, "node1", "node2")
-	if status := p.wait(t); status != 0 || !strings.Contains(p.out.String(), "a password for each of 2 hosts") {
-		t.Fatalf("setup: %d, %s", status, &p.out)
+	if status := p.Wait(t); status != 0 || !strings.Contains(p.Out.String(), "a password for each of 2 hosts") {
+		t.Fatalf("setup: %d, %s", status, &p.Out)
 	}
 	server = &fleettest.Server{Dir: t.TempDir()}
 	conf, err := os.ReadFile(filepath.Join(dir, "accounts.conf"))

@@ -60,7 +60,7 @@ func TestTLS(t *testing.T) {
 	cursor := e.Commit(t, 3)
 	says := func(p *process, text string) {
 		t.Helper()
-		apitest.Eventually(t, "the bridge logs "+text, func() bool { return strings.Contains(p.out.String(), text) })
+		apitest.Eventually(t, "the bridge logs "+text, func() bool { return strings.Contains(p.Err.String(), text) })
 	}
 	stranger := launch(t, nil, bridge(t, server, e.Bus.Address(), "--credentials", other)...)
 	says(stranger, "failed to verify certificate")

@@ -30,7 +30,7 @@ func TestWatchSilence(t *testing.T) {
 	p.awaitNotice(t, "osctl-eventd-nats: web.1: the stream has no message of this host yet\n")
 	fleettest.AwaitCursor(t, stream, host, e.Commit(t, 3))
 	apitest.Eventually(t, "the events are seen", func() bool { return numbers(p.events(t)) == "node1:1 node1:2 node1:3" })
-	forward.kill()
+	forward.Kill()
 	p.awaitNotice(t, "osctl-eventd-nats: node1: silent: no heartbeat since ")
 	e.Commit(t, 21)
 	launch(t, nil, args...)
@@ -38,8 +38,8 @@ func TestWatchSilence(t *testing.T) {
 	p.awaitNotice(t, "osctl-eventd-nats: node1: lost 11 events: the history of osctl-eventd was too short\n")
 	const want = "node1:1 node1:2 node1:3 _gap:lapped:11 node1:15 node1:16 node1:17 node1:18 node1:19 node1:20 node1:21 node1:22 node1:23 node1:24"
 	apitest.Eventually(t, "all is seen", func() bool { return numbers(p.events(t)) == want })
-	if n := strings.Count(p.err.String(), "silent: no heartbeat"); n != 1 {
-		t.Errorf("reported as silent %d times: %s", n, &p.err)
+	if n := strings.Count(p.Err.String(), "silent: no heartbeat"); n != 1 {
+		t.Errorf("reported as silent %d times: %s", n, &p.Err)
 	}
 	if status := p.interrupt(t); status != exitLost {
 		t.Errorf("exit status %d, want %d", status, exitLost)
@@ -75,8 +75,8 @@ func TestWatchFilters(t *testing.T) {
 		"--source netlink":                 "",
 	} {
 		p := launch(t, nil, append([]string{"watch", "--server", server.URL, "--json", "--no-follow"}, strings.Fields(args)...)...)
-		if status, got := p.wait(t), numbers(p.events(t)); status != 0 || got != want || p.err.String() != "" {
-			t.Errorf("watch %s: %d, %s, %s; want %s", args, status, got, &p.err, want)
+		if status, got := p.Wait(t), numbers(p.events(t)); status != 0 || got != want || p.Err.String() != "" {
+			t.Errorf("watch %s: %d, %s, %s; want %s", args, status, got, &p.Err, want)
 		}
 	}
 	for args, want := range map[string]string{
@@ -91,9 +91,9 @@ func TestWatchFilters(t *testing.T) {
 		"--cursor-file nowhere/it": "no such file or directory",
 	} {
 		p := launch(t, nil, append([]string{"watch", "--server", server.URL}, strings.Fields(args)...)...)
-		if status := p.wait(t); status != exitFailure || p.out.String() != "" || !strings.Contains(p.err.String(), "osctl-eventd-nats: ") ||
-			!strings.Contains(p.err.String(), want) {
-			t.Errorf("watch %s: %d, %s%s, want %s", args, status, &p.out, &p.err, want)
+		if status := p.Wait(t); status != exitFailure || p.Out.String() != "" || !strings.Contains(p.Err.String(), "osctl-eventd-nats: ") ||
+			!strings.Contains(p.Err.String(), want) {
+			t.Errorf("watch %s: %d, %s%s, want %s", args, status, &p.Out, &p.Err, want)
 		}
 	}
 }
@@ -123,8 +123,8 @@ func TestWatchHostile(t *testing.T) {
 	forge("a\x1b[2J\xff\u00a010:00:00.000", `"type":"y","source":"u","opts":{}`)
 	for _, mode := range []string{"--json=false", "--json"} {
 		p := launch(t, nil, "watch", "--server", server.URL, "--no-follow", mode)
-		status, notices := p.wait(t), p.err.String()
-		all := p.out.String() + notices
+		status, notices := p.Wait(t), p.Err.String()
+		all := p.Out.String() + notices
 		if bad := regexp.MustCompile(`[^\n -~]`).FindString(strings.ReplaceAll(all, `\u`, "")); status != exitLost || mode != "--json" && bad != "" {
 			t.Errorf("%s: status %d, the output has %q:\n%s", mode, status, bad, all)
 		}
@@ -142,11 +142,11 @@ func TestWatchHostile(t *testing.T) {
 			}
 		}
 		if mode == "--json" {
-			if got, want := numbers(p.events(t)), "node1:1 node1:2 _gap:"; !strings.HasPrefix(got, want) || strings.Contains(p.out.String(), "node2") {
-				t.Errorf("got %s, want %s..., in\n%s", got, want, &p.out)
+			if got, want := numbers(p.events(t)), "node1:1 node1:2 _gap:"; !strings.HasPrefix(got, want) || strings.Contains(p.Out.String(), "node2") {
+				t.Errorf("got %s, want %s..., in\n%s", got, want, &p.Out)
 			}
-		} else if !strings.Contains(p.out.String(), "\n"+`a\x1b[2J\xff`) {
-			t.Errorf("the name of a host is not printable:\n%s", &p.out)
+		} else if !strings.Contains(p.Out.String(), "\n"+`a\x1b[2J\xff`) {
+			t.Errorf("the name of a host is not printable:\n%s", &p.Out)
 		}
 	}
 }
@@ -170,8 +170,8 @@ func TestWatchDropped(t *testing.T) {
 	next := func(status int, notice, want string, args ...string) {
 		t.Helper()
 		p := launch(t, nil, append([]string{"watch", "--server", server.URL, "--json", "--no-follow", "--cursor-file", file}, args...)...)
-		if got, events := p.wait(t), numbers(p.events(t)); got != status || events != want || !strings.Contains(p.err.String(), notice) {
-			t.Fatalf("status %d, events %s, notices %s; want %d, %s and %s", got, events, &p.err, status, want, notice)
+		if got, events := p.Wait(t), numbers(p.events(t)); got != status || events != want || !strings.Contains(p.Err.String(), notice) {
+			t.Fatalf("status %d, events %s, notices %s; want %d, %s and %s", got, events, &p.Err, status, want, notice)
 		}
 	}
 	commit := func(n int) { fleettest.AwaitCursor(t, stream, host, e.Commit(t, n)) }
@@ -210,8 +210,8 @@ func TestWatchDropped(t *testing.T) {
 	}
 	next(0, "", "")
 	p := launch(t, nil, "watch", "--server", server.URL, "--stream", "OTHER", "--cursor-file", file)
-	if status := p.wait(t); status != exitFailure || !strings.Contains(p.err.String(), "it belongs to the stream OSCTL, not OTHER") {
-		t.Errorf("a cursor of another stream: %d, %s", status, &p.err)
+	if status := p.Wait(t); status != exitFailure || !strings.Contains(p.Err.String(), "it belongs to the stream OSCTL, not OTHER") {
+		t.Errorf("a cursor of another stream: %d, %s", status, &p.Err)
 	}
 	js, err := jetstream.New(server.Connect(t))
 	if err != nil {
@@ -270,7 +270,7 @@ func TestWatchOlderCopy(t *testing.T) {
 			t.Helper()
 			apitest.Eventually(t, "all is seen", func() bool { return strings.HasSuffix(numbers(p.events(t)), want[strings.LastIndex(want, " ")+1:]) })
 			if got := numbers(p.events(t)); got != want {
-				t.Fatalf("got %s, want %s; notices %s", got, want, &p.err)
+				t.Fatalf("got %s, want %s; notices %s", got, want, &p.Err)
 			}
 		}
 		shell := func(script string) {
@@ -289,14 +289,14 @@ func TestWatchOlderCopy(t *testing.T) {
 		commit(3)
 		seen()
 		if late {
-			p.signal(t, syscall.SIGSTOP)
+			p.Signal(t, syscall.SIGSTOP)
 		}
 		server.Kill()
 		shell("rm -r store; mv older store")
 		server.Start(t)
 		if late {
 			commit(10)
-			p.signal(t, syscall.SIGCONT)
+			p.Signal(t, syscall.SIGCONT)
 		}
 		p.awaitNotice(t, "the stream went back to an older copy of itself")
 		commit(1)

@@ -29,14 +29,14 @@ func startWatch(t *testing.T, server *fleettest.Server, args ...string) *process
 // awaitNotice waits until a process has printed a text on stderr.
 func (p *process) awaitNotice(t *testing.T, text string) {
 	t.Helper()
-	apitest.Eventually(t, text+" is printed", func() bool { return strings.Contains(p.err.String(), text) })
+	apitest.Eventually(t, text+" is printed", func() bool { return strings.Contains(p.Err.String(), text) })
 }
 
 // interrupt sends SIGINT, and returns the exit status.
 func (p *process) interrupt(t *testing.T) int {
 	t.Helper()
-	p.signal(t, syscall.SIGINT)
-	return p.wait(t)
+	p.Signal(t, syscall.SIGINT)
+	return p.Wait(t)
 }
 
 // watched is an event as watch --json prints it.
@@ -48,7 +48,7 @@ type watched struct {
 // events returns the events that a process printed as JSON, without a line that a kill cut off.
 func (p *process) events(t *testing.T) (all []watched) {
 	t.Helper()
-	for line := range strings.Lines(p.out.String()) {
+	for line := range strings.Lines(p.Out.String()) {
 		var e watched
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
 			if strings.HasSuffix(line, "\n") {
@@ -146,30 +146,30 @@ func TestWatchTwoHosts(t *testing.T) {
 	p := startWatch(t, server)
 	a.flip(t, 2)
 	b.flip(t, 2)
-	apitest.Eventually(t, "both hosts are seen", func() bool { return strings.Count(p.out.String(), "\n") == 4 })
-	if line := regexp.MustCompile(`(?m)^node1  [0-9:.]+  ct_netif up        -               eth0 \(veth7 on the host\)$`); !line.MatchString(p.out.String()) {
-		t.Errorf("no line %s in\n%s", line, &p.out)
+	apitest.Eventually(t, "both hosts are seen", func() bool { return strings.Count(p.Out.String(), "\n") == 4 })
+	if line := regexp.MustCompile(`(?m)^node1  [0-9:.]+  ct_netif up        -               eth0 \(veth7 on the host\)$`); !line.MatchString(p.Out.String()) {
+		t.Errorf("no line %s in\n%s", line, &p.Out)
 	}
 	proxy.Cut()
 	b.flip(t, 6)
 	a.flip(t, 4)
 	wantA, cutOff := a.monitored(t), b.monitored(t)
-	apitest.Eventually(t, "the other host is seen", func() bool { return strings.Count(p.out.String(), "node1 ") == len(wantA) })
-	if n := strings.Count(p.out.String(), "n2 "); n != 2 {
-		t.Errorf("%d events of the host that is cut off:\n%s", n, &p.out)
+	apitest.Eventually(t, "the other host is seen", func() bool { return strings.Count(p.Out.String(), "node1 ") == len(wantA) })
+	if n := strings.Count(p.Out.String(), "n2 "); n != 2 {
+		t.Errorf("%d events of the host that is cut off:\n%s", n, &p.Out)
 	}
 	proxy.Mend()
-	apitest.Eventually(t, "the host is seen again", func() bool { return strings.Count(p.out.String(), "n2 ") == len(cutOff) })
+	apitest.Eventually(t, "the host is seen again", func() bool { return strings.Count(p.Out.String(), "n2 ") == len(cutOff) })
 	got := map[string][]string{}
-	for line := range strings.Lines(p.out.String()) {
+	for line := range strings.Lines(p.Out.String()) {
 		host, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		got[host] = append(got[host], strings.TrimLeft(rest, " "))
 	}
 	if !slices.Equal(got["node1"], wantA) || !slices.Equal(got["n2"], cutOff) {
-		t.Errorf("watch shows\n%s\nmonitor shows\n%s\nand\n%s", &p.out, strings.Join(wantA, "\n"), strings.Join(cutOff, "\n"))
+		t.Errorf("watch shows\n%s\nmonitor shows\n%s\nand\n%s", &p.Out, strings.Join(wantA, "\n"), strings.Join(cutOff, "\n"))
 	}
-	if status := p.interrupt(t); status != 0 || p.err.String() != "" {
-		t.Errorf("exit status %d: %s", status, &p.err)
+	if status := p.interrupt(t); status != 0 || p.Err.String() != "" {
+		t.Errorf("exit status %d: %s", status, &p.Err)
 	}
 }
 
@@ -200,14 +200,14 @@ func TestWatchKilled(t *testing.T) {
 			server.Start(t)
 			instant(t)
 		}
-		p.kill()
+		p.Kill()
 		check(p)
 	}
 	cursor, n := stop()
 	fleettest.AwaitCursor(t, stream, host, cursor)
 	p := startWatch(t, server, append(args, "--no-follow")...)
-	if status := p.wait(t); status != 0 {
-		t.Errorf("the last run has exit status %d, %s", status, &p.err)
+	if status := p.Wait(t); status != 0 {
+		t.Errorf("the last run has exit status %d, %s", status, &p.Err)
 	}
 	check(p)
 	if seen != uint64(n) {
@@ -233,8 +233,8 @@ func TestWatchFiniteBusy(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := startWatch(t, server, "--json", "--no-follow", "--cursor-file", file)
-		if status := p.wait(t); status != 0 {
-			t.Fatalf("exit status %d: %s", status, &p.err)
+		if status := p.Wait(t); status != 0 {
+			t.Fatalf("exit status %d: %s", status, &p.Err)
 		}
 		for _, event := range p.events(t) {
 			if event.Seq != seen+1 {
@@ -270,6 +270,6 @@ func TestWatchAnew(t *testing.T) {
 	p.awaitNotice(t, "the stream was recreated")
 	apitest.Eventually(t, "the next event is seen", func() bool { return strings.HasSuffix(numbers(p.events(t)), "node1:10 node1:11") })
 	if status := p.interrupt(t); status != exitLost {
-		t.Errorf("exit status %d, want %d: %s", status, exitLost, &p.err)
+		t.Errorf("exit status %d, want %d: %s", status, exitLost, &p.Err)
 	}
 }
