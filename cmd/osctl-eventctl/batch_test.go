@@ -149,19 +149,15 @@ func TestReportBatchDoubt(t *testing.T) {
 func TestReportBatchInterrupted(t *testing.T) {
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	asked := silentService(t, bus, func(*bustest.Client) error { return nil })
-	r := &running{cmd: exec.Command(program(), "report", "--batch", "-")}
-	r.cmd.Env, r.cmd.Stdin, r.cmd.Stdout, r.cmd.Stderr = bus.Env(), strings.NewReader(batchLines(2)), &r.stdout, &r.stderr
-	if err := r.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	cmd := exec.Command(program(), "report", "--batch", "-")
+	cmd.Stdin = strings.NewReader(batchLines(2))
+	r := startCommand(t, bus, cmd)
 	if err := <-asked; err != nil {
 		t.Error(err)
 	}
-	if err := r.cmd.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	if code := r.wait(t); code != exitInterrupted {
-		t.Errorf("status %d, %s", code, &r.stderr)
+	r.Signal(t, syscall.SIGINT)
+	if code := r.Wait(t); code != exitInterrupted {
+		t.Errorf("status %d, %s", code, &r.Err)
 	}
 }
 
@@ -207,23 +203,20 @@ func TestReportFull(t *testing.T) {
 // TestReportBatchStream checks that each event is reported at once while the input stays open.
 func TestReportBatchStream(t *testing.T) {
 	bus, _ := startService(t)
-	r := &running{cmd: exec.Command(program(), "report", "--batch", "-")}
-	r.cmd.Env, r.cmd.Stdout, r.cmd.Stderr = bus.Env(), &r.stdout, &r.stderr
-	in, err := r.cmd.StdinPipe()
+	cmd := exec.Command(program(), "report", "--batch", "-")
+	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	r := startCommand(t, bus, cmd)
 	for i := range 3 {
 		if _, err := fmt.Fprint(in, batchLines(1)); err != nil {
 			t.Fatal(err)
 		}
-		r.line(t, &r.stdout, fmt.Sprint(i+1), nil)
+		r.line(t, &r.Out, fmt.Sprint(i+1), nil)
 	}
 	_ = in.Close()
-	if code := r.wait(t); code != 0 {
-		t.Errorf("status %d, %s", code, &r.stderr)
+	if code := r.Wait(t); code != 0 {
+		t.Errorf("status %d, %s", code, &r.Err)
 	}
 }

@@ -54,9 +54,9 @@ func TestMonitorCursorFile(t *testing.T) {
 	// A run killed at any time skips no event.
 	m := start(t, bus, "monitor", "--json", "--cursor-file", file)
 	report(t, client, 20, "x")
-	m.line(t, &m.stdout, `"seq":35,`, nil)
-	_ = m.cmd.Process.Kill()
-	m.wait(t)
+	m.line(t, &m.Out, `"seq":35,`, nil)
+	_ = m.Cmd.Process.Kill()
+	m.Wait(t)
 	kept, err := os.ReadFile(file)
 	_, seq, bad := hub.ParseCursor(strings.TrimSpace(string(kept)))
 	if err != nil || bad != nil || seq < 15 || seq > 35 {
@@ -90,7 +90,7 @@ func TestCursorFileKilled(t *testing.T) {
 	last := uint64(0)
 	for i := range 10 {
 		m := start(t, bus, "monitor", "--json", "--since", "oldest", "--cursor-file", file)
-		kill := func() { _ = m.cmd.Process.Kill() }
+		kill := func() { _ = m.Cmd.Process.Kill() }
 		delay := time.Duration(10+5*i) * time.Millisecond
 		if i == 5 { // this run writes something, however slowly it starts
 			kill = func() {}
@@ -100,12 +100,12 @@ func TestCursorFileKilled(t *testing.T) {
 			report(t, client, 50, "x")
 		}
 		if i == 5 {
-			m.line(t, &m.stdout, `"seq":`, nil)
-			_ = m.cmd.Process.Kill()
+			m.line(t, &m.Out, `"seq":`, nil)
+			_ = m.Cmd.Process.Kill()
 		}
-		m.wait(t)
+		m.Wait(t)
 		timer.Stop()
-		written := m.stdout.String()
+		written := m.Out.String()
 		written = written[:strings.LastIndex(written, "\n")+1]
 		for _, e := range parseEvents(t, written) {
 			if e.Seq > last+1 {

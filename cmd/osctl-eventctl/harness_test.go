@@ -84,10 +84,7 @@ func ctlWith(t testing.TB, env []string, stdin io.Reader, args ...string) result
 }
 
 // running is a run of the program in the background.
-type running struct {
-	cmd            *exec.Cmd
-	stdout, stderr daemontest.Output
-}
+type running struct{ *daemontest.Process }
 
 func start(t testing.TB, bus *bustest.Bus, args ...string) *running {
 	t.Helper()
@@ -97,17 +94,8 @@ func start(t testing.TB, bus *bustest.Bus, args ...string) *running {
 // startCommand starts the program by a given command.
 func startCommand(t testing.TB, bus *bustest.Bus, cmd *exec.Cmd) *running {
 	t.Helper()
-	r := &running{cmd: cmd}
-	r.cmd.Env = bus.Env()
-	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, &r.stderr
-	if err := r.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = r.cmd.Process.Kill()
-		_ = r.cmd.Wait()
-	})
-	return r
+	cmd.Env = bus.Env()
+	return &running{daemontest.StartProcess(t, cmd)}
 }
 
 // line waits until an output of the program has a whole line that contains text, and returns the
@@ -124,17 +112,6 @@ func (r *running) line(t testing.TB, out *daemontest.Output, text string, do fun
 			}
 		}
 	}
-	t.Fatalf("no line with %q; stdout:\n%s\nstderr:\n%s", text, &r.stdout, &r.stderr)
+	t.Fatalf("no line with %q; stdout:\n%s\nstderr:\n%s", text, &r.Out, &r.Err)
 	return ""
-}
-
-// wait waits until the program has ended. It returns the exit status, -1 for a signal.
-func (r *running) wait(t testing.TB) int {
-	t.Helper()
-	timer := time.AfterFunc(patience, func() { _ = r.cmd.Process.Kill() })
-	_ = r.cmd.Wait()
-	if !timer.Stop() {
-		t.Fatalf("%v does not end; stdout:\n%s\nstderr:\n%s", r.cmd.Args, &r.stdout, &r.stderr)
-	}
-	return r.cmd.ProcessState.ExitCode()
 }

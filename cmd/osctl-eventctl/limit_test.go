@@ -34,18 +34,18 @@ func TestMonitorLimited(t *testing.T) {
 		}
 	}
 	m := startCommand(t, bus, bustest.AsNobody(program(), "monitor", "--type", "x"))
-	m.line(t, &m.stderr, "osctl-eventd is busy: user 65534 has 1024 pending WaitEvents calls, no more are taken; asking it once a second", nil)
+	m.line(t, &m.Err, "osctl-eventd is busy: user 65534 has 1024 pending WaitEvents calls, no more are taken; asking it once a second", nil)
 	for i := range 5 { // each needs another polling call
 		report(t, d.Client(t), 1, "x", "n", fmt.Sprint(i))
-		m.line(t, &m.stdout, fmt.Sprintf("n=\"%d\"", i), nil)
+		m.line(t, &m.Out, fmt.Sprintf("n=\"%d\"", i), nil)
 	}
-	if text := m.stderr.String(); strings.Count(text, "\n") != 1 {
+	if text := m.Err.String(); strings.Count(text, "\n") != 1 {
 		t.Errorf("stderr is %s, want one line", text)
 	}
 	for _, other := range others {
 		_ = other.Close()
 	}
-	m.line(t, &m.stderr, "osctl-eventd is back", nil)
+	m.line(t, &m.Err, "osctl-eventd is back", nil)
 	report(t, d.Client(t), 1, "x", "n", "last")
-	m.line(t, &m.stdout, "n=last", nil)
+	m.line(t, &m.Out, "n=last", nil)
 }

@@ -53,7 +53,7 @@ func TestMonitor(t *testing.T) {
 	// The test cannot see when the monitor starts, so it reports until an event is shown.
 	client := d.Client(t)
 	running := func() { report(t, client, 1, "state", "pool", "tank", "id", "101", "state", "running") }
-	event := parseEvents(t, m.line(t, &m.stdout, "101", running))[0]
+	event := parseEvents(t, m.line(t, &m.Out, "101", running))[0]
 	if event.Type != "state" || event.Opts["state"] != "running" || event.Opts["pool"] != "tank" || event.Seq == 0 ||
 		event.Source != "uid:0" || !strings.HasSuffix(event.Cursor, fmt.Sprintf(":%d", event.Seq)) || event.Time.IsZero() {
 		t.Errorf("%+v", event)
@@ -61,33 +61,31 @@ func TestMonitor(t *testing.T) {
 	report(t, client, 1, "state", "pool", "tank", "id", "102", "state", "running")
 	report(t, client, 1, "other", "id", "101")
 	report(t, client, 1, "db", "object", "container", "pool", "tank", "id", "101", "action", "remove")
-	m.line(t, &m.stdout, `"db"`, nil)
-	for _, e := range parseEvents(t, m.stdout.String()) {
+	m.line(t, &m.Out, `"db"`, nil)
+	for _, e := range parseEvents(t, m.Out.String()) {
 		if e.Opts["id"] != "101" || e.Type == "other" {
 			t.Errorf("an event outside the filter was shown: %+v", e)
 		}
 	}
 	bus.Kill()
-	m.line(t, &m.stderr, "the bus system went away", nil)
+	m.line(t, &m.Err, "the bus system went away", nil)
 	bus.Restart(t)
-	m.line(t, &m.stderr, "osctl-eventd is back", nil)
+	m.line(t, &m.Err, "osctl-eventd is back", nil)
 	d.WaitForService(t)
 	report(t, d.Client(t), 1, "state", "pool", "tank", "id", "101", "state", "stopped")
-	m.line(t, &m.stdout, "stopped", nil)
-	if strings.Contains(m.stderr.String(), "lost") {
-		t.Errorf("a restart of the bus lost events:\n%s", &m.stderr)
+	m.line(t, &m.Out, "stopped", nil)
+	if strings.Contains(m.Err.String(), "lost") {
+		t.Errorf("a restart of the bus lost events:\n%s", &m.Err)
 	}
 
 	d.Kill()
-	m.line(t, &m.stderr, "osctl-eventd went away", nil)
+	m.line(t, &m.Err, "osctl-eventd went away", nil)
 	d = startDaemon(t, bus)
-	m.line(t, &m.stderr, "lost an unknown number of events", nil)
+	m.line(t, &m.Err, "lost an unknown number of events", nil)
 	report(t, d.Client(t), 1, "state", "pool", "tank", "id", "101", "state", "frozen")
-	m.line(t, &m.stdout, "frozen", nil)
-	if err := m.cmd.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	if code := m.wait(t); code != exitLost {
+	m.line(t, &m.Out, "frozen", nil)
+	m.Signal(t, syscall.SIGINT)
+	if code := m.Wait(t); code != exitLost {
 		t.Errorf("interrupted after a loss: exit status %d", code)
 	}
 }
@@ -208,20 +206,16 @@ func TestInterruptedBatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = errors.Join(read.Close(), write.Close()) }()
-	r := &running{cmd: exec.Command(program(), "report", "--batch", "-")}
-	r.cmd.Env, r.cmd.Stdin, r.cmd.Stdout, r.cmd.Stderr = bus.Env(), read, &r.stdout, &r.stderr
-	if err := r.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	cmd := exec.Command(program(), "report", "--batch", "-")
+	cmd.Stdin = read
+	r := startCommand(t, bus, cmd)
 	if _, err := write.WriteString(`{"type":"x"}` + "\n"); err != nil {
 		t.Fatal(err)
 	}
-	r.line(t, &r.stdout, "1", nil)
-	if err := r.cmd.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	if code := r.wait(t); code != exitInterrupted {
-		t.Errorf("interrupted: status %d, %s", code, &r.stderr)
+	r.line(t, &r.Out, "1", nil)
+	r.Signal(t, syscall.SIGINT)
+	if code := r.Wait(t); code != exitInterrupted {
+		t.Errorf("interrupted: status %d, %s", code, &r.Err)
 	}
 }
 
@@ -363,12 +357,10 @@ func BenchmarkInterrupt(b *testing.B) {
 	var took time.Duration
 	for b.Loop() {
 		m := start(b, bus, "monitor", "--since", "oldest")
-		m.line(b, &m.stdout, "x", nil)
+		m.line(b, &m.Out, "x", nil)
 		begun := time.Now()
-		if err := m.cmd.Process.Signal(syscall.SIGINT); err != nil {
-			b.Fatal(err)
-		}
-		m.wait(b)
+		m.Signal(b, syscall.SIGINT)
+		m.Wait(b)
 		took += time.Since(begun)
 	}
 	b.ReportMetric(float64(took.Microseconds())/1000/float64(b.N), "ms/interrupt")

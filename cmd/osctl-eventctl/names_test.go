@@ -167,7 +167,7 @@ func TestNameIsTakenOver(t *testing.T) {
 	client := d.Client(t)
 	monitor := start(t, bus, "monitor", "podman:web", "--json")
 	waiting := start(t, bus, "wait", "podman:web", "frozen")
-	monitor.line(t, &monitor.stdout, `"ct_name":"web"`, func() {
+	monitor.line(t, &monitor.Out, `"ct_name":"web"`, func() {
 		report(t, client, 1, "ct_info", "pool", "podman", "id", idA, "name", "web")
 		report(t, client, 1, "state", "pool", "podman", "id", idA, "state", "running")
 	})
@@ -177,14 +177,14 @@ func TestNameIsTakenOver(t *testing.T) {
 	report(t, client, 1, "state", "pool", "podman", "id", idA, "state", "frozen")
 	report(t, client, 1, "state", "pool", "podman", "id", idB, "state", "starting")
 	report(t, client, 1, "ct_exit", "pool", "podman", "id", idB, "exit_type", "second")
-	monitor.line(t, &monitor.stdout, `"exit_type":"second"`, nil)
+	monitor.line(t, &monitor.Out, `"exit_type":"second"`, nil)
 	taken := `{"type":"ct_info","opts":{"pool":"podman","id":"` + idB
-	if text := monitor.stdout.String(); !strings.Contains(text, taken) || strings.Contains(text, "foreign") || !strings.Contains(text, `"exit_type":"first"`) || !strings.Contains(text, "starting") {
+	if text := monitor.Out.String(); !strings.Contains(text, taken) || strings.Contains(text, "foreign") || !strings.Contains(text, `"exit_type":"first"`) || !strings.Contains(text, "starting") {
 		t.Errorf("monitor shows\n%s", text)
 	}
 	report(t, client, 1, "state", "pool", "podman", "id", idB, "state", "frozen")
-	if code := waiting.wait(t); code != 0 || waiting.stdout.String() != "frozen\n" {
-		t.Errorf("wait ends with %d, %q", code, waiting.stdout.String())
+	if code := waiting.Wait(t); code != 0 || waiting.Out.String() != "frozen\n" {
+		t.Errorf("wait ends with %d, %q", code, waiting.Out.String())
 	}
 }
 

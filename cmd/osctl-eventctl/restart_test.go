@@ -21,20 +21,20 @@ func TestMonitorRestart(t *testing.T) {
 	const restarts, each = 4, 10
 	for i := range restarts {
 		report(t, d.Client(t), each, "x")
-		m.line(t, &m.stdout, fmt.Sprintf(`"seq":%d,`, (i+1)*each), nil)
+		m.line(t, &m.Out, fmt.Sprintf(`"seq":%d,`, (i+1)*each), nil)
 		d.Kill()
 		d = startDaemon(t, bus, "--state-dir", state)
 	}
 	report(t, d.Client(t), 1, "x")
-	m.line(t, &m.stdout, fmt.Sprintf(`"seq":%d,`, restarts*each+1), nil)
-	events := parseEvents(t, m.stdout.String())
+	m.line(t, &m.Out, fmt.Sprintf(`"seq":%d,`, restarts*each+1), nil)
+	events := parseEvents(t, m.Out.String())
 	for i, e := range events {
 		if e.Seq != uint64(i+1) {
 			t.Fatalf("event %d has number %d", i, e.Seq)
 		}
 	}
-	if strings.Contains(m.stderr.String(), "lost") {
-		t.Errorf("events were lost:\n%s", &m.stderr)
+	if strings.Contains(m.Err.String(), "lost") {
+		t.Errorf("events were lost:\n%s", &m.Err)
 	}
 	r := ctl(t, bus.Env(), "monitor", "--json", "--no-follow", "--since", events[each-3].Cursor)
 	if got := parseEvents(t, r.stdout); r.code != 0 || len(got) != (restarts-1)*each+3 || got[0].Seq != each-1 {
@@ -49,22 +49,22 @@ func TestHang(t *testing.T) {
 	client := d.Client(t)
 	report(t, client, 1, "state", "pool", "tank", "id", "1", "state", "starting")
 	m := start(t, bus, "monitor", "--since", "oldest")
-	m.line(t, &m.stdout, "starting", nil)
+	m.line(t, &m.Out, "starting", nil)
 	screen := onScreen(t, bus, 100, 10, "containers", "--watch")
 	screen.untilText(t, "starting")
 	if err := d.Cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	const silent = "osctl-eventd, or the bus system, does not answer; waiting for it to come back"
-	m.line(t, &m.stderr, silent, nil)
+	m.line(t, &m.Err, silent, nil)
 	screen.untilText(t, silent)
 	if err := d.Cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	m.line(t, &m.stderr, "osctl-eventd is back", nil)
+	m.line(t, &m.Err, "osctl-eventd is back", nil)
 	screen.untilText(t, "q quit")
 	report(t, client, 1, "state", "pool", "tank", "id", "1", "state", "running")
-	m.line(t, &m.stdout, "running", nil)
+	m.line(t, &m.Out, "running", nil)
 	screen.untilText(t, "running")
 }
 
@@ -80,18 +80,18 @@ func TestWaitRestart(t *testing.T) {
 		})
 		away := false
 		apitest.Eventually(t, "the wait ends or reports the outage", func() bool {
-			away = strings.Contains(w.stderr.String(), "osctl-eventd went away; waiting for it to come back\n")
-			return away || strings.Contains(w.stderr.String(), "is not running") || strings.Contains(w.stderr.String(), "try again")
+			away = strings.Contains(w.Err.String(), "osctl-eventd went away; waiting for it to come back\n")
+			return away || strings.Contains(w.Err.String(), "is not running") || strings.Contains(w.Err.String(), "try again")
 		})
 		<-ended
 		d = startDaemon(t, bus)
 		if !away {
 			continue
 		}
-		w.line(t, &w.stderr, "osctl-eventd is back", nil)
+		w.line(t, &w.Err, "osctl-eventd is back", nil)
 		report(t, d.Client(t), 1, "state", "pool", "tank", "id", "1", "state", "running")
-		if code := w.wait(t); code != 0 || w.stdout.String() != "running\n" {
-			t.Errorf("status %d, %s%s", code, &w.stdout, &w.stderr)
+		if code := w.Wait(t); code != 0 || w.Out.String() != "running\n" {
+			t.Errorf("status %d, %s%s", code, &w.Out, &w.Err)
 		}
 		return
 	}

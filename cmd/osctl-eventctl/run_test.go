@@ -175,9 +175,9 @@ func TestRunInterrupted(t *testing.T) {
 		r := start(t, bus, "run", "--since", "oldest", "--cursor-file", file, "--", "sh", "-c", script+`; echo $$ >"$0"; while :; do sleep 0.1; done`, out)
 		report(t, d.Client(t), 2, "x")
 		apitest.Eventually(t, "the command runs", func() bool { return strings.HasSuffix(readText(out), "\n") })
-		_ = r.cmd.Process.Signal(syscall.SIGTERM)
-		if code := r.wait(t); code != 0 || cursorOf(t, file) != want {
-			t.Errorf("%s: status %d, cursor %d, want %d; %s", script, code, cursorOf(t, file), want, &r.stderr)
+		_ = r.Cmd.Process.Signal(syscall.SIGTERM)
+		if code := r.Wait(t); code != 0 || cursorOf(t, file) != want {
+			t.Errorf("%s: status %d, cursor %d, want %d; %s", script, code, cursorOf(t, file), want, &r.Err)
 		}
 		if exec.Command("kill", "-0", strings.TrimSpace(readText(out))).Run() == nil {
 			t.Errorf("%s: the command still runs", script)
@@ -199,8 +199,8 @@ func TestRunKilled(t *testing.T) {
 		report(t, client, 5, "x")
 		total += 5
 		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond)
-		_ = r.cmd.Process.Kill()
-		r.wait(t)
+		_ = r.Cmd.Process.Kill()
+		r.Wait(t)
 	}
 	if r := ctl(t, bus.Env(), append([]string{"run", "--no-follow"}, args[1:]...)...); r.code != 0 {
 		t.Fatal(r)
@@ -230,8 +230,8 @@ func TestRunOrphan(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
 	r := start(t, bus, "run", "--since", "oldest", "--", "sh", "-c", `echo $$ >"$0"; exec sleep 1000`, out)
 	apitest.Eventually(t, "the command runs", func() bool { return strings.HasSuffix(readText(out), "\n") })
-	_ = r.cmd.Process.Kill()
-	r.wait(t)
+	_ = r.Cmd.Process.Kill()
+	r.Wait(t)
 	apitest.Eventually(t, "the command is gone", func() bool { return exec.Command("kill", "-0", strings.TrimSpace(readText(out))).Run() != nil })
 }
 
@@ -270,8 +270,8 @@ func TestRunRestart(t *testing.T) {
 	hold(false)
 	report(t, d.Client(t), 1, "x")
 	apitest.Eventually(t, "the events of both buses are handled", func() bool { return cursorOf(t, file) == 6 })
-	if got := strings.Join(strings.Fields(readText(out)), " "); got != "1 2 3 4 5 6" || strings.Contains(r.stderr.String(), "lost") {
-		t.Errorf("handled %s; %s", got, &r.stderr)
+	if got := strings.Join(strings.Fields(readText(out)), " "); got != "1 2 3 4 5 6" || strings.Contains(r.Err.String(), "lost") {
+		t.Errorf("handled %s; %s", got, &r.Err)
 	}
 }
 

@@ -12,12 +12,14 @@ import (
 	"github.com/creack/pty"
 	"github.com/hinshun/vt10x"
 
+	"github.com/osctl/eventd/cmd/internal/daemontest"
 	"github.com/osctl/eventd/dbusapi/bustest"
 )
 
 // screen is the program on a pseudo-terminal. An emulator draws its output.
 type screen struct {
-	*running
+	cmd     *exec.Cmd
+	stdout  daemontest.Output
 	tty     *os.File // the test's side of the pseudo-terminal
 	term    vt10x.Terminal
 	written *counter
@@ -41,7 +43,7 @@ func onScreen(t testing.TB, bus *bustest.Bus, width, height int, args ...string)
 // onScreenWith is onScreen with another variable in the environment.
 func onScreenWith(t testing.TB, bus *bustest.Bus, variable string, width, height int, args ...string) *screen {
 	t.Helper()
-	s := &screen{running: &running{cmd: exec.Command(program(), args...)}, term: vt10x.New(vt10x.WithSize(width, height)), written: &counter{}, drained: make(chan struct{})}
+	s := &screen{cmd: exec.Command(program(), args...), term: vt10x.New(vt10x.WithSize(width, height)), written: &counter{}, drained: make(chan struct{})}
 	s.cmd.Env = append(bus.Env(), "TERM=xterm-256color", "COLORTERM=", "LANG=C.UTF-8", "LC_ALL=C.UTF-8", "TZ=UTC", variable)
 	var err error
 	s.tty, err = pty.StartWithSize(s.cmd, &pty.Winsize{Rows: uint16(height), Cols: uint16(width)})
@@ -65,9 +67,13 @@ func onScreenWith(t testing.TB, bus *bustest.Bus, variable string, width, height
 // wait waits until the program has ended and its output is drawn. It returns the exit status.
 func (s *screen) wait(t testing.TB) int {
 	t.Helper()
-	code := s.running.wait(t)
+	timer := time.AfterFunc(patience, func() { _ = s.cmd.Process.Kill() })
+	_ = s.cmd.Wait()
+	if !timer.Stop() {
+		t.Fatalf("%v does not end; the screen is\n%s", s.cmd.Args, strings.Join(s.lines(), "\n"))
+	}
 	<-s.drained
-	return code
+	return s.cmd.ProcessState.ExitCode()
 }
 
 // lines returns the lines on the screen without trailing spaces.

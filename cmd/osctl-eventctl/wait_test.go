@@ -77,8 +77,8 @@ func TestWait(t *testing.T) {
 	code := -1
 	for delay := 50 * time.Millisecond; code == -1; delay *= 2 { // -1: killed before it handles the signal
 		w := start(t, bus, "wait", "tank:101", "stopped")
-		time.AfterFunc(delay, func() { _ = w.cmd.Process.Signal(syscall.SIGINT) })
-		code = w.wait(t)
+		time.AfterFunc(delay, func() { _ = w.Cmd.Process.Signal(syscall.SIGINT) })
+		code = w.Wait(t)
 	}
 	if code != exitInterrupted {
 		t.Errorf("interrupted: status %d", code)
@@ -150,8 +150,8 @@ func TestWaitLink(t *testing.T) {
 		if err := do(ifindex); err != nil {
 			t.Fatal(err)
 		}
-		if code := w.wait(t); code != 0 || w.stdout.String() != state+"\n" {
-			t.Errorf("%s: status %d, %s%s", state, code, &w.stdout, &w.stderr)
+		if code := w.Wait(t); code != 0 || w.Out.String() != state+"\n" {
+			t.Errorf("%s: status %d, %s%s", state, code, &w.Out, &w.Err)
 		}
 	}
 	if err := host.Up(veth); err != nil {
@@ -163,23 +163,23 @@ func TestWaitLink(t *testing.T) {
 	// At a handover the interface keeps working, so a running wait for down does not end. A wait for up
 	// of the new owner ends.
 	down := start(t, bus, "wait", "tank:"+owner+"/eth0", "down", "tank:none", "running")
-	down.line(t, &down.stderr, "no state of tank:none is known", nil)
+	down.line(t, &down.Err, "no state of tank:none is known", nil)
 	next := start(t, bus, "wait", "tank:next/eth0", "up")
 	report(t, d.Client(t), 1, hub.TypeNetif, "pool", "tank", "id", "next", "action", "add", "name", "eth0", "veth", "out0")
-	if code := next.wait(t); code != 0 || next.stdout.String() != "up\n" {
-		t.Errorf("handover: status %d, %s%s", code, &next.stdout, &next.stderr)
+	if code := next.Wait(t); code != 0 || next.Out.String() != "up\n" {
+		t.Errorf("handover: status %d, %s%s", code, &next.Out, &next.Err)
 	}
 	report(t, d.Client(t), 1, hub.TypeState, "pool", "tank", "id", "none", "state", "running")
 	owner = "next"
 	waitFor("up", func(int) error { return nil }, 0)
-	if down.stdout.String() != "" {
-		t.Errorf("handover: the wait for down ended: %s", &down.stdout)
+	if down.Out.String() != "" {
+		t.Errorf("handover: the wait for down ended: %s", &down.Out)
 	}
 	if err := host.Down(peer); err != nil {
 		t.Fatal(err)
 	}
-	if code := down.wait(t); code != 0 {
-		t.Errorf("handover, then down: status %d, %s", code, &down.stderr)
+	if code := down.Wait(t); code != 0 {
+		t.Errorf("handover, then down: status %d, %s", code, &down.Err)
 	}
 	waitFor("gone", host.Delete, veth)
 }
@@ -189,7 +189,7 @@ func TestWaitEvent(t *testing.T) {
 	bus, d := startService(t)
 	w := start(t, bus, "wait", "--type", "note,backup_done", "tank:1", "tank:2")
 	ended := make(chan int, 1)
-	go func() { ended <- w.wait(t) }()
+	go func() { ended <- w.Wait(t) }()
 	for code := -1; code < 0; { // the test cannot see when the wait starts
 		report(t, d.Client(t), 1, "backup_done", "pool", "tank", "id", "3")
 		report(t, d.Client(t), 1, "backup_done", "pool", "tank", "id", "2")
@@ -198,10 +198,10 @@ func TestWaitEvent(t *testing.T) {
 		case <-time.After(10 * time.Millisecond):
 		}
 		if code > 0 {
-			t.Fatal(code, &w.stderr)
+			t.Fatal(code, &w.Err)
 		}
 	}
-	if out := w.stdout.String(); strings.Count(out, "\n") != 1 || !strings.Contains(out, "backup_done        tank:2 ") {
+	if out := w.Out.String(); strings.Count(out, "\n") != 1 || !strings.Contains(out, "backup_done        tank:2 ") {
 		t.Errorf("it printed %s", out)
 	}
 }
@@ -210,9 +210,9 @@ func TestWaitEvent(t *testing.T) {
 func TestWaitHint(t *testing.T) {
 	bus, d := startService(t)
 	w := start(t, bus, "wait", "tank:1", "running")
-	w.line(t, &w.stderr, "no state of tank:1 is known", nil)
+	w.line(t, &w.Err, "no state of tank:1 is known", nil)
 	report(t, d.Client(t), 1, "state", "pool", "tank", "id", "1", "state", "running")
-	if code := w.wait(t); code != 0 || w.stdout.String() != "running\n" {
-		t.Errorf("status %d, %s%s", code, &w.stdout, &w.stderr)
+	if code := w.Wait(t); code != 0 || w.Out.String() != "running\n" {
+		t.Errorf("status %d, %s%s", code, &w.Out, &w.Err)
 	}
 }
