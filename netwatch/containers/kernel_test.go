@@ -402,6 +402,33 @@ func TestUsers(t *testing.T) {
 	}
 }
 
+// TestUserChanges expects the containers in a cgroup to be those of the user that it was given to last.
+func TestUserChanges(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	given, nsids := filepath.Join(root, "web.slice"), map[string]int32{}
+	for i, pool := range []string{"podman", "podman@1000", "podman@2000", "podman"} {
+		must(t, os.MkdirAll(given, 0o755))
+		must(t, os.Chown(given, []int{0, 1000, 2000, 0}[i], 0))
+		id := strings.Repeat(fmt.Sprint(i), 64)
+		s := sleepIn(t, filepath.Join(given, "libpod-"+id+".scope"))
+		nsids[id] = vethTo(t, ns, fmt.Sprint("v", i), s.pid())
+		tracker.mu.Lock()
+		tracker.readWatches(tracker.system)
+		for tracker.readWatches(tracker.users) {
+		}
+		tracker.mu.Unlock()
+		for id, nsid := range nsids {
+			wants(t, tracker, nsid, pool+":"+id)
+		}
+		for user, u := range tracker.perUser {
+			if want := fmt.Sprint("podman@", user) == pool; (u.cgroups+u.containers > 0) != want {
+				t.Errorf("%s: user %d has %d cgroups and %d containers", pool, user, u.cgroups, u.containers)
+			}
+		}
+	}
+}
+
 // TestOverflow expects containers to be found after events were lost.
 func TestOverflow(t *testing.T) {
 	ns, root := nstest.New(t), cgroupRoot(t)

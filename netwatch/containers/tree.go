@@ -39,16 +39,21 @@ func statDir(path string) (s unix.Stat_t, ok bool) {
 	return s, err == nil && s.Mode&unix.S_IFMT == unix.S_IFDIR
 }
 
-// refreshUser notes that a cgroup was delegated to a user after it was made.
+// refreshUser notes that a cgroup was given to another user. The cgroups in it are then of that user, too.
 func (t *Tracker) refreshUser(n *node) {
 	s, ok := statDir(n.dir())
-	if !ok || n.user != 0 || s.Uid == 0 {
+	if !ok || n.within != 0 || s.Uid == n.user {
 		return
 	}
+	for _, kid := range n.kids {
+		t.dropCgroup(kid)
+	}
 	t.unwatch(n)
+	t.countCgroup(n.user, -1)
 	n.user = s.Uid
 	t.countCgroup(n.user, 1)
 	t.watch(n)
+	t.list(n)
 }
 
 // list reads the directory of a cgroup and updates its kids.
