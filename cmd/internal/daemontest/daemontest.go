@@ -46,6 +46,7 @@ func Main(m *testing.M, dir *string, more ...string) {
 		err = os.Chmod(built, 0o755) //nolint:gosec // every user may run them
 	}
 	if err != nil {
+		_ = os.RemoveAll(built)
 		_, _ = fmt.Fprintln(os.Stderr, "build the programs:", err)
 		os.Exit(1)
 	}
