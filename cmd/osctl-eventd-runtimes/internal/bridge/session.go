@@ -42,6 +42,7 @@ type session struct {
 	began    time.Time       // names in earlier events are older than the list
 	handled  time.Time       // the time of the newest event that was handled
 	saved    time.Time       // what the file says
+	unsaved  bool            // the last use of the file failed
 	listed   map[string]bool // ids
 	partial  bool            // listed lacks some
 	checked  map[string]bool // ids of containers whose health is to be asked for
@@ -78,10 +79,7 @@ func (l *loop) followEngine(ctx context.Context) error {
 
 // run compares the engine with what was told, and then follows it.
 func (s *session) run(ctx context.Context) error {
-	since, err := s.begin()
-	if err != nil {
-		return err
-	}
+	since := s.begin()
 	ctx, cancel := context.WithCancel(ctx)
 	messages, ended := make(chan events.Message), make(chan error, 1)
 	go func() { ended <- s.engine.follow(ctx, since, messages) }()
@@ -115,7 +113,7 @@ func (s *session) run(ctx context.Context) error {
 			}
 			idle.Reset(idleTime)
 		case <-idle.C:
-			err = s.advance(time.Now())
+			s.advance(time.Now())
 			idle.Reset(idleTime)
 		case <-removal.C:
 			err = s.removeOthers(ctx)
@@ -132,34 +130,45 @@ func (s *session) run(ctx context.Context) error {
 }
 
 // begin finds out where to begin: at the position, or when the bridge began if there is none yet.
-func (s *session) begin() (since time.Time, err error) {
+func (s *session) begin() (since time.Time) {
 	s.began = time.Now()
-	if s.saved, err = s.position.load(); err != nil {
-		return since, err
-	}
+	var err error
+	s.saved, err = s.position.load()
+	s.notePosition(err)
 	if s.saved.IsZero() || s.saved.After(s.began) {
 		s.handled, s.saved = s.first, time.Time{}
-		return s.first, s.savePosition()
+		s.savePosition()
+		return s.first
 	}
 	s.handled = s.saved
-	return s.handled.Add(-overlap), nil
+	return s.handled.Add(-overlap)
 }
 
 // advance moves the position on where the engine has had nothing to tell.
-func (s *session) advance(now time.Time) error {
+func (s *session) advance(now time.Time) {
 	if at := now.Add(-overlap); at.After(s.handled) {
 		s.handled = at
 	}
-	return s.savePosition()
+	s.savePosition()
 }
 
-// savePosition saves how far the events were handled, unless the file says about that.
-func (s *session) savePosition() error {
+// savePosition saves how far the events were handled, unless the file says about that. A disk that is
+// full or broken does not stop the session.
+func (s *session) savePosition() {
 	if s.handled.Sub(s.saved) < overlap/2 && !s.saved.IsZero() {
-		return nil
+		return
 	}
-	s.saved = s.handled
-	return s.position.save(s.handled)
+	s.saved = s.handled // if that fails, the next one is saved
+	s.notePosition(s.position.save(s.handled))
+}
+
+// notePosition logs that the file cannot be used, once until it can.
+func (s *session) notePosition(err error) {
+	if err != nil && !s.unsaved {
+		s.log.Warn("the position cannot be kept: after a restart exits may be missing, or be reported twice",
+			slog.String("runtime", s.pool), slog.Any("error", err))
+	}
+	s.unsaved = err != nil
 }
 
 // report reports events in batches.

@@ -26,7 +26,8 @@ func (s *session) take(ctx context.Context, m *events.Message) error {
 	if at := occurred(m); at.After(s.handled) && at.Before(time.Now().Add(overlap)) {
 		s.handled = at
 	}
-	return s.savePosition()
+	s.savePosition()
+	return nil
 }
 
 // translate returns what an event is to be reported as. It notes names and health checks.
