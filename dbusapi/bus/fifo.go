@@ -23,6 +23,8 @@ func (l *fifo[T]) push(value T) {
 // pop removes the first value. The queue must not be empty.
 func (l *fifo[T]) pop() T {
 	n := l.first
-	l.first = n.next
+	if l.first = n.next; l.first == nil {
+		l.last = nil // it would keep the value
+	}
 	return n.value
 }
