@@ -81,7 +81,7 @@ func (r *refusals) take() map[string]uint64 {
 
 func (r *refusals) logUsers(users map[string]uint64) {
 	for user, n := range users {
-		r.log.Warn("calls were refused: too many of this user wait", slog.String("user", user), slog.Uint64("refused", n))
+		r.log.Warn("refused calls: the user has too many queued", slog.String("user", user), slog.Uint64("refused", n))
 	}
 }
 

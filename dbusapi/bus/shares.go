@@ -72,7 +72,7 @@ func (q *queue) findRoom(m *wire.Message) (userKey, error) {
 		return key, nil
 	}
 	return key, wire.Errorf(wire.ErrLimitsExceeded,
-		"%d bytes of calls of this connection, and %d of its user, wait for their turn: no more are taken", ofConn, ofUser)
+		"over quota: %d bytes of calls of this connection, and %d of its user, are queued", ofConn, ofUser)
 }
 
 // userOf returns the user with a key, a new one if there is none.

@@ -33,7 +33,7 @@ func (b *Bus) StopCalls(limit time.Duration) {
 		b.refuse(m, hub.ErrClosed)
 	}
 	if calls > 0 {
-		b.config.Log.Warn("calls are not handled: there is no time for them while stopping",
+		b.config.Log.Warn("refused queued calls: no time is left while stopping",
 			slog.Int("calls", calls), slog.Int("without_reply", silent))
 	}
 }
@@ -78,6 +78,6 @@ func (b *Bus) logLate() {
 	late := b.lateCalls
 	b.mu.Unlock()
 	if late > 0 {
-		b.config.Log.Warn("calls are not handled: they came while stopping, and want no reply", slog.Uint64("calls", late))
+		b.config.Log.Warn("refused calls that came while stopping and want no reply", slog.Uint64("calls", late))
 	}
 }
