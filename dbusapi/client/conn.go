@@ -98,7 +98,7 @@ func (c *conn) refuse(m *wire.Message) {
 		ErrorName: wire.ErrUnknownObject, Signature: "s",
 	}
 	e := wire.NewEncoder(nil)
-	e.Message(h, func(e *wire.Encoder) { e.String("nothing is served here, call " + wire.Name) })
+	e.Message(h, func(e *wire.Encoder) { e.String("this is a client without methods, call " + wire.Name) })
 	select {
 	case c.out <- e.Bytes:
 	case <-c.wire.Done():
