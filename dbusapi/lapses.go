@@ -45,7 +45,7 @@ func (l *lapses) logNow(log *slog.Logger, now time.Time) {
 	if l.lost == 0 {
 		return
 	}
-	log.Warn("signals were not sent: the bus is too slow, or calls of others went first",
+	log.Warn("skipped signals: the bus is too slow, or replies went first",
 		slog.Uint64("lost", l.lost), slog.Uint64("first_seq", l.first), slog.Uint64("last_seq", l.last))
 	*l = lapses{last: l.last, loggedAt: now}
 }

@@ -153,9 +153,9 @@ func (c *call) source() (string, error) {
 // unknownPeer returns the error for an unidentified caller.
 func unknownPeer(p *bus.Peer) error {
 	if p.Left.Err() != nil {
-		return wire.Errorf(wire.ErrAccessDenied, "the caller has left the bus, which does not say any more who it was")
+		return wire.Errorf(wire.ErrAccessDenied, "the caller left the bus before it was identified")
 	}
-	return wire.Errorf(wire.ErrTimeout, "the bus did not say in time who is calling")
+	return wire.Errorf(wire.ErrTimeout, "the bus did not identify the caller in time")
 }
 
 // reportRefused counts refused reports and passes the error on.

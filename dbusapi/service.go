@@ -107,10 +107,10 @@ func (s *Service) Run(ctx context.Context) error {
 		}
 		if served {
 			pause = firstRetry
-			s.Log.Warn("the bus is lost, getting it back", slog.Any("error", err))
+			s.Log.Warn("lost the bus, reconnecting", slog.Any("error", err))
 			s.Hub.Count(counterBusLosses, 1)
 		} else {
-			s.Log.Debug("the bus is not back yet", slog.Any("error", err), slog.Duration("retry_in", pause))
+			s.Log.Debug("cannot reach the bus yet", slog.Any("error", err), slog.Duration("retry_in", pause))
 		}
 		select {
 		case <-ctx.Done():
@@ -144,7 +144,7 @@ func (s *Service) serve(ctx context.Context) (bool, error) {
 	}
 	defer waits.close()
 	defer b.Close()
-	s.Log.Info("on the bus", slog.String("address", s.Address), slog.String("unique_name", b.UniqueName()))
+	s.Log.Info("connected to the bus", slog.String("address", s.Address), slog.String("unique_name", b.UniqueName()))
 	s.current.Store(&session{b, waits})
 	defer func() {
 		s.markAttempt()
@@ -212,7 +212,7 @@ func (s *Service) logStopped(err error) {
 			slog.Uint64("first_seq", confirmed+1), slog.Uint64("last_seq", last))
 		return
 	}
-	s.Log.Warn("stopped without taking leave of the bus: all signals were sent, or told with Lapped", slog.Any("error", err))
+	s.Log.Warn("stopped without releasing the name: all signals were sent or replaced by Lapped", slog.Any("error", err))
 }
 
 // Check is for a watchdog. It returns an error if Run or the handling of a call is stuck. A bus that is

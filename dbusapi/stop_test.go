@@ -277,7 +277,7 @@ func TestLogStopped(t *testing.T) {
 	apitest.Commit(t, h, 10, "x")
 	s.emitter.confirmedSeq.Store(10)
 	s.logStopped(errors.New("why"))
-	if text := logged.String(); !strings.Contains(text, "all signals were sent, or told with Lapped") || !strings.Contains(text, "error=why") {
+	if text := logged.String(); !strings.Contains(text, "all signals were sent or replaced by Lapped") || !strings.Contains(text, "error=why") {
 		t.Error("logged", text)
 	}
 	s.emitter.confirmedSeq.Store(4)

@@ -12,7 +12,7 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// Limits of WaitEvents, beside those that clients must know, see package wire.
+// Limits of WaitEvents; package wire has those that clients must know.
 const (
 	maxWaitsPerUser = 1024     // pending calls of one user other than root
 	maxWaitsInAll   = 4096     // pending calls of all users other than root, and of root
@@ -174,43 +174,43 @@ func (ws *waits) start(w *wait, timeoutMsec uint32) error {
 }
 
 // acquire counts a wait of a caller. The caller of acquire calls wg.Done.
-func (ws *waits) acquire(who *bus.Peer) error {
+func (ws *waits) acquire(peer *bus.Peer) error {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	root := who.Known && who.UID == 0
+	root := peer.Known && peer.UID == 0
 	switch {
 	case ws.ctx.Err() != nil:
 		return hub.ErrClosed
-	case !who.Known:
-		return unknownPeer(who)
-	case ws.conns[who.Name] >= wire.MaxWaits:
+	case !peer.Known:
+		return unknownPeer(peer)
+	case ws.conns[peer.Name] >= wire.MaxWaits:
 		return wire.Errorf(wire.ErrLimitsExceeded, "this connection has %d pending WaitEvents calls, no more are taken", wire.MaxWaits)
 	case root && ws.users[0] >= maxWaitsInAll:
 		return wire.Errorf(wire.ErrLimitsExceeded, "root has %d pending WaitEvents calls, no more are taken", maxWaitsInAll)
-	case !root && ws.users[who.UID] >= maxWaitsPerUser:
-		return wire.Errorf(wire.ErrLimitsExceeded, "user %d has %d pending WaitEvents calls, no more are taken", who.UID, maxWaitsPerUser)
+	case !root && ws.users[peer.UID] >= maxWaitsPerUser:
+		return wire.Errorf(wire.ErrLimitsExceeded, "user %d has %d pending WaitEvents calls, no more are taken", peer.UID, maxWaitsPerUser)
 	case !root && ws.otherUsers >= maxWaitsInAll:
 		return wire.Errorf(wire.ErrLimitsExceeded, "%d WaitEvents calls of all users are pending, no more are taken", maxWaitsInAll)
 	}
 	ws.wg.Add(1) // under the lock, before close waits
-	ws.add(who, 1)
+	ws.add(peer, 1)
 	return nil
 }
 
-func (ws *waits) release(who *bus.Peer) {
+func (ws *waits) release(peer *bus.Peer) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	ws.add(who, -1)
+	ws.add(peer, -1)
 }
 
-func (ws *waits) add(who *bus.Peer, n int) {
-	if ws.users[who.UID] += n; ws.users[who.UID] == 0 {
-		delete(ws.users, who.UID)
+func (ws *waits) add(peer *bus.Peer, n int) {
+	if ws.users[peer.UID] += n; ws.users[peer.UID] == 0 {
+		delete(ws.users, peer.UID)
 	}
-	if ws.conns[who.Name] += n; ws.conns[who.Name] == 0 {
-		delete(ws.conns, who.Name)
+	if ws.conns[peer.Name] += n; ws.conns[peer.Name] == 0 {
+		delete(ws.conns, peer.Name)
 	}
-	if who.UID != 0 {
+	if peer.UID != 0 {
 		ws.otherUsers += n
 	}
 }
