@@ -363,7 +363,7 @@ func TestRetriesBackOff(t *testing.T) {
 	})
 }
 
-// failingRotation is a log of which Rotate fails once it is finished.
+// failingRotation is a log whose Rotate fails after Finish.
 type failingRotation struct{ *memoryLog }
 
 func (l failingRotation) Load(ctx context.Context, replay func(Record) error, whole func() bool) Stored {

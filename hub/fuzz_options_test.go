@@ -107,8 +107,8 @@ func unredacted(v Value) string {
 		return string(v.AppendJSON(nil))
 	}
 	for _, item := range v.Items() {
-		if told := unredacted(item); told != "" {
-			return told
+		if leak := unredacted(item); leak != "" {
+			return leak
 		}
 	}
 	return ""
@@ -118,12 +118,12 @@ func unredacted(v Value) string {
 func findLeak(v Value) string {
 	items := v.Items()
 	for i := range items {
-		told := findLeak(items[i])
+		leak := findLeak(items[i])
 		if v.kind == KindDict && i%2 == 1 && looksSecret(items[i-1].text) {
-			told = unredacted(items[i])
+			leak = unredacted(items[i])
 		}
-		if told != "" {
-			return told
+		if leak != "" {
+			return leak
 		}
 	}
 	return ""

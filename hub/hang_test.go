@@ -195,7 +195,7 @@ func runHub(t *testing.T, h *Hub) (stop func()) {
 	}
 }
 
-// hungLoad is a log of which Load hangs after some records.
+// hungLoad is a log whose Load hangs after some records.
 type hungLoad struct {
 	*memoryLog
 	records int
@@ -320,7 +320,7 @@ func TestLoadIsSlow(t *testing.T) {
 	})
 }
 
-// hungLog is a log of which all methods hang that write.
+// hungLog is a log whose writing methods hang.
 type hungLog struct {
 	*memoryLog
 	hangs chan struct{}
@@ -400,7 +400,7 @@ func TestCloseOnSlowDisk(t *testing.T) {
 	})
 }
 
-// rotationHangs is a log of which Rotate hangs.
+// rotationHangs is a log whose Rotate hangs.
 type rotationHangs struct{ *hungLog }
 
 func (l rotationHangs) Load(ctx context.Context, replay func(Record) error, whole func() bool) Stored {
@@ -416,7 +416,7 @@ type hungRotation struct {
 
 func (w *hungRotation) Rotate([]Record) error { <-w.hangs; return nil }
 
-// The hub abandons a log of which Rotate hangs. The commit before it is answered already.
+// The hub abandons a log whose Rotate hangs. The commit before it is answered already.
 func TestRotationHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := rotationHangs{&hungLog{&memoryLog{full: 2}, make(chan struct{})}}
@@ -434,7 +434,7 @@ func TestRotationHangs(t *testing.T) {
 	})
 }
 
-// The queue of commits is bounded by number and by memory, and Close commits what is in it.
+// The queue of commits is bounded by number and by memory, and Close commits the queued batches.
 func TestSubmit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &memoryLog{}

@@ -12,7 +12,7 @@ type Log interface {
 	// calls Load once, before any other method. When ctx is done, Load returns soon, with a
 	// Problem, and the next Finish sets aside the stored records.
 	Load(ctx context.Context, replay func(Record) error, whole func() bool) Stored
-	// Create begins a new log beside the current one. Finish makes it the current one.
+	// Create begins a new log. The current one stays until Finish replaces it.
 	Create(epoch string) (Writer, error)
 	// Room returns how many bytes a new log may take, approximately, and whether MakeRoom
 	// could free more.

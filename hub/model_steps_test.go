@@ -91,7 +91,7 @@ func (m *model) commit(t *rapid.T) {
 func (m *model) subscribe(t *rapid.T) {
 	s := &modelSub{accepts: map[string][]string{}}
 	var f Filter
-	for _, has := range [][]string{ // in order: draws must be repeatable
+	for _, has := range [][]string{ // a fixed order, because draws must be repeatable
 		{"type", "open", "state", "db", "ct_netif"},
 		{"action", "", "up", "running", "remove"},
 		{"id", "a", "b", "c"},

@@ -155,7 +155,7 @@ func (h *Hub) closeLog() error {
 func (h *Hub) endLog() {
 	err := tryDisk(closePatience, h.closeLog)
 	if problem := h.logProblem(); problem != nil {
-		h.logger.Error("events are lost with the end of the service: the log cannot be written", slog.Any("error", problem))
+		h.logger.Error("events are lost at the end of the service: the log cannot be written", slog.Any("error", problem))
 	} else if err != nil {
 		h.logger.Error("the log cannot be closed", slog.Any("error", err))
 	}

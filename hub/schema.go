@@ -10,7 +10,7 @@ import (
 )
 
 // The event types that have a schema. Any other type that matches
-// [a-z][a-z0-9_]{0,63} is taken as it is.
+// [a-z][a-z0-9_]{0,63} is accepted without a schema.
 const (
 	TypeManagement = "management"      // a management command was received, finished, failed
 	TypeState      = "state"           // a container changed state

@@ -40,7 +40,7 @@ func (l *Log) copyAside(name string, content []byte) {
 		err = os.WriteFile(filepath.Join(dir, name), content, 0o600)
 	}
 	if err != nil {
-		l.log.Warn("the damaged part of the log cannot be kept", slog.Any("error", err))
+		l.log.Warn("the damaged part of the log cannot be copied aside", slog.Any("error", err))
 	}
 }
 

@@ -7,7 +7,7 @@
 //     the kernel with write(2). Sync writes it to the disk; the hub calls that half a second after
 //     a commit at the latest. A loss of power costs the records since the last Sync began, and
 //     another epoch begins.
-//   - Nothing is lost in silence. The head, a small file beside the segments, records the number of
+//   - Nothing is lost in silence. The head, a small file next to the segments, records the number of
 //     the last event and the end of the segments. The next Load begins another epoch, in which
 //     earlier cursors are invalid, if the segments end before that, if a segment is damaged, or if
 //     the machine went down before the log was closed. It also does so for an abandoned log, whose
