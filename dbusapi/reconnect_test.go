@@ -167,9 +167,8 @@ func TestHungBusIsGivenUp(t *testing.T) {
 	})
 }
 
-// TestReplyQueueFull has a client fill the memory that dbus-daemon has for messages of the service,
-// by replies that the client does not read. dbus-daemon then does not read from the service, nor
-// does it notice that the service closes the connection.
+// A client that does not read its replies fills the memory of dbus-daemon for messages of the service.
+// dbus-daemon then neither reads from the service nor notices that the service closes the connection.
 func TestReplyQueueFull(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)

@@ -129,9 +129,9 @@ func (b *Bus) requestName(ctx context.Context) error {
 	return nil
 }
 
-// pingOwner sends a message to the owner of the name, which may be an earlier connection of ours. If
-// clients do not read replies, dbus-daemon stops reading from the service, so it notices only as it
-// writes to the connection that we closed it. Then it frees the name, for the next attempt to own it.
+// pingOwner sends a message to the owner of the name, which may be an earlier connection of this process.
+// While clients do not read replies, dbus-daemon does not read from the service, so it notices that a
+// connection is closed only when it writes to it. Then it frees the name for the next attempt.
 func (b *Bus) pingOwner(ctx context.Context) error {
 	h := &wire.Header{
 		Type: wire.TypeCall, Flags: wire.FlagNoReply | wire.FlagNoAutoStart, Serial: b.conn.NextSerial(),
