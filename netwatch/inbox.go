@@ -99,9 +99,9 @@ func (b *inbox) setDeadline(w *Watcher, at time.Time) {
 }
 
 // prepareWait sets the deadline of the next wait for the kernel. It reports whether to wait at all.
-func (w *Watcher) prepareWait(idle bool) (wait bool, err error) {
+func (w *Watcher) prepareWait(idle bool) (wait bool) {
 	if !idle {
-		return false, nil
+		return false
 	}
 	alarm := earlier(w.table.Next(), w.resync.alarm())
 	b := &w.inbox
@@ -109,13 +109,13 @@ func (w *Watcher) prepareWait(idle bool) (wait bool, err error) {
 	defer b.mu.Unlock()
 	if b.unread {
 		b.unread = false
-		return false, nil
+		return false
 	}
 	if alarm = earlier(alarm, b.states.tokenAt); w.lagging() { // before that nothing can be announced
 		alarm = w.retryAt
 	}
 	b.setDeadline(w, alarm)
-	return true, nil
+	return true
 }
 
 // earlier returns the earlier of two times; the zero Time is never.

@@ -207,9 +207,7 @@ func (w *Watcher) loop(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if wait, err = w.prepareWait(idle); err != nil {
-			return err
-		}
+		wait = w.prepareWait(idle)
 	}
 	return nil
 }

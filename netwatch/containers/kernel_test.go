@@ -102,8 +102,7 @@ func TestInit(t *testing.T) {
 }
 
 // TestNoPidNamespace has containers without a pid namespace of their own: one with a network of its own, and
-// one on the host's network with a process that joined another network namespace, as the agent of a
-// network does.
+// one on the host's network with a process that joined another network namespace, as a network agent does.
 func TestNoPidNamespace(t *testing.T) {
 	ns, root := nstest.New(t), cgroupRoot(t)
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
@@ -114,21 +113,21 @@ func TestNoPidNamespace(t *testing.T) {
 	dir = filepath.Join(root, "docker-"+strings.Repeat("a", 64)+".scope")
 	first := startIn(t, dir, 0, "sleep", "300")
 	s = startIn(t, dir, newNet, "sleep", "300")
-	for readProcess(s.pid()).started == readProcess(first.pid()).started { // in ticks of the kernel
+	for readProcess(s.pid()).started == readProcess(first.pid()).started { // the kernel counts starts in ticks
 		s.stop()
 		s = startIn(t, dir, newNet, "sleep", "300")
 	}
 	wants(t, tracker, vethTo(t, ns, "v1", s.pid()), "")
 }
 
-// TestHiddenInit has an init move to a cgroup of its container that is not searched, which root of the
-// container can do, and then to another container, which only root of the host can do.
+// TestHiddenInit moves an init to a cgroup of its container beyond the limits of the search, as root of the
+// container can do, and then to another container, as only root of the host can do.
 func TestHiddenInit(t *testing.T) {
 	ns, root := nstest.New(t), cgroupRoot(t)
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
 	ct, other := filepath.Join(root, "lxc.payload.a"), filepath.Join(root, "lxc.payload.b")
 	s := sleepIn(t, ct)
-	wants(t, tracker, vethTo(t, ns, "v0", sleepIn(t, filepath.Join(root, "machine-a.scope")).pid()), "machine:a") // a look at all
+	wants(t, tracker, vethTo(t, ns, "v0", sleepIn(t, filepath.Join(root, "machine-a.scope")).pid()), "machine:a") // searches all containers
 	move := func(dir string) {
 		must(t, os.MkdirAll(dir, 0o755))
 		must(t, os.WriteFile(filepath.Join(dir, "cgroup.procs"), fmt.Append(nil, s.pid()), 0o644))

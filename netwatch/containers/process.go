@@ -68,8 +68,8 @@ func (t *Tracker) pids(dir string) (all []int) {
 	return all
 }
 
-// holdsProcess reports whether the process that was asked last is alive and still in the container. It does
-// not search the cgroups for it, because root of the container can move it between any number of them.
+// holdsProcess reports whether c.process is alive and still in the container. It does not search the cgroups
+// for the process, because root of the container can move it between any number of them.
 func (c *container) holdsProcess() bool {
 	if c.process.pid == 0 || readProcess(c.process.pid).started != c.process.started {
 		return false
@@ -81,7 +81,7 @@ func (c *container) holdsProcess() bool {
 			return true
 		}
 	}
-	return errors.Is(err, unix.ENAMETOOLONG) // of older kernels: only a container makes so many levels
+	return errors.Is(err, unix.ENAMETOOLONG) // from older kernels; only a container makes so many levels
 }
 
 // listInside returns the cgroups directly inside dir, the likely ones first.

@@ -81,9 +81,8 @@ func (t *Table) emitChange(r *row, c Change) {
 }
 
 // assignOwner sets the owner that counts: the container that was found, else the reported one, else the
-// name of the namespace. A report counts only after the first answer, or if it counted before the row was
-// asked about again, and only if no container was ever found for this peer, because the last search may just
-// have missed that container.
+// name of the namespace. A report counts only if no container was ever found for this peer, because the last
+// search may just have missed that container. A report that does not count yet waits for the first answer.
 func (r *row) assignOwner(owners bool) {
 	r.Pool, r.ID, r.BoundBy = r.owner.Pool, r.owner.ID, ""
 	answered := !owners || !r.peer.Foreign() || r.answered

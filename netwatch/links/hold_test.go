@@ -118,8 +118,8 @@ func TestReportCountsOverName(t *testing.T) {
 	expect(t, tab, `down 7 h no-carrier "eth0" dozer/8 by osctld handover`, `up 7 h up "eth0" netns/web handover`)
 }
 
-// TestReportIsKeptWhileAsked wants no change of the owner that a report names while it is asked again
-// for a container, after a restart, a loss and a new id of the namespace, and one if a container is found.
+// TestReportIsKeptWhileAsked repeats the question about an interface with a reported owner: after a restart,
+// a loss, and a new id of the namespace. It expects the owner to change only if a container is found.
 func TestReportIsKeptWhileAsked(t *testing.T) {
 	tab, _ := newTestTable()
 	tab.Seed([]hub.Interface{{Ifindex: 5, Veth: "h", Name: "p", State: hub.LinkUp, Pool: "dozer", ID: "8", BoundBy: "osctld", Announced: true}})
@@ -131,7 +131,7 @@ func TestReportIsKeptWhileAsked(t *testing.T) {
 		tab.Apply(here, true)
 		tab.EndDump()
 		if nobody.answerAll(tab) == 0 {
-			t.Error("nobody was asked")
+			t.Error("no question was due")
 		}
 		expect(t, tab)
 	}
