@@ -57,6 +57,7 @@ const (
 	storedBound   // bound by an unknown source; only earlier versions wrote it
 	storedBoundBy // a text follows
 	storedSince   // a time follows, in microseconds
+	storedPeer    // an ifindex follows
 )
 
 func appendInterface(b []byte, row *Interface, removed bool) []byte {
@@ -73,6 +74,9 @@ func appendInterface(b []byte, row *Interface, removed bool) []byte {
 	if !row.Since.IsZero() {
 		flags |= storedSince
 	}
+	if row.BoundPeer != 0 {
+		flags |= storedPeer
+	}
 	b = binary.AppendUvarint(append(b, flags), uint64(row.Ifindex))
 	if removed {
 		return b
@@ -85,6 +89,9 @@ func appendInterface(b []byte, row *Interface, removed bool) []byte {
 	}
 	if !row.Since.IsZero() {
 		b = binary.AppendVarint(b, row.Since.UnixMicro())
+	}
+	if row.BoundPeer != 0 {
+		b = binary.AppendUvarint(b, uint64(row.BoundPeer))
 	}
 	return b
 }

@@ -140,13 +140,18 @@ func (r *storedReader) event() *Event {
 	return makeEvent(typ, r.options, source)
 }
 
-func (r *storedReader) iface() InterfaceChange {
-	flags, ifindex := r.byte(), r.uvarint()
-	if ifindex > math.MaxUint32 {
+func (r *storedReader) ifindex() uint32 {
+	n := r.uvarint()
+	if n > math.MaxUint32 {
 		r.fail()
 	}
+	return uint32(n) //nolint:gosec // checked
+}
+
+func (r *storedReader) iface() InterfaceChange {
+	flags, ifindex := r.byte(), r.ifindex()
 	c := InterfaceChange{Removed: flags&storedRemoved != 0, Interface: Interface{
-		Ifindex: uint32(ifindex), Announced: flags&storedAnnounced != 0, //nolint:gosec // checked
+		Ifindex: ifindex, Announced: flags&storedAnnounced != 0,
 	}}
 	if c.Removed {
 		return c
@@ -162,6 +167,9 @@ func (r *storedReader) iface() InterfaceChange {
 	}
 	if flags&storedSince != 0 {
 		row.Since = time.UnixMicro(r.varint())
+	}
+	if flags&storedPeer != 0 {
+		row.BoundPeer = r.ifindex()
 	}
 	if !slices.Contains([]LinkState{LinkUp, LinkNoCarrier, LinkDown}, row.State) {
 		r.fail()

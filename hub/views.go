@@ -33,6 +33,9 @@ type Interface struct {
 	// BoundBy is the source of the report that bound the veth to pool, id and name; "" if
 	// they were detected.
 	BoundBy string
+	// BoundPeer is the ifindex of the peer of a bound veth, in the namespace of the peer; 0 if that is
+	// not known. By it a watcher recognises the veth after a restart; lists do not show it.
+	BoundPeer uint32
 	// Announced says that an up of the interface was announced. A watcher needs it after a
 	// restart; lists do not show it.
 	Announced bool
@@ -114,7 +117,7 @@ func (v *views) dropInterface(ifindex uint32) {
 
 // listed returns the fields of a row that lists show, in a comparable form.
 func (i Interface) listed() Interface {
-	i.Since, i.BoundBy, i.Announced = i.Since.Round(0).UTC(), "", false
+	i.Since, i.BoundBy, i.BoundPeer, i.Announced = i.Since.Round(0).UTC(), "", 0, false
 	return i
 }
 
@@ -179,7 +182,7 @@ func (h *Hub) Interfaces() ([]Interface, string) {
 }
 
 // InterfacesRevision returns a number that grows with every change of the result of
-// [Hub.Interfaces], except of BoundBy and Announced. It also grows with a restart.
+// [Hub.Interfaces], except of BoundBy, BoundPeer and Announced. It also grows with a restart.
 func (h *Hub) InterfacesRevision() uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -84,12 +84,13 @@ func (t *Table) emitChange(r *row, c Change) {
 // name of the namespace. A report counts only if no container was ever found for this peer, because the last
 // search may just have missed that container. A report that does not count yet waits for the first answer.
 func (r *row) assignOwner(owners bool) {
-	r.Pool, r.ID, r.BoundBy = r.owner.Pool, r.owner.ID, ""
+	r.Pool, r.ID, r.BoundBy, r.BoundPeer = r.owner.Pool, r.owner.ID, "", 0
 	answered := !owners || !r.peer.Foreign() || r.answered
 	if r.bound == nil || r.containerFound || !answered && r.emitted.BoundBy == "" {
 		return
 	}
 	if r.owner.ID == "" || r.owner.Pool == PoolNetns {
 		r.Pool, r.ID, r.BoundBy = r.bound.Owner.Pool, r.bound.Owner.ID, r.bound.Source
+		r.BoundPeer = r.peer.Ifindex
 	}
 }

@@ -88,7 +88,7 @@ func renamedUnheard(before, first *hub.Interface) bool {
 }
 
 func setOwner(to, from *hub.Interface) {
-	to.Pool, to.ID, to.BoundBy = from.Pool, from.ID, from.BoundBy
+	to.Pool, to.ID, to.BoundBy, to.BoundPeer = from.Pool, from.ID, from.BoundBy, from.BoundPeer
 }
 
 // rename replaces a name inside that was not known for sure.

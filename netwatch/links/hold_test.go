@@ -122,7 +122,7 @@ func TestReportCountsOverName(t *testing.T) {
 // a loss, and a new id of the namespace. It expects the owner to change only if a container is found.
 func TestReportIsKeptWhileAsked(t *testing.T) {
 	tab, _ := newTestTable()
-	tab.Seed([]hub.Interface{{Ifindex: 5, Veth: "h", Name: "p", State: hub.LinkUp, Pool: "dozer", ID: "8", BoundBy: "osctld", Announced: true}})
+	tab.Seed([]hub.Interface{{Ifindex: 5, Veth: "h", Name: "p", State: hub.LinkUp, Pool: "dozer", ID: "8", BoundBy: "osctld", BoundPeer: 3, Announced: true}})
 	here := say(5, "h", flagsUp, at(0, 3))
 	nobody := known{at(0, 3): {"", "", "p"}, at(1, 3): {"", "", "p"}}
 	dump := func() {
@@ -150,6 +150,36 @@ func TestReportIsKeptWhileAsked(t *testing.T) {
 	tab.Apply(here, true)
 	known{at(1, 3): {"tank", "101", "p"}}.answerAll(tab)
 	expect(t, tab, `down 5 h no-carrier "p" dozer/8 by osctld handover resync`, `up 5 h up "p" tank/101 handover resync`)
+}
+
+// TestReportOfReplacedVeth expects a report to bind the veth whose peer it had, and no other that got the
+// same ifindex, maybe also the same name, while the service was down or messages were lost.
+func TestReportOfReplacedVeth(t *testing.T) {
+	for _, loss := range []bool{false, true} {
+		for _, name := range []string{"h", "h2"} {
+			tab, now := newTestTable()
+			nobody := known{at(0, 3): {"", "", "p"}, at(0, 9): {"", "", "p"}}
+			tab.Apply(say(5, "h", flagsUp, at(0, 3)), false)
+			nobody.answerAll(tab)
+			tab.Bind(&Binding{Owner: Owner{"dozer", "8"}, Name: "p", Veth: "h", Source: "osctld"})
+			if loss {
+				tab.Suspect()
+			} else {
+				changes := tab.Take()
+				row := changes[len(changes)-1].Row
+				tab, now = newTestTable()
+				tab.Seed([]hub.Interface{row})
+			}
+			tab.Take()
+			tab.BeginDump()
+			tab.Apply(say(5, name, flagsUp, at(0, 9)), true)
+			tab.EndDump()
+			nobody.answerAll(tab)
+			*now = now.Add(time.Second)
+			tab.Expire()
+			expect(t, tab, `down 5 h down "p" dozer/8 by osctld removed resync`, fmt.Sprintf(`up 5 %s up "p" / resync`, name))
+		}
+	}
 }
 
 func TestHoldsAreBounded(t *testing.T) {

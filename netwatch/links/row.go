@@ -67,6 +67,13 @@ func (r *row) looksForeign(l *rtnl.Link) bool {
 	return l.Name != "" && showName(l.Name) != r.Veth && (otherPeer || l.Deleted)
 }
 
+// wasReplaced reports whether the first message after a loss or a restart is about another veth than the one
+// that a report bound, because that had another peer. Root can make a veth with the ifindex of a deleted one.
+func (r *row) wasReplaced(l *rtnl.Link) bool {
+	unconfirmed := r.stale && r.peer.NSID == rtnl.NSIDUnknown && l.Peer.Ifindex != 0
+	return unconfirmed && r.BoundPeer != 0 && l.Peer.Ifindex != r.BoundPeer
+}
+
 // stateOf returns the state of a link with these flags. IFF_LOWER_UP is the carrier itself. IFF_RUNNING does not
 // count: it is the operational state, which the kernel derives from the carrier in a work queue, up to a
 // second later if both ends of a veth have the same ifindex (linkwatch_urgent_event in

@@ -138,6 +138,10 @@ func (t *Table) Apply(l *rtnl.Link, dumped bool) (doubt bool) {
 			return true
 		}
 	}
+	if r != nil && r.wasReplaced(l) {
+		t.drop(r, true)
+		r = nil
+	}
 	if r == nil {
 		r = &row{Interface: hub.Interface{Ifindex: l.Ifindex, State: hub.LinkDown}, peer: unknownPeer, epoch: t.nextEpoch()}
 		t.rows[l.Ifindex] = r
