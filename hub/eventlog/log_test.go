@@ -175,6 +175,28 @@ func filesVanish(t *testing.T, gone string) {
 	}
 }
 
+// The next commit notices a truncated segment, and a new log is written.
+func TestTruncatedSegment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := config(t.TempDir())
+		o := open(t, c)
+		o.run()
+		o.fill(t, 5)
+		must(t, os.Truncate(segments(t, c.Dir)[0], 100))
+		o.fill(t, 1)
+		if o.Status().Durable {
+			t.Error("nobody noticed")
+		}
+		eventually(t, "the log is back", func() bool { return o.Status().Durable })
+		want, epoch := o.texts(t), o.Status().Epoch
+		o.kill()
+		o = open(t, c)
+		if got := o.texts(t); !slices.Equal(got, want) || len(got) != 6 || o.Status().Epoch != epoch {
+			t.Errorf("restored %d events, epoch %s, want %s", len(got), o.Status().Epoch, epoch)
+		}
+	})
+}
+
 // eventually polls until holds returns true, in a bubble. There no time passes while Run works, so holds
 // never sees an intermediate state.
 func eventually(tb testing.TB, what string, holds func() bool) {

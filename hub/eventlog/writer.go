@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,6 +28,7 @@ const (
 var (
 	errAbandoned = errors.New("the log was abandoned")
 	errVanished  = errors.New("the files of the log were removed or replaced")
+	errTruncated = errors.New("a file of the log was truncated")
 	errUnbounded = errors.New("the new log exceeds its limit before it is finished")
 	errRecord    = errors.New("a record is empty or too large")
 )
@@ -98,6 +100,9 @@ func (w *Writer) Append(r hub.Record) error {
 	}
 	w.buffer = appendRecord(w.buffer[:0], r)
 	s := w.last()
+	if info, err := s.file.Stat(); err != nil || info.Size() < s.size {
+		return cmp.Or(err, errTruncated) // a write beyond the end would leave a hole
+	}
 	if _, err := w.log.hooks.writeAt(s.file, w.buffer, s.size); err != nil {
 		return err
 	}
