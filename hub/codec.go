@@ -58,6 +58,7 @@ const (
 	storedBoundBy // a text follows
 	storedSince   // a time follows, in microseconds
 	storedPeer    // an ifindex follows
+	storedKept
 )
 
 func appendInterface(b []byte, row *Interface, removed bool) []byte {
@@ -67,6 +68,9 @@ func appendInterface(b []byte, row *Interface, removed bool) []byte {
 	}
 	if row.Announced {
 		flags |= storedAnnounced
+	}
+	if row.Kept {
+		flags |= storedKept
 	}
 	if row.BoundBy != "" {
 		flags |= storedBoundBy

@@ -151,7 +151,7 @@ func (r *storedReader) ifindex() uint32 {
 func (r *storedReader) iface() InterfaceChange {
 	flags, ifindex := r.byte(), r.ifindex()
 	c := InterfaceChange{Removed: flags&storedRemoved != 0, Interface: Interface{
-		Ifindex: ifindex, Announced: flags&storedAnnounced != 0,
+		Ifindex: ifindex, Announced: flags&storedAnnounced != 0, Kept: flags&storedKept != 0,
 	}}
 	if c.Removed {
 		return c

@@ -61,7 +61,7 @@ func TestRestartRestoresState(t *testing.T) {
 	h := newHub(t, Config{Log: log})
 	state := newEvent(t, "state", opt("pool", "p"), opt("id", "1"), opt("state", "running"), Option{"init_pid", Uint32(7)},
 		Option{"more", Dict("s", "v", []Value{String("a"), Variant(Struct([]Value{Bool(true), Int64(-5), Number(KindDouble, 1<<62), Bytes([]byte{0, 255})}))})})
-	row := Interface{Ifindex: 3, Veth: "veth1", Name: "eth0", Pool: "p", ID: "1", State: LinkNoCarrier, Announced: true, BoundBy: "osctld.service", BoundPeer: 2, Since: time.UnixMicro(1700000000000001)}
+	row := Interface{Ifindex: 3, Veth: "veth1", Name: "eth0", Pool: "p", ID: "1", State: LinkNoCarrier, Announced: true, BoundBy: "osctld.service", BoundPeer: 2, Kept: true, Since: time.UnixMicro(1700000000000001)}
 	if _, err := h.Commit(Batch{Events: []*Event{state}, Interfaces: []InterfaceChange{{Interface: row}}, Place: "here"}); err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 func FuzzStored(f *testing.F) {
 	e := netif(f)
 	e.Seq, e.Time = 1, time.UnixMicro(1700000000000000)
-	row := Interface{Ifindex: 3, Veth: "veth1", Name: "eth0", Pool: "p", ID: "1", State: LinkUp, Announced: true, BoundBy: "uid:0", BoundPeer: 2, Since: time.UnixMicro(5)}
+	row := Interface{Ifindex: 3, Veth: "veth1", Name: "eth0", Pool: "p", ID: "1", State: LinkUp, Announced: true, BoundBy: "uid:0", BoundPeer: 2, Kept: true, Since: time.UnixMicro(5)}
 	f.Add(appendBatch(nil, &Batch{Events: []*Event{e}, Interfaces: []InterfaceChange{{Interface: row}, {Interface: row, Removed: true}}, Place: "x"}))
 	f.Add(appendSnapshot(nil, &snapshot{place: "x", interfaces: []Interface{row}, containers: []*Container{{Pool: "p", ID: "1", State: "running", Source: "uid:0"}}}, firstPart|lastPart))
 	values := Options{{"v", Variant(Struct([]Value{Bool(true), Int64(-5), Number(KindDouble, 1<<62), Bytes([]byte{0, 255}), Strings("a"), Dict("s", "v", []Value{String("k"), Variant(Uint32(1))})}))}}

@@ -36,6 +36,8 @@ type Interface struct {
 	// BoundPeer is the ifindex of the peer of a bound veth, in the namespace of the peer; 0 if that is
 	// not known. By it a watcher recognises the veth after a restart; lists do not show it.
 	BoundPeer uint32
+	// Kept says that the container moved the peer to a namespace without a known owner. Lists do not show it.
+	Kept bool
 	// Announced says that an up of the interface was announced. A watcher needs it after a
 	// restart; lists do not show it.
 	Announced bool
@@ -117,7 +119,7 @@ func (v *views) dropInterface(ifindex uint32) {
 
 // listed returns the fields of a row that lists show, in a comparable form.
 func (i Interface) listed() Interface {
-	i.Since, i.BoundBy, i.BoundPeer, i.Announced = i.Since.Round(0).UTC(), "", 0, false
+	i.Since, i.BoundBy, i.BoundPeer, i.Kept, i.Announced = i.Since.Round(0).UTC(), "", 0, false, false
 	return i
 }
 
@@ -182,7 +184,7 @@ func (h *Hub) Interfaces() ([]Interface, string) {
 }
 
 // InterfacesRevision returns a number that grows with every change of the result of
-// [Hub.Interfaces], except of BoundBy, BoundPeer and Announced. It also grows with a restart.
+// [Hub.Interfaces], except of BoundBy, BoundPeer, Kept and Announced. It also grows with a restart.
 func (h *Hub) InterfacesRevision() uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -115,7 +115,7 @@ func TestInterfacesRevision(t *testing.T) {
 	put("the same", false, InterfaceChange{Interface: row})
 	row.Since = row.Since.UTC()
 	put("the same instant", false, InterfaceChange{Interface: row})
-	row.Announced, row.BoundBy, row.BoundPeer = true, "uid:0", 7
+	row.Announced, row.BoundBy, row.BoundPeer, row.Kept = true, "uid:0", 7, true
 	put("unlisted fields", false, InterfaceChange{Interface: row})
 	row.State = LinkDown
 	put("down", true, InterfaceChange{Interface: row})

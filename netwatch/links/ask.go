@@ -120,7 +120,7 @@ func (t *Table) applyAnswer(r *row, a *Answer) {
 	} else if r.nameKnown && (a.Found || r.bound != nil && !r.containerFound || !t.Owners || r.timedOut) {
 		t.releaseHold(r)
 	}
-	if r.nameKnown && (a.Found || r.kept || !t.Owners) {
+	if r.nameKnown && (a.Found || r.Kept || !t.Owners) {
 		r.stale, r.tries = false, 0
 		return
 	}
@@ -132,14 +132,14 @@ func (t *Table) applyAnswer(r *row, a *Answer) {
 func (t *Table) updateOwner(r *row, a *Answer) {
 	switch {
 	case a.Found:
-		r.owner, r.verified, r.timedOut, r.kept = a.Owner, true, false, false
+		r.owner, r.verified, r.timedOut, r.Kept = a.Owner, true, false, false
 		r.containerFound = a.Owner.Pool != PoolNetns
 		r.mover, r.moverRuns, r.lastOwner = Owner{}, false, a.Owner
 	case a.Moved && (r.hold == nil || r.timedOut):
 		t.keepOwner(r)
 	case r.hold == nil && r.emitted.ID != "" && r.tries < laterRetries && t.Owners:
 	default:
-		r.owner, r.kept = Owner{}, false
+		r.owner, r.Kept = Owner{}, false
 	}
 }
 
@@ -148,7 +148,7 @@ func (t *Table) updateOwner(r *row, a *Answer) {
 // interface.
 func (t *Table) keepOwner(r *row) {
 	if r.moverRuns {
-		r.owner, r.kept, r.verified = r.mover, true, true
+		r.owner, r.Kept, r.verified = r.mover, true, true
 	}
 }
 

@@ -19,7 +19,6 @@ type Change struct {
 	Removed  bool          // the row leaves the view
 	Resync   bool          // found by comparing, not seen live
 	Handover bool          // the owner changed, the interface worked all the time
-	Kept     bool          // the owner moved the interface to a namespace without a known owner
 
 	// Coalesced is how many earlier changes were left out because they were over budget. If it is not
 	// 0, Resync is true.
@@ -64,7 +63,7 @@ func (c *Change) Event() (*hub.Event, error) {
 	}
 	flag("gone", c.Removed)
 	flag("handover", c.Handover)
-	flag("kept", c.Kept)
+	flag("kept", c.Row.Kept)
 	flag("resync", c.Resync)
 	return hub.NewEvent(hub.TypeNetif, options, hub.SourceNetlink)
 }

@@ -9,11 +9,11 @@ func (t *Table) emitChanges(r *row, resync bool) {
 	if r.hold != nil {
 		setOwner(&r.emitted, &r.Interface) // releaseHold sets the final owner
 	}
-	is, was, wasKept := r.Interface, r.emitted, r.emittedKept
+	is, was := r.Interface, r.emitted
 	if was.Veth != "" && was.Veth != is.Veth {
 		old := was.Veth
 		was.Veth = is.Veth
-		t.emitChange(r, Change{Action: ActionRename, Row: was, OldVeth: old, Resync: resync, Kept: wasKept})
+		t.emitChange(r, Change{Action: ActionRename, Row: was, OldVeth: old, Resync: resync})
 	}
 	sameOwner := was.Pool == is.Pool && was.ID == is.ID
 	wasUp, isUp := was.State == hub.LinkUp, is.State == hub.LinkUp
@@ -24,13 +24,13 @@ func (t *Table) emitChanges(r *row, resync bool) {
 			was.State = hub.LinkNoCarrier
 		}
 		wasUp = false
-		t.emitChange(r, Change{Action: ActionDown, Row: was, Resync: resync, Handover: handover, Kept: wasKept})
+		t.emitChange(r, Change{Action: ActionDown, Row: was, Resync: resync, Handover: handover})
 	}
 	r.peerReplaced = false
 	if was.Announced && sameOwner && r.peer.Foreign() && was.Name != "" && is.Name != "" && was.Name != is.Name {
 		old := was.Name
 		was.Name = is.Name
-		t.emitChange(r, Change{Action: ActionRename, Row: was, OldName: old, Resync: resync, Kept: wasKept})
+		t.emitChange(r, Change{Action: ActionRename, Row: was, OldName: old, Resync: resync})
 	}
 	switch {
 	case isUp && (!wasUp || handover):
@@ -38,9 +38,9 @@ func (t *Table) emitChanges(r *row, resync bool) {
 			t.awaitOwner(r)
 		}
 		r.Announced = true
-		t.emitChange(r, Change{Action: ActionUp, Row: r.Interface, Resync: resync, Handover: handover, Kept: r.kept})
+		t.emitChange(r, Change{Action: ActionUp, Row: r.Interface, Resync: resync, Handover: handover})
 	case is != was:
-		t.emitChange(r, Change{Row: is, Kept: r.kept})
+		t.emitChange(r, Change{Row: is})
 	}
 }
 
@@ -53,7 +53,7 @@ func (t *Table) awaitOwner(r *row) {
 	}
 	if !r.peer.Foreign() && !r.due { // the peer has no namespace to ask about
 		if !r.verified {
-			r.owner, r.kept = Owner{}, false
+			r.owner, r.Kept = Owner{}, false
 			r.assignOwner(t.Owners)
 		}
 		return
@@ -69,7 +69,7 @@ func (t *Table) awaitOwner(r *row) {
 
 // emitChange announces a change of a row, or queues it if the row has a hold.
 func (t *Table) emitChange(r *row, c Change) {
-	r.emitted, r.emittedKept = c.Row, c.Kept
+	r.emitted = c.Row
 	switch h := r.hold; {
 	case h == nil:
 		t.announce(r, c)

@@ -50,7 +50,7 @@ func (t *Table) releaseHold(r *row) {
 	r.hold = nil
 	t.held--
 	if !r.verified {
-		r.owner, r.kept = Owner{}, false // it is of an earlier epoch and may be outdated
+		r.owner, r.Kept = Owner{}, false // it is of an earlier epoch and may be outdated
 		r.answered = true
 	}
 	if r.peer.NSID != rtnl.NSIDLocal && !r.nameKnown {
@@ -59,12 +59,10 @@ func (t *Table) releaseHold(r *row) {
 		r.emitted.Name = r.Name
 	}
 	r.assignOwner(t.Owners)
-	r.emittedKept = r.kept
 	setOwner(&r.emitted, &r.Interface)
 	for i := range h.changes {
 		c := &h.changes[i]
 		setOwner(&c.Row, &r.Interface)
-		c.Kept = r.kept
 		if i == 0 && renamedUnheard(&r.published, &c.Row) {
 			rename := Change{Action: ActionRename, Row: r.published, OldName: r.published.Name, Resync: true}
 			rename.Row.Name = c.Row.Name
@@ -88,7 +86,7 @@ func renamedUnheard(before, first *hub.Interface) bool {
 }
 
 func setOwner(to, from *hub.Interface) {
-	to.Pool, to.ID, to.BoundBy, to.BoundPeer = from.Pool, from.ID, from.BoundBy, from.BoundPeer
+	to.Pool, to.ID, to.BoundBy, to.BoundPeer, to.Kept = from.Pool, from.ID, from.BoundBy, from.BoundPeer, from.Kept
 }
 
 // rename replaces a name inside that was not known for sure.

@@ -62,7 +62,7 @@ func (t *Table) setPeer(r *row, p rtnl.Peer) {
 		if r.owner.ID != "" && r.owner.Pool != PoolNetns && p.NSID != rtnl.NSIDLocal {
 			r.mover = r.owner
 		}
-		r.owner, r.kept, r.Name, r.timedOut, r.containerFound = Owner{}, false, r.boundName(), false, false
+		r.owner, r.Kept, r.Name, r.timedOut, r.containerFound = Owner{}, false, r.boundName(), false, false
 		r.peerReplaced = r.emitted.State == hub.LinkUp
 	}
 	t.forgetPeer(r)

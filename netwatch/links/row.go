@@ -24,9 +24,6 @@ type row struct {
 	lastOwner     Owner         // the last owner that a search found
 	mover         Owner         // the owner that moved it to its present namespace
 	moverRuns     bool          // according to the last answer
-	kept          bool          // the owner is the mover
-	emittedKept   bool          // kept of the emitted version
-	publishedKept bool          // kept of the published version
 
 	bound          *Binding // the reported owner; nil for none
 	containerFound bool     // a container was found for this peer, so a report does not count

@@ -69,6 +69,9 @@ func (t *Table) Seed(rows []hub.Interface) {
 			r.owner = Owner{known.Pool, known.ID}
 			r.lastOwner = r.owner
 		}
+		if known.Kept {
+			r.mover = r.owner
+		}
 		t.rows[known.Ifindex] = r
 		t.byName[known.Veth] = r
 	}

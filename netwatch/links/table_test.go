@@ -54,7 +54,7 @@ func lines(t *Table) []string {
 		for _, flag := range []struct {
 			name string
 			set  bool
-		}{{"removed", c.Removed}, {"handover", c.Handover}, {"kept", c.Kept}, {"resync", c.Resync}} {
+		}{{"removed", c.Removed}, {"handover", c.Handover}, {"kept", c.Row.Kept}, {"resync", c.Resync}} {
 			if flag.set {
 				s += " " + flag.name
 			}
@@ -266,6 +266,25 @@ func TestMovedOn(t *testing.T) {
 	tab.Apply(say(7, "h", 0, at(1, 2)), false)
 	tab.Apply(say(7, "h", flagsUp, at(1, 2)), false)
 	answerKept()
+	expect(t, tab, `down 7 h down "eth0" tank/101 kept`, `up 7 h up "eth0" tank/101 kept`)
+
+	row := tab.rows[7].published
+	tab, now = newTestTable() // a restart
+	tab.Seed([]hub.Interface{row})
+	tab.BeginDump()
+	tab.Apply(say(7, "h", flagsUp, at(1, 2)), true)
+	tab.EndDump()
+	for range 20 {
+		answerKept()
+		later(tab, now)
+	}
+	expect(t, tab)
+	tab.Apply(say(7, "h", 0, at(1, 2)), false)
+	tab.Apply(say(7, "h", flagsUp, at(1, 2)), false)
+	for range 20 {
+		answerKept()
+		later(tab, now)
+	}
 	expect(t, tab, `down 7 h down "eth0" tank/101 kept`, `up 7 h up "eth0" tank/101 kept`)
 	tab.Recheck(Owner{}, 1)
 	known{at(1, 2): {"tank", "102", "eth0"}}.answerAll(tab)
@@ -500,8 +519,8 @@ func TestShowName(t *testing.T) {
 
 func TestEventOptions(t *testing.T) {
 	c := Change{
-		Action: ActionRename, OldVeth: "a", Resync: true, Handover: true, Removed: true, Kept: true,
-		Row: hub.Interface{Ifindex: 7, Veth: "b", Name: "eth0", Pool: "tank", ID: "101", BoundBy: "x.service"},
+		Action: ActionRename, OldVeth: "a", Resync: true, Handover: true, Removed: true,
+		Row: hub.Interface{Ifindex: 7, Veth: "b", Name: "eth0", Pool: "tank", ID: "101", BoundBy: "x.service", Kept: true},
 	}
 	e, err := c.Event()
 	must(t, err)

@@ -26,7 +26,7 @@ func (t *Table) publish(r *row, c Change) {
 		c.setCoalesced(c.Coalesced + r.leftOut)
 		r.leftOut = 0
 	}
-	r.published, r.publishedKept = c.Row, c.Kept
+	r.published = c.Row
 	t.changes = append(t.changes, c)
 }
 
@@ -103,7 +103,7 @@ func (t *Table) resumeThrottled(now time.Time) {
 func (t *Table) resume(r *row) {
 	leftOut := r.leftOut
 	r.throttled, r.leftOut = false, 0
-	r.emitted, r.emittedKept, r.Announced = r.published, r.publishedKept, r.published.Announced
+	r.emitted, r.Announced = r.published, r.published.Announced
 	if r.State == r.published.State {
 		r.Since = r.published.Since // the states in between were left out
 	}
