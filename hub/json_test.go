@@ -55,7 +55,7 @@ func TestValueJSON(t *testing.T) {
 		{Path("/org/osctl"), "o", `"/org/osctl"`},
 		{TypeOf("a{sv}"), "g", `"a{sv}"`},
 		{Bytes([]byte{0, 255}), "ay", `"AP8="`},
-		{Bytes(nil), "ay", `""`},
+		{Bytes(""), "ay", `""`},
 		{Strings(), "as", `[]`},
 		{Strings("a", "b"), "as", `["a","b"]`},
 		{Variant(Variant(Int32(1))), "v", `1`},

@@ -88,8 +88,8 @@ func Path(v string) Value { return Value{kind: KindPath, text: v} }
 // TypeOf returns a value of type g, a type string.
 func TypeOf(v string) Value { return Value{kind: KindSignature, text: v} }
 
-// Bytes returns a value of type ay.
-func Bytes(v []byte) Value { return Value{kind: KindBytes, text: string(v)} }
+// Bytes returns a value of type ay. It shares the memory of a string.
+func Bytes[T ~[]byte | ~string](v T) Value { return Value{kind: KindBytes, text: string(v)} }
 
 // Array returns a value of type a followed by elem. The hub owns items from
 // then on. All items must be of type elem, which may not be y ([Bytes] is that)

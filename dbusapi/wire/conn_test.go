@@ -174,6 +174,25 @@ func TestMessageClear(t *testing.T) {
 	}
 }
 
+// Values share the memory of the message: a copy of a secret would stay when the message is cleared.
+func TestClearLeavesNoValue(t *testing.T) {
+	for typ, build := range map[string]func(b *bustest.Body){
+		"s":  func(b *bustest.Body) { b.String("secret") },
+		"ay": func(b *bustest.Body) { b.Array(1, func(b *bustest.Body) { b.Byte('s').Byte('e') }) },
+	} {
+		m := numbered(1, 0)
+		m.Signature, m.Body = "v", new(bustest.Body).Variant(typ, build).Bytes()
+		read, err := connReading(t, m.Marshal()).Read(admitAll)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := read.Decoder().Value("v", 2).Unwrap().Text()
+		if read.Clear(); strings.Trim(text, "\x00") != "" {
+			t.Errorf("%s: %q is left", typ, text)
+		}
+	}
+}
+
 func TestInterruptRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := pipe(t)

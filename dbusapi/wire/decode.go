@@ -236,7 +236,7 @@ func (d *Decoder) container(typ string, depth int) hub.Value {
 		return hub.Variant(d.Value(sig, depth-1))
 	case typ == "ay":
 		end := d.array('y')
-		return hub.Bytes([]byte(d.take(end-d.pos, 1)))
+		return hub.Bytes(d.take(end-d.pos, 1))
 	case typ[0] == '(':
 		d.take(0, 8)
 		return hub.Struct(d.fields(typ[1:len(typ)-1], depth-1))
