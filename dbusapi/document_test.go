@@ -105,15 +105,15 @@ func TestPageHasLimits(t *testing.T) {
 		fmt.Sprintf("one filter | %d values; the whole call %s", hub.MaxFilterValues, size(maxWaitBytes)),
 		fmt.Sprintf("one reply of `WaitEvents` | %s events, %s", count(wire.MaxEvents), size(maxReplyBytes)),
 		"pending `WaitEvents` of a connection | " + count(wire.MaxWaits),
-		"of a user other than root | " + count(maxWaitsPerUser),
-		"of all users other than root | " + count(maxWaitsInAll),
-		"of root | " + count(maxWaitsInAll),
+		"pending `WaitEvents` of a user other than root | " + count(maxWaitsPerUser),
+		"pending `WaitEvents` of all users other than root | " + count(maxWaitsInAll),
+		"pending `WaitEvents` of root | " + count(maxWaitsInAll),
 	} {
 		if !strings.Contains(limits, "\n| "+row+" |\n") {
 			t.Errorf("dbus.md lacks the row %q", row)
 		}
 	}
-	if want := fmt.Sprintf("up to `timeout_msec` (%s at most)", count(wire.MaxTimeout)); !strings.Contains(dbusPage(t, "Listen, or pull"), want) {
+	if want := fmt.Sprintf("up to `timeout_msec` (%s at most)", count(wire.MaxTimeout)); !strings.Contains(dbusPage(t, "Signals, or WaitEvents"), want) {
 		t.Errorf("dbus.md lacks %q", want)
 	}
 }
