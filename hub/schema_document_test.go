@@ -50,7 +50,7 @@ func eventsPage(t *testing.T) string {
 var tableRow = regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| (.*?) \\|")
 
 // The table of types in events.md has the known types with their options, optional ones after the
-// word maybe.
+// word optional.
 func TestTableOfTypes(t *testing.T) {
 	table, _, _ := strings.Cut(eventsPage(t), "\n## ")
 	left := knownTypes()
@@ -61,12 +61,12 @@ func TestTableOfTypes(t *testing.T) {
 			continue
 		}
 		left = slices.Delete(left, at, at+1)
-		always, maybe, _ := strings.Cut(row[2], "maybe")
+		always, optional, _ := strings.Cut(row[2], "optional")
 		documented := regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(row[2], -1)
 		for _, r := range schemaOf(row[1]) {
 			where := always
 			if r.optional {
-				where = maybe
+				where = optional
 			}
 			if !strings.Contains(where, "`"+r.option+"`") {
 				t.Errorf("%s: option %s (optional %v) is in the wrong place in %q", row[1], r.option, r.optional, row[2])
