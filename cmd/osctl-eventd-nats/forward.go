@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,6 +44,7 @@ func forwardCommand(stderr io.Writer) *cobra.Command {
 		Use: "forward", Short: "Forward the events of this host to the stream",
 		Long: forwardLong, Example: forwardExample, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			signal.Ignore(syscall.SIGPIPE) // or a reader of the log that ends would end the bridge
 			config, err := flags.config(stderr)
 			if err != nil {
 				return err

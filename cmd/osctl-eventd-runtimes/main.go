@@ -31,6 +31,7 @@ const stopTime = 5 * time.Second
 
 func main() {
 	version = buildversion.Of(version)
+	signal.Ignore(syscall.SIGPIPE) // or a reader of the log that ends would end the bridge
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	context.AfterFunc(ctx, func() {
 		stop() // the second signal kills

@@ -32,6 +32,7 @@ func main() {
 	// process dumps no core, and only CAP_SYS_PTRACE may read its memory. The call cannot fail
 	// with these arguments, see prctl(2).
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	signal.Ignore(syscall.SIGPIPE) // or a reader of the log that ends would end the service
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, isJournal(os.Stderr)))
 }
 

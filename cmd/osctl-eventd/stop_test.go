@@ -3,6 +3,8 @@ package main
 import (
 	"bufio"
 	"net"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -10,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/osctl/eventd/cmd/internal/daemontest"
 	"github.com/osctl/eventd/dbusapi/apitest"
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/dbusapi/client"
@@ -60,6 +63,32 @@ func TestStopUnderLoad(t *testing.T) {
 			t.Errorf("report %d was answered, but not announced; %d of %d were announced", seq, len(announced), len(answered)+len(backlog))
 			break
 		}
+	}
+}
+
+// TestLogReaderEnds ends the reader of the log, as a journald that crashes: the daemon goes on.
+func TestLogReaderEnds(t *testing.T) {
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	r, w, err := os.Pipe()
+	must(t, err)
+	must(t, r.Close())
+	d := &daemontest.Daemon{Address: bus.Address(), Stderr: &lockedBuffer{}, Ended: make(chan struct{})}
+	d.Cmd = exec.Command(filepath.Join(programs, "osctl-eventd"), "--bus", bus.Address(), "--state-dir", "none") //nolint:gosec // built by TestMain
+	d.Cmd.Stderr = w
+	must(t, nstest.New(t).Start(d.Cmd))
+	must(t, w.Close())
+	go func() {
+		defer close(d.Ended)
+		_ = d.Cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		_ = d.Cmd.Process.Kill() // unless it has ended
+		<-d.Ended
+	})
+	d.WaitForService(t) // it has logged several lines by now
+	must(t, d.Cmd.Process.Signal(syscall.SIGTERM))
+	if code := d.Wait(t); code != 0 {
+		t.Errorf("exit status %d", code)
 	}
 }
 
