@@ -73,7 +73,7 @@ func TestLogReaderEnds(t *testing.T) {
 	must(t, err)
 	must(t, r.Close())
 	d := &daemontest.Daemon{Address: bus.Address(), Stderr: &lockedBuffer{}, Ended: make(chan struct{})}
-	d.Cmd = exec.Command(filepath.Join(programs, "osctl-eventd"), "--bus", bus.Address(), "--state-dir", "none") //nolint:gosec // built by TestMain
+	d.Cmd = exec.Command(filepath.Join(programs, "osctl-eventd"), "--bus", bus.Address(), "--state-dir", "none")
 	d.Cmd.Stderr = w
 	must(t, nstest.New(t).Start(d.Cmd))
 	must(t, w.Close())
