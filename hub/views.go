@@ -36,7 +36,8 @@ type Interface struct {
 	// BoundPeer is the ifindex of the peer of a bound veth, in the namespace of the peer; 0 if that is
 	// not known. By it a watcher recognises the veth after a restart; lists do not show it.
 	BoundPeer uint32
-	// Kept says that the container moved the peer to a namespace without a known owner. Lists do not show it.
+	// Kept says that the container moved the peer to a namespace without a known owner, or left it in one.
+	// Lists do not show it.
 	Kept bool
 	// Announced says that an up of the interface was announced. A watcher needs it after a
 	// restart; lists do not show it.

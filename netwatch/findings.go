@@ -109,7 +109,13 @@ func (w *Watcher) answerQuestion(q links.Question) links.Answer {
 		return err == nil && again.Peer == host.Peer
 	})
 	a.Owner, a.Found, a.Next = links.Owner(c), found, next
-	a.Moved = !found && q.Mover.ID != "" && w.owners.Runs(containers.Container(q.Mover))
+	switch mover := containers.Container(q.Mover); {
+	case found || mover.ID == "":
+	case q.Stayed:
+		a.Moved = w.owners.Left(mover, host.Peer.NSID)
+	default:
+		a.Moved = w.owners.Runs(mover)
+	}
 	return a
 }
 

@@ -81,6 +81,8 @@ func (r *register) walks() int {
 	return r.finds
 }
 
+func (r *register) Left(containers.Container, int32) bool { return false }
+
 func (r *register) Runs(c containers.Container) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

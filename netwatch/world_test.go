@@ -70,6 +70,8 @@ func (w *world) meanwhile() int {
 	return w.m.draw("while asking", 3)
 }
 
+func (w *world) Left(containers.Container, int32) bool { return false }
+
 func (w *world) Runs(c containers.Container) bool {
 	for _, ns := range w.ns {
 		if ns.id == c.ID {

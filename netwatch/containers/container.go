@@ -23,6 +23,7 @@ type container struct {
 	rule    *matcher
 	process process // whose namespace was asked for last; pid 0 is none
 	nsid    int32   // the last answer; none
+	left    int32   // the last answer of the same init before it entered another namespace; none
 	tries   int
 	retryAt time.Time
 	named   bool // the id is certain; else the monitor may correct it
@@ -51,7 +52,7 @@ func (t *Tracker) addContainer(n *node, name Container, m *matcher) {
 		}
 		t.room--
 	}
-	c := &container{Container: name, node: n, rule: m, nsid: none, named: !m.argv || !endsInNumber(name.ID)}
+	c := &container{Container: name, node: n, rule: m, nsid: none, left: none, named: !m.argv || !endsInNumber(name.ID)}
 	n.container = c
 	n.parent.kids[n.name] = n
 	t.containers[n] = c
@@ -100,8 +101,9 @@ func (t *Tracker) queryNSID(c *container) {
 		return
 	}
 	before := c.nsid
-	if !c.process.init || !c.holdsProcess() {
-		c.process = t.findFirst(c)
+	same := c.process.init && c.holdsProcess()
+	if !same {
+		c.process, c.left = t.findFirst(c), none
 	}
 	if c.nsid = none; c.process.pid != 0 {
 		nsid, err := t.ids.GetNetNsIdByPid(c.process.pid)
@@ -120,6 +122,9 @@ func (t *Tracker) queryNSID(c *container) {
 	}
 	if c.nsid == before {
 		return
+	}
+	if same && before != none {
+		c.left = before
 	}
 	t.notifyNSID(c, before)
 	t.notifyNSID(c, c.nsid)

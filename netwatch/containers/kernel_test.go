@@ -155,6 +155,36 @@ func TestHiddenInit(t *testing.T) {
 	wants(t, tracker, nsid, "lxc:b")
 }
 
+// TestInitLeaves has an init enter another network namespace, which root of the container can do, while
+// another process stays in the former one.
+func TestInitLeaves(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	ct := Container{"lxc", "a"}
+	s := startIn(t, filepath.Join(root, "lxc.payload.a"), newNet|newPid, "sh", "-c", "trap : USR1; sleep 300 & wait; exec unshare --net sleep 300")
+	nsid := vethTo(t, ns, "v", s.pid())
+	wants(t, tracker, nsid, "lxc:a")
+	if tracker.Left(ct, nsid) {
+		t.Error("left before it did")
+	}
+	namespace := fmt.Sprintf("/proc/%d/ns/net", s.pid())
+	before, err := os.Readlink(namespace)
+	must(t, err)
+	for now := before; now == before; now, err = os.Readlink(namespace) {
+		must(t, err)
+		must(t, s.Process.Signal(unix.SIGUSR1)) // nothing happens before the trap is set
+		<-time.After(time.Millisecond)
+	}
+	wants(t, tracker, nsid, "")
+	if !tracker.Left(ct, nsid) || tracker.Left(Container{"lxc", "b"}, nsid) || tracker.Left(ct, nsid+1) {
+		t.Error("who left is not known")
+	}
+	s.stop()
+	if tracker.Left(ct, nsid) {
+		t.Error("left, although it ended")
+	}
+}
+
 // TestShared has several containers in one namespace. It expects the oldest as the owner, also from
 // another Tracker.
 func TestShared(t *testing.T) {

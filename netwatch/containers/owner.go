@@ -73,6 +73,19 @@ func (t *Tracker) Runs(name Container) bool {
 	return false
 }
 
+// Left reports whether the init of a container was in the network namespace with the id nsid, and entered
+// another one. The id must not have been reused since.
+func (t *Tracker) Left(name Container, nsid int32) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range t.containers {
+		if c.Container == name && c.left == nsid && c.holdsProcess() {
+			return true
+		}
+	}
+	return false
+}
+
 // pauseAfter returns when work that began at begun may be repeated: after a pause of share times its
 // cost.
 func pauseAfter(begun time.Time, share int) time.Time {

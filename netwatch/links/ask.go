@@ -24,7 +24,8 @@ type Question struct {
 	Ifindex uint32
 	Peer    rtnl.Peer // as far as known
 	Named   bool      // the name of the peer is known
-	Mover   Owner     // the owner that moved it to its present namespace; zero if none did
+	Mover   Owner     // the owner that moved it to its present namespace, or was found there; zero if none did
+	Stayed  bool      // the Mover was found there
 	epoch   uint64
 }
 
@@ -39,7 +40,7 @@ type Answer struct {
 	NameKnown bool
 	Owner     Owner
 	Found     bool
-	Moved     bool      // no owner is found, and the Mover runs
+	Moved     bool      // no owner is found, and the Mover runs; if it Stayed, the Mover's init has left the namespace
 	Next      time.Time // an earlier question would get the same answer
 }
 
@@ -78,7 +79,11 @@ func (t *Table) Questions(limit int) []Question {
 		t.due = t.due[1:]
 		r.due = false
 		if !r.gone {
-			all = append(all, Question{Ifindex: r.Ifindex, Peer: r.peer, Named: r.nameKnown, Mover: r.mover, epoch: r.epoch})
+			q := Question{Ifindex: r.Ifindex, Peer: r.peer, Named: r.nameKnown, Mover: r.mover, epoch: r.epoch}
+			if q.Mover == (Owner{}) && r.containerFound && !r.stale {
+				q.Mover, q.Stayed = r.lastOwner, true
+			}
+			all = append(all, q)
 		}
 	}
 	t.dueSince = t.Now()
@@ -113,7 +118,9 @@ func (t *Table) applyAnswer(r *row, a *Answer) {
 	if !r.nameKnown && a.NameKnown {
 		t.setName(r, showName(a.Name))
 	}
-	r.moverRuns = a.Moved
+	if r.moverRuns = a.Moved; a.Moved {
+		r.mover = a.Mover
+	}
 	t.updateOwner(r, a)
 	if r.hold == nil {
 		t.emitChanges(r, r.stale)

@@ -240,6 +240,33 @@ func TestLinkWithNumbersOfPeer(t *testing.T) {
 	expect(t, tab, `down 7 h no-carrier "eth0" tank/101`, `rename 7 h no-carrier "eth1" tank/101 was eth0`)
 }
 
+// TestContainerLeaves expects a container whose init leaves the namespace of its interface to stay the owner.
+func TestContainerLeaves(t *testing.T) {
+	for _, left := range []bool{true, false} {
+		tab, now := newTestTable()
+		here := say(7, "h", flagsUp, at(0, 2))
+		tab.Apply(here, false)
+		known{at(0, 2): {"tank", "101", "eth0"}}.answerAll(tab)
+		tab.Apply(say(7, "h", 0, at(0, 2)), false)
+		tab.Take()
+		tab.Apply(here, false)
+		for range 20 {
+			for _, q := range tab.Questions(1) {
+				if q.Mover != (Owner{"tank", "101"}) {
+					t.Errorf("the mover is %v", q.Mover)
+				}
+				tab.Answer(&Answer{Question: q, Link: *here, Name: "eth0", NameKnown: true, Moved: left})
+			}
+			later(tab, now)
+		}
+		if want := `up 7 h up "eth0" tank/101 kept`; left {
+			expect(t, tab, want)
+		} else {
+			expect(t, tab, `up 7 h up "eth0" /`)
+		}
+	}
+}
+
 // TestMovedOn expects an interface that its container moved to a namespace without an owner to stay the
 // container's, and its events to have kept.
 func TestMovedOn(t *testing.T) {
