@@ -62,7 +62,7 @@ func languages() []language {
 // languages adds the section on languages.
 func (p *Page) languages() {
 	p.Section("LANGUAGES")
-	p.Text("This section has what the manual of each language binding or tool does not say of this interface. Set the reply time-out above timeout_msec of WaitEvents, because the default is 25 s for most.")
+	p.Text("This section has what the manual of each language binding or tool does not say about this interface. Set the reply time-out above timeout_msec of WaitEvents, because the default is 25 s for most.")
 	for _, l := range languages() {
 		p.Item(l.name, l.text)
 		for _, line := range l.lines {
