@@ -85,7 +85,7 @@ func jsonObjects(tb testing.TB) []jsonObject {
 			Running: true, Healthy: true, Bus: "system", Version: "0.1.0", StartTime: at, Durable: true, Epoch: epoch, Oldest: 1, Last: 42,
 			Cursor: epoch + ":42", Interfaces: 1, Containers: 1, Missing: []string{}, Counters: map[string]uint64{"resyncs": 0}, Error: "why",
 		}), [][2]string{
-			{"running", "whether the service answers; if not, only bus and error have a meaning"},
+			{"running", "whether the service answers; if not, only bus and error are meaningful"},
 			{"healthy", "whether it runs, can write its history, and has all capabilities"},
 			{"error", "why the service does not answer; missing if it does"},
 			{"bus", "the bus of the service"},

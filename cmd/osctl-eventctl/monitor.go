@@ -25,8 +25,8 @@ match; all flags must match. osctl-eventctl events is short for monitor
 
 The service itself makes two types of events: ct_netif, with the action up,
 down or rename, when an interface changes, and state, whose action is the new
-state, when a container starts, is frozen or stops. Managers of containers
-report these and others; org.osctl.Eventd(5) lists the types.
+state, when a container starts, is frozen or stops. Managers of containers,
+such as osctld, report these and others; org.osctl.Eventd(5) lists the types.
 
 If a manager reports the up and down of interfaces, each event comes twice,
 because the service also sees it in the kernel. Use --source netlink to get
@@ -34,7 +34,7 @@ each event once.
 
 With --format a Go template (https://pkg.go.dev/text/template) formats each
 event. The fields are .Type, .Action, .Pool, .ID, .Name, .Veth, .Source, .Seq,
-.Time and .Cursor; an option is .Opts.NAME, and the whole event {{json .}}.
+.Time and .Cursor. An option is .Opts.NAME, and the whole event is {{json .}}.
 Control characters in fields are escaped.
 
 The command skips no event that the service keeps. It survives restarts of the

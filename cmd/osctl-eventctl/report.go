@@ -11,19 +11,19 @@ import (
 )
 
 const reportLong = `Report an event and print its number. KEY=TEXT is a string; KEY:=JSON is a
-number (1 is an integer, 1.0 a double), a boolean, a list or an object. A null
-means that the option, or the key of an object, is missing.
+number (1 is an integer, 1.0 a double), a boolean, a list or an object. The
+command leaves out options, and keys of objects, that are null.
 
 With --batch, report the events in a file, or on standard input (-), and print
 their numbers, one a line. A line is a JSON object {"type": TYPE, "opts":
 {...}}, as monitor --json prints it; other keys are ignored. Duplicate keys and
 half a surrogate pair are errors.
 
-The command sends events in batches of at most 1,024, from a pipe as soon as
-they come. The service accepts a whole batch or nothing of it. If a batch
-fails, earlier batches stay reported; the error names the line, and says up to
-which line events were reported. With --skip-invalid the command skips invalid
-events, reports each on stderr, and ends with status 4.
+The command sends events in batches of at most 1,024. Events from a pipe do not
+wait for a full batch. The service accepts a whole batch or nothing of it. If a
+batch fails, the error names the line, and the last line of the batches before,
+which stay reported. With --skip-invalid the command skips invalid events,
+reports each on stderr, and ends with status 4.
 
 Reporting needs root, unless the policy of the bus says otherwise.`
 

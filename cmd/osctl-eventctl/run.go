@@ -23,16 +23,16 @@ empty if the event has no such value. run starts no shell and puts nothing of
 an event into the command line. Names come from containers, so a script must
 quote them ("$EVENT_NAME"). The command writes to the stdout and stderr of run.
 
-With --batch N the command gets up to N pending events, one a line. Its
+With --batch the command gets up to COUNT pending events, one a line. Its
 environment has only EVENT_COUNT and the EVENT_CURSOR of the last event.
 
-With --cursor-file no event is skipped, whatever is killed or restarted: once
-the command has ended with status 0, run moves the cursor past the event, and
-syncs it to the disk before the next event. If run is killed while the command
-runs, the next run handles the event again, so the command must be safe to
-repeat. When run is interrupted, or the command exceeds --timeout, the process
-group of the command gets SIGTERM, and SIGKILL 10 seconds later. If run is
-killed, the command gets SIGKILL.
+With --cursor-file no event is skipped, whatever is killed or restarted: when
+the command ends with status 0, run moves the cursor past the event, and syncs
+it to the disk before the next event. If run is killed while the command runs,
+the next run handles the event again, so the command must be safe to repeat.
+When run is interrupted, or the command exceeds --timeout, the process group of
+the command gets SIGTERM, and SIGKILL 10 seconds later. If run is killed, the
+command gets SIGKILL.
 
 If the command fails, run repeats it up to --retry times, after 1 second, then
 2, up to a minute. If it still fails, run ends and the cursor stays before the
@@ -44,8 +44,8 @@ skips the down event of the old owner unless --handover is given. It does not
 skip the up event of the new owner, which may be the only one.
 
 The unit osctl-eventctl-run@NAME.service runs a command in this way, as root.
-It reads the options and the command from /etc/osctl-eventctl/NAME.conf, see
-/usr/share/doc/osctl-eventd/examples/run-backup.conf.
+It reads the options and the command from /etc/osctl-eventctl/NAME.conf;
+/usr/share/doc/osctl-eventd/examples/run-backup.conf is an example.
 
 Exit status: 0 if it ended as asked or was interrupted; 1 on an error; 4 if
 events were lost, because the service no longer keeps them; 5 if the command
@@ -99,7 +99,7 @@ func (a *app) run() *cobra.Command {
 	f.BoolVar(&flags.noFollow, "no-follow", false, "end with the newest event; without --since begin with the oldest")
 	f.Var(&flags.batch, "batch", "give the command up to `COUNT` events at a time")
 	f.Uint16Var(&flags.retry, "retry", 0, "run a failed command again up to `COUNT` times")
-	f.StringVar(&flags.onFailure, "on-failure", onFailureStop, "end (stop) or continue with the next event (skip) after the last failure of a command: `stop|skip`")
+	f.StringVar(&flags.onFailure, "on-failure", onFailureStop, "when a command has failed and no retry is left, end, or continue with the next event: `stop|skip`")
 	f.Var(&flags.timeout, "timeout", "stop a command that takes longer than `DURATION`, like 30s or 5m; it counts as failed")
 	f.BoolVar(&flags.handover, "handover", false, "also handle down events of interfaces that pass to another container")
 	a.completeFlags(cmd)

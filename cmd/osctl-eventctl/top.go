@@ -17,11 +17,11 @@ import (
 const topLong = `Show on one screen the state of the service, the rate of events of each type,
 the interfaces and containers, those in trouble first, and the newest events.
 
-These are in trouble: interfaces that are down or have no carrier, containers
-that failed or are changing their state, and interfaces without a known
-container. Stopped containers are hidden. SINCE shows how long the interface,
-or a container without one, has been in its state. If events are missing, a
-line in their place says how many.
+In trouble are interfaces that are down, have no carrier or have no known
+container, and containers that failed or are changing their state. Stopped
+containers are hidden. SINCE shows how long an interface, or a container
+without interfaces, has been in its state. If events are missing, a line in
+their place says how many.
 
 Keys: arrows, page up and page down move; Enter shows the history of the
 selected container, Esc returns to all events; / filters, t shows only trouble,

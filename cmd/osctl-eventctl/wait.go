@@ -17,29 +17,30 @@ with its name inside the container, is up, down or gone. Print the state that
 was reached.
 
 An argument with a colon is a container or an interface, any other argument is
-a state. The command waits for one of the states that follow a container or an
-interface, as in tank:1 tank:2 running, or tank:1 running tank:2/eth0 up. It
-ends when each of them has reached a state, not necessarily at the same time.
+a state. States belong to the containers and interfaces before them: tank:1
+tank:2 running, or tank:1 running tank:2/eth0 up. wait ends when each of them
+has reached one of its states, not necessarily at the same time.
 
 ` + nameHelp + `
 
-The current state counts, so there is no race: if it is reached already, wait
-ends at once. A state that lasts only a moment counts as well. The container or
-the interface need not exist yet. wait survives restarts of the service and of
-the bus, and reports them on stderr.
+The current state counts, so there is no race: if it is one of the given
+states, wait ends at once. A state that lasts only a moment counts as well. The
+container or the interface need not exist yet. wait survives restarts of the
+service and of the bus, and reports them on stderr.
 
 An interface is up when both of its ends are set up; otherwise it is down. If
 it does not exist, it is down and gone. An interface that passes to another
 container (handover) keeps working, so it does not count as down.
 
-The service itself sees the states running, frozen and stopped, and accepts any
-state that a manager reports. The states of osctld are staged, starting,
-running, stopping, stopped, aborting, freezing, frozen, thawed and error. If
-the service knows no state of a container, wait says so after a few seconds.
+The service itself sees the states running, frozen and stopped. It accepts any
+state that a manager of containers reports; those of osctld are staged,
+starting, running, stopping, stopped, aborting, freezing, frozen, thawed and
+error. If the service knows no state of a container, wait says so after a few
+seconds.
 
 With --type or --action the command waits for the next such event of any of the
 given containers and interfaces, handovers included, and prints it as monitor
-does. With --since it also accepts an earlier event since then.
+does. With --since it also accepts an earlier event, from MOMENT on.
 
 If the id has a slash, use --pool and --id in place of the first argument;
 --name adds an interface.

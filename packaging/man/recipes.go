@@ -50,7 +50,7 @@ does not delay the next event:`,
 			"Wait for a container, then back it up",
 			"If the container runs already, the command returns at once, so there is no race:",
 			`osctl-eventctl wait tank:101 running --timeout 5m && backup tank:101`,
-			"Exit status 3 means that the time is over. To wait for several containers, name them all:\n\n" +
+			"Exit status 3 means that the timeout expired. To wait for several containers, name them all:\n\n" +
 				"  osctl-eventctl wait tank:101 tank:102 running",
 		},
 		{
@@ -123,7 +123,7 @@ func RecipesPage() *Page {
 read. Replace tank:101 by your container, as osctl-eventctl list and osctl-eventctl containers show it, and
 veth101 by the interface on the host.
 
-osctl-eventctl run works until it is interrupted. With --no-follow it handles the events that are kept, and
+osctl-eventctl run continues until it is interrupted. With --no-follow it handles the events that are kept, and
 ends.`)
 	p.Section("RECIPES")
 	for _, r := range Recipes() {
