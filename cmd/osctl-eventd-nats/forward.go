@@ -19,9 +19,9 @@ import (
 
 const forwardLong = `Forward the events of this host's osctl-eventd until the command is stopped. systemd
 starts the command. It continues after the last event in the stream, so it may be killed
-at any time. While NATS is away, events wait in the history of osctl-eventd (its option
---history). If the history is too short for them, a _gap in the stream says which events
-are lost.
+at any time. While NATS is unreachable, events wait in the history of osctl-eventd (its
+option --history). If the history is too short for them, a _gap in the stream says which
+events are lost.
 
 The command ends with status 3 if another machine forwards under the same name, if this
 machine is a copy of another machine or an older copy of itself, or if no bridge wrote

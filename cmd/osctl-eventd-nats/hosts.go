@@ -27,8 +27,8 @@ const hostsLong = `Show the hosts of the fleet, as of the last message of each:
   SEEN        when the server received the last message
   LAST EVENT  when the last event happened
   LAG         how many events are not in the stream yet
-  LEFT        how many more events may happen while NATS is away before one is lost; -
-              while osctl-eventd has not filled its history yet
+  LEFT        how many more events may happen before one is lost, if NATS is unreachable;
+              - while osctl-eventd has not filled its history yet
   DURABLE     whether the history survives a restart of osctl-eventd
 
 Exit status: 0 if all hosts are ok; 1 on an error; 2 if a host is not ok.`

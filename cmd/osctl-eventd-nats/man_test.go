@@ -43,7 +43,7 @@ func manualPage() *man.Page {
 	p.Item("0", "the command succeeded, or stopped after SIGTERM or SIGINT")
 	p.Item("1", "the command failed; stderr says why")
 	p.Item("2", "hosts: a host is not ok")
-	p.Item("3", "forward: another machine forwards under this host's name; stderr says what to do")
+	p.Item("3", "forward: the host's last message is not this machine's own; stderr says what to do")
 	p.Item("4", "watch: events are missing; stderr says which")
 	p.Section("ENVIRONMENT")
 	p.Item("NATS_URL, NATS_USER", "defaults of --server and --user")

@@ -13,8 +13,8 @@ import (
 
 const setupLong = `Write the files for a fleet of hosts into a directory: accounts.conf, which the NATS
 servers include; stream.json, the configuration of the stream; and a password for each
-host, for the user fleet-watch, which may only read, and for fleet-admin, which may do
-everything.
+host, for the user fleet-watch, which may only read, and for the user fleet-admin, which
+may do everything.
 
 A host may only publish on its own subject, and read the last message there. To add a
 host, run setup again with the names of all hosts; it keeps the passwords.`

@@ -25,16 +25,17 @@ flag is given several times, any of its values may match; all flags must match.
 Events of one host come in the order in which they happened. If a host was cut off, its
 events come late, with the time at which they happened.
 
-With any filter the command reports missing events on stderr ("node1: lost 12 events:
-..."): those that a host could not forward, and those that the stream dropped before the
-command read them. With --json it also prints an object of type _gap for them. It also
-reports when a host goes silent (two heartbeats are overdue), and when it is back.
+Whatever the filter, the command reports missing events on stderr ("node1: lost 12
+events: ..."): those that a host could not forward, and those that the stream dropped
+before the command read them. With --json it also prints an object of type _gap for
+them. It also reports when a host goes silent (two heartbeats are overdue), and when it
+is back.
 
-While NATS is away the command waits, and then continues after the last message that it
-read. With --cursor-file it continues where the last run stopped. If the file is missing
-or empty, the command begins at --since. It writes the file after it has printed the
-events, so a crash may repeat some events, but skips none. osctl-eventctl(1) says which
-files a user may use.
+While NATS is unreachable the command waits, and then continues after the last message
+that it read. With --cursor-file it continues where the last run stopped. If the file is
+missing or empty, the command begins at --since. It writes the file after it has printed
+the events, so a crash may repeat some events, but skips none. osctl-eventctl(1) says
+which files a user may use.
 
 Exit status: 0 if it ended as asked or was interrupted; 1 on an error; 4 if events are
 missing.`

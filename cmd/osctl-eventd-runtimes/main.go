@@ -53,11 +53,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-const rootLong = `osctl-eventd-runtimes reports to osctl-eventd what container runtimes know: ct_info with
-the name, the image and the labels of a container, when it is created, started or renamed;
-ct_exit with its exit code; ct_health with the result of a health check; and db when it is
-created or removed. It follows docker and podman through their sockets, and the pods of Kubernetes
-through the directories of the kubelet. Any of them may come and go.
+const rootLong = `osctl-eventd-runtimes is a bridge: it reports to osctl-eventd what container runtimes know.
+ct_info has the name, the image and the labels of a container that was created, started or
+renamed; ct_exit its exit code; ct_health the result of a health check. db says that a
+container was created or removed. The bridge follows docker and podman through their
+sockets, and the pods of Kubernetes through the directories of the kubelet. Each may start
+and stop at any time.
 
 systemd starts the bridge. It may be killed at any time, and still reports each exit once,
 as long as the runtime has the event.`

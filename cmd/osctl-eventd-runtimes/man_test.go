@@ -9,9 +9,9 @@ import (
 	"github.com/osctl/eventd/packaging/man"
 )
 
-var update = flag.Bool("update", false, "write the manual page anew")
+var update = flag.Bool("update", false, "rewrite the manual page")
 
-// TestManualPage makes osctl-eventd-runtimes(8) of the command.
+// TestManualPage generates osctl-eventd-runtimes(8) from the command.
 func TestManualPage(t *testing.T) {
 	t.Setenv("STATE_DIRECTORY", "")
 	t.Setenv("RUNTIME_DIRECTORY", "")

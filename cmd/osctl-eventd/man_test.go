@@ -24,8 +24,8 @@ func manualPage() *man.Page {
 	p.Section("DESCRIPTION")
 	p.Text(`osctl-eventd is the event service of a Linux container host. It announces on D-Bus, as
 org.osctl.Eventd, when a network interface of a container goes up, goes down or is renamed, and
-when a container starts, is frozen or stops. It also publishes the reports of other daemons. All
-clients get all events in the same order, and a client that misses events is told so.
+when a container starts, is frozen or stops. It also announces what other daemons report. All clients
+get the events in the same order, and a client that misses events is told so.
 
 systemd starts the service. The service is ready once it owns its name on the bus
 and has compared all interfaces with the kernel. It feeds systemd's watchdog while it makes progress.
@@ -36,7 +36,7 @@ stops within 5 s. A second signal kills it.`)
 	var level string
 	p.Flags(flagSet(&opts, &level))
 	p.Item("--help", "print the options and exit")
-	p.Section("WHO MAY DO WHAT")
+	p.Section("PERMISSIONS")
 	p.Text(`Root may read and report. Members of the group osctl-eventd may read and receive the
 signals. Every other user may introspect the interface and read its properties, which name no container.
 Files in /etc/dbus-1/system.d change these rules; see the examples in /usr/share/doc/osctl-eventd/examples.`)
@@ -54,7 +54,7 @@ Files in /etc/dbus-1/system.d change these rules; see the examples in /usr/share
 	p.Section("EXAMPLES")
 	p.Text("Try the service as root without touching the bus and the network of the machine. The service prints the address of its bus:")
 	p.Example("unshare -n osctl-eventd --bus private --state-dir none")
-	p.Text("Keep a longer history on a large host with this drop-in, which systemctl edit osctl-eventd creates:")
+	p.Text("To keep a longer history on a large host, run systemctl edit osctl-eventd and add:")
 	p.Example("[Service]\nExecStart=\nExecStart=/usr/sbin/osctl-eventd --history 200000 --log-size 1G")
 	p.Section("SEE ALSO")
 	p.Text("osctl-eventctl(1), osctl-eventd-recipes(7), org.osctl.Eventd(5), systemctl(1), journalctl(1)")
