@@ -13,11 +13,12 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-const containersLong = `List the containers whose state is known, with their last state and its time.
-Stopped containers are hidden unless --all, --state, --id or an argument asks
-for them; the service keeps the 1,024 that stopped last. Arguments select
-containers. If a flag is given several times, any of its values may match. With
---watch the table stays on the terminal; see list for the keys.
+const containersLong = `List the containers with their last state and its time; the state is - if only
+the name of a container was reported. Stopped containers are hidden unless
+--all, --state, --id or an argument asks for them; the service keeps the 1,024
+that stopped last. Arguments select containers. If a flag is given several
+times, any of its values may match. With --watch the table stays on the
+terminal; see list for the keys.
 
 Exit status: 0 on success; 1 on an error, or if an argument, or a flag other
 than --state, names something unknown.`

@@ -68,8 +68,8 @@ func jsonObjects(tb testing.TB) []jsonObject {
 		}},
 		{"A container", "containers prints one object a line.", encode(containerJSON(state)), [][2]string{
 			{"pool, id", "the container"},
-			{"state", "its last state"},
-			{"time", "time of the state, in UTC"},
+			{"state", "its last state; empty if unknown"},
+			{"time", "when the state, or else the name, was reported, in UTC"},
 			{"ct_name, image", "its name and its image; missing if unknown"},
 		}},
 		{"The details of a container", "show prints it.", shown.String(), [][2]string{
