@@ -82,7 +82,7 @@ complete fish "$share/fish/vendor_completions.d/osctl-eventctl.fish"
 page() {
 	put 644 "$1" "$2"
 	[ "$action" = uninstall ] ||
-		sed 's,(packaging/doc/,(,g; s,(cmd/osctl-eventctl/live.svg),(live.svg),g; s,(packaging/cockpit/page-,(page-,g; s,(.github/SECURITY.md),(SECURITY.md),g; s,(\(\.\./\)*CHANGELOG.md),(changelog.gz),g' "$1" >"$2"
+		sed 's,(\(\.\./\)*packaging/doc/,(,g; s,(cmd/osctl-eventctl/live.svg),(live.svg),g; s,(packaging/cockpit/page-,(page-,g; s,(.github/SECURITY.md),(SECURITY.md),g; s,(\(\.\./\)*CHANGELOG.md),(changelog.gz),g' "$1" >"$2"
 }
 page README.md "$doc/README.md"
 page .github/SECURITY.md "$doc/SECURITY.md"
