@@ -75,7 +75,9 @@ func (w *Watcher) applyFindings(empty bool) {
 	}
 	w.findings = nil
 	for i := range l.answers {
-		w.table.Answer(&l.answers[i])
+		if w.table.Answer(&l.answers[i]) {
+			w.resync.wantDump(becauseForeign)
+		}
 	}
 	for _, b := range l.bindings {
 		w.table.Bind(b)

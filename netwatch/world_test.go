@@ -207,8 +207,11 @@ func (w *world) linkWatch() {
 func (w *world) die(nsid int32) {
 	m := w.m
 	delete(w.ns, nsid)
-	for _, p := range slices.Collect(maps.Keys(m.inner)) {
+	peers := slices.Collect(maps.Keys(m.inner))
+	slices.SortFunc(peers, func(a, b rtnl.Peer) int { return int(a.Ifindex) - int(b.Ifindex) })
+	for _, p := range peers {
 		if p.NSID == nsid {
+			w.sayWithoutID(p)
 			m.links[m.inner[p].peer.Ifindex].peer.NSID = rtnl.NSIDUnknown
 			delete(m.inner, p)
 		}
@@ -230,6 +233,22 @@ func (w *world) die(nsid int32) {
 		m.tell(ifindex)
 	}
 	m.say(nsidMessage(unix.RTM_DELNSID, nsid))
+}
+
+// sayWithoutID queues the last messages about a peer as the kernel may send them while the id of their
+// namespace is freed: as if the watched namespace had sent them.
+func (w *world) sayWithoutID(p rtnl.Peer) {
+	l := &fakeLink{name: w.m.inner[p].name, peer: alone}
+	which := 0
+	if !w.calm {
+		which = w.m.draw("without an id", 6)
+	}
+	if which == 1 || which == 3 {
+		w.m.say(newLink(p.Ifindex, l))
+	}
+	if which == 2 || which == 3 {
+		w.m.say(delLink(p.Ifindex, l, nil))
+	}
 }
 
 // cleanUp deletes the links whose namespace is dead.

@@ -93,11 +93,14 @@ func (t *Table) Questions(limit int) []Question {
 // DueSince returns since when a question is due; ok is false if none is.
 func (t *Table) DueSince() (since time.Time, ok bool) { return t.dueSince, len(t.due) > 0 }
 
-// Answer applies the answer to a question. It drops the answer if the peer may have been replaced.
-func (t *Table) Answer(a *Answer) {
+// Answer applies the answer to a question. It drops the answer if the peer may have been replaced. doubt is
+// true if the link of a row does not exist, so that another dump is needed.
+func (t *Table) Answer(a *Answer) (doubt bool) {
 	r := t.rows[a.Ifindex]
 	switch {
-	case r == nil || r.epoch != a.epoch || a.Gone: // a message says what happened to the link
+	case r == nil || r.epoch != a.epoch: // a message says what happened to the link
+	case a.Gone:
+		return true
 	case a.Failed:
 		t.retryQuestion(r, a.Next)
 	case a.Link.Peer.Ifindex == 0: // the link is being deleted
@@ -110,6 +113,7 @@ func (t *Table) Answer(a *Answer) {
 	default:
 		t.applyAnswer(r, a)
 	}
+	return false
 }
 
 // applyAnswer sets the name and the owner of a row from an answer.

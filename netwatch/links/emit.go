@@ -51,7 +51,7 @@ func (t *Table) awaitOwner(r *row) {
 	if r.resuming && r.verified {
 		return
 	}
-	if !r.peer.Foreign() && !r.due { // the peer has no namespace to ask about
+	if r.peer.Local() || !r.peer.Foreign() && !r.due { // the peer has no namespace to ask about
 		if !r.verified {
 			r.owner, r.Kept = Owner{}, false
 			r.assignOwner(t.Owners)

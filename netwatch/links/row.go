@@ -56,11 +56,12 @@ func (r *row) differs(l *rtnl.Link) bool {
 }
 
 // looksForeign reports whether a live message is about a link of another namespace with the same
-// ifindex: it has another name, and either another peer or the deletion of the link. If the id of the
+// ifindex: it has another name, and either not the row's peer or the deletion of the link. If the id of the
 // sender's namespace is freed while the message is on its way, the kernel leaves the id out
-// (do_one_broadcast), so the message seems to come from the watched namespace.
+// (do_one_broadcast), so the message seems to come from the watched namespace. The last messages about a
+// link name no peer.
 func (r *row) looksForeign(l *rtnl.Link) bool {
-	otherPeer := l.Peer.Ifindex != 0 && r.peer.Ifindex != 0 && l.Peer.Ifindex != r.peer.Ifindex
+	otherPeer := l.Peer.Ifindex == 0 || l.Peer.Ifindex != r.peer.Ifindex
 	return l.Name != "" && showName(l.Name) != r.Veth && (otherPeer || l.Deleted)
 }
 

@@ -129,23 +129,18 @@ func (t *Table) Apply(l *rtnl.Link, dumped bool) (doubt bool) {
 		t.remove(l)
 		return false
 	}
-	if dumped {
-		if r != nil && r.live == t.generation {
+	if dumped && t.mayBeOutdated(r, l) {
+		if r != nil {
 			r.seen = t.generation
-			return r.differs(l)
 		}
-		if r == nil && t.mayBeGone(l.Ifindex) || l.Peer.Foreign() && t.mayBeFreed(l.Peer.NSID) {
-			if r != nil {
-				r.seen = t.generation
-			}
-			return true
-		}
+		return r == nil || r.live != t.generation || r.differs(l)
 	}
 	if r != nil && r.wasReplaced(l) {
 		t.drop(r, true)
 		r = nil
 	}
-	if r == nil {
+	isNew := r == nil
+	if isNew {
 		r = &row{Interface: hub.Interface{Ifindex: l.Ifindex, State: hub.LinkDown}, peer: unknownPeer, epoch: t.nextEpoch()}
 		t.rows[l.Ifindex] = r
 	}
@@ -155,7 +150,19 @@ func (t *Table) Apply(l *rtnl.Link, dumped bool) (doubt bool) {
 		delete(t.deleted, l.Ifindex)
 	}
 	t.updateRow(r, l, dumped)
+	if isNew && !dumped && l.Peer.Ifindex == 0 {
+		t.queueQuestion(r) // the first end of a new pair, or a link of another namespace: see looksForeign
+	}
 	return false
+}
+
+// mayBeOutdated reports whether a record of a dump may be older than live messages about the link, of which r
+// is the row or nil, or about the namespace of its peer.
+func (t *Table) mayBeOutdated(r *row, l *rtnl.Link) bool {
+	if r != nil && r.live == t.generation {
+		return true
+	}
+	return r == nil && t.mayBeGone(l.Ifindex) || l.Peer.Foreign() && t.mayBeFreed(l.Peer.NSID)
 }
 
 // updateRow applies a message to a row.

@@ -425,10 +425,10 @@ func TestLinkOfAnotherNamespace(t *testing.T) {
 	tab, _ := newTestTable()
 	tab.Apply(say(2, "veth101", flagsUp, at(rtnl.NSIDLocal, 3)), false)
 	lines(tab)
-	moved := say(2, "eth0", 0, at(0, 17))
+	moved, ended := say(2, "eth0", 0, at(0, 17)), say(2, "eth0", 0, alone)
 	deleted := say(2, "eth0", 0, alone)
 	deleted.Deleted = true
-	for _, l := range []*rtnl.Link{moved, deleted} {
+	for _, l := range []*rtnl.Link{moved, ended, deleted} {
 		if !tab.Apply(l, false) {
 			t.Errorf("no doubt about %+v", l)
 		}
@@ -440,6 +440,11 @@ func TestLinkOfAnotherNamespace(t *testing.T) {
 	deleted.Name = "veth102"
 	if tab.Apply(deleted, false) || tab.rows[2] != nil {
 		t.Error("the deletion of a link was not applied")
+	}
+
+	tab.Apply(ended, false) // no row has its ifindex
+	if due := tab.Questions(1); len(due) != 1 || !tab.Answer(&Answer{Question: due[0], Gone: true}) {
+		t.Errorf("questions %+v, or no doubt about a row without a link", due)
 	}
 }
 

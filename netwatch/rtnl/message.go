@@ -38,6 +38,9 @@ type Peer struct {
 // Foreign reports whether the peer is in another namespace that has an id.
 func (p Peer) Foreign() bool { return p.NSID >= 0 && p.Ifindex != 0 }
 
+// Local reports whether the peer is in the watched namespace, too.
+func (p Peer) Local() bool { return p.NSID == NSIDLocal && p.Ifindex != 0 }
+
 // Link is the content of a message about a veth.
 type Link struct {
 	Ifindex uint32
