@@ -55,7 +55,9 @@ func run(args []string, stdout, stderr io.Writer, journal bool) int {
 	// After the first signal the default action is restored, so a second one kills.
 	context.AfterFunc(ctx, stop)
 
-	log := newLogger(stderr, opts.logLevel, journal)
+	lines := newLogQueue(stderr, newLogger(stderr, opts.logLevel, journal))
+	defer lines.close()
+	log := newLogger(lines, opts.logLevel, journal)
 	if err := serve(ctx, opts, log, stdout); err != nil && !errors.Is(err, context.Canceled) {
 		log.Error("osctl-eventd failed", errorAttr(err))
 		return exitFailure
