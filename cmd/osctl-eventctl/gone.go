@@ -32,6 +32,9 @@ func (p *pastContainers) event(_ context.Context, e *hub.Event, _ string) (handl
 		return false, nil // the id of another object
 	case e.Type == hub.TypeDB && e.Action == "remove":
 		c.removed = e.Time
+	case e.Type == hub.TypeDB && e.Action == "add" && !c.removed.IsZero():
+		c = pastContainer{} // another container with the id
+		p.names.remove(ref)
 	}
 	if name != "" {
 		c.name = name

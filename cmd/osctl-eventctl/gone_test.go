@@ -26,6 +26,9 @@ func TestShowGone(t *testing.T) {
 	reportOne("db", "tank", "user1", "object", "user", "action", "remove")
 	remove("tank", "2")
 	reportOne("state", "tank", "2", "state", "running") // created again
+	reportOne("ct_info", "tank", "3", "name", "old", "image", "nginx:1")
+	remove("tank", "3")
+	reportOne("db", "tank", "3", "object", "container", "action", "add") // created again, not started
 	gone := "Container:  podman:" + idA + "\nName:       web\nImage:      nginx:1\nState:      gone since "
 	for _, test := range []struct {
 		args   string
@@ -42,6 +45,8 @@ func TestShowGone(t *testing.T) {
 		{"tank:1", 0, "Container:  tank:1\nState:      gone since ", ""},
 		{"tank:user1", 0, "State:      unknown", ""},
 		{"tank:2", 0, "State:      running since", ""},
+		{"tank:3", 0, "Container:  tank:3\nState:      unknown\n", ""},
+		{"tank:old", 1, "", "tank:old is unknown; "},
 		{"podman:web/eth0", 1, "", "expected a container as POOL:ID"},
 		{"podman:4f5", 1, "", "podman:4f5 is unknown; "},
 		{"docker:web", 1, "", "docker:web is unknown; "},
@@ -73,15 +78,19 @@ func TestShowGone(t *testing.T) {
 // no longer lists it.
 func TestComesBack(t *testing.T) {
 	removal := event(t, hub.TypeDB, "pool", "podman", "id", idA, "object", "container", "action", "remove")
+	addition := event(t, hub.TypeDB, "pool", "podman", "id", idA, "object", "container", "action", "add", "ct_name", "new")
 	exit := event(t, hub.TypeExit, "pool", "podman", "id", idA, "exit_type", "exit")
 	state := event(t, hub.TypeState, "pool", "podman", "id", idA, "state", "stopped")
 	for i, test := range []struct {
 		events []*hub.Event
 		gone   bool
+		name   string
 	}{
-		{[]*hub.Event{state, removal, exit}, true},
-		{[]*hub.Event{removal, state}, false},
-		{[]*hub.Event{removal, info(t, idA, "web")}, false},
+		{[]*hub.Event{state, removal, exit}, true, ""},
+		{[]*hub.Event{removal, state}, false, ""},
+		{[]*hub.Event{removal, info(t, idA, "web")}, false, "web"},
+		{[]*hub.Event{info(t, idA, "web"), removal, addition}, false, "new"},
+		{[]*hub.Event{info(t, idA, "web"), addition}, false, "new"},
 	} {
 		past := &pastContainers{newNameTable(nil, nil), map[containerRef]pastContainer{}}
 		for _, e := range test.events {
@@ -90,8 +99,9 @@ func TestComesBack(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if gone := !past.containers[containerRef{"podman", idA}].removed.IsZero(); gone != test.gone {
-			t.Errorf("%d: gone %v, want %v", i, gone, test.gone)
+		c := past.containers[containerRef{"podman", idA}]
+		if gone := !c.removed.IsZero(); gone != test.gone || c.name != test.name {
+			t.Errorf("%d: gone %v, name %q, want %v, %q", i, gone, c.name, test.gone, test.name)
 		}
 	}
 }
