@@ -95,6 +95,28 @@ func TestLint(t *testing.T) {
 	}
 }
 
+// TestItems checks that a continuation line stays in its item.
+func TestItems(t *testing.T) {
+	p := New("x", 1, "a")
+	p.Text("- one: first\n  second: line\n- two: third")
+	if want := ".TP\n.B \"one\"\nfirst\nsecond: line\n.TP\n.B \"two\"\nthird\n"; !strings.HasSuffix(p.String(), want) {
+		t.Errorf("got %q, want the end %q", p.String(), want)
+	}
+	pages, err := filepath.Glob("*.[1-8]")
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("pages %v, %v", pages, err)
+	}
+	for _, name := range pages {
+		page, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(page, []byte("\n.B \" ")) {
+			t.Errorf("a term in %s begins with a blank", name)
+		}
+	}
+}
+
 func TestEscape(t *testing.T) {
 	p := New("x", 1, "a-b")
 	p.Text(".TH evil\n'so /etc/passwd\n\\fB")

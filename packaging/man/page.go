@@ -16,7 +16,7 @@ import (
 )
 
 // date stands at the foot of each page, as a page wants one. It moves with a release.
-const date = "2026-11-22"
+const date = "2026-11-30"
 
 // Page is a manual page in the language of man(7).
 type Page struct {
@@ -75,7 +75,7 @@ func (p *Page) Flags(flags *pflag.FlagSet) {
 }
 
 // Text adds text. Empty lines part paragraphs; lines that are indented stay as they are, and
-// lines "- term: text" become items.
+// lines "- term: text", with the indented lines that continue them, become items.
 func (p *Page) Text(text string) {
 	for paragraph := range strings.SplitSeq(strings.Trim(text, "\n"), "\n\n") {
 		switch {
@@ -90,10 +90,10 @@ func (p *Page) Text(text string) {
 	}
 }
 
-// items adds a list of which each line is "- term: text".
+// items adds a list of items "- term: text". Other lines continue the text.
 func (p *Page) items(list string) {
-	for line := range strings.SplitSeq(list, "\n") {
-		term, text, _ := strings.Cut(strings.TrimPrefix(line, "- "), ": ")
+	for item := range strings.SplitSeq(strings.TrimPrefix(list, "- "), "\n- ") {
+		term, text, _ := strings.Cut(item, ": ")
 		p.Item(term, text)
 	}
 }
