@@ -80,10 +80,10 @@ func (a *app) timeoutError(ctx context.Context, conditions []condition, reached 
 	var texts []string
 	for i := range conditions {
 		if reached[i] == "" {
-			missed, texts = append(missed, conditions[i]), append(texts, conditions[i].String())
+			missed, texts = append(missed, conditions[i]), append(texts, fmt.Sprintf("%s within %v", &conditions[i], timeout))
 		}
 	}
-	text := fmt.Sprintf("%s within %v", strings.Join(texts, ", "), timeout)
+	text := strings.Join(texts, ", ")
 	if !hinted {
 		if hint := a.findHint(ctx, missed); hint != "" {
 			text += "\n" + hint

@@ -76,16 +76,16 @@ func (a *app) reportBatch(ctx context.Context, path string, skipInvalid bool) er
 func (b *batchRun) formatProgress() string {
 	text := "nothing was reported"
 	if b.done > 0 {
-		text = fmt.Sprintf("%s reported, up to line %d", formatCount(b.done), b.lastDone)
+		text = fmt.Sprintf("%s reported, the last one from line %d", formatCount(b.done), b.lastDone)
+	}
+	if len(b.unanswered) > 0 {
+		text += fmt.Sprintf("; lines %d to %d may have been reported", b.unanswered[0], b.unanswered[len(b.unanswered)-1])
 	}
 	switch {
-	case len(b.unanswered) > 0:
-		text += fmt.Sprintf("; lines %d to %d may have been reported", b.unanswered[0], b.unanswered[len(b.unanswered)-1])
-	case b.done > 0:
-		text += ", and none after"
-	}
-	if b.skipped > 0 {
-		text += fmt.Sprintf("; invalid lines skipped: %d", b.skipped)
+	case b.skipped == 1:
+		text += "; 1 invalid line skipped"
+	case b.skipped > 1:
+		text += fmt.Sprintf("; %d invalid lines skipped", b.skipped)
 	}
 	return text
 }

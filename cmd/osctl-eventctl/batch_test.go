@@ -78,7 +78,7 @@ func TestReportBatch(t *testing.T) {
 		}
 	}
 	r = ctl(t, bus.Env(), "report", "--batch", write(batchLines(1500)+`{"type":"X"}`))
-	if r.code != 1 || !strings.Contains(r.stderr, `line 1501: event type "X"`) || !strings.HasSuffix(r.stderr, "; 1024 events reported, up to line 1024, and none after\n") ||
+	if r.code != 1 || !strings.Contains(r.stderr, `line 1501: event type "X"`) || !strings.HasSuffix(r.stderr, "; 1024 events reported, the last one from line 1024\n") ||
 		strings.Count(r.stdout, "\n") != 1024 {
 		t.Errorf("a bad event in the second batch: %s, %d numbers", r.stderr, strings.Count(r.stdout, "\n"))
 	}
@@ -100,8 +100,12 @@ func TestReportBatchSkipInvalid(t *testing.T) {
 	lines := []string{refused(1), "nonsense", event(1), event(2), refused(2), refused(3), event(3), long, "", event(4), `{"type":"X"}`}
 	r := ctlWith(t, bus.Env(), strings.NewReader(strings.Join(lines, "\n")), "report", "--batch", "-", "--skip-invalid")
 	if r.code != 4 || r.stdout != "1\n2\n3\n4\n" ||
-		!strings.HasSuffix(r.stderr, "4 events reported, up to line 10, and none after; invalid lines skipped: 6\n") {
+		!strings.HasSuffix(r.stderr, "4 events reported, the last one from line 10; 6 invalid lines skipped\n") {
 		t.Errorf("%+v", r)
+	}
+	one := ctlWith(t, bus.Env(), strings.NewReader("nonsense"), "report", "--batch", "-", "--skip-invalid")
+	if one.code != 4 || !strings.HasSuffix(one.stderr, ": nothing was reported; 1 invalid line skipped\n") {
+		t.Errorf("%+v", one)
 	}
 	for _, line := range []string{"1", "2", "5", "6", "8", "11"} {
 		if strings.Count(r.stderr, "line "+line+" skipped: ") != 1 {
@@ -188,7 +192,7 @@ func TestReportFull(t *testing.T) {
 	report(t, d.Client(t), 10_000, "x")
 	for script, want := range map[string]string{
 		`"$0" report x`:         `^osctl-eventctl: the event was reported as number \d{5}: write /dev/stdout: no space left on device\n$`,
-		`"$0" report --batch -`: `^osctl-eventctl: write /dev/stdout: no space left on device; 1024 events reported, up to line 1024, and none after\n$`,
+		`"$0" report --batch -`: `^osctl-eventctl: write /dev/stdout: no space left on device; 1024 events reported, the last one from line 1024\n$`,
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		cmd := exec.CommandContext(ctx, "sh", "-c", script+" >/dev/full", program())

@@ -56,6 +56,7 @@ func TestWait(t *testing.T) {
 		{"--pool tank --id a/b tank:101 running", 0, "tank:a/b running\ntank:101 running\n", ""},
 		{"tank:101 tank:102 stopped running", 0, "tank:101 running\ntank:102 running\n", ""},
 		{"tank:101 running tank:102 stopped --timeout 2s", exitTimeout, "", "osctl-eventctl: tank:102 was not stopped within 2s\n"},
+		{"tank:101 stopped tank:102 error --timeout 20ms", exitTimeout, "", ": tank:101 was not stopped within 20ms, tank:102 was not error within 20ms\n"},
 		{"tank:101 running tank:102", 1, "", "which state of tank:102? Expected one or more"},
 		{"tank:101 running -- --timeout 1s", 1, "", `"--timeout": expected a state; flags come before --`},
 		{"tank:999 running --timeout 2s", exitTimeout, "", "\nno state of tank:999 is known: the service has seen no cgroup and no report"},
