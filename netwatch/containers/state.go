@@ -141,7 +141,7 @@ func (t *Tracker) notifyState(name Container) {
 //
 // The value in listed is true if a Tracker reported that the container runs. Begin reports other
 // containers as stopped only if the table has their pool and leaves their states to the Tracker. It never
-// reports a container as stopped that may run unseen, such as one beyond a limit.
+// reports a container as stopped if the Tracker may not see its cgroup, for example because of a limit.
 func (t *Tracker) Begin(listed map[Container]bool) (changes []StateChange) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -165,8 +165,8 @@ func (t *Tracker) Begin(listed map[Container]bool) (changes []StateChange) {
 	return changes
 }
 
-// findBlindSpots returns a function that reports whether a container may run unseen: it may be beyond a
-// limit, or it may be the container of a cgroup whose monitor was not asked for the name yet.
+// findBlindSpots returns a function that reports whether a container may run although the Tracker does not
+// see it: its cgroup may be beyond a limit, or its name may not be known yet.
 func (t *Tracker) findBlindSpots() func(name Container) bool {
 	var unnamed []Container
 	for _, c := range t.containers {

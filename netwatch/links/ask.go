@@ -24,8 +24,8 @@ type Question struct {
 	Ifindex uint32
 	Peer    rtnl.Peer // as far as known
 	Named   bool      // the name of the peer is known
-	Mover   Owner     // the owner that moved it to its present namespace, or was found there; zero if none did
-	Stayed  bool      // the Mover was found there
+	Mover   Owner     // the last owner that was found; zero if none was
+	Stayed  bool      // the peer is still in the namespace where the Mover was found
 	epoch   uint64
 }
 
@@ -40,8 +40,10 @@ type Answer struct {
 	NameKnown bool
 	Owner     Owner
 	Found     bool
-	Moved     bool      // no owner is found, and the Mover runs; if it Stayed, the Mover's init has left the namespace
-	Next      time.Time // an earlier question would get the same answer
+	// Moved is true if no owner is found and the Mover still runs: it moved the peer away. If the peer
+	// Stayed, Moved is true only if the Mover's init has left the peer's namespace.
+	Moved bool
+	Next  time.Time // an earlier question would get the same answer
 }
 
 // queueQuestion makes a question about a row due.

@@ -45,8 +45,8 @@ func (t *Table) emitChanges(r *row, resync bool) {
 }
 
 // awaitOwner queues a question for the owner of a row that comes up, and holds its changes until the
-// answer. It starts no hold for a throttled row, because its changes wait already. After the throttling
-// it does nothing if the owner was found meanwhile.
+// answer. It starts no hold for a throttled row, because its changes wait already. When the throttling
+// ends, awaitOwner is called for the same up again, and does nothing if the owner is known by then.
 func (t *Table) awaitOwner(r *row) {
 	if r.resuming && r.verified {
 		return
