@@ -88,6 +88,7 @@ func (l *loop) run(ctx context.Context, follow func(*loop, context.Context) erro
 	for said := ""; ; {
 		pause := absentTime
 		_, err := os.Stat(l.socket)
+		absent := errors.Is(err, fs.ErrNotExist) // an error of follow may be about the socket of the bus
 		if err == nil {
 			pause = retryTime
 			err = follow(l, ctx)
@@ -95,7 +96,7 @@ func (l *loop) run(ctx context.Context, follow func(*loop, context.Context) erro
 		switch {
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // it was told to stop
-		case errors.Is(err, fs.ErrNotExist):
+		case absent:
 			l.status.absent()
 		default:
 			l.status.fail()

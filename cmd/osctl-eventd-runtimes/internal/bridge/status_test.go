@@ -58,3 +58,20 @@ func TestMetricsFileFails(t *testing.T) {
 		t.Errorf("the bridge says\n%s", log)
 	}
 }
+
+// TestNoBus checks that a bus without a socket is a failure, while the runtime is there.
+func TestNoBus(t *testing.T) {
+	e := startEngine(t)
+	path := filepath.Join(t.TempDir(), "metrics.prom")
+	b := startBridge(t, Config{Bus: "unix:path=" + t.TempDir() + "/bus", Docker: e.socket, Pods: t.TempDir(), StateDir: t.TempDir(), MetricsFile: path})
+	b.wantStatus(t, "docker: trying again; k8s: trying again")
+	for _, metric := range []string{`failures_total{runtime="docker"} `, `failures_total{runtime="k8s"} `} {
+		apitest.Eventually(t, metric+"is above 0", func() bool {
+			text, _ := os.ReadFile(path)
+			return strings.Contains(string(text), metric) && !strings.Contains(string(text), metric+"0\n")
+		})
+	}
+	if _, log := b.said(); strings.Count(log, "connect to the bus") != 2 {
+		t.Errorf("logged: %s", log)
+	}
+}
