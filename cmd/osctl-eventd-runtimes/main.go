@@ -1,6 +1,5 @@
-// Command osctl-eventd-runtimes is the bridge from container runtimes to osctl-eventd: it reports how
-// people call a container, its exit code and its health. osctl-eventd-runtimes(8) tells how to use
-// it. It is a client of osctl-eventd like any other, over D-Bus.
+// Command osctl-eventd-runtimes is the bridge from container runtimes to osctl-eventd. It reports the name of a
+// container, its exit code and its health over D-Bus, as any other client. See osctl-eventd-runtimes(8).
 package main
 
 import (
@@ -23,26 +22,26 @@ import (
 	"github.com/osctl/eventd/dbusapi/client"
 )
 
-// version is set by the linker, see the Makefile, or else by main.
+// version is set by the linker, see the Makefile, else by main.
 var version string
 
-// stopTime is how long an orderly end may take. Killing the bridge is safe at any time.
-const stopTime = 5 * time.Second
+// stopTimeout limits an orderly stop. The bridge may be killed at any time.
+const stopTimeout = 5 * time.Second
 
 func main() {
 	version = buildversion.Of(version)
-	signal.Ignore(syscall.SIGPIPE) // or a reader of the log that ends would end the bridge
+	signal.Ignore(syscall.SIGPIPE) // otherwise the bridge would end with the reader of its log
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	context.AfterFunc(ctx, func() {
 		stop() // the second signal kills
-		time.AfterFunc(stopTime, func() { os.Exit(0) })
+		time.AfterFunc(stopTimeout, func() { os.Exit(0) })
 	})
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is main without the process: it returns the exit status.
+// run runs the command, and returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	root := rootCommand(stderr) //nolint:contextcheck // cobra hands the context to the command
+	root := rootCommand(stderr) //nolint:contextcheck // cobra passes the context to the command
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -111,7 +110,7 @@ func rootCommand(stderr io.Writer) *cobra.Command {
 	return cmd
 }
 
-// notify tells systemd, if it runs us, how things are.
+// notify sends a state to systemd, if systemd runs the bridge.
 func notify(log *slog.Logger, state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
 		log.Warn("systemd cannot be notified", slog.Any("error", err))

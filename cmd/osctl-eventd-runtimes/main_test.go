@@ -10,7 +10,8 @@ import (
 	"github.com/osctl/eventd/dbusapi/apitest"
 )
 
-// TestNotify has the bridge start where nothing is there: it is ready, and says what it looks for.
+// TestNotify starts the bridge without a bus and without runtimes. It is ready, and its status names the
+// runtimes.
 func TestNotify(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "notify")
@@ -21,20 +22,20 @@ func TestNotify(t *testing.T) {
 	defer socket.Close()
 	t.Setenv("NOTIFY_SOCKET", path)
 	launch(t, "--bus", "unix:path="+dir+"/bus", "--docker", dir+"/docker", "--podman", dir+"/podman", "--pods", "", "--state-dir", dir)
-	var told []string
-	for strings.Join(told, " ") == "" || told[len(told)-1] != "STATUS=docker: not there; podman: not there" {
+	var states []string
+	for len(states) == 0 || states[len(states)-1] != "STATUS=docker: not there; podman: not there" {
 		if err := socket.SetReadDeadline(time.Now().Add(apitest.Patience)); err != nil {
 			t.Fatal(err)
 		}
 		buf := make([]byte, 4096)
 		n, err := socket.Read(buf)
 		if err != nil {
-			t.Fatalf("systemd is told %q, %v", told, err)
+			t.Fatalf("systemd got %q, %v", states, err)
 		}
-		told = append(told, string(buf[:n]))
+		states = append(states, string(buf[:n]))
 	}
-	if told[0] != "READY=1" {
-		t.Errorf("systemd is told %q", told)
+	if states[0] != "READY=1" {
+		t.Errorf("systemd got %q", states)
 	}
 }
 
@@ -45,9 +46,9 @@ func TestFlags(t *testing.T) {
 		"--bus=unix:path=/x --state-dir=/dev/null/x": "--state-dir",
 		"now": "unknown command",
 	} {
-		var out, problems strings.Builder
-		if code := run(t.Context(), strings.Fields(args), &out, &problems); code != 1 || !strings.Contains(problems.String(), want) {
-			t.Errorf("%s: status %d, %q, want %q", args, code, problems.String(), want)
+		var stdout, stderr strings.Builder
+		if code := run(t.Context(), strings.Fields(args), &stdout, &stderr); code != 1 || !strings.Contains(stderr.String(), want) {
+			t.Errorf("%s: status %d, %q, want %q", args, code, stderr.String(), want)
 		}
 	}
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/osctl/eventd/netwatch/cttest"
 )
 
-// machine is a host with podman, its service, and osctl-eventd.
+// machine is a host with podman, the service of podman, and osctl-eventd.
 type machine struct {
 	t       *testing.T
 	host    *cttest.Host
@@ -29,9 +29,9 @@ type machine struct {
 	bus     *bustest.Bus
 	eventd  *daemontest.Daemon
 	client  *client.Client
-	state   string // directory of osctl-eventd
-	bridges string // directory of the bridge
-	args    []string
+	state   string   // state directory of osctl-eventd
+	bridges string   // state directory of the bridge
+	args    []string // of the bridge
 }
 
 func newMachine(t *testing.T) *machine {
@@ -45,9 +45,8 @@ func newMachine(t *testing.T) *machine {
 	return m
 }
 
-// launchBridge starts the bridge, and returns once it follows podman: it tells of what is made from
-// then on.
-func (m *machine) launchBridge() *process {
+// launchBridge starts the bridge, and returns once it follows podman: it reports what happens from then on.
+func (m *machine) launchBridge() *daemontest.Process {
 	m.t.Helper()
 	p := launch(m.t, m.args...)
 	apitest.Eventually(m.t, "the bridge follows podman", func() bool {
@@ -59,7 +58,7 @@ func (m *machine) launchBridge() *process {
 
 func (m *machine) startEventd() {
 	m.t.Helper()
-	// Not in a view of cgroups of its own: it sees those of podman.
+	// osctl-eventd gets no cgroup view of its own, because it must see the cgroups of podman.
 	cmd := m.host.Command("nice", "--adjustment=-20", filepath.Join(programs, "osctl-eventd"), "--bus", m.bus.Address(), "--state-dir", m.state)
 	m.eventd = &daemontest.Daemon{Cmd: cmd, Address: m.bus.Address(), Stderr: &daemontest.Output{}, Ended: make(chan struct{})}
 	eventd := m.eventd
@@ -89,14 +88,14 @@ func (m *machine) stopService() {
 	_ = m.service.Wait()
 }
 
-// podman runs a command, and returns what it printed.
+// podman runs a command of podman, and returns its output.
 func (m *machine) podman(args ...string) string {
 	m.t.Helper()
 	cmd := m.host.PodmanCommand(m.t, args...)
-	var out, problems bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &problems
+	var out, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &stderr
 	if err := cmd.Run(); err != nil {
-		m.t.Fatalf("podman %v: %v: %s", args, err, &problems)
+		m.t.Fatalf("podman %v: %v: %s", args, err, &stderr)
 	}
 	return strings.TrimSpace(out.String())
 }
@@ -109,14 +108,14 @@ func (m *machine) run(name string, more ...string) string {
 	return id
 }
 
-// create makes a container, and returns its id.
+// create creates a container, and returns its id.
 func (m *machine) create(name string, more ...string) string {
 	m.t.Helper()
 	args := []string{"create", "--privileged", "--name=" + name, "--label=app=" + name, "--pids-limit=-1", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"}
 	return m.podman(append(args, more...)...)
 }
 
-// wantName waits until the service lists a container by a name, or not at all.
+// wantName waits until the service lists a container with a name, or not at all for "".
 func (m *machine) wantName(id, want string) {
 	m.t.Helper()
 	filter := apitest.Only(m.t, "pool", "podman", "id", id)
@@ -129,7 +128,7 @@ func (m *machine) wantName(id, want string) {
 	})
 }
 
-// history returns the events of a type about a container, as texts of some options.
+// history returns the events of a type about a container, as the values of some options.
 func (m *machine) history(typ, id string, options ...string) (texts []string) {
 	m.t.Helper()
 	_, events, err := m.client.WaitEvents(m.t.Context(), hub.CursorOldest, apitest.Only(m.t, "type", typ, "pool", "podman", "id", id), 0, 0)
@@ -147,7 +146,7 @@ func (m *machine) history(typ, id string, options ...string) (texts []string) {
 	return texts
 }
 
-// wantHistory waits until these events were told, each once.
+// wantHistory waits until exactly these events are in the history.
 func (m *machine) wantHistory(typ, id string, options []string, want ...string) {
 	m.t.Helper()
 	apitest.Eventually(m.t, typ+" "+strings.Join(want, ", "), func() bool {
@@ -171,7 +170,7 @@ func TestPodman(t *testing.T) {
 	web := m.create("web", "--health-cmd=test -e /healthy", "--health-interval=disable", cttest.PodmanImage, "/bin/sleep", "100000")
 	m.wantName(web, "web")
 	m.wantHistory(hub.TypeDB, web, dbOptions, "add web")
-	m.podman("start", "web") // all events of its start have the name
+	m.podman("start", "web") // all events of the start have the name
 	m.wantHistory(hub.TypeState, web, []string{"state", "ct_name"}, "running web")
 	ctl := exec.Command(filepath.Join(programs, "osctl-eventctl"), "--bus", m.bus.Address(), "wait", "podman:web/eth0", "up", "--timeout", "1m")
 	if out, err := ctl.CombinedOutput(); err != nil || string(out) != "up\n" {
@@ -186,16 +185,16 @@ func TestPodman(t *testing.T) {
 	m.podman("start", "web2")
 	m.podman("stop", "--time=0", "web2")
 	m.wantHistory(hub.TypeExit, web, exitOptions, "137 web2", "137 web2")
-	// The service of podman is away, and comes back.
+	// The service of podman is restarted.
 	m.stopService()
 	once := m.run("once", cttest.PodmanImage, "/bin/sh", "-c", "exit 3")
 	m.podman("wait", "once")
-	taken := m.run("web", cttest.PodmanImage, "/bin/sleep", "100000") // the first name of the other one
+	taken := m.run("web", cttest.PodmanImage, "/bin/sleep", "100000") // the first name of web2
 	m.startService()
 	m.wantName(taken, "web")
 	m.wantHistory(hub.TypeExit, once, exitOptions, "3 once")
-	// The bridge is killed, and osctl-eventd, too.
-	bridge.kill()
+	// The bridge and osctl-eventd are killed.
+	bridge.Kill()
 	m.podman("rm", "--force", "--time=0", "web2")
 	m.eventd.Kill()
 	m.startEventd()
@@ -212,19 +211,19 @@ func TestPodman(t *testing.T) {
 	m.wantHistory(hub.TypeInfo, web, []string{"name"}, "web", "web2")
 }
 
-// TestKilledAtAnyInstant kills the bridge at random while containers come and go. Each exit is told
-// once, with its code.
+// TestKilledAtAnyInstant kills the bridge at random times while containers start and end, and checks that each
+// exit is reported once, with its code.
 func TestKilledAtAnyInstant(t *testing.T) {
 	m := newMachine(t)
 	exits := map[string]string{}
 	kills := daemontest.Kills(t, 5)
-	m.launchBridge().kill() // it tells nothing of what was before its first run
+	m.launchBridge().Kill() // it does not report what happened before its first run
 	for i := range kills {
 		bridge := launch(t, m.args...)
 		killed := make(chan struct{})
 		time.AfterFunc(time.Duration(rand.Int64N(int64(time.Second))), func() {
 			defer close(killed)
-			bridge.kill()
+			bridge.Kill()
 		})
 		name := fmt.Sprint("ct", i)
 		exits[m.run(name, cttest.PodmanImage, "/bin/sh", "-c", fmt.Sprint("exit ", i%256))] = fmt.Sprint(i%256, " ", name)
@@ -237,14 +236,14 @@ func TestKilledAtAnyInstant(t *testing.T) {
 		m.wantHistory(hub.TypeExit, id, exitOptions, want)
 	}
 	m.podman("rm", "--force", "--time=0", "last")
-	m.wantHistory(hub.TypeDB, last, dbOptions, "add last", "remove last") // after all that is told again
+	m.wantHistory(hub.TypeDB, last, dbOptions, "add last", "remove last") // follows the events that podman sends again
 	for id, want := range exits {
 		m.wantHistory(hub.TypeExit, id, exitOptions, want)
 		m.wantHistory(hub.TypeDB, id, dbOptions, "add "+strings.Fields(want)[1])
 	}
 }
 
-// TestDaemonStaysSmall wants the programs without the bridge to have nothing of docker's client.
+// TestDaemonStaysSmall checks that only the bridge contains docker's client.
 func TestDaemonStaysSmall(t *testing.T) {
 	for program, want := range map[string]bool{"osctl-eventd": false, "osctl-eventctl": false, "osctl-eventd-runtimes": true} {
 		info, err := buildinfo.ReadFile(filepath.Join(programs, program))

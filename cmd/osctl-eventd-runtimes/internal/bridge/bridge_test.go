@@ -8,18 +8,18 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// TestEngine follows an engine through the life of a container, as docker told it.
+// TestEngine follows an engine through the life of a container, as recorded from docker.
 func TestEngine(t *testing.T) {
 	d, e := startEventd(t), startEngine(t)
 	list := recorded[[]object]("docker/list.json")
-	e.setList(encode(list[1:])) // one that was never started, and one that ended: web is still to come
+	e.setList(encode(list[1:])) // one that was never started, and one that ended; web is created below
 	unstarted, ended := list[1]["Id"].(string), list[2]["Id"].(string)
-	e.happen("die", ended, time.Hour) // before the bridge was ever there
+	e.emit("die", ended, time.Hour) // before the bridge ran for the first time
 	b := startBridge(t, Config{Bus: d.bus.Address(), Docker: e.socket, StateDir: t.TempDir()})
 	want := []string{"ct_info docker:8818 name=new image=nginx:1"}
 	d.want(t, want...)
 	for _, event := range recordedEvents("docker") {
-		e.tellAt(time.Now(), event)
+		e.emitAt(time.Now(), event)
 	}
 	want = append(want,
 		"db docker:0b42 action=add ct_name=web",
@@ -32,17 +32,16 @@ func TestEngine(t *testing.T) {
 		"db docker:0b42 action=remove ct_name=web2",
 	)
 	d.want(t, want...)
-	e.happen("start", unstarted, 0, "name", "new")
-	e.happen("start", "not an id", 0)
-	e.happen("health_status: healthy", unstarted, 0, "name", "new")
-	e.happen("health_status: healthy", unstarted, 0, "name", "new")
-	e.happen("die", unstarted, 0, "name", "new", "exitCode", "0")
+	e.emit("start", unstarted, 0, "name", "new")
+	e.emit("start", "not an id", 0)
+	e.emit("health_status: healthy", unstarted, 0, "name", "new")
+	e.emit("health_status: healthy", unstarted, 0, "name", "new")
+	e.emit("die", unstarted, 0, "name", "new", "exitCode", "0")
 	d.want(t, append(want, "ct_health docker:8818 health=healthy ct_name=new", "ct_exit docker:8818 exit_type=exit exit_code=0 ct_name=new")...)
 	b.wantStatus(t, "docker: 2 containers")
 }
 
-// TestNothingTwice starts bridges one after the other, with and without an engine, and wants each
-// event once.
+// TestNothingTwice restarts the bridge, the engine and the service, and checks that each event is reported once.
 func TestNothingTwice(t *testing.T) {
 	d, e := startEventd(t), startEngine(t)
 	web := idOf("4f5e")
@@ -51,54 +50,54 @@ func TestNothingTwice(t *testing.T) {
 	first.wantStatus(t, "docker: 0 containers")
 	first.stop()
 	e.setList("[" + listed(web, "web") + "]")
-	e.happen("create", web, 0, "name", "tmp", "image", "nginx")
-	e.happen("start", web, 0, "name", "tmp", "image", "nginx")
-	e.happen("rename", web, 0, "name", "web", "image", "nginx")
-	e.happen("die", web, 0, "name", "web", "image", "nginx", "exitCode", "3")
-	e.happen("die", web, -time.Millisecond, "name", "web", "image", "nginx", "exitCode", "4")
+	e.emit("create", web, 0, "name", "tmp", "image", "nginx")
+	e.emit("start", web, 0, "name", "tmp", "image", "nginx")
+	e.emit("rename", web, 0, "name", "web", "image", "nginx")
+	e.emit("die", web, 0, "name", "web", "image", "nginx", "exitCode", "3")
+	e.emit("die", web, -time.Millisecond, "name", "web", "image", "nginx", "exitCode", "4")
 	want := []string{
 		`ct_info docker:4f5e name=web image=nginx labels={"a":"b"}`, "db docker:4f5e action=add ct_name=tmp",
 		"ct_exit docker:4f5e exit_type=exit exit_code=3 ct_name=web", "ct_exit docker:4f5e exit_type=exit exit_code=4 ct_name=web",
 	}
 	b := startBridge(t, config)
 	d.want(t, want...)
-	settle := func(action string) {
+	emitLast := func(action string) {
 		t.Helper()
 		id := idOf(action)
-		e.happen("die", id, 0, "name", action) // comes after all that is told again
+		e.emit("die", id, 0, "name", action) // follows the events that the engine sends again
 		want = append(want, "ct_exit docker:"+action+" exit_type=exit exit_code=137 ct_name="+action)
 		d.want(t, want...)
 	}
 	for _, id := range []string{"aa01", "aa02", "aa03"} {
 		b.stop()
 		b = startBridge(t, config)
-		settle(id)
+		emitLast(id)
 	}
-	// The engine is restarted: it is listed anew, and followed on.
+	// The engine is restarted.
 	e.stop()
-	apitest.Eventually(t, "the bridge sees the end", func() bool { status, _ := b.said(); return status != "docker: 1 container" })
-	e.happen("die", web, 0, "name", "web", "image", "nginx", "exitCode", "5")
+	apitest.Eventually(t, "the bridge sees the end", func() bool { status, _ := b.output(); return status != "docker: 1 container" })
+	e.emit("die", web, 0, "name", "web", "image", "nginx", "exitCode", "5")
 	e.setList("[" + listed(web, "renamed") + "]")
 	e.start(t)
 	want = append(want, `ct_info docker:4f5e name=renamed image=nginx labels={"a":"b"}`, "ct_exit docker:4f5e exit_type=exit exit_code=5 ct_name=web")
 	d.want(t, want...)
-	settle("bb01")
-	// The service is restarted, and has lost everything.
+	emitLast("bb01")
+	// The service is restarted without its log.
 	d.stop()
 	d.serve(t, apitest.NewHub(t, hub.Config{}))
-	apitest.Eventually(t, "the name is told again", func() bool {
+	apitest.Eventually(t, "the name is reported again", func() bool {
 		rows, _ := d.hub.Containers()
 		return len(rows) == 1 && rows[0].Name == "renamed"
 	})
-	// A container is gone while the bridge is away, and the engine has forgotten.
+	// A container is removed while the bridge does not run, and the engine has lost the event.
 	b.stop()
 	e.setList("[]")
 	startBridge(t, config)
-	apitest.Eventually(t, "the container is gone", func() bool { rows, _ := d.hub.Containers(); return len(rows) == 0 })
+	apitest.Eventually(t, "the container is removed", func() bool { rows, _ := d.hub.Containers(); return len(rows) == 0 })
 }
 
-// TestGoneWithoutName wants a container to leave that another one took the name of while the bridge
-// was away.
+// TestGoneWithoutName checks that a container is reported as removed if another one took its name while the
+// bridge did not run.
 func TestGoneWithoutName(t *testing.T) {
 	d, e := startEventd(t), startEngine(t)
 	for _, id := range []string{idOf("01d0"), idOf("4f5e")} {
@@ -116,7 +115,7 @@ func TestGoneWithoutName(t *testing.T) {
 	d.want(t, "ct_info docker:01d0 name=web image=nginx", "ct_info docker:4f5e name=web image=nginx", "db docker:01d0 action=remove")
 }
 
-// TestPodmanHealth wants the result of a health check to be asked for where the event lacks it.
+// TestPodmanHealth checks that the bridge queries the result of a health check if the event lacks it.
 func TestPodmanHealth(t *testing.T) {
 	d, e := startEventd(t), startEngine(t)
 	web := idOf("4f5e")
@@ -125,7 +124,7 @@ func TestPodmanHealth(t *testing.T) {
 	startBridge(t, Config{Bus: d.bus.Address(), Podman: e.socket, StateDir: t.TempDir()})
 	want := []string{`ct_info podman:4f5e name=web image=nginx labels={"a":"b"}`}
 	d.want(t, want...)
-	e.happen("health_status", web, 0, "name", "web")
-	e.happen("exec_died", web, 0, "name", "web")
+	e.emit("health_status", web, 0, "name", "web")
+	e.emit("exec_died", web, 0, "name", "web")
 	d.want(t, append(want, "ct_health podman:4f5e health=unhealthy ct_name=web")...)
 }

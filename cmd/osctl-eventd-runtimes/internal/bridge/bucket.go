@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// A runtime may make the bridge report so many events at once, and so many a second from then on.
-// While it makes more, the bridge reads no more of it. So it cannot push out the history of others.
+// Limits of the events that one runtime can make the bridge report. The bridge does not read from a runtime
+// while its bucket is empty, so that the runtime cannot push the events of others out of the history.
 const (
 	burst     = 2048
 	perSecond = 20
 )
 
-// bucket is a token bucket.
+// bucket is a token bucket. A token is an event.
 type bucket struct {
 	tokens float64
 	filled time.Time
@@ -20,7 +20,7 @@ type bucket struct {
 
 func newBucket() *bucket { return &bucket{tokens: burst, filled: time.Now()} }
 
-// take waits until it has n tokens, at most burst.
+// take takes n tokens, at most burst, and waits until the bucket had them.
 func (b *bucket) take(ctx context.Context, n int) error {
 	now := time.Now()
 	b.tokens = min(burst, b.tokens+now.Sub(b.filled).Seconds()*perSecond) - float64(n)

@@ -13,25 +13,25 @@ import (
 	moby "github.com/moby/moby/client"
 )
 
-// Limits of what an engine may answer.
+// Limits of the answers of an engine.
 const (
-	maxListBytes = 16 << 20 // of the list of containers
-	maxBytes     = 1 << 20  // of one container, and between two events, so of one
+	maxList      = 16 << 20 // of the list of containers
+	maxObject    = 1 << 20  // of one container, and between two events, so of one
 	maxHeader    = 64 << 10 // of an answer
-	dialTime     = 5 * time.Second
-	queryTime    = 30 * time.Second
+	dialTimeout  = 5 * time.Second
+	queryTimeout = 30 * time.Second
 )
 
-// errTooMuch ends a connection to an engine that says more than it may.
-var errTooMuch = errors.New("the runtime's answer is too large")
+// errTooLarge ends a connection whose quota is used up.
+var errTooLarge = errors.New("the runtime's answer is too large")
 
-// quota is how many bytes may still be read of a connection.
+// quota is the number of bytes that may still be read from a connection.
 type quota struct{ left atomic.Int64 }
 
 func (q *quota) set(bytes int64) { q.left.Store(bytes) }
 
-// boundedConn is a connection that ends when its quota is used up. The client's decoders keep what
-// they have read of one answer, however long it gets.
+// boundedConn is a connection that fails when its quota is used up, because docker's client reads an answer
+// into memory, however long it is.
 type boundedConn struct {
 	net.Conn
 	quota *quota
@@ -40,13 +40,13 @@ type boundedConn struct {
 func (c *boundedConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if err == nil && c.quota.left.Add(int64(-n)) < 0 {
-		return 0, errTooMuch
+		return 0, errTooLarge
 	}
 	return n, err
 }
 
-// engine is one that serves docker's API at a socket. It has a client for its stream of events, one
-// for the list of containers, and one for all else.
+// engine is a server of docker's API. It has one client for the stream of events, one for the list of
+// containers, and one for other queries.
 type engine struct {
 	queries, stream           *moby.Client
 	lists                     *http.Client
@@ -70,15 +70,15 @@ func mobyClient(socket string, q *quota) (*moby.Client, error) {
 }
 
 func httpClient(socket string, q *quota) *http.Client {
-	// Compressed, an answer within the quota could be of any size.
+	// A compressed answer within the quota could be of any size.
 	transport := &http.Transport{DisableCompression: true, MaxResponseHeaderBytes: maxHeader, DialContext: dialer(socket, q)}
 	return &http.Client{Transport: transport, CheckRedirect: moby.CheckRedirect}
 }
 
-// dialer returns a function that connects to a socket, whatever the address.
+// dialer returns a dial function that ignores the address and connects to a socket.
 func dialer(socket string, q *quota) func(ctx context.Context, _, _ string) (net.Conn, error) {
 	return func(ctx context.Context, _, _ string) (net.Conn, error) {
-		d := net.Dialer{Timeout: dialTime}
+		d := net.Dialer{Timeout: dialTimeout}
 		conn, err := d.DialContext(ctx, "unix", socket)
 		if err != nil {
 			return nil, err
@@ -93,11 +93,11 @@ func (e *engine) close() {
 	e.lists.CloseIdleConnections()
 }
 
-// health returns the result of a container's health check, "" if it has none.
+// health returns the result of a container's health check, or "" if it has none.
 func (e *engine) health(ctx context.Context, id string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, queryTime)
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	e.queriesQuota.set(maxBytes)
+	e.queriesQuota.set(maxObject)
 	found, err := e.queries.ContainerInspect(ctx, id, moby.ContainerInspectOptions{})
 	if err != nil || found.Container.State == nil || found.Container.State.Health == nil {
 		return "", err
@@ -105,10 +105,10 @@ func (e *engine) health(ctx context.Context, id string) (string, error) {
 	return string(found.Container.State.Health.Status), nil
 }
 
-// follow hands on the events of containers since a time, those before now first, until something
-// fails. Podman answers only once there is an event.
+// follow sends the events of containers since a time to out, the oldest first, until an error. Podman does
+// not answer before it has an event.
 func (e *engine) follow(ctx context.Context, since time.Time, out chan<- events.Message) error {
-	e.streamQuota.set(maxBytes)
+	e.streamQuota.set(maxObject)
 	stream := e.stream.Events(ctx, moby.EventsListOptions{
 		Since:   fmt.Sprintf("%d.%09d", since.Unix(), since.Nanosecond()),
 		Filters: moby.Filters{}.Add("type", "container"),
@@ -116,7 +116,7 @@ func (e *engine) follow(ctx context.Context, since time.Time, out chan<- events.
 	for {
 		select {
 		case m := <-stream.Messages:
-			e.streamQuota.set(maxBytes)
+			e.streamQuota.set(maxObject)
 			select {
 			case out <- m:
 			case <-ctx.Done():

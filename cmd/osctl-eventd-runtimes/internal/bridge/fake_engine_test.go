@@ -17,9 +17,8 @@ import (
 	"time"
 )
 
-// recordings are answers of docker 20.10.24 and of podman 4.3.1: of the container web, which had a
-// health check, was paused, renamed, killed, started, stopped and removed, and of two others in the
-// list.
+// recordings are answers of docker 20.10.24 and podman 4.3.1. The container web had a health check, and was
+// paused, renamed, killed, started, stopped and removed. The list has two more containers.
 //
 //go:embed testdata
 var recordings embed.FS
@@ -39,7 +38,7 @@ func recorded[T any](path string) (value T) {
 // object is a JSON object.
 type object = map[string]any
 
-// recordedEvents returns the events that a runtime told.
+// recordedEvents returns the recorded events of a runtime.
 func recordedEvents(runtime string) (all []object) {
 	text, err := recordings.ReadFile("testdata/" + runtime + "/events.jsonl")
 	if err != nil {
@@ -55,7 +54,7 @@ func recordedEvents(runtime string) (all []object) {
 	return all
 }
 
-// listed returns a running container of the image nginx as a list has it.
+// listed returns the list element of a running container of the image nginx.
 func listed(id, name string) string {
 	row := recorded[[]object]("docker/list.json")[0]
 	row["Id"], row["Names"], row["Image"] = id, []string{"/" + name}, "nginx"
@@ -70,23 +69,22 @@ func encode(value any) string {
 	return string(text)
 }
 
-// fakeEngine serves docker's API, with the answers of a real docker: testdata/docker. Tests change
-// what they are about.
+// fakeEngine serves docker's API with recorded answers, which tests change.
 type fakeEngine struct {
 	socket string
 	server *http.Server
 
 	mu      sync.Mutex
-	list    string                                            // the answer, as JSON
+	list    string                                            // the JSON of the list
 	health  map[string]string                                 // by id
 	past    []string                                          // events
-	changed chan struct{}                                     // closed when there are more
-	hijack  func(w http.ResponseWriter, r *http.Request) bool // takes a request in place of what follows
+	changed chan struct{}                                     // closed and replaced at each event
+	hijack  func(w http.ResponseWriter, r *http.Request) bool // if it returns true, it has answered
 }
 
 func startEngine(t *testing.T) *fakeEngine {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "engine-") //nolint:usetesting // short, as paths of sockets have to be
+	dir, err := os.MkdirTemp("", "engine-") //nolint:usetesting // the path of a socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,9 +115,8 @@ func (e *fakeEngine) setList(list string) {
 	e.list = list
 }
 
-// happen has the engine tell an event of now, or of so much earlier: one that a runtime told, with
-// another id and other attributes.
-func (e *fakeEngine) happen(action, id string, ago time.Duration, attributes ...string) {
+// emit sends a recorded event as one of ago before now, with another id and other attributes.
+func (e *fakeEngine) emit(action, id string, ago time.Duration, attributes ...string) {
 	events := append(recordedEvents("docker"), recordedEvents("podman")...)
 	event := events[slices.IndexFunc(events, func(event object) bool { return event["Action"] == action })]
 	actor, _ := event["Actor"].(object)
@@ -128,16 +125,16 @@ func (e *fakeEngine) happen(action, id string, ago time.Duration, attributes ...
 	for i := 0; i < len(attributes); i += 2 {
 		known[attributes[i]] = attributes[i+1]
 	}
-	e.tellAt(time.Now().Add(-ago), event)
+	e.emitAt(time.Now().Add(-ago), event)
 }
 
-// tellAt has the engine tell an event of a time.
-func (e *fakeEngine) tellAt(at time.Time, event object) {
+// emitAt sends an event with a time.
+func (e *fakeEngine) emitAt(at time.Time, event object) {
 	event["time"], event["timeNano"] = at.Unix(), at.UnixNano()
-	e.tell(encode(event))
+	e.send(encode(event))
 }
 
-func (e *fakeEngine) tell(line string) {
+func (e *fakeEngine) send(line string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.past = append(e.past, line)
@@ -158,7 +155,7 @@ func (e *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasSuffix(path, "/_ping"):
 	case strings.HasSuffix(path, "/containers/json"):
 		_, _ = fmt.Fprint(w, list)
-	case path == "/v"+version.APIVersion+"/events": // as docker and the client agreed upon
+	case path == "/v"+version.APIVersion+"/events": // the version that docker and the client negotiated
 		e.serveEvents(w, r)
 	default:
 		id := strings.Split(path, "/")[3]
@@ -171,7 +168,7 @@ func (e *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serveEvents tells the events since a time, as the query says, and goes on.
+// serveEvents sends the events since the time in the query, and then new ones.
 func (e *fakeEngine) serveEvents(w http.ResponseWriter, r *http.Request) {
 	var sec, nano int64
 	if _, err := fmt.Sscanf(r.URL.Query().Get("since"), "%d.%d", &sec, &nano); err != nil || r.URL.Query().Get("filters") == "" {

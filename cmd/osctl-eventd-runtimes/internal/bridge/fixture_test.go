@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// eventd is the service of osctl-eventd, without a kernel to watch.
+// eventd is osctl-eventd without its watcher.
 type eventd struct {
 	bus  *bustest.Bus
 	hub  *hub.Hub
@@ -34,7 +34,7 @@ func startEventd(t *testing.T) *eventd {
 	return e
 }
 
-// serve starts the service of a hub.
+// serve serves a hub on the bus.
 func (e *eventd) serve(t *testing.T, h *hub.Hub) {
 	t.Helper()
 	service, err := dbusapi.New(dbusapi.Config{Hub: h, Address: e.bus.Address(), Log: slog.New(slog.DiscardHandler)})
@@ -72,7 +72,7 @@ func (e *eventd) events(t *testing.T) (all []string) {
 	}
 }
 
-// short shows an event without what differs from run to run.
+// short formats an event without the values that differ from run to run.
 func short(e *hub.Event) string {
 	text := e.Type + " " + e.Pool + ":" + e.ID[:min(len(e.ID), 4)]
 	for _, o := range e.Options {
@@ -99,8 +99,8 @@ func (e *eventd) want(t *testing.T, want ...string) {
 	}
 }
 
-// running is a bridge that runs.
-type running struct {
+// bridgeRun is a bridge that a test runs.
+type bridgeRun struct {
 	stop func()
 
 	mu     sync.Mutex
@@ -108,23 +108,23 @@ type running struct {
 	log    strings.Builder
 }
 
-func (r *running) Write(p []byte) (int, error) {
+func (r *bridgeRun) Write(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.log.Write(p)
 }
 
-// said returns the status, and what was logged.
-func (r *running) said() (status, log string) {
+// output returns the status and the log.
+func (r *bridgeRun) output() (status, log string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.status, r.log.String()
 }
 
 // startBridge runs a bridge until it is stopped, or until the test ends.
-func startBridge(t *testing.T, config Config) *running {
+func startBridge(t *testing.T, config Config) *bridgeRun {
 	t.Helper()
-	r := &running{}
+	r := &bridgeRun{}
 	config.Log = slog.New(slog.NewTextHandler(r, nil))
 	config.Status = func(text string) {
 		r.mu.Lock()
@@ -142,24 +142,24 @@ func startBridge(t *testing.T, config Config) *running {
 	})
 	t.Cleanup(func() {
 		r.stop()
-		if status, log := r.said(); t.Failed() {
-			t.Logf("the bridge is at %q and said:\n%s", status, log)
+		if status, log := r.output(); t.Failed() {
+			t.Logf("the status of the bridge is %q, its log:\n%s", status, log)
 		}
 	})
 	return r
 }
 
-// idOf returns an id that begins with a text.
+// idOf returns a valid id that begins with a text.
 func idOf(begin string) string { return begin + strings.Repeat("0", idDigits-len(begin)) }
 
-// patience is how long a test waits for what must come.
+// patience is the timeout of all waits in tests.
 const patience = time.Minute
 
-// wantStatus waits until the bridge says what it follows.
-func (r *running) wantStatus(t *testing.T, want string) {
+// wantStatus waits until the bridge has a status.
+func (r *bridgeRun) wantStatus(t *testing.T, want string) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
-	for status, _ := r.said(); status != want; status, _ = r.said() {
+	for status, _ := r.output(); status != want; status, _ = r.output() {
 		if time.Now().After(deadline) {
 			t.Fatalf("the status is %q, want %q", status, want)
 		}

@@ -17,7 +17,7 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// TestHostileTexts wants whatever a runtime says to be cut and printable.
+// TestHostileTexts checks that reports are short and printable, whatever a runtime sends.
 func TestHostileTexts(t *testing.T) {
 	labels := map[string]string{}
 	for i := range 10_000 {
@@ -44,12 +44,12 @@ func TestHostileTexts(t *testing.T) {
 		}
 	}
 	if n := len(eventInfo(&m).labels); n != maxLabels {
-		t.Errorf("%d labels are passed on", n)
+		t.Errorf("%d labels are reported", n)
 	}
 }
 
-// TestHostileAnswers wants answers without end to end the session, at little cost, and nothing of
-// them to reach the service. What the engine says later is taken.
+// TestHostileAnswers checks that an endless or invalid answer ends the session at little cost, and is not
+// reported. Later answers are.
 func TestHostileAnswers(t *testing.T) {
 	endless := func(begin, more string) func(w http.ResponseWriter) {
 		return func(w http.ResponseWriter) {
@@ -62,10 +62,10 @@ func TestHostileAnswers(t *testing.T) {
 	for _, test := range []struct {
 		name, path string
 		answer     func(w http.ResponseWriter)
-		said       string
+		log        string // what the bridge logs
 	}{
 		{"list", "/containers/json", endless("[", `{},`), "containers are left out"},
-		{"many", "/containers/json", func(w http.ResponseWriter) { _, _ = fmt.Fprint(w, "["+strings.Repeat("{},", maxListBytes/4)+"{}]") }, "containers are left out"},
+		{"many", "/containers/json", func(w http.ResponseWriter) { _, _ = fmt.Fprint(w, "["+strings.Repeat("{},", maxList/4)+"{}]") }, "containers are left out"},
 		{"text", "/containers/json", endless(`[{"Id":"`, "x"), "the runtime's answer is too large"},
 		{"event", "/events", endless(`{"id":"`, "x"), "the runtime's answer is too large"},
 		{"lines", "/events", endless("{\"a\":[", "1,\n"), "the runtime's answer is too large"},
@@ -94,12 +94,12 @@ func TestHostileAnswers(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			b := startBridge(t, Config{Bus: d.bus.Address(), Docker: e.socket, StateDir: t.TempDir()})
-			apitest.Eventually(t, "the session ends", func() bool { _, log := b.said(); return strings.Contains(log, test.said) })
+			apitest.Eventually(t, "the session ends", func() bool { _, log := b.output(); return strings.Contains(log, test.log) })
 			runtime.ReadMemStats(&after)
 			if grown := int64(after.Sys) - int64(before.Sys); grown > 256<<20 {
 				t.Errorf("it took %d bytes of memory", grown)
 			}
-			if _, log := b.said(); len(log) > 4<<10 {
+			if _, log := b.output(); len(log) > 4<<10 {
 				t.Errorf("%d bytes are logged", len(log))
 			}
 			d.want(t)
@@ -107,27 +107,27 @@ func TestHostileAnswers(t *testing.T) {
 			e.hijack = nil
 			e.mu.Unlock()
 			e.setList("[" + listed(idOf("4f5e"), "web") + "]")
-			e.happen("start", idOf("4f5e"), 0, "name", "web", "image", "nginx", "a", "b") // if the session goes on
+			e.emit("start", idOf("4f5e"), 0, "name", "web", "image", "nginx", "a", "b") // if the session did not end
 			d.want(t, `ct_info docker:4f5e name=web image=nginx labels={"a":"b"}`)
 		})
 	}
 }
 
-// TestSilentEngine wants an engine that answers nothing to hold up nobody: the end comes at once.
+// TestSilentEngine checks that the bridge stops although the engine does not answer.
 func TestSilentEngine(t *testing.T) {
 	d, e := startEventd(t), startEngine(t)
-	asked := make(chan struct{}, 100)
+	requests := make(chan struct{}, 100)
 	e.hijack = func(_ http.ResponseWriter, r *http.Request) bool {
-		asked <- struct{}{}
+		requests <- struct{}{}
 		<-r.Context().Done()
 		return true
 	}
 	b := startBridge(t, Config{Bus: d.bus.Address(), Docker: e.socket, StateDir: t.TempDir()})
-	apitest.Await(t, "the engine is asked", asked)
+	apitest.Await(t, "the engine got a request", requests)
 	b.stop()
 }
 
-// TestFlood wants a runtime that makes up containers to be slowed down.
+// TestFlood checks that a runtime that invents containers is slowed down.
 func TestFlood(t *testing.T) {
 	d, e := startEventd(t), startEngine(t)
 	began := time.Now()
@@ -140,8 +140,8 @@ func TestFlood(t *testing.T) {
 		}
 		lines = append(lines, string(m))
 	}
-	e.tell(strings.Join(lines, "\n"))
-	apitest.Eventually(t, "the burst is told", func() bool { return d.hub.Status().Last >= burst+3*perSecond })
+	e.send(strings.Join(lines, "\n"))
+	apitest.Eventually(t, "the burst is reported", func() bool { return d.hub.Status().Last >= burst+3*perSecond })
 	if took := time.Since(began); took < 2*time.Second {
 		t.Errorf("%d events took %v, want the last ones to take 3s", d.hub.Status().Last, took)
 	}
@@ -166,7 +166,7 @@ func TestBucket(t *testing.T) {
 			}
 		}
 		if time.Since(began) != 0 {
-			t.Errorf("a full bucket made wait %v", time.Since(began))
+			t.Errorf("a full bucket delayed by %v", time.Since(began))
 		}
 	})
 }

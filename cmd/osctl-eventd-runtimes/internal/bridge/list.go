@@ -9,24 +9,24 @@ import (
 	"github.com/moby/moby/api/types/container"
 )
 
-// summary is what an engine's list says of a container.
+// summary is an element of an engine's list of containers.
 type summary struct {
 	id    string
 	state container.ContainerState
 	info  info
 }
 
-// ended reports whether the container was started, and does not run.
+// ended reports whether the container was started and does not run any more.
 func (s *summary) ended() bool {
 	return s.state != container.StateCreated && s.state != container.StateRunning && s.state != container.StatePaused
 }
 
-// list returns the containers, whether they run or not, and whether that is all of them. It does not
-// have docker's client decode the answer, because that makes gigabytes of a few megabytes of "{},{}".
+// list returns the containers, running or not; all is false if some are left out. It decodes the answer
+// itself, because docker's client takes gigabytes of memory for a few megabytes of "{},{}".
 func (e *engine) list(ctx context.Context) (list []summary, all bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, queryTime)
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	e.queriesQuota.set(maxListBytes)
+	e.queriesQuota.set(maxList)
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://engine/containers/json?all=1", http.NoBody)
 	if err != nil {
 		return nil, false, err
@@ -45,7 +45,7 @@ func (e *engine) list(ctx context.Context) (list []summary, all bool, err error)
 	return list, all, nil
 }
 
-// readList reads an array of containers, one after the other.
+// readList decodes an array of containers one by one. It leaves out invalid ones.
 func readList(d *json.Decoder) (list []summary, all bool, err error) {
 	if begin, err := d.Token(); err != nil || begin != json.Delim('[') {
 		return nil, false, fmt.Errorf("expected an array, got %v, %w", begin, err)
@@ -69,7 +69,7 @@ func readList(d *json.Decoder) (list []summary, all bool, err error) {
 	return list, all, err
 }
 
-// parseSummary parses an element of a list. It refuses one without a valid id, or of too many bytes.
+// parseSummary parses an element of a list. ok is false if the element is too large or has no valid id.
 func parseSummary(raw json.RawMessage) (s summary, ok bool) {
 	var c struct {
 		ID     string `json:"Id"`
@@ -78,7 +78,7 @@ func parseSummary(raw json.RawMessage) (s summary, ok bool) {
 		Labels map[string]string
 		State  container.ContainerState
 	}
-	if len(raw) > maxBytes || json.Unmarshal(raw, &c) != nil || !validID(c.ID) {
+	if len(raw) > maxObject || json.Unmarshal(raw, &c) != nil || !validID(c.ID) {
 		return s, false
 	}
 	name := ""

@@ -17,11 +17,11 @@ import (
 )
 
 const (
-	// maxPods is how many entries of the directory are looked at.
+	// maxPods limits the entries of the directory. The bridge ignores the rest.
 	maxPods = 8192
-	// maxUID and minUID are how long the uid of a pod is: 36 with dashes, or the 32 of a hash.
+	// minUID and maxUID are the lengths of a pod's uid: 32 for a hash, 36 with dashes.
 	minUID, maxUID = 32, 36
-	// inotifyBuffer holds some events.
+	// inotifyBuffer is the size of a read, enough for several events.
 	inotifyBuffer = 4096
 )
 
@@ -30,10 +30,10 @@ var errReplaced = errors.New("the directory was moved or removed")
 // pod is the directory of a pod, below /var/log/pods: NAMESPACE_NAME_UID.
 type pod struct {
 	uid, name string
-	made      time.Time
+	modified  time.Time
 }
 
-// parsePod reads the name of a directory.
+// parsePod parses the name of a pod's directory.
 func parsePod(entry string) (uid, name string, ok bool) {
 	namespace, rest, ok1 := strings.Cut(entry, "_")
 	name, uid, ok2 := strings.Cut(rest, "_")
@@ -41,10 +41,10 @@ func parsePod(entry string) (uid, name string, ok bool) {
 	return uid, plain(namespace+"/"+name, maxName), ok
 }
 
-// readPods returns the names of pods by uid. Where two pods have the same name, the older one is about
-// to go, and its name is "". It also returns whether these are all.
+// readPods returns the names of pods by uid. If two pods have the same name, the name of the older one is "",
+// because it is about to be removed. all is false if the directory has more entries than limit.
 func readPods(dir string, limit int) (names map[string]string, all bool, err error) {
-	d, err := os.Open(dir) //nolint:gosec // that of the flag
+	d, err := os.Open(dir) //nolint:gosec // the directory of the flag
 	if err != nil {
 		return nil, false, err
 	}
@@ -60,13 +60,13 @@ func readPods(dir string, limit int) (names map[string]string, all bool, err err
 		if !ok || !entry.IsDir() {
 			continue
 		}
-		about, err := entry.Info()
+		details, err := entry.Info()
 		if err != nil {
-			continue // it has gone
+			continue // it was removed
 		}
-		p := pod{uid, name, about.ModTime()}
+		p := pod{uid, name, details.ModTime()}
 		names[uid] = ""
-		if other, ok := newest[name]; !ok || cmp.Or(p.made.Compare(other.made), cmp.Compare(p.uid, other.uid)) > 0 {
+		if other, ok := newest[name]; !ok || cmp.Or(p.modified.Compare(other.modified), cmp.Compare(p.uid, other.uid)) > 0 {
 			newest[name] = p
 		}
 	}
@@ -76,7 +76,7 @@ func readPods(dir string, limit int) (names map[string]string, all bool, err err
 	return names, len(entries) < limit, nil
 }
 
-// followPods connects to the service, and reports the names of pods until something fails.
+// followPods connects to osctl-eventd, and reports the names of pods until an error.
 func (l *loop) followPods(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -85,7 +85,7 @@ func (l *loop) followPods(ctx context.Context) error {
 		return err
 	}
 	defer stop()
-	known, err := readTold(ctx, service, l.name)
+	known, err := readReported(ctx, service, l.name)
 	if err != nil {
 		return err
 	}
@@ -95,11 +95,11 @@ func (l *loop) followPods(ctx context.Context) error {
 	}
 	defer func() { _ = watch.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = watch.SetReadDeadline(time.Unix(1, 0)) })()
-	s := &session{pool: l.name, log: l.log, service: service, bucket: l.bucket, told: known, status: l.status}
+	s := &session{pool: l.name, log: l.log, service: service, bucket: l.bucket, reported: known, status: l.status}
 	for buffer := make([]byte, inotifyBuffer); ; {
 		names, all, err := readPods(l.socket, maxPods)
 		if err == nil {
-			s.partial = !all
+			s.incomplete = !all
 			err = s.comparePods(ctx, names)
 		}
 		if err == nil {
@@ -114,7 +114,8 @@ func (l *loop) followPods(ctx context.Context) error {
 	}
 }
 
-// watchDir returns an inotify that tells of entries of a directory that come and go, and of its end.
+// watchDir returns an inotify instance that watches for new and removed entries of a directory, and for its
+// own removal.
 func watchDir(dir string) (*os.File, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
@@ -129,8 +130,8 @@ func watchDir(dir string) (*os.File, error) {
 	return watch, nil
 }
 
-// awaitChange waits until something changes in the directory. It is an error if the directory is no
-// longer the one that is watched: there may be another one of its name.
+// awaitChange waits for a change in the directory. It returns errReplaced if the watched directory was moved or
+// removed, because another one may have its name.
 func awaitChange(watch io.Reader, buffer []byte) error {
 	n, err := watch.Read(buffer)
 	if err != nil {
@@ -146,21 +147,21 @@ func awaitChange(watch io.Reader, buffer []byte) error {
 	return nil
 }
 
-// comparePods reports the names of pods that the service does not have, and pods that are gone.
+// comparePods reports the names of pods that osctl-eventd lacks, and the pods that were removed.
 func (s *session) comparePods(ctx context.Context, names map[string]string) error {
 	var reports []client.Report
-	for uid, known := range s.told.infos {
-		if _, there := names[uid]; !there && known.name != "" && !s.partial {
-			delete(s.told.infos, uid)
+	for uid, known := range s.reported.infos {
+		if _, there := names[uid]; !there && known.name != "" && !s.incomplete {
+			delete(s.reported.infos, uid)
 			reports = append(reports, dbReport(s.pool, uid, "remove", known.name))
 		}
 	}
 	for uid, name := range names {
-		if name != "" && s.told.infos[uid].name != name {
-			s.told.infos[uid] = info{name: name}
+		if name != "" && s.reported.infos[uid].name != name {
+			s.reported.infos[uid] = info{name: name}
 			reports = append(reports, infoReport(s.pool, uid, info{name: name}))
 		}
 	}
-	s.status.follow(len(names), "pod")
+	s.status.setFollowed(len(names), "pod")
 	return s.report(ctx, reports)
 }

@@ -14,7 +14,7 @@ import (
 const (
 	uidA = "d0b3b3e8-5f5c-4b7e-9f51-0d6f5a1c2e3f"
 	uidB = "e1c4c4f9-5f5c-4b7e-9f51-0d6f5a1c2e3f"
-	hash = "0123456789abcdef0123456789abcdef" // uid of a static pod
+	hash = "0123456789abcdef0123456789abcdef" // the uid of a static pod
 )
 
 func makePod(t *testing.T, dir, entry string, age time.Duration) {
@@ -49,11 +49,11 @@ func TestReadPods(t *testing.T) {
 		t.Errorf("of four entries the pods are %v, all %v, %v", names, all, err)
 	}
 	if _, _, err := readPods(filepath.Join(dir, "none"), maxPods); !os.IsNotExist(err) {
-		t.Errorf("a directory that is not there: %v", err)
+		t.Errorf("a missing directory: %v", err)
 	}
 }
 
-// TestReplacedDirectory wants the watch of a directory to end when there is another one of its name.
+// TestReplacedDirectory checks that the watch of a directory ends when another one takes its name.
 func TestReplacedDirectory(t *testing.T) {
 	for name, remove := range map[string]func(dir string) error{
 		"removed": os.RemoveAll,
@@ -87,7 +87,7 @@ func TestReplacedDirectory(t *testing.T) {
 	}
 }
 
-// TestPods follows the directory of the kubelet, which comes after the bridge.
+// TestPods follows the directory of the kubelet, which is created after the bridge started.
 func TestPods(t *testing.T) {
 	d, dir := startEventd(t), filepath.Join(t.TempDir(), "pods")
 	config := Config{Bus: d.bus.Address(), Pods: dir, StateDir: t.TempDir()}
@@ -97,7 +97,7 @@ func TestPods(t *testing.T) {
 	b.wantStatus(t, "k8s: 1 pod")
 	want := []string{"ct_info k8s:e1c4 name=default/web"}
 	d.want(t, want...)
-	makePod(t, dir, "default_web_"+uidA, 0) // takes its place
+	makePod(t, dir, "default_web_"+uidA, 0) // has the name of the other pod
 	want = append(want, "ct_info k8s:d0b3 name=default/web")
 	d.want(t, want...)
 	if err := os.Remove(filepath.Join(dir, "default_web_"+uidB)); err != nil {

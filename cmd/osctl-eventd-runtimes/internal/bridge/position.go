@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// position is the file that says up to when the events of an engine were handled, by its clock.
+// position is the file with the time, by the engine's clock, up to which the events of an engine were handled.
 type position struct{ path string }
 
-func positionOf(dir, pool string) position { return position{filepath.Join(dir, pool+".position")} }
+func newPosition(dir, pool string) position { return position{filepath.Join(dir, pool+".position")} }
 
-// maxPosition is how long the file may be, in bytes.
+// maxPosition is the maximum size of the file in bytes.
 const maxPosition = 32
 
-// load returns the time in the file; the zero Time if there is no file, or nothing useful in it.
+// load returns the time in the file, or the zero Time if the file does not exist or has no valid time.
 func (p position) load() (time.Time, error) {
 	b, err := os.ReadFile(p.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -30,12 +30,12 @@ func (p position) load() (time.Time, error) {
 	}
 	micros, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
 	if err != nil || micros <= 0 {
-		return time.Time{}, nil //nolint:nilerr // as if it were not there
+		return time.Time{}, nil //nolint:nilerr // as if the file did not exist
 	}
 	return time.UnixMicro(micros), nil
 }
 
-// save replaces the file. It need not be on the disk at once: an older position does no harm.
+// save replaces the file. It does not sync the file, because an older position does no harm.
 func (p position) save(at time.Time) error {
 	return replaceFile(p.path, fmt.Appendf(nil, "%d\n", at.UnixMicro()), 0o600)
 }

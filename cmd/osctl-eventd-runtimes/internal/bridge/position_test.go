@@ -10,38 +10,38 @@ import (
 	"github.com/osctl/eventd/dbusapi/apitest"
 )
 
-// TestLateEngine wants what happened before the engine's socket was found to be told, because the
-// bridge ran by then.
+// TestLateEngine checks that the bridge reports the events since its start, although the engine's socket came
+// later.
 func TestLateEngine(t *testing.T) {
 	d, e := startEventd(t), startEngine(t)
 	e.stop()
 	apitest.Eventually(t, "the socket is gone", func() bool { _, err := os.Stat(e.socket); return os.IsNotExist(err) })
 	b := startBridge(t, Config{Bus: d.bus.Address(), Docker: e.socket, StateDir: t.TempDir()})
 	b.wantStatus(t, "docker: not there")
-	e.happen("create", idOf("4f5e"), 0, "name", "web")
-	e.happen("die", idOf("4f5e"), 0, "name", "web", "exitCode", "3")
+	e.emit("create", idOf("4f5e"), 0, "name", "web")
+	e.emit("die", idOf("4f5e"), 0, "name", "web", "exitCode", "3")
 	e.start(t)
 	d.want(t, "db docker:4f5e action=add ct_name=web", "ct_exit docker:4f5e exit_type=exit exit_code=3 ct_name=web")
 }
 
-// TestAdvance wants the position to move on while nothing happens, but never back.
+// TestAdvance checks that the position advances without events, and never goes back.
 func TestAdvance(t *testing.T) {
 	now := time.Now().Add(-time.Hour).Truncate(time.Microsecond)
-	s := session{position: positionOf(t.TempDir(), "docker"), handled: now.Add(-time.Hour)}
+	s := session{position: newPosition(t.TempDir(), "docker"), handled: now.Add(-time.Hour)}
 	for _, step := range []struct{ now, want time.Time }{
 		{now, now.Add(-overlap)},
 		{now.Add(-time.Minute), now.Add(-overlap)},
 		{now.Add(time.Minute), now.Add(time.Minute - overlap)},
 	} {
-		s.advance(step.now)
+		s.advancePosition(step.now)
 		next := session{position: s.position}
-		if next.begin(); !next.handled.Equal(step.want) {
+		if next.loadPosition(); !next.handled.Equal(step.want) {
 			t.Errorf("at %v the next session begins at %v, want %v", step.now, next.handled, step.want)
 		}
 	}
 }
 
-// TestNoPosition wants a file without a time to be as none: the session begins with the bridge.
+// TestNoPosition checks that a session without a valid position asks for events since the start of the bridge.
 func TestNoPosition(t *testing.T) {
 	for _, text := range []string{"", "soon", "-1", "99999999999999999", "1000000000000000000000000000000000000000"} {
 		first := time.Now().Add(-time.Minute).Truncate(time.Microsecond)
@@ -49,16 +49,15 @@ func TestNoPosition(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "docker.position"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s := session{position: positionOf(dir, "docker"), first: first}
-		since := s.begin()
+		s := session{position: newPosition(dir, "docker"), bridgeStart: first}
+		since := s.loadPosition()
 		if saved, err := s.position.load(); err != nil || !since.Equal(first) || !saved.Equal(first) {
 			t.Errorf("%q: it begins at %v, the file says %v, %v, want %v", text, since, saved, err, first)
 		}
 	}
 }
 
-// TestPositionCannotBeKept has no place for the position, as on a full or read-only disk, and wants
-// the engine to be followed all the same.
+// TestPositionCannotBeKept checks that the bridge follows an engine although it cannot save the position.
 func TestPositionCannotBeKept(t *testing.T) {
 	for name, dir := range map[string]string{"no directory": "/dev/null", "the file is a directory": t.TempDir()} {
 		t.Run(name, func(t *testing.T) {
@@ -68,10 +67,10 @@ func TestPositionCannotBeKept(t *testing.T) {
 			d, e := startEventd(t), startEngine(t)
 			b := startBridge(t, Config{Bus: d.bus.Address(), Docker: e.socket, StateDir: dir})
 			b.wantStatus(t, "docker: 0 containers")
-			e.happen("die", idOf("4f5e"), 0, "name", "web", "exitCode", "3")
-			e.happen("die", idOf("4f5e"), -overlap/2-time.Second, "name", "web", "exitCode", "4")
+			e.emit("die", idOf("4f5e"), 0, "name", "web", "exitCode", "3")
+			e.emit("die", idOf("4f5e"), -overlap/2-time.Second, "name", "web", "exitCode", "4")
 			d.want(t, "ct_exit docker:4f5e exit_type=exit exit_code=3 ct_name=web", "ct_exit docker:4f5e exit_type=exit exit_code=4 ct_name=web")
-			if _, log := b.said(); strings.Count(log, "the position cannot be kept") != 1 {
+			if _, log := b.output(); strings.Count(log, "the position cannot be kept") != 1 {
 				t.Errorf("logged: %s", log)
 			}
 		})

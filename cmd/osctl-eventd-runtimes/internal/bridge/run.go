@@ -23,35 +23,35 @@ const (
 )
 
 const (
-	// absentTime is how long after a socket or a directory was not found it is looked for again.
-	absentTime = 5 * time.Second
-	// retryTime is how long after a failure the next session begins.
-	retryTime = time.Second
-	// maxReason is how many bytes of an error are logged: the runtime may have written it.
+	// absentPause is the pause between two looks for a socket or a directory that is missing.
+	absentPause = 5 * time.Second
+	// retryPause is the pause between a failure and the next session.
+	retryPause = time.Second
+	// maxReason limits the bytes of an error in the log, because the runtime may have written it.
 	maxReason = 512
-	// pulse is how often the service is asked whether it is still there.
+	// pulse is the interval of pings to osctl-eventd.
 	pulse = time.Minute
 )
 
 var errRestarted = errors.New("osctl-eventd was restarted")
 
-// Config says what to follow.
+// Config says which runtimes to follow.
 type Config struct {
 	Bus            string // address of the bus
 	Docker, Podman string // sockets, "" for none
 	Pods           string // directory of the kubelet, "" for none
-	StateDir       string // for the positions
-	MetricsFile    string // is replaced at each change, "" for none
+	StateDir       string // directory of the positions
+	MetricsFile    string // replaced at each change, "" for none
 	Log            *slog.Logger
-	Status         func(string) // is told what is followed, for people; by one goroutine at a time
+	Status         func(string) // called with the new status, by one goroutine at a time
 }
 
-// Run follows all runtimes that are there, now or later, until ctx is done. What fails is logged and
-// tried again.
+// Run follows all runtimes until ctx is done. A runtime may start and stop at any time. Run logs errors
+// and tries again.
 func Run(ctx context.Context, config Config) error {
 	group, ctx := errgroup.WithContext(ctx)
 	if config.MetricsFile != "" {
-		defer func() { _ = os.Remove(config.MetricsFile) }() // nothing is followed any more
+		defer func() { _ = os.Remove(config.MetricsFile) }() // it would be outdated
 	}
 	statuses := &statuses{config: &config}
 	for _, r := range []struct {
@@ -66,7 +66,7 @@ func Run(ctx context.Context, config Config) error {
 			continue
 		}
 		l := &loop{
-			name: r.pool, socket: r.path, bus: config.Bus, stateDir: config.StateDir, log: config.Log, bucket: newBucket(), began: time.Now(),
+			name: r.pool, socket: r.path, bus: config.Bus, stateDir: config.StateDir, log: config.Log, bucket: newBucket(), bridgeStart: time.Now(),
 			status: statuses.add(r.pool),
 		}
 		group.Go(func() error { return l.run(ctx, r.follow) })
@@ -79,30 +79,30 @@ type loop struct {
 	name, socket  string // its pool; its socket or directory
 	bus, stateDir string
 	log           *slog.Logger
-	began         time.Time
-	bucket        *bucket // over all sessions: a runtime cannot get around it by failing
+	bridgeStart   time.Time
+	bucket        *bucket // shared by all sessions, so that a failing runtime does not get a full one
 	status        *status
 }
 
 func (l *loop) run(ctx context.Context, follow func(*loop, context.Context) error) error {
-	for said := ""; ; {
-		pause := absentTime
+	for logged := ""; ; {
+		pause := absentPause
 		_, err := os.Stat(l.socket)
 		absent := errors.Is(err, fs.ErrNotExist) // an error of follow may be about the socket of the bus
 		if err == nil {
-			pause = retryTime
+			pause = retryPause
 			err = follow(l, ctx)
 		}
 		switch {
 		case ctx.Err() != nil:
-			return nil //nolint:nilerr // it was told to stop
+			return nil //nolint:nilerr // a stop is no error
 		case absent:
-			l.status.absent()
+			l.status.setAbsent()
 		default:
-			l.status.fail()
-			if text := plain(err.Error(), maxReason); text != said { // not the same once a second
+			l.status.setFailed()
+			if text := plain(err.Error(), maxReason); text != logged { // do not repeat it every second
 				l.log.Warn("not followed for the moment", slog.String("runtime", l.name), slog.String("reason", text))
-				said = text
+				logged = text
 			}
 		}
 		select {
@@ -113,8 +113,8 @@ func (l *loop) run(ctx context.Context, follow func(*loop, context.Context) erro
 	}
 }
 
-// connect connects to the service, and cancels when it was restarted: it may have lost what it was
-// told.
+// connect connects to osctl-eventd. It cancels the session when osctl-eventd was restarted, because that may
+// have lost reports.
 func (l *loop) connect(ctx context.Context, cancel context.CancelCauseFunc) (service *client.Client, stop func(), err error) {
 	filter, err := hub.Filter{}.With("pool", l.name)
 	if err == nil {

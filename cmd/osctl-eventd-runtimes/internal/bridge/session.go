@@ -11,25 +11,25 @@ import (
 )
 
 const (
-	// overlap is how long before its position a session asks for events. Podman's processes write
-	// them in about the order of their times.
+	// overlap is how long before its position a session asks for events, because podman's processes
+	// write their events only roughly in order.
 	overlap = 10 * time.Second
-	// removalDelay is how long after its start a session says that containers are gone which the
-	// engine does not list. By then the engine has told of those that it remembers removing.
+	// removalDelay is the pause before a session reports containers as removed that the engine does not
+	// list. By then it has read the removals that the engine remembers.
 	removalDelay = 2 * time.Second
-	// idleTime is how long after the last event the position moves on without one. So an old event is not
-	// asked for again when the service no longer has it in its history.
-	idleTime = time.Minute
-	// healthDelay is how long after a health check its result is asked for. Podman tells of the check
-	// before it has the result.
+	// idleInterval is how long after the last event the position advances without one. Otherwise a later
+	// session could report an old event again that is no longer in the history of osctl-eventd.
+	idleInterval = time.Minute
+	// healthDelay is the pause between the event of a health check and the query for its result. Podman
+	// sends the event before it has the result.
 	healthDelay = time.Second
-	// maxContainers is how many containers of an engine are followed. The rest is left out.
+	// maxContainers limits the containers of an engine. The bridge ignores the rest.
 	maxContainers = 8192
-	// reportTime is how long a call of the service may take.
-	reportTime = 30 * time.Second
+	// reportTimeout is the timeout of a call to osctl-eventd.
+	reportTimeout = 30 * time.Second
 )
 
-// session follows an engine until something fails.
+// session follows an engine, or the pods, until an error.
 type session struct {
 	pool     string
 	log      *slog.Logger
@@ -37,19 +37,21 @@ type session struct {
 	service  *client.Client
 	bucket   *bucket
 	position position
-	told     *told
-	first    time.Time       // where to begin without a position
-	began    time.Time       // names in earlier events are older than the list
-	handled  time.Time       // the time of the newest event that was handled
-	saved    time.Time       // what the file says
-	unsaved  bool            // the last use of the file failed
-	listed   map[string]bool // ids
-	partial  bool            // listed lacks some
-	checked  map[string]bool // ids of containers whose health is to be asked for
+	reported *reported
 	status   *status
+
+	bridgeStart    time.Time // the position if none is saved
+	sessionStart   time.Time // names in earlier events are older than the list
+	handled        time.Time // the position: the time of the newest event that was handled
+	saved          time.Time // the position in the file
+	positionFailed bool      // the last use of the file failed
+
+	listed        map[string]bool // ids of the containers that the engine has
+	incomplete    bool            // listed lacks containers
+	healthPending map[string]bool // ids of containers whose health is queried soon
 }
 
-// followEngine connects to the service and to an engine, and runs a session. It returns with an error.
+// followEngine connects to osctl-eventd and to an engine, and runs a session. It always returns an error.
 func (l *loop) followEngine(ctx context.Context) error {
 	e, err := newEngine(l.socket)
 	if err != nil {
@@ -64,10 +66,10 @@ func (l *loop) followEngine(ctx context.Context) error {
 	}
 	defer stop()
 	s := &session{
-		pool: l.name, log: l.log, engine: e, service: service, bucket: l.bucket, position: positionOf(l.stateDir, l.name), first: l.began,
-		listed: map[string]bool{}, checked: map[string]bool{}, status: l.status,
+		pool: l.name, log: l.log, engine: e, service: service, bucket: l.bucket, position: newPosition(l.stateDir, l.name), bridgeStart: l.bridgeStart,
+		listed: map[string]bool{}, healthPending: map[string]bool{}, status: l.status,
 	}
-	if s.told, err = readTold(ctx, service, l.name); err != nil {
+	if s.reported, err = readReported(ctx, service, l.name); err != nil {
 		return err
 	}
 	err = s.run(ctx)
@@ -77,9 +79,9 @@ func (l *loop) followEngine(ctx context.Context) error {
 	return err
 }
 
-// run compares the engine with what was told, and then follows it.
+// run reports how the containers of the engine differ from what was reported, and then follows its events.
 func (s *session) run(ctx context.Context) error {
-	since := s.begin()
+	since := s.loadPosition()
 	ctx, cancel := context.WithCancel(ctx)
 	messages, ended := make(chan events.Message), make(chan error, 1)
 	go func() { ended <- s.engine.follow(ctx, since, messages) }()
@@ -94,31 +96,31 @@ func (s *session) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.partial = !all; s.partial {
-		s.log.Warn("containers are left out: too many, too much of one, or no valid id", slog.String("runtime", s.pool))
+	if s.incomplete = !all; s.incomplete {
+		s.log.Warn("containers are left out: there are too many, one is too large, or an id is invalid", slog.String("runtime", s.pool))
 	}
-	if err := s.compare(ctx, containers); err != nil {
+	if err := s.compareContainers(ctx, containers); err != nil {
 		return err
 	}
-	removal, health, idle := time.NewTimer(removalDelay), time.NewTimer(healthDelay), time.NewTimer(idleTime)
+	removal, health, idle := time.NewTimer(removalDelay), time.NewTimer(healthDelay), time.NewTimer(idleInterval)
 	defer removal.Stop()
 	defer health.Stop()
 	defer idle.Stop()
 	for {
 		select {
 		case m := <-messages:
-			unchecked := len(s.checked) == 0
-			if err = s.take(ctx, &m); unchecked && len(s.checked) > 0 {
+			nonePending := len(s.healthPending) == 0
+			if err = s.handleEvent(ctx, &m); nonePending && len(s.healthPending) > 0 {
 				health.Reset(healthDelay)
 			}
-			idle.Reset(idleTime)
+			idle.Reset(idleInterval)
 		case <-idle.C:
-			s.advance(time.Now())
-			idle.Reset(idleTime)
+			s.advancePosition(time.Now())
+			idle.Reset(idleInterval)
 		case <-removal.C:
-			err = s.removeOthers(ctx)
+			err = s.reportRemovals(ctx)
 		case <-health.C:
-			err = s.askHealth(ctx)
+			err = s.queryHealth(ctx)
 		case err = <-ended:
 			running = false
 			return err
@@ -129,70 +131,71 @@ func (s *session) run(ctx context.Context) error {
 	}
 }
 
-// begin finds out where to begin: at the position, or when the bridge began if there is none yet.
-func (s *session) begin() (since time.Time) {
-	s.began = time.Now()
+// loadPosition returns the time from which to ask for events: shortly before the position, or the start of
+// the bridge if there is no position yet.
+func (s *session) loadPosition() (since time.Time) {
+	s.sessionStart = time.Now()
 	var err error
 	s.saved, err = s.position.load()
-	s.notePosition(err)
-	if s.saved.IsZero() || s.saved.After(s.began) {
-		s.handled, s.saved = s.first, time.Time{}
+	s.logPositionError(err)
+	if s.saved.IsZero() || s.saved.After(s.sessionStart) {
+		s.handled, s.saved = s.bridgeStart, time.Time{}
 		s.savePosition()
-		return s.first
+		return s.bridgeStart
 	}
 	s.handled = s.saved
 	return s.handled.Add(-overlap)
 }
 
-// advance moves the position on where the engine has had nothing to tell.
-func (s *session) advance(now time.Time) {
+// advancePosition advances the position while the engine has no events.
+func (s *session) advancePosition(now time.Time) {
 	if at := now.Add(-overlap); at.After(s.handled) {
 		s.handled = at
 	}
 	s.savePosition()
 }
 
-// savePosition saves how far the events were handled, unless the file says about that. A disk that is
-// full or broken does not stop the session.
+// savePosition saves the position, unless the saved one is hardly older. A disk that is full or broken does
+// not stop the session.
 func (s *session) savePosition() {
 	if s.handled.Sub(s.saved) < overlap/2 && !s.saved.IsZero() {
 		return
 	}
-	s.saved = s.handled // if that fails, the next one is saved
-	s.notePosition(s.position.save(s.handled))
+	s.saved = s.handled // after an error it waits for the next position to save
+	s.logPositionError(s.position.save(s.handled))
 }
 
-// notePosition logs that the file cannot be used, once until it can.
-func (s *session) notePosition(err error) {
-	if err != nil && !s.unsaved {
+// logPositionError logs an error of the position's file, but not again until the file works.
+func (s *session) logPositionError(err error) {
+	if err != nil && !s.positionFailed {
 		s.log.Warn("the position cannot be kept: after a restart exits may be missing, or be reported twice",
 			slog.String("runtime", s.pool), slog.Any("error", err))
 	}
-	s.unsaved = err != nil
+	s.positionFailed = err != nil
 }
 
-// report reports events in batches.
+// report sends reports in batches, as fast as the bucket allows.
 func (s *session) report(ctx context.Context, reports []client.Report) error {
 	for len(reports) > 0 {
 		n := min(len(reports), batchSize)
 		if err := s.bucket.take(ctx, n); err != nil {
 			return err
 		}
-		if err := reportAll(ctx, s.service, reports[:n]); err != nil {
+		if err := sendBatch(ctx, s.service, reports[:n]); err != nil {
 			return err
 		}
-		s.status.count(n)
+		s.status.addReports(n)
 		reports = reports[n:]
 	}
 	return nil
 }
 
-// batchSize is how many events a batch has at most: none has more than 40 KiB, most have 500 bytes.
+// batchSize is the maximum number of events in a batch. An event has at most 40 KiB, mostly some 500 bytes.
 const batchSize = 24
 
-// reportAll reports a batch.
-func reportAll(ctx context.Context, service *client.Client, reports []client.Report) error {
-	ctx, cancel := context.WithTimeout(ctx, reportTime)
+// sendBatch reports a batch of events.
+func sendBatch(ctx context.Context, service *client.Client, reports []client.Report) error {
+	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
 	_, err := service.ReportBatch(ctx, reports)
 	return err

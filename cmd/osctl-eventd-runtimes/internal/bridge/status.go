@@ -9,25 +9,25 @@ import (
 	"sync"
 )
 
-// statuses is what the bridge follows, for people and as metrics.
+// statuses publishes the status of all runtimes, as text and as metrics.
 type statuses struct {
 	mu      sync.Mutex
 	config  *Config
 	all     []*status
-	told    string // to people
-	written []byte // to the file of metrics
-	problem string // with that file
+	text    string // the published text
+	written []byte // the content of the file of metrics
+	problem string // the last error of that file
 }
 
-// status is what is to be said of one runtime.
+// status is the status of one runtime.
 type status struct {
 	statuses   *statuses
 	pool       string
-	text       string // "" before anything is known
+	text       string // "" until something is known
 	followed   bool
 	containers int // pods of k8s
 	reports    int // since the bridge started
-	failures   int // the same
+	failures   int // since the bridge started
 }
 
 // add adds a runtime.
@@ -39,7 +39,7 @@ func (s *statuses) add(pool string) *status {
 	return added
 }
 
-// update changes a status, and says so.
+// update changes a status and publishes it.
 func (s *status) update(change func()) {
 	s.statuses.mu.Lock()
 	defer s.statuses.mu.Unlock()
@@ -47,28 +47,28 @@ func (s *status) update(change func()) {
 	s.statuses.publish()
 }
 
-// follow says that the runtime is followed, and has so many containers, or pods.
-func (s *status) follow(count int, noun string) {
+// setFollowed records that the runtime is followed, and has count containers or pods.
+func (s *status) setFollowed(count int, noun string) {
 	if count != 1 {
 		noun += "s"
 	}
 	s.update(func() { s.text, s.followed, s.containers = fmt.Sprint(count, " ", noun), true, count })
 }
 
-// absent says that the runtime is not there.
-func (s *status) absent() {
+// setAbsent records that the runtime is not there.
+func (s *status) setAbsent() {
 	s.update(func() { s.text, s.followed, s.containers = "not there", false, 0 })
 }
 
-// fail says that following the runtime failed, and is to be tried again.
-func (s *status) fail() {
+// setFailed counts a failure, after which the bridge tries again.
+func (s *status) setFailed() {
 	s.update(func() { s.text, s.followed, s.containers = "trying again", false, 0; s.failures++ })
 }
 
-// count counts events that were reported.
-func (s *status) count(reports int) { s.update(func() { s.reports += reports }) }
+// addReports counts reported events.
+func (s *status) addReports(reports int) { s.update(func() { s.reports += reports }) }
 
-// publish tells what changed.
+// publish publishes the text and the metrics if they changed.
 func (s *statuses) publish() {
 	var parts []string
 	for _, one := range s.all {
@@ -76,8 +76,8 @@ func (s *statuses) publish() {
 			parts = append(parts, one.pool+": "+one.text)
 		}
 	}
-	if text := strings.Join(parts, "; "); text != s.told {
-		s.told = text
+	if text := strings.Join(parts, "; "); text != s.text {
+		s.text = text
 		s.config.Status(text)
 	}
 	if metrics := s.metrics(); s.config.MetricsFile != "" && !bytes.Equal(metrics, s.written) {
@@ -85,7 +85,7 @@ func (s *statuses) publish() {
 	}
 }
 
-// write replaces the file of metrics. What fails is logged, but not the same at each change.
+// write replaces the file of metrics. It does not log the same error again.
 func (s *statuses) write(metrics []byte) {
 	err := replaceFile(s.config.MetricsFile, metrics, metricsMode)
 	if err == nil {
@@ -116,16 +116,16 @@ func (s *statuses) metrics() []byte {
 	return out.Bytes()
 }
 
-// metricsMode lets everybody read the metrics, as the status of a unit: they have no names.
+// metricsMode lets every user read the metrics, like the status of a unit. They contain no names.
 const metricsMode = 0o644
 
-// replaceFile replaces a file as a whole.
+// replaceFile replaces a file atomically.
 func replaceFile(path string, content []byte, mode os.FileMode) error {
 	fresh := path + ".new"
 	if err := os.WriteFile(fresh, content, mode); err != nil {
 		return err
 	}
-	if err := os.Chmod(fresh, mode); err != nil { // whatever the umask is
+	if err := os.Chmod(fresh, mode); err != nil { // the umask may have removed bits
 		return err
 	}
 	return os.Rename(fresh, path)

@@ -7,25 +7,25 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// exitKey tells exits apart.
+// exitKey identifies an exit.
 type exitKey struct {
 	id       string
 	occurred uint64 // microseconds
 }
 
-// told is what the service knows of the containers of a pool: what need not be told again. The
-// history and the list of the service bound it.
-type told struct {
+// reported is what osctl-eventd has about the containers of a pool, which a session does not report again. Its
+// size is bounded by the history and the list of osctl-eventd.
+type reported struct {
 	exits   map[exitKey]bool
-	added   map[string]bool   // ids: no two containers have the same one
-	removed map[string]bool   // the same
+	added   map[string]bool   // ids, which are never used again
+	removed map[string]bool   // ids
 	health  map[string]string // by id
-	infos   map[string]info   // by id, of all containers that are listed; the name may be ""
+	infos   map[string]info   // by id, of all listed containers; the name may be ""
 }
 
-// readTold reads it from the history and the list of the service.
-func readTold(ctx context.Context, c *client.Client, pool string) (*told, error) {
-	t := &told{
+// readReported reads the history and the list of osctl-eventd.
+func readReported(ctx context.Context, c *client.Client, pool string) (*reported, error) {
+	r := &reported{
 		exits: map[exitKey]bool{}, added: map[string]bool{}, removed: map[string]bool{},
 		health: map[string]string{}, infos: map[string]info{},
 	}
@@ -38,7 +38,7 @@ func readTold(ctx context.Context, c *client.Client, pool string) (*told, error)
 		return nil, err
 	}
 	for _, row := range rows {
-		t.infos[row.ID] = info{name: row.Name, image: row.Image}
+		r.infos[row.ID] = info{name: row.Name, image: row.Image}
 	}
 	if filter, err = filter.With("type", hub.TypeExit, hub.TypeDB, hub.TypeHealth); err != nil {
 		return nil, err
@@ -49,31 +49,31 @@ func readTold(ctx context.Context, c *client.Client, pool string) (*told, error)
 			return nil, err
 		}
 		if len(events) == 0 {
-			return t, nil
+			return r, nil
 		}
 		for _, e := range events {
-			t.fold(e)
+			r.fold(e)
 		}
 		cursor = next
 	}
 }
 
-// note notes what was told of a container, without its labels: nothing is compared with them.
-func (t *told) note(id string, i info) { t.infos[id] = info{name: i.name, image: i.image} }
+// setInfo stores the reported info of a container, without the labels, which are never compared.
+func (r *reported) setInfo(id string, i info) { r.infos[id] = info{name: i.name, image: i.image} }
 
-// fold notes an event of the history.
-func (t *told) fold(e *hub.Event) {
+// fold applies an event of the history.
+func (r *reported) fold(e *hub.Event) {
 	switch {
 	case e.Type == hub.TypeExit:
 		occurred, _ := e.Options.Get(optionOccurred)
-		t.exits[exitKey{e.ID, occurred.Uint()}] = true
+		r.exits[exitKey{e.ID, occurred.Uint()}] = true
 	case e.Type == hub.TypeHealth:
-		t.health[e.ID] = e.Options.Text("health")
+		r.health[e.ID] = e.Options.Text("health")
 	case e.Options.Text("object") != "container":
 	case e.Action == "add":
-		t.added[e.ID] = true
+		r.added[e.ID] = true
 	case e.Action == "remove":
-		t.removed[e.ID] = true
-		delete(t.health, e.ID)
+		r.removed[e.ID] = true
+		delete(r.health, e.ID)
 	}
 }
