@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -32,7 +31,7 @@ func TestLogHangs(t *testing.T) {
 		synctest.Wait() // it is being written
 		const dropped = 10
 		for i := range maxLogLines + dropped {
-			log.Info(fmt.Sprint("line-", i))
+			log.Info("line", slog.Int("number", i))
 		}
 		began := time.Now()
 		q.close()
@@ -44,7 +43,7 @@ func TestLogHangs(t *testing.T) {
 		log.Warn("last")
 		q.close()
 		lines := strings.Split(strings.TrimSpace(w.String()), "\n")
-		want := []string{"<6>msg=first", "<4>msg=\"the log was too slow: lines were dropped\" lines=10", "<6>msg=line-0"}
+		want := []string{"<6>msg=first", "<4>msg=\"the log was too slow: lines were dropped\" lines=10", "<6>msg=line number=0"}
 		if len(lines) != maxLogLines+3 || lines[0] != want[0] || lines[1] != want[1] || lines[2] != want[2] || lines[len(lines)-1] != "<4>msg=last" {
 			t.Errorf("%d lines: %q", len(lines), lines)
 		}
