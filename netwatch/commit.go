@@ -103,16 +103,15 @@ func (w *Watcher) seedTable() error {
 		w.log.Info("dropping interfaces of another boot or network namespace", slog.Int("interfaces", len(rows)))
 		w.table.ForgetAll()
 	}
-	if err := w.commit(); err != nil {
+	if err := w.commitChanges(w.commitNow); err != nil {
 		return err
 	}
-	_, err := w.hub.Commit(hub.Batch{Place: w.place})
-	return err
+	return w.commitNow(hub.Batch{Place: w.place})
 }
 
-// commit submits the changes of the table in batches of at most [hub.MaxBatch], each event together
-// with its row.
-func (w *Watcher) commit() error {
+// commitChanges passes the changes of the table to commit, in batches of at most [hub.MaxBatch], each event
+// together with its row.
+func (w *Watcher) commitChanges(commit func(hub.Batch) error) error {
 	changes := w.table.Take()
 	for len(changes) > 0 {
 		n := min(len(changes), hub.MaxBatch)
@@ -130,11 +129,10 @@ func (w *Watcher) commit() error {
 			}
 			batch.Events = append(batch.Events, e)
 		}
-		if err := w.submit(batch); err != nil {
+		if err := commit(batch); err != nil {
 			return err
 		}
 		changes = changes[n:]
 	}
-	w.closeReady()
 	return nil
 }

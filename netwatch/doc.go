@@ -54,7 +54,7 @@
 // message was lost since it was asked for. Otherwise another dump follows, with a back-off of at most
 // half a second.
 //
-// The watcher never waits for the hub. If the hub's queue is full, the changes that the watcher would
-// commit are lost like messages in an overrun. When the queue has room again, the table restarts from
-// the hub's view, and is compared with a dump and the cgroups.
+// The watcher never waits for the hub. If the hub's queue is full, the hub's view lacks what the watcher
+// would commit. When the queue has room again, the table and the Owners are compared with the view, and the
+// differences are announced.
 package netwatch

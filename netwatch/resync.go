@@ -19,7 +19,6 @@ const (
 	becauseDoubt     = "the last dump contradicts live messages"
 	becauseFailed    = "the last dump failed"
 	becauseForeign   = "a message may be from another namespace"
-	becauseFull      = "the hub's queue was full"
 )
 
 // The back-off between dumps. There is none before the first dump of a streak. Before the next ones

@@ -8,7 +8,7 @@ import (
 )
 
 // retryFull is the pause between two checks whether the hub's queue has room again.
-const retryFull = 20 * time.Millisecond
+const retryFull = 50 * time.Millisecond
 
 // submit submits a batch to the hub without waiting. If the hub's queue is full, the hub's view lacks
 // this batch and all later ones until catchUp.
@@ -25,16 +25,20 @@ func (w *Watcher) submit(batch hub.Batch) error {
 	if !errors.Is(err, hub.ErrBusy) {
 		return err
 	}
-	w.log.Warn("the hub's queue is full, its view is compared with the links later")
-	w.retryAt = w.now().Add(retryFull)
+	now := w.now()
+	if w.warnedAt.IsZero() || now.Sub(w.warnedAt) >= time.Minute {
+		w.log.Warn("the hub's queue is full: changes are announced later, by their outcome")
+		w.warnedAt = now
+	}
+	w.retryAt = now.Add(retryFull)
 	return nil
 }
 
-// lagging reports whether the hub refused a batch, so that its view lacks changes of the table.
+// lagging reports whether the hub refused a batch, so that its view lacks changes.
 func (w *Watcher) lagging() bool { return !w.retryAt.IsZero() }
 
-// catchUp ends the lag once the hub has committed its queue: the table restarts from the hub's view,
-// which is then compared with a dump and with the cgroups.
+// catchUp ends the lag once the hub has committed what it took before: it has the table and the Owners
+// announce what the view lacks.
 func (w *Watcher) catchUp() error {
 	if !w.lagging() || w.now().Before(w.retryAt) {
 		return nil
@@ -45,8 +49,8 @@ func (w *Watcher) catchUp() error {
 	}
 	w.retryAt = time.Time{}
 	rows, _ := w.hub.Interfaces()
-	w.table.Restart(rows)
-	w.resync.wantDump(becauseFull)
+	w.table.Rebase(rows)
+	w.inbox.dropStates() // Begin returns their outcome
 	return w.beginStates(w.submit)
 }
 

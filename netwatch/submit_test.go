@@ -8,6 +8,7 @@ import (
 
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/containers"
+	"github.com/osctl/eventd/netwatch/links"
 )
 
 // waitCommitted waits until all submitted batches are committed, or for a minute.
@@ -66,8 +67,9 @@ func TestQueueFull(t *testing.T) {
 	f.tell(9)
 	f.links[10] = &fakeLink{"added", flagsUp, alone}
 	f.tell(10)
-	w.queueState(containers.StateChange{Container: containers.Container{Pool: "lxc", ID: "web"}, To: containers.Running})
+	w.queueState(containers.StateChange{Container: containers.Container{Pool: "lxc", ID: "web"}, From: containers.Running, To: containers.Frozen})
 	turn()
+	w.table.Bind(&links.Binding{Owner: links.Owner{Pool: "tank", ID: "101"}, Veth: "kept", Name: "eth0", Source: "osctld"})
 	f.links[11] = &fakeLink{"later", flagsUp, alone}
 	f.tell(11)
 	settle := waiting(w, true)
@@ -92,7 +94,7 @@ func TestQueueFull(t *testing.T) {
 	slices.Sort(got)
 	want := []string{
 		"down gone name= gone resync", "rename new name= was=renamed resync", "running  name= of=lxc/web resync",
-		"up added name= resync", "up later name= resync",
+		"up added name= resync", "up kept name=eth0 of=tank/101 by=osctld handover resync", "up later name= resync",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("events %q, want %q", got, want)
@@ -101,4 +103,37 @@ func TestQueueFull(t *testing.T) {
 		t.Errorf("%d interfaces", n)
 	}
 	<-settle.done
+}
+
+// TestReadyWhileQueueFull expects Ready not before the view has all links, although the hub refused them
+// at first.
+func TestReadyWhileQueueFull(t *testing.T) {
+	f := &fake{links: map[uint32]*fakeLink{7: {"h", flagsUp, alone}}}
+	h := newHub(t)
+	w := newFakeWatcher(t, h, f)
+	release, err := fillQueue(h)
+	must(t, err)
+	ready := func() bool {
+		select {
+		case <-w.Ready():
+			return true
+		default:
+			return false
+		}
+	}
+	for range 10 {
+		_, err := w.turn(false)
+		must(t, err)
+	}
+	if ready() || !w.lagging() {
+		t.Errorf("ready %v, lagging %v", ready(), w.lagging())
+	}
+	release()
+	for !ready() {
+		_, err := w.turn(false)
+		must(t, err)
+	}
+	if n := h.Status().Interfaces; n != 1 {
+		t.Errorf("ready with %d interfaces", n)
+	}
 }

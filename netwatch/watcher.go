@@ -79,6 +79,7 @@ type Watcher struct {
 	datagrams uint64    // read so far
 	lost      bool      // messages were lost since the queue was last empty
 	findings  *findings // nil if there are none
+	warnedAt  time.Time // when a full queue of the hub was logged last
 	retryAt   time.Time // when to try the hub again because its queue was full; else zero
 }
 
@@ -225,10 +226,10 @@ func (w *Watcher) turn(wait bool) (idle bool, err error) {
 		w.suspectTable()
 	}
 	w.applyFindings(empty)
-	w.table.Expire()
 	if err := w.catchUp(); err != nil {
 		return false, err
 	}
+	w.table.Expire()
 	if empty {
 		if err := w.advanceDump(); err != nil {
 			return false, err
@@ -238,9 +239,10 @@ func (w *Watcher) turn(wait bool) (idle bool, err error) {
 	if err := w.announceStates(); err != nil { // before the ups of the containers' interfaces
 		return false, err
 	}
-	if err := w.commit(); err != nil {
+	if err := w.commitChanges(w.submit); err != nil {
 		return false, err
 	}
+	w.closeReady()
 	idle = empty && w.findings == nil
 	w.finishWaiters(idle)
 	return idle, nil

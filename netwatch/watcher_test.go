@@ -227,7 +227,7 @@ func TestLargeBatches(t *testing.T) {
 	for i := range uint32(n) {
 		w.table.Apply(&rtnl.Link{Ifindex: i + 1, Name: "h", Flags: flagsUp, Peer: alone}, false)
 	}
-	must(t, w.commit())
+	must(t, w.commitChanges(w.submit))
 	w.waitCommitted()
 	if s := h.Status(); s.Interfaces != n || s.Last != n {
 		t.Errorf("%+v", s)

@@ -41,6 +41,14 @@ func (t *Table) startHold(r *row) {
 	t.holds = append(t.holds, heldRow{r, r.hold})
 }
 
+// cancelHold drops the held changes of a row.
+func (t *Table) cancelHold(r *row) {
+	if r.hold != nil {
+		r.hold = nil
+		t.held--
+	}
+}
+
 // releaseHold announces the held changes of a row with the owner and the name that are known by now.
 func (t *Table) releaseHold(r *row) {
 	h := r.hold

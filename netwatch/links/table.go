@@ -62,33 +62,45 @@ func New(config Config) *Table {
 // compared with them.
 func (t *Table) Seed(rows []hub.Interface) {
 	for _, known := range rows {
-		r := &row{Interface: known, emitted: known, published: known, peer: unknownPeer, stale: true, epoch: t.nextEpoch()}
-		if known.BoundBy != "" {
-			r.bound = &Binding{Owner: Owner{known.Pool, known.ID}, Name: known.Name, Veth: known.Veth, Source: known.BoundBy}
-		} else {
-			r.owner = Owner{known.Pool, known.ID}
-			r.lastOwner = r.owner
-		}
-		if known.Kept {
-			r.mover = r.owner
-		}
+		r := t.seedRow(known)
 		t.rows[known.Ifindex] = r
 		t.byName[known.Veth] = r
 	}
 }
 
-// Restart replaces all rows by those of a view that lacks some of the Table's changes. The next dump is
-// compared with them. Records of a dump that is running are still applied correctly.
-func (t *Table) Restart(rows []hub.Interface) {
-	before, fresh := t.rows, New(t.Config)
-	fresh.holdTime, fresh.pending, fresh.lastEpoch = t.holdTime, t.pending, t.lastEpoch
-	fresh.generation, fresh.deleted, fresh.freed = t.generation, t.deleted, t.freed
-	*t = *fresh
-	t.Seed(rows)
-	for ifindex, r := range t.rows {
-		if b := before[ifindex]; b != nil {
-			r.bucket = b.bucket
+// seedRow returns a row that is as the view has it.
+func (t *Table) seedRow(known hub.Interface) *row {
+	r := &row{Interface: known, emitted: known, published: known, peer: unknownPeer, stale: true, epoch: t.nextEpoch()}
+	if known.BoundBy != "" {
+		r.bound = &Binding{Owner: Owner{known.Pool, known.ID}, Name: known.Name, Veth: known.Veth, Source: known.BoundBy}
+	} else {
+		r.owner = Owner{known.Pool, known.ID}
+		r.lastOwner = r.owner
+	}
+	if known.Kept {
+		r.mover = r.owner
+	}
+	return r
+}
+
+// Rebase takes the rows of the view for the published ones, because changes that Take returned did not get
+// there. Their outcome is announced like that of changes over budget.
+func (t *Table) Rebase(view []hub.Interface) {
+	t.changes = t.changes[:0]
+	known := make(map[uint32]hub.Interface, len(view))
+	for _, published := range view {
+		known[published.Ifindex] = published
+	}
+	for _, r := range rowsOf(t.rows) {
+		if published := known[r.Ifindex]; published != r.published {
+			t.cancelHold(r)
+			r.published = published
+			t.throttle(r, t.Now())
 		}
+		delete(known, r.Ifindex)
+	}
+	for _, ifindex := range slices.Sorted(maps.Keys(known)) {
+		t.drop(t.seedRow(known[ifindex]), true)
 	}
 }
 
