@@ -2,6 +2,7 @@ package containers
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -182,22 +183,23 @@ func readStatus(pid int, key string) []byte {
 	return value
 }
 
-// readProc reads the beginning of a file about a process.
+// maxProc is the most that is read of a file about a process. A container's root can make status long, by up to
+// 65536 groups, and cgroup, by a path of up to 4 KiB in each hierarchy of v1.
+const maxProc = 1 << 20
+
+// readProc reads a file about a process.
 func readProc(pid int, name string) ([]byte, error) {
-	return readFile("/proc/" + strconv.Itoa(pid) + "/" + name)
+	return readFile("/proc/"+strconv.Itoa(pid)+"/"+name, maxProc)
 }
 
-// readFile reads the first 4 KiB of a file.
-func readFile(path string) ([]byte, error) {
+// readFile reads a file up to a limit. With an error, it returns what it read before.
+func readFile(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path) //nolint:gosec // of proc or a cgroup
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close() //nolint:errcheck // only read
-	b := make([]byte, 4<<10)
-	n, err := f.Read(b)
-	if n > 0 {
-		err = nil
-	}
-	return b[:n], err
+	b := bytes.NewBuffer(make([]byte, 0, 4<<10))
+	_, err = b.ReadFrom(io.LimitReader(f, limit))
+	return b.Bytes(), err
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -57,16 +58,25 @@ func vethTo(t testing.TB, ns *nstest.NS, name string, pid int) int32 {
 	return int32(link.Attrs().NetNsID)
 }
 
-// TestV1 has a container only in a hierarchy of v1.
-func TestV1(t *testing.T) {
+// mountOfV1 returns where a hierarchy of v1 is mounted; "" if it is not.
+func mountOfV1(t *testing.T, controller string) string {
 	mounts, err := readMounts("/proc/self/mountinfo")
 	must(t, err)
-	m := bestMount(mounts, func(m *mount) bool { return !m.v2 && strings.Contains(strings.Join(m.options, ","), "name=systemd") })
+	m := bestMount(mounts, func(m *mount) bool { return !m.v2 && slices.Contains(m.options, controller) })
 	if m == nil {
+		return ""
+	}
+	return m.dir
+}
+
+// TestV1 has a container only in a hierarchy of v1.
+func TestV1(t *testing.T) {
+	dir := mountOfV1(t, "name=systemd")
+	if dir == "" {
 		t.Log("no hierarchy of v1 is mounted, so this tests nothing") // as on a pure v2 system
 		return
 	}
-	ns, root := nstest.New(t), cgroupIn(t, m.dir)
+	ns, root := nstest.New(t), cgroupIn(t, dir)
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
 	if tracker.hierarchies[0].v2 {
 		t.Errorf("hierarchy %+v", tracker.hierarchies[0])
@@ -75,7 +85,7 @@ func TestV1(t *testing.T) {
 	s.SysProcAttr = &syscall.SysProcAttr{Cloneflags: newNet | newPid}
 	must(t, s.Start())
 	t.Cleanup(s.stop)
-	dir := filepath.Join(root, "lxc.payload.old")
+	dir = filepath.Join(root, "lxc.payload.old")
 	must(t, os.Mkdir(dir, 0o755))
 	must(t, os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(fmt.Sprint(s.pid())), 0o644))
 	wants(t, tracker, vethTo(t, ns, "v", s.pid()), "lxc:old")
@@ -87,15 +97,15 @@ func TestV1(t *testing.T) {
 	}
 }
 
-// TestInit has a container whose init is in a cgroup further down. Other cgroups have a process in
-// another namespace, and one of the runtime.
+// TestInit has a container whose init is in a cgroup further down, and in as many groups as the kernel allows.
+// Other cgroups have a process in another namespace, and one of the runtime.
 func TestInit(t *testing.T) {
 	ns, root := nstest.New(t), cgroupRoot(t)
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
 	ct := filepath.Join(root, "machine-a.scope")
 	beside := sleepIn(t, filepath.Join(ct, "supervisor"))
 	inner := startIn(t, filepath.Join(ct, "aa"), newNet, "sleep", "300")
-	init := sleepIn(t, filepath.Join(ct, "payload", "init.scope"))
+	init := startIn(t, filepath.Join(ct, "payload", "init.scope"), newNet|newPid, "perl", "-e", `$) = join " ", 0, 1e9 .. 1e9 + 65535; exec "sleep", "300"`)
 	wants(t, tracker, vethTo(t, ns, "v0", init.pid()), "machine:a")
 	wants(t, tracker, vethTo(t, ns, "v1", inner.pid()), "")
 	wants(t, tracker, vethTo(t, ns, "v2", beside.pid()), "")
@@ -126,6 +136,12 @@ func TestHiddenInit(t *testing.T) {
 	ns, root := nstest.New(t), cgroupRoot(t)
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
 	ct, other := filepath.Join(root, "lxc.payload.a"), filepath.Join(root, "lxc.payload.b")
+	var deep []string // almost PATH_MAX long, of v1
+	for _, controller := range []string{"freezer", "pids"} {
+		if dir := mountOfV1(t, controller); dir != "" {
+			deep = append(deep, cgroupIn(t, dir)+strings.Repeat("/"+strings.Repeat("d", 240), 16))
+		}
+	}
 	s := sleepIn(t, ct)
 	wants(t, tracker, vethTo(t, ns, "v0", sleepIn(t, filepath.Join(root, "machine-a.scope")).pid()), "machine:a") // searches all containers
 	move := func(dir string) {
@@ -137,6 +153,10 @@ func TestHiddenInit(t *testing.T) {
 	}
 	move(filepath.Join(ct, "z"))
 	nsid := vethTo(t, ns, "v", s.pid())
+	wants(t, tracker, nsid, "lxc:a")
+	for _, dir := range deep {
+		move(dir)
+	}
 	wants(t, tracker, nsid, "lxc:a")
 	inner, err := os.OpenRoot(ct)
 	must(t, err)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
-	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -50,8 +49,8 @@ func (t *Tracker) findFirst(c *container) (first process) {
 // pids returns the first processes of a cgroup. The kernel writes 0 for a process outside of our pid
 // namespace.
 func (t *Tracker) pids(dir string) (all []int) {
-	text, err := readFile(dir + "/cgroup.procs")
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, unix.EOPNOTSUPP) { // a cgroup of threads
+	text, err := readFile(dir+"/cgroup.procs", 4<<10)
+	if err != nil && !errors.Is(err, unix.EOPNOTSUPP) { // a cgroup of threads
 		t.logFault(err)
 	}
 	for line := range bytes.Lines(text) {

@@ -78,7 +78,7 @@ func (t *Tracker) updateState(c *container) {
 
 // readState reads cgroup.events. If that fails, the old values hold until the cgroup is gone.
 func (t *Tracker) readState(c *container) {
-	text, err := readFile(c.node.dir() + "/cgroup.events")
+	text, err := readFile(c.node.dir()+"/cgroup.events", 4<<10)
 	if err != nil {
 		t.logFault(err)
 		return
