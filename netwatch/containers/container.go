@@ -102,7 +102,7 @@ func (t *Tracker) queryNSID(c *container) {
 		return
 	}
 	before := c.nsid
-	same := c.process.init && c.holdsProcess()
+	same := c.process.init && t.holdsProcess(c)
 	if !same {
 		c.process, c.left = t.findFirst(c), none
 	}

@@ -111,6 +111,17 @@ func TestInit(t *testing.T) {
 	wants(t, tracker, vethTo(t, ns, "v2", beside.pid()), "")
 }
 
+// TestVanishedProcess expects a process that ended after its cgroup was read not to count as the oldest.
+func TestVanishedProcess(t *testing.T) {
+	tracker, dir := trackerIn(t, nstest.New(t), Config{Cgroup: cgroupRoot(t)}), t.TempDir()
+	c := &container{node: &node{h: &hierarchy{dir: dir}}, rule: &matcher{}}
+	const ended = 1<<22 + 1 // beyond the kernel's greatest pid
+	must(t, os.WriteFile(dir+"/cgroup.procs", fmt.Appendf(nil, "%d\n%d\n", ended, os.Getpid()), 0o644))
+	if got := tracker.findFirst(c).pid; got != os.Getpid() {
+		t.Errorf("first process %d, want %d", got, os.Getpid())
+	}
+}
+
 // TestNoPidNamespace has containers without a pid namespace of their own: one with a network of its own, and
 // one on the host's network with a process that joined another network namespace, as a network agent does.
 func TestNoPidNamespace(t *testing.T) {
@@ -643,7 +654,24 @@ func TestNoCgroups(t *testing.T) {
 	wants(t, tracker, 3, "")
 }
 
-// helperRoot is the variable that makes the test binary a Tracker without privileges; see TestUnprivileged.
+// TestCgroupNamespace finds an owner in a cgroup namespace whose root is beside the container, while all cgroups
+// are mounted, as in a docker container with the host's pids and cgroups.
+func TestCgroupNamespace(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	s := sleepIn(t, filepath.Join(root, "system.slice/lxc.payload.a"))
+	own := filepath.Join(root, "system.slice/eventd.scope")
+	must(t, os.Mkdir(own, 0o755))
+	dir, err := os.Open(own)
+	must(t, err)
+	defer dir.Close()
+	self, err := os.Executable()
+	must(t, err)
+	cmd := exec.Command("unshare", "--cgroup", self, "-test.run=^TestUnprivileged$")
+	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
+	wantsOf(t, ns, cmd, root, vethTo(t, ns, "v", s.pid()))
+}
+
+// helperRoot is the variable that makes the test binary a Tracker of its own; see TestUnprivileged.
 const helperRoot = "CONTAINERS_TEST_ROOT"
 
 // TestUnprivileged finds owners as nobody, without any capability.
@@ -662,9 +690,15 @@ func TestUnprivileged(t *testing.T) {
 	defer data.Close()
 	cmd := exec.Command("/proc/self/fd/3", "-test.run=^TestUnprivileged$")
 	cmd.ExtraFiles = []*os.File{data}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	wantsOf(t, ns, cmd, root, nsid)
+}
+
+// wantsOf expects a Tracker in another process to find the owner lxc:a.
+func wantsOf(t *testing.T, ns *nstest.NS, cmd *exec.Cmd, root string, nsid int32) {
+	t.Helper()
 	cmd.Env = []string{helperRoot + "=" + root, "NSID=" + fmt.Sprint(nsid)}
 	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	out, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, ns.Start(cmd))

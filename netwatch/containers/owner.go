@@ -66,7 +66,7 @@ func (t *Tracker) Runs(name Container) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, c := range t.containers {
-		if c.Container == name && !t.skippable(c) && (c.holdsProcess() || t.findFirst(c).pid != 0) {
+		if c.Container == name && !t.skippable(c) && (t.holdsProcess(c) || t.findFirst(c).pid != 0) {
 			return true
 		}
 	}
@@ -79,7 +79,7 @@ func (t *Tracker) Left(name Container, nsid int32) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, c := range t.containers {
-		if c.Container == name && c.left == nsid && c.holdsProcess() {
+		if c.Container == name && c.left == nsid && t.holdsProcess(c) {
 			return true
 		}
 	}
@@ -166,7 +166,7 @@ func (t *Tracker) verify(c *container, nsid int32, still func() bool) bool {
 		got, err := t.ids.GetNetNsIdByPid(c.process.pid)
 		return err == nil && t.foreign(got) == nsid
 	}
-	return c.holdsProcess() && says() && still() && says() && isAlive(pidfd)
+	return t.holdsProcess(c) && says() && still() && says() && isAlive(pidfd)
 }
 
 // isAlive reports whether the process of a pidfd has not ended.

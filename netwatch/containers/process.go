@@ -33,11 +33,11 @@ func (t *Tracker) findFirst(c *container) (first process) {
 	for i := 0; i < len(dirs) && i < maxInside; i++ {
 		pids := t.pids(dirs[i])
 		for _, pid := range pids[:min(len(pids), maxPerDir)] {
-			p := readProcess(pid)
-			if p.init {
+			switch p := readProcess(pid); {
+			case p.started == 0: // it is gone
+			case p.init:
 				return p
-			}
-			if first.pid == 0 || p.started < first.started {
+			case first.pid == 0, p.started < first.started:
 				first = p
 			}
 		}
@@ -67,9 +67,11 @@ func (t *Tracker) pids(dir string) (all []int) {
 	return all
 }
 
-// holdsProcess reports whether c.process is alive and still in the container. It does not search the cgroups
-// for the process, because root of the container can move it between any number of them.
-func (c *container) holdsProcess() bool {
+// holdsProcess reports whether c.process is alive and still in the container. It asks the process for its cgroup
+// first, because root of the container can move it between more cgroups than findFirst searches. In a cgroup
+// namespace of our own only findFirst can tell, because there the path of an outer cgroup begins with /../ instead
+// of at the root.
+func (t *Tracker) holdsProcess(c *container) bool {
 	if c.process.pid == 0 || readProcess(c.process.pid).started != c.process.started {
 		return false
 	}
@@ -80,7 +82,8 @@ func (c *container) holdsProcess() bool {
 			return true
 		}
 	}
-	return errors.Is(err, unix.ENAMETOOLONG) // from older kernels; only a container makes so many levels
+	// ENAMETOOLONG is from older kernels; only a container makes so many levels.
+	return errors.Is(err, unix.ENAMETOOLONG) || t.findFirst(c) == c.process
 }
 
 // listInside returns the cgroups directly inside dir, the likely ones first.
