@@ -17,6 +17,10 @@ var askPauses = []time.Duration{
 	100 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second,
 }
 
+// maxLeft is how many namespaces that an init left are known. The first ones are, so that root of the container
+// cannot displace one by moving on.
+const maxLeft = 8
+
 // container is the cgroup of a container. On a hybrid system a container has two.
 type container struct {
 	Container
@@ -24,7 +28,8 @@ type container struct {
 	rule    *matcher
 	process process // whose namespace was asked for last; pid 0 is none
 	nsid    int32   // the last answer; none
-	left    int32   // the last answer of the same init before it entered another namespace; none
+	left    []int32 // the first maxLeft nsids of the namespaces that the same init left
+	keeper  bool    // Runs or Left said so, so an interface may have it as its kept owner until it ends
 	tries   int
 	retryAt time.Time
 	named   bool // the id is certain; else the monitor may correct it
@@ -53,7 +58,7 @@ func (t *Tracker) addContainer(n *node, name Container, m *matcher) {
 		}
 		t.room--
 	}
-	c := &container{Container: name, node: n, rule: m, nsid: none, left: none, named: !m.argv || !endsInNumber(name.ID)}
+	c := &container{Container: name, node: n, rule: m, nsid: none, named: !m.argv || !endsInNumber(name.ID)}
 	n.container = c
 	n.parent.kids[n.name] = n
 	t.containers[n] = c
@@ -84,9 +89,9 @@ func (t *Tracker) dropContainer(n *node) {
 	t.notifyNSID(c, c.nsid)
 }
 
-// notifyNSID reports that Owner may have another answer for a container and an nsid.
+// notifyNSID reports that Owner, Runs or Left may have another answer for a container and an nsid.
 func (t *Tracker) notifyNSID(c *container, nsid int32) {
-	if t.onNSID != nil && nsid != none {
+	if t.onNSID != nil && (nsid != none || c.keeper) {
 		t.onNSID(c.Container, nsid)
 	}
 }
@@ -104,7 +109,7 @@ func (t *Tracker) queryNSID(c *container) {
 	before := c.nsid
 	same := c.process.init && t.holdsProcess(c)
 	if !same {
-		c.process, c.left = t.findFirst(c), none
+		c.process, c.left = t.findFirst(c), nil
 	}
 	if c.nsid = none; c.process.pid != 0 {
 		nsid, err := t.ids.GetNetNsIdByPid(c.process.pid)
@@ -124,8 +129,8 @@ func (t *Tracker) queryNSID(c *container) {
 	if c.nsid == before {
 		return
 	}
-	if same && before != none {
-		c.left = before
+	if same && before != none && len(c.left) < maxLeft && !slices.Contains(c.left, before) {
+		c.left = append(c.left, before)
 	}
 	t.notifyNSID(c, before)
 	t.notifyNSID(c, c.nsid)

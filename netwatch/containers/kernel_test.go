@@ -186,33 +186,51 @@ func TestHiddenInit(t *testing.T) {
 	wants(t, tracker, nsid, "lxc:b")
 }
 
-// TestInitLeaves has an init enter another network namespace, which root of the container can do, while
-// another process stays in the former one.
+// TestInitLeaves has an init enter another network namespace, twice, which root of the container can do, while
+// another process stays in each former one. It expects the end of the container to be reported, although the init
+// has no nsid then.
 func TestInitLeaves(t *testing.T) {
 	ns, root := nstest.New(t), cgroupRoot(t)
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
 	ct := Container{"lxc", "a"}
-	s := startIn(t, filepath.Join(root, "lxc.payload.a"), newNet|newPid, "sh", "-c", "trap : USR1; sleep 300 & wait; exec unshare --net sleep 300")
-	nsid := vethTo(t, ns, "v", s.pid())
-	wants(t, tracker, nsid, "lxc:a")
-	if tracker.Left(ct, nsid) {
+	var reported []int32
+	tracker.onNSID = func(_ Container, nsid int32) { reported = append(reported, nsid) }
+	s := startIn(t, filepath.Join(root, "lxc.payload.a"), newNet|newPid, "sh", "-c",
+		"trap : USR1; sleep 300 & wait; exec unshare --net sh -c 'trap : USR2; sleep 300 & wait; exec unshare --net sleep 300'")
+	leave := func(sig os.Signal) {
+		namespace := fmt.Sprintf("/proc/%d/ns/net", s.pid())
+		before, err := os.Readlink(namespace)
+		must(t, err)
+		for now := before; now == before; now, err = os.Readlink(namespace) {
+			must(t, err)
+			must(t, s.Process.Signal(sig)) // nothing happens before the trap is set
+			<-time.After(time.Millisecond)
+		}
+	}
+	first := vethTo(t, ns, "v", s.pid())
+	wants(t, tracker, first, "lxc:a")
+	if tracker.Left(ct, first) {
 		t.Error("left before it did")
 	}
-	namespace := fmt.Sprintf("/proc/%d/ns/net", s.pid())
-	before, err := os.Readlink(namespace)
-	must(t, err)
-	for now := before; now == before; now, err = os.Readlink(namespace) {
-		must(t, err)
-		must(t, s.Process.Signal(unix.SIGUSR1)) // nothing happens before the trap is set
-		<-time.After(time.Millisecond)
+	leave(unix.SIGUSR1)
+	wants(t, tracker, first, "")
+	second := vethTo(t, ns, "w", s.pid())
+	wants(t, tracker, second, "lxc:a")
+	leave(unix.SIGUSR2)
+	wants(t, tracker, second, "")
+	for nsid, left := range map[int32]bool{first: true, second: true, first + second + 1: false} {
+		if tracker.Left(ct, nsid) != left || tracker.Left(Container{"lxc", "b"}, nsid) {
+			t.Errorf("whether the init left %d is not known", nsid)
+		}
 	}
-	wants(t, tracker, nsid, "")
-	if !tracker.Left(ct, nsid) || tracker.Left(Container{"lxc", "b"}, nsid) || tracker.Left(ct, nsid+1) {
-		t.Error("who left is not known")
-	}
+	reported = nil
 	s.stop()
-	if tracker.Left(ct, nsid) {
+	if tracker.Left(ct, first) || tracker.Left(ct, second) {
 		t.Error("left, although it ended")
+	}
+	wants(t, tracker, 4711, "") // reads the events
+	if !slices.Equal(reported, []int32{none}) {
+		t.Errorf("at the end changed was called with %v, want %d", reported, none)
 	}
 }
 

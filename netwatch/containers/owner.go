@@ -67,6 +67,7 @@ func (t *Tracker) Runs(name Container) bool {
 	defer t.mu.Unlock()
 	for _, c := range t.containers {
 		if c.Container == name && !t.skippable(c) && (t.holdsProcess(c) || t.findFirst(c).pid != 0) {
+			c.keeper = true
 			return true
 		}
 	}
@@ -74,12 +75,14 @@ func (t *Tracker) Runs(name Container) bool {
 }
 
 // Left reports whether the init of a container was in the network namespace with the id nsid, and entered
-// another one. The id must not have been reused since.
+// another one. The id must not have been reused since. Of the namespaces that an init left, only the first few are
+// known.
 func (t *Tracker) Left(name Container, nsid int32) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, c := range t.containers {
-		if c.Container == name && c.left == nsid && t.holdsProcess(c) {
+		if c.Container == name && slices.Contains(c.left, nsid) && t.holdsProcess(c) {
+			c.keeper = true
 			return true
 		}
 	}

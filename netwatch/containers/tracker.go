@@ -12,10 +12,12 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/osctl/eventd/netwatch/rtnl"
 )
 
 // none is the nsid of a namespace that has none here.
-const none int32 = -1
+const none = rtnl.NSIDUnknown
 
 // Config is what a Tracker needs.
 type Config struct {
@@ -131,8 +133,9 @@ func (t *Tracker) Close() error {
 }
 
 // Run follows the cgroups until ctx is done. It calls changed when a container ended or its nsid
-// changed: from then on Owner may have another answer for that container and that nsid. It calls state
-// for each change of a container's state since Begin. Neither function may call the Tracker.
+// changed: from then on Owner, Runs and Left may have another answer for that container and that nsid, which is
+// [rtnl.NSIDUnknown] if a container of which Runs or Left was true had none. It calls state for each change of a
+// container's state since Begin. Neither function may call the Tracker.
 func (t *Tracker) Run(ctx context.Context, changed func(c Container, nsid int32), state func(StateChange)) {
 	t.mu.Lock()
 	t.onNSID, t.onState = changed, state
