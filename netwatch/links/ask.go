@@ -133,7 +133,7 @@ func (t *Table) applyAnswer(r *row, a *Answer) {
 	} else if r.nameKnown && (a.Found || r.bound != nil && !r.containerFound || !t.Owners || r.timedOut) {
 		t.releaseHold(r)
 	}
-	if r.nameKnown && (a.Found || r.Kept || !t.Owners) {
+	if r.nameKnown && (a.Found || r.Kept && a.Moved || !t.Owners) {
 		r.stale, r.tries = false, 0
 		return
 	}

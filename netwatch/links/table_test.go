@@ -240,7 +240,8 @@ func TestLinkWithNumbersOfPeer(t *testing.T) {
 	expect(t, tab, `down 7 h no-carrier "eth0" tank/101`, `rename 7 h no-carrier "eth1" tank/101 was eth0`)
 }
 
-// TestContainerLeaves expects a container whose init leaves the namespace of its interface to stay the owner.
+// TestContainerLeaves expects a container whose init leaves the namespace of its interface to stay the owner until
+// it ends.
 func TestContainerLeaves(t *testing.T) {
 	for _, left := range []bool{true, false} {
 		tab, now := newTestTable()
@@ -259,11 +260,19 @@ func TestContainerLeaves(t *testing.T) {
 			}
 			later(tab, now)
 		}
-		if want := `up 7 h up "eth0" tank/101 kept`; left {
-			expect(t, tab, want)
-		} else {
+		if !left {
 			expect(t, tab, `up 7 h up "eth0" /`)
+			continue
 		}
+		expect(t, tab, `up 7 h up "eth0" tank/101 kept`)
+		tab.Recheck(Owner{"tank", "101"}, rtnl.NSIDUnknown)
+		for range 20 {
+			for _, q := range tab.Questions(1) {
+				tab.Answer(&Answer{Question: q, Link: *here, Name: "eth0", NameKnown: true})
+			}
+			later(tab, now)
+		}
+		expect(t, tab, `down 7 h no-carrier "eth0" tank/101 handover kept`, `up 7 h up "eth0" / handover`)
 	}
 }
 
