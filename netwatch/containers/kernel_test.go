@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -480,28 +481,44 @@ func TestUsers(t *testing.T) {
 	}
 }
 
-// TestUserChanges expects the containers in a cgroup to be those of the user that it was given to last.
+// TestUserChanges expects the containers in a cgroup, and below it, to be those of the user that it was given to
+// last.
 func TestUserChanges(t *testing.T) {
-	ns, root := nstest.New(t), cgroupRoot(t)
-	tracker := trackerIn(t, ns, Config{Cgroup: root})
-	given, nsids := filepath.Join(root, "web.slice"), map[string]int32{}
-	for i, pool := range []string{"podman", "podman@1000", "podman@2000", "podman"} {
-		must(t, os.MkdirAll(given, 0o755))
-		must(t, os.Chown(given, []int{0, 1000, 2000, 0}[i], 0))
-		id := strings.Repeat(fmt.Sprint(i), 64)
-		s := sleepIn(t, filepath.Join(given, "libpod-"+id+".scope"))
-		nsids[id] = vethTo(t, ns, fmt.Sprint("v", i), s.pid())
-		tracker.mu.Lock()
-		tracker.readWatches(tracker.system)
-		for tracker.readWatches(tracker.users) {
-		}
-		tracker.mu.Unlock()
-		for id, nsid := range nsids {
-			wants(t, tracker, nsid, pool+":"+id)
-		}
-		for user, u := range tracker.perUser {
-			if want := fmt.Sprint("podman@", user) == pool; (u.cgroups+u.containers > 0) != want {
-				t.Errorf("%s: user %d has %d cgroups and %d containers", pool, user, u.cgroups, u.containers)
+	for _, below := range []string{"", "web-a.slice/web-a-b.slice"} {
+		ns, root := nstest.New(t), cgroupRoot(t)
+		tracker := trackerIn(t, ns, Config{Cgroup: root})
+		given, nsids := filepath.Join(root, "web.slice"), map[string]int32{}
+		for i, user := range []int{1000, 2000, 3000, 0, 1000} {
+			must(t, os.MkdirAll(filepath.Join(given, below), 0o755))
+			must(t, exec.Command("chown", "-R", fmt.Sprint(user), given).Run())
+			id := strings.Repeat(fmt.Sprint(i), 64)
+			s := sleepIn(t, filepath.Join(given, below, "libpod-"+id+".scope"))
+			nsids[id] = vethTo(t, ns, fmt.Sprint("v", i), s.pid())
+			tracker.mu.Lock()
+			if i == 2 { // the cgroup is listed before the event is read
+				for n := range maps.Clone(tracker.containers) {
+					tracker.list(n.parent)
+				}
+			}
+			tracker.readWatches(tracker.system)
+			for tracker.readWatches(tracker.users) {
+			}
+			watched, containers := len(tracker.system.nodes)+len(tracker.users.nodes), len(tracker.containers)
+			tracker.mu.Unlock()
+			pool := "podman"
+			if user != 0 {
+				pool = fmt.Sprint("podman@", user)
+			}
+			for id, nsid := range nsids {
+				wants(t, tracker, nsid, pool+":"+id)
+			}
+			for uid, u := range tracker.perUser {
+				if (u.cgroups+u.containers > 0) != (int(uid) == user) {
+					t.Errorf("%s: user %d has %d cgroups and %d containers", pool, uid, u.cgroups, u.containers)
+				}
+			}
+			if want := 2 + strings.Count(below, ".slice"); watched != want || containers != i+1 {
+				t.Errorf("%s: %d cgroups and %d containers are known, want %d and %d", pool, watched, containers, want, i+1)
 			}
 		}
 	}

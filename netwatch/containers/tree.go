@@ -39,11 +39,15 @@ func statDir(path string) (s unix.Stat_t, ok bool) {
 	return s, err == nil && s.Mode&unix.S_IFMT == unix.S_IFDIR
 }
 
-// refreshUser notes that a cgroup was given to another user. The cgroups in it are then of that user, too.
-func (t *Tracker) refreshUser(n *node) {
+// refreshUser reports whether a cgroup, or the topmost one above it that belongs to a user, was given to another
+// user. Then it has listed that cgroup again, because all cgroups in it are of the new user.
+func (t *Tracker) refreshUser(n *node) bool {
+	for n.within != 0 {
+		n = n.parent
+	}
 	s, ok := statDir(n.dir())
-	if !ok || n.within != 0 || s.Uid == n.user {
-		return
+	if !ok || s.Uid == n.user {
+		return false
 	}
 	for _, kid := range n.kids {
 		t.dropCgroup(kid)
@@ -54,6 +58,7 @@ func (t *Tracker) refreshUser(n *node) {
 	t.countCgroup(n.user, 1)
 	t.watch(n)
 	t.list(n)
+	return true
 }
 
 // list reads the directory of a cgroup and updates its kids.
@@ -89,10 +94,10 @@ func (t *Tracker) list(n *node) {
 
 // addCgroup adds a cgroup that may be new. A cgroup whose inode changed was replaced.
 func (t *Tracker) addCgroup(parent *node, name string) {
-	if parent.container != nil {
+	dropped := parent.parent != nil && parent.parent.kids[parent.name] != parent // by refreshUser, during a list
+	if parent.container != nil || dropped || t.refreshUser(parent) {
 		return
 	}
-	t.refreshUser(parent)
 	n := &node{h: parent.h, parent: parent, name: name, path: parent.path + "/" + name, within: parent.user, depth: parent.depth + 1}
 	s, ok := statDir(n.dir())
 	if old := parent.kids[name]; old != nil {
