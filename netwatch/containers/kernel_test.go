@@ -656,6 +656,45 @@ func TestOutsidePids(t *testing.T) {
 	}
 }
 
+// TestMissingEnds expects a line of Missing to go away with its cause, and not before.
+func TestMissingEnds(t *testing.T) {
+	tracker, dir := trackerIn(t, nstest.New(t), Config{Cgroup: cgroupRoot(t)}), t.TempDir()
+	must(t, os.WriteFile(dir+"/cgroup.procs", []byte("0\n"), 0o644))
+	n := &node{h: &hierarchy{dir: dir}}
+	n.container = &container{node: n, rule: &matcher{}, nsid: none}
+	tracker.joinGroup(n.container)
+	tracker.containers[n] = n.container
+	other, err := os.Open(os.DevNull)
+	must(t, err)
+	defer other.Close()
+	namespace := tracker.namespace
+	tracker.namespace = other // which has no nsid
+	wants(t, tracker, 4711, "")
+	wants(t, tracker, 4711, "")
+	if lines := tracker.Missing(); len(lines) != 2 || !strings.HasPrefix(lines[0], missingLines[missingQuery]) || !strings.HasPrefix(lines[1], missingLines[missingPids]) {
+		t.Errorf("missing: %q", lines)
+	}
+	delete(tracker.containers, n)
+	tracker.namespace = namespace
+	wants(t, tracker, 4711, "")
+	if lines := tracker.Missing(); len(lines) != 0 {
+		t.Errorf("still missing: %q", lines)
+	}
+}
+
+// TestMissingIsLoggedOnce expects one line of the log about a facility that is missing again and again.
+func TestMissingIsLoggedOnce(t *testing.T) {
+	var lines bytes.Buffer
+	tracker := &Tracker{log: slog.New(slog.NewTextHandler(&lines, nil))}
+	for range 3 {
+		tracker.setMissing(missingPidfd, "too many open files")
+		tracker.setMissing(missingPidfd, "")
+	}
+	if n := bytes.Count(lines.Bytes(), []byte("\n")); n != 1 {
+		t.Errorf("%d lines, want 1", n)
+	}
+}
+
 // TestMissingIsText expects Missing to show a path of any bytes as text.
 func TestMissingIsText(t *testing.T) {
 	tracker := trackerIn(t, nstest.New(t), Config{Cgroup: cgroupRoot(t)})

@@ -49,13 +49,14 @@ func (t *Tracker) Missing() []string {
 	return lines
 }
 
-// setMissing notes that a facility is missing, and logs that if it is new. With an empty detail the facility is
-// not missing any more. The detail may have paths, and so any bytes.
+// setMissing notes that a facility is missing, and logs that if it is new, at most once in faultsFor. With an empty
+// detail the facility is not missing any more. The detail may have paths, and so any bytes.
 func (t *Tracker) setMissing(kind int, detail string) {
 	detail = show(detail)
 	old := t.missing[kind]
 	t.missing[kind] = detail
-	if detail != "" && old == "" {
+	if now := time.Now(); detail != "" && old == "" && now.Sub(t.loggedAt[kind]) >= faultsFor {
+		t.loggedAt[kind] = now
 		t.log.Warn("containers cannot be watched completely", slog.String("missing", missingLines[kind]), slog.String("detail", detail))
 	}
 }
@@ -75,9 +76,7 @@ func (t *Tracker) updateMissingWatches() {
 
 // probe tries each facility.
 func (t *Tracker) probe() {
-	if _, err := t.ids.GetNetNsIdByFd(int(t.namespace.Fd())); err != nil {
-		t.setMissing(missingQuery, err.Error())
-	}
+	t.refreshOwn()
 	if fd, err := unix.PidfdOpen(os.Getpid(), 0); err != nil {
 		t.setMissing(missingPidfd, err.Error())
 	} else {

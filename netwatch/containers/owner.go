@@ -113,6 +113,7 @@ func (t *Tracker) search(nsid int32, still func() bool) (Container, bool) {
 		t.mount()
 	}
 	t.refreshOwn()
+	t.setMissing(missingPids, "") // queryNSID sets it again
 	if w := t.system; w.file == nil || w.err != nil || w.limited || t.missing[missingLimit] != "" {
 		t.rescan(w)
 	}

@@ -56,6 +56,7 @@ type Tracker struct {
 	queryAfter  time.Time                     // when new containers may be asked again
 	searchAfter time.Time                     // when all containers may be asked again
 	missing     [missingKinds]string
+	loggedAt    [missingKinds]time.Time // when missing was logged
 	faults      faults
 }
 
@@ -259,9 +260,10 @@ func (t *Tracker) queueQuery(c *container) {
 func (t *Tracker) refreshOwn() {
 	id, err := t.ids.GetNetNsIdByFd(int(t.namespace.Fd()))
 	if err != nil {
-		t.logFault(err)
+		t.setMissing(missingQuery, err.Error())
 		return
 	}
+	t.setMissing(missingQuery, "")
 	t.own = int32(id) //nolint:gosec // the kernel counts in int
 }
 
