@@ -17,8 +17,8 @@ var askPauses = []time.Duration{
 	100 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second,
 }
 
-// maxLeft is how many namespaces that an init left are known. The first ones are, so that root of the container
-// cannot displace one by moving on.
+// maxLeft is how many of the namespaces that an init left are remembered: the first ones, so that root of the
+// container cannot displace one by moving on.
 const maxLeft = 8
 
 // container is the cgroup of a container. On a hybrid system a container has two.
