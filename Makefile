@@ -61,8 +61,8 @@ run: check-go ## build, start the daemon on a private bus (or BUS=...), show eve
 	@$$(setpriv --pdeathsig TERM true 2>/dev/null && echo exec setpriv --pdeathsig TERM) packaging/dev/run.sh '$(BUS)'
 
 test: check-go ## all tests, as root: unit, race, kernel, bus, end to end
-	@echo 'This takes about 10 minutes on two cores, and keeps a Debian in $(IMAGES), 350 MB, until make clean.'
-	@packaging/dev/leftovers.sh sh -ec 'packaging/dev/setup.sh test; set -x; exec env CGO_ENABLED=1 "$$@"' test $(GO) test -race -timeout 20m $(ARGS)
+	@echo 'This takes about 5 minutes on two cores, the first time 10, and keeps a Debian in $(IMAGES), 350 MB, until make clean.'
+	@packaging/dev/leftovers.sh sh -ec 'packaging/dev/setup.sh test; set -x; exec env CGO_ENABLED=1 "$$@"' test $(GO) test -race -timeout 20m -p "$$(($$(nproc) * 2))" $(ARGS)
 
 check: check-go ## vet, and the tests that need neither root nor packages: a minute
 	$(GO) vet ./...

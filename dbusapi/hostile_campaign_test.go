@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	campaignMessages = 25_000   // of each of two users, on each of two buses
+	campaignMessages = 10_000   // of each of two users, on each of two buses
 	campaignKinds    = 50       // kinds of messages, at least
 	campaignVolley   = 100      // messages in a row; a dbus-daemon allows 128 pending calls
 	campaignBytes    = 4 << 20  // bytes in a row, unless a message is larger

@@ -20,7 +20,7 @@ import (
 // TestSecretsLeaveMemory checks that a secret is not in the daemon's memory once the call that
 // held it is answered, and that large secrets do not make the daemon grow.
 func TestSecretsLeaveMemory(t *testing.T) {
-	const batches, limit = 1000, 64 << 20
+	const batches, limit = 300, 64 << 20
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	// Preemption by signals is off: for a signal the kernel saves the vector registers, which may
 	// hold part of a secret being copied, on the handler's stack, and Go does not wipe that.

@@ -19,7 +19,7 @@ import (
 // its container was in.
 func TestAwaitRace(t *testing.T) {
 	t.Parallel()
-	const waits, workers = 10_000, 16
+	const waits, workers = 3_000, 16
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
 	h := apitest.NewHub(t, hub.Config{})
 	serve(t, bus, h)

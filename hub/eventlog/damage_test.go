@@ -147,15 +147,13 @@ func TestCutAtEveryByte(t *testing.T) {
 	}
 }
 
-func TestEveryBitFlipped(t *testing.T) {
+func TestEveryByteDamaged(t *testing.T) {
 	t.Parallel()
 	d := newDamaged(t, 256+60)
 	for at := len(d.content) - 512; at < len(d.content); at++ {
-		for bit := range 8 {
-			content := append([]byte(nil), d.content...)
-			content[at] ^= 1 << bit
-			d.check(t, fmt.Sprintf("bit %d of byte %d flipped", bit, at), content, d.whole(int64(at)))
-		}
+		content, bit := append([]byte(nil), d.content...), at%8
+		content[at] ^= 1 << bit
+		d.check(t, fmt.Sprintf("bit %d of byte %d flipped", bit, at), content, d.whole(int64(at)))
 	}
 }
 

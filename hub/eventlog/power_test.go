@@ -151,7 +151,7 @@ func (p *powerDisk) failFile(out *outage, place, path, to string, strict bool) {
 // valid if an event may be missing.
 func TestPowerFails(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(24) {
+	for seed := range uint64(8) {
 		synctest.Test(t, func(t *testing.T) { powerFails(t, seed) })
 	}
 }
