@@ -24,14 +24,14 @@ func (w *Watcher) endFormerBoot() error {
 		name := containers.Container{Pool: rows[i].Pool, ID: rows[i].ID}
 		events = append(events, stateEvent{StateChange: containers.StateChange{Container: name, To: containers.Stopped, Resync: true}})
 	}
-	if err := w.commitStates(events, w.commitNow); err != nil {
+	if err := w.commitStates(events); err != nil {
 		return err
 	}
 	return w.commitNow(hub.Batch{Place: w.place + "/"})
 }
 
 // beginStates announces the states of cgroups that the hub's view does not have.
-func (w *Watcher) beginStates(commit func(hub.Batch) error) error {
+func (w *Watcher) beginStates() error {
 	if w.owners == nil {
 		return nil
 	}
@@ -46,16 +46,25 @@ func (w *Watcher) beginStates(commit func(hub.Batch) error) error {
 	for _, c := range w.owners.Begin(listed) {
 		events = append(events, stateEvent{StateChange: c})
 	}
-	return w.commitStates(events, commit)
+	return w.commitStates(events)
 }
 
-// announceStates submits the states that the Owners reported. While the hub's queue is full they stay in
-// the inbox, which has a bounded number for each container.
+// announceStates submits the states that the Owners reported, first those that the hub refused before. While
+// the hub's queue is full they stay in the inbox, which has a bounded number for each container.
 func (w *Watcher) announceStates() error {
 	if w.lagging() {
 		return nil
 	}
-	return w.commitStates(w.inbox.takeStates(w.now(), w.spendToken), w.submit)
+	w.unsent = append(w.unsent, w.inbox.takeStates(w.now(), w.spendToken)...)
+	for len(w.unsent) > 0 {
+		n := min(len(w.unsent), hub.MaxBatch)
+		if err := w.submit(w.stateBatch(w.unsent[:n])); err != nil || w.lagging() {
+			return err
+		}
+		w.unsent = w.unsent[n:]
+	}
+	w.unsent = nil
+	return nil
 }
 
 // spendToken takes a token of a container's budget, which its interfaces share.
@@ -63,24 +72,29 @@ func (w *Watcher) spendToken(c containers.Container) (at time.Time, ok bool) {
 	return w.budgets.Take(links.Owner(c), w.now())
 }
 
-// commitStates commits states in batches. The hub leaves out states that its view has already,
-// whoever reported them.
-func (w *Watcher) commitStates(states []stateEvent, commit func(hub.Batch) error) error {
+// commitStates returns once states are committed.
+func (w *Watcher) commitStates(states []stateEvent) error {
 	for some := range slices.Chunk(states, hub.MaxBatch) {
-		batch := hub.Batch{NewStates: true}
-		for i := range some {
-			e, err := some[i].event()
-			if err != nil { // the name is no valid text
-				w.log.Error("cannot announce a state", slog.Any("error", err))
-				continue
-			}
-			batch.Events = append(batch.Events, e)
-		}
-		if err := commit(batch); err != nil {
+		if err := w.commitNow(w.stateBatch(some)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// stateBatch returns a batch of states. The hub leaves out states that its view has already, whoever
+// reported them.
+func (w *Watcher) stateBatch(states []stateEvent) hub.Batch {
+	batch := hub.Batch{NewStates: true}
+	for i := range states {
+		e, err := states[i].event()
+		if err != nil { // the name is no valid text
+			w.log.Error("cannot announce a state", slog.Any("error", err))
+			continue
+		}
+		batch.Events = append(batch.Events, e)
+	}
+	return batch
 }
 
 // commitNow returns once a batch is committed.

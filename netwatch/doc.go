@@ -55,6 +55,6 @@
 // half a second.
 //
 // The watcher never waits for the hub. If the hub's queue is full, the hub's view lacks what the watcher
-// would commit. When the queue has room again, the table and the Owners are compared with the view, and the
-// differences are announced.
+// would commit. When the queue has room again, the table announces what the view lacks, by its outcome. States
+// wait.
 package netwatch

@@ -58,13 +58,6 @@ func (w *Watcher) queueRecheck(c containers.Container, nsid int32) {
 // queueState queues a change of a container's state.
 func (w *Watcher) queueState(c containers.StateChange) { w.wake(func(b *inbox) { b.states.add(c) }) }
 
-// dropStates drops the changes of states that wait.
-func (b *inbox) dropStates() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.states = states{}
-}
-
 func (b *inbox) takeStates(now time.Time, spend func(containers.Container) (at time.Time, ok bool)) []stateEvent {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -37,21 +37,18 @@ func (w *Watcher) submit(batch hub.Batch) error {
 // lagging reports whether the hub refused a batch, so that its view lacks changes.
 func (w *Watcher) lagging() bool { return !w.retryAt.IsZero() }
 
-// catchUp ends the lag once the hub has committed what it took before: it has the table and the Owners
-// announce what the view lacks.
-func (w *Watcher) catchUp() error {
-	if !w.lagging() || w.now().Before(w.retryAt) {
-		return nil
-	}
-	if w.submitted.Load() > 0 {
+// catchUp ends the lag once the hub has committed what it took before: it has the table announce what the
+// view lacks.
+func (w *Watcher) catchUp() {
+	switch {
+	case !w.lagging() || w.now().Before(w.retryAt):
+	case w.submitted.Load() > 0:
 		w.retryAt = w.now().Add(retryFull)
-		return nil
+	default:
+		w.retryAt = time.Time{}
+		rows, _ := w.hub.Interfaces()
+		w.table.Rebase(rows)
 	}
-	w.retryAt = time.Time{}
-	rows, _ := w.hub.Interfaces()
-	w.table.Rebase(rows)
-	w.inbox.dropStates() // Begin returns their outcome
-	return w.beginStates(w.submit)
 }
 
 // noteCommitted counts a committed batch. After the last one it wakes the loop if a caller waits for that.

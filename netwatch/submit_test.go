@@ -34,13 +34,6 @@ func fillQueue(h *hub.Hub) (release func(), err error) {
 	return func() { close(full) }, err
 }
 
-// runningOwners are Owners with one container, which runs.
-type runningOwners struct{ Owners }
-
-func (runningOwners) Begin(map[containers.Container]bool) []containers.StateChange {
-	return []containers.StateChange{{Container: containers.Container{Pool: "lxc", ID: "web"}, To: containers.Running, Resync: true}}
-}
-
 // TestQueueFull expects the watcher to read on while the hub's queue is full, and the view to be right
 // once there is room. Changes that the hub refused are announced by their outcome, and nothing is
 // announced twice.
@@ -52,7 +45,6 @@ func TestQueueFull(t *testing.T) {
 	w := newFakeWatcher(t, h, f)
 	w.resync.backoff = func(int) time.Duration { return 0 }
 	turns(t, w, 10)
-	w.owners = runningOwners{} // only for states: the table was made without Owners
 	events := follow(t, h)
 
 	release, err := fillQueue(h)
@@ -67,8 +59,12 @@ func TestQueueFull(t *testing.T) {
 	f.tell(9)
 	f.links[10] = &fakeLink{"added", flagsUp, alone}
 	f.tell(10)
-	w.queueState(containers.StateChange{Container: containers.Container{Pool: "lxc", ID: "web"}, From: containers.Running, To: containers.Frozen})
+	state := func(from, to containers.State) {
+		w.queueState(containers.StateChange{Container: containers.Container{Pool: "lxc", ID: "web"}, From: from, To: to})
+	}
+	state("", containers.Running)
 	turn()
+	state(containers.Running, containers.Stopped)
 	w.table.Bind(&links.Binding{Owner: links.Owner{Pool: "tank", ID: "101"}, Veth: "kept", Name: "eth0", Source: "osctld"})
 	f.links[11] = &fakeLink{"later", flagsUp, alone}
 	f.tell(11)
@@ -93,7 +89,7 @@ func TestQueueFull(t *testing.T) {
 	got := describeAll(events.read(t))
 	slices.Sort(got)
 	want := []string{
-		"down gone name= gone resync", "rename new name= was=renamed resync", "running  name= of=lxc/web resync",
+		"down gone name= gone resync", "rename new name= was=renamed resync", "running  name= of=lxc/web", "stopped  name= of=lxc/web",
 		"up added name= resync", "up kept name=eth0 of=tank/101 by=osctld handover resync", "up later name= resync",
 	}
 	if !slices.Equal(got, want) {

@@ -76,11 +76,12 @@ type Watcher struct {
 
 	// Used only by the goroutine in Run.
 	resync    resync
-	datagrams uint64    // read so far
-	lost      bool      // messages were lost since the queue was last empty
-	findings  *findings // nil if there are none
-	warnedAt  time.Time // when a full queue of the hub was logged last
-	retryAt   time.Time // when to try the hub again because its queue was full; else zero
+	datagrams uint64       // read so far
+	lost      bool         // messages were lost since the queue was last empty
+	findings  *findings    // nil if there are none
+	warnedAt  time.Time    // when a full queue of the hub was logged last
+	unsent    []stateEvent // the hub refused them
+	retryAt   time.Time    // when to try the hub again because its queue was full; else zero
 }
 
 // New returns a watcher of the network namespace of the calling thread, and opens its socket, so messages
@@ -108,7 +109,7 @@ func New(config Config) (*Watcher, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("netwatch: %w", err), s.Close())
 	}
-	if err := errors.Join(w.endFormerBoot(), w.beginStates(w.commitNow)); err != nil {
+	if err := errors.Join(w.endFormerBoot(), w.beginStates()); err != nil {
 		return nil, errors.Join(fmt.Errorf("netwatch: %w", err), w.Close())
 	}
 	w.place += "/" + namespace
@@ -226,9 +227,7 @@ func (w *Watcher) turn(wait bool) (idle bool, err error) {
 		w.suspectTable()
 	}
 	w.applyFindings(empty)
-	if err := w.catchUp(); err != nil {
-		return false, err
-	}
+	w.catchUp()
 	w.table.Expire()
 	if empty {
 		if err := w.advanceDump(); err != nil {

@@ -43,7 +43,7 @@ func (q *logQueue) run(w io.Writer, direct *slog.Logger) {
 	defer close(q.ended)
 	for line := range q.lines {
 		if n := q.dropped.Swap(0); n > 0 {
-			direct.Warn("the log was too slow: lines were dropped", slog.Int64("lines", n))
+			direct.Error("the log was too slow: lines were dropped", slog.Int64("lines", n))
 		}
 		if line == nil {
 			return

@@ -43,7 +43,7 @@ func TestLogHangs(t *testing.T) {
 		log.Warn("last")
 		q.close()
 		lines := strings.Split(strings.TrimSpace(w.String()), "\n")
-		want := []string{"<6>msg=first", "<4>msg=\"the log was too slow: lines were dropped\" lines=10", "<6>msg=line number=0"}
+		want := []string{"<6>msg=first", "<3>msg=\"the log was too slow: lines were dropped\" lines=10", "<6>msg=line number=0"}
 		if len(lines) != maxLogLines+3 || lines[0] != want[0] || lines[1] != want[1] || lines[2] != want[2] || lines[len(lines)-1] != "<4>msg=last" {
 			t.Errorf("%d lines: %q", len(lines), lines)
 		}

@@ -41,9 +41,10 @@ func (t *Table) startHold(r *row) {
 	t.holds = append(t.holds, heldRow{r, r.hold})
 }
 
-// cancelHold drops the held changes of a row.
+// cancelHold leaves out the held changes of a row.
 func (t *Table) cancelHold(r *row) {
-	if r.hold != nil {
+	if h := r.hold; h != nil {
+		r.leftOut += uint32(len(h.changes)) + h.leftOut //nolint:gosec // a few
 		r.hold = nil
 		t.held--
 	}

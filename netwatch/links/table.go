@@ -70,6 +70,7 @@ func (t *Table) Seed(rows []hub.Interface) {
 
 // seedRow returns a row that is as the view has it.
 func (t *Table) seedRow(known hub.Interface) *row {
+	known.ContainerName, known.Image = "", "" // only views have them
 	r := &row{Interface: known, emitted: known, published: known, peer: unknownPeer, stale: true, epoch: t.nextEpoch()}
 	if known.BoundBy != "" {
 		r.bound = &Binding{Owner: Owner{known.Pool, known.ID}, Name: known.Name, Veth: known.Veth, Source: known.BoundBy}
@@ -89,10 +90,12 @@ func (t *Table) Rebase(view []hub.Interface) {
 	t.changes = t.changes[:0]
 	known := make(map[uint32]hub.Interface, len(view))
 	for _, published := range view {
+		published.ContainerName, published.Image = "", "" // only views have them
 		known[published.Ifindex] = published
 	}
 	for _, r := range rowsOf(t.rows) {
 		if published := known[r.Ifindex]; published != r.published {
+			r.peerReplaced = r.hold != nil && published.State == hub.LinkUp // then it was down in between
 			t.cancelHold(r)
 			r.published = published
 			t.throttle(r, t.Now())

@@ -98,6 +98,7 @@ func (l *loop) run(ctx context.Context, follow func(*loop, context.Context) erro
 			return nil //nolint:nilerr // a stop is no error
 		case absent:
 			l.status.setAbsent()
+			logged = ""
 		default:
 			l.status.setFailed()
 			if text := plain(err.Error(), maxReason); text != logged { // do not repeat it every second
