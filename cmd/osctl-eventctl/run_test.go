@@ -261,7 +261,7 @@ func TestRunRestart(t *testing.T) {
 	d = startDaemon(t, bus, "--state-dir", state)
 	report(t, d.Client(t), 2, "x")
 	hold(false)
-	apitest.Eventually(t, "the events of both daemons are handled", lines(4))
+	apitest.Eventually(t, "the events of both daemons are handled", func() bool { return cursorOf(t, file) == 4 })
 	hold(true)
 	report(t, d.Client(t), 1, "x")
 	apitest.Eventually(t, "the command runs", lines(5))

@@ -352,6 +352,24 @@ func openHung(t *testing.T, c eventlog.Config) (l *eventlog.Log, letGo func()) {
 	return l, func() { close(hangs) }
 }
 
+// If another process uses the directory, Open says so although a later attempt to lock it does not return.
+func TestInUseAndHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := config(t.TempDir())
+		open(t, c)
+		hangs, attempts := make(chan struct{}), 0
+		defer close(hangs)
+		_, err := eventlog.OpenSlowly(t.Context(), c, func() {
+			if attempts++; attempts > 1 {
+				<-hangs
+			}
+		})
+		if !errors.Is(err, eventlog.ErrInUse) {
+			t.Errorf("Open: %v", err)
+		}
+	})
+}
+
 // If the disk hangs during Open and another process turns out to use the directory, Load reads and
 // changes nothing.
 func TestOpenHangsAndInUse(t *testing.T) { synctest.Test(t, openHangsAndInUse) }

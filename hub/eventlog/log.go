@@ -94,16 +94,15 @@ func newLog(config Config) (*Log, error) {
 func (l *Log) waitForLock(ctx context.Context) error {
 	patience, cancel := context.WithTimeout(ctx, lockPatience)
 	defer cancel()
-	for {
-		var inUse error
+	for inUse := error(nil); ; {
 		select {
 		case err := <-l.beginOpen():
 			if !errors.Is(err, ErrInUse) {
 				return nil // Load returns other errors
 			}
 			inUse = err
-		case <-patience.Done(): // the disk hangs, or the caller stops
-			return ctx.Err()
+		case <-patience.Done(): // the disk hangs, this attempt is slow, or the caller stops
+			return cmp.Or(ctx.Err(), inUse)
 		}
 		select {
 		case <-time.After(lockPatience / 50):
