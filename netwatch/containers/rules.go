@@ -58,7 +58,9 @@ func rules() []rule {
 			example: "/osctl/pool.tank/group.default/user.1/ct.100/user-owned/lxc.payload.100", is: Container{"tank", "100"},
 		},
 		{
-			name: "LXC, LXD, Incus", above: inService, own: `lxc\.payload\.(?P<id>.+)`, pool: "lxc", argv: true,
+			// Without systemd, LXC starts at the cgroup of pid 1, which podman's service and docker in docker
+			// move to /init.
+			name: "LXC, LXD, Incus", above: `(?:/init)?` + inService, own: `lxc\.payload\.(?P<id>.+)`, pool: "lxc", argv: true,
 			example: "/lxc.payload.web_mail/init.scope", is: Container{"lxc", "web_mail"},
 		},
 		{

@@ -68,6 +68,8 @@ func TestMatchPath(t *testing.T) {
 		{"/osctl/pool.tank/ct.1/user-owned/lxc.payload.1/osctl/pool.inner/ct.2/user-owned", "tank", "1"},
 		// LXC, Incus
 		{"/lxc.payload.ct1", "lxc", "ct1"},
+		{"/init/lxc.payload.ct1", "lxc", "ct1"},
+		{"/x/init/lxc.payload.ct1", "", ""},
 		{"/user.slice/lxc.payload.project_web", "lxc", "project_web"},
 		{"/lxc.payload.ct1/system.slice/docker-" + testID + ".scope", "lxc", "ct1"},
 		{"/lxc.payload.ct1/docker/" + testID, "lxc", "ct1"},
