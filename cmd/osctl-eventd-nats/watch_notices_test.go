@@ -213,14 +213,7 @@ func TestWatchDropped(t *testing.T) {
 	if status := p.Wait(t); status != exitFailure || !strings.Contains(p.Err.String(), "it belongs to the stream OSCTL, not OTHER") {
 		t.Errorf("a cursor of another stream: %d, %s", status, &p.Err)
 	}
-	js, err := jetstream.New(server.Connect(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := js.DeleteStream(t.Context(), "OSCTL"); err != nil {
-		t.Fatal(err)
-	}
-	stream = server.MakeStream(t, nil)
+	stream = server.RemakeStream(t)
 	commit(1)
 	next(exitLost, "the stream was recreated", "node1:9")
 }

@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/osctl/eventd/cmd/internal/daemontest"
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleettest"
 	"github.com/osctl/eventd/dbusapi/apitest"
@@ -258,14 +256,7 @@ func TestWatchAnew(t *testing.T) {
 	}
 	p := startWatch(t, server, "--json", "--cursor-file", filepath.Join(t.TempDir(), "cursor"))
 	apitest.Eventually(t, "the events are seen", func() bool { return len(p.events(t)) == 10 })
-	js, err := jetstream.New(server.Connect(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := js.DeleteStream(t.Context(), "OSCTL"); err != nil {
-		t.Fatal(err)
-	}
-	stream = server.MakeStream(t, nil)
+	stream = server.RemakeStream(t)
 	fleettest.AwaitCursor(t, stream, host, e.Commit(t, 1))
 	p.awaitNotice(t, "the stream was recreated")
 	apitest.Eventually(t, "the next event is seen", func() bool { return strings.HasSuffix(numbers(p.events(t)), "node1:10 node1:11") })

@@ -93,7 +93,7 @@ func TestContainerCannotFlood(t *testing.T) {
 		t.Errorf("%d events exceed the budget of %d", len(flood), allowed)
 	}
 	if counted < renames/10 || counted > int(done.Load())+10 || last.Options.Text("new_name") != "last0" {
-		t.Errorf("%d renames, of which events announce or coalesce %d; the last event is %s", done.Load(), counted, formatFull(last))
+		t.Errorf("the container made %d renames, the events account for %d; the last event is %s", done.Load(), counted, formatFull(last))
 	}
 	if n := len(all) + a.marks; len(announced) > n+10 { // a few more, such as the down of the container at the end
 		t.Errorf("%d signals for %d events", len(announced), n)

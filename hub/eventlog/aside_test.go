@@ -219,8 +219,8 @@ func unreadIsSetAside(t *testing.T) {
 	}
 }
 
-// What has the name of a log and is no directory is no log: it neither hides one, nor keeps the hub
-// from writing another.
+// TestNameOfLogIsTaken gives names of logs to files and links. It expects the log to be found beside them, and
+// a new log to be written.
 func TestNameOfLogIsTaken(t *testing.T) {
 	for name, take := range map[string]func(path string) error{
 		"file":          func(path string) error { return os.WriteFile(path, nil, 0o600) },

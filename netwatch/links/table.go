@@ -88,22 +88,25 @@ func (t *Table) seedRow(known hub.Interface) *row {
 // there. Their outcome is announced like that of changes over budget.
 func (t *Table) Rebase(view []hub.Interface) {
 	t.changes = t.changes[:0]
-	known := make(map[uint32]hub.Interface, len(view))
-	for _, published := range view {
-		published.ContainerName, published.Image = "", "" // only views have them
-		known[published.Ifindex] = published
+	seeds := make(map[uint32]*row, len(view))
+	for _, known := range view {
+		seeds[known.Ifindex] = t.seedRow(known)
 	}
 	for _, r := range rowsOf(t.rows) {
-		if published := known[r.Ifindex]; published != r.published {
-			r.peerReplaced = r.hold != nil && published.State == hub.LinkUp // then it was down in between
+		var published hub.Interface
+		if seed := seeds[r.Ifindex]; seed != nil {
+			published = seed.published
+			delete(seeds, r.Ifindex)
+		}
+		if published != r.published {
+			r.peerReplaced = r.hold != nil && published.State == hub.LinkUp // it was down in between
 			t.cancelHold(r)
 			r.published = published
 			t.throttle(r, t.Now())
 		}
-		delete(known, r.Ifindex)
 	}
-	for _, ifindex := range slices.Sorted(maps.Keys(known)) {
-		t.drop(t.seedRow(known[ifindex]), true)
+	for _, seed := range rowsOf(seeds) {
+		t.drop(seed, true)
 	}
 }
 
@@ -171,8 +174,8 @@ func (t *Table) Apply(l *rtnl.Link, dumped bool) (doubt bool) {
 	return false
 }
 
-// mayBeOutdated reports whether a record of a dump may be older than live messages about the link, of which r
-// is the row or nil, or about the namespace of its peer.
+// mayBeOutdated reports whether a record of a dump may be older than live messages about its link, or about the
+// namespace of the link's peer. r is the row of the link, or nil.
 func (t *Table) mayBeOutdated(r *row, l *rtnl.Link) bool {
 	if r != nil && r.live == t.generation {
 		return true

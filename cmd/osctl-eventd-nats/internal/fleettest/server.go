@@ -148,6 +148,19 @@ func (s *Server) MakeStream(tb testing.TB, change func(*jetstream.StreamConfig),
 	return stream
 }
 
+// RemakeStream deletes the stream of a fleet and creates it anew.
+func (s *Server) RemakeStream(tb testing.TB) jetstream.Stream {
+	tb.Helper()
+	js, err := jetstream.New(s.Connect(tb))
+	if err == nil {
+		err = js.DeleteStream(tb.Context(), "OSCTL")
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s.MakeStream(tb, nil)
+}
+
 // Retry repeats do until it succeeds.
 func Retry(tb testing.TB, what string, do func(context.Context) error) {
 	tb.Helper()

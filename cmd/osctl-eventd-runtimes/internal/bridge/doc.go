@@ -17,5 +17,5 @@
 // The history of osctl-eventd decides what is new, because it has every report that was answered; the
 // file may be older.
 //
-// What was reported of a pod is not read from the history, but from the list of containers.
+// For pods, the bridge reads the reported names from the list of containers, not from the history.
 package bridge

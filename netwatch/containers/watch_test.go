@@ -1,0 +1,230 @@
+package containers
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/osctl/eventd/netwatch/nstest"
+)
+
+// TestUsers expects containers below a delegated cgroup in a pool of the user, and containers below the
+// container of the system to count as that container.
+func TestUsers(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	given := filepath.Join(root, "user.slice/user-1000.slice/user@1000.service")
+	must(t, os.MkdirAll(given, 0o755))
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	ctx, cancel := context.WithCancel(t.Context())
+	var ended sync.WaitGroup
+	ended.Go(func() { tracker.Run(ctx, nil, nil) })
+	defer ended.Wait()
+	defer cancel()
+	must(t, os.Chown(given, 1000, 1000)) // after the Tracker has seen it, as systemd does
+	n := 0
+	start := func(cgroup, want string) {
+		t.Helper()
+		n++
+		s := sleepIn(t, filepath.Join(root, cgroup))
+		wants(t, tracker, vethTo(t, ns, fmt.Sprint("v", n), s.pid()), want)
+	}
+	start("lxc.payload.web", "lxc:web")
+	start("user.slice/user-1000.slice/user@1000.service/lxc.payload.web", "lxc@1000:web")
+	start("user.slice/user-1000.slice/user@1000.service/user.slice/libpod-"+testID+".scope", "podman@1000:"+testID)
+	start("lxc.payload.outer/lxc.payload.web", "lxc:outer")
+	owned := filepath.Join(root, "osctl/pool.tank/ct.101/user-owned")
+	must(t, os.MkdirAll(owned, 0o755))
+	must(t, os.Chown(owned, 2000, 2000))
+	start("osctl/pool.tank/ct.101/user-owned/lxc.payload.101", "tank:101")
+	must(t, os.MkdirAll(filepath.Join(root, "lxc.payload.mapped"), 0o755))
+	must(t, os.Chown(filepath.Join(root, "lxc.payload.mapped"), 100000, 100000))
+	start("lxc.payload.mapped/init.scope", "lxc:mapped")
+	for i := range maxPerUser + 50 {
+		must(t, os.Mkdir(filepath.Join(given, fmt.Sprint("lxc.payload.x", i)), 0o755))
+	}
+	start("lxc.payload.late", "lxc:late")
+	count := func() int {
+		tracker.mu.Lock()
+		defer tracker.mu.Unlock()
+		for tracker.readWatches(tracker.users) {
+		}
+		return tracker.usageOf(1000).containers
+	}
+	if n := count(); n != maxPerUser {
+		t.Errorf("%d containers of a user, want %d", n, maxPerUser)
+	}
+	if lines := tracker.Missing(); len(lines) != 0 {
+		t.Errorf("missing: %q", lines)
+	}
+}
+
+// TestUserChanges expects the containers in a cgroup, and below it, to be those of the user that it was given to
+// last.
+func TestUserChanges(t *testing.T) {
+	for _, below := range []string{"", "web-a.slice/web-a-b.slice"} {
+		ns, root := nstest.New(t), cgroupRoot(t)
+		tracker := trackerIn(t, ns, Config{Cgroup: root})
+		given, nsids := filepath.Join(root, "web.slice"), map[string]int32{}
+		for i, user := range []int{1000, 2000, 3000, 0, 1000} {
+			must(t, os.MkdirAll(filepath.Join(given, below), 0o755))
+			must(t, exec.Command("chown", "-R", fmt.Sprint(user), given).Run())
+			id := strings.Repeat(fmt.Sprint(i), 64)
+			s := sleepIn(t, filepath.Join(given, below, "libpod-"+id+".scope"))
+			nsids[id] = vethTo(t, ns, fmt.Sprint("v", i), s.pid())
+			tracker.mu.Lock()
+			if i == 2 { // the cgroup is listed before the event is read
+				for n := range maps.Clone(tracker.containers) {
+					tracker.list(n.parent)
+				}
+			}
+			tracker.readWatches(tracker.system)
+			for tracker.readWatches(tracker.users) {
+			}
+			watched, containers := len(tracker.system.nodes)+len(tracker.users.nodes), len(tracker.containers)
+			tracker.mu.Unlock()
+			pool := "podman"
+			if user != 0 {
+				pool = fmt.Sprint("podman@", user)
+			}
+			for id, nsid := range nsids {
+				wants(t, tracker, nsid, pool+":"+id)
+			}
+			for uid, u := range tracker.perUser {
+				if (u.cgroups+u.containers > 0) != (int(uid) == user) {
+					t.Errorf("%s: user %d has %d cgroups and %d containers", pool, uid, u.cgroups, u.containers)
+				}
+			}
+			if want := 2 + strings.Count(below, ".slice"); watched != want || containers != i+1 {
+				t.Errorf("%s: %d cgroups and %d containers are known, want %d and %d", pool, watched, containers, want, i+1)
+			}
+		}
+	}
+}
+
+// TestOverflow expects containers to be found after events were lost.
+func TestOverflow(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	a := sleepIn(t, filepath.Join(root, "deep.slice/deep-er.slice/lxc.payload.a"))
+	nsid := vethTo(t, ns, "v", a.pid())
+	tracker.mu.Lock()
+	discard(t, tracker.system)
+	tracker.mu.Unlock()
+	wants(t, tracker, nsid, "")
+	tracker.mu.Lock()
+	tracker.handleEvents(tracker.system, []byte("\xff\xff\xff\xff\x00\x40\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"))
+	tracker.mu.Unlock()
+	wants(t, tracker, nsid, "lxc:a")
+}
+
+// TestMissedEvent expects an owner to be found without an event about its processes.
+func TestMissedEvent(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	dir := filepath.Join(root, "lxc.payload.a")
+	must(t, os.Mkdir(dir, 0o755))
+	wants(t, tracker, 4711, "") // reads the events
+	tracker.mu.Lock()
+	for _, c := range tracker.containers {
+		tracker.unwatchEvents(c)
+	}
+	tracker.mu.Unlock()
+	s := sleepIn(t, dir)
+	wants(t, tracker, vethTo(t, ns, "v", s.pid()), "lxc:a")
+}
+
+// TestWithoutInotify expects searches to find containers, and expects a line of Missing.
+func TestWithoutInotify(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	tracker.mu.Lock()
+	must(t, tracker.system.close())
+	tracker.system = &watches{err: unix.EMFILE, nodes: map[int32]*node{}, files: map[int32]*container{}}
+	tracker.updateMissingWatches()
+	tracker.mu.Unlock()
+	if lines := tracker.Missing(); len(lines) != 1 || lines[0] != missingLines[missingWatch]+" (too many open files)" {
+		t.Errorf("missing: %q", lines)
+	}
+	s := sleepIn(t, filepath.Join(root, "lxc.payload.a"))
+	wants(t, tracker, vethTo(t, ns, "v", s.pid()), "lxc:a")
+}
+
+// TestRun expects Run to report a new nsid and the end of a container, without a call of Owner.
+func TestRun(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	type call struct {
+		c    Container
+		nsid int32
+	}
+	calls := make(chan call, 100)
+	ctx, cancel := context.WithCancel(t.Context())
+	var ended sync.WaitGroup
+	ended.Go(func() { tracker.Run(ctx, func(c Container, nsid int32) { calls <- call{c, nsid} }, nil) })
+	defer ended.Wait()
+	defer cancel()
+	dir := filepath.Join(root, "lxc.payload.a")
+	must(t, os.Mkdir(dir, 0o755)) // some time before the first process
+	s := startIn(t, dir, newNet|newPid, "sleep", "300")
+	want := call{Container{"lxc", "a"}, vethTo(t, ns, "v", s.pid())}
+	if got := <-calls; got != want {
+		t.Errorf("changed was called with %v, want %v", got, want)
+	}
+	s.stop()
+	must(t, unix.Rmdir(dir))
+	if got := <-calls; got != want {
+		t.Errorf("changed was called with %v at the end, want %v", got, want)
+	}
+}
+
+// helperMonitor is the variable that makes the test binary the monitor of a container; see TestMonitor.
+const helperMonitor = "CONTAINERS_TEST_MONITOR"
+
+func monitor(dir string) {
+	f, err := os.Open(dir)
+	if err != nil {
+		os.Exit(1)
+	}
+	cmd := exec.Command("sleep", "300")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: newNet | newPid, UseCgroupFD: true, CgroupFD: int(f.Fd()), Pdeathsig: unix.SIGKILL}
+	if cmd.Start() == nil {
+		fmt.Println(cmd.Process.Pid)
+		_ = cmd.Wait()
+	}
+}
+
+// TestMonitor expects the name of a container whose cgroup ends in a number to come from its monitor.
+func TestMonitor(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	for i, c := range []struct{ title, cgroup, want string }{
+		{"[lxc monitor] /var/lib/lxc web", "lxc.payload.web-1", "lxc:web"},
+		{"[lxc monitor] /var/lib/lxc web-2", "lxc.payload.web-2", "lxc:web-2"},
+		{"[lxc monitor] /var/lib/lxc other", "lxc.payload.web-3", "lxc:web-3"},
+		{"something else web", "lxc.payload.web-4", "lxc:web-4"},
+	} {
+		dir := filepath.Join(root, c.cgroup)
+		must(t, os.Mkdir(dir, 0o755))
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Args = []string{c.title}
+		cmd.Env = []string{helperMonitor + "=" + dir, "PATH=" + os.Getenv("PATH")}
+		out, err := cmd.StdoutPipe()
+		must(t, err)
+		must(t, cmd.Start())
+		var pid int
+		_, err = fmt.Fscan(out, &pid)
+		must(t, err)
+		wants(t, tracker, vethTo(t, ns, fmt.Sprint("v", i), pid), c.want)
+		must(t, unix.Kill(pid, unix.SIGKILL))
+		must(t, cmd.Wait())
+	}
+}
