@@ -1,6 +1,7 @@
 package eventlog_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -219,12 +220,16 @@ func unreadIsSetAside(t *testing.T) {
 	}
 }
 
-// TestNameOfLogIsTaken gives names of logs to files and links. It expects the log to be found beside them, and
-// a new log to be written.
+// TestNameOfLogIsTaken gives names of logs to files, links and directories that are no logs. It expects the log
+// to be found beside them, and a new log to be written.
 func TestNameOfLogIsTaken(t *testing.T) {
 	for name, take := range map[string]func(path string) error{
-		"file":          func(path string) error { return os.WriteFile(path, nil, 0o600) },
-		"link to file":  func(path string) error { return os.Symlink("/etc/passwd", path) },
+		"file":            func(path string) error { return os.WriteFile(path, nil, 0o600) },
+		"link to file":    func(path string) error { return os.Symlink("/etc/passwd", path) },
+		"empty directory": func(path string) error { return os.Mkdir(path, 0o700) },
+		"other directory": func(path string) error {
+			return errors.Join(os.Mkdir(path, 0o700), os.WriteFile(filepath.Join(path, "notes.txt"), nil, 0o600))
+		},
 		"dangling link": func(path string) error { return os.Symlink("/nonexistent", path) },
 	} {
 		t.Run(name, func(t *testing.T) {

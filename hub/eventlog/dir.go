@@ -27,7 +27,7 @@ const (
 type logDir struct {
 	path       string
 	number     uint64 // the current log has the highest number; 0 for the configured directory
-	unfinished bool
+	unfinished bool   // it may lack events, so it is never read
 }
 
 // logDirs returns the directories of all logs, the newest last.
@@ -37,19 +37,16 @@ func (l *Log) logDirs() ([]logDir, error) {
 		return nil, err
 	}
 	var dirs []logDir
-	flat := false
 	for _, entry := range entries {
 		name, unfinished := strings.CutSuffix(entry.Name(), unfinishedSuffix)
 		digits, ok := strings.CutPrefix(name, logPrefix)
 		n, err := strconv.ParseUint(digits, 10, 62)
 		path := filepath.Join(l.config.Dir, entry.Name())
 		if ok && err == nil && n > 0 && digits == strconv.FormatUint(n, 10) && !isOther(path) {
-			dirs = append(dirs, logDir{path, n, unfinished})
+			dirs = append(dirs, logDir{path, n, unfinished || lacksLog(path)})
 		}
-		_, segment := segmentIndex(entry.Name())
-		flat = flat || segment || name == headName
 	}
-	if flat {
+	if slices.ContainsFunc(entries, isLogFile) {
 		dirs = append(dirs, logDir{path: l.config.Dir})
 	}
 	slices.SortFunc(dirs, func(a, b logDir) int { return cmp.Compare(a.number, b.number) })
@@ -62,6 +59,19 @@ func isOther(path string) bool {
 	return errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir()
 }
 
+// lacksLog reports whether a directory certainly holds no file of a finished log. Whoever made it, it must
+// not replace the log.
+func lacksLog(path string) bool {
+	entries, err := os.ReadDir(path)
+	return err == nil && !slices.ContainsFunc(entries, isLogFile)
+}
+
+// isLogFile reports whether a file belongs to a finished log.
+func isLogFile(entry fs.DirEntry) bool {
+	_, segment := segmentIndex(entry.Name())
+	return segment || entry.Name() == headName
+}
+
 // files returns the paths of the files of a log.
 func (d *logDir) files() ([]string, error) {
 	entries, err := os.ReadDir(d.path)
@@ -70,8 +80,7 @@ func (d *logDir) files() ([]string, error) {
 	}
 	var paths []string
 	for _, entry := range entries {
-		_, segment := segmentIndex(entry.Name())
-		if segment || entry.Name() == headName || d.number > 0 {
+		if isLogFile(entry) || d.number > 0 {
 			paths = append(paths, filepath.Join(d.path, entry.Name()))
 		}
 	}
