@@ -153,6 +153,9 @@ func (t *Table) updateOwner(r *row, a *Answer) {
 	case r.hold == nil && r.emitted.ID != "" && r.tries < laterRetries && t.Owners:
 	default:
 		r.owner, r.Kept = Owner{}, false
+		if r.hold == nil {
+			r.mover = Owner{} // a later container of that name did not move it
+		}
 	}
 }
 

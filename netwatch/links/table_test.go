@@ -338,6 +338,10 @@ func TestMovedOn(t *testing.T) {
 		later(tab, now)
 	}
 	expect(t, tab, `up 8 g up "eth0" /`)
+	tab.Recheck(Owner{}, 1) // another container of that name
+	if q := tab.Questions(2); len(q) != 2 || q[1].Ifindex != 8 || q[1].Mover != (Owner{}) {
+		t.Errorf("asked about %+v", q)
+	}
 }
 
 // TestPeerNamedTwice expects a peer that two links name to belong to the one that named it last.
