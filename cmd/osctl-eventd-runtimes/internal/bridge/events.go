@@ -68,7 +68,7 @@ func (s *session) translate(id string, m *events.Message) (reports []client.Repo
 
 // updateInfo updates the info of a container from an event, and returns a report if it changed.
 func (s *session) updateInfo(id string, m *events.Message) []client.Report {
-	if occurred(m).Before(s.sessionStart) || !s.listed[id] && len(s.listed) >= maxContainers {
+	if occurred(m).Before(s.sessionStart) && !clockSetBack(s.sessionStart) || !s.listed[id] && len(s.listed) >= maxContainers {
 		return nil
 	}
 	s.listed[id] = true

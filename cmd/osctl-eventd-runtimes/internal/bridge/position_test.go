@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/moby/moby/api/types/events"
+
 	"github.com/osctl/eventd/dbusapi/apitest"
 )
 
@@ -54,6 +56,23 @@ func TestNoPosition(t *testing.T) {
 		if saved, err := s.position.load(); err != nil || !since.Equal(first) || !saved.Equal(first) {
 			t.Errorf("%q: it begins at %v, the file says %v, %v, want %v", text, since, saved, err, first)
 		}
+	}
+}
+
+// TestClockSetBack has a session and a bridge that began in an hour by the present clock. It expects new names to
+// be reported, and the next session to ask for events from now on.
+func TestClockSetBack(t *testing.T) {
+	now := time.Now().Round(0)
+	s := session{
+		position: newPosition(t.TempDir(), "docker"), bridgeStart: now.Add(time.Hour), sessionStart: now.Add(time.Hour),
+		listed: map[string]bool{}, reported: &reported{infos: map[string]info{}},
+	}
+	m := events.Message{TimeNano: now.UnixNano(), Actor: events.Actor{Attributes: map[string]string{"name": "web"}}}
+	if got := s.updateInfo(idOf("4f5e"), &m); got == nil {
+		t.Error("the name is not reported")
+	}
+	if since := s.loadPosition(); since.After(time.Now()) {
+		t.Errorf("the next session begins at %v, after now", since)
 	}
 }
 

@@ -66,7 +66,7 @@ func Run(ctx context.Context, config Config) error {
 			continue
 		}
 		l := &loop{
-			name: r.pool, socket: r.path, bus: config.Bus, stateDir: config.StateDir, log: config.Log, bucket: newBucket(), bridgeStart: time.Now(),
+			name: r.pool, socket: r.path, bus: config.Bus, stateDir: config.StateDir, log: config.Log, bucket: newBucket(), bridgeStart: time.Now().Round(0),
 			status: statuses.add(r.pool),
 		}
 		group.Go(func() error { return l.run(ctx, r.follow) })

@@ -40,8 +40,8 @@ type session struct {
 	reported *reported
 	status   *status
 
-	bridgeStart    time.Time // the position if none is saved
-	sessionStart   time.Time // names in earlier events are older than the list
+	bridgeStart    time.Time // the position if none is saved; without a monotonic part, because the clock may be set
+	sessionStart   time.Time // names in earlier events are older than the list; also without it
 	handled        time.Time // the position: the time of the newest event that was handled
 	saved          time.Time // the position in the file
 	positionFailed bool      // the last use of the file failed
@@ -134,18 +134,25 @@ func (s *session) run(ctx context.Context) error {
 // loadPosition returns the time from which to ask for events: shortly before the position, or the start of
 // the bridge if there is no position yet.
 func (s *session) loadPosition() (since time.Time) {
-	s.sessionStart = time.Now()
+	s.sessionStart = time.Now().Round(0)
 	var err error
 	s.saved, err = s.position.load()
 	s.logPositionError(err)
 	if s.saved.IsZero() || s.saved.After(s.sessionStart) {
 		s.handled, s.saved = s.bridgeStart, time.Time{}
+		if clockSetBack(s.bridgeStart) {
+			s.handled = s.sessionStart
+		}
 		s.savePosition()
-		return s.bridgeStart
+		return s.handled
 	}
 	s.handled = s.saved
 	return s.handled.Add(-overlap)
 }
+
+// clockSetBack reports whether the clock was set back since a time. The times of later events may then be before
+// it.
+func clockSetBack(since time.Time) bool { return time.Now().Before(since) }
 
 // advancePosition advances the position while the engine has no events.
 func (s *session) advancePosition(now time.Time) {
