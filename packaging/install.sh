@@ -2,8 +2,8 @@
 # install.sh install|uninstall: installs the programs of `make build` ($BIN), units, policy
 # and documentation below $DESTDIR; or removes the same files. Programs and documentation go
 # below $PREFIX, files for the bus and systemd into their own directories. The script creates
-# no user and starts no service: operations.md lists the next steps. Removal stops the
-# service first. package.sh makes the packages of the same list.
+# no user and starts no service: operations.md lists the next steps. Removal stops
+# all units first. package.sh makes the packages of the same list.
 set -eu
 cd "$(dirname "$0")/.."
 action=${1:-}
@@ -45,7 +45,11 @@ putUnit() {
 }
 
 if [ "$action" = uninstall ] && [ -z "${DESTDIR:-}" ] && command -v systemctl >/dev/null; then
+	systemctl -q stop 'osctl-eventd-metrics.*' 'osctl-eventctl-run@*.service' 2>/dev/null || true
 	systemctl -q disable --now osctl-eventd-runtimes.service osctl-eventd.service 2>/dev/null || true
+	systemctl -q disable osctl-eventd-metrics.timer osctl-eventctl-run@.service 2>/dev/null || true
+	# The node exporter would show these for ever.
+	rm -f /var/lib/prometheus/node-exporter/osctl-eventd.prom /var/lib/prometheus/node-exporter/osctl-eventd-runtimes.prom
 fi
 
 put 755 "$bin/osctl-eventd" "$prefix/sbin/osctl-eventd"
@@ -101,5 +105,5 @@ done
 rmdir "$doc/examples" "$doc" 2>/dev/null || true
 if [ -z "${DESTDIR:-}" ]; then
 	[ ! -d /run/systemd/system ] || systemctl daemon-reload || true
-	echo "The history stays in /var/lib/osctl-eventd, and so does the user osctl-eventd: operations.md says how to remove both."
+	echo "The history and the user osctl-eventd stay: packaging/doc/operations.md says how to remove them."
 fi

@@ -40,7 +40,9 @@ func TestRPM(t *testing.T) {
 	if out := s.run("osctl-eventctl", "status"); !strings.Contains(out, secondVersion) {
 		t.Errorf("after the upgrade runs\n%s", out)
 	}
+	s.shell(prepareUnits + enableAll)
 	s.run("rpm", "--erase", "osctl-eventd")
+	s.shell(noUnitsLeft)
 	if got := s.show("ActiveState") + s.show("UnitFileState"); got != "inactive" {
 		t.Errorf("after the removal the unit is %s", got)
 	}
@@ -136,17 +138,18 @@ func TestInstallTarget(t *testing.T) {
 }
 
 // TestInstallByHand wants what `make install` installs to work, after what README.md says
-// is to be done then, and to be stopped before `make uninstall` removes it.
+// is to be done then, and all its units to be stopped before `make uninstall` removes it.
 func TestInstallByHand(t *testing.T) {
 	eachKind(t, func(t *testing.T, kind bustest.Kind) {
 		s := boot(t, kind)
 		install := "PREFIX=/usr/local " + s.copySource(firstVersion) + "/packaging/install.sh "
 		s.shell(install + "install; systemd-sysusers; systemctl daemon-reload; systemctl reload dbus; systemctl enable --now osctl-eventd")
 		s.run("osctl-eventctl", "report", "probe", "id=101")
+		s.shell(prepareUnits + enableAll)
 		s.shell(install + "uninstall")
 		if got := s.show("ActiveState") + s.show("LoadState"); got != "inactivenot-found" {
 			t.Errorf("after the removal the unit is %s", got)
 		}
-		s.shell("test -z \"$(find /etc/systemd -name '*osctl*')\"")
+		s.shell(noUnitsLeft)
 	})
 }

@@ -24,16 +24,34 @@ const footprint = `
 // ping are arguments of busctl(1) for a call that everybody may make.
 const ping = "--timeout=1 call " + service + " " + object + " org.freedesktop.DBus.Peer Ping"
 
+// enableAll enables all units that run beside the service, and waits until they have left what they leave.
+const enableAll = `
+	systemctl enable --now osctl-eventd-runtimes.service osctl-eventd-metrics.timer osctl-eventctl-run@x.service
+	until ls /var/lib/prometheus/node-exporter/osctl-eventd.prom /var/lib/osctl-eventctl/x; do sleep 0.1; done
+`
+
+// prepareUnits makes what these units need.
+const prepareUnits = `
+	mkdir -p /var/lib/prometheus/node-exporter /etc/osctl-eventctl
+	echo COMMAND=true >/etc/osctl-eventctl/x.conf
+`
+
+// noUnitsLeft wants that none of them is enabled or runs, and that there are no metrics.
+const noUnitsLeft = `
+	test -z "$(find /etc/systemd -name '*osctl*'; find /var/lib/prometheus -type f; systemctl list-units --plain --no-legend 'osctl-*')"
+`
+
 // TestPurge wants a removal to keep the history and the user, a new installation to find
 // them, and purging to leave nothing.
 func TestPurge(t *testing.T) {
 	eachKind(t, func(t *testing.T, kind bustest.Kind) {
 		s := boot(t, kind)
 		// What useradd makes when it is first used, be there before, and what timers make, not at all.
-		s.shell("systemctl stop '*.timer'; useradd -r before; userdel before")
+		s.shell("systemctl stop '*.timer'; useradd -r before; userdel before" + prepareUnits)
 		before := s.run("/bin/sh", "-c", footprint)
 		s.run("apt-get", "install", "-q", "-y", s.copyIn(deb(t, firstVersion))) // as README.md says
 		s.run("osctl-eventctl", "report", "probe", "id=101")
+		s.shell(enableAll)
 		uid := s.run("id", "-u", "osctl-eventd")
 
 		// Who calls it meanwhile starts it again.
