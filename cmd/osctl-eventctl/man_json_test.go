@@ -86,7 +86,7 @@ func jsonObjects(tb testing.TB) []jsonObject {
 			Cursor: epoch + ":42", Interfaces: 1, Containers: 1, Missing: []string{}, Counters: map[string]uint64{"resyncs": 0}, Error: "why",
 		}), [][2]string{
 			{"running", "whether the service answers; if not, only bus and error are meaningful"},
-			{"healthy", "whether it runs, can write its history, and has all capabilities"},
+			{"healthy", "whether it runs, log_problem is empty, and missing is empty"},
 			{"error", "why the service does not answer; missing if it does"},
 			{"bus", "the bus of the service"},
 			{"version, start_time", "of the service"},

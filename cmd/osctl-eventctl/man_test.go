@@ -52,7 +52,7 @@ func manualPage(tb testing.TB) *man.Page {
 	for _, status := range [][2]string{
 		{"0", "the command succeeded"},
 		{"1", "the command failed, or the service does not run; stderr says why"},
-		{"2", "status: the service cannot write its history or lacks a capability"},
+		{"2", "status: the history of the service has a problem, or the service lacks something"},
 		{"3", "wait: the timeout expired"},
 		{"4", "monitor, run: events were lost; report --skip-invalid: lines were skipped"},
 		{"5", "run: the command failed for an event"},

@@ -21,11 +21,11 @@ import (
 
 const statusLong = `Show the status of the service: its start time, whether events survive a
 restart, which events it keeps, the number of interfaces and of containers that
-are not stopped, the capabilities that it lacks, and its counters.
+are not stopped, what it lacks, such as a capability, and its counters.
 
 Exit status: 0 if the service runs and is healthy; 1 if it does not run, or on
-another error; 2 if it runs, but cannot write its history or lacks a
-capability.
+another error; 2 if it runs, but its history has a problem or it lacks
+something.
 
 With --metrics the command prints the same in the text format of Prometheus,
 with the interfaces and containers by state, for the textfile collector of the
