@@ -93,7 +93,7 @@ func TestRights(t *testing.T) {
 	s.report("state", "pool", "tank", "id", "101", "state", "running")
 	nobody := openPage(t, startCockpit(t, s.bus.Address(), user{uid: bustest.NobodyUID}), "", look{})
 	nobody.state("no access")
-	nobody.until("what to do", `document.querySelector("#empty code").textContent === "adduser nobody osctl-eventd"`)
+	nobody.until("what to do", `document.querySelector("#empty code").textContent === "usermod -aG osctl-eventd nobody"`)
 	nobody.until("what everybody may know", `document.querySelector("#chips").textContent === "no accessin memory only"`)
 	nobody.shot("no-access")
 	member := openPage(t, startCockpit(t, s.bus.Address(), user{uid: bustest.NobodyUID, groups: []int{games}}), "#/?tab=containers", look{})

@@ -22,7 +22,7 @@ const states = {
     denied: user => ({
         title: _("No access to events"),
         text: format(_("Turn on administrative access at the top of the page, or add $0 to the group osctl-eventd and log in again:"), show(user || _("the user"))),
-        command: `adduser ${user || "NAME"} osctl-eventd`,
+        command: `usermod -aG osctl-eventd ${user || "NAME"}`,
     }),
     lost: () => ({
         title: _("The system bus is gone"),
