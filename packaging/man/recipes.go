@@ -120,8 +120,8 @@ func RecipesPage() *Page {
 	p := New("osctl-eventd-recipes", 7, "tasks with the events of containers")
 	p.Section("DESCRIPTION")
 	p.Text(`Each recipe is complete. Run it as root; members of the group osctl-eventd may run the commands that only
-read. Replace tank:101 by your container, as osctl-eventctl list and osctl-eventctl containers show it, and
-veth101 by the interface on the host.
+read. Replace tank:101 with your container, as osctl-eventctl list and osctl-eventctl containers show it, and
+veth101 with the interface on the host.
 
 osctl-eventctl run continues until it is interrupted. With --no-follow it handles the events that are kept, and
 ends.`)
