@@ -79,8 +79,10 @@ make_rpm() {
 		$parts/rpm/$package.spec
 }
 
+# The system's directories are left out: tar would replace /usr/sbin where it is a link to bin.
 make_tar() {
-	tar -C "$stage" --sort=name --format=gnu --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -c $(cd "$stage" && ls) |
+	(cd "$stage" && find * -type f -o -path 'etc/*') | sort |
+		tar -C "$stage" --no-recursion --format=gnu --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -c -T - |
 		gzip -9n >"$dist/$package-$version-linux-$arch.tar.gz"
 }
 

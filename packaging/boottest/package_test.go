@@ -107,6 +107,30 @@ func TestSameBytes(t *testing.T) {
 	}
 }
 
+// TestTarball extracts the tarballs where /usr/sbin is a link, which must stay, and wants all files there.
+func TestTarball(t *testing.T) {
+	t.Parallel()
+	root, dist := t.TempDir(), t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(root, "usr/bin"), 0o755))
+	must(t, os.Symlink("bin", filepath.Join(root, "usr/sbin")))
+	for _, name := range []string{"osctl-eventd", "osctl-eventd-nats"} {
+		const extract = `../package.sh tar "$1" "$2"; tar -C "$3" -xzf "$DIST/$2-$1-"*.tar.gz`
+		cmd := exec.Command("sh", "-ec", extract, "sh", firstVersion, name, root)
+		cmd.Env = append(os.Environ(), "BIN="+binaries(firstVersion), "DIST="+dist, sourceDate)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, out)
+		}
+	}
+	for file, want := range map[string]os.FileMode{
+		"usr/sbin": os.ModeSymlink | 0o777, "usr/bin/osctl-eventd": 0o755, "usr/bin/osctl-eventd-nats": 0o755,
+		"usr/lib/systemd/system/" + unit: 0o644, "etc/osctl-eventd-nats": os.ModeDir | 0o700, "etc/osctl-eventd-nats/env": 0o600,
+	} {
+		if info, err := os.Lstat(filepath.Join(root, file)); err != nil || info.Mode() != want {
+			t.Errorf("%s: %v, want %v", file, err, want)
+		}
+	}
+}
+
 // TestInstallTarget wants `make uninstall` to remove what `make install` installed.
 func TestInstallTarget(t *testing.T) {
 	t.Parallel()
