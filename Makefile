@@ -105,7 +105,7 @@ uninstall: ## remove the files that install installed
 
 deb rpm: build ## make packages of osctl-eventd, osctl-eventd-nats and cockpit-osctl-eventd in dist/
 	@packaging/dev/setup.sh $@
-	rm -f dist/*.$@
+	rm -f dist/*.$@ dist/SHA256SUMS
 	GO='$(GO)' packaging/package.sh $@ '$(PACKAGE_VERSION)'
 	GO='$(GO)' packaging/package.sh $@ '$(PACKAGE_VERSION)' osctl-eventd-nats
 	packaging/package.sh $@ '$(PACKAGE_VERSION)' cockpit-osctl-eventd
