@@ -57,11 +57,16 @@ func (q *queue) dropHeld() {
 	q.dropped = true
 	for _, c := range q.conns {
 		if c.held && c.finish == nil && !c.busy {
-			q.charge(c, -cost(c.current))
-			q.forget(c)
+			q.dropCall(c)
 		}
 	}
 	q.empty.Broadcast()
+}
+
+// dropCall removes a connection with a held call. The holder may still read the call, so resume wipes it.
+func (q *queue) dropCall(c *connection) {
+	q.charge(c, -cost(c.current))
+	q.forget(c)
 }
 
 // close ends the workers, after all calls are handled or dropped.

@@ -3,6 +3,7 @@ package bus
 import (
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/osctl/eventd/dbusapi/apitest"
+	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/dbusapi/wire"
 )
 
@@ -256,5 +258,52 @@ func TestQueueStress(t *testing.T) {
 	}
 	if len(held) > 0 {
 		t.Errorf("%d calls were never finished", len(held))
+	}
+}
+
+// readCall returns a call as it is read from a connection.
+func readCall(t *testing.T, m *bustest.Message) *wire.Message {
+	t.Helper()
+	here, there := net.Pipe()
+	defer here.Close()
+	go func() {
+		defer there.Close()
+		_, _ = there.Write(m.Marshal())
+	}()
+	got, err := wire.NewConn(here).Read(func(*wire.Message) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// A held call that is dropped while Handle runs keeps its arguments until it is resumed.
+func TestDropKeepsArguments(t *testing.T) {
+	var q *queue
+	var resume func(func())
+	entered, gate := make(chan struct{}), make(chan struct{})
+	q, who := testQueue(1<<20, func(c *connection, _ *wire.Message) {
+		close(entered)
+		<-gate
+		resume = q.hold(c)
+	})
+	who.addKnown(1, "a")
+	q.startWorker()
+	call := callOf("argument")
+	call.Sender, call.Serial = "a", 1
+	m := readCall(t, call)
+	mustOffer(t, q, m)
+	<-entered
+	q.abandon()
+	q.dropHeld()
+	close(gate)
+	q.close()
+	wantEmpty(t, q)
+	if got := m.Decoder().String(); got != "argument" {
+		t.Errorf("before resume the argument is %q", got)
+	}
+	resume(func() { t.Error("a dropped call was finished") })
+	if got := m.Frame(); got != nil {
+		t.Errorf("after resume the call still has %q", got)
 	}
 }

@@ -187,9 +187,13 @@ func (q *queue) runCall(c *connection) {
 	q.mu.Lock()
 	c.busy, c.current = false, m
 	switch {
+	case c.held && c.finish == nil:
+		if q.dropped {
+			q.dropCall(c)
+		}
 	case !c.held, q.dropped:
 		q.endCall(c)
-	case c.finish != nil:
+	default:
 		q.enqueueTurn(c)
 	}
 }
