@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/osctl/eventd/dbusapi/apitest"
 	"github.com/osctl/eventd/dbusapi/wire"
 
 	"github.com/osctl/eventd/dbusapi/bustest"
@@ -214,6 +215,8 @@ func hostileHeaderAttacks(h *hostileTarget, ping *bustest.Message) []hostileAtta
 		raw[at] = value
 		return raw
 	}
+	wait := apitest.WaitCall("", 0)
+	wait.Serial = hostileSerial
 	text := func(s string) hostileBuild { return hostileText(s) }
 	manyVariants := func(n int) hostileBuild {
 		return hostileMany(1, n, func(b *bustest.Body) { b.Raw(1, 'y', 0, 7) })
@@ -230,6 +233,7 @@ func hostileHeaderAttacks(h *hostileTarget, ping *bustest.Message) []hostileAtta
 		{name: "unknown field, 2 MiB", want: hostileReply, broker: hostileSilence, raw: hostileField(ping, 99, "ay", hostileBytes(2<<20))},
 		{name: "unknown field of fds", want: hostileReply, broker: hostileSilence, raw: hostileField(ping, 99, "ah", hostileEmpty(4))},
 		{name: "unknown field, 60 variants", want: hostileReply, raw: hostileField(ping, 99, "v", hostileNested(58, "as", hostileEmpty(4)))},
+		{name: "wait with an unknown field, 16 KiB", want: hostileReply, broker: "service TooLarge", raw: hostileField(wait, 99, "ay", hostileBytes(16<<10))},
 		{name: "field 0", want: hostileCut, raw: hostileField(ping, 0, "s", text("x"))},
 		{name: "message type 0", want: hostileCut, raw: bytes(1, 0)},
 		{name: "message type 9", want: "bus AccessDenied", broker: hostileSilence, raw: bytes(1, 9)},

@@ -16,7 +16,7 @@ import (
 const (
 	maxWaitsPerUser = 1024     // pending calls of one user other than root
 	maxWaitsInAll   = 4096     // pending calls of all users other than root, and of root
-	maxWaitBytes    = 16 << 10 // bytes of the body of a call, which keeps its filter while it waits
+	maxWaitBytes    = 16 << 10 // bytes of a call, which keeps its header and its filter while it waits
 	maxReplyBytes   = 4 << 20  // bytes of events in one reply, unless it has only one event
 	oldestTries     = 100      // attempts to read the oldest event before it is dropped
 )
@@ -24,8 +24,8 @@ const (
 // waitEvents handles WaitEvents. It answers at once if there are events;
 // otherwise a goroutine waits and answers.
 func (c *call) waitEvents() error {
-	if c.BodySize > maxWaitBytes {
-		return &hub.TooLargeError{What: "bytes of one WaitEvents call", Got: c.BodySize, Limit: maxWaitBytes}
+	if size := len(c.Frame()); size > maxWaitBytes {
+		return &hub.TooLargeError{What: "bytes of one WaitEvents call", Got: size, Limit: maxWaitBytes}
 	}
 	d := c.Decoder()
 	cursor, filter, limit, timeout := d.String(), d.Filter(), d.Uint32(), d.Uint32()

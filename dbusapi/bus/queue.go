@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -105,6 +106,7 @@ func (q *queue) push(m *wire.Message) error {
 
 // addConnection adds the connection of a peer.
 func (q *queue) addConnection(name string) *connection {
+	name = strings.Clone(name) // not to keep the header of its first call in memory
 	c := &connection{name: name, peer: q.identifier.recall(name)}
 	c.user = q.userOf(keyOf(c.peer))
 	c.user.conns++

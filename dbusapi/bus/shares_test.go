@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"testing"
+	"unsafe"
 
 	"github.com/osctl/eventd/dbusapi/wire"
 )
@@ -97,4 +98,20 @@ func TestSharesOneLargeCall(t *testing.T) {
 	q.start()
 	q.close()
 	wantEmpty(t, q)
+}
+
+// A connection with queued calls keeps nothing of the calls before, whose memory no longer counts.
+func TestConnectionKeepsNoHeader(t *testing.T) {
+	q, who := testQueue(1<<20, nil)
+	who.addKnown(1, "a")
+	m := newCall("a", 0, 300)
+	mustOffer(t, q, m)
+	if c := q.conns["a"]; unsafe.StringData(c.name) == unsafe.StringData(m.Sender) {
+		t.Error("the name of the connection shares memory with its first call")
+	}
+	for name := range q.conns {
+		if unsafe.StringData(name) == unsafe.StringData(m.Sender) {
+			t.Error("the key of the connection shares memory with its first call")
+		}
+	}
 }
