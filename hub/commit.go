@@ -240,7 +240,7 @@ func (c *committer) write(write func() error, onReplaced func()) (ok bool, err e
 	slow := h.notifyWhenSlow()
 	h.disk.begin(diskWrite)
 	err = h.countCall(write)
-	slow.Stop()
+	wasSlow := !slow.Stop()
 	timer.Stop()
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -249,6 +249,9 @@ func (c *committer) write(write func() error, onReplaced func()) (ok bool, err e
 		return false, err
 	}
 	h.disk.end(diskWrite)
+	if wasSlow {
+		h.signalChange()
+	}
 	return true, err
 }
 

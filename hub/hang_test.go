@@ -563,3 +563,29 @@ func TestChangedWhenDiskIsSlow(t *testing.T) {
 		h.Close()
 	})
 }
+
+// Changed has a token when Status no longer reports a slow disk, also after a slow rotation, which
+// follows the commit.
+func TestChangedWhenDiskIsFastAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &memoryLog{full: 1}
+		log.beforeWrite = func(r Record) {
+			if r.Data[0] == recordSnapshot {
+				time.Sleep(2 * slowAfter)
+			}
+		}
+		h := newHub(t, Config{Log: log})
+		fill(t, h, 1)
+		<-h.Changed()
+		<-h.Changed()
+		if got := h.Status(); got.LogProblem != errSlow.Error() {
+			t.Fatalf("status is %+v", got)
+		}
+		select {
+		case <-h.Changed():
+		case <-time.After(time.Minute): // of the bubble
+			t.Errorf("no token; status is %+v", h.Status())
+		}
+		h.Close()
+	})
+}
