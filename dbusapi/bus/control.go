@@ -99,8 +99,11 @@ func (k *control) recall(name string) *Peer {
 	if at == nil {
 		return nil
 	}
-	k.byUse.MoveToFront(at)
-	if e := entryOf(at); e.answered {
+	e := entryOf(at)
+	if e.peer.Left.Err() == nil {
+		k.byUse.MoveToFront(at)
+	}
+	if e.answered {
 		return e.peer
 	}
 	return nil
@@ -117,7 +120,7 @@ func (k *control) identify(name string, done func(*Peer)) {
 		var failed dbus.Error
 		k.mu.Lock()
 		if e.answered = ctx.Err() == nil; errors.As(err, &failed) && failed.Name == wire.ErrNameHasNoOwner {
-			e.left()
+			k.markLeftLocked(name)
 		}
 		k.mu.Unlock()
 		done(e.peer)
@@ -159,6 +162,10 @@ func (k *control) forget(at *list.Element) {
 func (k *control) markLeft(name string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.markLeftLocked(name)
+}
+
+func (k *control) markLeftLocked(name string) {
 	if at := k.peers[name]; at != nil {
 		entryOf(at).left()
 		k.byUse.MoveToBack(at) // to be evicted before present peers

@@ -73,6 +73,9 @@ func TestIdentifyOnBus(t *testing.T) {
 			if p.Known || p.Source != "" || p.Left.Err() == nil || k.recall(name) != p {
 				t.Errorf("the missing peer %s is %+v; left %v", name, p, p.Left.Err())
 			}
+			if entryOf(k.byUse.Back()).peer != p {
+				t.Errorf("the missing peer %s would be evicted after present ones", name)
+			}
 		}
 		for _, name := range []string{"", "\xff\x00", "a b"} { // no bus has such senders
 			if p := k.ask(t, name); p.Known {
