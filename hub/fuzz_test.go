@@ -109,7 +109,7 @@ func filterOf(t *testing.T, s *source) (f Filter, accepts [numKeys][]string) {
 // The index must wake exactly the subscriptions whose filter passes an event.
 func FuzzFilter(f *testing.F) {
 	f.Add([]byte{})
-	f.Add([]byte{4, 8, 0, 9, 0, 0, 9, 0, 0, 9, 0})                                                    // 10*10*10 tuples
+	f.Add([]byte{4, 8, 0, 9, 0, 0, 9, 0, 0, 9, 0})                                                    // 10*10*10 combinations
 	f.Add([]byte{2, 0, 29, 0, 0, 29, 0, 0, 29, 0, 0, 29, 0, 0, 29, 0, 0, 29, 0, 0, 29, 0, 1, 1, 1})   // 30^7
 	f.Add([]byte{3, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 7, 5, 0, 7, 3}) // 2^7, 8*8
 	f.Add([]byte{0, 0, 29, 0, 0, 29, 0, 1, 1, 1, 1, 1, 28, 0, 3, 0, 0, 0, 0, 0})                      // found by type, not matched by action
@@ -126,7 +126,7 @@ func FuzzFilter(f *testing.F) {
 			var filter Filter
 			filter, accepts[i] = filterOf(t, s)
 			subs[i] = subscribe(t, h, filter, "")
-			if waiting, err := subs[i].startWaiting(); !waiting || err != nil || len(subs[i].entries) > maxTuples {
+			if waiting, err := subs[i].startWaiting(); !waiting || err != nil || len(subs[i].entries) > maxEntries {
 				t.Fatalf("startWaiting = %v, %v, %d entries", waiting, err, len(subs[i].entries))
 			}
 		}

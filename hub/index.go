@@ -1,43 +1,39 @@
 package hub
 
 // The index of waiters finds the waiting subscriptions that an event may match. Its cost does not
-// depend on the number of waiters.
+// depend on the number of waiters, nor on the number of different filters.
 //
-// A filter is a product of sets: type in {…} and id in {…} and so on. Each element of that product is
-// a tuple of values. A waiter is filed under tuples of its filter. For an event there is one lookup
-// for each set of keys that any waiter uses (at most 2^8, in practice two or three), with the event's
-// values for these keys.
-//
-// Filing is done under the hub's lock, so a waiter has at most maxTuples tuples. Keys are added to the
-// tuples, the most selective ones first, while the product fits; a filter of long lists is filed under
-// few keys, or none. So a commit compares each waiter it finds with the whole filter.
+// A filter has a set of values for each of its keys. A waiter is filed under the values of one key: the
+// most selective one that has at most maxEntries values, because filing is done under the hub's lock.
+// Without such a key it is filed under noKey. For an event there is one lookup for each key, with the
+// event's value, and the commit compares each waiter it finds with the whole filter.
 //
 // A commit compares at most maxDirect waiters, and one more for each of its events. If there are more,
 // it only records the number of its event, and a sweep compares all waiters with all events from that
 // number on, a few at a time (see sweep.go). So any number of readers cannot delay reports.
 
 const (
-	maxTuples = 16 // of one waiter
-	maxDirect = 16 // waiters that one commit compares, plus one for each event
+	maxEntries = 16 // of one waiter
+	maxDirect  = 16 // waiters that one commit compares, plus one for each event
 )
 
-// keySet is a set of filter keys, bit i for key i.
-type keySet uint8
+// noKey stands for a key in the place of waiters that are filed under none.
+const noKey = numKeys
 
-// tuple has the values of an event for the keys of a set; "" for other keys.
-type tuple struct {
-	set    keySet
-	values [numKeys]string
+// place is where waiters are filed: a key, and a value that the event must have for it.
+type place struct {
+	key   int
+	value string // "" for noKey
 }
 
-// entry files one subscription under one tuple, in a doubly linked list.
+// entry files one subscription at one place, in a doubly linked list.
 type entry struct {
 	sub        *Subscription
 	prev, next *entry
-	tuple      tuple
+	place      place
 }
 
-// entryList has the entries of one tuple.
+// entryList has the entries of one place.
 type entryList struct {
 	first *entry
 	n     int
@@ -45,49 +41,37 @@ type entryList struct {
 
 // waiterIndex is guarded by the hub's lock.
 type waiterIndex struct {
-	lists  map[tuple]*entryList
-	sets   map[keySet]int // number of entries by set
-	budget int            // waiters that this commit may still compare
+	lists  map[place]*entryList
+	budget int // waiters that this commit may still compare
 	sweep  sweep
 }
 
-func newWaiterIndex() waiterIndex {
-	return waiterIndex{lists: map[tuple]*entryList{}, sets: map[keySet]int{}}
-}
+func newWaiterIndex() waiterIndex { return waiterIndex{lists: map[place]*entryList{}} }
 
 // makeEntries makes the entries of a subscription. Each subscription keeps its own.
 func makeEntries(sub *Subscription) []entry {
-	set, count := keySet(0), 1
-	for _, i := range [numKeys]int{keyID, keyVeth, keyName, keyCtName, keyPool, keySource, keyAction, keyType} {
-		if n := len(sub.filter.values[i]); n > 0 && count*n <= maxTuples {
-			set |= 1 << i
-			count *= n
+	for _, key := range [numKeys]int{keyID, keyVeth, keyName, keyCtName, keyPool, keySource, keyAction, keyType} {
+		values := sub.filter.values[key]
+		if len(values) == 0 || len(values) > maxEntries {
+			continue
 		}
-	}
-	entries := make([]entry, count)
-	for n := range entries {
-		t := tuple{set: set}
-		rest := n
-		for i := range numKeys {
-			if set&(1<<i) != 0 {
-				values := sub.filter.values[i]
-				t.values[i] = values[rest%len(values)]
-				rest /= len(values)
-			}
+		entries := make([]entry, len(values))
+		for i, value := range values {
+			entries[i] = entry{sub: sub, place: place{key, value}}
 		}
-		entries[n] = entry{sub: sub, tuple: t}
+		return entries
 	}
-	return entries
+	return []entry{{sub: sub, place: place{key: noKey}}}
 }
 
 // add files a subscription.
 func (x *waiterIndex) add(sub *Subscription) {
 	for i := range sub.entries {
 		e := &sub.entries[i]
-		list := x.lists[e.tuple]
+		list := x.lists[e.place]
 		if list == nil {
 			list = &entryList{}
-			x.lists[e.tuple] = list
+			x.lists[e.place] = list
 		}
 		e.prev, e.next = nil, list.first
 		if list.first != nil {
@@ -96,7 +80,6 @@ func (x *waiterIndex) add(sub *Subscription) {
 		list.first = e
 		list.n++
 	}
-	x.sets[sub.entries[0].tuple.set] += len(sub.entries)
 	x.sweep.push(sub)
 	sub.waiting = true
 }
@@ -105,7 +88,7 @@ func (x *waiterIndex) add(sub *Subscription) {
 func (x *waiterIndex) remove(sub *Subscription) {
 	for i := range sub.entries {
 		e := &sub.entries[i]
-		list := x.lists[e.tuple]
+		list := x.lists[e.place]
 		if e.next != nil {
 			e.next.prev = e.prev
 		}
@@ -115,13 +98,9 @@ func (x *waiterIndex) remove(sub *Subscription) {
 			list.first = e.next
 		}
 		if list.n--; list.n == 0 {
-			delete(x.lists, e.tuple)
+			delete(x.lists, e.place)
 		}
 		e.prev, e.next = nil, nil // not to keep ended subscriptions in memory
-	}
-	set := sub.entries[0].tuple.set
-	if x.sets[set] -= len(sub.entries); x.sets[set] == 0 {
-		delete(x.sets, set)
 	}
 	x.sweep.unlink(sub)
 	sub.waiting = false
@@ -130,14 +109,12 @@ func (x *waiterIndex) remove(sub *Subscription) {
 // wake wakes and removes the subscriptions that wait for e. If there may be more of them than this
 // commit may compare, it leaves the others to the sweep.
 func (x *waiterIndex) wake(e *Event) {
-	for set := range x.sets {
-		t := tuple{set: set}
-		for i := range numKeys {
-			if set&(1<<i) != 0 {
-				t.values[i] = e.keys[i]
-			}
+	for key := range noKey + 1 {
+		value := ""
+		if key != noKey {
+			value = e.keys[key]
 		}
-		list := x.lists[t]
+		list := x.lists[place{key, value}]
 		if list == nil {
 			continue
 		}

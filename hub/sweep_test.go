@@ -42,7 +42,7 @@ func TestSweepWakesMany(t *testing.T) {
 	})
 }
 
-// If a tuple has too many waiters, a commit compares none of them.
+// If a place has too many waiters, a commit compares none of them.
 func TestCommitComparesFewWaiters(t *testing.T) {
 	h := newHub(t, Config{})
 	h.waiters.sweep.running = true // prevents its start
