@@ -162,8 +162,14 @@ func (b *Bus) Err() error { return b.conn.Err() }
 // Alive checks that the bus answers.
 func (b *Bus) Alive(ctx context.Context) error { return b.control.ping(ctx) }
 
-// Stuck returns how long the slowest running call has taken so far.
-func (b *Bus) Stuck() time.Duration { return b.queue.longest() }
+// Stuck returns how long the slowest running call has taken so far, 0 while calls wait for the bus to
+// take replies.
+func (b *Bus) Stuck() time.Duration {
+	if b.out.repliesFull() {
+		return 0
+	}
+	return b.queue.longest()
+}
 
 // GiveUp ends the session with err. Only the first call counts.
 func (b *Bus) GiveUp(err error) {

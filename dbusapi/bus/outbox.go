@@ -155,6 +155,12 @@ func (o *outbox) flush() error {
 
 func (o *outbox) hasPending() bool { return len(o.replies) > 0 || len(o.signals.bytes) > 0 }
 
+func (o *outbox) repliesFull() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.replies) >= repliesLimit
+}
+
 func (o *outbox) signalsWaiting() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()

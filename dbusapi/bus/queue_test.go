@@ -251,3 +251,29 @@ func TestLongest(t *testing.T) {
 		q.close()
 	})
 }
+
+// A call that waits until the bus takes replies is not stuck.
+func TestStuckIgnoresSlowBus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out, sock, ended := startOutbox()
+		q, who := testQueue(1<<20, func(_ *connection, m *wire.Message) {
+			_ = addTextReply(out, m.Serial, strings.Repeat("x", repliesLimit))
+		})
+		b := &Bus{out: out, queue: q}
+		who.addKnown(1, "a", "b", "c")
+		q.start()
+		for _, name := range []string{"a", "b", "c"} {
+			mustOffer(t, q, newCall(name, 1, 300))
+		}
+		for range 3 { // the first is written, the second waits in the outbox, the third for room
+			time.Sleep(time.Minute)
+			if got := b.Stuck(); got != 0 {
+				t.Errorf("a call is stuck for %v", got)
+			}
+			sock.take()
+		}
+		q.close()
+		out.close(errLeft)
+		<-ended
+	})
+}
