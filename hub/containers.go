@@ -50,7 +50,10 @@ func (v *views) putContainer(row Container) {
 		if known, ok := at.Value.(*Container); ok {
 			v.account(known, -1)
 			cloneTexts(&row.State, &row.Source)
-			known.State, known.Source, known.Time = row.State, row.Source, row.Time
+			if known.State != row.State {
+				known.Time = row.Time
+			}
+			known.State, known.Source = row.State, row.Source
 			v.account(known, 1)
 		}
 		v.byAge.MoveToFront(at)

@@ -40,12 +40,15 @@ func TestContainers(t *testing.T) {
 		commit(t, h, stateEvent(t, "b", "1", "running"), stateEvent(t, "a", "2", "stopped"), stateEvent(t, "a", "10", "running"))
 		wantContainers(t, h, "a/10=running", "a/2=stopped", "b/1=running")
 		time.Sleep(time.Minute) // of the bubble's clock
-		commit(t, h, stateEvent(t, "a", "2", "starting"), stateEvent(t, "a", "2", "running"))
+		commit(t, h, stateEvent(t, "a", "2", "starting"), stateEvent(t, "a", "2", "running"), stateEvent(t, "b", "1", "running"))
 		wantContainers(t, h, "a/10=running", "a/2=running", "b/1=running")
 		wantActive(t, h, 3)
 		rows, _ := h.Containers()
 		if age := rows[1].Time.Sub(rows[0].Time); age != time.Minute {
 			t.Errorf("the changed container is %v younger, want a minute", age)
+		}
+		if age := rows[2].Time.Sub(rows[0].Time); age != 0 {
+			t.Errorf("the container whose state was only repeated is %v younger", age)
 		}
 		// None of these removes or adds a container.
 		commit(t, h, dbEvent(t, "container", "add", "a", "2"), dbEvent(t, "user", "remove", "a", "2"),
