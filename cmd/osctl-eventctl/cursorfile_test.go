@@ -81,6 +81,24 @@ func TestMonitorCursorFile(t *testing.T) {
 	}
 }
 
+// TestCursorFileEmptyHistory checks that a run that ends with the newest event ends at once, if the cursor
+// is from another epoch and no event is kept.
+func TestCursorFileEmptyHistory(t *testing.T) {
+	bus, _ := startService(t)
+	file := filepath.Join(t.TempDir(), "cursor")
+	for _, args := range []string{
+		"monitor --no-follow --cursor-file " + file, "monitor --no-follow -n 1 --cursor-file " + file, "run --no-follow --cursor-file " + file + " -- true",
+	} {
+		if err := os.WriteFile(file, []byte("other:5"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := ctl(t, bus.Env(), strings.Fields(args)...)
+		if r.code != exitLost || r.stdout != "" || !strings.Contains(r.stderr, "lost an unknown number of events") || cursorOf(t, file) != 0 {
+			t.Errorf("%s: %+v, cursor %d", args, r, cursorOf(t, file))
+		}
+	}
+}
+
 // TestCursorFileKilled kills a monitor at any time while events come: its cursor is never ahead of the
 // events that it wrote.
 func TestCursorFileKilled(t *testing.T) {

@@ -192,7 +192,7 @@ func (s *stream) handleUpdate(ctx context.Context, u client.Update) error {
 func (s *stream) full() bool { return s.count > 0 && !s.tail && s.shown >= s.count }
 
 // reportLoss reports lost events, and continues with the oldest kept event. In another epoch a finite
-// stream gets a new end.
+// stream gets a new end, and is complete if no event is kept: no update would say so.
 func (s *stream) reportLoss(ctx context.Context, u client.Update) error {
 	s.app.lost.Store(true)
 	lost := "an unknown number of events"
@@ -205,7 +205,15 @@ func (s *stream) reportLoss(ctx context.Context, u client.Update) error {
 	s.app.warn("lost %s: %s; continuing with the oldest kept event", lost, client.Explain(u.Gone, s.app.bus))
 	s.cursor = u.Cursor
 	s.stale = s.names != nil
-	return s.setEnd(ctx)
+	if err := s.setEnd(ctx); err != nil {
+		return err
+	}
+	epoch, at, err := hub.ParseCursor(u.Cursor)
+	if err != nil || !s.bounded() || at < s.end {
+		return err
+	}
+	s.epoch = epoch
+	return s.advance(ctx, at, true)
 }
 
 // showEvent hands a matching event to the sink. A tail keeps it instead, until it is complete.
