@@ -190,6 +190,9 @@ func (s *stream) setSince(text string, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("--since %w", err)
 	}
+	if s.finite && since.Time.After(now) {
+		return fmt.Errorf("--since %s is in the future: no event is that new", text)
+	}
 	s.cursor, s.since = since.Cursor, since.Time
 	if s.cursor == "" {
 		s.cursor = hub.CursorOldest // showEvent skips the events before that time

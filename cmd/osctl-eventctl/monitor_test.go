@@ -146,6 +146,7 @@ func TestMonitorRange(t *testing.T) {
 		"tank:1/":                    "expected a container as POOL:ID",
 		"--since soon":               "expected a cursor, oldest, a duration before now",
 		"--until oldest":             "nothing comes before that",
+		"--no-follow --since +1h":    "--since +1h is in the future: no event is that new",
 		"--until other:1":            "from another epoch",
 		"--cursor-file /nowhere/x/y": "no such file or directory",
 	} {
