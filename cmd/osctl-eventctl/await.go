@@ -17,6 +17,9 @@ import (
 // hintDelay is how long a wait lasts before it warns about conditions that may never be met.
 const hintDelay = 3 * time.Second
 
+// hintTimeout limits how long a wait that timed out looks for the reason.
+const hintTimeout = 2 * time.Second
+
 // waitForStates waits until each condition has been met, and prints the states.
 func (a *app) waitForStates(ctx context.Context, conditions []condition, timeout time.Duration) error {
 	bounded, cancel := withTimeout(ctx, timeout)
@@ -27,7 +30,7 @@ func (a *app) waitForStates(ctx context.Context, conditions []condition, timeout
 	go func() {
 		select {
 		case <-time.After(hintDelay):
-			hint := a.findHint(hintCtx, conditions)
+			hint, _ := a.findHint(hintCtx, conditions) // without an answer the wait reports that itself
 			if hint != "" {
 				a.warn("%s", hint)
 			}
@@ -85,24 +88,27 @@ func (a *app) timeoutError(ctx context.Context, conditions []condition, reached 
 	}
 	text := strings.Join(texts, ", ")
 	if !hinted {
-		if hint := a.findHint(ctx, missed); hint != "" {
-			text += "\n" + hint
+		ctx, cancel := context.WithTimeout(ctx, hintTimeout)
+		defer cancel()
+		hint, err := a.findHint(ctx, missed)
+		if err != nil {
+			hint = client.Explain(err, a.bus)
 		}
+		text = strings.TrimSuffix(text+"\n"+hint, "\n")
 	}
 	return &exitError{exitTimeout, text}
 }
 
 // findHint explains why conditions may never be met: no state of the container is known, or neither
-// osctld nor any container has the state. It returns "" if it finds no reason, or if the service does
-// not answer.
-func (a *app) findHint(ctx context.Context, conditions []condition) string {
+// osctld nor any container has the state. It returns "" if it finds no reason.
+func (a *app) findHint(ctx context.Context, conditions []condition) (string, error) {
 	var rows []hub.Container
 	err := a.call(ctx, func(ctx context.Context, c *client.Client) (err error) {
 		rows, _, err = c.Containers(ctx, hub.Filter{})
 		return err
 	})
 	if err != nil {
-		return ""
+		return "", err
 	}
 	known := states()
 	for _, row := range rows {
@@ -125,7 +131,7 @@ func (a *app) findHint(ctx context.Context, conditions []condition) string {
 			}
 		}
 	}
-	return strings.Join(hints, "\n")
+	return strings.Join(hints, "\n"), nil
 }
 
 // waitForEvent waits for an event, and prints it.
@@ -151,7 +157,11 @@ func (a *app) waitForEvent(ctx context.Context, flags *waitFlags, args []string)
 	case ctx.Err() != nil:
 		return &exitError{status: exitInterrupted}
 	case expired(bounded):
-		return &exitError{exitTimeout, fmt.Sprintf("no such event within %v", time.Duration(flags.timeout))}
+		text := fmt.Sprintf("no such event within %v", time.Duration(flags.timeout))
+		if s.epoch == "" {
+			text += ": osctl-eventd did not answer"
+		}
+		return &exitError{exitTimeout, text}
 	}
 	return err
 }

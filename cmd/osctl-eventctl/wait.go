@@ -154,6 +154,8 @@ func (f *waitFlags) parse(args []string) (conditions []condition, err error) {
 		case len(conditions) == 0:
 			_, err := parseTarget(arg)
 			return nil, err
+		case arg == "": // a script passes it if its variable is unset
+			return nil, fmt.Errorf("a state of %s is empty: expected one, like running or up", conditions[len(conditions)-1].target)
 		default:
 			states = append(states, arg)
 		}

@@ -207,6 +207,34 @@ func TestWaitEvent(t *testing.T) {
 	}
 }
 
+// TestWaitSilent checks that a wait ends soon after its timeout if the service does not answer, and says
+// that it did not.
+func TestWaitSilent(t *testing.T) {
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	silentService(t, bus, func(*bustest.Client) error { return nil })
+	for args, want := range map[string]string{
+		"tank:1 running": "osctl-eventctl: tank:1 was not running within 20ms\nosctl-eventd, or the bus system, does not answer: ",
+		"tank:1/eth0 up": "osctl-eventctl: tank:1/eth0 was not up within 20ms\nosctl-eventd, or the bus system, does not answer: ",
+		"--type state":   "osctl-eventctl: no such event within 20ms: osctl-eventd did not answer\n",
+	} {
+		began := time.Now()
+		r := ctl(t, bus.Env(), append([]string{"wait", "--timeout", "20ms"}, strings.Fields(args)...)...)
+		if took := time.Since(began); r.code != exitTimeout || !strings.HasPrefix(r.stderr, want) || took >= callTimeout {
+			t.Errorf("wait %s: %+v after %v, want %q", args, r, took, want)
+		}
+	}
+}
+
+// TestWaitEmptyState checks that a wait refuses an empty state, because no container reaches it.
+func TestWaitEmptyState(t *testing.T) {
+	for _, target := range []string{"tank:1", "tank:1/eth0"} {
+		want := "osctl-eventctl: a state of " + target + " is empty: expected one, like running or up\n"
+		if r := ctl(t, nil, "wait", target, ""); r != (result{"", want, 1}) {
+			t.Errorf("%+v, want %s", r, want)
+		}
+	}
+}
+
 // TestWaitHint checks that a wait warns if no state is known, and continues.
 func TestWaitHint(t *testing.T) {
 	bus, d := startService(t)
