@@ -106,6 +106,23 @@ func TestList(t *testing.T) {
 		!strings.Contains(r.stderr, `osctl-eventctl: unknown: tank:7/x\x1b; `) {
 		t.Errorf("one known and one unknown argument: %+v", r)
 	}
+	// The error names the arguments and flags that are unknown, and none that is known.
+	for args, want := range map[string]string{
+		"--id 101 --id nobody":                    `--id "nobody"`,
+		"--pool tank --name eth7 --name eth0":     `--name "eth7"`,
+		"tank:101 --veth nope":                    `--veth "nope"`,
+		"tank:101 tank:7 --veth nope":             `tank:7`,
+		"tank:101 dozer:9 --name eth1 --state up": ``,
+		"--name=": `--name ""`,
+		"--veth=": `--veth ""`,
+	} {
+		if want != "" {
+			want = "osctl-eventctl: unknown: " + want + "; see osctl-eventctl list and osctl-eventctl containers --all\n"
+		}
+		if r := ctl(t, bus.Env(), append([]string{"list"}, strings.Fields(args)...)...); r.stderr != want || (r.code == 1) != (want != "") {
+			t.Errorf("list %s: %+v, want %q", args, r, want)
+		}
+	}
 	report(t, client, 1, "state", "pool", "tank", "id", "102", "state", "running")
 	for _, args := range []string{"tank:102", "--pool tank --id 102", "--state no-carrier tank:101"} {
 		if r := ctl(t, bus.Env(), append([]string{"list", "--json"}, strings.Fields(args)...)...); r != (result{}) {

@@ -61,6 +61,26 @@ func (f *rowFilter) serviceFilter() (hub.Filter, error) {
 	return poolsOf(f.targets)
 }
 
+// findUnknownFlags returns the flags that match no row, each with the one value that does not. The other
+// flags, but --state, and the targets restrict the rows.
+func (f *rowFilter) findUnknownFlags(rows []rowFields) (unknown []string) {
+	one := rowFilter{selection: f.selection}
+	for _, flag := range []struct {
+		name   string
+		values *[]string
+	}{{"pool", &one.Pools}, {"id", &one.IDs}, {"name", &one.Names}, {"veth", &one.Veths}} {
+		given := *flag.values
+		for _, value := range given {
+			*flag.values = []string{value}
+			if !slices.ContainsFunc(rows, one.covers) {
+				unknown = append(unknown, fmt.Sprintf("--%s %q", flag.name, value))
+			}
+		}
+		*flag.values = given
+	}
+	return unknown
+}
+
 // rowFields are the fields of a row that a filter compares.
 type rowFields struct{ pool, id, ctName, name, veth, state string }
 

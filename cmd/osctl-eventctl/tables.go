@@ -78,13 +78,12 @@ func runList[Row any](ctx context.Context, a *app, t *tableOf[Row], want *rowFil
 	})
 }
 
-// findUnknown resolves the arguments. unknown are the arguments, or else the values of flags, that
-// match no row in any state. A known container may have no interface.
+// findUnknown resolves the arguments. unknown are the arguments, or else the flags, that match no row
+// in any state. A known container may have no interface.
 func findUnknown[Row any](
 	ctx context.Context, c *client.Client, t *tableOf[Row], want *rowFilter, rows []Row,
 ) (resolved *rowFilter, unknown []string, err error) {
-	named := slices.Concat(want.Pools, want.IDs, want.Names, want.Veths)
-	if len(want.targets) == 0 && len(named) == 0 {
+	if len(want.targets) == 0 && len(want.Pools)+len(want.IDs)+len(want.Names)+len(want.Veths) == 0 {
 		return want, nil, nil
 	}
 	filter, err := want.serviceFilter()
@@ -105,17 +104,14 @@ func findUnknown[Row any](
 	for i := range containers {
 		there = append(there, containerFields(&containers[i]))
 	}
-	one := rowFilter{selection: resolved.selection}
-	if len(want.targets) == 0 {
-		if slices.ContainsFunc(there, one.covers) {
-			named = nil
-		}
-		return resolved, named, nil
-	}
-	for i, name := range resolved.targets {
-		if one.targets = []target{name}; !slices.ContainsFunc(there, one.covers) {
+	for i, t := range resolved.targets {
+		one := rowFilter{selection: selection{targets: []target{t}}}
+		if !slices.ContainsFunc(there, one.covers) {
 			unknown = append(unknown, want.targets[i].String())
 		}
+	}
+	if len(unknown) == 0 {
+		unknown = resolved.findUnknownFlags(there)
 	}
 	return resolved, unknown, nil
 }
