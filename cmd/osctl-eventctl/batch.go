@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/osctl/eventd/cmd/internal/eventjson"
 	"github.com/osctl/eventd/dbusapi/client"
@@ -74,20 +75,32 @@ func (a *app) reportBatch(ctx context.Context, path string, skipInvalid bool) er
 
 // formatProgress says which events were reported.
 func (b *batchRun) formatProgress() string {
-	text := "nothing was reported"
+	var parts []string
 	if b.done > 0 {
-		text = fmt.Sprintf("%s reported, the last one from line %d", formatCount(b.done), b.lastDone)
+		parts = append(parts, fmt.Sprintf("%s reported, the last one from line %d", formatCount(b.done), b.lastDone))
 	}
 	if len(b.unanswered) > 0 {
-		text += fmt.Sprintf("; lines %d to %d may have been reported", b.unanswered[0], b.unanswered[len(b.unanswered)-1])
+		parts = append(parts, formatLines(b.unanswered)+" may have been reported")
+	}
+	if len(parts) == 0 {
+		parts = append(parts, "nothing was reported")
 	}
 	switch {
 	case b.skipped == 1:
-		text += "; 1 invalid line skipped"
+		parts = append(parts, "1 invalid line skipped")
 	case b.skipped > 1:
-		text += fmt.Sprintf("; %d invalid lines skipped", b.skipped)
+		parts = append(parts, fmt.Sprintf("%d invalid lines skipped", b.skipped))
 	}
-	return text
+	return strings.Join(parts, "; ")
+}
+
+// formatLines names lines of the input.
+func formatLines(lines []int) string {
+	first, last := lines[0], lines[len(lines)-1]
+	if first == last {
+		return fmt.Sprintf("line %d", first)
+	}
+	return fmt.Sprintf("lines %d to %d", first, last)
 }
 
 func (b *batchRun) run(ctx context.Context) error {
@@ -208,7 +221,7 @@ func (b *batchRun) explainFailure(err error, lines []int) error {
 		return fmt.Errorf("line %d: %v", lines[invalid.Index], invalid.Err) //nolint:errorlint // Explain would omit the line
 	}
 	if _, ok := errors.AsType[*client.Error](err); ok && !client.HasName(err, noReply) {
-		return fmt.Errorf("lines %d to %d: %s", lines[0], lines[len(lines)-1], client.Explain(err, b.bus))
+		return fmt.Errorf("%s: %s", formatLines(lines), client.Explain(err, b.bus))
 	}
 	b.unanswered = lines
 	return err

@@ -30,6 +30,7 @@ func TestExplain(t *testing.T) {
 		{&Error{Name: wire.ErrNoReply}, "try again"},
 		{&callError{"Report", &Error{Name: wire.ErrNoReply}}, "before it answered. Whether the event was taken is not known$"},
 		{&callError{"Report", context.DeadlineExceeded}, "Whether the event was taken is not known$"},
+		{&callError{"ReportBatch", &Error{Name: wire.ErrNoReply}}, "before it answered$"},
 		{&Error{Name: ErrGone, Message: "too old"}, "no longer keeps them"},
 		{&Error{Name: ErrInvalidCursor, Message: "no cursor"}, "no cursor"},
 		{&Error{Name: ErrTooLarge}, ErrTooLarge},

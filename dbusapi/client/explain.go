@@ -17,9 +17,12 @@ import (
 // returns their text. The address is that of the bus, as the person gave it.
 func Explain(err error, address string) string {
 	text := explain(err, address)
-	if isCall(err, "Report") && (errors.Is(err, context.DeadlineExceeded) || HasName(err, wire.ErrNoReply)) {
-		// A second try could report the event twice.
-		text = strings.TrimSuffix(text, again) + ". Whether the event was taken is not known"
+	if isCall(err, "Report", "ReportBatch") && (errors.Is(err, context.DeadlineExceeded) || HasName(err, wire.ErrNoReply)) {
+		// A second try could report the events twice.
+		text = strings.TrimSuffix(text, again)
+		if isCall(err, "Report") {
+			text += ". Whether the event was taken is not known"
+		}
 	}
 	return text
 }
