@@ -56,7 +56,7 @@ func manualPage(tb testing.TB) *man.Page {
 		{"3", "wait: the timeout expired"},
 		{"4", "monitor, run: events were lost; report --skip-invalid: lines were skipped"},
 		{"5", "run: the command failed for an event"},
-		{"130", "the command was interrupted; but monitor, run and --watch end with 0"},
+		{"130", "the command was interrupted; but monitor, run, top and --watch end with 0"},
 	} {
 		p.Item(status[0], status[1])
 	}
