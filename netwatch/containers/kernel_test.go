@@ -170,6 +170,40 @@ func TestNamed(t *testing.T) {
 	}
 }
 
+// TestManyNamed asks for the owners of several named namespaces at once, as a start of the service does. It
+// expects the first search to find all of them, because a search pauses the next one.
+func TestManyNamed(t *testing.T) {
+	ns, dir := nstest.New(t), t.TempDir()
+	tracker := trackerIn(t, ns, Config{Cgroup: cgroupRoot(t), Netns: dir})
+	const count = 20
+	var nsids [count]int32
+	for i := range nsids {
+		inside, err := nstest.Open()
+		must(t, err)
+		path := filepath.Join(dir, fmt.Sprint("ns", i))
+		must(t, os.WriteFile(path, nil, 0o644))
+		must(t, unix.Mount(inside.Path(), path, "", unix.MS_BIND, ""))
+		t.Cleanup(func() { _ = unix.Unmount(path, unix.MNT_DETACH) })
+		veth := fmt.Sprint("v", i)
+		_, err = ns.Pair(veth, "p", inside)
+		must(t, err)
+		inside.Close()
+		link, err := ns.Handle().LinkByName(veth)
+		must(t, err)
+		nsids[i] = int32(link.Attrs().NetNsID)
+	}
+	for i, nsid := range nsids {
+		c, found, _ := tracker.Owner(nsid, func() bool { return true })
+		if want := (Container{PoolNetns, fmt.Sprint("ns", i)}); !found || c != want {
+			t.Errorf("nsid %d belongs to %v, want %v", nsid, c, want)
+		}
+	}
+	c, found, _ := tracker.Owner(nsids[0], func() bool { return false })
+	if found {
+		t.Errorf("the link leads to another namespace, but its owner is %v", c)
+	}
+}
+
 // TestNsidReused kills one container and starts another at once, so that the kernel gives it the
 // same nsid.
 func TestNsidReused(t *testing.T) {

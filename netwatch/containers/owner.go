@@ -57,6 +57,8 @@ func (t *Tracker) Owner(nsid int32, still func() bool) (c Container, found bool,
 	if now.After(t.searchAfter) {
 		c, found = t.search(nsid, still)
 		t.searchAfter = pauseAfter(now, searchShare)
+	} else {
+		c, found = t.findName(nsid, still)
 	}
 	return c, found, t.queryAfter
 }
@@ -107,7 +109,7 @@ func (t *Tracker) queryNew(now time.Time) {
 	}
 }
 
-// search asks for the nsids of all containers, and then of the named namespaces.
+// search asks for the nsids of all containers and of the named namespaces.
 func (t *Tracker) search(nsid int32, still func() bool) (Container, bool) {
 	if len(t.hierarchies) == 0 {
 		t.mount()
@@ -120,6 +122,7 @@ func (t *Tracker) search(nsid int32, still func() bool) (Container, bool) {
 	for _, c := range t.containers {
 		t.refreshNSID(c)
 	}
+	t.readNames()
 	if c, found := t.findKnown(nsid, still); found {
 		return c, true
 	}
@@ -184,43 +187,60 @@ func isAlive(pidfd int) bool {
 	}
 }
 
-// findName returns the name below /run/netns of the namespace with an nsid.
-func (t *Tracker) findName(nsid int32, still func() bool) (Container, bool) {
+// readNames asks for the nsids of all named namespaces, so that one search serves the questions about all
+// of them. If a namespace has several names, the first counts.
+func (t *Tracker) readNames() {
+	t.names = map[int32]string{}
 	dir, err := os.Open(t.config.Netns)
 	if err != nil {
 		if !errors.Is(err, unix.ENOENT) {
 			t.setMissing(missingNetns, err.Error())
 		}
-		return Container{}, false
+		return
 	}
 	defer dir.Close() //nolint:errcheck // only read
 	t.setMissing(missingNetns, "")
 	names, _ := dir.Readdirnames(maxNames)
 	slices.Sort(names)
 	for _, name := range names {
-		path := filepath.Join(t.config.Netns, name)
-		if !runtimeNames.MatchString(name) && t.fileHas(path, nsid) && still() && t.fileHas(path, nsid) {
-			return Container{Pool: PoolNetns, ID: show(name)}, true
+		if runtimeNames.MatchString(name) {
+			continue
+		}
+		if nsid := t.queryName(name); nsid != none && t.names[nsid] == "" {
+			t.names[nsid] = name
 		}
 	}
-	return Container{}, false
 }
 
-// fileHas reports whether the namespace that is bound to a file has an nsid.
-func (t *Tracker) fileHas(path string, nsid int32) bool {
+// findName returns the name below /run/netns that the last search found for an nsid, if it still has
+// that nsid.
+func (t *Tracker) findName(nsid int32, still func() bool) (Container, bool) {
+	name, found := t.names[nsid]
+	if !found || t.queryName(name) != nsid || !still() || t.queryName(name) != nsid {
+		return Container{}, false
+	}
+	return Container{Pool: PoolNetns, ID: show(name)}, true
+}
+
+// queryName asks for the nsid of a named namespace.
+func (t *Tracker) queryName(name string) int32 {
+	path := filepath.Join(t.config.Netns, name)
 	var fs unix.Statfs_t
 	// Check the file system first, because opening another file may have side effects.
 	if err := unix.Statfs(path, &fs); err != nil || fs.Type != unix.NSFS_MAGIC {
-		return false
+		return none
 	}
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return false
+		return none
 	}
 	// Close soon, because the open file keeps the namespace and its veths alive.
 	defer closeFD(fd)
 	got, err := t.ids.GetNetNsIdByFd(fd)
-	return err == nil && t.foreign(got) == nsid
+	if err != nil {
+		return none
+	}
+	return t.foreign(got)
 }
 
 // closeFD closes a file that was only read, so an error does not matter.

@@ -55,6 +55,7 @@ type Tracker struct {
 	comparing   bool                          // changes that are found now were not seen live
 	queryAfter  time.Time                     // when new containers may be asked again
 	searchAfter time.Time                     // when all containers may be asked again
+	names       map[int32]string              // named namespaces by nsid, as of the last search
 	missing     [missingKinds]string
 	loggedAt    [missingKinds]time.Time // when missing was logged
 	faults      faults
