@@ -109,9 +109,10 @@ func TestLiveEnds(t *testing.T) {
 	bus, d := startService(t)
 	reportStates(t, d.Client(t), "tank", 3)
 	for name, end := range map[string]func(s *screen){
-		"q":       func(s *screen) { s.keys(t, "q") },
-		"^C":      func(s *screen) { s.keys(t, "\x03") },
-		"SIGTERM": func(s *screen) { _ = s.cmd.Process.Signal(syscall.SIGTERM) },
+		"q":         func(s *screen) { s.keys(t, "q") },
+		"^C":        func(s *screen) { s.keys(t, "\x03") },
+		"not UTF-8": func(s *screen) { s.keys(t, "\xe9\xffq") },
+		"SIGTERM":   func(s *screen) { _ = s.cmd.Process.Signal(syscall.SIGTERM) },
 	} {
 		s := onScreen(t, bus, 80, 24, "containers", "-w")
 		s.untilText(t, "tank:100")

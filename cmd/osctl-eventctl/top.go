@@ -7,10 +7,10 @@ import (
 	"os"
 	"time"
 
-	"github.com/gdamore/tcell/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/osctl/eventd/cmd/internal/terminal"
+	fullscreen "github.com/osctl/eventd/cmd/osctl-eventctl/internal/screen" // the tests have a type screen
 	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/top"
 )
 
@@ -60,7 +60,7 @@ func (a *app) runTop(ctx context.Context) error {
 		Describe: func(err error) string { return terminal.Printable(a.describeOutage(err)) },
 	}
 	return a.runView(ctx, answered, func(ctx context.Context) error {
-		screen, err := tcell.NewScreen()
+		screen, err := fullscreen.Open()
 		if err != nil {
 			return fmt.Errorf("terminal %q: %w", os.Getenv("TERM"), err)
 		}

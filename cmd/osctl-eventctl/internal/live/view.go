@@ -86,7 +86,7 @@ func (v *View) update(now time.Time) {
 // Run shows the view until ctx is done or the user quits. It fails only if the terminal cannot be
 // used.
 func (v *View) Run(ctx context.Context) error {
-	terminal, err := tcell.NewScreen()
+	terminal, err := screen.Open()
 	if err == nil {
 		err = terminal.Init()
 	}
