@@ -91,7 +91,8 @@ func (l *Log) asides() ([]int, error) {
 	var numbers []int
 	for _, entry := range entries {
 		digits, ok := strings.CutPrefix(entry.Name(), asidePrefix)
-		if n, err := strconv.Atoi(digits); ok && err == nil && n > 0 {
+		n, err := strconv.Atoi(digits)
+		if ok && err == nil && n > 0 && entry.Name() == asidePrefix+strconv.Itoa(n) { // no other name, such as aside-01
 			numbers = append(numbers, n)
 		}
 	}

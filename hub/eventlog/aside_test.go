@@ -82,7 +82,9 @@ func TestAsideIsBounded(t *testing.T) {
 		o.kill()
 		must(t, os.WriteFile(segments(t, dir)[0], nil, 0o600))
 	}
+	must(t, os.Mkdir(filepath.Join(dir, "aside-01"), 0o700)) // an administrator's
 	open(t, config(dir)).kill()
+	must(t, os.Remove(filepath.Join(dir, "aside-01")))
 	asides, err := filepath.Glob(filepath.Join(dir, "aside-*"))
 	must(t, err)
 	slices.Sort(asides)
@@ -247,6 +249,9 @@ func TestNameOfLogIsTaken(t *testing.T) {
 				o = open(t, config(dir))
 				if got := o.Status(); !got.Durable || got.Last != 5 || got.Epoch != epoch {
 					t.Errorf("status is %+v, want epoch %s; logged: %s", got, epoch, o.logged)
+				}
+				if notes, err := filepath.Glob(filepath.Join(dir, "log-*", "notes.txt")); name == "other directory" && len(notes) != 2 {
+					t.Errorf("of two foreign files there are %q, %v", notes, err)
 				}
 			})
 		})

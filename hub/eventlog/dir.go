@@ -72,15 +72,24 @@ func isLogFile(entry fs.DirEntry) bool {
 	return segment || entry.Name() == headName
 }
 
-// files returns the paths of the files of a log.
+// isPending reports whether a file is an unfinished segment.
+func isPending(entry fs.DirEntry) bool {
+	name, pending := strings.CutSuffix(entry.Name(), pendingSuffix)
+	_, segment := segmentIndex(name + segmentSuffix)
+	return pending && segment
+}
+
+// files returns the paths of the files of a log. All files below a name with unfinishedSuffix belong to it; elsewhere
+// others may be an administrator's.
 func (d *logDir) files() ([]string, error) {
 	entries, err := os.ReadDir(d.path)
 	if err != nil {
 		return nil, err
 	}
+	all := strings.HasSuffix(d.path, unfinishedSuffix)
 	var paths []string
 	for _, entry := range entries {
-		if isLogFile(entry) || d.number > 0 {
+		if all || isLogFile(entry) || isPending(entry) {
 			paths = append(paths, filepath.Join(d.path, entry.Name()))
 		}
 	}

@@ -167,10 +167,9 @@ func listSegments(dir string) ([]*segment, error) {
 	}
 	var segments []*segment
 	for _, entry := range entries {
-		name, pending := strings.CutSuffix(entry.Name(), pendingSuffix)
-		if index, ok := segmentIndex(name); ok && !pending {
+		if index, ok := segmentIndex(entry.Name()); ok {
 			segments = append(segments, &segment{index: index})
-		} else if _, ok := segmentIndex(name + segmentSuffix); ok && pending {
+		} else if isPending(entry) {
 			_ = os.Remove(filepath.Join(dir, entry.Name())) // otherwise it is overwritten later
 		}
 	}
