@@ -199,6 +199,13 @@ func TestSetupAgain(t *testing.T) {
 	if read("node1") != was || len(was) < 20 || read("node2") == was {
 		t.Errorf("passwords %q, %q, %q", was, read("node1"), read("node2"))
 	}
+	empty := filepath.Join(dir, "node2", "password") // as a full disk leaves it
+	if err := os.WriteFile(empty, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Write(dir); err == nil || !strings.Contains(err.Error(), empty) {
+		t.Errorf("with an empty password: %v", err)
+	}
 	for _, hosts := range [][]string{{""}, {"a", "a"}, {"a/b"}, {".."}, {accounts.Admin}} {
 		if err := (&accounts.Fleet{Stream: "OSCTL", Hosts: hosts}).Check(); err == nil {
 			t.Errorf("hosts %q are accepted", hosts)

@@ -7,6 +7,7 @@
 package accounts
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -91,7 +92,11 @@ func hashPassword(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	hashed, err := bcrypt.GenerateFromPassword([]byte(strings.TrimRight(string(password), "\r\n")), bcrypt.MinCost)
+	password = bytes.TrimRight(password, "\r\n")
+	if len(password) == 0 { // a full disk leaves an empty file
+		return "", fmt.Errorf("%s is empty; remove it to get another password", path)
+	}
+	hashed, err := bcrypt.GenerateFromPassword(password, bcrypt.MinCost)
 	return string(hashed), err
 }
 
