@@ -46,10 +46,13 @@ func TestCheck(t *testing.T) {
 		{Servers: "http://a.example"},
 		{Servers: "nats://"},
 		{Servers: "nats://u:p@a.example"},
+		{Servers: "nats://u:p%zz@a.example"},
+		{Servers: "nats://u:p,q@a.example"},
+		{Servers: "u:p@a.example:4222"},
 		{Servers: "tls://a.example,nats://b.example", User: "u"},
 		{Servers: "nats://\x01"},
 	} {
-		if err := a.Check(); err == nil || strings.Contains(err.Error(), "u:p") {
+		if err := a.Check(); err == nil || strings.Contains(err.Error(), "u:p") || strings.Contains(err.Error(), "p%zz") {
 			t.Errorf("%+v: %v", a, err)
 		}
 	}
