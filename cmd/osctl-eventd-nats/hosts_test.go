@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -104,6 +105,48 @@ func TestHostsState(t *testing.T) {
 	shows(`no-eventd .*  -    -     -`)
 	e.Serve(t, e.Hub)
 	shows(`ok .*  0    1000  no`)
+}
+
+// TestHostsOnce lists the hosts while they write. It expects each host once, with its last message.
+func TestHostsOnce(t *testing.T) {
+	const many = 2000
+	server := fleettest.StartServer(t, "")
+	server.MakeStream(t, nil)
+	conn := server.Connect(t)
+	write := func() {
+		for i := range many {
+			if err := conn.Publish(fleet.Subject(fmt.Sprint("node", i)), nil); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := conn.FlushWithContext(apitest.Bounded(t)); err != nil {
+			t.Error(err)
+		}
+	}
+	write()
+	link, err := fleet.Dial(&fleet.Access{Servers: server.URL}, fleet.DefaultStream, "watch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer link.Close()
+	stream, err := link.Stream(apitest.Bounded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 10 {
+			write()
+		}
+	}()
+	defer func() { <-done }()
+	for range 5 {
+		hosts, err := fleet.Hosts(apitest.Bounded(t), stream)
+		if err != nil || len(hosts) != many {
+			t.Fatalf("%d hosts, %v", len(hosts), err)
+		}
+	}
 }
 
 func TestSilent(t *testing.T) {

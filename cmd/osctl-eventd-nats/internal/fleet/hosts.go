@@ -40,8 +40,12 @@ const MaxHosts = 100_000
 // Hosts returns all hosts with a message in the stream, sorted by name.
 func Hosts(ctx context.Context, stream jetstream.Stream) ([]Host, error) {
 	var hosts []Host
+	listed := map[string]bool{}
 	err := readHeads(ctx, stream, jetstream.DeliverLastPerSubjectPolicy, Subjects, func(h Host) bool {
-		hosts = append(hosts, h)
+		if !listed[h.Name] { // otherwise it wrote while the others were read
+			listed[h.Name] = true
+			hosts = append(hosts, h)
+		}
 		return len(hosts) <= MaxHosts
 	})
 	if len(hosts) > MaxHosts {
