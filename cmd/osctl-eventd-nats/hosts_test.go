@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/accounts"
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
@@ -145,6 +146,49 @@ func TestHostsOnce(t *testing.T) {
 		hosts, err := fleet.Hosts(apitest.Bounded(t), stream)
 		if err != nil || len(hosts) != many {
 			t.Fatalf("%d hosts, %v", len(hosts), err)
+		}
+	}
+}
+
+// TestReader reads more messages, and more bytes, than one request asks for.
+func TestReader(t *testing.T) {
+	server := fleettest.StartServer(t, "")
+	server.MakeStream(t, nil)
+	conn := server.Connect(t)
+	const small, large = 10_000, 40
+	for i := range small + large {
+		var data []byte
+		if i >= small {
+			data = make([]byte, 900<<10)
+		}
+		if err := conn.Publish(fleet.Subject("node1"), data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := conn.FlushWithContext(apitest.Bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	link, err := fleet.Dial(&fleet.Access{Servers: server.URL}, fleet.DefaultStream, "watch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer link.Close()
+	stream, err := link.Stream(apitest.Bounded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := stream.NewReader(apitest.Bounded(t), jetstream.ConsumerConfig{FilterSubject: fleet.Subjects})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for want := range uint64(small + large) {
+		msg, err := r.Next(apitest.Bounded(t))
+		if err != nil {
+			t.Fatalf("after %d messages: %v", want, err)
+		}
+		if meta, err := msg.Metadata(); err != nil || meta.Sequence.Stream != want+1 {
+			t.Fatalf("%+v, %v, want message %d", meta, err, want+1)
 		}
 	}
 }

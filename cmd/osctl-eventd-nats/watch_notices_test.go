@@ -46,6 +46,31 @@ func TestWatchSilence(t *testing.T) {
 	}
 }
 
+// TestStoredStatus stores messages that look like a status of the server, as any host can. It expects watch and hosts
+// to get past them.
+func TestStoredStatus(t *testing.T) {
+	e, server := fleettest.StartEventd(t, 100), fleettest.StartServer(t, "")
+	stream := server.MakeStream(t, nil)
+	conn := server.Connect(t)
+	launch(t, nil, bridge(t, server, e.Bus.Address())...)
+	p := startWatch(t, server, "--json")
+	want := ""
+	for i, status := range []string{"100 Idle Heartbeat", "400 Bad Request", "404 No Messages", "408 Request Timeout", "409 Consumer Deleted", "503 "} {
+		code, text, _ := strings.Cut(status, " ")
+		header := nats.Header{"Status": {code}, "Description": {text}}
+		if _, err := conn.RequestMsgWithContext(apitest.Bounded(t), &nats.Msg{Subject: fleet.Subject("node2"), Header: header}); err != nil {
+			t.Fatal(err)
+		}
+		fleettest.AwaitCursor(t, stream, host, e.Commit(t, 1))
+		want += fmt.Sprintf("node1:%d ", i+1)
+		apitest.Eventually(t, "watch gets past "+status, func() bool { return numbers(p.events(t))+" " == want })
+		list := launch(t, nil, "hosts", "--server", server.URL)
+		if status := list.Wait(t); status != exitUnhealthy || !strings.Contains(list.Out.String(), "node2  foreign") {
+			t.Fatalf("hosts: %d, %s%s", status, &list.Out, &list.Err)
+		}
+	}
+}
+
 // TestWatchFilters selects events by flags, hosts by arguments, and the start by --since.
 func TestWatchFilters(t *testing.T) {
 	server := fleettest.StartServer(t, "")

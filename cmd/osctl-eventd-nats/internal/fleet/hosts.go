@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -38,7 +39,7 @@ func (h *Host) State() *State {
 const MaxHosts = 100_000
 
 // Hosts returns all hosts with a message in the stream, sorted by name.
-func Hosts(ctx context.Context, stream jetstream.Stream) ([]Host, error) {
+func Hosts(ctx context.Context, stream *Stream) ([]Host, error) {
 	var hosts []Host
 	listed := map[string]bool{}
 	err := readHeads(ctx, stream, jetstream.DeliverLastPerSubjectPolicy, Subjects, func(h Host) bool {
@@ -56,7 +57,7 @@ func Hosts(ctx context.Context, stream jetstream.Stream) ([]Host, error) {
 }
 
 // Oldest returns the number of the oldest message of a host in the stream, 0 if there is none.
-func Oldest(ctx context.Context, stream jetstream.Stream, host string) (seq uint64, err error) {
+func Oldest(ctx context.Context, stream *Stream, host string) (seq uint64, err error) {
 	err = readHeads(ctx, stream, jetstream.DeliverAllPolicy, Subject(host), func(h Host) bool {
 		seq = h.Head.Seq
 		return false
@@ -67,27 +68,17 @@ func Oldest(ctx context.Context, stream jetstream.Stream, host string) (seq uint
 // readHeads reads the headers of messages without their data. It calls take for each, until take
 // returns false or no message is left.
 func readHeads(
-	ctx context.Context, stream jetstream.Stream, which jetstream.DeliverPolicy, subject string, take func(Host) bool,
+	ctx context.Context, stream *Stream, which jetstream.DeliverPolicy, subject string, take func(Host) bool,
 ) error {
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
-	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: which, FilterSubjects: []string{subject}, HeadersOnly: true,
-	})
+	r, err := stream.NewReader(ctx, jetstream.ConsumerConfig{DeliverPolicy: which, FilterSubject: subject, HeadersOnly: true})
 	if err != nil {
 		return err
 	}
-	if consumer.CachedInfo().NumPending == 0 {
-		return nil
-	}
-	messages, err := consumer.Messages()
-	if err != nil {
-		return err
-	}
-	defer messages.Stop()
-	defer context.AfterFunc(ctx, messages.Stop)()
-	for {
-		msg, err := messages.Next(jetstream.NextContext(ctx))
+	defer r.Close() //nolint:contextcheck // also after ctx is done
+	for pending := r.Pending(); pending > 0; {
+		msg, err := r.Next(ctx)
 		if err != nil {
 			return err
 		}
@@ -95,10 +86,12 @@ func readHeads(
 		if err != nil {
 			return err
 		}
-		if !take(m.Host) || m.Pending == 0 {
+		if !take(m.Host) {
 			return nil
 		}
+		pending = m.Pending
 	}
+	return nil
 }
 
 // Message is a message of a stream.
@@ -108,16 +101,16 @@ type Message struct {
 	Pending uint64 // number of later messages that the reader has not received yet
 }
 
-// ReadMessage converts a message of a consumer.
-func ReadMessage(msg jetstream.Msg) (Message, error) {
+// ReadMessage converts a message of a [Reader].
+func ReadMessage(msg *nats.Msg) (Message, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return Message{}, fmt.Errorf("parse a message: %w", err)
 	}
-	head, err := ParseHead(msg.Headers(), 0)
+	head, err := ParseHead(msg.Header, 0)
 	if err != nil {
 		head = Head{}
 	}
 	head.Seq, head.Seen = meta.Sequence.Stream, meta.Timestamp
-	return Message{Host{hostOf(msg.Subject()), head, err}, msg.Data(), meta.NumPending}, nil
+	return Message{Host{hostOf(msg.Subject), head, err}, msg.Data, meta.NumPending}, nil
 }

@@ -112,7 +112,7 @@ func (l *Link) request(ctx context.Context, msg *nats.Msg) (*nats.Msg, error) {
 }
 
 // Stream returns the stream for a reader, with current cached info.
-func (l *Link) Stream(ctx context.Context) (jetstream.Stream, error) {
+func (l *Link) Stream(ctx context.Context) (*Stream, error) {
 	ctx, end := l.Bound(ctx)
 	defer end()
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
@@ -128,7 +128,7 @@ func (l *Link) Stream(ctx context.Context) (jetstream.Stream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", l.stream, err)
 	}
-	return stream, nil
+	return &Stream{stream, l}, nil
 }
 
 // Head reads the last message of the host. found is false if the stream has none. The error is
@@ -139,16 +139,16 @@ func (l *Link) Head(ctx context.Context) (head Head, found bool, err error) {
 	if err != nil {
 		return Head{}, false, err
 	}
-	switch status := reply.Header.Get("Status"); status {
-	case "":
+	status := reply.Header.Get("Status")
+	switch {
+	case status == "", reply.Header.Get(nats.JSSequence) != "": // a message that no bridge wrote may have a status
 		head, err = parseReply(reply.Header)
 		return head, true, err
-	case "404":
+	case status == "404":
 		return Head{}, false, nil
-	default:
-		why := status + " " + reply.Header.Get("Description")
-		return Head{}, false, fmt.Errorf("read the last message on %s: %s", subject, why)
 	}
+	why := status + " " + reply.Header.Get("Description")
+	return Head{}, false, fmt.Errorf("read the last message on %s: %s", subject, why)
 }
 
 // Publish stores lines as the next message of the host, if expected is the number of its last message.

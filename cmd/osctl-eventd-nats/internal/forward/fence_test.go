@@ -120,6 +120,7 @@ func TestForeign(t *testing.T) {
 			fleet.HeaderCursor: {"e:1"}, fleet.HeaderMachine: {"m1"},
 			nats.JSStream: {"OSCTL"}, nats.JSSubject: {"osctl.events.other"}, nats.JSSequence: {"1"},
 		},
+		"a status":    {"Status": {"404"}, "Description": {"No Messages"}},
 		"two cursors": {fleet.HeaderCursor: {"e:1", "e:2"}, fleet.HeaderMachine: {"m1"}},
 	} {
 		c.TakeOver = false
@@ -159,8 +160,8 @@ func TestForeign(t *testing.T) {
 			}
 		}
 	}
-	if events != 36 || foreign != 3 {
-		t.Errorf("%d events and %d foreign messages, want 36 and 3", events, foreign)
+	if events != 48 || foreign != 4 {
+		t.Errorf("%d events and %d foreign messages, want 48 and 4", events, foreign)
 	}
 }
 

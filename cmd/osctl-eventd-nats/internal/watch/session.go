@@ -7,22 +7,17 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
 )
 
-// fetchBytes limits what the server sends at once, unless its largest message is larger.
-const fetchBytes = 8 << 20
-
 // session reads over one connection.
 type session struct {
 	*watcher
-	stream jetstream.Stream
-
-	fetchBytes   int
-	caughtUp     bool   // no message is pending, so the last heartbeats are known
-	consumerName string // name of the consumer; the library creates another one if the server lost it
+	stream   *fleet.Stream
+	caughtUp bool // no message is pending, so the last heartbeats are known
 }
 
 // resume sets the position, and reports what the stream dropped meanwhile.
@@ -116,43 +111,38 @@ func (s *session) isWatched(name string) bool {
 	return len(s.Hosts) == 0 || slices.Contains(s.Hosts, name)
 }
 
-// consumer creates a consumer of the messages after the position.
-func (s *session) consumer(ctx context.Context) (jetstream.Consumer, error) {
-	c := jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{fleet.Subjects}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
+// newReader creates a reader of the messages after the position.
+func (s *session) newReader(ctx context.Context) (*fleet.Reader, error) {
+	c := jetstream.ConsumerConfig{
+		FilterSubject: fleet.Subjects, DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq: max(s.at.Seq, 1), // read the last message again, see handleMessage
 	}
 	if len(s.Hosts) == 1 { // older servers cannot filter several subjects
-		c.FilterSubjects[0], s.skipped = fleet.Subject(s.Hosts[0]), true
+		c.FilterSubject, s.skipped = fleet.Subject(s.Hosts[0]), true
 	}
 	if s.at.Seq == 0 && s.Since.After(Oldest) {
 		c.DeliverPolicy, c.OptStartSeq, c.OptStartTime = jetstream.DeliverByStartTimePolicy, 0, &s.Since
 	}
-	return s.stream.OrderedConsumer(ctx, c)
+	return s.stream.NewReader(ctx, c)
 }
 
 // read reads messages until an error.
 func (s *session) read(ctx context.Context) error {
-	consumer, err := s.consumer(ctx)
+	reader, err := s.newReader(ctx)
 	if err != nil {
 		return fmt.Errorf("read the stream %s: %w", s.Stream, err)
 	}
-	s.caughtUp = consumer.CachedInfo().NumPending == 0
+	defer reader.Close() //nolint:contextcheck // also after ctx is done
+	s.caughtUp = reader.Pending() == 0
 	if s.Finite && s.caughtUp {
 		return errEnd
 	}
-	messages, err := consumer.Messages(jetstream.PullMaxBytes(s.fetchBytes))
-	if err != nil {
-		return err
-	}
-	s.consumerName = consumer.CachedInfo().Name
-	incoming, failed := make(chan jetstream.Msg), make(chan error, 1)
+	incoming, failed := make(chan *nats.Msg), make(chan error, 1)
 	ctx, cancel := context.WithCancelCause(ctx)
-	go func() { failed <- fetch(ctx, messages, incoming) }()
+	go func() { failed <- fetch(ctx, reader, incoming) }()
 	defer func() {
 		cancel(nil)
-		messages.Stop()
-		<-failed //nolint:errcheck // caused by the stop
+		<-failed //nolint:errcheck // caused by cancel
 	}()
 	tick, compare := time.NewTicker(checkEvery), time.NewTicker(compareEvery)
 	defer tick.Stop()
@@ -194,11 +184,10 @@ func (s *session) checkStream(ctx context.Context) error {
 	return err
 }
 
-// fetch sends messages to incoming until an error, or until messages is stopped.
-func fetch(ctx context.Context, messages jetstream.MessagesContext, incoming chan<- jetstream.Msg) error {
-	defer context.AfterFunc(ctx, messages.Stop)()
+// fetch sends messages to incoming until an error.
+func fetch(ctx context.Context, reader *fleet.Reader, incoming chan<- *nats.Msg) error {
 	for {
-		msg, err := messages.Next()
+		msg, err := reader.Next(ctx)
 		if err != nil {
 			return err
 		}
@@ -211,13 +200,10 @@ func fetch(ctx context.Context, messages jetstream.MessagesContext, incoming cha
 }
 
 // handleMessage checks a message, and delivers it.
-func (s *session) handleMessage(ctx context.Context, msg jetstream.Msg) error {
+func (s *session) handleMessage(ctx context.Context, msg *nats.Msg) error {
 	m, err := fleet.ReadMessage(msg)
 	if err != nil {
 		return err
-	}
-	if meta, err := msg.Metadata(); err != nil || meta.Consumer != s.consumerName {
-		return errors.Join(err, errOtherStream) // with the consumer the stream may have changed
 	}
 	seq := m.Head.Seq
 	s.caughtUp, s.pause = m.Pending == 0, firstPause

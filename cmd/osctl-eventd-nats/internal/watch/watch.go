@@ -133,7 +133,7 @@ func (w *watcher) session(ctx context.Context) error {
 	defer link.Close()
 	ctx, cancel := link.Bound(ctx)
 	defer cancel()
-	s := &session{watcher: w, fetchBytes: max(fetchBytes, 2*link.MaxPayload())}
+	s := &session{watcher: w}
 	if s.stream, err = link.Stream(ctx); err != nil {
 		return err
 	}

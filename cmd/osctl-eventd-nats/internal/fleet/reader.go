@@ -1,0 +1,139 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	pullBatch   = 4096             // messages of a request
+	pullBytes   = 8 << 20          // of a request, unless the server's largest message is larger
+	pullExpires = 30 * time.Second // after that the server replies although there are no messages
+	// keptIdle is how long the server keeps a consumer without a request.
+	keptIdle = 5 * time.Minute
+)
+
+// Stream is a stream of a [Link].
+type Stream struct {
+	jetstream.Stream
+
+	link *Link
+}
+
+// Reader reads messages of a stream in order. Its error means that messages may be missing: read on with another
+// one. The consumers of package jetstream do not serve, because they take a message for a status of the server if
+// it has the header Status. Any host can store one, and no reader would get past it.
+type Reader struct {
+	stream   *Stream
+	name     string             // of its consumer
+	inbox    *nats.Subscription // of incoming
+	incoming chan *nats.Msg     // has room for all messages of a request
+
+	pending uint64 // messages for the reader at its creation
+	read    uint64 // messages so far
+	asked   int    // messages that the server may still send for the last request
+}
+
+// NewReader creates a reader of the messages that a configuration selects. The caller closes it.
+func (s *Stream) NewReader(ctx context.Context, config jetstream.ConsumerConfig) (*Reader, error) {
+	config.AckPolicy, config.MemoryStorage, config.Replicas = jetstream.AckNonePolicy, true, 1
+	config.InactiveThreshold = keptIdle
+	consumer, err := s.CreateConsumer(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	info := consumer.CachedInfo()
+	r := &Reader{stream: s, name: info.Name, pending: info.NumPending, incoming: make(chan *nats.Msg, 2*pullBatch)}
+	r.inbox, err = s.link.conn.ChanSubscribe(s.link.conn.NewInbox(), r.incoming)
+	return r, err
+}
+
+// Pending returns the number of messages for the reader at its creation.
+func (r *Reader) Pending() uint64 { return r.pending }
+
+// Close ends the reader.
+func (r *Reader) Close() {
+	_ = r.inbox.Unsubscribe()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = r.stream.DeleteConsumer(ctx, r.name) // otherwise the server does it later
+}
+
+// Next waits for the next message.
+func (r *Reader) Next(ctx context.Context) (*nats.Msg, error) {
+	for {
+		if r.asked == 0 {
+			if err := r.pull(); err != nil {
+				return nil, err
+			}
+		}
+		msg, err := r.receive(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if msg.Reply == "" { // unlike any stored message
+			if err := r.handleStatus(msg); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return nil, fmt.Errorf("parse a message: %w", err)
+		}
+		if r.read++; meta.Sequence.Consumer != r.read {
+			return nil, fmt.Errorf("the server sent message %d of the reader, expected %d", meta.Sequence.Consumer, r.read)
+		}
+		r.asked--
+		return msg, nil
+	}
+}
+
+// pull requests messages.
+func (r *Reader) pull() error {
+	request, err := json.Marshal(map[string]any{
+		"batch": pullBatch, "max_bytes": max(pullBytes, 2*r.stream.link.MaxPayload()), "expires": pullExpires,
+	})
+	if err != nil {
+		return err
+	}
+	r.asked = pullBatch
+	subject := "$JS.API.CONSUMER.MSG.NEXT." + r.stream.CachedInfo().Config.Name + "." + r.name
+	return r.stream.link.conn.PublishRequest(subject, r.inbox.Subject, request)
+}
+
+// receive waits for a message of the server.
+func (r *Reader) receive(ctx context.Context) (*nats.Msg, error) {
+	timer := time.NewTimer(pullExpires + callTimeout)
+	defer timer.Stop()
+	select {
+	case msg := <-r.incoming:
+		return msg, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-r.stream.link.Done():
+		return nil, r.stream.link.Err()
+	case <-timer.C:
+		return nil, errors.New("the server does not answer a request for messages")
+	}
+}
+
+// handleStatus handles a status of the server. Most end the request.
+func (r *Reader) handleStatus(msg *nats.Msg) error {
+	status, text := msg.Header.Get("Status"), strings.ToLower(msg.Header.Get("Description"))
+	switch {
+	case status == "100": // a heartbeat
+	case status == "404", status == "408", status == "409" && (text == "message size exceeds maxbytes" || text == "batch completed"):
+		r.asked = 0
+	default:
+		return fmt.Errorf("request messages: %s %s", status, text)
+	}
+	return nil
+}
