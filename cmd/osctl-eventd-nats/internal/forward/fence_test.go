@@ -108,6 +108,62 @@ func TestCopiedHistory(t *testing.T) {
 	}
 }
 
+// TestRestoredHistory restores an older copy of osctl-eventd's history, but not of the state of the bridge. With
+// leave to take over, the bridge forwards all events of the restored history, whether it has more or fewer events
+// than the stream.
+func TestRestoredHistory(t *testing.T) {
+	for name, test := range map[string]struct {
+		more  int // events after the restored ones
+		fence string
+	}{"fewer events": {0, "its event 70 does not exist here"}, "more events": {40, "its event 70 is another one here"}} {
+		t.Run(name, func(t *testing.T) {
+			server := fleettest.StartServer(t, "")
+			stream := server.MakeStream(t, nil)
+			dir, copied := t.TempDir(), t.TempDir()
+			e := fleettest.StartEventd(t, 1000)
+			restart := func(dir string) *hub.Hub {
+				e.Stop()
+				log, err := eventlog.Open(t.Context(), eventlog.Config{Dir: dir, MaxEvents: 1000, Boot: "boot"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				h := apitest.NewHub(t, hub.Config{Log: log})
+				t.Cleanup(h.Close)
+				e.Serve(t, h)
+				return h
+			}
+			h := restart(dir)
+			e.Commit(t, 50)
+			e.Stop()
+			h.Close()
+			if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			restart(dir)
+			c := config(t, server, e)
+			r := start(t, c)
+			last := e.Commit(t, 20)
+			apitest.Eventually(t, "the state file has the last cursor", func() bool {
+				text, err := os.ReadFile(filepath.Join(c.StateDir, "cursor"))
+				return err == nil && string(text) == last+"\n"
+			})
+			r.stop(t)
+			restart(copied)
+			cursor := hub.FormatCursor(apitest.Epoch(e.Hub), uint64(50+test.more))
+			e.Commit(t, test.more)
+			start(t, c).expectFence(t, test.fence)
+			c.TakeOver = true
+			r = start(t, c)
+			fleettest.AwaitCursor(t, stream, host, cursor)
+			r.stop(t)
+			got := expectStream(t, stream, 70+50+test.more, 0)
+			if g := got.Gaps(); len(g) != 1 || g[0].Reason != fleet.GapTakeOver {
+				t.Errorf("gaps %+v", g)
+			}
+		})
+	}
+}
+
 // TestForeign writes messages to the subject that no bridge wrote, or that are copies.
 func TestForeign(t *testing.T) {
 	e, server := fleettest.StartEventd(t, 1000), fleettest.StartServer(t, "")

@@ -67,18 +67,23 @@ func (s *session) startEmpty(ctx context.Context) error {
 	return s.writeStart(ctx, reason)
 }
 
-// lastCursor returns the cursor in the state file, or else the cursor before the oldest event.
+// lastCursor returns the cursor in the state file, or else the cursor before the oldest event. It does not use a
+// state file with a later event than the history has, because then the history is an older copy of itself.
 func (s *session) lastCursor(ctx context.Context) (string, error) {
-	if s.state.cursor != "" {
-		return s.state.cursor, nil
-	}
 	h, err := s.eventd.history(ctx)
-	return hub.FormatCursor(h.epoch, h.oldest-1), err
+	epoch, seq, invalid := hub.ParseCursor(s.state.cursor)
+	if invalid != nil || epoch == h.epoch && seq > h.last {
+		return hub.FormatCursor(h.epoch, h.oldest-1), err
+	}
+	return s.state.cursor, err
 }
 
 // takeOver continues at lastCursor after a message of another machine.
 func (s *session) takeOver(ctx context.Context, fence error) error {
 	s.Log.Warn("taking over", slog.String("despite", fence.Error()))
+	if s.head.Machine == s.Machine && s.head.Cursor == s.state.cursor {
+		s.state.cursor = "" // it is of the other history, as the head is
+	}
 	cursor, err := s.lastCursor(ctx)
 	if err != nil {
 		return err
