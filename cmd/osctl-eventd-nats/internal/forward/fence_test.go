@@ -1,12 +1,15 @@
 package forward
 
 import (
+	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"golang.org/x/sys/unix"
 
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleettest"
@@ -245,6 +248,31 @@ func TestEpochIsKept(t *testing.T) {
 		text, err := os.ReadFile(filepath.Join(c.StateDir, "cursor"))
 		return err == nil && string(text) == hub.FormatCursor(apitest.Epoch(e.Hub), 0)+"\n"
 	})
+}
+
+// TestStateIsSynced saves the state to a device in place of the new file, which takes the cursor, but cannot be
+// synced. It expects the error, and the old file to stay.
+func TestStateIsSynced(t *testing.T) {
+	dir := t.TempDir()
+	state, err := openState(dir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = state.close() }()
+	state.cursor = "e:1"
+	if err := state.save(); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mknod(filepath.Join(dir, "cursor.new"), unix.S_IFCHR|0o600, 1<<8|3); err != nil { // as /dev/null
+		t.Fatal(err)
+	}
+	state.cursor = "e:2"
+	if err := state.save(); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("save: %v", err)
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, "cursor")); err != nil || string(text) != "e:1\n" {
+		t.Errorf("the file has %q, %v", text, err)
+	}
 }
 
 func TestMachineID(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 )
 
 // stateFile keeps the cursor of the last stored message, in case the stream loses all messages of this
-// host. The file may lag, because nothing else depends on it.
+// host. The file may lag within an epoch. It must have the epoch of the head, see [eventd.checkHead].
 type stateFile struct {
 	dir    *os.File // holds the lock
 	path   string
@@ -49,17 +49,21 @@ func openState(dir string, log *slog.Logger) (*stateFile, error) {
 	return s, nil
 }
 
-// save writes the cursor if it has changed. After a crash the file is complete; after a loss of power it
-// may be outdated.
+// save writes the cursor to the disk if it has changed. The file is complete at any time, even after a loss of
+// power. Without its epoch the bridge would refuse its own head, because osctl-eventd then begins another one.
 func (s *stateFile) save() error {
 	if s.cursor == s.saved {
 		return nil
 	}
-	next := s.path + ".new"
-	if err := os.WriteFile(next, []byte(s.cursor+"\n"), 0o600); err != nil {
+	next, err := os.OpenFile(s.path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
 		return err
 	}
-	if err := os.Rename(next, s.path); err != nil {
+	_, err = next.WriteString(s.cursor + "\n")
+	if err = errors.Join(err, next.Sync(), next.Close()); err != nil {
+		return err
+	}
+	if err := errors.Join(os.Rename(next.Name(), s.path), s.dir.Sync()); err != nil {
 		return err
 	}
 	s.saved = s.cursor
