@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"time"
 
 	"github.com/moby/moby/api/types/events"
 
@@ -23,10 +22,7 @@ func (s *session) handleEvent(ctx context.Context, m *events.Message) error {
 		return err
 	}
 	s.status.setFollowed(len(s.listed), "container") // the event may have created or removed one
-	if at := occurred(m); at.After(s.handled) && at.Before(time.Now().Add(overlap)) {
-		s.handled = at
-	}
-	s.savePosition()
+	s.movePosition(occurred(m))
 	return nil
 }
 

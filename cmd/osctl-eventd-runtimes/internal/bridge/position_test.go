@@ -76,6 +76,30 @@ func TestClockSetBack(t *testing.T) {
 	}
 }
 
+// TestPositionInFuture has a session whose position is an hour ahead of a clock that was set back. It expects the
+// position to follow the events again, and without events the clock.
+func TestPositionInFuture(t *testing.T) {
+	now := time.Now().Truncate(time.Microsecond)
+	for name, test := range map[string]struct {
+		advance func(*session)
+		want    time.Time
+	}{
+		"event":      {func(s *session) { s.movePosition(now.Add(-time.Second)) }, now.Add(-time.Second)},
+		"old future": {func(s *session) { s.movePosition(now.Add(time.Hour - time.Second)) }, now.Add(time.Hour)},
+		"no event":   {func(s *session) { s.advancePosition(now) }, now.Add(-overlap)},
+	} {
+		ahead := now.Add(time.Hour)
+		s := session{position: newPosition(t.TempDir(), "docker"), handled: ahead, saved: ahead}
+		if err := s.position.save(ahead); err != nil {
+			t.Fatal(err)
+		}
+		test.advance(&s)
+		if saved, err := s.position.load(); err != nil || !saved.Equal(test.want) {
+			t.Errorf("%s: the position is %v, %v, want %v", name, saved, err, test.want)
+		}
+	}
+}
+
 // TestPositionCannotBeKept checks that the bridge follows an engine although it cannot save the position.
 func TestPositionCannotBeKept(t *testing.T) {
 	for name, dir := range map[string]string{"no directory": "/dev/null", "the file is a directory": t.TempDir()} {

@@ -155,17 +155,22 @@ func (s *session) loadPosition() (since time.Time) {
 func clockSetBack(since time.Time) bool { return time.Now().Before(since) }
 
 // advancePosition advances the position while the engine has no events.
-func (s *session) advancePosition(now time.Time) {
-	if at := now.Add(-overlap); at.After(s.handled) {
-		s.handled = at
+func (s *session) advancePosition(now time.Time) { s.movePosition(now.Add(-overlap)) }
+
+// movePosition moves the position forward to a time. If the clock was set back, it also moves it back, because the
+// next session does not use a position in the future.
+func (s *session) movePosition(to time.Time) {
+	latest := time.Now().Add(overlap)
+	if to.Before(latest) && (to.After(s.handled) || s.handled.After(latest)) {
+		s.handled = to
 	}
 	s.savePosition()
 }
 
-// savePosition saves the position, unless the saved one is hardly older. A disk that is full or broken does
+// savePosition saves the position, unless the saved one is hardly another. A disk that is full or broken does
 // not stop the session.
 func (s *session) savePosition() {
-	if s.handled.Sub(s.saved) < overlap/2 && !s.saved.IsZero() {
+	if s.handled.Sub(s.saved).Abs() < overlap/2 && !s.saved.IsZero() {
 		return
 	}
 	s.saved = s.handled // after an error it waits for the next position to save
