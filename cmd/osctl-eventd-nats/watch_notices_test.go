@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,6 +67,43 @@ func TestStoredStatus(t *testing.T) {
 		fleettest.AwaitCursor(t, stream, host, e.Commit(t, 1))
 		want += fmt.Sprintf("node1:%d ", i+1)
 		apitest.Eventually(t, "watch gets past "+status, func() bool { return numbers(p.events(t))+" " == want })
+		list := launch(t, nil, "hosts", "--server", server.URL)
+		if status := list.Wait(t); status != exitUnhealthy || !strings.Contains(list.Out.String(), "node2  foreign") {
+			t.Fatalf("hosts: %d, %s%s", status, &list.Out, &list.Err)
+		}
+	}
+}
+
+// TestStoredBadHeader stores a message whose header cannot be parsed, as any host can. It expects watch and hosts to
+// get past it without an error.
+func TestStoredBadHeader(t *testing.T) {
+	e, server := fleettest.StartEventd(t, 100), fleettest.StartServer(t, "")
+	stream := server.MakeStream(t, nil)
+	launch(t, nil, bridge(t, server, e.Bus.Address())...)
+	p := startWatch(t, server, "--json")
+	conn, err := net.Dial("tcp", strings.TrimPrefix(server.URL, "nats://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	const header = "NATS/1.0\r\nno colon\r\n\r\n"
+	if _, err := fmt.Fprintf(conn, "CONNECT {\"headers\":true,\"verbose\":false}\r\nHPUB osctl.events.node2 %d %[1]d\r\n%s\r\nPING\r\n", len(header), header); err != nil {
+		t.Fatal(err)
+	}
+	fleettest.Retry(t, "the message is stored", func(ctx context.Context) error {
+		_, err := stream.GetLastMsgForSubject(ctx, "osctl.events.node2")
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return err
+		}
+		return nil
+	})
+	fleettest.AwaitCursor(t, stream, host, e.Commit(t, 1))
+	apitest.Eventually(t, "watch gets past it", func() bool { return numbers(p.events(t)) == "node1:1" })
+	p.awaitNotice(t, "node2: skipped message")
+	if strings.Contains(p.Err.String(), "trying again") {
+		t.Errorf("watch lost its connection: %s", &p.Err)
+	}
+	for range 5 {
 		list := launch(t, nil, "hosts", "--server", server.URL)
 		if status := list.Wait(t); status != exitUnhealthy || !strings.Contains(list.Out.String(), "node2  foreign") {
 			t.Fatalf("hosts: %d, %s%s", status, &list.Out, &list.Err)

@@ -50,8 +50,12 @@ func Dial(access *Access, stream, host string) (*Link, error) {
 			}
 			l.cancel(err)
 		}),
-		// A denied request gets no reply, only this error.
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { l.cancel(err) }),
+		// A denied request gets no reply, only this error. A message whose header cannot be parsed comes without one.
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if !errors.Is(err, nats.ErrBadHeaderMsg) {
+				l.cancel(err)
+			}
+		}),
 	)
 	if err != nil {
 		l.cancel(err)
