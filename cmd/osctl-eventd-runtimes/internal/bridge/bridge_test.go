@@ -8,6 +8,16 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
+// TestLinkedName lists a container that another one links to. Docker sorts its names, and the link's may come first.
+func TestLinkedName(t *testing.T) {
+	for names, want := range map[string]string{`["/app/alias","/db"]`: "db", `["/db","/web/alias"]`: "db", `["db"]`: "db", `[]`: ""} {
+		s, ok := parseSummary([]byte(`{"Id":"` + idOf("4f5e") + `","Names":` + names + `}`))
+		if !ok || s.info.name != want {
+			t.Errorf("%s: %q, %t, want %q", names, s.info.name, ok, want)
+		}
+	}
+}
+
 // TestEngine follows an engine through the life of a container, as recorded from docker.
 func TestEngine(t *testing.T) {
 	d, e := startEventd(t), startEngine(t)

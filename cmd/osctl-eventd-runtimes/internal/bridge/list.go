@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/moby/moby/api/types/container"
 )
@@ -69,6 +71,9 @@ func readList(d *json.Decoder) (list []summary, all bool, err error) {
 	return list, all, err
 }
 
+// isOwnName reports whether a name is the container's own, as /db, and not that of a link, as /app/alias.
+func isOwnName(name string) bool { return strings.LastIndexByte(name, '/') <= 0 }
+
 // parseSummary parses an element of a list. ok is false if the element is too large or has no valid id.
 func parseSummary(raw json.RawMessage) (s summary, ok bool) {
 	var c struct {
@@ -82,8 +87,8 @@ func parseSummary(raw json.RawMessage) (s summary, ok bool) {
 		return s, false
 	}
 	name := ""
-	if len(c.Names) > 0 {
-		name = c.Names[0]
+	if own := slices.IndexFunc(c.Names, isOwnName); own >= 0 {
+		name = c.Names[own]
 	}
 	return summary{c.ID, c.State, newInfo(name, c.Image, c.Labels)}, true
 }
