@@ -113,10 +113,8 @@ func (s *session) run(ctx context.Context) error {
 			if err = s.handleEvent(ctx, &m); nonePending && len(s.healthPending) > 0 {
 				health.Reset(healthDelay)
 			}
-			idle.Reset(idleInterval)
 		case <-idle.C:
 			s.advancePosition(time.Now())
-			idle.Reset(idleInterval)
 		case <-removal.C:
 			err = s.reportRemovals(ctx)
 		case <-health.C:
@@ -128,6 +126,7 @@ func (s *session) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		idle.Reset(idleInterval) // also if the case took as long, because events may wait
 	}
 }
 
