@@ -155,7 +155,7 @@ func TestReader(t *testing.T) {
 	server := fleettest.StartServer(t, "")
 	server.MakeStream(t, nil)
 	conn := server.Connect(t)
-	const small, large = 10_000, 40
+	const small, large = 40_000, 40
 	for i := range small + large {
 		var data []byte
 		if i >= small {
@@ -177,6 +177,10 @@ func TestReader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	requests, err := conn.SubscribeSync("$JS.API.CONSUMER.MSG.NEXT.>")
+	if err != nil {
+		t.Fatal(err)
+	}
 	r, err := stream.NewReader(apitest.Bounded(t), jetstream.ConsumerConfig{FilterSubject: fleet.Subjects})
 	if err != nil {
 		t.Fatal(err)
@@ -190,6 +194,12 @@ func TestReader(t *testing.T) {
 		if meta, err := msg.Metadata(); err != nil || meta.Sequence.Stream != want+1 {
 			t.Fatalf("%+v, %v, want message %d", meta, err, want+1)
 		}
+	}
+	if err := conn.FlushWithContext(apitest.Bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	if n, _, err := requests.Pending(); err != nil || n > 14 { // at most 4,096 messages and 8 MiB each
+		t.Errorf("%d requests, %v", n, err)
 	}
 }
 

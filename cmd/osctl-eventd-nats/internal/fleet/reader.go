@@ -33,11 +33,12 @@ type Stream struct {
 type Reader struct {
 	stream   *Stream
 	name     string             // of its consumer
-	inbox    *nats.Subscription // of incoming
+	inbox    *nats.Subscription // of incoming; the inbox of a request is below it
 	incoming chan *nats.Msg     // has room for all messages of a request
 
 	pending uint64 // messages for the reader at its creation
 	read    uint64 // messages so far
+	replyTo string // inbox of the last request
 	asked   int    // messages that the server may still send for the last request
 }
 
@@ -51,7 +52,7 @@ func (s *Stream) NewReader(ctx context.Context, config jetstream.ConsumerConfig)
 	}
 	info := consumer.CachedInfo()
 	r := &Reader{stream: s, name: info.Name, pending: info.NumPending, incoming: make(chan *nats.Msg, 2*pullBatch)}
-	r.inbox, err = s.link.conn.ChanSubscribe(s.link.conn.NewInbox(), r.incoming)
+	r.inbox, err = s.link.conn.ChanSubscribe(s.link.conn.NewInbox()+".*", r.incoming)
 	return r, err
 }
 
@@ -79,7 +80,11 @@ func (r *Reader) Next(ctx context.Context) (*nats.Msg, error) {
 			return nil, err
 		}
 		if msg.Reply == "" { // unlike any stored message
-			if err := r.handleStatus(msg); err != nil {
+			// The server may send a status also after the last message of a request.
+			if msg.Subject == r.replyTo {
+				err = r.handleStatus(msg)
+			}
+			if err != nil {
 				return nil, err
 			}
 			continue
@@ -104,9 +109,9 @@ func (r *Reader) pull() error {
 	if err != nil {
 		return err
 	}
-	r.asked = pullBatch
+	r.asked, r.replyTo = pullBatch, fmt.Sprint(strings.TrimSuffix(r.inbox.Subject, "*"), r.read)
 	subject := "$JS.API.CONSUMER.MSG.NEXT." + r.stream.CachedInfo().Config.Name + "." + r.name
-	return r.stream.link.conn.PublishRequest(subject, r.inbox.Subject, request)
+	return r.stream.link.conn.PublishRequest(subject, r.replyTo, request)
 }
 
 // receive waits for a message of the server.
