@@ -157,7 +157,7 @@ accounts {
 }
 
 // streamConfig returns stream.json for nats stream add --config. The limit for each subject keeps a
-// noisy host from pushing out the events of other hosts.
+// host with many events from pushing out those of others. NATS has no such limit for bytes.
 func (f *Fleet) streamConfig() ([]byte, error) {
 	const eventsOfOneHost = 100_000
 	text, err := json.MarshalIndent(map[string]any{
