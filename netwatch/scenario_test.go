@@ -23,7 +23,6 @@ type place struct {
 	testing.TB
 	host, inside *nstest.NS
 	bare         *rtnl.Socket // a second listener
-	settle       func()       // waits until the watcher has seen everything
 }
 
 // until waits for a message that a link is in a state. The message about the other end of a changed
@@ -163,7 +162,6 @@ func scenarios() []scenario {
 		}, []string{}, nil},
 		{"the namespace dies", func(p *place) {
 			p.running()
-			p.settle() // the watcher cannot ask for the name of the peer later
 			p.inside.Close()
 			p.hear(func(l *rtnl.Link) bool { return l.Deleted })
 		}, []string{"up h name=p", "down h name=p"}, nil},
@@ -204,9 +202,8 @@ func TestScenarios(t *testing.T) {
 			events := follow(t, h)
 			w := patient(newWatcherIn(t, p.host, &Config{Hub: h}))
 			run(t, w)
-			p.settle = func() { must(t, w.Settle(t.Context())) }
 			s.do(p)
-			p.settle()
+			must(t, w.Settle(t.Context()))
 			s.compare(t, h, describeAll(events.read(t)))
 			if n := h.Counters()[hub.CounterResyncs]; n != 0 {
 				t.Errorf("%d resyncs", n)

@@ -18,6 +18,7 @@ const (
 // the same peer. It has as many as an interface may announce at once, and counts further changes.
 type hold struct {
 	changes []Change
+	named   bool // the changes have the name of their peer, although the row may have another peer by now
 	leftOut uint32
 	until   time.Time
 }
@@ -62,7 +63,7 @@ func (t *Table) releaseHold(r *row) {
 		r.owner, r.Kept = Owner{}, false // it is of an earlier epoch and may be outdated
 		r.answered = true
 	}
-	if r.peer.NSID != rtnl.NSIDLocal && !r.nameKnown {
+	if r.peer.NSID != rtnl.NSIDLocal && !r.nameKnown && !h.named {
 		h.rename(r.Name, r.boundName())
 		r.Name = r.boundName()
 		r.emitted.Name = r.Name

@@ -113,6 +113,9 @@ func (t *Table) doubtPeer(r *row) {
 		r.former = r.peer
 	}
 	r.peer.NSID = rtnl.NSIDUnknown
+	if r.hold != nil && r.nameKnown {
+		r.hold.named = true
+	}
 	t.renewEpoch(r)
 }
 

@@ -344,6 +344,19 @@ func TestMovedOn(t *testing.T) {
 	}
 }
 
+// TestNamespaceDies expects the name of a peer whose namespace dies before its owner is known.
+func TestNamespaceDies(t *testing.T) {
+	tab, _ := newTestTable()
+	tab.Apply(say(7, "h", flagsNoCarrier, at(0, 2)), false)
+	tab.Inside(say(2, "eth0", flagsUp, at(0, 7)), 0)
+	tab.Take()
+	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
+	tab.Renumbered(0)
+	tab.Apply(say(7, "h", 0, alone), false)
+	tab.Apply(gone(7), false)
+	expect(t, tab, `up 7 h up "eth0" /`, `down 7 h down "eth0" /`, ` 7 h down "eth0" / removed`)
+}
+
 // TestPeerNamedTwice expects a peer that two links name to belong to the one that named it last.
 func TestPeerNamedTwice(t *testing.T) {
 	tab, _ := newTestTable()
