@@ -279,7 +279,8 @@ func isTemporary(err error) bool {
 	}
 	switch e.Name {
 	case wire.ErrServiceUnknown, wire.ErrNameHasNoOwner, wire.ErrNoReply, wire.ErrTimeout, wire.ErrShuttingDown, wire.ErrLimitsExceeded,
-		"org.freedesktop.DBus.Error.Disconnected", "org.freedesktop.DBus.Error.TimedOut":
+		"org.freedesktop.DBus.Error.Disconnected", "org.freedesktop.DBus.Error.TimedOut",
+		"org.freedesktop.DBus.Error.LimitsExceeded": // as when the queue of a service that hangs is full
 		return true
 	}
 	return false

@@ -210,3 +210,29 @@ func TestFollowOldestGone(t *testing.T) {
 		t.Error("Follow ended with", err)
 	}
 }
+
+// Follow survives a limit of the bus, as when the queue of a service that hangs is full.
+func TestFollowBusLimit(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	calls := 0
+	answerCalls(t, bus, func(*bustest.Message) *bustest.Message {
+		switch calls++; calls {
+		case 1:
+			return eventAt(1)
+		case 2:
+			return &bustest.Message{Type: bustest.TypeError, ErrorName: "org.freedesktop.DBus.Error.LimitsExceeded"}
+		case 3:
+			return eventAt(2)
+		}
+		return nil
+	})
+	ctx, cancel := context.WithCancel(apitest.Bounded(t))
+	g := startFollow(ctx, t, Follower{Address: bus.Address()})
+	g.until(t, 2)
+	g.wantSteps(t, "events down up events")
+	cancel()
+	if err := apitest.Await(t, "Follow ends", g.ended); !errors.Is(err, context.Canceled) {
+		t.Error("Follow ended with", err)
+	}
+}
