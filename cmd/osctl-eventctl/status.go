@@ -52,7 +52,7 @@ func (a *app) status() *cobra.Command {
 				err = a.countStates(cmd.Context(), s)
 			}
 			if err != nil {
-				s.Error = client.Explain(err, a.bus)
+				s.Running, s.Error = false, client.Explain(err, a.bus)
 			}
 			var printErr error
 			switch {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/osctl/eventd/cmd/internal/daemontest"
 	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/dbusapi/wire"
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/nstest"
 )
@@ -130,6 +131,40 @@ func TestMetricsDenied(t *testing.T) {
 		if r.code != exitFailure || r.stderr == "" || (r.stdout == "") != (want == "") || !strings.Contains(r.stdout, want) {
 			t.Errorf("%s: %+v, want %q", args, r, want)
 		}
+	}
+}
+
+// TestMetricsHalf checks that a service that goes away before it lists does not look like one without
+// containers.
+func TestMetricsHalf(t *testing.T) {
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	service := bus.ClientAs(t, 0)
+	if _, err := service.CallDriver(t.Context(), "RequestName", "su", new(bustest.Body).String(wire.Name).Uint32(0)); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan result, 1)
+	go func() { ended <- ctl(t, bus.Env(), "status", "--metrics") }()
+	for range 2 {
+		call, err := service.Receive(t.Context())
+		for err == nil && call.Type != bustest.TypeCall {
+			call, err = service.Receive(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer := &bustest.Message{Type: bustest.TypeError, ErrorName: wire.ErrNoReply}
+		if call.Member == "GetAll" {
+			body := new(bustest.Body).Array(8, func(*bustest.Body) {})
+			answer = &bustest.Message{Type: bustest.TypeReturn, Signature: "a{sv}", Body: body.Bytes()}
+		}
+		answer.Serial, answer.ReplySerial, answer.Destination = service.NextSerial(), call.Serial, call.Sender
+		if err := service.Send(t.Context(), answer.Marshal()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := <-ended
+	if samples := parseMetrics(t, r.stdout); r.code != exitFailure || len(samples) != 1 || samples["osctl_eventd_up"] != "0" {
+		t.Errorf("%+v", r)
 	}
 }
 
