@@ -19,6 +19,7 @@ const maxEvents = 2000
 // Event is an event as a line.
 type Event struct {
 	Pool, ID, Veth string
+	Seq            uint64
 	Text           string // one line, safe for a terminal
 	Gap            bool   // the line counts missing events
 }
@@ -119,7 +120,7 @@ func (s *State) add(e Event) {
 func (s *State) formatEvent(e *hub.Event) Event {
 	return Event{
 		Pool: strings.Clone(e.Pool), ID: strings.Clone(e.ID), Veth: strings.Clone(e.Options.Text("veth")),
-		Text: string(s.format.Append(nil, e)),
+		Seq: e.Seq, Text: string(s.format.Append(nil, e)),
 	}
 }
 

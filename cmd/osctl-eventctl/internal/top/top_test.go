@@ -265,6 +265,28 @@ func TestHistory(t *testing.T) {
 	s.ended <- nil
 }
 
+// TestHistoryOnce checks that an event that comes while the history is fetched is shown once, and that
+// another epoch, which numbers its events anew, is shown.
+func TestHistoryOnce(t *testing.T) {
+	state := exampleState()
+	s := simulate(t, state, 80, 40, false, func(context.Context, Row) ([]Event, error) {
+		e := []*hub.Event{event(4, "101", "frozen"), event(5, "101", "thawed")}
+		state.AddEvents(e)
+		return state.Format(e), nil
+	})
+	s.until("the rows", "tank:101")
+	s.key(tcell.KeyDown)
+	s.key(tcell.KeyEnter)
+	s.until("its history", "state frozen")
+	state.AddEvents([]*hub.Event{event(6, "101", "running")})
+	state.AddGap(0)
+	state.AddEvents([]*hub.Event{event(1, "101", "stopped")})
+	screen := s.until("what comes", "state stopped")
+	if strings.Count(screen, "state frozen") != 1 || strings.Count(screen, "state thawed") != 1 || strings.Count(screen, "state running") != 1 {
+		t.Errorf("the history is\n%s", screen)
+	}
+}
+
 // TestNoColour checks that a view without colours draws none.
 func TestNoColour(t *testing.T) {
 	for _, colour := range []bool{true, false} {

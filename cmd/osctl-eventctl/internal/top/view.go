@@ -216,16 +216,24 @@ func (v *View) setHistory(h history) {
 	}
 }
 
-// collectEvents collects the events to show: all, or the history of a row and its later events.
+// collectEvents collects the events to show: all, or the history of a row and its later events. The history
+// has the events that came while it was fetched. After a gap, numbers may begin anew.
 func (v *View) collectEvents() {
 	if v.focus == nil {
 		v.lines = v.shown.Events
 		return
 	}
 	v.lines = slices.Clone(v.past)
+	last := uint64(0)
+	if len(v.past) > 0 {
+		last = v.past[len(v.past)-1].Seq
+	}
 	later := min(v.shown.Added-v.seen, uint64(len(v.shown.Events)))
 	for _, e := range v.shown.Events[uint64(len(v.shown.Events))-later:] {
-		if e.Gap || v.focus.owns(&e) {
+		if e.Gap {
+			last = 0
+		}
+		if e.Gap || e.Seq > last && v.focus.owns(&e) {
 			v.lines = append(v.lines, e)
 		}
 	}
