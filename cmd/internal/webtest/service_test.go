@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/chromedp/chromedp"
+
 	"github.com/osctl/eventd/dbusapi/bustest"
 )
 
@@ -16,7 +18,8 @@ func TestRestart(t *testing.T) {
 	s := newScene(t, bustest.PolicyOpen)
 	dir := t.TempDir()
 	s.start("--state-dir", dir)
-	s.report("probe", "n", "1")
+	s.report("probe", "pool", "tank")
+	before := s.epoch()
 	b := s.open("")
 	b.until("the event", names("events")+` === "1"`)
 	b.until("durable", `document.querySelector("#chips").textContent === "livedurable"`)
@@ -26,16 +29,32 @@ func TestRestart(t *testing.T) {
 	b.until("nothing about its log", `document.querySelector("#chips").textContent === "stopped"`)
 	s.start("--state-dir", dir)
 	b.state("live")
-	s.report("probe", "n", "2")
+	s.report("probe", "pool", "tank")
 	b.until("the next event", names("events")+` === "2 1"`)
 
 	s.daemon.Kill()
 	s.start() // in memory: another epoch
 	b.state("live")
 	b.until("in memory", `document.querySelector("#chips").textContent === "livein memory only"`)
-	s.report("probe", "n", "1")
+	s.report("probe", "pool", "tank")
 	b.until("a new history", names("events")+` === "1 g1 2 1"`)
 	b.until("it says so", `document.querySelector("#events .gap").textContent.includes("new history")`)
+
+	for row, epoch := range map[int]string{5: before, 2: s.epoch()} {
+		b.click(fmt.Sprintf(`#events [aria-rowindex="%d"]`, row))
+		b.until("the details of an event 1", fmt.Sprintf(`[...document.querySelectorAll("#details dd")].some(dd => dd.textContent === "%s:1")`, epoch))
+	}
+	b.run(chromedp.Evaluate(`location.hash = "#/?pool=tank"`, nil))
+	b.until("what is kept of the pool", names("events")+` === "1"`)
+	s.report("probe", "pool", "tank")
+	b.until("and what comes", names("events")+` === "2 1"`)
+}
+
+// epoch returns the epoch of the service.
+func (s *scene) epoch() string {
+	status, err := s.client.Properties(s.t.Context())
+	must(s.t, err)
+	return status.Text("Epoch")
 }
 
 // TestBusGone checks that the page reports a missing bus, and works with the next one.

@@ -2,7 +2,7 @@
 // sessions: its cursor is kept while the service restarts, while the page is paused or out of sight.
 
 import { errors } from "./service.js";
-import { parseContainer, parseEvent, parseInterface } from "./model.js";
+import { parseContainer, parseEvents, parseInterface, split } from "./model.js";
 
 const mostEvents = 1024, newest = 200;
 const waitMsec = 20000; // how long a page that was left holds a call
@@ -102,7 +102,7 @@ export class Follower {
         const [epoch, at] = split(this.from);
         let events = [], gone = false;
         try {
-            [, events] = await session.wait(`${epoch}:${Math.max(at - newest, 0)}`, {}, newest, 0);
+            events = parseEvents(await session.wait(`${epoch}:${Math.max(at - newest, 0)}`, {}, newest, 0));
         } catch (e) {
             if (e.name !== errors.gone && e.name !== errors.cursor)
                 throw e;
@@ -114,18 +114,18 @@ export class Follower {
         this.pause(true);
         if (gone)
             this.page.gap(0, "gone");
-        this.page.events(events.map(parseEvent).filter(e => e.seq <= at));
+        this.page.events(events.filter(e => e.seq <= at));
         this.page.paused();
     }
 
     async pull(session, turn) {
-        const [cursor, events] = await session.wait(this.cursor, {}, mostEvents, waitMsec);
+        const reply = await session.wait(this.cursor, {}, mostEvents, waitMsec);
         // What came while the page was paused is pulled again.
         if (turn !== this.turn || this.paused || this.hidden)
             return;
-        this.cursor = cursor;
-        this.page.events(events.map(parseEvent));
-        const [, at] = split(cursor);
+        const events = parseEvents(reply), [, at] = split(reply[0]);
+        [this.cursor] = reply;
+        this.page.events(events);
         if (events.length < mostEvents) {
             this.fullSince = this.replayTo = 0;
             await sleep(restMsec);
@@ -200,17 +200,11 @@ export class Follower {
     async history(session, filter) {
         const all = [];
         for (let cursor = "oldest", more = true; more;) {
-            const [next, events] = await session.wait(cursor, filter, mostEvents, 0);
-            cursor = next;
+            const reply = await session.wait(cursor, filter, mostEvents, 0), events = parseEvents(reply);
+            [cursor] = reply;
             more = events.length > 0;
-            all.push(...events.map(parseEvent));
+            all.push(...events);
         }
         return all;
     }
-}
-
-// split returns the epoch and the number of a cursor.
-function split(cursor) {
-    const colon = cursor.lastIndexOf(":");
-    return [cursor.slice(0, colon), Number(cursor.slice(colon + 1))];
 }

@@ -10,7 +10,7 @@ import { Session, clockOffset, errors, watchOwner } from "./service.js";
 import { Stream } from "./stream.js";
 import { Timeline } from "./timeline.js";
 import { choiceOf, nothing, optionsOf, pausedOf } from "./choice.js";
-import { covers, eventFilter, filterOf, parseEvent } from "./model.js";
+import { covers, eventFilter, filterOf, parseEvents } from "./model.js";
 import { gapText, makeViews } from "./views.js";
 import { initHealth, toggleHealth } from "./health.js";
 import { render } from "./render.js";
@@ -124,11 +124,11 @@ async function connect(owner) {
     try {
         data.properties = await own.properties();
         page.ahead = await clockOffset().catch(() => 0);
-        const [, events] = await own.wait("newest-1024", {}, 1024, 0);
+        const events = parseEvents(await own.wait("newest-1024", {}, 1024, 0));
         if (page.session !== own)
             return;
         activity.reset();
-        activity.fill(events.map(parseEvent), events.length < 1024, page.now());
+        activity.fill(events, events.length < 1024, page.now());
         activity.sample(eventCounters(data.properties.Counters), data.properties.StartTime, page.now());
         page.empty = "";
         say(_("Live"));
@@ -165,7 +165,7 @@ async function loadFocus() {
     if (choice.selected !== selected)
         return;
     focus.add(events);
-    focus.add(stream.lines.filter(e => !e.gap && covers(selected, e)));
+    focus.add(stream.after(events).filter(e => covers(selected, e)));
     focus.ready = true;
     soon();
 }

@@ -20,8 +20,20 @@ export function parseContainer([pool, id, state, usec, more]) {
     };
 }
 
-// parseEvent reads an event of WaitEvents. Of long options it keeps the beginning.
-export function parseEvent([type, action, pool, id, source, seq, usec, opts]) {
+// split returns the epoch and the number of a cursor.
+export function split(cursor) {
+    const colon = cursor.lastIndexOf(":");
+    return [cursor.slice(0, colon), Number(cursor.slice(colon + 1))];
+}
+
+// parseEvents reads a reply of WaitEvents. The numbers of its events are of the epoch of its cursor.
+export function parseEvents([cursor, events]) {
+    const [epoch] = split(cursor);
+    return events.map(e => parseEvent(e, epoch));
+}
+
+// parseEvent reads an event of an epoch. Of long options it keeps the beginning. The key is the cursor after the event.
+export function parseEvent([type, action, pool, id, source, seq, usec, opts], epoch) {
     const options = {};
     let left = eventLength, cut = false;
     for (const name in opts) {
@@ -34,7 +46,7 @@ export function parseEvent([type, action, pool, id, source, seq, usec, opts]) {
         cut ||= options[name].length < text.length;
         left -= name.length + options[name].length;
     }
-    return { key: "e" + seq, seq, time: usec / 1000, type, action, pool, id, source, options, cut };
+    return { key: `${epoch}:${seq}`, epoch, seq, time: usec / 1000, type, action, pool, id, source, options, cut };
 }
 
 // valueText returns a D-Bus value as text. JavaScript has no integers above 2^53, and one of the

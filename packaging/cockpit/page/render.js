@@ -133,14 +133,14 @@ function renderScope({ choice, choose, now }) {
         el("button", { type: "button", class: "scope", "aria-label": format(_("Remove the filter $0"), text), click: () => choose(without) }, text, " ✕")));
 }
 
-function renderDetails({ opened, data, open }) {
+function renderDetails({ opened, open }) {
     $("details").hidden = !opened;
     if (!opened)
         return;
-    const e = opened, epoch = data.properties?.Epoch ?? "";
-    rebuild($("details"), [e.key, epoch], () => {
+    const e = opened;
+    rebuild($("details"), e.key, () => {
         const facts = [
-            [_("Time"), new Date(e.time).toISOString()], [_("Source"), show(e.source)], [_("Number"), String(e.seq)], [_("Cursor"), `${epoch}:${e.seq}`],
+            [_("Time"), new Date(e.time).toISOString()], [_("Source"), show(e.source)], [_("Number"), String(e.seq)], [_("Cursor"), e.key],
             ...Object.entries(e.options).map(([name, value]) => [show(name), show(value)]),
         ];
         return [

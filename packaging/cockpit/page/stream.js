@@ -16,13 +16,19 @@ export class Stream {
         this.missing = 0; // events that gaps stand for
     }
 
-    // add takes events. Those up to the newest one that is there are taken for repeated.
+    // add takes events. Those of the same epoch up to the newest one that is there are taken for repeated.
     add(events) {
-        const last = this.newest();
+        const last = this.lines.at(-1);
         for (const e of events)
-            if (e.seq > last)
+            if (!last || e.epoch !== last.epoch || e.seq > last.seq)
                 this.push(e);
         this.trim();
+    }
+
+    // after returns the events that may follow others: those of their epoch, or all if there are no others.
+    after(events) {
+        const epoch = events.at(-1)?.epoch;
+        return this.lines.filter(e => !e.gap && (epoch === undefined || e.epoch === epoch));
     }
 
     // gap takes a line that stands for events that are not there; count is 0 where it is not known.
@@ -30,10 +36,6 @@ export class Stream {
     gap(count, why) {
         this.missing += count;
         this.push({ key: `g${++this.gaps}`, gap: true, count, why, seq: 0, time: this.lines.at(-1)?.time ?? 0 });
-    }
-
-    newest() {
-        return this.lines.at(-1)?.seq ?? 0;
     }
 
     push(line) {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
-    arrange, command, containerTrouble, covers, describe, eventFilter, filterOf, interfaceTrouble, nameOf, parseContainer, parseEvent, parseInterface, toneOf, valueText,
+    arrange, command, containerTrouble, covers, describe, eventFilter, filterOf, interfaceTrouble, nameOf, parseContainer, parseEvent, parseEvents, parseInterface, toneOf, valueText,
 } from "../page/model.js";
 
 const s = v => ({ t: "s", v });
@@ -16,6 +16,8 @@ test("rows and events are read", () => {
     assert.deepEqual([c.key, c.since, c.source, c.ctName], ["podman:deadbeef", 5, "cgroup", "web"]);
     const e = event(9, "state", "running", "tank", "101", { pool: s("tank"), init_pid: { t: "t", v: 77 } });
     assert.deepEqual([e.seq, e.time, e.options.init_pid, e.cut], [9, 1e12, "77", false]);
+    const [first] = parseEvents(["abc:9", [["x", "", "", "", "uid:0", 7, 1e15, {}]]]);
+    assert.deepEqual([first.key, first.epoch, first.seq], ["abc:7", "abc", 7], "numbers begin anew in another epoch");
 });
 
 test("a container is called by its name, or a hash by its beginning", () => {

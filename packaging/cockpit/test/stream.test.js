@@ -20,6 +20,21 @@ test("the stream is in order, and takes each event once", () => {
     assert.deepEqual(stream.lines.slice(-2).map(l => l.seq), [0, 1], "numbers begin anew");
 });
 
+test("events of another epoch do not hide those of this one", () => {
+    const of = (epoch, from, to) => events(from, to).map(e => ({ ...e, epoch }));
+    const stream = new Stream(100);
+    stream.add(of("a", 1, 9));
+    stream.gap(0, "epoch");
+    stream.add(of("b", 1, 2));
+    for (const [history, want] of [[of("b", 1, 2), "b1 b2 b3"], [[], "a1 a2 a3 a4 a5 a6 a7 a8 a9 b1 b2 b3"]]) {
+        const focus = new Stream(100);
+        focus.add(history);
+        focus.add(stream.after(history));
+        focus.add(of("b", 2, 3));
+        assert.equal(focus.lines.map(l => l.epoch + l.seq).join(" "), want);
+    }
+});
+
 test("the stream is bounded, and so is what it shows", () => {
     const stream = new Stream(2000);
     stream.filter(e => e.seq % 2 === 0);
