@@ -94,7 +94,7 @@ export class Follower {
         if (this.from.includes(":"))
             await this.beginPaused(session, turn);
         else
-            this.cursor = { now: properties.Cursor, oldest: "oldest" }[this.from] ?? `newest-${newest}`;
+            this.cursor = { now: properties.Cursor, oldest: "oldest" }[this.from] ?? cursorAt(properties, beforeNewest(properties));
     }
 
     // beginPaused gets the events before a cursor, and pauses there.
@@ -143,7 +143,7 @@ export class Follower {
         if (turn !== this.turn)
             return;
         const [epoch, at] = split(this.cursor);
-        const to = Math.max(properties.LastSequence - newest, properties.OldestSequence - 1, 0);
+        const to = beforeNewest(properties);
         this.fullSince = this.replayTo = 0;
         if (properties.Epoch !== epoch)
             this.page.gap(0, "epoch");
@@ -151,7 +151,7 @@ export class Follower {
             this.page.gap(to - at, why);
         else if (at <= properties.LastSequence)
             return;
-        this.cursor = `${properties.Epoch}:${to}`;
+        this.cursor = cursorAt(properties, to);
     }
 
     // refresh gets properties every other second, and the lists when they changed.
@@ -208,3 +208,8 @@ export class Follower {
         return all;
     }
 }
+
+// beforeNewest returns the number before the newest events.
+const beforeNewest = ({ LastSequence, OldestSequence }) => Math.max(LastSequence - newest, OldestSequence - 1, 0);
+
+const cursorAt = ({ Epoch }, at) => `${Epoch}:${at}`;
