@@ -32,7 +32,7 @@ func (a *app) containers() *cobra.Command {
 			list: (*client.Client).Containers, title: "containers",
 			columns: []string{"CONTAINER", "STATE", "SINCE"}, state: 1,
 			row: containerRow, json: containerJSON, fields: containerFields,
-			events: []string{hub.TypeState, hub.TypeDB, hub.TypeInfo}, fold: foldContainer,
+			events: []string{hub.TypeState, hub.TypeDB, hub.TypeInfo}, refresh: listRefresh, fold: foldContainer,
 		}
 	)
 	cmd := &cobra.Command{

@@ -40,7 +40,7 @@ func (a *app) list() *cobra.Command {
 			list: (*client.Client).Interfaces, title: "interfaces",
 			columns: []string{"CONTAINER", "NAME", "STATE", "VETH", "IFINDEX"}, state: 2, links: true,
 			row: linkRow, json: linkJSON, fields: linkFields,
-			events: []string{hub.TypeNetif}, refresh: linkRefresh, fold: foldLink,
+			events: []string{hub.TypeNetif}, refresh: listRefresh, fold: foldLink,
 		}
 	)
 	cmd := &cobra.Command{

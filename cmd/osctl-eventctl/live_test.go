@@ -131,3 +131,23 @@ func TestLiveEnds(t *testing.T) {
 	}
 	s.untilText(t, "is the bus running")
 }
+
+// TestWatchForgets checks that the view drops the stopped containers that the service drops, for which
+// there is no event. Otherwise a view on a busy host would grow for ever.
+func TestWatchForgets(t *testing.T) {
+	bus, d := startService(t)
+	s := onScreen(t, bus, 80, 24, "containers", "--watch", "--all")
+	s.until(t, "the empty view", has(0, `^containers: 0$`))
+	for i := range 2 * hub.MaxStopped / client.MaxEvents {
+		batch := make([]client.Report, client.MaxEvents)
+		for j := range batch {
+			batch[j] = client.Report{Type: hub.TypeState, Options: hub.Options{
+				{Name: "pool", Value: hub.String("tank")}, {Name: "id", Value: hub.String(fmt.Sprintf("%d-%d", i, j))}, {Name: "state", Value: hub.String("stopped")},
+			}}
+		}
+		if _, err := d.Client(t).ReportBatch(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.until(t, "those that are kept", has(0, fmt.Sprintf(`^containers: %d, `, hub.MaxStopped)))
+}

@@ -84,12 +84,12 @@ func (n *nameTable) remove(ref containerRef) {
 
 // fold applies an event to the table.
 func (n *nameTable) fold(e *hub.Event) {
-	ref := containerRef{e.Pool, e.ID}
+	ref := containerRef{strings.Clone(e.Pool), strings.Clone(e.ID)} // those of e share the memory of a whole reply
 	switch {
 	case e.Type == hub.TypeInfo:
-		n.put(ref, e.Options.Text("name"))
+		n.put(ref, strings.Clone(e.Options.Text("name")))
 	case e.Type == hub.TypeState, e.Type == hub.TypeNetif:
-		n.put(ref, e.Options.Text(hub.OptionName))
+		n.put(ref, strings.Clone(e.Options.Text(hub.OptionName)))
 	case e.Type != hub.TypeDB || e.Options.Text("object") != "container":
 	case e.Action == "add":
 		n.put(ref, "")

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -93,6 +94,24 @@ func TestNameTableIsBounded(t *testing.T) {
 	}
 	if len(n.names) != maxNames || len(n.owners) != maxNames {
 		t.Errorf("%d containers, %d names are kept", len(n.names), len(n.owners))
+	}
+}
+
+// TestNameTableKeepsNoReplies checks that a table holds the texts of events, and not the replies that they came in.
+func TestNameTableKeepsNoReplies(t *testing.T) {
+	n := newNameTable(nil, nil)
+	const replies, size = 100, 1 << 20
+	for i := range replies {
+		reply := fmt.Sprintf("tank%08dname", i) + strings.Repeat("x", size)
+		e := event(t, hub.TypeState, "pool", reply[:4], "id", reply[4:12], "state", "running", "ct_name", reply[:16])
+		e.Pool, e.ID = reply[:4], reply[4:12]
+		n.fold(e)
+	}
+	runtime.GC()
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	if len(n.names) != replies || memory.HeapAlloc > replies*size/2 {
+		t.Errorf("%d names take %d bytes", len(n.names), memory.HeapAlloc)
 	}
 }
 

@@ -17,9 +17,9 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
-// linkRefresh is how often a live view lists the interfaces again, because not every change of an
-// interface is an event.
-const linkRefresh = 2 * time.Second
+// listRefresh is how often a live view lists again, because not every change is an event: an interface has
+// no carrier, or the service drops a container that stopped long ago.
+const listRefresh = 2 * time.Second
 
 // listFlags are the flags that list and containers share.
 type listFlags struct{ json, watch bool }

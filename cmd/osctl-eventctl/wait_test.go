@@ -245,3 +245,14 @@ func TestWaitHint(t *testing.T) {
 		t.Errorf("status %d, %s%s", code, &w.Out, &w.Err)
 	}
 }
+
+// TestWaitForgets checks that each wait lists again, so that it does not keep all containers of the past.
+func TestWaitForgets(t *testing.T) {
+	bus, _ := startService(t)
+	a := &app{bus: bus.Address()}
+	for _, c := range []condition{{target: target{"tank", "1", ""}, states: []string{"running"}}, {target: target{"tank", "1", "eth0"}, states: []string{"up"}}} {
+		if _, _, refresh, err := a.findFilters(t.Context(), []condition{c}); err != nil || refresh <= 0 {
+			t.Errorf("%v: %v, lists again after %v", c.target, err, refresh)
+		}
+	}
+}

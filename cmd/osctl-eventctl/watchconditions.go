@@ -10,6 +10,10 @@ import (
 	"github.com/osctl/eventd/hub"
 )
 
+// containerRefresh is how often a wait lists again. Events alone would fill its list with containers that
+// the service has dropped.
+const containerRefresh = time.Minute
+
 // errReached ends a watch once all conditions have been met.
 var errReached = errors.New("reached")
 
@@ -80,11 +84,12 @@ func (a *app) watchConditions(ctx context.Context, conditions []condition, reach
 // rows again.
 func (a *app) findFilters(ctx context.Context, conditions []condition) (rows, events hub.Filter, refresh time.Duration, err error) {
 	var s selection
+	refresh = containerRefresh
 	anyContainer := false // a handover may move the interface to any container
 	for i := range conditions {
 		s.targets = append(s.targets, conditions[i].target)
 		if conditions[i].name != "" {
-			refresh = linkRefresh
+			refresh = listRefresh
 		}
 		anyContainer = anyContainer || conditions[i].name != "" && slices.Contains(conditions[i].states, "down")
 	}
