@@ -92,6 +92,9 @@ func foldContainer(rows []hub.Container, e *hub.Event) []hub.Container {
 			return append(rows, row)
 		}
 		row.Name, row.Image = rows[at].Name, rows[at].Image
+		if rows[at].State == row.State {
+			row.Time = rows[at].Time
+		}
 		rows[at] = row
 	case e.Type == hub.TypeInfo:
 		return foldInfo(rows, at, e)

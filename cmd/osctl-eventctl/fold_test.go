@@ -3,6 +3,7 @@ package main
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/osctl/eventd/hub"
 )
@@ -51,5 +52,19 @@ func TestFoldLink(t *testing.T) {
 	deleted.Options = append(deleted.Options, hub.Option{Name: "gone", Value: hub.Bool(true)})
 	if rows = foldLink(rows, deleted); !slices.Equal(rows, []hub.Interface{row(4, "lan1", "x", hub.LinkUp)}) {
 		t.Errorf("one is deleted: %+v", rows)
+	}
+}
+
+// TestFoldRepeatedState checks that a state that is only repeated keeps its time, as in the service's list.
+func TestFoldRepeatedState(t *testing.T) {
+	began := time.Unix(1000, 0)
+	rows := []hub.Container{{Pool: "tank", ID: "1", State: "running", Time: began, Name: "web"}}
+	for i, state := range []string{"running", "stopped"} {
+		e := event(t, hub.TypeState, "pool", "tank", "id", "1", "state", state)
+		e.Time = began.Add(time.Hour)
+		rows = foldContainer(rows, e)
+		if want := began.Add(time.Duration(i) * time.Hour); len(rows) != 1 || !rows[0].Time.Equal(want) || rows[0].State != state || rows[0].Name != "web" {
+			t.Errorf("%s: %+v, want %v", state, rows, want)
+		}
 	}
 }
