@@ -208,3 +208,19 @@ func TestCursorFileOutputClosed(t *testing.T) {
 		_ = os.Remove(file)
 	}
 }
+
+// TestCursorFileFull checks that run does not start the command if the disk has no room for the cursor. If
+// it did, each start would handle the same event.
+func TestCursorFileFull(t *testing.T) {
+	bus, d := startService(t)
+	report(t, d.Client(t), 1, "x")
+	dir := t.TempDir()
+	script := `mount -t tmpfs -o size=16k none "$2" && cd "$2" && : >cursor && { head -c 64k /dev/zero >rest || true; } &&
+		"$1" run --no-follow --since oldest --cursor-file cursor -- echo handled; ls`
+	cmd := exec.CommandContext(t.Context(), "unshare", "-m", "sh", "-c", script, "sh", program(), dir)
+	cmd.Env = bus.Env()
+	out, err := cmd.CombinedOutput()
+	if text := string(out); err != nil || strings.Contains(text, "handled") || !strings.Contains(text, "cursor file cursor: write") || !strings.HasSuffix(text, "\ncursor\nrest\n") {
+		t.Errorf("%v: %s", err, text)
+	}
+}

@@ -71,7 +71,8 @@ func (f *File) open(check func(string) error) (err error) {
 	if err != nil {
 		return err
 	}
-	return errors.Join(next.Close(), f.dir.Remove(f.nextName()))
+	_, err = next.WriteString(f.kept + "\n") // a full disk may take an empty file, but no cursor
+	return errors.Join(err, next.Close(), f.dir.Remove(f.nextName()))
 }
 
 // openPlain opens or creates a regular file. Others, such as /dev/null, must not be replaced.
@@ -212,7 +213,7 @@ func (f *File) replace(text string) error {
 		err = f.dir.Rename(f.nextName(), f.name)
 	}
 	if err != nil {
-		return errors.Join(err, next.Close())
+		return errors.Join(err, next.Close(), f.dir.Remove(f.nextName()))
 	}
 	// Closing the old file releases its lock; the new file is locked already.
 	_ = f.file.Close()
