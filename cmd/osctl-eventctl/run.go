@@ -29,7 +29,11 @@ environment has only EVENT_COUNT and the EVENT_CURSOR of the last event.
 With --cursor-file no event is skipped, whatever is killed or restarted: when
 the command ends with status 0, run moves the cursor past the event, and syncs
 it to the disk before the next event. If run is killed while the command runs,
-the next run handles the event again, so the command must be safe to repeat.
+the next run handles the event again, so the command must be safe to repeat. If
+the service has lost a part of its history, as it may when the machine loses
+power, run cannot tell which of the kept events it has handled, and handles all
+of them.
+
 When run is interrupted, or the command exceeds --timeout, the process group of
 the command gets SIGTERM, and SIGKILL 10 seconds later. If run is killed, the
 command gets SIGKILL.

@@ -28,9 +28,9 @@ type Await struct {
 }
 
 // State waits until the container is in one of the states, and returns that state. The current state
-// counts, and so does a short one, as long as its event is kept. The container need not exist yet. The
-// wait survives restarts of the service and of the bus, and ends when ctx is done; otherwise it fails
-// like [Follow].
+// counts, and so does a short one, unless its event is among those that are lost. The container need not
+// exist yet. The wait survives restarts of the service and of the bus, and ends when ctx is done;
+// otherwise it fails like [Follow].
 func (a Await) State(ctx context.Context, states ...string) (string, error) {
 	rows, err := containerFilter(a.Pool, a.ID)
 	if err != nil {

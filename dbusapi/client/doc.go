@@ -45,7 +45,7 @@
 //
 // # What it promises
 //
-//   - Follow passes each event once, in the order of the numbers. While the handler works on one reply,
+//   - Follow passes each event of an epoch once, in the order of the numbers. While the handler works on one reply,
 //     at most one call for the next events is pending.
 //   - Follow and Watch survive restarts of the service and of the bus, and report them with Down
 //     and Up. They report events that they could not get, and their number, with Gone and Lost.

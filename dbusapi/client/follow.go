@@ -29,7 +29,8 @@ type Update struct {
 	Cursor string
 	// Gone is set if the events after the last Cursor are no longer kept: the follower
 	// was too slow or away for too long, or the service had to drop its history. Follow
-	// continues with the oldest event that is kept.
+	// continues with the oldest event that is kept; in a new epoch these may be events that
+	// it has passed before. Watch continues with a list.
 	Gone error
 	// Lost, with Gone, is the number of lost events. With a filter it is an upper bound,
 	// because it is not known which of them would have matched. 0 means that the number
