@@ -104,6 +104,9 @@ func (a *app) timeoutError(ctx context.Context, conditions []condition, reached 
 func (a *app) findHint(ctx context.Context, conditions []condition) (string, error) {
 	var rows []hub.Container
 	err := a.call(ctx, func(ctx context.Context, c *client.Client) (err error) {
+		if _, err = c.Properties(ctx); err != nil { // the service was stopped, and a list would start it
+			return err
+		}
 		rows, _, err = c.Containers(ctx, hub.Filter{})
 		return err
 	})

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"encoding/binary"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -94,5 +97,44 @@ func TestWaitRestart(t *testing.T) {
 			t.Errorf("status %d, %s%s", code, &w.Out, &w.Err)
 		}
 		return
+	}
+}
+
+// TestNeverStarts checks that commands that follow never start a service that was stopped meanwhile, not even
+// at their end.
+func TestNeverStarts(t *testing.T) {
+	dir := t.TempDir()
+	started := filepath.Join(dir, "started")
+	service := fmt.Sprintf("[D-BUS Service]\nName=org.osctl.Eventd\nExec=/usr/bin/touch %s\nUser=root\n", started)
+	if err := os.WriteFile(filepath.Join(dir, "org.osctl.Eventd.service"), []byte(service), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bus := bustest.Start(t, bustest.Daemon, fmt.Sprintf("<busconfig><servicedir>%s</servicedir>%s</busconfig>", dir, bustest.PolicyOpen))
+	d := startDaemon(t, bus)
+	report(t, d.Client(t), 1, "state", "pool", "tank", "id", "1", "state", "starting")
+	monitor := bus.ClientAs(t, 0)
+	become := bustest.MethodCall(bustest.DriverName, bustest.DriverPath, bustest.DriverName+".Monitoring", "BecomeMonitor")
+	become.Signature, become.Body = "asu", new(bustest.Body).Array(4, func(*bustest.Body) {}).Uint32(0).Bytes()
+	apitest.OK(t, monitor, become)
+	all := []*running{start(t, bus, "wait", "tank:1", "running", "--timeout", "6s"), start(t, bus, "monitor", "tank:1", "--until", "+6s")}
+	for waiting := map[string]bool{}; len(waiting) < len(all); {
+		call, err := monitor.Receive(apitest.Bounded(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if call.Member == "WaitEvents" && binary.LittleEndian.Uint32(call.Body[len(call.Body)-4:]) > 0 {
+			waiting[call.Sender] = true
+		}
+	}
+	if err := d.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	d.Wait(t)
+	for _, one := range all {
+		one.Wait(t)
+		if _, err := os.Stat(started); err == nil {
+			t.Errorf("%v had the bus start the service: %s", one.Cmd.Args, &one.Err)
+			_ = os.Remove(started)
+		}
 	}
 }

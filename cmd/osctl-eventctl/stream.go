@@ -97,9 +97,10 @@ func (s *stream) follow(ctx context.Context) error {
 }
 
 // loadNames reads the containers that the targets may name. The stream begins at the cursor of that
-// list, so that it sees every change of a name.
+// list, so that it sees every change of a name. It does nothing once events have been followed, because a list
+// would start a service that was stopped meanwhile.
 func (s *stream) loadNames(ctx context.Context) error {
-	if len(s.targets) == 0 || s.names != nil {
+	if len(s.targets) == 0 || s.names != nil || s.epoch != "" {
 		return nil
 	}
 	names, cursor, err := s.app.askNames(ctx, s.targets)
