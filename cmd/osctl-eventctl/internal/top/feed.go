@@ -126,6 +126,9 @@ func (f *Feed) History(ctx context.Context, row Row) ([]Event, error) {
 		return nil, err
 	}
 	defer c.Close()
+	if _, err := c.Properties(ctx); err != nil { // the service was stopped, and WaitEvents would start it
+		return nil, err
+	}
 	var all []Event
 	for cursor := hub.CursorOldest; ; {
 		next, events, err := c.WaitEvents(ctx, cursor, filter, 0, 0)

@@ -3,6 +3,8 @@ package top
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +14,7 @@ import (
 	"github.com/gdamore/tcell/v2"
 	"go.uber.org/goleak"
 
+	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -429,5 +432,23 @@ func TestCommand(t *testing.T) {
 		if got := row.command(); got != "osctl-eventctl monitor --since oldest "+want {
 			t.Errorf("%+v: %s", row, got)
 		}
+	}
+}
+
+// TestHistoryNeverStarts checks that a history does not start a service that was stopped.
+func TestHistoryNeverStarts(t *testing.T) {
+	dir := t.TempDir()
+	started := filepath.Join(dir, "started")
+	service := fmt.Sprintf("[D-BUS Service]\nName=org.osctl.Eventd\nExec=/usr/bin/touch %s\nUser=root\n", started)
+	if err := os.WriteFile(filepath.Join(dir, "org.osctl.Eventd.service"), []byte(service), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bus := bustest.Start(t, bustest.Daemon, fmt.Sprintf("<busconfig><servicedir>%s</servicedir>%s</busconfig>", dir, bustest.PolicyOpen))
+	f := Feed{State: NewState(time.Now()), Address: bus.Address()}
+	if _, err := f.History(t.Context(), Row{Pool: "tank", ID: "1"}); err == nil {
+		t.Error("there is a history without a service")
+	}
+	if _, err := os.Stat(started); err == nil {
+		t.Error("the bus started the service")
 	}
 }
