@@ -24,8 +24,9 @@ var (
 )
 
 // datagramSize is enough for any datagram: a part of a dump has at most 32 KiB, and a message
-// about one link about 2 KiB.
-const datagramSize = 64 << 10
+// about one link about 2 KiB and up to 64 KiB of other names (IFLA_PROP_LIST), which root of a
+// container can give to an interface.
+const datagramSize = 128 << 10
 
 // Socket listens to the veths of one network namespace, and of all namespaces that have an id in
 // it. Receive and Link are for one goroutine; the other methods are safe for concurrent use.

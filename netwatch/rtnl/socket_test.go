@@ -3,6 +3,7 @@ package rtnl
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -241,5 +242,25 @@ func TestNamespace(t *testing.T) {
 	}
 	if len(names) != 2 {
 		t.Errorf("%v", names)
+	}
+}
+
+// TestLongMessage has root of a container give an interface as many other names as the kernel allows, so that each
+// message about it is longer than 64 KiB. It expects no loss.
+func TestLongMessage(t *testing.T) {
+	host, inside := nstest.New(t), nstest.New(t)
+	s := open(t, host, 1<<20)
+	_, err := host.Pair("h", "p", inside)
+	must(t, err)
+	peer, err := inside.Handle().LinkByName("p")
+	must(t, err)
+	for i := 0; err == nil; i++ {
+		drain(t, s)
+		err = inside.Handle().LinkAddAltName(peer, fmt.Sprintf("%0127d", i))
+	}
+	must(t, inside.Rename(peer.Attrs().Index, "eth0"))
+	all, lost := drain(t, s)
+	if n := len(all); lost != 0 || n == 0 || all[n-1].Link.Name != "eth0" {
+		t.Errorf("%d messages, lost %d: %+v", n, lost, all)
 	}
 }
