@@ -111,6 +111,9 @@ func (t *Tracker) queryNSID(c *container) {
 	if !same {
 		c.process, c.left = t.findFirst(c), nil
 	}
+	if !c.named && !c.process.init { // only the parent of an init is a monitor
+		c.process = process{}
+	}
 	if c.nsid = none; c.process.pid != 0 {
 		nsid, err := t.ids.GetNetNsIdByPid(c.process.pid)
 		if err != nil {
