@@ -187,6 +187,24 @@ func TestLimitOfWatches(t *testing.T) {
 	}
 }
 
+// TestWatchedLater has cgroups without a watch, as after a limit was reached. It expects a scan to watch them.
+func TestWatchedLater(t *testing.T) {
+	root := cgroupRoot(t)
+	must(t, os.MkdirAll(filepath.Join(root, "one.slice/two.slice"), 0o755))
+	l := listen(t, root)
+	l.mu.Lock()
+	one := l.hierarchies[0].top.kids["one.slice"]
+	for _, n := range []*node{one, one.kids["two.slice"]} {
+		l.unwatch(n)
+	}
+	l.system.limited = true
+	l.search(0, func() bool { return true })
+	l.mu.Unlock()
+	sleepIn(t, filepath.Join(root, "one.slice/two.slice/docker-"+testID+".scope"))
+	l.wants("docker:" + testID + " - running")
+	l.ends(root)
+}
+
 // eventually waits until is returns true.
 func eventually(t *testing.T, is func() bool) {
 	t.Helper()

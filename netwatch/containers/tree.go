@@ -152,6 +152,9 @@ func (t *Tracker) relist(n *node, ofUsers bool) {
 		return
 	}
 	if (n.user != 0) == ofUsers {
+		if n.watch == 0 { // a limit was reached before
+			t.watch(n)
+		}
 		t.list(n)
 	}
 	for _, kid := range n.kids {
