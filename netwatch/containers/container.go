@@ -163,7 +163,8 @@ func endsInNumber(id string) bool {
 // of its init. If the name of a cgroup is taken, LXC appends -1 and so on, but such an end may also be
 // part of the container's name.
 func readMonitorName(c *container) string {
-	pid, err := strconv.Atoi(strings.TrimSpace(string(readStatus(c.process.pid, "PPid"))))
+	parent, _ := readStatus(c.process.pid, "PPid")
+	pid, err := strconv.Atoi(strings.TrimSpace(string(parent)))
 	if err != nil || pid <= 1 {
 		return c.ID
 	}
@@ -183,12 +184,13 @@ func readMonitorName(c *container) string {
 	return c.ID
 }
 
-// readStatus reads a value from the status of a process. It is empty if the status cannot be read.
-func readStatus(pid int, key string) []byte {
+// readStatus reads a value from the status of a process, and the size of that status in bytes. The value is empty if
+// the status cannot be read.
+func readStatus(pid int, key string) (value []byte, size int) {
 	status, _ := readProc(pid, "status") // the process may be gone
-	_, value, _ := bytes.Cut(status, []byte("\n"+key+":"))
+	_, value, _ = bytes.Cut(status, []byte("\n"+key+":"))
 	value, _, _ = bytes.Cut(value, []byte("\n"))
-	return value
+	return value, len(status)
 }
 
 // maxProc is the most that is read of a file about a process. A container's root can make status long, by up to

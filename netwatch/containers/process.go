@@ -14,8 +14,9 @@ import (
 
 // Limits of the search for the first process of a container. Cgroups and processes beyond them are ignored.
 const (
-	maxInside = 32 // cgroups of a container
-	maxPerDir = 8  // processes of one cgroup
+	maxInside = 32      // cgroups of a container
+	maxPerDir = 8       // processes of one cgroup
+	maxStatus = 1 << 20 // bytes of the status of processes, where root of a container can make one of 512 KiB
 )
 
 // process is a process of a container.
@@ -29,11 +30,16 @@ type process struct {
 // the oldest process, because a later one may have entered the namespace of another container. pid is 0 if
 // it finds none. If systemd runs inside, the top cgroup is empty and init is in init.scope.
 func (t *Tracker) findFirst(c *container) (first process) {
-	dirs := []string{c.node.dir()}
+	dirs, read := []string{c.node.dir()}, 0
 	for i := 0; i < len(dirs) && i < maxInside; i++ {
 		pids := t.pids(dirs[i])
 		for _, pid := range pids[:min(len(pids), maxPerDir)] {
-			switch p := readProcess(pid); {
+			if read >= maxStatus {
+				return first
+			}
+			p, size := readProcess(pid)
+			read += size
+			switch {
 			case p.started == 0: // it is gone
 			case p.init:
 				return p
@@ -72,7 +78,7 @@ func (t *Tracker) pids(dir string) (all []int) {
 // namespace of our own only findFirst can tell, because there the path of an outer cgroup begins with /../ instead
 // of at the root.
 func (t *Tracker) holdsProcess(c *container) bool {
-	if c.process.pid == 0 || readProcess(c.process.pid).started != c.process.started {
+	if c.process.pid == 0 || readStart(c.process.pid) != c.process.started {
 		return false
 	}
 	text, err := readProc(c.process.pid, "cgroup")
@@ -124,14 +130,19 @@ func likely(name string) int {
 	return 2
 }
 
-// readProcess reads whether a process is an init, and when it started.
-func readProcess(pid int) process {
-	levels := bytes.Fields(readStatus(pid, "NSpid"))
-	p := process{pid: pid, init: len(levels) == 2 && string(levels[1]) == "1"}
+// readProcess reads whether a process is an init, and when it started. size is that of its status in bytes.
+func readProcess(pid int) (p process, size int) {
+	value, size := readStatus(pid, "NSpid")
+	levels := bytes.Fields(value)
+	return process{pid: pid, init: len(levels) == 2 && string(levels[1]) == "1", started: readStart(pid)}, size
+}
+
+// readStart reads when a process started; 0 if it is gone.
+func readStart(pid int) (started uint64) {
 	// Field 22 of stat. Field 2 is a name in parentheses, which may have any bytes.
 	stat, _ := readProc(pid, "stat")
 	if fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]); len(fields) > 19 {
-		p.started, _ = strconv.ParseUint(string(fields[19]), 10, 64)
+		started, _ = strconv.ParseUint(string(fields[19]), 10, 64)
 	}
-	return p
+	return started
 }

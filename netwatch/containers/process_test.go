@@ -28,6 +28,26 @@ func TestInit(t *testing.T) {
 	wants(t, tracker, vethTo(t, ns, "v2", beside.pid()), "")
 }
 
+// TestLongStatus has processes in as many groups as the kernel allows, which root of a container or of a user namespace
+// can start. It expects the search to end after maxStatus.
+func TestLongStatus(t *testing.T) {
+	root := cgroupRoot(t)
+	ct := filepath.Join(root, "machine-a.scope")
+	for range maxStatus/(512<<10) + 1 {
+		s := startIn(t, ct, 0, "perl", "-e", `$) = join " ", 0, 1e9 .. 1e9 + 65535; exec "sleep", "300"`)
+		eventually(t, func() bool { _, size := readStatus(s.pid(), ""); return size > 512<<10 })
+	}
+	sleepIn(t, ct)
+	tracker := trackerIn(t, nstest.New(t), Config{Cgroup: root})
+	tracker.mu.Lock()
+	defer tracker.mu.Unlock()
+	for _, c := range tracker.containers {
+		if p := tracker.findFirst(c); p.init {
+			t.Errorf("found %+v", p)
+		}
+	}
+}
+
 // TestVanishedProcess expects a process that ended after its cgroup was read not to count as the oldest.
 func TestVanishedProcess(t *testing.T) {
 	tracker, dir := trackerIn(t, nstest.New(t), Config{Cgroup: cgroupRoot(t)}), t.TempDir()
@@ -51,7 +71,7 @@ func TestNoPidNamespace(t *testing.T) {
 	dir = filepath.Join(root, "docker-"+strings.Repeat("a", 64)+".scope")
 	first := startIn(t, dir, 0, "sleep", "300")
 	s = startIn(t, dir, newNet, "sleep", "300")
-	for readProcess(s.pid()).started == readProcess(first.pid()).started { // the kernel counts starts in ticks
+	for readStart(s.pid()) == readStart(first.pid()) { // the kernel counts starts in ticks
 		s.stop()
 		s = startIn(t, dir, newNet, "sleep", "300")
 	}
