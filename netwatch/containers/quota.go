@@ -4,7 +4,7 @@ package containers
 const (
 	maxPerUser     = 256  // containers
 	maxUserCgroups = 1024 // other cgroups; each takes a watch
-	maxUserAsks    = 8    // nsids that are asked for while the Tracker is locked, for all users together
+	maxUserAsks    = 2    // nsids that are asked for while the Tracker is locked, for all users together
 	maxUserNames   = 4096 // names that are read from directories while the Tracker is locked
 )
 

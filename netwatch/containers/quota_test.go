@@ -2,6 +2,7 @@ package containers
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -166,6 +167,14 @@ func TestLimitOfUserQueries(t *testing.T) {
 	}
 	if n := asked(); n != maxUserAsks+1 {
 		t.Errorf("%d containers are asked at first, want %d of users and 1 of the system", n, maxUserAsks)
+	}
+	l.mu.Lock()
+	maps.DeleteFunc(l.pending, func(c *container, _ struct{}) bool { return c.node.within == 0 })
+	next := l.queryPending(l.usersAfter.Add(-1))
+	after := l.usersAfter
+	l.mu.Unlock()
+	if n := asked(); n != maxUserAsks+1 || !next.Equal(after) {
+		t.Errorf("%d containers are asked during the pause, which ends at %v; next is %v", n, after, next)
 	}
 	l.run()
 	eventually(t, func() bool { return asked() == many+1 })

@@ -55,6 +55,7 @@ type Tracker struct {
 	comparing   bool                          // changes that are found now were not seen live
 	queryAfter  time.Time                     // when new containers may be asked again
 	searchAfter time.Time                     // when all containers may be asked again
+	usersAfter  time.Time                     // when pending containers of users may be asked again
 	names       map[int32]string              // named namespaces by nsid, as of the last search
 	missing     [missingKinds]string
 	loggedAt    [missingKinds]time.Time // when missing was logged
@@ -202,13 +203,14 @@ func (t *Tracker) runQueries(ctx context.Context) {
 }
 
 // queryPending asks for the nsids of the pending containers whose pause is over, but of at most
-// maxUserAsks containers of users. It returns when the next pause is over; the zero Time is never.
+// maxUserAsks containers of users, and then pauses for those of users, which can make as many queries due as they
+// like. It returns when the next pause is over; the zero Time is never.
 func (t *Tracker) queryPending(now time.Time) (next time.Time) {
 	t.refreshOwn()
 	ofUsers := 0
 	for c := range t.pending {
 		ofUser := c.node.within != 0
-		if !now.Before(c.retryAt) && (!ofUser || ofUsers < maxUserAsks) {
+		if !now.Before(c.retryAt) && (!ofUser || ofUsers < maxUserAsks && !now.Before(t.usersAfter)) {
 			if ofUser {
 				ofUsers++
 			}
@@ -218,12 +220,18 @@ func (t *Tracker) queryPending(now time.Time) (next time.Time) {
 			continue
 		}
 		at := c.retryAt
+		if ofUser && at.Before(t.usersAfter) {
+			at = t.usersAfter
+		}
 		if at.Before(now) {
 			at = now
 		}
 		if next.IsZero() || at.Before(next) {
 			next = at
 		}
+	}
+	if ofUsers > 0 {
+		t.usersAfter = pauseAfter(now, queryShare)
 	}
 	return next
 }
