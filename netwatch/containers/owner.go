@@ -109,7 +109,8 @@ func (t *Tracker) queryNew(now time.Time) {
 	}
 }
 
-// search asks for the nsids of all containers and of the named namespaces.
+// search asks for the nsids of all containers of the system and of the named namespaces, and has runQueries ask those
+// of users: Run reports what changes.
 func (t *Tracker) search(nsid int32, still func() bool) (Container, bool) {
 	if len(t.hierarchies) == 0 {
 		t.mount()
@@ -120,7 +121,11 @@ func (t *Tracker) search(nsid int32, still func() bool) (Container, bool) {
 		t.rescan(w)
 	}
 	for _, c := range t.containers {
-		t.refreshNSID(c)
+		if c.node.within == 0 {
+			t.refreshNSID(c)
+		} else {
+			t.queueRefresh(c)
+		}
 	}
 	t.readNames()
 	if c, found := t.findKnown(nsid, still); found {
@@ -130,7 +135,7 @@ func (t *Tracker) search(nsid int32, still func() bool) (Container, bool) {
 }
 
 // findKnown returns the container that had an nsid according to the last answer, if it still has that
-// nsid. Of several, a pod counts first, then the one with the oldest init.
+// nsid. Of several, a pod counts first, then the one with the oldest init. It tries at most maxUserAsks of users.
 func (t *Tracker) findKnown(nsid int32, still func() bool) (Container, bool) {
 	var all []*container
 	for _, c := range t.containers {
@@ -147,7 +152,14 @@ func (t *Tracker) findKnown(nsid int32, still func() bool) (Container, bool) {
 		}
 		return cmp.Or(pod(a)-pod(b), cmp.Compare(a.process.started, b.process.started), cmp.Compare(a.node.ino, b.node.ino))
 	})
+	ofUsers := 0
 	for _, c := range all {
+		if c.node.within != 0 {
+			if ofUsers++; ofUsers > maxUserAsks {
+				t.queueRefresh(c)
+				continue
+			}
+		}
 		if t.verify(c, nsid, still) {
 			return c.Container, true
 		}

@@ -172,6 +172,7 @@ func TestLimitOfUserQueries(t *testing.T) {
 	maps.DeleteFunc(l.pending, func(c *container, _ struct{}) bool { return c.node.within == 0 })
 	next := l.queryPending(l.usersAfter.Add(-1))
 	after := l.usersAfter
+	l.search(0, func() bool { return true })
 	l.mu.Unlock()
 	if n := asked(); n != maxUserAsks+1 || !next.Equal(after) {
 		t.Errorf("%d containers are asked during the pause, which ends at %v; next is %v", n, after, next)

@@ -265,6 +265,14 @@ func (t *Tracker) queueQuery(c *container) {
 	}
 }
 
+// queueRefresh makes a container pending for one question, unless it is pending.
+func (t *Tracker) queueRefresh(c *container) {
+	if _, pending := t.pending[c]; !pending {
+		t.queueQuery(c)
+		c.tries = len(askPauses)
+	}
+}
+
 // refreshOwn asks for the own nsid, because a process in the own namespace has no owner.
 func (t *Tracker) refreshOwn() {
 	id, err := t.ids.GetNetNsIdByFd(int(t.namespace.Fd()))

@@ -73,6 +73,9 @@ func TestUserChanges(t *testing.T) {
 	for _, below := range []string{"", "web-a.slice/web-a-b.slice"} {
 		ns, root := nstest.New(t), cgroupRoot(t)
 		tracker := trackerIn(t, ns, Config{Cgroup: root})
+		ctx, cancel := context.WithCancel(t.Context())
+		var ended sync.WaitGroup
+		ended.Go(func() { tracker.runQueries(ctx) })
 		given, nsids := filepath.Join(root, "web.slice"), map[string]int32{}
 		for i, user := range []int{1000, 2000, 3000, 0, 1000} {
 			must(t, os.MkdirAll(filepath.Join(given, below), 0o755))
@@ -98,15 +101,19 @@ func TestUserChanges(t *testing.T) {
 			for id, nsid := range nsids {
 				wants(t, tracker, nsid, pool+":"+id)
 			}
+			tracker.mu.Lock()
 			for uid, u := range tracker.perUser {
 				if (u.cgroups+u.containers > 0) != (int(uid) == user) {
 					t.Errorf("%s: user %d has %d cgroups and %d containers", pool, uid, u.cgroups, u.containers)
 				}
 			}
+			tracker.mu.Unlock()
 			if want := 2 + strings.Count(below, ".slice"); watched != want || containers != i+1 {
 				t.Errorf("%s: %d cgroups and %d containers are known, want %d and %d", pool, watched, containers, want, i+1)
 			}
 		}
+		cancel()
+		ended.Wait()
 	}
 }
 
