@@ -1,5 +1,7 @@
 package containers
 
+import "time"
+
 // Limits of one user. Cgroups beyond them are ignored, so they cost other users nothing.
 const (
 	maxPerUser     = 256  // containers
@@ -11,7 +13,8 @@ const (
 // usage counts the containers and cgroups of one user, and the names that were read for that user.
 type usage struct {
 	containers, cgroups, names int
-	limited                    bool // a limit was reached, so some cgroups are not known
+	limited                    bool      // a limit was reached, so some cgroups are not known
+	askAfter                   time.Time // when a pending container of the user may be asked again
 }
 
 // usageOf returns the usage of a user.

@@ -2,7 +2,6 @@ package containers
 
 import (
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -144,14 +143,13 @@ func TestLimitOfUserNames(t *testing.T) {
 	}
 }
 
-// TestLimitOfUserQueries expects a limit of the containers of users that are asked while the Tracker is locked,
-// and expects all of them to be asked in the end.
+// TestLimitOfUserQueries expects a limit of the containers of users that are asked while the Tracker is locked, a
+// pause for each user, which a search keeps, too, and all containers to be asked in the end.
 func TestLimitOfUserQueries(t *testing.T) {
 	root := cgroupRoot(t)
-	given := givenTo(t, root, 1000)
-	const many = 2*maxUserAsks + 1
-	for i := range many {
-		sleepIn(t, filepath.Join(given, fmt.Sprint("lxc.payload.x", i)))
+	const users, each = maxUserAsks + 1, 3
+	for i := range users * each {
+		sleepIn(t, filepath.Join(givenTo(t, root, 1000+i%users), fmt.Sprint("lxc.payload.x", i)))
 	}
 	sleepIn(t, filepath.Join(root, "lxc.payload.web"))
 	l := &listener{Tracker: trackerIn(t, nstest.New(t), Config{Cgroup: root}), t: t, states: make(chan StateChange, 1000)}
@@ -169,16 +167,16 @@ func TestLimitOfUserQueries(t *testing.T) {
 		t.Errorf("%d containers are asked at first, want %d of users and 1 of the system", n, maxUserAsks)
 	}
 	l.mu.Lock()
-	maps.DeleteFunc(l.pending, func(c *container, _ struct{}) bool { return c.node.within == 0 })
-	next := l.queryPending(l.usersAfter.Add(-1))
-	after := l.usersAfter
-	l.search(0, func() bool { return true })
+	for range 2 {
+		l.queryPending(time.Unix(1, 0)) // during the pauses
+		l.search(0, func() bool { return true })
+	}
 	l.mu.Unlock()
-	if n := asked(); n != maxUserAsks+1 || !next.Equal(after) {
-		t.Errorf("%d containers are asked during the pause, which ends at %v; next is %v", n, after, next)
+	if n := asked(); n != users+1 {
+		t.Errorf("%d containers are asked before the first pause is over, want 1 of each user and 1 of the system", n)
 	}
 	l.run()
-	eventually(t, func() bool { return asked() == many+1 })
+	eventually(t, func() bool { return asked() == users*each+1 })
 }
 
 // TestLimitOfWatches expects Missing to have a line when the system has more cgroups than watches.

@@ -55,7 +55,6 @@ type Tracker struct {
 	comparing   bool                          // changes that are found now were not seen live
 	queryAfter  time.Time                     // when new containers may be asked again
 	searchAfter time.Time                     // when all containers may be asked again
-	usersAfter  time.Time                     // when pending containers of users may be asked again
 	names       map[int32]string              // named namespaces by nsid, as of the last search
 	missing     [missingKinds]string
 	loggedAt    [missingKinds]time.Time // when missing was logged
@@ -203,26 +202,24 @@ func (t *Tracker) runQueries(ctx context.Context) {
 }
 
 // queryPending asks for the nsids of the pending containers whose pause is over, but of at most
-// maxUserAsks containers of users, and then pauses for those of users, which can make as many queries due as they
-// like. It returns when the next pause is over; the zero Time is never.
+// maxUserAsks containers of users. It returns when the next pause is over; the zero Time is never.
 func (t *Tracker) queryPending(now time.Time) (next time.Time) {
 	t.refreshOwn()
 	ofUsers := 0
 	for c := range t.pending {
 		ofUser := c.node.within != 0
-		if !now.Before(c.retryAt) && (!ofUser || ofUsers < maxUserAsks && !now.Before(t.usersAfter)) {
+		if !now.Before(t.askAt(c)) && (!ofUser || ofUsers < maxUserAsks) {
+			begun := time.Now()
+			t.queryOne(c, now)
 			if ofUser {
+				t.usageOf(c.node.within).askAfter = pauseAfter(begun, queryShare)
 				ofUsers++
 			}
-			t.queryOne(c, now)
 		}
 		if _, left := t.pending[c]; !left {
 			continue
 		}
-		at := c.retryAt
-		if ofUser && at.Before(t.usersAfter) {
-			at = t.usersAfter
-		}
+		at := t.askAt(c)
 		if at.Before(now) {
 			at = now
 		}
@@ -230,10 +227,19 @@ func (t *Tracker) queryPending(now time.Time) (next time.Time) {
 			next = at
 		}
 	}
-	if ofUsers > 0 {
-		t.usersAfter = pauseAfter(now, queryShare)
-	}
 	return next
+}
+
+// askAt returns when a pending container may be asked: after its own pause, and after that of its user, who can make
+// as many queries due as they like.
+func (t *Tracker) askAt(c *container) time.Time {
+	at := c.retryAt
+	if c.node.within != 0 {
+		if after := t.usageOf(c.node.within).askAfter; at.Before(after) {
+			at = after
+		}
+	}
+	return at
 }
 
 // queryOne asks for the nsid of a pending container, and begins its next pause if it has none.
