@@ -115,13 +115,12 @@ func (t *Tracker) queryNSID(c *container) {
 		c.process = process{}
 	}
 	if c.nsid = none; c.process.pid != 0 {
-		nsid, err := t.ids.GetNetNsIdByPid(c.process.pid)
+		nsid, err := t.nsidOf(c.process.pid)
 		if err != nil {
 			t.logFault(err)
 			c.process = process{}
-		} else {
-			c.nsid = t.foreign(nsid)
 		}
+		c.nsid = nsid
 	}
 	if c.process.pid != 0 && !c.named {
 		t.leaveGroup(c)
@@ -142,8 +141,8 @@ func (t *Tracker) queryNSID(c *container) {
 // refreshNSID asks a container again if its last answer is outdated.
 func (t *Tracker) refreshNSID(c *container) {
 	if c.process.pid != 0 {
-		nsid, err := t.ids.GetNetNsIdByPid(c.process.pid)
-		if err == nil && t.foreign(nsid) == c.nsid && (c.nsid != none || c.process.init) {
+		nsid, err := t.nsidOf(c.process.pid)
+		if err == nil && nsid == c.nsid && (c.nsid != none || c.process.init) {
 			return
 		}
 	}

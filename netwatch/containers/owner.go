@@ -183,8 +183,8 @@ func (t *Tracker) verify(c *container, nsid int32, still func() bool) bool {
 	defer closeFD(pidfd)
 	t.setMissing(missingPidfd, "")
 	says := func() bool {
-		got, err := t.ids.GetNetNsIdByPid(c.process.pid)
-		return err == nil && t.foreign(got) == nsid
+		got, err := t.nsidOf(c.process.pid)
+		return err == nil && got == nsid
 	}
 	return t.holdsProcess(c) && says() && still() && says() && isAlive(pidfd)
 }

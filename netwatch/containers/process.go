@@ -15,7 +15,7 @@ import (
 // Limits of the search for the first process of a container. Cgroups and processes beyond them are ignored.
 const (
 	maxInside = 32      // cgroups of a container
-	maxPerDir = 8       // processes of one cgroup
+	maxPerDir = 8       // processes of one cgroup, and threads of one process
 	maxStatus = 1 << 20 // bytes of the status of processes, where root of a container can make one of 512 KiB
 )
 
@@ -90,6 +90,39 @@ func (t *Tracker) holdsProcess(c *container) bool {
 	}
 	// ENAMETOOLONG is from older kernels; only a container makes so many levels.
 	return errors.Is(err, unix.ENAMETOOLONG) || t.findFirst(c) == c.process
+}
+
+// nsidOf asks for the nsid of a process. If its first thread has ended, the kernel knows only that of another thread:
+// so root of a container could hide the namespace of its init.
+func (t *Tracker) nsidOf(pid int) (int32, error) {
+	nsid, err := t.ids.GetNetNsIdByPid(pid)
+	if errors.Is(err, unix.ESRCH) {
+		for _, thread := range listThreads(pid) {
+			if nsid, err = t.ids.GetNetNsIdByPid(thread); err == nil {
+				break
+			}
+		}
+	}
+	if err != nil {
+		return none, err
+	}
+	return t.foreign(nsid), nil
+}
+
+// listThreads returns the first threads of a process.
+func listThreads(pid int) (all []int) {
+	f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/task")
+	if err != nil {
+		return nil // it is gone
+	}
+	defer f.Close() //nolint:errcheck // only read
+	names, _ := f.Readdirnames(maxPerDir)
+	for _, name := range names {
+		if thread, err := strconv.Atoi(name); err == nil {
+			all = append(all, thread)
+		}
+	}
+	return all
 }
 
 // listInside returns the cgroups directly inside dir, the likely ones first.

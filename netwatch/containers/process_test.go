@@ -121,6 +121,22 @@ func TestHiddenInit(t *testing.T) {
 	wants(t, tracker, nsid, "lxc:b")
 }
 
+// TestFirstThreadEnds has the first thread of an init end, while another one goes on, which root of the container can
+// do. It expects the container to stay the owner, also of another Tracker.
+func TestFirstThreadEnds(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	end := filepath.Join(t.TempDir(), "end")
+	s := startIn(t, filepath.Join(root, "lxc.payload.a"), newNet|newPid, "perl", "-Mthreads", "-e",
+		`threads->create(sub { sleep 300 }); select undef, undef, undef, .01 until -e $ARGV[1]; syscall $ARGV[0], 0`, fmt.Sprint(unix.SYS_EXIT), end)
+	nsid := vethTo(t, ns, "v", s.pid())
+	wants(t, tracker, nsid, "lxc:a")
+	must(t, os.WriteFile(end, nil, 0o644))
+	eventually(t, func() bool { state, _ := readStatus(s.pid(), "State"); return strings.Contains(string(state), "Z") })
+	wants(t, tracker, nsid, "lxc:a")
+	wants(t, trackerIn(t, ns, Config{Cgroup: root}), nsid, "lxc:a")
+}
+
 // TestInitLeaves has an init enter another network namespace, twice, which root of the container can do, while
 // another process stays in each former one. It expects the end of the container to be reported, although the init
 // has no nsid then.
