@@ -111,8 +111,13 @@ func (t *Tracker) queryNSID(c *container) {
 	if !same {
 		c.process, c.left = t.findFirst(c), nil
 	}
-	if !c.named && !c.process.init { // only the parent of an init is a monitor
-		c.process = process{}
+	id := c.ID
+	if c.process.pid != 0 && !c.named {
+		if name := readMonitorName(c); name != "" {
+			id = name
+		} else if !c.process.init { // its monitor is not known
+			c.process = process{}
+		}
 	}
 	if c.nsid = none; c.process.pid != 0 {
 		nsid, err := t.nsidOf(c.process.pid)
@@ -124,7 +129,7 @@ func (t *Tracker) queryNSID(c *container) {
 	}
 	if c.process.pid != 0 && !c.named {
 		t.leaveGroup(c)
-		c.ID, c.named = readMonitorName(c), true
+		c.ID, c.named = id, true
 		t.joinGroup(c)
 		t.notifyState(c.Container)
 	}
@@ -160,27 +165,27 @@ func endsInNumber(id string) bool {
 
 // readMonitorName returns the name of an LXC container from the command line of its monitor, the parent
 // of its init. If the name of a cgroup is taken, LXC appends -1 and so on, but such an end may also be
-// part of the container's name.
+// part of the container's name. The name is empty if the parent is no monitor. A parent in the container is none,
+// because root of the container can choose its command line.
 func readMonitorName(c *container) string {
 	parent, _ := readStatus(c.process.pid, "PPid")
 	pid, err := strconv.Atoi(strings.TrimSpace(string(parent)))
 	if err != nil || pid <= 1 {
-		return c.ID
+		return ""
 	}
 	argv, err := readProc(pid, "cmdline")
-	if err != nil {
-		return c.ID
+	if inside, unknown := c.holds(pid); err != nil || inside || unknown != nil {
+		return ""
 	}
 	// [lxc monitor] PATH NAME
 	words := strings.Fields(strings.TrimRight(string(bytes.ReplaceAll(argv, []byte{0}, []byte(" "))), " "))
 	if len(words) < 4 || words[0] != "[lxc" || words[1] != "monitor]" {
-		return c.ID
+		return ""
 	}
-	name := show(words[len(words)-1])
-	if name != "" && strings.HasPrefix(c.ID, name) {
+	if name := show(words[len(words)-1]); strings.HasPrefix(c.ID, name) {
 		return name
 	}
-	return c.ID
+	return ""
 }
 
 // readStatus reads a value from the status of a process, and the size of that status in bytes. The value is empty if

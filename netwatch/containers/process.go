@@ -81,15 +81,21 @@ func (t *Tracker) holdsProcess(c *container) bool {
 	if c.process.pid == 0 || readStart(c.process.pid) != c.process.started {
 		return false
 	}
-	text, err := readProc(c.process.pid, "cgroup")
+	held, err := c.holds(c.process.pid)
+	// ENAMETOOLONG is from older kernels; only a container makes so many levels.
+	return held || errors.Is(err, unix.ENAMETOOLONG) || t.findFirst(c) == c.process
+}
+
+// holds reports whether a process says that it is in the container.
+func (c *container) holds(pid int) (bool, error) {
+	text, err := readProc(pid, "cgroup")
 	for line := range bytes.Lines(text) { // ID:CONTROLLERS:PATH, where ID is 0 for v2
 		path := string(bytes.TrimSuffix(line, []byte("\n"))) + "/"
 		if strings.HasPrefix(path, "0::") == c.node.h.v2 && strings.Contains(path, c.node.path+"/") {
-			return true
+			return true, nil
 		}
 	}
-	// ENAMETOOLONG is from older kernels; only a container makes so many levels.
-	return errors.Is(err, unix.ENAMETOOLONG) || t.findFirst(c) == c.process
+	return false, err
 }
 
 // nsidOf asks for the nsid of a process. If its first thread has ended, the kernel knows only that of another thread:

@@ -172,7 +172,7 @@ func TestStateByMonitorName(t *testing.T) {
 	must(t, os.Mkdir(filepath.Join(root, "lxc.payload.web"), 0o755)) // of an earlier start
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = []string{"[lxc monitor] /var/lib/lxc web"}
-	cmd.Env = []string{helperMonitor + "=" + dir, "PATH=" + os.Getenv("PATH")}
+	cmd.Env = []string{helperMonitor + "=" + dir, fmt.Sprint(helperNamespaces, "=", newNet|newPid), "PATH=" + os.Getenv("PATH")}
 	out, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -196,34 +197,44 @@ func TestRun(t *testing.T) {
 // helperMonitor is the variable that makes the test binary the monitor of a container; see TestMonitor.
 const helperMonitor = "CONTAINERS_TEST_MONITOR"
 
+// helperNamespaces is the variable with the namespaces of that container.
+const helperNamespaces = "CONTAINERS_TEST_NAMESPACES"
+
 func monitor(dir string) {
 	f, err := os.Open(dir)
 	if err != nil {
 		os.Exit(1)
 	}
 	cmd := exec.Command("sleep", "300")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: newNet | newPid, UseCgroupFD: true, CgroupFD: int(f.Fd()), Pdeathsig: unix.SIGKILL}
+	flags, _ := strconv.ParseUint(os.Getenv(helperNamespaces), 10, 32)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: uintptr(flags), UseCgroupFD: true, CgroupFD: int(f.Fd()), Pdeathsig: unix.SIGKILL}
 	if cmd.Start() == nil {
 		fmt.Println(cmd.Process.Pid)
 		_ = cmd.Wait()
 	}
 }
 
-// TestMonitor expects the name of a container whose cgroup ends in a number to come from its monitor.
+// TestMonitor expects the name of a container whose cgroup ends in a number to come from its monitor, also if the
+// container has the host's pid namespace.
 func TestMonitor(t *testing.T) {
 	ns, root := nstest.New(t), cgroupRoot(t)
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
-	for i, c := range []struct{ title, cgroup, want string }{
-		{"[lxc monitor] /var/lib/lxc web", "lxc.payload.web-1", "lxc:web"},
-		{"[lxc monitor] /var/lib/lxc web-2", "lxc.payload.web-2", "lxc:web-2"},
-		{"[lxc monitor] /var/lib/lxc other", "lxc.payload.web-3", "lxc:web-3"},
-		{"something else web", "lxc.payload.web-4", "lxc:web-4"},
+	for i, c := range []struct {
+		title, cgroup, want string
+		namespaces          int
+	}{
+		{"[lxc monitor] /var/lib/lxc web", "lxc.payload.web-1", "lxc:web", newNet | newPid},
+		{"[lxc monitor] /var/lib/lxc web-2", "lxc.payload.web-2", "lxc:web-2", newNet | newPid},
+		{"[lxc monitor] /var/lib/lxc other", "lxc.payload.web-3", "lxc:web-3", newNet | newPid},
+		{"something else web", "lxc.payload.web-4", "lxc:web-4", newNet | newPid},
+		{"[lxc monitor] /var/lib/lxc web", "lxc.payload.web-5", "lxc:web", newNet},
+		{"something else web", "lxc.payload.web-6", "", newNet},
 	} {
 		dir := filepath.Join(root, c.cgroup)
 		must(t, os.Mkdir(dir, 0o755))
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Args = []string{c.title}
-		cmd.Env = []string{helperMonitor + "=" + dir, "PATH=" + os.Getenv("PATH")}
+		cmd.Env = []string{helperMonitor + "=" + dir, fmt.Sprint(helperNamespaces, "=", c.namespaces), "PATH=" + os.Getenv("PATH")}
 		out, err := cmd.StdoutPipe()
 		must(t, err)
 		must(t, cmd.Start())
