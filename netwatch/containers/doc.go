@@ -34,7 +34,8 @@
 // oldest process. It asks when the container shows up, again after pauses while
 // the container has no nsid, and when processes enter its cgroup. [Tracker.Run] reports a changed nsid.
 // Owner asks the container with the nsid again. If that container has another nsid by now, Owner asks
-// all containers, with pauses that bound its share of a processor.
+// all containers of the system, with pauses that bound its share of a processor, and has Run ask those of users,
+// with pauses for each user.
 //
 // If several containers share a namespace, the pod counts if the table has one, else the container
 // with the oldest init. A name below /run/netns counts if no container has the namespace, unless a
