@@ -1,11 +1,13 @@
 package containers
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -177,6 +179,25 @@ func TestLimitOfUserQueries(t *testing.T) {
 	}
 	l.run()
 	eventually(t, func() bool { return asked() == users*each+1 })
+}
+
+// TestUserIsAskedForOwner has a user's container in a long pause before it is asked again. It expects the question
+// for an owner to end the pause.
+func TestUserIsAskedForOwner(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	s := sleepIn(t, filepath.Join(givenTo(t, root, 1000), "lxc.payload.web"))
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	tracker.mu.Lock()
+	for c := range tracker.pending {
+		c.retryAt = time.Now().Add(time.Hour)
+	}
+	tracker.mu.Unlock()
+	ctx, cancel := context.WithCancel(t.Context())
+	var ended sync.WaitGroup
+	ended.Go(func() { tracker.runQueries(ctx) })
+	defer ended.Wait()
+	defer cancel()
+	wants(t, tracker, vethTo(t, ns, "v", s.pid()), "lxc@1000:web")
 }
 
 // TestLimitOfWatches expects Missing to have a line when the system has more cgroups than watches.

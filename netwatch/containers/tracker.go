@@ -271,12 +271,15 @@ func (t *Tracker) queueQuery(c *container) {
 	}
 }
 
-// queueRefresh makes a container pending for one question, unless it is pending.
+// queueRefresh makes a container pending for one question, without a pause. If it is pending, its later questions
+// follow.
 func (t *Tracker) queueRefresh(c *container) {
-	if _, pending := t.pending[c]; !pending {
-		t.queueQuery(c)
-		c.tries = len(askPauses)
+	tries := len(askPauses)
+	if _, pending := t.pending[c]; pending {
+		tries = c.tries
 	}
+	t.queueQuery(c)
+	c.tries = tries
 }
 
 // refreshOwn asks for the own nsid, because a process in the own namespace has no owner.
