@@ -33,17 +33,19 @@ type group struct {
 }
 
 // state returns the state of a container. Of its cgroups with processes, the one with the smallest inode
-// counts.
+// counts. The last state holds while a cgroup with processes may be the container's, see findBlindSpots.
 func (s *group) state() State {
 	var counts *container
+	unsure := false
 	for _, c := range s.cgroups {
+		unsure = unsure || c.populated && !c.named
 		if c.populated && c.named && !c.rule.reports && (counts == nil || c.node.ino < counts.node.ino) {
 			counts = c
 		}
 	}
 	switch {
-	case counts == nil && s.notified == "":
-		return ""
+	case counts == nil && (unsure || s.notified == ""):
+		return s.notified
 	case counts == nil:
 		return Stopped
 	case counts.frozen:
@@ -153,6 +155,9 @@ func (t *Tracker) Begin(listed map[Container]bool) (changes []StateChange) {
 	blind := t.findBlindSpots()
 	for name, byTracker := range listed {
 		s := t.groups[name]
+		if s != nil && s.notified == "" && slices.ContainsFunc(s.cgroups, func(c *container) bool { return c.populated && !c.named }) {
+			s.notified = Running // so that its end is reported
+		}
 		switch {
 		case blind(name) || !byTracker && !t.followsStates(name.Pool):
 		case s == nil, s.notified == "" && !slices.ContainsFunc(s.cgroups, (*container).stateless):

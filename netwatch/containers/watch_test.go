@@ -263,7 +263,12 @@ func TestFalseMonitor(t *testing.T) {
 	nsid := vethTo(t, ns, "v", init.pid())
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
 	wants(t, tracker, nsid, "")
-	if got := tracker.Begin(nil); len(got) != 0 {
+	if got := tracker.Begin(map[Container]bool{{"lxc", "web-1"}: true}); len(got) != 0 {
 		t.Errorf("states %v", got)
 	}
+	l := &listener{Tracker: tracker, t: t, states: make(chan StateChange, 1000)}
+	l.run()
+	l.ends(root)
+	init.stop()
+	l.wants("lxc:web-1 running stopped")
 }
