@@ -174,7 +174,8 @@ func readMonitorName(c *container) string {
 		return ""
 	}
 	argv, err := readProc(pid, "cmdline")
-	if inside, unknown := c.holds(pid); err != nil || inside || unknown != nil {
+	// In a cgroup namespace of our own the path to the container's cgroup may be another one, but its name is the same.
+	if inside, unknown := c.holds(pid, "/"+c.node.name); err != nil || inside || unknown != nil {
 		return ""
 	}
 	// [lxc monitor] PATH NAME

@@ -105,6 +105,19 @@ func TestNoCgroups(t *testing.T) {
 func TestCgroupNamespace(t *testing.T) {
 	ns, root := nstest.New(t), cgroupRoot(t)
 	s := sleepIn(t, filepath.Join(root, "system.slice/lxc.payload.a"))
+	wantsBeside(t, ns, root, vethTo(t, ns, "v", s.pid()), "lxc a")
+}
+
+// TestFalseMonitorInCgroupNamespace is TestFalseMonitor in such a namespace.
+func TestFalseMonitorInCgroupNamespace(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	init := startFalseMonitor(t, filepath.Join(root, "system.slice/lxc.payload.web-1"))
+	wantsBeside(t, ns, root, vethTo(t, ns, "v", init.pid()), " ")
+}
+
+// wantsBeside is wantsOf in a cgroup namespace whose root is a cgroup in system.slice.
+func wantsBeside(t *testing.T, ns *nstest.NS, root string, nsid int32, want string) {
+	t.Helper()
 	own := filepath.Join(root, "system.slice/eventd.scope")
 	must(t, os.Mkdir(own, 0o755))
 	dir, err := os.Open(own)
@@ -114,7 +127,7 @@ func TestCgroupNamespace(t *testing.T) {
 	must(t, err)
 	cmd := exec.Command("unshare", "--cgroup", self, "-test.run=^TestUnprivileged$")
 	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
-	wantsOf(t, ns, cmd, root, vethTo(t, ns, "v", s.pid()))
+	wantsOf(t, ns, cmd, root, nsid, want)
 }
 
 // helperRoot is the variable that makes the test binary a Tracker of its own; see TestUnprivileged.
@@ -137,11 +150,11 @@ func TestUnprivileged(t *testing.T) {
 	cmd := exec.Command("/proc/self/fd/3", "-test.run=^TestUnprivileged$")
 	cmd.ExtraFiles = []*os.File{data}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	wantsOf(t, ns, cmd, root, nsid)
+	wantsOf(t, ns, cmd, root, nsid, "lxc a")
 }
 
-// wantsOf expects a Tracker in another process to find the owner lxc:a.
-func wantsOf(t *testing.T, ns *nstest.NS, cmd *exec.Cmd, root string, nsid int32) {
+// wantsOf expects a Tracker in another process to find an owner, written POOL ID, or " " for none.
+func wantsOf(t *testing.T, ns *nstest.NS, cmd *exec.Cmd, root string, nsid int32, want string) {
 	t.Helper()
 	cmd.Env = []string{helperRoot + "=" + root, "NSID=" + fmt.Sprint(nsid)}
 	cmd.Dir = "/"
@@ -155,7 +168,7 @@ func wantsOf(t *testing.T, ns *nstest.NS, cmd *exec.Cmd, root string, nsid int32
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%v: %q", err, said)
 	}
-	if !strings.Contains(strings.Join(said, "\n"), "owner lxc a, missing []") {
+	if !strings.Contains(strings.Join(said, "\n"), "owner "+want+", missing []") {
 		t.Errorf("output %q", said)
 	}
 }

@@ -81,17 +81,17 @@ func (t *Tracker) holdsProcess(c *container) bool {
 	if c.process.pid == 0 || readStart(c.process.pid) != c.process.started {
 		return false
 	}
-	held, err := c.holds(c.process.pid)
+	held, err := c.holds(c.process.pid, c.node.path)
 	// ENAMETOOLONG is from older kernels; only a container makes so many levels.
 	return held || errors.Is(err, unix.ENAMETOOLONG) || t.findFirst(c) == c.process
 }
 
-// holds reports whether a process says that it is in the container.
-func (c *container) holds(pid int) (bool, error) {
+// holds reports whether a process says that the path of its cgroup contains part.
+func (c *container) holds(pid int, part string) (bool, error) {
 	text, err := readProc(pid, "cgroup")
 	for line := range bytes.Lines(text) { // ID:CONTROLLERS:PATH, where ID is 0 for v2
 		path := string(bytes.TrimSuffix(line, []byte("\n"))) + "/"
-		if strings.HasPrefix(path, "0::") == c.node.h.v2 && strings.Contains(path, c.node.path+"/") {
+		if strings.HasPrefix(path, "0::") == c.node.h.v2 && strings.Contains(path, part+"/") {
 			return true, nil
 		}
 	}

@@ -247,11 +247,10 @@ func TestMonitor(t *testing.T) {
 	}
 }
 
-// TestFalseMonitor has root of a container hide the init, and start a process whose parent has the command line of
-// another container's monitor, before the Tracker starts. It expects neither an owner nor a state with the other name.
-func TestFalseMonitor(t *testing.T) {
-	ns, root := nstest.New(t), cgroupRoot(t)
-	ct := filepath.Join(root, "lxc.payload.web-1")
+// startFalseMonitor has root of a container hide the init, and start a process whose parent has the command line of
+// another container's monitor. It returns the init.
+func startFalseMonitor(t *testing.T, ct string) sleeper {
+	t.Helper()
 	for i := range maxInside {
 		must(t, os.MkdirAll(filepath.Join(ct, fmt.Sprintf("a%02d", i)), 0o755))
 	}
@@ -260,6 +259,14 @@ func TestFalseMonitor(t *testing.T) {
 	init := startIn(t, filepath.Join(ct, "z"), newNet|newPid, "bash", "-c",
 		`exec -a "[lxc monitor] /var/lib/lxc" bash -c "(echo 0 >`+seen+`; exec sleep 300) & wait" web`)
 	eventually(t, func() bool { pids, err := os.ReadFile(seen); return err == nil && len(pids) > 0 })
+	return init
+}
+
+// TestFalseMonitor starts a Tracker after startFalseMonitor. It expects neither an owner nor a state with the other
+// name.
+func TestFalseMonitor(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	init := startFalseMonitor(t, filepath.Join(root, "lxc.payload.web-1"))
 	nsid := vethTo(t, ns, "v", init.pid())
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
 	wants(t, tracker, nsid, "")
