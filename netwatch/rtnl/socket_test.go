@@ -254,7 +254,7 @@ func TestLongMessage(t *testing.T) {
 	must(t, err)
 	peer, err := inside.Handle().LinkByName("p")
 	must(t, err)
-	for i := 0; err == nil; i++ {
+	for i := 0; err == nil && i < 600; i++ { // a kernel without a limit takes any number
 		drain(t, s)
 		err = inside.Handle().LinkAddAltName(peer, fmt.Sprintf("%0127d", i))
 	}
