@@ -43,7 +43,7 @@ func (v *views) container(key containerKey) *Container {
 	return nil
 }
 
-// putContainer sets a container's state, and makes it the most recently changed one. It clones the
+// putContainer sets a container's state, and makes it the most recently reported one. It clones the
 // texts of row and ignores its name and image, see setName.
 func (v *views) putContainer(row Container) {
 	if at := v.containers[containerKey{row.Pool, row.ID}]; at != nil {

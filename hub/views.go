@@ -58,7 +58,7 @@ type views struct {
 	interfaces map[uint32]Interface
 	containers map[containerKey]*list.Element // values are *Container
 	names      map[containerKey]*Container    // by pool and name
-	byAge      *list.List                     // the most recently changed container in front
+	byAge      *list.List                     // the most recently reported container in front
 	bytes      int                            // of all containers, see Container.size
 	active     int                            // containers whose state is known and not stopped
 	stopped    int                            // stopped containers
@@ -128,7 +128,7 @@ func (i Interface) listed() Interface {
 type snapshot struct {
 	place      string
 	interfaces []Interface
-	containers []*Container // the most recently changed one at the end
+	containers []*Container // the most recently reported one at the end
 }
 
 // parts returns a snapshot in parts that each fit into a record. There is at least one.

@@ -59,8 +59,8 @@ const (
 // Follow passes all events that match the filter to handle, in order and each once, until ctx is done or
 // handle returns an error, which Follow returns. It survives restarts of the service and of the bus, and a
 // service that hangs. If the epoch is still the same, it continues after the last event; otherwise it
-// reports Gone. Only its first call starts the service; a service that stops later stays stopped. If the
-// first call fails, or a call fails permanently, Follow returns that error.
+// reports Gone, and may pass events again. Only its first call starts the service; a service that stops
+// later stays stopped. If the first call fails, or a call fails permanently, Follow returns that error.
 //
 // While handle works, the call for the next events is pending, so at most one reply, with at most 1,024
 // events, waits for handle.

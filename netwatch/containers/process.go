@@ -16,7 +16,7 @@ import (
 const (
 	maxInside = 32      // cgroups of a container
 	maxPerDir = 8       // processes of one cgroup, and threads of one process
-	maxStatus = 1 << 20 // bytes of the status of processes, where root of a container can make one of 512 KiB
+	maxStatus = 1 << 20 // bytes of status files, of which root of a container can make one 704 KiB long
 )
 
 // process is a process of a container.
@@ -98,8 +98,8 @@ func (c *container) holds(pid int, part string) (bool, error) {
 	return false, err
 }
 
-// nsidOf asks for the nsid of a process. If its first thread has ended, the kernel knows only that of another thread:
-// so root of a container could hide the namespace of its init.
+// nsidOf asks for the nsid of a process. The kernel does not know the namespace of a thread that has ended, and root
+// of a container can have the first thread of its init end, so nsidOf asks for that of another thread then.
 func (t *Tracker) nsidOf(pid int) (int32, error) {
 	nsid, err := t.ids.GetNetNsIdByPid(pid)
 	if errors.Is(err, unix.ESRCH) {

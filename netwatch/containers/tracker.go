@@ -271,8 +271,8 @@ func (t *Tracker) queueQuery(c *container) {
 	}
 }
 
-// queueRefresh makes a container pending for one question, without a pause. If it is pending, its later questions
-// follow.
+// queueRefresh makes a container pending for one question, without a pause. If it is pending already, this ends only
+// its present pause.
 func (t *Tracker) queueRefresh(c *container) {
 	tries := len(askPauses)
 	if _, pending := t.pending[c]; pending {
