@@ -6,7 +6,6 @@ import (
 	"errors"
 	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -112,7 +111,7 @@ func (k *control) recall(name string) *Peer {
 // identify identifies a peer and calls done once. If the bus does not know the peer, Known is false.
 // Only one identification of a name may run at a time.
 func (k *control) identify(name string, done func(*Peer)) {
-	e := k.remember(strings.Clone(name))
+	e := k.remember(name)
 	k.questions.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), questionTimeout)
 		defer cancel()
