@@ -36,10 +36,11 @@ func (w *Watcher) beginStates() error {
 		return nil
 	}
 	rows, _ := w.hub.Containers()
-	listed := map[containers.Container]bool{}
+	listed := map[containers.Container]containers.Listed{}
 	for i := range rows {
 		if state := containers.State(rows[i].State); state == containers.Running || state == containers.Frozen {
-			listed[containers.Container{Pool: rows[i].Pool, ID: rows[i].ID}] = rows[i].Source == hub.SourceCgroup
+			name := containers.Container{Pool: rows[i].Pool, ID: rows[i].ID}
+			listed[name] = containers.Listed{State: state, ByTracker: rows[i].Source == hub.SourceCgroup}
 		}
 	}
 	var events []stateEvent

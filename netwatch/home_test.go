@@ -92,8 +92,10 @@ func (r *register) Runs(c containers.Container) bool {
 func (r *register) Run(ctx context.Context, _ func(containers.Container, int32), _ func(containers.StateChange)) {
 	<-ctx.Done()
 }
-func (r *register) Begin(map[containers.Container]bool) []containers.StateChange { return nil }
-func (r *register) Missing() []string                                            { return []string{"nothing but a test"} }
+func (r *register) Begin(map[containers.Container]containers.Listed) []containers.StateChange {
+	return nil
+}
+func (r *register) Missing() []string { return []string{"nothing but a test"} }
 
 // home is a place with known containers.
 type home struct {

@@ -83,8 +83,10 @@ func (w *world) Runs(c containers.Container) bool {
 
 func (w *world) Run(context.Context, func(containers.Container, int32), func(containers.StateChange)) {
 }
-func (w *world) Begin(map[containers.Container]bool) []containers.StateChange { return nil }
-func (w *world) Missing() []string                                            { return nil }
+func (w *world) Begin(map[containers.Container]containers.Listed) []containers.StateChange {
+	return nil
+}
+func (w *world) Missing() []string { return nil }
 
 // any returns a namespace, and makes it if there is none with that id.
 func (w *world) any() int32 {

@@ -101,6 +101,15 @@ func awaitEvents(t *testing.T, dir, what string) {
 	}
 }
 
+// running lists containers that run.
+func running(byTracker map[Container]bool) map[Container]Listed {
+	listed := map[Container]Listed{}
+	for name, by := range byTracker {
+		listed[name] = Listed{Running, by}
+	}
+	return listed
+}
+
 // TestBegin compares the cgroups with a list.
 func TestBegin(t *testing.T) {
 	root := cgroupRoot(t)
@@ -113,8 +122,8 @@ func TestBegin(t *testing.T) {
 	s := sleepIn(t, filepath.Join(root, "lxc.payload.goes-on"))
 	sleepIn(t, filepath.Join(root, "lxc.payload.new"))
 	l := &listener{Tracker: trackerIn(t, nstest.New(t), Config{Cgroup: root}), t: t, states: make(chan StateChange, 10)}
-	begin := func(listed map[Container]bool) (lines []string) {
-		for _, c := range l.Begin(listed) {
+	begin := func(byTracker map[Container]bool) (lines []string) {
+		for _, c := range l.Begin(running(byTracker)) {
 			lines = append(lines, describe(c))
 		}
 		return lines
@@ -155,7 +164,7 @@ func TestBegin(t *testing.T) {
 		t.Errorf("with the system at the limit: %q", got)
 	}
 	blind := trackerIn(t, nstest.New(t), Config{Cgroup: t.TempDir()})
-	if got := blind.Begin(map[Container]bool{{"lxc", "gone"}: true}); len(got) != 0 {
+	if got := blind.Begin(running(map[Container]bool{{"lxc", "gone"}: true})); len(got) != 0 {
 		t.Errorf("without cgroups: %v", got)
 	}
 }
@@ -185,8 +194,8 @@ func TestEndBeforeRun(t *testing.T) {
 	l.ends(root)
 }
 
-// TestBeginWithoutName has a container whose name is not certain yet. Only containers that it may be are
-// not reported as stopped.
+// TestBeginWithoutName has a container whose name is not certain yet, and which was listed as frozen. Only
+// containers that it may be are not reported as stopped. Once its name is certain, it is reported as running.
 func TestBeginWithoutName(t *testing.T) {
 	root := cgroupRoot(t)
 	sleepIn(t, filepath.Join(root, "lxc.payload.web-1"))
@@ -195,10 +204,18 @@ func TestBeginWithoutName(t *testing.T) {
 		c.named = false
 	}
 	var got []string
-	for _, c := range tracker.Begin(map[Container]bool{{"lxc", "web"}: true, {"lxc", "web-1"}: true, {"lxc", "mail"}: true}) {
-		got = append(got, describe(c))
+	add := func(c StateChange) { got = append(got, describe(c)) }
+	listed := running(map[Container]bool{{"lxc", "web"}: true, {"lxc", "mail"}: true})
+	listed[Container{"lxc", "web-1"}] = Listed{Frozen, true}
+	for _, c := range tracker.Begin(listed) {
+		add(c)
 	}
-	if want := []string{"lxc:mail running stopped resync"}; !slices.Equal(got, want) {
+	for _, c := range tracker.containers {
+		c.named = true
+	}
+	tracker.onState = add
+	tracker.notifyState(Container{"lxc", "web-1"})
+	if want := []string{"lxc:mail running stopped resync", "lxc:web-1 frozen running"}; !slices.Equal(got, want) {
 		t.Errorf("reported %q, want %q", got, want)
 	}
 }

@@ -212,7 +212,8 @@ func (t *Tracker) queryPending(now time.Time) (next time.Time) {
 			begun := time.Now()
 			t.queryOne(c, now)
 			if ofUser {
-				t.usageOf(c.node.within).askAfter = pauseAfter(begun, queryShare)
+				// Of all users together, so that they cannot keep the Tracker locked.
+				t.usageOf(c.node.within).askAfter = pauseAfter(begun, queryShare*max(1, len(t.perUser)))
 				ofUsers++
 			}
 		}
