@@ -108,7 +108,7 @@ func TestHostsState(t *testing.T) {
 	shows(`ok .*  0    1000  no`)
 }
 
-// TestHostsOnce lists the hosts while they write. It expects each host once, with its last message.
+// TestHostsOnce lists the hosts while they write. It expects each host once.
 func TestHostsOnce(t *testing.T) {
 	const many = 2000
 	server := fleettest.StartServer(t, "")
@@ -201,6 +201,58 @@ func TestReader(t *testing.T) {
 	if n, _, err := requests.Pending(); err != nil || n > 14 { // at most 4,096 messages and 8 MiB each
 		t.Errorf("%d requests, %v", n, err)
 	}
+}
+
+// TestReaderExactBytes reads messages that have just as many bytes as a request asks for. The server ends such a
+// request without a status.
+func TestReaderExactBytes(t *testing.T) {
+	const requested, large = 8 << 20, 8
+	server := fleettest.StartServer(t, "")
+	server.MakeStream(t, nil)
+	conn := server.Connect(t)
+	publish := func(size int) {
+		if err := conn.Publish(fleet.Subject("node1"), make([]byte, size)); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.FlushWithContext(apitest.Bounded(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link, err := fleet.Dial(&fleet.Access{Servers: server.URL}, fleet.DefaultStream, "watch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer link.Close()
+	stream, err := link.Stream(apitest.Bounded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// read returns the bytes of the first messages, and what the last of them has beside its data.
+	read := func(messages int) (bytes, beside int) {
+		r, err := stream.NewReader(apitest.Bounded(t), jetstream.ConsumerConfig{FilterSubject: fleet.Subjects})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		for i := range messages {
+			msg, err := r.Next(apitest.Bounded(t))
+			if err != nil {
+				t.Fatalf("after %d messages: %v", i, err)
+			}
+			bytes, beside = bytes+msg.Size(), msg.Size()-len(msg.Data)
+		}
+		return bytes, beside
+	}
+	for range large {
+		publish(1<<20 - 4096)
+	}
+	bytes, beside := read(large)
+	publish(requested - bytes - beside)
+	if bytes, _ = read(large + 1); bytes != requested {
+		t.Fatalf("the messages have %d bytes, want %d", bytes, requested)
+	}
+	publish(0)
+	read(large + 2)
 }
 
 func TestSilent(t *testing.T) {

@@ -36,10 +36,11 @@ type Reader struct {
 	inbox    *nats.Subscription // of incoming; the inbox of a request is below it
 	incoming chan *nats.Msg     // has room for all messages of a request
 
-	pending uint64 // messages for the reader at its creation
-	read    uint64 // messages so far
-	replyTo string // inbox of the last request
-	asked   int    // messages that the server may still send for the last request
+	pending    uint64 // messages for the reader at its creation
+	read       uint64 // messages so far
+	replyTo    string // inbox of the last request
+	asked      int    // messages that the server may still send for the last request
+	askedBytes int    // bytes of them
 }
 
 // NewReader creates a reader of the messages that a configuration selects. The caller closes it.
@@ -80,11 +81,7 @@ func (r *Reader) Next(ctx context.Context) (*nats.Msg, error) {
 			return nil, err
 		}
 		if msg.Reply == "" { // unlike any stored message
-			// The server may send a status also after the last message of a request.
-			if msg.Subject == r.replyTo {
-				err = r.handleStatus(msg)
-			}
-			if err != nil {
+			if err := r.handleStatus(msg); err != nil {
 				return nil, err
 			}
 			continue
@@ -97,19 +94,21 @@ func (r *Reader) Next(ctx context.Context) (*nats.Msg, error) {
 			return nil, fmt.Errorf("the server sent message %d of the reader, expected %d", meta.Sequence.Consumer, r.read)
 		}
 		r.asked--
+		if r.askedBytes -= msg.Size(); r.askedBytes == 0 {
+			r.asked = 0 // the server ends the request without a status
+		}
 		return msg, nil
 	}
 }
 
 // pull requests messages.
 func (r *Reader) pull() error {
-	request, err := json.Marshal(map[string]any{
-		"batch": pullBatch, "max_bytes": max(pullBytes, 2*r.stream.link.MaxPayload()), "expires": pullExpires,
-	})
+	r.asked, r.askedBytes = pullBatch, max(pullBytes, 2*r.stream.link.MaxPayload())
+	request, err := json.Marshal(map[string]any{"batch": r.asked, "max_bytes": r.askedBytes, "expires": pullExpires})
 	if err != nil {
 		return err
 	}
-	r.asked, r.replyTo = pullBatch, fmt.Sprint(strings.TrimSuffix(r.inbox.Subject, "*"), r.read)
+	r.replyTo = fmt.Sprint(strings.TrimSuffix(r.inbox.Subject, "*"), r.read)
 	subject := "$JS.API.CONSUMER.MSG.NEXT." + r.stream.CachedInfo().Config.Name + "." + r.name
 	return r.stream.link.conn.PublishRequest(subject, r.replyTo, request)
 }
@@ -134,6 +133,7 @@ func (r *Reader) receive(ctx context.Context) (*nats.Msg, error) {
 func (r *Reader) handleStatus(msg *nats.Msg) error {
 	status, text := msg.Header.Get("Status"), strings.ToLower(msg.Header.Get("Description"))
 	switch {
+	case msg.Subject != r.replyTo: // of an earlier request: the server may send it after the last message
 	case status == "100": // a heartbeat
 	case status == "404", status == "408", status == "409" && (text == "message size exceeds maxbytes" || text == "batch completed"):
 		r.asked = 0
