@@ -167,6 +167,25 @@ func TestRestoredHistory(t *testing.T) {
 	}
 }
 
+// TestRestoredHistoryStreamEmpty has a state file with a later event than the history, and a stream without messages.
+// The stream may have had the events that the bridge writes then, so it must not say that nothing comes again.
+func TestRestoredHistoryStreamEmpty(t *testing.T) {
+	e, server := fleettest.StartEventd(t, 1000), fleettest.StartServer(t, "")
+	stream := server.MakeStream(t, nil)
+	c := config(t, server, e)
+	last := e.Commit(t, 50)
+	later := hub.FormatCursor(apitest.Epoch(e.Hub), 70) + "\n"
+	if err := os.WriteFile(filepath.Join(c.StateDir, "cursor"), []byte(later), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start(t, c)
+	fleettest.AwaitCursor(t, stream, host, last)
+	got := expectStream(t, stream, 50, 0)
+	if first := got.Records[0]; first.Type != fleet.TypeStart || first.Reason != fleet.StartNew {
+		t.Errorf("the first record is %+v", first)
+	}
+}
+
 // TestForeign writes messages to the subject that no bridge wrote, or that are copies.
 func TestForeign(t *testing.T) {
 	e, server := fleettest.StartEventd(t, 1000), fleettest.StartServer(t, "")

@@ -55,13 +55,13 @@ func (s *session) checkFence(ctx context.Context, foreign error) error {
 
 // startEmpty starts if the stream has no message of this host.
 func (s *session) startEmpty(ctx context.Context) error {
-	reason := fleet.StartStreamEmpty
-	if s.state.cursor == "" {
-		reason = fleet.StartNew
-	}
 	cursor, err := s.lastCursor(ctx)
 	if err != nil {
 		return err
+	}
+	reason := fleet.StartStreamEmpty
+	if cursor != s.state.cursor {
+		reason = fleet.StartNew
 	}
 	s.head.Cursor = cursor
 	return s.writeStart(ctx, reason)
