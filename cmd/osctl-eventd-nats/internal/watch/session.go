@@ -212,7 +212,7 @@ func (s *session) handleMessage(ctx context.Context, msg *nats.Msg) error {
 		return s.checkEnd()
 	case seq == s.at.Seq:
 		return errors.Join(s.rewind(), errOtherStream)
-	case seq < s.at.Seq: // the consumer was recreated on a recreated stream
+	case seq < s.at.Seq: // the stream was recreated before the reader began
 		return errOtherStream
 	}
 	s.skipped = s.skipped || seq != s.at.Seq+1
