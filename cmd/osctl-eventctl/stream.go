@@ -210,10 +210,13 @@ func (s *stream) reportLoss(ctx context.Context, u client.Update) error {
 		return err
 	}
 	epoch, at, err := hub.ParseCursor(u.Cursor)
-	if err != nil || !s.bounded() || at < s.end {
+	if err != nil {
 		return err
 	}
 	s.epoch = epoch
+	if !s.bounded() || at < s.end {
+		return nil
+	}
 	return s.advance(ctx, at, true)
 }
 

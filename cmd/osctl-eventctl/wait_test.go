@@ -225,6 +225,16 @@ func TestWaitSilent(t *testing.T) {
 	}
 }
 
+// TestWaitAfterLoss checks that a wait that began with a loss, and then got no event, does not say that the
+// service did not answer.
+func TestWaitAfterLoss(t *testing.T) {
+	bus, _ := startService(t)
+	r := ctl(t, bus.Env(), "wait", "--type", "x", "--since", "other:5", "--timeout", "3s")
+	if r.code != exitTimeout || !strings.Contains(r.stderr, "lost an unknown number of events") || !strings.HasSuffix(r.stderr, ": no such event within 3s\n") {
+		t.Errorf("%+v", r)
+	}
+}
+
 // TestWaitEmptyState checks that a wait refuses an empty state, because no container reaches it.
 func TestWaitEmptyState(t *testing.T) {
 	for _, target := range []string{"tank:1", "tank:1/eth0"} {
