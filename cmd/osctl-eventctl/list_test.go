@@ -110,6 +110,7 @@ func TestList(t *testing.T) {
 	for args, want := range map[string]string{
 		"--id 101 --id nobody":                    `--id "nobody"`,
 		"--pool tank --name eth7 --name eth0":     `--name "eth7"`,
+		"--pool tank --veth nope":                 `--veth "nope"`,
 		"tank:101 --veth nope":                    `--veth "nope"`,
 		"tank:101 tank:7 --veth nope":             `tank:7`,
 		"tank:101 dozer:9 --name eth1 --state up": ``,

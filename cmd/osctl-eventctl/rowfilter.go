@@ -61,22 +61,25 @@ func (f *rowFilter) serviceFilter() (hub.Filter, error) {
 	return poolsOf(f.targets)
 }
 
-// findUnknownFlags returns the flags that match no row, each with the one value that does not. The other
-// flags, but --state, and the targets restrict the rows.
+// findUnknownFlags returns the values of the first flag that has any that match no row, each with the flag. The
+// targets and the flags before it restrict the rows.
 func (f *rowFilter) findUnknownFlags(rows []rowFields) (unknown []string) {
-	one := rowFilter{selection: f.selection}
+	one := rowFilter{selection: selection{targets: f.targets}}
 	for _, flag := range []struct {
 		name   string
+		given  []string
 		values *[]string
-	}{{"pool", &one.Pools}, {"id", &one.IDs}, {"name", &one.Names}, {"veth", &one.Veths}} {
-		given := *flag.values
-		for _, value := range given {
+	}{{"pool", f.Pools, &one.Pools}, {"id", f.IDs, &one.IDs}, {"name", f.Names, &one.Names}, {"veth", f.Veths, &one.Veths}} {
+		for _, value := range flag.given {
 			*flag.values = []string{value}
 			if !slices.ContainsFunc(rows, one.covers) {
 				unknown = append(unknown, fmt.Sprintf("--%s %q", flag.name, value))
 			}
 		}
-		*flag.values = given
+		if len(unknown) > 0 {
+			break
+		}
+		*flag.values = flag.given
 	}
 	return unknown
 }
