@@ -24,10 +24,10 @@ const footprint = `
 // ping are arguments of busctl(1) for a call that everybody may make.
 const ping = "--timeout=1 call " + service + " " + object + " org.freedesktop.DBus.Peer Ping"
 
-// enableAll enables all units that run beside the service, and waits until they have left what they leave.
+// enableAll enables all units that run beside the service, and waits for the files that they make.
 const enableAll = `
 	systemctl enable --now osctl-eventd-runtimes.service osctl-eventd-metrics.timer osctl-eventctl-run@x.service
-	until ls /var/lib/prometheus/node-exporter/osctl-eventd.prom /var/lib/osctl-eventctl/x; do sleep 0.1; done
+	timeout 120 sh -c 'until ls /var/lib/prometheus/node-exporter/osctl-eventd.prom /var/lib/osctl-eventctl/x; do sleep 0.1; done'
 `
 
 // prepareUnits makes what these units need.
