@@ -41,7 +41,7 @@ type session struct {
 	status   *status
 
 	bridgeStart    time.Time // the position if none is saved; without a monotonic part, because the clock may be set
-	sessionStart   time.Time // names in earlier events are older than the list; also without it
+	sessionStart   time.Time // names in earlier events are older than the list; also without a monotonic part
 	handled        time.Time // the position: the time of the newest event that was handled
 	saved          time.Time // the position in the file
 	positionFailed bool      // the last use of the file failed
@@ -126,7 +126,7 @@ func (s *session) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		idle.Reset(idleInterval) // also if the case took as long, because events may wait
+		idle.Reset(idleInterval) // after each case, because events may have waited while it ran
 	}
 }
 
@@ -166,7 +166,7 @@ func (s *session) movePosition(to time.Time) {
 	s.savePosition()
 }
 
-// savePosition saves the position, unless the saved one is hardly another. A disk that is full or broken does
+// savePosition saves the position, unless it hardly differs from the saved one. A disk that is full or broken does
 // not stop the session.
 func (s *session) savePosition() {
 	if s.handled.Sub(s.saved).Abs() < overlap/2 && !s.saved.IsZero() {
