@@ -28,7 +28,7 @@ var (
 
 // Link is the connection of a host's bridge, or of a reader, to a NATS server. It never reconnects:
 // after an error the content of the stream is unknown, so the caller closes the link, dials a new one
-// and reads [Link.Head]. A Link is for one goroutine.
+// and reads [Link.Head]. A Link is for one goroutine, but a [Reader] of it may be used by another one.
 type Link struct {
 	conn   *nats.Conn
 	ctx    context.Context //nolint:containedctx // done when the link is, with the reason as its cause
