@@ -125,15 +125,7 @@ func TestHostsOnce(t *testing.T) {
 		}
 	}
 	write()
-	link, err := fleet.Dial(&fleet.Access{Servers: server.URL}, fleet.DefaultStream, "watch")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer link.Close()
-	stream, err := link.Stream(apitest.Bounded(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	stream := openStream(t, server)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -148,6 +140,33 @@ func TestHostsOnce(t *testing.T) {
 			t.Fatalf("%d hosts, %v", len(hosts), err)
 		}
 	}
+}
+
+// openStream opens the stream of a server, over a connection of its own.
+func openStream(t *testing.T, server *fleettest.Server) *fleet.Stream {
+	t.Helper()
+	link, err := fleet.Dial(&fleet.Access{Servers: server.URL}, fleet.DefaultStream, "watch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(link.Close)
+	stream, err := link.Stream(apitest.Bounded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stream
+}
+
+// newReader returns a reader of all messages. Its requests expire after a time, or that of all readers if 0.
+func newReader(t *testing.T, server *fleettest.Server, expires time.Duration) *fleet.Reader {
+	t.Helper()
+	config := jetstream.ConsumerConfig{FilterSubject: fleet.Subjects, MaxRequestExpires: expires}
+	r, err := openStream(t, server).NewReader(apitest.Bounded(t), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	return r
 }
 
 // TestReader reads more messages, and more bytes, than one request asks for.
@@ -168,24 +187,11 @@ func TestReader(t *testing.T) {
 	if err := conn.FlushWithContext(apitest.Bounded(t)); err != nil {
 		t.Fatal(err)
 	}
-	link, err := fleet.Dial(&fleet.Access{Servers: server.URL}, fleet.DefaultStream, "watch")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer link.Close()
-	stream, err := link.Stream(apitest.Bounded(t))
-	if err != nil {
-		t.Fatal(err)
-	}
 	requests, err := conn.SubscribeSync("$JS.API.CONSUMER.MSG.NEXT.>")
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := stream.NewReader(apitest.Bounded(t), jetstream.ConsumerConfig{FilterSubject: fleet.Subjects})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
+	r := newReader(t, server, 0)
 	for want := range uint64(small + large) {
 		msg, err := r.Next(apitest.Bounded(t))
 		if err != nil {
@@ -218,22 +224,9 @@ func TestReaderExactBytes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	link, err := fleet.Dial(&fleet.Access{Servers: server.URL}, fleet.DefaultStream, "watch")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer link.Close()
-	stream, err := link.Stream(apitest.Bounded(t))
-	if err != nil {
-		t.Fatal(err)
-	}
 	// read returns the bytes of the first messages, and what the last of them has beside its data.
 	read := func(messages int) (bytes, beside int) {
-		r, err := stream.NewReader(apitest.Bounded(t), jetstream.ConsumerConfig{FilterSubject: fleet.Subjects})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer r.Close()
+		r := newReader(t, server, 0)
 		for i := range messages {
 			msg, err := r.Next(apitest.Bounded(t))
 			if err != nil {
@@ -253,6 +246,26 @@ func TestReaderExactBytes(t *testing.T) {
 	}
 	publish(0)
 	read(large + 2)
+}
+
+// TestReaderExpires reads messages that come about when requests expire.
+func TestReaderExpires(t *testing.T) {
+	const many = 3000
+	server := fleettest.StartServer(t, "")
+	server.MakeStream(t, nil)
+	conn := server.Connect(t)
+	r := newReader(t, server, time.Millisecond)
+	go func() {
+		for range many {
+			_ = conn.Publish(fleet.Subject("node1"), nil)
+			_ = conn.Flush()
+		}
+	}()
+	for i := range many {
+		if _, err := r.Next(apitest.Bounded(t)); err != nil {
+			t.Fatalf("after %d messages: %v", i, err)
+		}
+	}
 }
 
 func TestSilent(t *testing.T) {

@@ -42,7 +42,8 @@ const MaxHosts = 100_000
 func Hosts(ctx context.Context, stream *Stream) ([]Host, error) {
 	var hosts []Host
 	listed := map[string]bool{}
-	err := readHeads(ctx, stream, jetstream.DeliverLastPerSubjectPolicy, Subjects, func(h Host) bool {
+	last := jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubject: Subjects}
+	err := readHeads(ctx, stream, last, func(h Host) bool {
 		if !listed[h.Name] { // otherwise it wrote while the others were read
 			listed[h.Name] = true
 			hosts = append(hosts, h)
@@ -58,7 +59,8 @@ func Hosts(ctx context.Context, stream *Stream) ([]Host, error) {
 
 // Oldest returns the number of the oldest message of a host in the stream, 0 if there is none.
 func Oldest(ctx context.Context, stream *Stream, host string) (seq uint64, err error) {
-	err = readHeads(ctx, stream, jetstream.DeliverAllPolicy, Subject(host), func(h Host) bool {
+	first := jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy, FilterSubject: Subject(host), MaxRequestBatch: 1}
+	err = readHeads(ctx, stream, first, func(h Host) bool {
 		seq = h.Head.Seq
 		return false
 	})
@@ -67,12 +69,11 @@ func Oldest(ctx context.Context, stream *Stream, host string) (seq uint64, err e
 
 // readHeads reads the headers of messages without their data. It calls take for each, until take
 // returns false or no message is left.
-func readHeads(
-	ctx context.Context, stream *Stream, which jetstream.DeliverPolicy, subject string, take func(Host) bool,
-) error {
+func readHeads(ctx context.Context, stream *Stream, config jetstream.ConsumerConfig, take func(Host) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
-	r, err := stream.NewReader(ctx, jetstream.ConsumerConfig{DeliverPolicy: which, FilterSubject: subject, HeadersOnly: true})
+	config.HeadersOnly = true
+	r, err := stream.NewReader(ctx, config)
 	if err != nil {
 		return err
 	}

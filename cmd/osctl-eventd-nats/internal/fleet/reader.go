@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,7 +16,8 @@ import (
 const (
 	pullBatch   = 4096             // messages of a request
 	pullBytes   = 8 << 20          // of a request, unless the server's largest message is larger
-	pullExpires = 30 * time.Second // after that the server replies although there are no messages
+	pullExpires = 30 * time.Second // after that the server ends a request
+	statusGrace = 2 * time.Second  // for the status that says so
 	// keptIdle is how long the server keeps a consumer without a request.
 	keptIdle = 5 * time.Minute
 )
@@ -38,12 +40,18 @@ type Reader struct {
 
 	pending    uint64 // messages for the reader at its creation
 	read       uint64 // messages so far
-	replyTo    string // inbox of the last request
-	asked      int    // messages that the server may still send for the last request
-	askedBytes int    // bytes of them
+	batch      int    // messages of a request
+	expires    time.Duration
+	requests   int
+	deadline   time.Time // of the status that ends the last request
+	overdue    bool      // no status came for the request before, and no message since
+	replyTo    string    // inbox of the last request
+	asked      int       // messages that the server may still send for the last request
+	askedBytes int       // bytes of them
 }
 
-// NewReader creates a reader of the messages that a configuration selects. The caller closes it.
+// NewReader creates a reader of the messages that a configuration selects. MaxRequestBatch and MaxRequestExpires
+// are those of its requests, unless they are 0. The caller closes it.
 func (s *Stream) NewReader(ctx context.Context, config jetstream.ConsumerConfig) (*Reader, error) {
 	config.AckPolicy, config.MemoryStorage, config.Replicas = jetstream.AckNonePolicy, true, 1
 	config.InactiveThreshold = keptIdle
@@ -52,7 +60,10 @@ func (s *Stream) NewReader(ctx context.Context, config jetstream.ConsumerConfig)
 		return nil, err
 	}
 	info := consumer.CachedInfo()
-	r := &Reader{stream: s, name: info.Name, pending: info.NumPending, incoming: make(chan *nats.Msg, 2*pullBatch)}
+	r := &Reader{
+		stream: s, name: info.Name, pending: info.NumPending, incoming: make(chan *nats.Msg, 2*pullBatch),
+		batch: cmp.Or(config.MaxRequestBatch, pullBatch), expires: cmp.Or(config.MaxRequestExpires, pullExpires),
+	}
 	r.inbox, err = s.link.conn.ChanSubscribe(s.link.conn.NewInbox()+".*", r.incoming)
 	return r, err
 }
@@ -103,30 +114,49 @@ func (r *Reader) Next(ctx context.Context) (*nats.Msg, error) {
 
 // pull requests messages.
 func (r *Reader) pull() error {
-	r.asked, r.askedBytes = pullBatch, max(pullBytes, 2*r.stream.link.MaxPayload())
-	request, err := json.Marshal(map[string]any{"batch": r.asked, "max_bytes": r.askedBytes, "expires": pullExpires})
+	r.requests++
+	r.asked, r.askedBytes = r.batch, max(pullBytes, 2*r.stream.link.MaxPayload())
+	request, err := json.Marshal(map[string]any{"batch": r.asked, "max_bytes": r.askedBytes, "expires": r.expires})
 	if err != nil {
 		return err
 	}
-	r.replyTo = fmt.Sprint(strings.TrimSuffix(r.inbox.Subject, "*"), r.read)
+	r.replyTo = fmt.Sprint(strings.TrimSuffix(r.inbox.Subject, "*"), r.requests)
+	r.deadline = time.Now().Add(r.expires + statusGrace)
 	subject := "$JS.API.CONSUMER.MSG.NEXT." + r.stream.CachedInfo().Config.Name + "." + r.name
 	return r.stream.link.conn.PublishRequest(subject, r.replyTo, request)
 }
 
 // receive waits for a message of the server.
 func (r *Reader) receive(ctx context.Context) (*nats.Msg, error) {
-	timer := time.NewTimer(pullExpires + callTimeout)
+	timer := time.NewTimer(time.Until(r.deadline))
 	defer timer.Stop()
 	select {
 	case msg := <-r.incoming:
+		r.overdue = false
 		return msg, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	case <-r.stream.link.Done():
 		return nil, r.stream.link.Err()
 	case <-timer.C:
-		return nil, errors.New("the server does not answer a request for messages")
+		return r.receiveOverdue()
 	}
+}
+
+// receiveOverdue returns a message that has come, or else the status that the server should have sent, but not twice in
+// a row. Before 2.10 nats-server drops a request without a status if a message comes just as it expires.
+func (r *Reader) receiveOverdue() (*nats.Msg, error) {
+	select {
+	case msg := <-r.incoming:
+		r.overdue = false
+		return msg, nil
+	default:
+	}
+	if r.overdue {
+		return nil, errors.New("the server does not answer requests for messages")
+	}
+	r.overdue = true
+	return &nats.Msg{Subject: r.replyTo, Header: nats.Header{"Status": {"408"}}}, nil
 }
 
 // handleStatus handles a status of the server. Most end the request.
@@ -134,8 +164,7 @@ func (r *Reader) handleStatus(msg *nats.Msg) error {
 	status, text := msg.Header.Get("Status"), strings.ToLower(msg.Header.Get("Description"))
 	switch {
 	case msg.Subject != r.replyTo: // of an earlier request: the server may send it after the last message
-	case status == "100": // a heartbeat
-	case status == "404", status == "408", status == "409" && (text == "message size exceeds maxbytes" || text == "batch completed"):
+	case status == "408", status == "409" && text == "message size exceeds maxbytes":
 		r.asked = 0
 	default:
 		return fmt.Errorf("request messages: %s %s", status, text)
