@@ -92,6 +92,7 @@ func (r *register) Runs(c containers.Container) bool {
 func (r *register) Run(ctx context.Context, _ func(containers.Container, int32), _ func(containers.StateChange)) {
 	<-ctx.Done()
 }
+
 func (r *register) Begin(map[containers.Container]containers.Listed) []containers.StateChange {
 	return nil
 }

@@ -83,6 +83,7 @@ func (w *world) Runs(c containers.Container) bool {
 
 func (w *world) Run(context.Context, func(containers.Container, int32), func(containers.StateChange)) {
 }
+
 func (w *world) Begin(map[containers.Container]containers.Listed) []containers.StateChange {
 	return nil
 }
