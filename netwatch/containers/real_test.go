@@ -117,12 +117,17 @@ func find(t testing.TB, tracker *Tracker, nsid int32) (Container, bool) {
 	}
 }
 
-// wants expects an owner, written POOL:ID, or "" for none.
+// wants expects an owner, written POOL:ID, or "" for none. It asks for longer if there should be one, because the
+// pauses of a Tracker grow with the time that its answers take.
 func wants(t testing.TB, tracker *Tracker, nsid int32, want string) {
 	t.Helper()
 	got := ""
-	if c, ok := find(t, tracker, nsid); ok {
-		got = c.Pool + ":" + c.ID
+	for end := time.Now().Add(time.Minute); got == ""; {
+		if c, ok := find(t, tracker, nsid); ok {
+			got = c.Pool + ":" + c.ID
+		} else if want == "" || time.Now().After(end) {
+			break
+		}
 	}
 	if got != want {
 		t.Errorf("nsid %d belongs to %q, want %q", nsid, got, want)
