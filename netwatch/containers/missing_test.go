@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/osctl/eventd/netwatch/nstest"
 )
@@ -156,7 +157,7 @@ func TestUnprivileged(t *testing.T) {
 // wantsOf expects a Tracker in another process to find an owner, written POOL ID, or " " for none.
 func wantsOf(t *testing.T, ns *nstest.NS, cmd *exec.Cmd, root string, nsid int32, want string) {
 	t.Helper()
-	cmd.Env = []string{helperRoot + "=" + root, "NSID=" + fmt.Sprint(nsid)}
+	cmd.Env = []string{helperRoot + "=" + root, "NSID=" + fmt.Sprint(nsid), "WANT=" + want}
 	cmd.Dir = "/"
 	out, err := cmd.StdoutPipe()
 	must(t, err)
@@ -180,6 +181,9 @@ func unprivileged(t *testing.T, root string) {
 	var nsid int32
 	_, err = fmt.Sscan(os.Getenv("NSID"), &nsid)
 	must(t, err)
-	c, _ := find(t, tracker, nsid)
+	c, found := find(t, tracker, nsid)
+	for end := time.Now().Add(time.Minute); !found && os.Getenv("WANT") != " " && time.Now().Before(end); {
+		c, found = find(t, tracker, nsid)
+	}
 	fmt.Printf("owner %s %s, missing %q\n", c.Pool, c.ID, tracker.Missing())
 }
