@@ -96,11 +96,13 @@ func (d *logDir) files() ([]string, error) {
 	return paths, nil
 }
 
-// remove deletes a log, and reports whether it succeeded.
-func (l *Log) remove(d logDir) bool {
+// remove deletes a log. It reports whether that freed anything, as it may although another file is in the directory.
+func (l *Log) remove(d logDir) (freed bool) {
 	paths, err := d.files()
 	for _, path := range paths {
-		err = errors.Join(err, os.RemoveAll(path))
+		failed := os.RemoveAll(path)
+		freed = freed || failed == nil
+		err = errors.Join(err, failed)
 	}
 	if d.number > 0 {
 		err = errors.Join(err, os.Remove(d.path))
@@ -108,7 +110,7 @@ func (l *Log) remove(d logDir) bool {
 	if err != nil {
 		l.log.Warn("an old log cannot be removed", slog.Any("error", err))
 	}
-	return err == nil
+	return freed || err == nil
 }
 
 // removeUnfinished deletes unfinished logs, including those of an earlier process.

@@ -239,6 +239,23 @@ func TestUnfinishedLogsAreRemoved(t *testing.T) {
 	}
 }
 
+// MakeRoom says that it freed a log also if somebody put another file beside it.
+func TestMakeRoomLeavesOtherFiles(t *testing.T) {
+	c := config(t.TempDir())
+	open(t, c).kill()
+	notes := filepath.Join(logDir(t, c.Dir), "notes.txt")
+	must(t, os.WriteFile(notes, nil, 0o600))
+	l, err := eventlog.Open(t.Context(), c)
+	must(t, err)
+	defer l.Close() //nolint:errcheck // only unlocks
+	if first, again := l.MakeRoom(), l.MakeRoom(); !first || again {
+		t.Errorf("it freed something: %t, and then %t", first, again)
+	}
+	if _, err := os.Stat(notes); err != nil {
+		t.Error(err)
+	}
+}
+
 // MakeRoom removes unfinished logs, too.
 func TestMakeRoomRemovesUnfinishedLogs(t *testing.T) {
 	c := config(t.TempDir())
