@@ -57,11 +57,16 @@ func patient(w *Watcher) *Watcher {
 	return w
 }
 
-// unlimited removes the budgets of a watcher, for tests that expect very many events.
-func unlimited(w *Watcher) *Watcher {
-	w.budgets = links.NewBudgets(links.Budget{Burst: 1}, links.Budget{Burst: 1})
+// setBudgets replaces the budgets of a watcher that does not run yet.
+func setBudgets(w *Watcher, ofInterface, ofContainer links.Budget) *Watcher {
+	w.budgets = links.NewBudgets(ofInterface, ofContainer)
 	w.table.Budgets = w.budgets
 	return w
+}
+
+// unlimited removes the budgets of a watcher, for tests that expect very many events.
+func unlimited(w *Watcher) *Watcher {
+	return setBudgets(w, links.Budget{Burst: 1}, links.Budget{Burst: 1})
 }
 
 // newFakeWatcher makes a watcher of a model of the kernel.
