@@ -93,7 +93,9 @@ func TestShared(t *testing.T) {
 	join := func(cgroup string) sleeper {
 		return startIn(t, filepath.Join(root, cgroup), 0, "nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", older.pid()), "unshare", "--pid", "--fork", "--kill-child", "sleep", "300")
 	}
-	join("machine.slice/libpod-aaaaaaaaaaaa.scope")
+	younger := join("machine.slice/libpod-aaaaaaaaaaaa.scope")
+	namespace := func(s sleeper) string { name, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", s.pid())); return name }
+	eventually(t, func() bool { return namespace(younger) == namespace(older) }) // which must not end before
 	nsid := vethTo(t, ns, "v", older.pid())
 	wants(t, tracker, nsid, "podman:ffffffffffff")
 	wants(t, trackerIn(t, ns, Config{Cgroup: root}), nsid, "podman:ffffffffffff")

@@ -1,6 +1,7 @@
 package containers
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,7 +36,8 @@ func cgroupIn(t testing.TB, dir string) string {
 	return root
 }
 
-// removeCgroups removes a cgroup and those in it, once its processes are reaped.
+// removeCgroups removes a cgroup and those in it, once its processes have ended: those that are killed with their
+// parent may take a while.
 func removeCgroups(t testing.TB, root string) {
 	t.Helper()
 	var dirs []string
@@ -45,8 +47,14 @@ func removeCgroups(t testing.TB, root string) {
 		}
 		return nil
 	})
+	end := time.Now().Add(time.Minute)
 	for _, dir := range slices.Backward(dirs) {
-		if err := unix.Rmdir(dir); err != nil {
+		err := unix.Rmdir(dir)
+		for errors.Is(err, unix.EBUSY) && time.Now().Before(end) {
+			time.Sleep(time.Millisecond)
+			err = unix.Rmdir(dir)
+		}
+		if err != nil {
 			t.Errorf("remove cgroup %s: %v", dir, err)
 		}
 	}

@@ -182,8 +182,9 @@ func TestRun(t *testing.T) {
 	defer cancel()
 	dir := filepath.Join(root, "lxc.payload.a")
 	must(t, os.Mkdir(dir, 0o755)) // some time before the first process
-	s := startIn(t, dir, newNet|newPid, "sleep", "300")
-	want := call{Container{"lxc", "a"}, vethTo(t, ns, "v", s.pid())}
+	s := sleepIn(t, filepath.Join(root, "start.slice"))
+	want := call{Container{"lxc", "a"}, vethTo(t, ns, "v", s.pid())} // before it enters, because Run asks only for some seconds
+	must(t, os.WriteFile(filepath.Join(dir, "cgroup.procs"), fmt.Append(nil, s.pid()), 0o644))
 	if got := <-calls; got != want {
 		t.Errorf("changed was called with %v, want %v", got, want)
 	}
