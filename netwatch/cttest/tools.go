@@ -14,7 +14,7 @@ import (
 )
 
 // deadline is how long a container may take to start or end, on a busy machine.
-const deadline = 2 * time.Minute
+const deadline = 5 * time.Minute
 
 // requireTools fails the test if it does not run as root, or if a program is missing.
 // programs alternates between programs and their Debian packages.
