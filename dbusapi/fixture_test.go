@@ -2,6 +2,7 @@ package dbusapi
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"strconv"
@@ -87,15 +88,19 @@ func (s *served) stop(tb testing.TB) error {
 	return apitest.Await(tb, "Run ends", s.ended)
 }
 
-// dial connects a client.
+// dial connects a client. It retries, because on a busy machine the library may time out.
 func dial(tb testing.TB, bus *bustest.Bus) *client.Client {
 	tb.Helper()
-	c, err := client.Dial(apitest.Bounded(tb), bus.Address())
-	if err != nil {
-		tb.Fatal(err)
+	for ctx := apitest.Bounded(tb); ; {
+		c, err := client.Dial(ctx, bus.Address())
+		if err == nil {
+			tb.Cleanup(c.Close)
+			return c
+		}
+		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			tb.Fatal(err)
+		}
 	}
-	tb.Cleanup(c.Close)
-	return c
 }
 
 // sourceOf returns the source of events that this process reports as a user.

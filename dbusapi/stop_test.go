@@ -14,6 +14,7 @@ import (
 
 	"github.com/osctl/eventd/dbusapi/apitest"
 	"github.com/osctl/eventd/dbusapi/bus"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/dbusapi/wire"
 
 	"github.com/osctl/eventd/dbusapi/bustest"
@@ -102,10 +103,10 @@ func slowReports(before func()) func(*Service) {
 	}
 }
 
-// untilStopping waits until the service refuses calls because it stops.
-func untilStopping(t *testing.T, bus *bustest.Bus) {
+// untilStopping waits until the service refuses the calls of a client because it stops. The client is connected before
+// the stop begins, because that has only a second for queued calls.
+func untilStopping(t *testing.T, c *client.Client) {
 	t.Helper()
-	c := dial(t, bus)
 	apitest.Eventually(t, "the service stops", func() bool {
 		_, err := c.Properties(apitest.Bounded(t))
 		return wire.HasName(err, wire.ErrShuttingDown)
@@ -141,8 +142,9 @@ func TestStopRefuses(t *testing.T) {
 			waiting, _, _ := session.bus.Waiting()
 			return waiting+int(handled) >= calls
 		})
+		c := dial(t, bus)
 		s.cancel()
-		untilStopping(t, bus)
+		untilStopping(t, c)
 		for i := range uint32(late) {
 			m := apitest.ReportCall("late")
 			m.Serial, m.Flags = calls+1+i, bustest.FlagNoReply
@@ -211,8 +213,9 @@ func TestStopEmits(t *testing.T) {
 		}
 		session := s.current.Load()
 		apitest.Eventually(t, "all calls are queued", func() bool { waiting, _, _ := session.bus.Waiting(); return waiting >= calls-1 })
+		c := dial(t, bus)
 		s.cancel()
-		untilStopping(t, bus)
+		untilStopping(t, c)
 		close(stopping)
 		if err := s.stop(t); err != nil {
 			t.Error("Run:", err)

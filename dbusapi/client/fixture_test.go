@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"log/slog"
 	"net"
 	"sync"
@@ -56,15 +57,19 @@ func (s *service) stop(tb testing.TB) error {
 	return s.err
 }
 
-// connect returns a client on a bus.
+// connect returns a client on a bus. It retries, because on a busy machine the library may time out.
 func connect(tb testing.TB, bus *bustest.Bus) *Client {
 	tb.Helper()
-	c, err := Dial(apitest.Bounded(tb), bus.Address())
-	if err != nil {
-		tb.Fatal(err)
+	for ctx := apitest.Bounded(tb); ; {
+		c, err := Dial(ctx, bus.Address())
+		if err == nil {
+			tb.Cleanup(c.Close)
+			return c
+		}
+		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			tb.Fatal(err)
+		}
 	}
-	tb.Cleanup(c.Close)
-	return c
 }
 
 // connectPipe returns a client, and the other end of its connection for the test.
