@@ -19,13 +19,14 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/osctl/eventd/dbusapi/apitest"
 	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/netwatch/cttest"
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
 // Patience is the timeout of all waits in tests. It does not measure speed.
-const Patience = time.Minute
+const Patience = apitest.Patience
 
 // Main is the TestMain of a package that runs the programs. It builds osctl-eventd, osctl-eventctl
 // and the programs named in more, stores their directory in dir, runs the tests, and checks for

@@ -14,6 +14,7 @@ import (
 	"github.com/gdamore/tcell/v2"
 	"go.uber.org/goleak"
 
+	"github.com/osctl/eventd/dbusapi/apitest"
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/hub"
 )
@@ -101,7 +102,7 @@ func (s *simulation) until(what, text string) string {
 
 func (s *simulation) untilTrue(what string, ok func(string) bool) string {
 	s.t.Helper()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(apitest.Patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if now := s.text(); ok(now) {
 			return now
 		}

@@ -153,7 +153,7 @@ func startBridge(t *testing.T, config Config) *bridgeRun {
 func idOf(begin string) string { return begin + strings.Repeat("0", idDigits-len(begin)) }
 
 // patience is the timeout of all waits in tests.
-const patience = time.Minute
+const patience = apitest.Patience
 
 // wantStatus waits until the bridge has a status.
 func (r *bridgeRun) wantStatus(t *testing.T, want string) {
