@@ -70,6 +70,18 @@ func ctl(t testing.TB, env []string, args ...string) result {
 	return ctlWith(t, env, nil, args...)
 }
 
+// ctlUntil is ctl, but runs the program up to three times until ok accepts the result, because on a busy machine a
+// time limit of the program may pass before the service has answered.
+func ctlUntil(t testing.TB, env []string, ok func(r result) bool, args ...string) (r result) {
+	t.Helper()
+	for range 3 {
+		if r = ctl(t, env, args...); ok(r) {
+			break
+		}
+	}
+	return r
+}
+
 // ctlWith is ctl with a standard input.
 func ctlWith(t testing.TB, env []string, stdin io.Reader, args ...string) result {
 	t.Helper()

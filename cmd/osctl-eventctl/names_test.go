@@ -165,7 +165,9 @@ func TestNames(t *testing.T) {
 		{"events podman:4f5e6d", 1, "", "could be any of"},
 		{"run --no-follow podman:web -- echo x", 0, "x\nx\n", ""},
 	} {
-		r := ctl(t, bus.Env(), strings.Fields(test.args)...)
+		r := ctlUntil(t, bus.Env(), func(r result) bool {
+			return test.code != exitTimeout || strings.Contains(r.stderr, test.stderr)
+		}, strings.Fields(test.args)...)
 		if r.code != test.code || !strings.Contains(r.stdout, test.stdout) || !strings.Contains(r.stderr, test.stderr) {
 			t.Errorf("%s: %+v, want %+v", test.args, r, test)
 		}

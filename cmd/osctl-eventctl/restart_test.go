@@ -116,7 +116,7 @@ func TestNeverStarts(t *testing.T) {
 	become := bustest.MethodCall(bustest.DriverName, bustest.DriverPath, bustest.DriverName+".Monitoring", "BecomeMonitor")
 	become.Signature, become.Body = "asu", new(bustest.Body).Array(4, func(*bustest.Body) {}).Uint32(0).Bytes()
 	apitest.OK(t, monitor, become)
-	all := []*running{start(t, bus, "wait", "tank:1", "running", "--timeout", "10s"), start(t, bus, "monitor", "tank:1", "--until", "+10s")}
+	all := []*running{start(t, bus, "wait", "tank:1", "running", "--timeout", "20s"), start(t, bus, "monitor", "tank:1", "--until", "+20s")}
 	for waiting := map[string]bool{}; len(waiting) < len(all); {
 		call, err := monitor.Receive(apitest.Bounded(t))
 		if err != nil {

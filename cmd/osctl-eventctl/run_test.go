@@ -94,7 +94,7 @@ func TestRunFailures(t *testing.T) {
 		{"fails, skip", "--on-failure skip", `[ $EVENT_SEQ != 2 ]`, exitCommandFailed, "1 3", 3, "for event 2: exit status 1; skipped\n"},
 		{"fails once", "--retry 1", `[ $EVENT_SEQ != 2 ] || ! mkdir "$1.failed" 2>/dev/null`, 0, "1 2 3", 3, "exit status 1; retrying in 1s\n"},
 		{"fails twice", "--retry 1", `[ $EVENT_SEQ != 2 ]`, exitCommandFailed, "1", 1, "for event 2: exit status 1\n"},
-		{"hangs", "--timeout 300ms", `[ $EVENT_SEQ != 2 ] || sleep 1000`, exitCommandFailed, "1", 1, "for event 2: it did not end within 300ms\n"},
+		{"hangs", "--timeout 5s", `[ $EVENT_SEQ != 2 ] || sleep 1000`, exitCommandFailed, "1", 1, "for event 2: it did not end within 5s\n"},
 		{"is killed", "", `[ $EVENT_SEQ != 2 ] || kill -9 $$`, exitCommandFailed, "1", 1, "for event 2: signal: killed\n"},
 		{"floods", "", `head -c 20000000 /dev/zero | tr '\0' x >&2`, 0, "1 2 3", 3, "xxx"},
 		{"reads nothing, leaves a child", "", `exec 3<&0; sleep 1000 >/dev/null 2>&1 & echo $! >>"$1.children"`, 0, "1 2 3", 3, ""},

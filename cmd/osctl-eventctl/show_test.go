@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/osctl/eventd/cmd/internal/daemontest"
+	"github.com/osctl/eventd/dbusapi/apitest"
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/netwatch/nstest"
 )
@@ -22,6 +23,10 @@ func TestShow(t *testing.T) {
 	report(t, client, 1, "backup", "pool", "tank", "id", "102")
 	report(t, client, 1, "state", "pool", "tank", "id", "101", "state", "running")
 	report(t, client, 1, "state", "pool", "lxc", "id", "a/b", "state", "stopped")
+	apitest.Eventually(t, "the watcher has handled the report of the interface", func() bool {
+		rows, _, err := client.Interfaces(t.Context(), apitest.Only(t, "pool", "tank"))
+		return err == nil && len(rows) == 1
+	})
 	r := ctl(t, bus.Env(), "show", "tank:101")
 	want := regexp.MustCompile(`^Container:   tank:101\nState:       running since \S+ \S+ \(\d+s\)\nInterfaces:  eth0 down \(va on the host\)\n\n` +
 		`(\S+  backup +tank:101 +note="a\\nb"  from uid:0\n){9}\S+  state running .*\n$`)

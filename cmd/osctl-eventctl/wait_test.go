@@ -66,7 +66,9 @@ func TestWait(t *testing.T) {
 		{"--type state --since oldest --json tank:102", 0, "{\"type\":\"state\",\"opts\":{\"pool\":\"tank\",\"id\":\"102\"", ""},
 		{"--action running --since oldest --pool tank --id a/b", 0, "  state running", ""},
 	} {
-		r := ctl(t, bus.Env(), append([]string{"wait"}, strings.Fields(test.args)...)...)
+		r := ctlUntil(t, bus.Env(), func(r result) bool {
+			return test.code != exitTimeout || strings.Contains(r.stderr, test.stderr)
+		}, append([]string{"wait"}, strings.Fields(test.args)...)...)
 		if strings.Contains(test.args, "--since") { // compare only the beginning
 			r.stdout = r.stdout[max(strings.Index(r.stdout, test.stdout), 0):][:len(test.stdout)]
 		}
@@ -217,9 +219,13 @@ func TestWaitSilent(t *testing.T) {
 		"tank:1/eth0 up": "osctl-eventctl: tank:1/eth0 was not up within 20ms\nosctl-eventd, or the bus system, does not answer: ",
 		"--type state":   "osctl-eventctl: no such event within 20ms: osctl-eventd did not answer\n",
 	} {
-		began := time.Now()
-		r := ctl(t, bus.Env(), append([]string{"wait", "--timeout", "20ms"}, strings.Fields(args)...)...)
-		if took := time.Since(began); r.code != exitTimeout || !strings.HasPrefix(r.stderr, want) || took >= callTimeout {
+		began, took := time.Now(), time.Duration(0)
+		r := ctlUntil(t, bus.Env(), func(r result) bool {
+			took = time.Since(began)
+			began = time.Now()
+			return took < callTimeout && strings.HasPrefix(r.stderr, want)
+		}, append([]string{"wait", "--timeout", "20ms"}, strings.Fields(args)...)...)
+		if r.code != exitTimeout || !strings.HasPrefix(r.stderr, want) || took >= callTimeout {
 			t.Errorf("wait %s: %+v after %v, want %q", args, r, took, want)
 		}
 	}
@@ -229,7 +235,8 @@ func TestWaitSilent(t *testing.T) {
 // service did not answer.
 func TestWaitAfterLoss(t *testing.T) {
 	bus, _ := startService(t)
-	r := ctl(t, bus.Env(), "wait", "--type", "x", "--since", "other:5", "--timeout", "3s")
+	r := ctlUntil(t, bus.Env(), func(r result) bool { return strings.Contains(r.stderr, "lost") },
+		"wait", "--type", "x", "--since", "other:5", "--timeout", "3s")
 	if r.code != exitTimeout || !strings.Contains(r.stderr, "lost an unknown number of events") || !strings.HasSuffix(r.stderr, ": no such event within 3s\n") {
 		t.Errorf("%+v", r)
 	}
