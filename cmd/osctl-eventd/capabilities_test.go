@@ -47,7 +47,8 @@ func TestWithoutCapabilities(t *testing.T) {
 				return strings.TrimSpace(state) == "up"
 			})
 			eth0.name = c.inside
-			d := startWith(t, h, "setpriv", "--bounding-set="+c.without, "--inh-caps="+c.without)
+			// With a high priority, as by startOnHost, because an up waits only a limited time for its owner.
+			d := startWith(t, h, "nice", "--adjustment=-20", "setpriv", "--bounding-set="+c.without, "--inh-caps="+c.without)
 			a := follow(t, d, h.Exec)
 			a.expect("started before the daemon", eth0.event("up")+" resync=true")
 			a.renameInside(ct, eth0, c.hears)

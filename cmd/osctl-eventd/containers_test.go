@@ -92,7 +92,7 @@ func TestPodman(t *testing.T) {
 
 // startPodman starts the container. Podman sets the interface up before the container's cgroup
 // has a process. On a busy machine the up may be announced before that, without an owner. Then
-// startPodman starts the container again, up to three times in all.
+// startPodman starts the container again, up to ten times in all.
 func startPodman(t *testing.T, a *follower, h *cttest.Host, c *cttest.Podman) iface {
 	t.Helper()
 	for tries := 1; ; tries++ {
@@ -100,7 +100,7 @@ func startPodman(t *testing.T, a *follower, h *cttest.Host, c *cttest.Podman) if
 		veth, err := c.Veth("eth0")
 		must(t, err)
 		eth0 := iface{pool: "podman", id: c.ID(), name: "eth0", veth: veth}.at(t, h.NS())
-		if !a.readUntil(func() bool { return len(a.events) > 0 }) || a.events[0].ID != "" || tries == 3 {
+		if !a.readUntil(func() bool { return len(a.events) > 0 }) || a.events[0].ID != "" || tries == 10 {
 			return eth0
 		}
 		t.Log("podman was too slow: the up has no owner")

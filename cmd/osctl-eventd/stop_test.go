@@ -221,11 +221,12 @@ func next(t testing.TB, messages <-chan string, text string) string {
 
 // TestNotify checks the notifications: READY and STATUS at the start, WATCHDOG while the daemon
 // makes progress, STOPPING at the end. If the bus hangs, the daemon disconnects, goes on feeding
-// the watchdog, and reconnects later.
+// the watchdog, and reconnects later. The interval is long enough that the bus of a busy machine
+// does not seem to hang, which it does after a quarter of it.
 func TestNotify(t *testing.T) {
 	path, messages := notifySocket(t)
 	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
-	d := startDaemon(t, nstest.New(t), bus.Address(), []string{"NOTIFY_SOCKET=" + path, "WATCHDOG_USEC=400000"})
+	d := startDaemon(t, nstest.New(t), bus.Address(), []string{"NOTIFY_SOCKET=" + path, "WATCHDOG_USEC=2000000"})
 	ready := next(t, messages, "READY=1")
 	if !strings.Contains(ready, "STATUS=Watching the veths") {
 		t.Errorf("READY=1 comes with %q", ready)
