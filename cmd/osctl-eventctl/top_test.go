@@ -22,9 +22,15 @@ func TestTop(t *testing.T) {
 	s := onScreen(t, bus, 80, 24, "top")
 	s.untilText(t, "tank:101   running  eth0     down")
 	s.untilText(t, "state running") // from before
-	before, began := s.written.Load(), time.Now()
-	s.until(t, "a few seconds", func([]string) bool { return time.Since(began) > 3*time.Second })
-	if sent := s.written.Load() - before; sent > 1000 {
+	sent := int64(0)
+	for range 3 { // on a busy machine the end of a picture, or a late event, may come in the first seconds
+		before, began := s.written.Load(), time.Now()
+		s.until(t, "a few seconds", func([]string) bool { return time.Since(began) > 3*time.Second })
+		if sent = s.written.Load() - before; sent <= 1000 {
+			break
+		}
+	}
+	if sent > 1000 {
 		t.Errorf("%d bytes were sent while nothing happened", sent)
 	}
 	for _, end := range []int{here, peer} {
