@@ -247,7 +247,7 @@ func TestMakeRoomLeavesOtherFiles(t *testing.T) {
 	must(t, os.WriteFile(notes, nil, 0o600))
 	l, err := eventlog.Open(t.Context(), c)
 	must(t, err)
-	defer l.Close() //nolint:errcheck // only unlocks
+	defer l.Close()
 	if first, again := l.MakeRoom(), l.MakeRoom(); !first || again {
 		t.Errorf("it freed something: %t, and then %t", first, again)
 	}
