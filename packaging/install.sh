@@ -49,7 +49,7 @@ if [ "$action" = uninstall ] && [ -z "${DESTDIR:-}" ] && command -v systemctl >/
 	systemctl -q disable --now osctl-eventd-runtimes.service osctl-eventd.service 2>/dev/null || true
 	systemctl -q disable osctl-eventd-metrics.timer osctl-eventctl-run@.service 2>/dev/null || true
 	# The node exporter would show these for ever.
-	rm -f /var/lib/prometheus/node-exporter/osctl-eventd.prom /var/lib/prometheus/node-exporter/osctl-eventd-runtimes.prom
+	rm -f /var/lib/prometheus/node-exporter/osctl-eventd.prom* /var/lib/prometheus/node-exporter/osctl-eventd-runtimes.prom*
 fi
 
 put 755 "$bin/osctl-eventd" "$prefix/sbin/osctl-eventd"

@@ -24,10 +24,12 @@ const footprint = `
 // ping are arguments of busctl(1) for a call that everybody may make.
 const ping = "--timeout=1 call " + service + " " + object + " org.freedesktop.DBus.Peer Ping"
 
-// enableAll enables all units that run beside the service, and waits for the files that they make.
+// enableAll enables all units that run beside the service, and waits for the files that they make. The last one is
+// what a stop midway leaves.
 const enableAll = `
 	systemctl enable --now osctl-eventd-runtimes.service osctl-eventd-metrics.timer osctl-eventctl-run@x.service
 	timeout 120 sh -c 'until ls /var/lib/prometheus/node-exporter/osctl-eventd.prom /var/lib/osctl-eventctl/x; do sleep 0.1; done'
+	touch /var/lib/prometheus/node-exporter/osctl-eventd.prom.new
 `
 
 // prepareUnits makes what these units need.
