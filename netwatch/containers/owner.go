@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	// After a query of new containers, Owner pauses for queryShare times the cost of that query, and so does
-	// queryPending for a user after a query of one of their containers; after a search of all, Owner pauses for
-	// searchShare times its cost. All pauses are between minPause and maxPause.
+	// After a query of new containers, Owner pauses for queryShare times the cost of that query; after a
+	// search of all, for searchShare times its cost. After a query of a user's container, queryPending leaves that
+	// user's containers alone for queryShare times the cost and the number of users. All pauses are between minPause
+	// and maxPause.
 	queryShare  = 2
 	searchShare = 20
 	minPause    = time.Millisecond

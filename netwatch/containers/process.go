@@ -16,7 +16,7 @@ import (
 const (
 	maxInside = 32      // cgroups of a container
 	maxPerDir = 8       // processes of one cgroup, and threads of one process
-	maxStatus = 1 << 20 // bytes of status files, of which root of a container can make one 704 KiB long
+	maxStatus = 1 << 20 // bytes of status files; root of a container can make one of these files 704 KiB long
 )
 
 // process is a process of a container.

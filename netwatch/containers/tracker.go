@@ -212,8 +212,8 @@ func (t *Tracker) queryPending(now time.Time) (next time.Time) {
 			begun := time.Now()
 			t.queryOne(c, now)
 			if ofUser {
-				// Of all users together, so that they cannot keep the Tracker locked.
-				t.usageOf(c.node.within).askAfter = pauseAfter(begun, queryShare*max(1, len(t.perUser)))
+				// The number of users counts, so that many users cannot keep the Tracker locked together.
+				t.usageOf(c.node.within).askAfter = pauseAfter(begun, queryShare*len(t.perUser))
 				ofUsers++
 			}
 		}

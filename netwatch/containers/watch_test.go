@@ -7,11 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -192,6 +194,40 @@ func TestRun(t *testing.T) {
 	must(t, unix.Rmdir(dir))
 	if got := <-calls; got != want {
 		t.Errorf("changed was called with %v at the end, want %v", got, want)
+	}
+}
+
+// TestAskedAgain expects a container to be asked until it has an nsid, which it gets only after its cgroup has a
+// process, and not after the last pause.
+func TestAskedAgain(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	s := sleepIn(t, filepath.Join(root, "lxc.payload.a"))
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	var reported []int32
+	tracker.mu.Lock()
+	defer tracker.mu.Unlock()
+	tracker.onNSID = func(_ Container, nsid int32) { reported = append(reported, nsid) }
+	for _, c := range tracker.containers {
+		tracker.queueQuery(c)
+	}
+	now := time.Now()
+	for tries := 0; ; tries++ {
+		next := tracker.queryPending(now)
+		if next.IsZero() {
+			if want := len(askPauses); tries != want {
+				t.Errorf("asked again %d times, want %d", tries, want)
+			}
+			break
+		}
+		now = next
+	}
+	for _, c := range tracker.containers {
+		tracker.queueQuery(c)
+	}
+	next := tracker.queryPending(now)
+	nsid := vethTo(t, ns, "v", s.pid())
+	if tracker.queryPending(next); !slices.Equal(reported, []int32{nsid}) {
+		t.Errorf("changed was called with %v, want %d", reported, nsid)
 	}
 }
 

@@ -143,8 +143,9 @@ func (r *Reader) receive(ctx context.Context) (*nats.Msg, error) {
 	}
 }
 
-// receiveOverdue returns a message that has come, or else the status that the server should have sent, but not twice in
-// a row. Before 2.10 nats-server drops a request without a status if a message comes just as it expires.
+// receiveOverdue returns a message that has come meanwhile. If there is none, it returns the status that the server
+// should have sent, but only once in a row. nats-server 2.9.10 drops a request without a status if a message comes just
+// as the request expires.
 func (r *Reader) receiveOverdue() (*nats.Msg, error) {
 	select {
 	case msg := <-r.incoming:
