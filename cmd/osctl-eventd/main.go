@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -25,6 +26,11 @@ const (
 	exitFailure = 1
 	exitUsage   = 2
 )
+
+// Linux prefers the first thread of a process for its signals (complete_signal in kernel/signal.c). If that
+// thread hung in a write to a disk, SIGTERM would wait for the disk. So the main goroutine, which never
+// writes to one, keeps the thread for itself.
+func init() { runtime.LockOSThread() }
 
 func main() {
 	version = buildversion.Of(version)

@@ -5,12 +5,32 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/osctl/eventd/hub/eventlog/disktest"
 )
+
+// TestFirstThread checks that no goroutine but that of main runs on the first thread, where a write to a
+// disk that hangs would hold up SIGTERM.
+func TestFirstThread(t *testing.T) {
+	var wait sync.WaitGroup
+	var others atomic.Int32
+	for range 200 {
+		wait.Go(func() {
+			_ = syscall.Nanosleep(&syscall.Timespec{Nsec: 1e6}, nil) // so that the runtime needs many threads
+			if syscall.Gettid() == os.Getpid() {
+				others.Add(1)
+			}
+		})
+	}
+	if wait.Wait(); others.Load() > 0 {
+		t.Errorf("%d goroutines ran on the first thread", others.Load())
+	}
+}
 
 // TestStopWhileStarting checks that SIGTERM cleanly stops a daemon whose start waits for a hung disk.
 func TestStopWhileStarting(t *testing.T) {
