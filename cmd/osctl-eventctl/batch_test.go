@@ -57,6 +57,7 @@ func TestReportBatch(t *testing.T) {
 		"a list":            {`[1]`, `line 1: got a JSON array, expected {"type"`},
 		"a list of options": {`{"type":"x","opts":[1]}`, `line 1: opts is a JSON array, expected {"type"`},
 		"type is a number":  {`{"type":1}`, `line 1: type is a JSON number, expected {"type"`},
+		"too deep":          {`{"type":"x","opts":{"a":[[[[1]]]]}}` + "\n" + `{"type":"x","opts":{"a":[[[[[]]]]]}}`, `line 2: event of type "x", option "a": got deeper nesting`},
 		"null in a list":    {`{"type":"x","opts":{"a":[null]}}`, `line 1: option "a": D-Bus has no null`},
 		"type is null":      {`{"type":null}`, `line 1: type is a JSON null, expected {"type"`},
 		"Type":              {`{"Type":"x"}`, "line 1: type is missing"},

@@ -11,8 +11,9 @@ import (
 )
 
 const reportLong = `Report an event and print its number. KEY=TEXT is a string; KEY:=JSON is a
-number (1 is an integer, 1.0 a double), a boolean, a list or an object. The
-command leaves out options, and keys of objects, that are null.
+number (1 is an integer, 1.0 a double), a boolean, a list or an object. Lists
+and objects may be nested 4 deep. The command leaves out options, and keys of
+objects, that are null.
 
 With --batch, report the events in a file, or on standard input (-), and print
 their numbers, one a line. A line is a JSON object {"type": TYPE, "opts":

@@ -221,7 +221,7 @@ func (p *printer) printLine(host string, l *fleet.Line) error {
 	case l.Again, l.Record != nil && l.Record.Type != fleet.TypeGap:
 		return nil
 	case l.Unknown != nil:
-		return p.printNotice(host, "cannot show an event: "+l.Unknown.Error())
+		return p.printNotice(host, "cannot show "+l.Unknown.Error())
 	case l.Record != nil:
 		return p.printGap(host, l.Record)
 	case !p.filter.Match(l.Event) || l.Event.Time.Before(p.since):

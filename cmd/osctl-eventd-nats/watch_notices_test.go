@@ -183,8 +183,10 @@ func TestWatchHostile(t *testing.T) {
 	forge("node1", `"type":"x`+evil+`","source":"u","opts":{}`)
 	forge("node1", `"type":"x","source":"u","opts":{"a`+evil+`":1}`)
 	forge("node1", `"type":"x","source":"u","opts":{"a":1,"a":2}`)
-	forgeLine(t, conn, "node1", "e:7", evil)
-	forgeLine(t, conn, "node1", "e:7"+evil, `{"cursor":"e:7`+evil+`","type":"_alive"}`)
+	forge("node1", `"type":"x","source":"u","opts":{"a":[[[[[]]]]]}`)
+	forge("node1", `"type":"x","source":"u","opts":{"a":[[[[1]]]]}`)
+	forgeLine(t, conn, "node1", "e:9", evil)
+	forgeLine(t, conn, "node1", "e:9"+evil, `{"cursor":"e:9`+evil+`","type":"_alive"}`)
 	fleettest.Forge(t, conn, "node1", nats.Header{fleet.HeaderCursor: {"x"}}, "\x1b[2J")
 	forge("a\x1b[2J\xff\u00a010:00:00.000", `"type":"y","source":"u","opts":{}`)
 	for _, mode := range []string{"--json=false", "--json"} {
@@ -200,8 +202,9 @@ func TestWatchHostile(t *testing.T) {
 			}
 		}
 		for text, n := range map[string]int{
-			`node1: lost an unknown number of events: \x1b[2J`: 1, "node1: cannot show an event: ": 3,
-			"of the stream: not written by a bridge": 3, "node2": 0,
+			`node1: lost an unknown number of events: \x1b[2J`: 1, "node1: cannot show event e:": 4,
+			`node1: cannot show event e:7: event of type "x", option "a": got deeper nesting`: 1,
+			"of the stream: not written by a bridge":                                          3, "node2": 0,
 		} {
 			if got := strings.Count(notices, text); got != n {
 				t.Errorf("%s: %q is reported %d times, want %d:\n%s", mode, text, got, n, notices)

@@ -29,15 +29,11 @@ func Value(text string) (hub.Value, error) {
 
 // optionValue converts decoded JSON to the value of an option. An integer becomes x (or t), another
 // number d, a list of strings as, any other list av, an object a{sv}. Keys whose value is null are
-// dropped. If these variants would nest too deeply, optionValue uses specific types instead, so
-// that every event that the service accepts can be reported again.
+// dropped. Lists and objects may be nested 4 deep: each is a container with variants in it, and an
+// event has at most [hub.MaxNesting].
 func optionValue(v any) (hub.Value, error) {
 	dropNulls(v)
-	value, err := toValue(v)
-	if err == nil && value.Depth(hub.MaxNesting) > hub.MaxNesting && jsonDepth(v, hub.MaxNesting) <= hub.MaxNesting {
-		return commonType([]any{v}).convert(v)
-	}
-	return value, err
+	return toValue(v)
 }
 
 // dropNulls removes the keys whose value is null from all objects in a decoded value.

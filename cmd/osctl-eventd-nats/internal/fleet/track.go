@@ -22,7 +22,8 @@ type Line struct {
 	// Again means that the reader has read this line before: the stream went back to an older copy,
 	// and the bridge wrote the line again.
 	Again bool
-	// Unknown is why the event cannot be parsed: a later version, or no bridge, wrote it.
+	// Unknown is why the event cannot be parsed: it is nested too deeply, or a later version or no
+	// bridge wrote it.
 	Unknown error
 }
 
@@ -90,7 +91,9 @@ func readLine(text []byte, at string) (line Line, from, to string, err error) {
 		return line, "", "", err
 	}
 	if !strings.HasPrefix(r.Type, "_") {
-		line.Event, line.Epoch, line.Unknown = eventjson.ParseEvent(text)
+		if line.Event, line.Epoch, err = eventjson.ParseEvent(text); err != nil {
+			line.Unknown = fmt.Errorf("event %s: %w", r.Cursor, err)
+		}
 		return line, hub.FormatCursor(epoch, max(seq, 1)-1), r.Cursor, nil
 	}
 	line.Record = &r
