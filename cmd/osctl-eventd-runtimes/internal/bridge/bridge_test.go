@@ -28,14 +28,19 @@ func TestEngine(t *testing.T) {
 	b := startBridge(t, Config{Bus: d.bus.Address(), Docker: e.socket, StateDir: t.TempDir()})
 	want := []string{"ct_info docker:8818 name=new image=nginx:1"}
 	d.want(t, want...)
-	for _, event := range recordedEvents("docker") {
-		e.emitAt(time.Now(), event)
-	}
 	want = append(want,
 		"db docker:0b42 action=add ct_name=web",
 		`ct_info docker:0b42 name=web image=nginx:1 labels={"a":"b"}`, // before it starts
-		"ct_health docker:0b42 health=unhealthy ct_name=web",
 		"ct_health docker:0b42 health=healthy ct_name=web",
+	)
+	e.health = map[string]string{list[0]["Id"].(string): "healthy", unstarted: "healthy"}
+	for _, event := range recordedEvents("docker") {
+		e.emitAt(time.Now(), event)
+		if event["Action"] == "health_status: healthy" { // it follows an unhealthy within the second
+			d.want(t, want...)
+		}
+	}
+	want = append(want,
 		`ct_info docker:0b42 name=web2 image=nginx:1 labels={"a":"b"}`,
 		"ct_exit docker:0b42 exit_type=exit exit_code=137 ct_name=web2",
 		"ct_exit docker:0b42 exit_type=exit exit_code=137 ct_name=web2",
@@ -47,7 +52,7 @@ func TestEngine(t *testing.T) {
 	e.emit("health_status: healthy", unstarted, 0, "name", "new")
 	e.emit("health_status: healthy", unstarted, 0, "name", "new")
 	e.emit("die", unstarted, 0, "name", "new", "exitCode", "0")
-	d.want(t, append(want, "ct_health docker:8818 health=healthy ct_name=new", "ct_exit docker:8818 exit_type=exit exit_code=0 ct_name=new")...)
+	d.want(t, append(want, "ct_exit docker:8818 exit_type=exit exit_code=0 ct_name=new", "ct_health docker:8818 health=healthy ct_name=new")...)
 	b.wantStatus(t, "docker: 2 containers")
 }
 
@@ -125,16 +130,39 @@ func TestGoneWithoutName(t *testing.T) {
 	d.want(t, "ct_info docker:01d0 name=web image=nginx", "ct_info docker:4f5e name=web image=nginx", "db docker:01d0 action=remove")
 }
 
-// TestPodmanHealth checks that the bridge queries the result of a health check if the event lacks it.
+// TestHealthNotTwice restarts the bridge after two changes of a container's health. The engine sends their events
+// again, and nothing is reported again.
+func TestHealthNotTwice(t *testing.T) {
+	d, e := startEventd(t), startEngine(t)
+	web, other := idOf("4f5e"), idOf("aa01")
+	e.setList("[" + listed(web, "web") + "]")
+	config := Config{Bus: d.bus.Address(), Docker: e.socket, StateDir: t.TempDir()}
+	b := startBridge(t, config)
+	want := []string{`ct_info docker:4f5e name=web image=nginx labels={"a":"b"}`}
+	d.want(t, want...)
+	for _, health := range []string{"unhealthy", "healthy"} {
+		e.setHealth(web, health, "health_status: "+health)
+		want = append(want, "ct_health docker:4f5e health="+health+" ct_name=web")
+		d.want(t, want...)
+	}
+	b.stop()
+	startBridge(t, config)
+	e.setHealth(other, "healthy", "health_status: healthy") // queried together with that of web
+	want = append(want, "ct_health docker:aa01 health=healthy")
+	d.want(t, want...)
+	e.emit("die", other, 0, "name", "other")
+	d.want(t, append(want, "ct_exit docker:aa01 exit_type=exit exit_code=137 ct_name=other")...)
+}
+
+// TestPodmanHealth checks that the bridge queries the result of a health check, which podman's event lacks.
 func TestPodmanHealth(t *testing.T) {
 	d, e := startEventd(t), startEngine(t)
 	web := idOf("4f5e")
 	e.setList("[" + listed(web, "web") + "]")
-	e.health[web] = "unhealthy"
 	startBridge(t, Config{Bus: d.bus.Address(), Podman: e.socket, StateDir: t.TempDir()})
 	want := []string{`ct_info podman:4f5e name=web image=nginx labels={"a":"b"}`}
 	d.want(t, want...)
-	e.emit("health_status", web, 0, "name", "web")
+	e.setHealth(web, "unhealthy", "health_status")
 	e.emit("exec_died", web, 0, "name", "web")
 	d.want(t, append(want, "ct_health podman:4f5e health=unhealthy ct_name=web")...)
 }

@@ -29,7 +29,7 @@ func (s *session) handleEvent(ctx context.Context, m *events.Message) error {
 // translate returns the reports of an event. It updates the containers, names and health checks of the session.
 func (s *session) translate(id string, m *events.Message) (reports []client.Report) {
 	name := eventInfo(m).name
-	switch action, result, _ := strings.Cut(string(m.Action), ": "); action {
+	switch action, _, _ := strings.Cut(string(m.Action), ": "); action {
 	case "create":
 		if !s.reported.added[id] && !s.reported.removed[id] {
 			reports = append(reports, dbReport(s.pool, id, "add", name))
@@ -43,13 +43,9 @@ func (s *session) translate(id string, m *events.Message) (reports []client.Repo
 			reports = append(reports, exitReport(s.pool, m))
 		}
 	case "health_status":
-		if result == "" { // podman: see healthDelay
-			if len(s.healthPending) < maxContainers {
-				s.healthPending[id] = true
-			}
-			return nil
+		if len(s.healthPending) < maxContainers {
+			s.healthPending[id] = true
 		}
-		return s.updateHealth(id, result, name)
 	case "destroy", "remove":
 		delete(s.listed, id)
 		delete(s.reported.infos, id)
@@ -76,17 +72,7 @@ func (s *session) updateInfo(id string, m *events.Message) []client.Report {
 	return []client.Report{infoReport(s.pool, id, current)}
 }
 
-// updateHealth updates the result of a health check, and returns a report if it changed.
-func (s *session) updateHealth(id, health, name string) []client.Report {
-	health = plain(health, maxName)
-	if health == "" || health == "none" || s.reported.health[id] == health || len(s.reported.health) >= maxContainers {
-		return nil
-	}
-	s.reported.health[id] = health
-	return []client.Report{healthReport(s.pool, id, health, name)}
-}
-
-// queryHealth queries the pending results of health checks, and reports them.
+// queryHealth queries the pending results of health checks, and reports those that changed.
 func (s *session) queryHealth(ctx context.Context) error {
 	for id := range s.healthPending {
 		delete(s.healthPending, id)
@@ -97,7 +83,13 @@ func (s *session) queryHealth(ctx context.Context) error {
 			}
 			continue // the container may have been removed
 		}
-		if err := s.report(ctx, s.updateHealth(id, health, s.reported.infos[id].name)); err != nil {
+		health = plain(health, maxName)
+		if health == "" || health == "none" || s.reported.health[id] == health || len(s.reported.health) >= maxContainers {
+			continue
+		}
+		s.reported.health[id] = health
+		changed := healthReport(s.pool, id, health, s.reported.infos[id].name)
+		if err := s.report(ctx, []client.Report{changed}); err != nil {
 			return err
 		}
 	}

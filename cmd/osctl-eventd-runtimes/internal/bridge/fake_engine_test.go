@@ -115,6 +115,14 @@ func (e *fakeEngine) setList(list string) {
 	e.list = list
 }
 
+// setHealth sets the result of a container's health check, and sends the event of it.
+func (e *fakeEngine) setHealth(id, health, event string) {
+	e.mu.Lock()
+	e.health[id] = health
+	e.mu.Unlock()
+	e.emit(event, id, 0, "name", "web")
+}
+
 // emit sends a recorded event as one of ago before now, with another id and other attributes.
 func (e *fakeEngine) emit(action, id string, ago time.Duration, attributes ...string) {
 	events := append(recordedEvents("docker"), recordedEvents("podman")...)

@@ -21,7 +21,7 @@ const (
 	// session could report an old event again that is no longer in the history of osctl-eventd.
 	idleInterval = time.Minute
 	// healthDelay is the pause between the event of a health check and the query for its result. Podman
-	// sends the event before it has the result.
+	// sends the event before it has the result, and an event that comes again has an old one.
 	healthDelay = time.Second
 	// maxContainers limits the containers of an engine. The bridge ignores the rest.
 	maxContainers = 8192
