@@ -38,6 +38,13 @@ func TestHosts(t *testing.T) {
 		fleet.HeaderCursor: {"e:1"}, fleet.HeaderMachine: {"m"}, fleet.HeaderTime: {"9223372036854775807"},
 	}, "x")
 
+	rights := newIntruder(t, server, dir, accounts.Watch)
+	if rights.request(t, "$JS.API.INFO", "") == nil {
+		t.Error("the read-only user cannot read the state of the server")
+	}
+	if rights.request(t, fleet.HeadSubject("OSCTL", "node1"), "") != nil { // hosts and watch use consumers
+		t.Error("the read-only user may request a single message")
+	}
 	watch := []string{"hosts", "--server", server.URL, "--user", accounts.Watch, "--credentials", filepath.Join(dir, accounts.Watch)}
 	var hosts map[string]map[string]any
 	apitest.Eventually(t, "node2 is silent", func() bool {

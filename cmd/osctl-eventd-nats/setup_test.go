@@ -71,7 +71,7 @@ func TestSetup(t *testing.T) {
 		fleettest.AwaitCursor(t, stream, name, e.Commit(t, 5))
 	}
 	before := fleettest.Messages(t, stream, "node2")
-	rights := newIntruder(t, server, login(t, dir, "node1"))
+	rights := newIntruder(t, server, dir, "node1")
 	own, other := fleet.Subject("node1"), fleet.Subject("node2")
 	ownHead, otherHead := fleet.HeadSubject("OSCTL", "node1"), fleet.HeadSubject("OSCTL", "node2")
 
@@ -120,11 +120,12 @@ type intruder struct {
 	denied chan error
 }
 
-func newIntruder(t *testing.T, server *fleettest.Server, options ...nats.Option) *intruder {
+// newIntruder logs in as a user of setup.
+func newIntruder(t *testing.T, server *fleettest.Server, dir, user string) *intruder {
 	t.Helper()
 	i := &intruder{denied: make(chan error, 100)}
-	options = append(options, nats.CustomInboxPrefix(fleet.Inbox("node1")), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { i.denied <- err }))
-	i.conn = server.Connect(t, options...)
+	i.conn = server.Connect(t, login(t, dir, user), nats.CustomInboxPrefix(fleet.Inbox(user)),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { i.denied <- err }))
 	return i
 }
 

@@ -129,8 +129,7 @@ accounts {
 	}
 	var readRequests []string
 	for _, request := range []string{
-		"STREAM.INFO.*", "DIRECT.GET.*.>", "CONSUMER.CREATE.*.>", "CONSUMER.INFO.*.*", "CONSUMER.MSG.NEXT.*.*",
-		"CONSUMER.DELETE.*.*",
+		"STREAM.INFO.*", "CONSUMER.CREATE.*.>", "CONSUMER.INFO.*.*", "CONSUMER.MSG.NEXT.*.*", "CONSUMER.DELETE.*.*",
 	} {
 		readRequests = append(readRequests, "$JS.API."+strings.Replace(request, "*", f.Stream, 1))
 	}
