@@ -34,8 +34,8 @@ type Config struct {
 	Alive    time.Duration // interval of the heartbeats
 	TakeOver bool          // continue once although another machine wrote the last message
 	Log      *slog.Logger
-	// Progress is called with a status line at least every Tick, unless forwarding one reply of
-	// osctl-eventd takes longer.
+	// Progress is called with a status line at least every Tick, or after the present call to NATS or
+	// osctl-eventd, which takes at most callTimeout.
 	Progress func(status string)
 	Tick     time.Duration
 }
@@ -51,6 +51,7 @@ type bridge struct {
 	Config
 	state       *stateFile
 	eventd      *eventd
+	tick        *time.Ticker  // of status lines
 	saveFailed  bool          // the last write of the state file failed
 	announced   bool          // this run's _start is in the stream
 	kept        *history      // last known history of osctl-eventd, nil while that is away
@@ -76,12 +77,14 @@ func Run(ctx context.Context, config Config) error {
 }
 
 func (b *bridge) run(ctx context.Context) error {
+	b.tick = time.NewTicker(b.Tick)
+	defer b.tick.Stop()
 	b.pause = firstPause
 	for {
 		err := b.session(ctx)
 		b.saveState()
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // the caller ended the run
+			return nil
 		}
 		if fence, ok := errors.AsType[*FenceError](err); ok {
 			return fence
@@ -131,16 +134,15 @@ func (b *bridge) waitForRetry(ctx context.Context, why error) {
 	b.logTrouble(ctx, why, text, pause)
 	status := "Not forwarding since " + b.since.Format(time.DateTime) + ": " + text
 	b.Progress(status)
-	next, tick := time.NewTimer(pause), time.NewTicker(b.Tick)
+	next := time.NewTimer(pause)
 	defer next.Stop()
-	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-next.C:
 			return
-		case <-tick.C:
+		case <-b.tick.C:
 			b.Progress(status + b.formatBacklog(ctx))
 		}
 	}

@@ -132,6 +132,24 @@ func TestForward(t *testing.T) {
 	}
 }
 
+// TestProgress forwards one reply of osctl-eventd as many messages, which take long on a slow link. It expects status
+// lines between them, because these feed the watchdog.
+func TestProgress(t *testing.T) {
+	e, server := fleettest.StartEventd(t, 1000), fleettest.StartServer(t, "")
+	stream := server.MakeStream(t, nil)
+	last := e.Commit(t, 1000, "pool", "tank", "id", "101", "state", "running", "text", strings.Repeat("x", 3000))
+	c := config(t, server, e)
+	c.Tick = time.Millisecond
+	seen := map[string]bool{}
+	c.Progress = func(status string) { seen[regexp.MustCompile(` at [^ ,]+`).FindString(status)] = true }
+	r := start(t, c)
+	fleettest.AwaitCursor(t, stream, host, last)
+	r.stop(t)
+	if len(seen) < 3 {
+		t.Errorf("the status lines have only the positions %v", seen)
+	}
+}
+
 // TestLapped keeps NATS away until osctl-eventd has dropped events.
 func TestLapped(t *testing.T) {
 	e, server := fleettest.StartEventd(t, 256), fleettest.StartServer(t, "")

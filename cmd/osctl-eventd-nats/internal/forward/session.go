@@ -118,9 +118,8 @@ func (s *session) forward(ctx context.Context) error {
 }
 
 func (s *session) loop(ctx context.Context, updates <-chan client.Update, ended <-chan error) error {
-	alive, tick := time.NewTimer(time.Until(s.nextAlive)), time.NewTicker(s.Tick)
+	alive := time.NewTimer(time.Until(s.nextAlive))
 	defer alive.Stop()
-	defer tick.Stop()
 	s.reportProgress(ctx)
 	for {
 		var err error
@@ -137,14 +136,19 @@ func (s *session) loop(ctx context.Context, updates <-chan client.Update, ended 
 			err = s.writeAlive(ctx)
 			s.nextAlive = time.Now().Add(s.Alive)
 			alive.Reset(s.Alive)
-		case <-tick.C:
-			s.reportProgress(ctx)
-			s.saveState()
+		case <-s.tick.C:
+			s.handleTick(ctx)
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// handleTick reports progress, and saves the state file.
+func (s *session) handleTick(ctx context.Context) {
+	s.reportProgress(ctx)
+	s.saveState()
 }
 
 // reportProgress reports the status line.

@@ -79,6 +79,11 @@ func (s *session) write(ctx context.Context, cursor string, at time.Time, lines 
 	}
 	s.pause, s.trouble, s.since = firstPause, "", time.Time{}
 	s.state.cursor = cursor
+	select {
+	case <-s.tick.C: // the messages of one reply may take longer than the watchdog of systemd allows
+		s.handleTick(ctx)
+	default:
+	}
 	return nil
 }
 
