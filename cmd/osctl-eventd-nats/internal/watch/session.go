@@ -133,35 +133,25 @@ func (s *session) read(ctx context.Context) error {
 		return fmt.Errorf("read the stream %s: %w", s.Stream, err)
 	}
 	defer reader.Close() //nolint:contextcheck // also after ctx is done
+	if err := s.checkStream(ctx); err != nil {
+		return err
+	}
 	s.caughtUp = reader.Pending() == 0
 	if s.Finite && s.caughtUp {
 		return errEnd
 	}
-	incoming, failed := make(chan *nats.Msg), make(chan error, 1)
-	ctx, cancel := context.WithCancelCause(ctx)
-	go func() { failed <- fetch(ctx, reader, incoming) }()
-	defer func() {
-		cancel(nil)
-		<-failed //nolint:errcheck // caused by cancel
-	}()
-	tick, compare := time.NewTicker(checkEvery), time.NewTicker(compareEvery)
-	defer tick.Stop()
-	defer compare.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case err := <-failed:
-			failed <- err // for the deferred function
-			return err
-		case msg := <-incoming:
+	for nextCheck := time.Now().Add(checkEvery); ; {
+		bounded, cancel := context.WithDeadline(ctx, nextCheck)
+		msg, err := reader.Next(bounded)
+		cancel()
+		switch {
+		case err == nil:
 			err = s.handleMessage(ctx, msg)
-		case now := <-tick.C:
+		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+			nextCheck, err = time.Now().Add(checkEvery), nil
 			if s.caughtUp && !s.Finite {
-				err = s.checkSilence(now)
+				err = s.checkSilence(time.Now())
 			}
-		case <-compare.C:
-			err = s.checkStream(ctx)
 		}
 		if err != nil {
 			return err
@@ -169,34 +159,13 @@ func (s *session) read(ctx context.Context) error {
 	}
 }
 
-// compareEvery is how often to check for a recreated stream. A consumer of such a stream may get
-// nothing until the new stream has as many messages as the old one.
-const compareEvery = 10 * time.Second
-
-// checkStream ends the session if the stream was recreated.
+// checkStream ends the session if the stream was recreated before the reader was created.
 func (s *session) checkStream(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, compareEvery)
-	defer cancel()
 	info, err := s.stream.Info(ctx)
 	if err == nil && !info.Created.Equal(s.at.Created) {
 		err = errOtherStream
 	}
 	return err
-}
-
-// fetch sends messages to incoming until an error.
-func fetch(ctx context.Context, reader *fleet.Reader, incoming chan<- *nats.Msg) error {
-	for {
-		msg, err := reader.Next(ctx)
-		if err != nil {
-			return err
-		}
-		select {
-		case incoming <- msg:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
 }
 
 // handleMessage checks a message, and delivers it.
