@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -44,7 +43,6 @@ type Reader struct {
 	expires    time.Duration
 	requests   int
 	deadline   time.Time // of the status that ends the last request
-	overdue    bool      // no status came for the request before, and no message since
 	replyTo    string    // inbox of the last request
 	asked      int       // messages that the server may still send for the last request
 	askedBytes int       // bytes of them
@@ -87,29 +85,43 @@ func (r *Reader) Next(ctx context.Context) (*nats.Msg, error) {
 				return nil, err
 			}
 		}
-		msg, err := r.receive(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if msg.Reply == "" { // unlike any stored message
-			if err := r.handleStatus(msg); err != nil {
-				return nil, err
+		var msg *nats.Msg
+		select {
+		case msg = <-r.incoming:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-r.stream.link.Done():
+			return nil, r.stream.link.Err()
+		case <-time.After(time.Until(r.deadline)):
+			// nats-server 2.9.10 drops a request without a status if a message comes just as it expires.
+			if len(r.incoming) == 0 {
+				r.asked = 0
 			}
 			continue
 		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return nil, fmt.Errorf("parse a message: %w", err)
+		if msg.Reply != "" { // unlike in a status of the server
+			return msg, r.countMessage(msg)
 		}
-		if r.read++; meta.Sequence.Consumer != r.read {
-			return nil, fmt.Errorf("the server sent message %d of the reader, expected %d", meta.Sequence.Consumer, r.read)
+		if err := r.handleStatus(msg); err != nil {
+			return nil, err
 		}
-		r.asked--
-		if r.askedBytes -= msg.Size(); r.askedBytes == 0 {
-			r.asked = 0 // the server ends the request without a status
-		}
-		return msg, nil
 	}
+}
+
+// countMessage counts a message, and checks that it is the next one.
+func (r *Reader) countMessage(msg *nats.Msg) error {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return fmt.Errorf("parse a message: %w", err)
+	}
+	if r.read++; meta.Sequence.Consumer != r.read {
+		return fmt.Errorf("the server sent message %d of the reader, expected %d", meta.Sequence.Consumer, r.read)
+	}
+	r.asked--
+	if r.askedBytes -= msg.Size(); r.askedBytes == 0 {
+		r.asked = 0 // the server ends the request without a status
+	}
+	return nil
 }
 
 // pull requests messages.
@@ -124,40 +136,6 @@ func (r *Reader) pull() error {
 	r.deadline = time.Now().Add(r.expires + statusGrace)
 	subject := "$JS.API.CONSUMER.MSG.NEXT." + r.stream.CachedInfo().Config.Name + "." + r.name
 	return r.stream.link.conn.PublishRequest(subject, r.replyTo, request)
-}
-
-// receive waits for a message of the server.
-func (r *Reader) receive(ctx context.Context) (*nats.Msg, error) {
-	timer := time.NewTimer(time.Until(r.deadline))
-	defer timer.Stop()
-	select {
-	case msg := <-r.incoming:
-		r.overdue = false
-		return msg, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	case <-r.stream.link.Done():
-		return nil, r.stream.link.Err()
-	case <-timer.C:
-		return r.receiveOverdue()
-	}
-}
-
-// receiveOverdue returns a message that has come meanwhile. If there is none, it returns the status that the server
-// should have sent, but only once in a row. nats-server 2.9.10 drops a request without a status if a message comes just
-// as the request expires.
-func (r *Reader) receiveOverdue() (*nats.Msg, error) {
-	select {
-	case msg := <-r.incoming:
-		r.overdue = false
-		return msg, nil
-	default:
-	}
-	if r.overdue {
-		return nil, errors.New("the server does not answer requests for messages")
-	}
-	r.overdue = true
-	return &nats.Msg{Subject: r.replyTo, Header: nats.Header{"Status": {"408"}}}, nil
 }
 
 // handleStatus handles a status of the server. Most end the request.
