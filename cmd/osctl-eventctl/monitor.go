@@ -46,16 +46,15 @@ keeps some of the events, the command reports on stderr how many were lost
 status 4.
 
 With --cursor-file the command continues where the last run stopped. If the
-file is missing or empty, the command begins at --since. It replaces and syncs
+file is missing or empty, the command begins at --since. It writes and syncs
 the file after it has written the events to stdout, so a crash may repeat some
 events, but skips none. If stdout is a pipe and the consumer fails, the events
 in the pipe are lost; use the command run to move the cursor only after an
 event was handled. With --no-follow -n COUNT the command shows the COUNT oldest
 events after the cursor.
 
-The new cursor file gets the owner and the mode of the old one; the command
-fails if the user may not set that owner. It follows a link only if the link
-belongs to the user or to root. It fails while another run uses the file.
+The command follows a link to the cursor file only if the link belongs to the
+user or to root. It fails while another run uses the file.
 
 Exit status: 0 if it ended as asked or was interrupted; 1 on an error; 4 if
 events were lost. SIGPIPE ends it when the reader of its output is gone.`

@@ -275,14 +275,14 @@ func TestRunRestart(t *testing.T) {
 	}
 }
 
-// TestRunSyncs checks that the cursor file and its directory are synced before the next event is
-// handled.
+// TestRunSyncs checks that the new cursor file and its directory are synced, and then the file before the
+// next event is handled.
 func TestRunSyncs(t *testing.T) {
 	bus, d := startService(t)
 	report(t, d.Client(t), 3, "x")
 	dir := t.TempDir()
 	trace := filepath.Join(dir, "trace")
-	cmd := exec.Command("strace", "-f", "-y", "-o", trace, "-e", "trace=fsync,renameat,renameat2,execve",
+	cmd := exec.Command("strace", "-f", "-y", "-o", trace, "-e", "trace=fsync,pwrite64,execve",
 		program(), "run", "--no-follow", "--cursor-file", filepath.Join(dir, "cursor"), "--", "true")
 	cmd.Env = bus.Env()
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -291,7 +291,7 @@ func TestRunSyncs(t *testing.T) {
 	var calls strings.Builder
 	for line := range strings.Lines(readText(trace)) {
 		for pattern, call := range map[string]string{
-			` execve\("\S*/true"`: "command ", ` fsync\(\d+<\S+/cursor\.new>`: "file ", ` rename\S+\(.*"cursor\.new".*"cursor"`: "rename ",
+			` execve\("\S*/true"`: "command ", ` pwrite64\(\d+<\S+/cursor>`: "write ", ` fsync\(\d+<\S+/cursor>`: "sync ",
 			` fsync\(\d+<` + regexp.QuoteMeta(dir) + `>`: "directory ",
 		} {
 			if regexp.MustCompile(pattern).MatchString(line) {
@@ -299,7 +299,7 @@ func TestRunSyncs(t *testing.T) {
 			}
 		}
 	}
-	if want := strings.Repeat("command file rename directory ", 3); calls.String() != want {
+	if want := "write sync directory " + strings.Repeat("command write sync ", 3); calls.String() != want {
 		t.Errorf("calls were %q, want %q", &calls, want)
 	}
 }

@@ -18,18 +18,16 @@ import (
 // maxSize is the maximum size of a cursor file in bytes.
 const maxSize = 1024
 
-// File is a cursor file. It holds a whole cursor at any time, even after a crash: Save writes a new
-// file, syncs it, and renames it over the old one. The file is locked while a run uses it.
+// File is a cursor file. It holds a whole cursor at any time: killed at any instant, [File.Save] leaves
+// the old or the new one. The file is locked while a run uses it.
 type File struct {
 	path string   // as given
-	dir  *os.Root // the file's directory
-	name string   // in dir
-	file *os.File // the present file, locked until the process ends
+	file *os.File // locked until the process ends
 	kept string   // the cursor in the file
 }
 
-// Open opens or creates a cursor file, and checks that Save will be able to replace it. check
-// validates the cursor that the file holds.
+// Open opens or creates a cursor file, and checks that the disk has room for a cursor. check validates
+// the cursor that the file holds.
 func Open(path string, check func(cursor string) error) (*File, error) {
 	f := &File{path: path}
 	if err := f.open(check); err != nil {
@@ -39,43 +37,24 @@ func Open(path string, check func(cursor string) error) (*File, error) {
 }
 
 // open opens the file by the given path, so that the kernel decides whether to follow a link, see
-// protected_symlinks in proc_sys_fs(5). Later calls work in the directory of the opened file, so
-// that a link stays a link.
+// protected_symlinks in proc_sys_fs(5).
 func (f *File) open(check func(string) error) (err error) {
 	if f.file, err = openPlain(f.path); err != nil {
-		return err
-	}
-	opened, err := os.Readlink(fmt.Sprint("/proc/self/fd/", f.file.Fd()))
-	if err != nil {
-		opened = f.path
-	}
-	f.name = filepath.Base(opened)
-	if f.dir, err = os.OpenRoot(filepath.Dir(opened)); err != nil {
 		return err
 	}
 	if err := lock(f.file); err != nil {
 		return err
 	}
-	// The last holder of the lock may have replaced the file.
-	info, err := f.file.Stat()
-	if err != nil {
-		return err
-	}
-	if named, err := f.dir.Lstat(f.name); err != nil || !os.SameFile(named, info) {
-		return errInUse
-	}
 	if err := f.load(check); err != nil {
 		return err
 	}
-	next, err := f.createNext()
-	if err != nil {
+	if err := f.write(f.kept); err != nil { // a full disk may take an empty file, but no cursor
 		return err
 	}
-	_, err = next.WriteString(f.kept + "\n") // a full disk may take an empty file, but no cursor
-	return errors.Join(err, next.Close(), f.dir.Remove(f.nextName()))
+	return syncDir(filepath.Dir(f.path))
 }
 
-// openPlain opens or creates a regular file. Others, such as /dev/null, must not be replaced.
+// openPlain opens or creates a regular file. Others, such as /dev/null, keep no cursor.
 func openPlain(path string) (*os.File, error) {
 	flags := os.O_RDWR | os.O_CREATE // protected_regular applies only with O_CREATE
 	if info, err := os.Stat(path); err != nil {
@@ -94,7 +73,7 @@ func openPlain(path string) (*os.File, error) {
 }
 
 // checkName refuses a file that was opened through another user's link. Otherwise that user could
-// make root replace any file.
+// make root write a cursor to any file.
 func checkName(path string, file *os.File) error {
 	opened, err := file.Stat()
 	if err != nil {
@@ -145,48 +124,6 @@ func (f *File) load(check func(string) error) error {
 	return nil
 }
 
-// nextName is the name of the file that replaces the present one. It is always the same, so that
-// files of killed runs do not pile up.
-func (f *File) nextName() string { return f.name + ".new" }
-
-// createNext creates the file that replaces the present one, with the same owner and mode.
-func (f *File) createNext() (*os.File, error) {
-	info, err := f.file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if err := f.dir.Remove(f.nextName()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	file, err := f.dir.OpenFile(f.nextName(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	err = copyOwner(file, info)
-	if err = errors.Join(err, file.Chmod(info.Mode().Perm()), lock(file)); err != nil {
-		return nil, errors.Join(err, file.Close(), f.dir.Remove(f.nextName()))
-	}
-	return file, nil
-}
-
-// copyOwner gives a file the owner and group of another one.
-func copyOwner(file *os.File, of fs.FileInfo) error {
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	has, hasOK := info.Sys().(*syscall.Stat_t)
-	wanted, wantedOK := of.Sys().(*syscall.Stat_t)
-	if !hasOK || !wantedOK || has.Uid == wanted.Uid && has.Gid == wanted.Gid {
-		return nil
-	}
-	if err := file.Chown(int(wanted.Uid), int(wanted.Gid)); err != nil {
-		return fmt.Errorf("it belongs to user %d and group %d, which cannot be kept when it is replaced: %w",
-			wanted.Uid, wanted.Gid, err)
-	}
-	return nil
-}
-
 // Cursor returns the cursor in the file, "" for none.
 func (f *File) Cursor() string { return f.kept }
 
@@ -195,35 +132,29 @@ func (f *File) Save(cursor string) error {
 	if cursor == "" || cursor == f.kept {
 		return nil
 	}
-	if err := f.replace(cursor + "\n"); err != nil {
+	if err := f.write(cursor); err != nil {
 		return fmt.Errorf("cursor file %s: %w", f.path, err)
 	}
 	f.kept = cursor
 	return nil
 }
 
-// replace replaces the file by one with another text.
-func (f *File) replace(text string) error {
-	next, err := f.createNext()
-	if err != nil {
+// write writes a cursor in place, and syncs it. A kill does not cut off a single write within a page.
+// Newlines replace the rest of a longer cursor, because a kill may come before Truncate.
+func (f *File) write(cursor string) error {
+	rest := max(len(f.kept)-len(cursor), 0)
+	if _, err := f.file.WriteAt([]byte(cursor+"\n"+strings.Repeat("\n", rest)), 0); err != nil {
 		return err
 	}
-	_, err = next.WriteString(text)
-	if err = errors.Join(err, next.Sync()); err == nil {
-		err = f.dir.Rename(f.nextName(), f.name)
+	if err := f.file.Truncate(int64(len(cursor) + 1)); err != nil {
+		return err
 	}
-	if err != nil {
-		return errors.Join(err, next.Close(), f.dir.Remove(f.nextName()))
-	}
-	// Closing the old file releases its lock; the new file is locked already.
-	_ = f.file.Close()
-	f.file = next
-	return f.syncDir()
+	return f.file.Sync()
 }
 
-// syncDir makes a rename in the directory durable.
-func (f *File) syncDir() error {
-	dir, err := f.dir.Open(".")
+// syncDir makes the creation of a file in a directory durable.
+func syncDir(path string) error {
+	dir, err := os.Open(path) //nolint:gosec // the user names it
 	if err != nil {
 		return err
 	}
