@@ -10,8 +10,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
+	"github.com/osctl/eventd/cmd/internal/sdnotify"
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/forward"
 	"github.com/osctl/eventd/dbusapi/client"
@@ -49,13 +51,14 @@ func forwardCommand(stderr io.Writer) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			systemd, err := newNotifier(config.Log)
-			if err != nil {
+			if config.Tick, err = tick(); err != nil {
 				return err
 			}
-			config.Progress, config.Tick = systemd.progress, systemd.tick
-			systemd.ready()
-			defer systemd.stopping()
+			config.Progress = func(status string) {
+				sdnotify.Send(config.Log, daemon.SdNotifyWatchdog, sdnotify.Status(status))
+			}
+			sdnotify.Send(config.Log, daemon.SdNotifyReady, sdnotify.Status("Connecting")) // NATS may be away for hours
+			defer sdnotify.Send(config.Log, daemon.SdNotifyStopping)
 			return forward.Run(cmd.Context(), config)
 		},
 	}
@@ -75,6 +78,19 @@ func forwardCommand(stderr io.Writer) *cobra.Command {
 	f.StringVar(&flags.machineID, "machine-id", "/etc/machine-id", "`FILE` that identifies this machine")
 	f.StringVar(&flags.logLevel, "log-level", "info", "log messages of `LEVEL` and above: debug, info, warn, error")
 	return cmd
+}
+
+// tick returns the time between two status lines, each of which feeds the watchdog.
+func tick() (time.Duration, error) {
+	const idle = 20 * time.Second // without a watchdog
+	watchdog, err := daemon.SdWatchdogEnabled(false)
+	if err != nil {
+		return 0, fmt.Errorf("parse the watchdog's interval: %w", err)
+	}
+	if watchdog > 0 {
+		return min(idle, watchdog/4), nil
+	}
+	return idle, nil
 }
 
 // config checks the flags, and returns the configuration of the bridge.

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/osctl/eventd/cmd/internal/buildversion"
+	"github.com/osctl/eventd/cmd/internal/sdnotify"
 	"github.com/osctl/eventd/cmd/osctl-eventd-runtimes/internal/bridge"
 	"github.com/osctl/eventd/dbusapi/client"
 )
@@ -83,9 +83,9 @@ func rootCommand(stderr io.Writer) *cobra.Command {
 				return fmt.Errorf("--state-dir: %w", err)
 			}
 			config.Log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
-			config.Status = func(text string) { notify(config.Log, "STATUS="+strings.ReplaceAll(text, "\n", " ")) }
-			notify(config.Log, daemon.SdNotifyReady)
-			defer notify(config.Log, daemon.SdNotifyStopping)
+			config.Status = func(text string) { sdnotify.Send(config.Log, sdnotify.Status(text)) }
+			sdnotify.Send(config.Log, daemon.SdNotifyReady)
+			defer sdnotify.Send(config.Log, daemon.SdNotifyStopping)
 			return bridge.Run(cmd.Context(), config)
 		},
 	}
@@ -108,11 +108,4 @@ func rootCommand(stderr io.Writer) *cobra.Command {
 	f.StringVar(&config.MetricsFile, "metrics-file", metricsFile, "keep metrics in the text format of Prometheus in this `FILE` while the bridge runs")
 	f.StringVar(&logLevel, "log-level", "info", "log messages of this `LEVEL` and above: debug, info, warn, error")
 	return cmd
-}
-
-// notify sends a state to systemd, if systemd runs the bridge.
-func notify(log *slog.Logger, state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil {
-		log.Warn("systemd cannot be notified", slog.Any("error", err))
-	}
 }

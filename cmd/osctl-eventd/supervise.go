@@ -8,6 +8,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"github.com/osctl/eventd/cmd/internal/sdnotify"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -30,9 +31,9 @@ func supervise(ctx context.Context, log *slog.Logger, events *hub.Hub, component
 			return nil
 		}
 	}
-	notify(log, daemon.SdNotifyReady+"\nSTATUS=Watching the veths of this host and serving on D-Bus")
+	sdnotify.Send(log, daemon.SdNotifyReady, sdnotify.Status("Watching the veths of this host and serving on D-Bus"))
 	log.Info("ready", slog.String("version", version))
-	defer notify(log, daemon.SdNotifyStopping+"\nSTATUS=Stopping")
+	defer sdnotify.Send(log, daemon.SdNotifyStopping, sdnotify.Status("Stopping"))
 
 	interval, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
@@ -46,7 +47,7 @@ func supervise(ctx context.Context, log *slog.Logger, events *hub.Hub, component
 		if err := checkAll(ctx, components); err != nil {
 			return err
 		}
-		notify(log, daemon.SdNotifyWatchdog+"\n"+formatStatus(events))
+		sdnotify.Send(log, daemon.SdNotifyWatchdog, sdnotify.Status(formatStatus(events)))
 		return nil
 	})
 }
@@ -84,20 +85,13 @@ func checkAll(ctx context.Context, components []component) error {
 	return nil
 }
 
-// formatStatus returns the STATUS line. It takes the hub's lock, so a hub that hangs is never
+// formatStatus returns the status line. It takes the hub's lock, so a hub that hangs is never
 // reported as healthy to the watchdog.
 func formatStatus(events *hub.Hub) string {
 	s := events.Status()
-	line := fmt.Sprintf("STATUS=Watching %d interfaces; %d events so far, %d containers", s.Interfaces, s.Last, s.Active)
+	line := fmt.Sprintf("Watching %d interfaces; %d events so far, %d containers", s.Interfaces, s.Last, s.Active)
 	if s.LogProblem != "" {
 		line += "; log: " + s.LogProblem
 	}
 	return line
-}
-
-// notify sends a message to systemd. It does nothing if systemd did not start the process.
-func notify(log *slog.Logger, state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil {
-		log.Warn("notify systemd", errorAttr(err))
-	}
 }
