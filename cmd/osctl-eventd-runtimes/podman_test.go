@@ -60,18 +60,8 @@ func (m *machine) startEventd() {
 	m.t.Helper()
 	// osctl-eventd gets no cgroup view of its own, because it must see the cgroups of podman.
 	cmd := m.host.Command("nice", "--adjustment=-20", filepath.Join(programs, "osctl-eventd"), "--bus", m.bus.Address(), "--state-dir", m.state)
-	m.eventd = &daemontest.Daemon{Cmd: cmd, Address: m.bus.Address(), Stderr: &daemontest.Output{}, Ended: make(chan struct{})}
-	eventd := m.eventd
-	cmd.Stderr = eventd.Stderr
-	if err := cmd.Start(); err != nil {
-		m.t.Fatal(err)
-	}
-	go func() {
-		defer close(eventd.Ended)
-		_ = cmd.Wait()
-	}()
-	m.t.Cleanup(eventd.Kill)
-	eventd.WaitForService(m.t)
+	m.eventd = daemontest.Run(m.t, cmd, (*exec.Cmd).Start, m.bus.Address())
+	m.eventd.WaitForService(m.t)
 	m.client = m.eventd.Client(m.t)
 }
 

@@ -97,11 +97,11 @@ func (d *daemonProcess) expectMissing(t testing.TB, want []string) {
 		t.Errorf("Missing is %q, want lines that begin with %q", lines, want)
 	}
 	for _, line := range lines {
-		if n := strings.Count(d.Stderr.String(), line); n != 1 {
+		if n := strings.Count(d.Err.String(), line); n != 1 {
 			t.Errorf("logged %d times, want once: %s", n, line)
 		}
 	}
-	if n := strings.Count(d.Stderr.String(), "level=WARN"); n != len(want) {
+	if n := strings.Count(d.Err.String(), "level=WARN"); n != len(want) {
 		t.Errorf("%d warnings, want %d", n, len(want))
 	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,47 +14,6 @@ import (
 	"github.com/osctl/eventd/cmd/internal/daemontest"
 	"github.com/osctl/eventd/netwatch/cttest"
 )
-
-// runDaemon runs cmd, a daemon on a private bus, and returns when the service answers. path maps
-// the path of the bus's socket from the daemon's mount namespace to the test's. At the end of the
-// test signal sends the daemon SIGTERM, which stops the bus as well.
-func runDaemon(t testing.TB, cmd *exec.Cmd, path func(string) string, signal func(syscall.Signal) error) *daemonProcess {
-	t.Helper()
-	d := &daemonProcess{&daemontest.Daemon{Cmd: cmd, Stderr: &daemontest.Output{}, Ended: make(chan struct{})}}
-	cmd.Stderr = d.Stderr
-	stdout, err := cmd.StdoutPipe()
-	must(t, err)
-	must(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = signal(syscall.SIGTERM)
-		select {
-		case <-d.Ended:
-		case <-time.After(patience):
-			t.Error("the daemon does not stop")
-			_ = signal(syscall.SIGKILL)
-			<-d.Ended
-		}
-		if t.Failed() {
-			t.Logf("the daemon said:\n%s", d.Stderr)
-		}
-	})
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	go func() {
-		defer close(d.Ended)
-		_ = cmd.Wait() // Cmd.ProcessState tells how it ended
-	}()
-	if err != nil {
-		<-d.Ended
-		t.Fatalf("the daemon printed no address: %v\n%s", err, d.Stderr)
-	}
-	socket, ok := strings.CutPrefix(strings.TrimSpace(line), "unix:path=")
-	if !ok {
-		t.Fatalf("the daemon printed %q, want an address unix:path=...", line)
-	}
-	d.Address = "unix:path=" + path(socket)
-	d.WaitForService(t)
-	return d
-}
 
 // startOnHost starts a daemon on a host of containers. The daemon has a high priority, because
 // an event waits only a limited time for the owner of its interface, and the tests must pass on
@@ -71,7 +29,9 @@ func startWith(t testing.TB, h *cttest.Host, command ...string) *daemonProcess {
 	t.Helper()
 	command = append(command, filepath.Join(programs, "osctl-eventd"), "--bus", busPrivate, "--state-dir", stateNone)
 	cmd := h.Command(command[0], command[1:]...)
-	return runDaemon(t, cmd, func(socket string) string { return socket }, func(s syscall.Signal) error { return cmd.Process.Signal(s) })
+	d := &daemonProcess{daemontest.Run(t, cmd, (*exec.Cmd).Start, "")}
+	d.WaitForService(t)
+	return d
 }
 
 // startInMachine starts a daemon in a booted system, with a high priority like [startOnHost].
@@ -82,25 +42,25 @@ func startInMachine(t testing.TB, m *cttest.Machine) *daemonProcess {
 	shared := filepath.Dir(program)
 	cmd := m.Command("nice", "--adjustment=-20", program, "--bus", busPrivate, "--state-dir", stateNone)
 	cmd.Env = append(cmd.Env, "TMPDIR="+shared)
-	path := func(socket string) string { return m.Shared() + strings.TrimPrefix(socket, shared) }
-	return runDaemon(t, cmd, path, func(s syscall.Signal) error {
+	d := &daemonProcess{daemontest.Run(t, cmd, (*exec.Cmd).Start, "")}
+	t.Cleanup(func() {
 		// The daemon is a child of the command, in the machine's pid namespace.
 		pid := strconv.Itoa(cmd.Process.Pid)
-		children, err := os.ReadFile("/proc/" + pid + "/task/" + pid + "/children")
-		if err != nil {
-			return err
-		}
+		children, _ := os.ReadFile("/proc/" + pid + "/task/" + pid + "/children") // none if it has ended
 		for child := range strings.FieldsSeq(string(children)) {
-			n, err := strconv.Atoi(child)
-			if err != nil {
-				return err
-			}
-			if err := syscall.Kill(n, s); err != nil {
-				return err
+			if n, err := strconv.Atoi(child); err == nil {
+				_ = syscall.Kill(n, syscall.SIGTERM)
 			}
 		}
-		return nil
+		d.Wait(t)
 	})
+	socket, ok := strings.CutPrefix(d.Address, "unix:path="+shared)
+	if !ok {
+		t.Fatalf("the daemon printed %q, want an address unix:path=%s...", d.Address, shared)
+	}
+	d.Address = "unix:path=" + m.Shared() + socket
+	d.WaitForService(t)
+	return d
 }
 
 // processState says whether the daemon has ended. It waits a moment, because the daemon may be

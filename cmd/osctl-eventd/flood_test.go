@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
@@ -121,20 +122,7 @@ func newRenamer(t *testing.T, c *cttest.LXC) (rename func(name string) error) {
 func startOnBus(t *testing.T, h *cttest.Host, bus *bustest.Bus) *daemonProcess {
 	t.Helper()
 	cmd := h.Command("nice", "--adjustment=-20", filepath.Join(programs, "osctl-eventd"), "--bus", bus.Address(), "--state-dir", stateNone)
-	d := &daemonProcess{&daemontest.Daemon{Cmd: cmd, Address: bus.Address(), Stderr: &daemontest.Output{}, Ended: make(chan struct{})}}
-	cmd.Stderr = d.Stderr
-	must(t, cmd.Start())
-	go func() {
-		defer close(d.Ended)
-		_ = cmd.Wait()
-	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-d.Ended
-		if t.Failed() {
-			t.Logf("the daemon said:\n%s", d.Stderr)
-		}
-	})
+	d := &daemonProcess{daemontest.Run(t, cmd, (*exec.Cmd).Start, bus.Address())}
 	d.WaitForService(t)
 	return d
 }

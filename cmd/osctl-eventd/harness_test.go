@@ -6,12 +6,13 @@ import (
 	"testing"
 
 	"github.com/osctl/eventd/cmd/internal/daemontest"
+	"github.com/osctl/eventd/dbusapi/apitest"
 	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
-const patience = daemontest.Patience
+const patience = apitest.Patience
 
 // programs is the directory of the built programs.
 var programs string //nolint:gochecknoglobals // set by TestMain alone

@@ -72,19 +72,10 @@ func TestLogReaderEnds(t *testing.T) {
 	r, w, err := os.Pipe()
 	must(t, err)
 	must(t, r.Close())
-	d := &daemontest.Daemon{Address: bus.Address(), Stderr: &lockedBuffer{}, Ended: make(chan struct{})}
-	d.Cmd = exec.Command(filepath.Join(programs, "osctl-eventd"), "--bus", bus.Address(), "--state-dir", "none")
-	d.Cmd.Stderr = w
-	must(t, nstest.New(t).Start(d.Cmd))
+	cmd := exec.Command(filepath.Join(programs, "osctl-eventd"), "--bus", bus.Address(), "--state-dir", "none")
+	cmd.Stderr = w
+	d := daemontest.Run(t, cmd, nstest.New(t).Start, bus.Address())
 	must(t, w.Close())
-	go func() {
-		defer close(d.Ended)
-		_ = d.Cmd.Wait()
-	}()
-	t.Cleanup(func() {
-		_ = d.Cmd.Process.Kill() // unless it has ended
-		<-d.Ended
-	})
 	d.WaitForService(t) // it has logged several lines by now
 	must(t, d.Cmd.Process.Signal(syscall.SIGTERM))
 	if code := d.Wait(t); code != 0 {
@@ -235,9 +226,9 @@ func TestNotify(t *testing.T) {
 	next(t, messages, "WATCHDOG=1")
 
 	bus.Stop()
-	for deadline := time.Now().Add(patience); !strings.Contains(d.Stderr.String(), "the bus does not answer"); {
+	for deadline := time.Now().Add(patience); !strings.Contains(d.Err.String(), "the bus does not answer"); {
 		if time.Now().After(deadline) {
-			t.Fatalf("the daemon does not notice that the bus hangs:\n%s", d.Stderr)
+			t.Fatalf("the daemon does not notice that the bus hangs:\n%s", &d.Err)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

@@ -3,7 +3,6 @@
 package daemontest
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -24,9 +23,6 @@ import (
 	"github.com/osctl/eventd/netwatch/cttest"
 	"github.com/osctl/eventd/netwatch/nstest"
 )
-
-// Patience is the timeout of all waits in tests. It does not measure speed.
-const Patience = apitest.Patience
 
 // Main is the TestMain of a package that runs the programs. It builds osctl-eventd, osctl-eventctl
 // and the programs named in more, stores their directory in dir, runs the tests, and checks for
@@ -76,13 +72,12 @@ func (b *Output) String() string {
 	return b.buf.String()
 }
 
-// Daemon is a daemon in its own process.
+// Daemon is a daemon in its own process. Err is its log.
 type Daemon struct {
-	Cmd     *exec.Cmd
-	Cgroups *cttest.View  // the cgroups that the daemon sees
-	Address string        // of the bus
-	Stderr  *Output       // the log
-	Ended   chan struct{} // closed when the process has ended
+	*Process
+
+	Cgroups *cttest.View // the cgroups that the daemon sees, of [Launch]
+	Address string       // of the bus
 }
 
 // Start starts the daemon that [Main] built in dir, in a network namespace, on the bus at address, or
@@ -98,51 +93,52 @@ func Start(t testing.TB, dir string, ns *nstest.NS, address string, env []string
 // Launch is [Start], but does not wait for the service.
 func Launch(t testing.TB, dir string, ns *nstest.NS, address string, env []string, args ...string) *Daemon {
 	t.Helper()
-	d := &Daemon{Address: address, Stderr: &Output{}, Ended: make(chan struct{})}
 	bus := address
 	if bus == "" {
 		bus = "private"
 	}
-	d.Cgroups = cttest.NewView(t)
-	all := d.Cgroups.Args(append([]string{filepath.Join(dir, "osctl-eventd"), "--bus", bus, "--state-dir", "none"}, args...)...)
-	d.Cmd = exec.Command(all[0], all[1:]...) //nolint:noctx,gosec // killed below
-	d.Cmd.Env = append(os.Environ(), env...)
-	d.Cmd.Stderr = d.Stderr
-	stdout, err := d.Cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := ns.Start(d.Cmd); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if address == "" {
-			d.terminate()
-		}
-		d.Kill()
-		if t.Failed() {
-			t.Logf("the daemon logged:\n%s", d.Stderr)
-		}
-	})
-	line, err := "", error(nil)
+	view := cttest.NewView(t)
+	all := view.Args(append([]string{filepath.Join(dir, "osctl-eventd"), "--bus", bus, "--state-dir", "none"}, args...)...)
+	cmd := exec.Command(all[0], all[1:]...) //nolint:noctx,gosec // killed by Run
+	cmd.Env = append(os.Environ(), env...)
+	d := Run(t, cmd, ns.Start, address)
+	d.Cgroups = view
+	return d
+}
+
+// Run starts a daemon by cmd and start, such as the method Start of cmd. If the daemon uses a private bus,
+// address is "", and Run reads the address from its output. The daemon ends with the test.
+func Run(t testing.TB, cmd *exec.Cmd, start func(*exec.Cmd) error, address string) *Daemon {
+	t.Helper()
+	d := &Daemon{Process: startProcess(t, cmd, start), Address: address}
 	if address == "" {
-		line, err = bufio.NewReader(stdout).ReadString('\n')
-		d.Address = strings.TrimSpace(line)
-	}
-	go func() {
-		defer close(d.Ended)
-		_ = d.Cmd.Wait() // Cmd.ProcessState tells how it ended
-	}()
-	if err != nil {
-		t.Fatalf("the daemon printed no address: %v", err)
+		t.Cleanup(func() { d.terminate(t) })
+		d.Address = d.readAddress(t)
 	}
 	return d
+}
+
+// readAddress waits until the daemon prints the address of its private bus.
+func (d *Daemon) readAddress(t testing.TB) string {
+	t.Helper()
+	for deadline := time.Now().Add(apitest.Patience); time.Now().Before(deadline); {
+		if line, _, ok := strings.Cut(d.Out.String(), "\n"); ok {
+			return line
+		}
+		select {
+		case <-d.Ended:
+			t.Fatalf("the daemon ended: %v\n%s", d.Cmd.ProcessState, &d.Err)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	t.Fatalf("the daemon printed no address\n%s", &d.Err)
+	return ""
 }
 
 // WaitForService waits until the service answers on the bus.
 func (d *Daemon) WaitForService(t testing.TB) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	ctx, cancel := context.WithTimeout(context.Background(), apitest.Patience)
 	defer cancel()
 	for {
 		client, err := client.Dial(ctx, d.Address)
@@ -155,9 +151,9 @@ func (d *Daemon) WaitForService(t testing.TB) {
 		}
 		select {
 		case <-d.Ended:
-			t.Fatalf("the daemon ended: %v\n%s", d.Cmd.ProcessState, d.Stderr)
+			t.Fatalf("the daemon ended: %v\n%s", d.Cmd.ProcessState, &d.Err)
 		case <-ctx.Done():
-			t.Fatalf("the service does not answer: %v\n%s", err, d.Stderr)
+			t.Fatalf("the service does not answer: %v\n%s", err, &d.Err)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
@@ -167,7 +163,7 @@ func (d *Daemon) WaitForService(t testing.TB) {
 // the library or the bus may time out during authentication.
 func (d *Daemon) Client(t testing.TB) *client.Client {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), Patience)
+	ctx, cancel := context.WithTimeout(t.Context(), apitest.Patience)
 	defer cancel()
 	for {
 		client, err := client.Dial(ctx, d.Address)
@@ -177,7 +173,7 @@ func (d *Daemon) Client(t testing.TB) *client.Client {
 		}
 		select {
 		case <-d.Ended:
-			t.Fatalf("%v; the daemon ended: %v\n%s", err, d.Cmd.ProcessState, d.Stderr)
+			t.Fatalf("%v; the daemon ended: %v\n%s", err, d.Cmd.ProcessState, &d.Err)
 		case <-ctx.Done():
 			t.Fatal(err)
 		case <-time.After(10 * time.Millisecond):
@@ -200,28 +196,13 @@ func Kills(t testing.TB, few int) int {
 	return n
 }
 
-// Wait waits until the daemon has ended. It returns the exit status, -1 for a signal.
-func (d *Daemon) Wait(t testing.TB) int {
-	t.Helper()
-	select {
-	case <-d.Ended:
-	case <-time.After(Patience):
-		t.Fatalf("the daemon does not stop\n%s", d.Stderr)
-	}
-	return d.Cmd.ProcessState.ExitCode()
-}
-
 // terminate stops the daemon cleanly, so that it removes the files of its private bus.
-func (d *Daemon) terminate() {
+func (d *Daemon) terminate(t testing.TB) {
+	t.Helper()
 	_ = d.Cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-d.Ended:
-	case <-time.After(Patience):
+	case <-time.After(apitest.Patience):
+		t.Error("the daemon does not stop")
 	}
-}
-
-// Kill sends SIGKILL and waits until the daemon has ended.
-func (d *Daemon) Kill() {
-	_ = d.Cmd.Process.Kill()
-	<-d.Ended
 }

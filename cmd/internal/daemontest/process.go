@@ -5,6 +5,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/osctl/eventd/dbusapi/apitest"
 )
 
 // Process is a program that runs during a test.
@@ -17,9 +19,18 @@ type Process struct {
 // StartProcess starts cmd. The process ends with the test. If the test has failed, its output is logged.
 func StartProcess(t testing.TB, cmd *exec.Cmd) *Process {
 	t.Helper()
+	return startProcess(t, cmd, (*exec.Cmd).Start)
+}
+
+// startProcess is [StartProcess] with a function that starts cmd. Err stays empty if cmd has a stderr.
+func startProcess(t testing.TB, cmd *exec.Cmd, start func(*exec.Cmd) error) *Process {
+	t.Helper()
 	p := &Process{Cmd: cmd, Ended: make(chan struct{})}
-	cmd.Stdout, cmd.Stderr = &p.Out, &p.Err
-	if err := cmd.Start(); err != nil {
+	cmd.Stdout = &p.Out
+	if cmd.Stderr == nil {
+		cmd.Stderr = &p.Err
+	}
+	if err := start(cmd); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
@@ -57,7 +68,7 @@ func (p *Process) Wait(t testing.TB) int {
 	t.Helper()
 	select {
 	case <-p.Ended:
-	case <-time.After(Patience):
+	case <-time.After(apitest.Patience):
 		t.Fatalf("%v does not end", p.Cmd.Args)
 	}
 	return p.Cmd.ProcessState.ExitCode()
