@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
@@ -145,28 +144,4 @@ func TestFlood(t *testing.T) {
 	if took := time.Since(began); took < 2*time.Second {
 		t.Errorf("%d events took %v, want the last ones to take 3s", d.hub.Status().Last, took)
 	}
-}
-
-func TestBucket(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b, began := newBucket(), time.Now()
-		for range burst + 10*perSecond {
-			if err := b.take(t.Context(), 1); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if took := time.Since(began).Round(time.Second); took != 10*time.Second {
-			t.Errorf("took %v, want 10s", took)
-		}
-		time.Sleep(time.Hour)
-		began = time.Now()
-		for range burst {
-			if err := b.take(t.Context(), 1); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if time.Since(began) != 0 {
-			t.Errorf("a full bucket delayed by %v", time.Since(began))
-		}
-	})
 }

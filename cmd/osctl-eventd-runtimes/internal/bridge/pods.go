@@ -95,7 +95,7 @@ func (l *loop) followPods(ctx context.Context) error {
 	}
 	defer func() { _ = watch.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = watch.SetReadDeadline(time.Unix(1, 0)) })()
-	s := &session{pool: l.name, log: l.log, service: service, bucket: l.bucket, reported: known, status: l.status}
+	s := &session{pool: l.name, log: l.log, service: service, limiter: l.limiter, reported: known, status: l.status}
 	for buffer := make([]byte, inotifyBuffer); ; {
 		names, all, err := readPods(l.socket, maxPods)
 		if err == nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
@@ -31,6 +32,11 @@ const (
 	maxReason = 512
 	// pulse is the interval of pings to osctl-eventd.
 	pulse = time.Minute
+	// burst and perSecond limit the events that one runtime can make the bridge report. The bridge does not
+	// read from a runtime that has used them up, so that the runtime cannot push the events of others out of
+	// the history.
+	burst     = 2048
+	perSecond = 20
 )
 
 var errRestarted = errors.New("osctl-eventd was restarted")
@@ -66,7 +72,7 @@ func Run(ctx context.Context, config Config) error {
 			continue
 		}
 		l := &loop{
-			name: r.pool, socket: r.path, bus: config.Bus, stateDir: config.StateDir, log: config.Log, bucket: newBucket(), bridgeStart: time.Now().Round(0),
+			name: r.pool, socket: r.path, bus: config.Bus, stateDir: config.StateDir, log: config.Log, limiter: rate.NewLimiter(perSecond, burst), bridgeStart: time.Now().Round(0),
 			status: statuses.add(r.pool),
 		}
 		group.Go(func() error { return l.run(ctx, r.follow) })
@@ -80,7 +86,7 @@ type loop struct {
 	bus, stateDir string
 	log           *slog.Logger
 	bridgeStart   time.Time
-	bucket        *bucket // shared by all sessions, so that a failing runtime does not get a full one
+	limiter       *rate.Limiter // shared by all sessions, so that a failing runtime does not get a full one
 	status        *status
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/moby/moby/api/types/events"
+	"golang.org/x/time/rate"
 
 	"github.com/osctl/eventd/dbusapi/client"
 )
@@ -35,7 +36,7 @@ type session struct {
 	log      *slog.Logger
 	engine   *engine
 	service  *client.Client
-	bucket   *bucket
+	limiter  *rate.Limiter
 	position position
 	reported *reported
 	status   *status
@@ -66,7 +67,7 @@ func (l *loop) followEngine(ctx context.Context) error {
 	}
 	defer stop()
 	s := &session{
-		pool: l.name, log: l.log, engine: e, service: service, bucket: l.bucket, position: newPosition(l.stateDir, l.name), bridgeStart: l.bridgeStart,
+		pool: l.name, log: l.log, engine: e, service: service, limiter: l.limiter, position: newPosition(l.stateDir, l.name), bridgeStart: l.bridgeStart,
 		listed: map[string]bool{}, healthPending: map[string]bool{}, status: l.status,
 	}
 	if s.reported, err = readReported(ctx, service, l.name); err != nil {
@@ -185,11 +186,11 @@ func (s *session) logPositionError(err error) {
 	s.positionFailed = err != nil
 }
 
-// report sends reports in batches, as fast as the bucket allows.
+// report sends reports in batches, as fast as the limiter allows.
 func (s *session) report(ctx context.Context, reports []client.Report) error {
 	for len(reports) > 0 {
 		n := min(len(reports), batchSize)
-		if err := s.bucket.take(ctx, n); err != nil {
+		if err := s.limiter.WaitN(ctx, n); err != nil {
 			return err
 		}
 		if err := sendBatch(ctx, s.service, reports[:n]); err != nil {
