@@ -85,7 +85,7 @@ func (l *loop) followPods(ctx context.Context) error {
 		return err
 	}
 	defer stop()
-	known, err := readReported(ctx, service, l.name)
+	known, err := readReported(ctx, service, l.pool)
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (l *loop) followPods(ctx context.Context) error {
 	}
 	defer func() { _ = watch.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = watch.SetReadDeadline(time.Unix(1, 0)) })()
-	s := &session{pool: l.name, log: l.log, service: service, limiter: l.limiter, reported: known, status: l.status}
+	s := &session{loop: l, service: service, reported: known}
 	for buffer := make([]byte, inotifyBuffer); ; {
 		names, all, err := readPods(l.socket, maxPods)
 		if err == nil {

@@ -51,7 +51,7 @@ func TestNoPosition(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "docker.position"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s := session{position: newPosition(dir, "docker"), bridgeStart: first}
+		s := session{loop: &loop{bridgeStart: first}, position: newPosition(dir, "docker")}
 		since := s.loadPosition()
 		if saved, err := s.position.load(); err != nil || !since.Equal(first) || !saved.Equal(first) {
 			t.Errorf("%q: it begins at %v, the file says %v, %v, want %v", text, since, saved, err, first)
@@ -64,7 +64,7 @@ func TestNoPosition(t *testing.T) {
 func TestClockSetBack(t *testing.T) {
 	now := time.Now().Round(0)
 	s := session{
-		position: newPosition(t.TempDir(), "docker"), bridgeStart: now.Add(time.Hour), sessionStart: now.Add(time.Hour),
+		loop: &loop{bridgeStart: now.Add(time.Hour)}, position: newPosition(t.TempDir(), "docker"), sessionStart: now.Add(time.Hour),
 		listed: map[string]bool{}, reported: &reported{infos: map[string]info{}},
 	}
 	m := events.Message{TimeNano: now.UnixNano(), Actor: events.Actor{Attributes: map[string]string{"name": "web"}}}

@@ -72,8 +72,8 @@ func Run(ctx context.Context, config Config) error {
 			continue
 		}
 		l := &loop{
-			name: r.pool, socket: r.path, bus: config.Bus, stateDir: config.StateDir, log: config.Log, limiter: rate.NewLimiter(perSecond, burst), bridgeStart: time.Now().Round(0),
-			status: statuses.add(r.pool),
+			pool: r.pool, socket: r.path, bus: config.Bus, stateDir: config.StateDir, log: config.Log,
+			limiter: rate.NewLimiter(perSecond, burst), bridgeStart: time.Now().Round(0), status: statuses.add(r.pool),
 		}
 		group.Go(func() error { return l.run(ctx, r.follow) })
 	}
@@ -82,10 +82,10 @@ func Run(ctx context.Context, config Config) error {
 
 // loop follows one runtime, session after session.
 type loop struct {
-	name, socket  string // its pool; its socket or directory
+	pool, socket  string // socket is a directory for pods
 	bus, stateDir string
 	log           *slog.Logger
-	bridgeStart   time.Time
+	bridgeStart   time.Time     // the position if none is saved; without a monotonic part, because the clock may be set
 	limiter       *rate.Limiter // shared by all sessions, so that a failing runtime does not get a full one
 	status        *status
 }
@@ -108,7 +108,7 @@ func (l *loop) run(ctx context.Context, follow func(*loop, context.Context) erro
 		default:
 			l.status.setFailed()
 			if text := plain(err.Error(), maxReason); text != logged { // do not repeat it every second
-				l.log.Warn("not followed for the moment", slog.String("runtime", l.name), slog.String("reason", text))
+				l.log.Warn("not followed for the moment", slog.String("runtime", l.pool), slog.String("reason", text))
 				logged = text
 			}
 		}
@@ -123,7 +123,7 @@ func (l *loop) run(ctx context.Context, follow func(*loop, context.Context) erro
 // connect connects to osctl-eventd. It cancels the session when osctl-eventd was restarted, because that may
 // have lost reports.
 func (l *loop) connect(ctx context.Context, cancel context.CancelCauseFunc) (service *client.Client, stop func(), err error) {
-	filter, err := hub.Filter{}.With("pool", l.name)
+	filter, err := hub.Filter{}.With("pool", l.pool)
 	if err == nil {
 		filter, err = filter.With("type", hub.TypeInfo)
 	}

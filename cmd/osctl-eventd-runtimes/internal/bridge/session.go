@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/moby/moby/api/types/events"
-	"golang.org/x/time/rate"
 
 	"github.com/osctl/eventd/dbusapi/client"
 )
@@ -32,17 +31,14 @@ const (
 
 // session follows an engine, or the pods, until an error.
 type session struct {
-	pool     string
-	log      *slog.Logger
+	*loop
+
 	engine   *engine
 	service  *client.Client
-	limiter  *rate.Limiter
 	position position
 	reported *reported
-	status   *status
 
-	bridgeStart    time.Time // the position if none is saved; without a monotonic part, because the clock may be set
-	sessionStart   time.Time // names in earlier events are older than the list; also without a monotonic part
+	sessionStart   time.Time // names in earlier events are older than the list; without a monotonic part
 	handled        time.Time // the position: the time of the newest event that was handled
 	saved          time.Time // the position in the file
 	positionFailed bool      // the last use of the file failed
@@ -67,10 +63,10 @@ func (l *loop) followEngine(ctx context.Context) error {
 	}
 	defer stop()
 	s := &session{
-		pool: l.name, log: l.log, engine: e, service: service, limiter: l.limiter, position: newPosition(l.stateDir, l.name), bridgeStart: l.bridgeStart,
-		listed: map[string]bool{}, healthPending: map[string]bool{}, status: l.status,
+		loop: l, engine: e, service: service, position: newPosition(l.stateDir, l.pool),
+		listed: map[string]bool{}, healthPending: map[string]bool{},
 	}
-	if s.reported, err = readReported(ctx, service, l.name); err != nil {
+	if s.reported, err = readReported(ctx, service, l.pool); err != nil {
 		return err
 	}
 	err = s.run(ctx)
