@@ -3,7 +3,6 @@ package bridge
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -21,11 +20,9 @@ const (
 	maxPods = 8192
 	// minUID and maxUID are the lengths of a pod's uid: 32 for a hash, 36 with dashes.
 	minUID, maxUID = 32, 36
-	// inotifyBuffer is the size of a read, enough for several events.
+	// inotifyBuffer is the size of a read, enough for any event.
 	inotifyBuffer = 4096
 )
-
-var errReplaced = errors.New("the directory was moved or removed")
 
 // pod is the directory of a pod, below /var/log/pods: NAMESPACE_NAME_UID.
 type pod struct {
@@ -89,22 +86,9 @@ func (l *loop) followPods(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	watch, err := watchDir(l.socket)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = watch.Close() }()
-	defer context.AfterFunc(ctx, func() { _ = watch.SetReadDeadline(time.Unix(1, 0)) })()
 	s := &session{loop: l, service: service, reported: known}
-	for buffer := make([]byte, inotifyBuffer); ; {
-		names, all, err := readPods(l.socket, maxPods)
-		if err == nil {
-			s.incomplete = !all
-			err = s.comparePods(ctx, names)
-		}
-		if err == nil {
-			err = awaitChange(watch, buffer)
-		}
+	for {
+		err := s.updatePods(ctx)
 		if cause := context.Cause(ctx); cause != nil {
 			return cause
 		}
@@ -112,6 +96,27 @@ func (l *loop) followPods(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// updatePods reports how the pods differ from what was reported, and waits for a change in the directory. The
+// watch begins before the directory is read, and in each round anew, because another directory may have the name.
+func (s *session) updatePods(ctx context.Context) error {
+	watch, err := watchDir(s.socket)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = watch.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = watch.SetReadDeadline(time.Unix(1, 0)) })()
+	names, all, err := readPods(s.socket, maxPods)
+	if err != nil {
+		return err
+	}
+	s.incomplete = !all
+	if err := s.comparePods(ctx, names); err != nil {
+		return err
+	}
+	_, err = watch.Read(make([]byte, inotifyBuffer))
+	return err
 }
 
 // watchDir returns an inotify instance that watches for new and removed entries of a directory, and for its
@@ -128,23 +133,6 @@ func watchDir(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("watch %s: %w", dir, err)
 	}
 	return watch, nil
-}
-
-// awaitChange waits for a change in the directory. It returns errReplaced if the watched directory was moved or
-// removed, because another one may have its name.
-func awaitChange(watch io.Reader, buffer []byte) error {
-	n, err := watch.Read(buffer)
-	if err != nil {
-		return err
-	}
-	for events := buffer[:n]; len(events) >= unix.SizeofInotifyEvent; {
-		mask, name := binary.NativeEndian.Uint32(events[4:]), int(binary.NativeEndian.Uint32(events[12:]))
-		if mask&(unix.IN_IGNORED|unix.IN_MOVE_SELF) != 0 {
-			return errReplaced
-		}
-		events = events[min(len(events), unix.SizeofInotifyEvent+name):]
-	}
-	return nil
 }
 
 // comparePods reports the names of pods that osctl-eventd lacks, and the pods that were removed.

@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"errors"
 	"maps"
 	"os"
 	"path/filepath"
@@ -53,40 +52,6 @@ func TestReadPods(t *testing.T) {
 	}
 }
 
-// TestReplacedDirectory checks that the watch of a directory ends when another one takes its name.
-func TestReplacedDirectory(t *testing.T) {
-	for name, remove := range map[string]func(dir string) error{
-		"removed": os.RemoveAll,
-		"moved":   func(dir string) error { return os.Rename(dir, dir+".old") },
-	} {
-		dir := filepath.Join(t.TempDir(), "pods")
-		makePod(t, dir, "default_web_"+uidA, 0)
-		watch, err := watchDir(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer watch.Close()
-		buffer := make([]byte, inotifyBuffer)
-		makePod(t, dir, "default_web_"+uidB, 0)
-		if err := awaitChange(watch, buffer); err != nil {
-			t.Errorf("%s: a new pod: %v", name, err)
-		}
-		if err := remove(dir); err != nil {
-			t.Fatal(err)
-		}
-		makePod(t, dir, "default_web_"+uidB, 0)
-		if err := watch.SetReadDeadline(time.Now().Add(patience)); err != nil {
-			t.Fatal(err)
-		}
-		for err = nil; err == nil; {
-			err = awaitChange(watch, buffer)
-		}
-		if !errors.Is(err, errReplaced) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
 // TestPods follows the directory of the kubelet, which is created after the bridge started.
 func TestPods(t *testing.T) {
 	d, dir := startEventd(t), filepath.Join(t.TempDir(), "pods")
@@ -104,6 +69,18 @@ func TestPods(t *testing.T) {
 		t.Fatal(err)
 	}
 	want = append(want, "db k8s:e1c4 action=remove ct_name=default/web")
+	d.want(t, want...)
+	if err := os.Rename(dir, dir+".old"); err != nil {
+		t.Fatal(err)
+	}
+	makePod(t, dir, "default_new_"+uidB, 0) // in another directory of the name
+	want = append(want, "db k8s:d0b3 action=remove ct_name=default/web", "ct_info k8s:e1c4 name=default/new")
+	d.want(t, want...)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	makePod(t, dir, "default_web_"+uidA, 0)
+	want = append(want, "db k8s:e1c4 action=remove ct_name=default/new", "ct_info k8s:d0b3 name=default/web")
 	d.want(t, want...)
 	b.stop()
 	b = startBridge(t, config)
