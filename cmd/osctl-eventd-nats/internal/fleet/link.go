@@ -163,7 +163,7 @@ func (l *Link) Publish(ctx context.Context, head Head, expected uint64, lines []
 	msg.Header.Set(nats.ExpectedLastSubjSeqHdr, strconv.FormatUint(expected, 10))
 	msg.Header.Set(nats.ExpectedStreamHdr, l.stream)
 	reply, err := l.request(ctx, msg)
-	if errors.Is(err, nats.ErrMaxPayload) {
+	if errors.Is(err, nats.ErrMaxPayload) { // before anything is sent
 		return 0, ErrTooLarge
 	}
 	if err != nil {

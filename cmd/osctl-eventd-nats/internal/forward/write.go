@@ -13,7 +13,6 @@ import (
 
 const (
 	maxChunk  = 256 << 10 // bytes of a message, so that a slow link sends it in time; a single event may be larger
-	headRoom  = 2 << 10   // bytes reserved for the header, whose texts are bounded
 	maxDetail = 200       // bytes of a record's detail
 )
 
@@ -23,10 +22,7 @@ func (s *session) writeEvents(ctx context.Context, epoch string, events []*hub.E
 	for len(events) > 0 {
 		n, lines := s.fillMessage(epoch, events)
 		last := events[n-1]
-		err := fleet.ErrTooLarge
-		if len(lines) <= s.link.MaxPayload()-headRoom {
-			err = s.write(ctx, hub.FormatCursor(epoch, last.Seq), last.Time, lines)
-		}
+		err := s.write(ctx, hub.FormatCursor(epoch, last.Seq), last.Time, lines)
 		switch {
 		case err == nil:
 		case !errors.Is(err, fleet.ErrTooLarge):
@@ -49,13 +45,12 @@ func (s *session) writeEvents(ctx context.Context, epoch string, events []*hub.E
 // fillMessage returns the lines of the first events that fit into a message, and their number, which is
 // at least one.
 func (s *session) fillMessage(epoch string, events []*hub.Event) (n int, lines []byte) {
-	limit := min(s.limit, s.link.MaxPayload()-headRoom)
 	lines = s.lines[:0] // unused, because no message is in flight
 	defer func() { s.lines = lines }()
 	for n < len(events) {
 		before := len(lines)
 		lines = append(events[n].AppendJSON(lines, epoch), '\n')
-		if n > 0 && len(lines) > limit {
+		if n > 0 && len(lines) > s.limit {
 			return n, lines[:before]
 		}
 		n++
