@@ -44,7 +44,7 @@ func (s *session) readLines(ctx context.Context, m *fleet.Message) ([]fleet.Line
 // the reader and the first message. A stream drops the oldest messages of a host first, so nothing is
 // missing if it still has one from before the start.
 func (s *session) checkFirst(ctx context.Context, h *host) error {
-	needed := s.anchored && s.skipped && !h.checked && h.track.Cursor == ""
+	needed := s.Since.IsZero() && s.skipped && !h.checked && h.track.Cursor == ""
 	h.checked = true
 	if !needed {
 		return nil

@@ -41,14 +41,14 @@ func (s *session) startFirst(ctx context.Context, last uint64) error {
 	created := s.stream.CachedInfo().Created
 	switch {
 	case s.After != fleet.Position{}:
-		s.anchored, s.Since = true, time.Time{}
+		s.Since = time.Time{}
 		if err := s.compareStream(created, s.stream.CachedInfo().State.FirstSeq, last); err != nil {
 			return err
 		}
 		s.base = min(s.After.Seq, s.at.Seq)
 	case s.Since.IsZero():
 		s.at = fleet.LastPosition(s.stream)
-		s.base, s.anchored = last, true
+		s.base = last
 	default:
 		s.at = fleet.FirstPosition(s.stream)
 	}
@@ -67,7 +67,7 @@ func (s *session) startFirst(ctx context.Context, last uint64) error {
 		}
 	}
 	s.running, s.end = true, last
-	if s.anchored { // save the position, in case the run is killed before the first message
+	if s.Since.IsZero() { // save the position, in case the run is killed before the first message
 		if err := s.deliver(Update{After: s.at}); err != nil {
 			return err
 		}
@@ -91,7 +91,7 @@ func (s *session) compareStream(created time.Time, first, last uint64) error {
 		return s.deliver(Update{Lost: true, Notice: notice})
 	case last < at:
 		return s.rewind()
-	case first > at+1 && (at > 0 || s.anchored):
+	case first > at+1 && (at > 0 || s.Since.IsZero()):
 		s.skipped, s.at.Seq = true, first-1
 		const form = "the stream dropped its messages %d to %d before they were read; continuing with the oldest message"
 		return s.deliver(Update{Lost: true, Notice: fmt.Sprintf(form, at+1, first-1)})
@@ -102,7 +102,7 @@ func (s *session) compareStream(created time.Time, first, last uint64) error {
 // rewind continues in an older copy of the stream. All messages in the copy were read before. Bridges
 // write the missing ones again, with newer times.
 func (s *session) rewind() error {
-	s.Since, s.at, s.anchored = s.at.Seen.Add(1), fleet.FirstPosition(s.stream), false
+	s.Since, s.at = s.at.Seen.Add(1), fleet.FirstPosition(s.stream)
 	return s.deliver(Update{Notice: "the stream went back to an older copy of itself; continuing with newer messages"})
 }
 

@@ -50,15 +50,14 @@ type watcher struct {
 	hosts   map[string]*host
 
 	at      fleet.Position // after the last message read
-	base    uint64         // the message that an anchored run began after
+	base    uint64         // the last message before the run; the run must report what is missing after it
 	end     uint64         // the last message of a finite run
 	skipped bool           // messages after base may have been dropped
 
-	anchored bool          // the run began after a message, not at a time
-	running  bool          // the first session has begun
-	trouble  string        // the last reported failure, "" for none
-	since    time.Time     // when reading resumed after a failure
-	pause    time.Duration // before the next session if this one reads nothing
+	running bool          // the first session has begun; from then on Since is zero if the run began after a message
+	trouble string        // the last reported failure, "" for none
+	since   time.Time     // when reading resumed after a failure
+	pause   time.Duration // before the next session if this one reads nothing
 }
 
 // host is the state of a watched host.
