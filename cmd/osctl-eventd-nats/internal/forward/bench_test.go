@@ -92,7 +92,7 @@ func forwardAll(b *testing.B, server *fleettest.Server, e *fleettest.Eventd, nam
 		b.Error(err)
 		return
 	}
-	bridge := &bridge{Config: c, state: state, eventd: &eventd{address: c.Bus}, nextAlive: time.Now().Add(time.Hour)}
+	bridge := &bridge{Config: c, state: state, eventd: &eventd{address: c.Bus}}
 	bridge.Progress = func(string) {
 		if bridge.state.cursor == until {
 			cancel()

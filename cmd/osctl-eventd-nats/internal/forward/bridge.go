@@ -51,11 +51,11 @@ type bridge struct {
 	Config
 	state       *stateFile
 	eventd      *eventd
-	tick        *time.Ticker  // of status lines
+	tick        *time.Ticker // of status lines
+	heartbeat   *time.Ticker
 	saveFailed  bool          // the last write of the state file failed
 	announced   bool          // this run's _start is in the stream
 	kept        *history      // last known history of osctl-eventd, nil while that is away
-	nextAlive   time.Time     // of the next heartbeat
 	pause       time.Duration // before the next session if this one stores nothing
 	since       time.Time     // when the trouble began, zero for none
 	rivalLogged bool          // it was logged that another bridge forwards this host
@@ -70,15 +70,15 @@ func Run(ctx context.Context, config Config) error {
 		return err
 	}
 	b := &bridge{Config: config, state: state, eventd: &eventd{address: config.Bus}}
-	b.nextAlive = time.Now().Add(config.Alive)
 	defer b.eventd.close()
 	err = b.run(ctx)
 	return errors.Join(err, state.close())
 }
 
 func (b *bridge) run(ctx context.Context) error {
-	b.tick = time.NewTicker(b.Tick)
+	b.tick, b.heartbeat = time.NewTicker(b.Tick), time.NewTicker(b.Alive)
 	defer b.tick.Stop()
+	defer b.heartbeat.Stop()
 	b.pause = firstPause
 	for {
 		err := b.session(ctx)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/osctl/eventd/cmd/osctl-eventd-nats/internal/fleet"
 	"github.com/osctl/eventd/dbusapi/client"
@@ -118,8 +117,6 @@ func (s *session) forward(ctx context.Context) error {
 }
 
 func (s *session) loop(ctx context.Context, updates <-chan client.Update, ended <-chan error) error {
-	alive := time.NewTimer(time.Until(s.nextAlive))
-	defer alive.Stop()
 	s.reportProgress(ctx)
 	for {
 		var err error
@@ -132,10 +129,8 @@ func (s *session) loop(ctx context.Context, updates <-chan client.Update, ended 
 			return fmt.Errorf("follow osctl-eventd: %w", err)
 		case u := <-updates:
 			err = s.handleUpdate(ctx, u)
-		case <-alive.C:
+		case <-s.heartbeat.C:
 			err = s.writeAlive(ctx)
-			s.nextAlive = time.Now().Add(s.Alive)
-			alive.Reset(s.Alive)
 		case <-s.tick.C:
 			s.handleTick(ctx)
 		}
