@@ -17,7 +17,6 @@ type session struct {
 	link  *fleet.Link
 	head  fleet.Head // the last message of the host
 	limit int        // bytes of a message with more than one event
-	lines []byte     // buffer of fillMessage
 }
 
 // resume reads the head, and writes a record if the session starts a run, an empty stream or a take-over.

@@ -45,8 +45,6 @@ func (s *session) writeEvents(ctx context.Context, epoch string, events []*hub.E
 // fillMessage returns the lines of the first events that fit into a message, and their number, which is
 // at least one.
 func (s *session) fillMessage(epoch string, events []*hub.Event) (n int, lines []byte) {
-	lines = s.lines[:0] // unused, because no message is in flight
-	defer func() { s.lines = lines }()
 	for n < len(events) {
 		before := len(lines)
 		lines = append(events[n].AppendJSON(lines, epoch), '\n')
