@@ -68,7 +68,7 @@ func TestParseHead(t *testing.T) {
 		"year 294247": {HeaderCursor: {"e:5"}, HeaderMachine: {"m"}, HeaderTime: {"9223372036854775807"}},
 		"a copy":      {HeaderCursor: {"e:5"}, HeaderMachine: {"m"}, nats.JSStream: {"OSCTL"}},
 	} {
-		if h, err := ParseHead(header, 0); !errors.Is(err, ErrForeign) {
+		if h, err := ParseHead(header, 0); h != (Head{}) || !errors.Is(err, ErrForeign) {
 			t.Errorf("%s: %+v, %v", name, h, err)
 		}
 	}
@@ -89,7 +89,7 @@ func FuzzParseHead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, cursor, at, state string) {
 		header := nats.Header{HeaderCursor: {cursor}, HeaderMachine: {"m"}, HeaderTime: {at}, HeaderState: {state}}
 		h, err := ParseHead(header, 0)
-		if h.Cursor != cursor || err != nil && !errors.Is(err, ErrForeign) {
+		if err == nil && h.Cursor != cursor || err != nil && (h != Head{} || !errors.Is(err, ErrForeign)) {
 			t.Fatalf("%+v, %v", h, err)
 		}
 	})

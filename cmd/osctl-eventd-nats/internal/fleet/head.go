@@ -90,34 +90,34 @@ func (h *Head) header() nats.Header {
 }
 
 // ParseHead parses the header of a message. The server appends its own headers to replies: added is
-// how many of each, 0 for a stored message, 1 for the reply to a direct get.
+// how many of each, 0 for a stored message, 1 for the reply to a direct get. Seq and Seen stay zero.
 //
-// The error is [ErrForeign] for a message that no bridge wrote: it has no cursor, or it is a copy of
-// another message. A client that chooses the reply subject of a request can make the server store
-// such a copy on any subject; the copy then has the server's headers.
+// The error is [ErrForeign], and the head is zero, for a message that no bridge wrote: it has no cursor,
+// or it is a copy of another message. A client that chooses the reply subject of a request can make the
+// server store such a copy on any subject; the copy then has the server's headers.
 func ParseHead(header nats.Header, added int) (Head, error) {
 	h := Head{Cursor: header.Get(HeaderCursor), Machine: header.Get(HeaderMachine)}
 	for _, name := range []string{HeaderCursor, HeaderMachine} {
 		if len(header.Values(name)) != 1 {
-			return h, fmt.Errorf("%w: %d headers %s", ErrForeign, len(header.Values(name)), name)
+			return Head{}, fmt.Errorf("%w: %d headers %s", ErrForeign, len(header.Values(name)), name)
 		}
 	}
 	for _, name := range []string{nats.JSStream, nats.JSSubject, nats.JSSequence} {
 		if len(header.Values(name)) > added {
-			return h, fmt.Errorf("%w: it is a copy of another message, with header %s", ErrForeign, name)
+			return Head{}, fmt.Errorf("%w: it is a copy of another message, with header %s", ErrForeign, name)
 		}
 	}
 	if _, _, err := hub.ParseCursor(h.Cursor); err != nil {
-		return h, fmt.Errorf("%w: %w", ErrForeign, err)
+		return Head{}, fmt.Errorf("%w: %w", ErrForeign, err)
 	}
 	if text := header.Get(HeaderTime); text != "" {
 		micros, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			return h, fmt.Errorf("%w: header %s: %w", ErrForeign, HeaderTime, err)
+			return Head{}, fmt.Errorf("%w: header %s: %w", ErrForeign, HeaderTime, err)
 		}
 		h.Time = time.UnixMicro(micros).UTC()
 		if year := h.Time.Year(); year < 0 || year > 9999 { // JSON has no such time
-			return h, fmt.Errorf("%w: header %s: the year %d", ErrForeign, HeaderTime, year)
+			return Head{}, fmt.Errorf("%w: header %s: the year %d", ErrForeign, HeaderTime, year)
 		}
 	}
 	h.Status = parseStatus(header.Get(HeaderState))
@@ -140,9 +140,6 @@ func parseReply(header nats.Header) (Head, error) {
 		return Head{}, fmt.Errorf("parse the server's reply: header %s: %w", nats.JSTimeStamp, err)
 	}
 	h, err := ParseHead(header, 1)
-	if err != nil {
-		h = Head{}
-	}
 	h.Seq, h.Seen = seq, seen
 	return h, err
 }

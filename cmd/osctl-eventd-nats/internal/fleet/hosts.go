@@ -109,9 +109,6 @@ func ReadMessage(msg *nats.Msg) (Message, error) {
 		return Message{}, fmt.Errorf("parse a message: %w", err)
 	}
 	head, err := ParseHead(msg.Header, 0)
-	if err != nil {
-		head = Head{}
-	}
 	head.Seq, head.Seen = meta.Sequence.Stream, meta.Timestamp
 	return Message{Host{hostOf(msg.Subject), head, err}, msg.Data, meta.NumPending}, nil
 }
