@@ -17,8 +17,8 @@ const (
 	// removalDelay is the pause before a session reports containers as removed that the engine does not
 	// list. By then it has read the removals that the engine remembers.
 	removalDelay = 2 * time.Second
-	// idleInterval is how long after the last event the position advances without one. Otherwise a later
-	// session could report an old event again that is no longer in the history of osctl-eventd.
+	// After idleInterval without events the position moves on by itself. Otherwise a later session could
+	// report an old event again that is no longer in the history of osctl-eventd.
 	idleInterval = time.Minute
 	// healthDelay is the pause between the event of a health check and the query for its result. Podman
 	// sends the event before it has the result, and an event that comes again has an old one.
@@ -111,7 +111,7 @@ func (s *session) run(ctx context.Context) error {
 				health.Reset(healthDelay)
 			}
 		case <-idle.C:
-			s.advancePosition(time.Now())
+			s.movePosition(time.Now().Add(-overlap))
 		case <-removal.C:
 			err = s.reportRemovals(ctx)
 		case <-health.C:
@@ -149,9 +149,6 @@ func (s *session) loadPosition() (since time.Time) {
 // clockSetBack reports whether the clock was set back since a time. The times of later events may then be before
 // it.
 func clockSetBack(since time.Time) bool { return time.Now().Before(since) }
-
-// advancePosition advances the position while the engine has no events.
-func (s *session) advancePosition(now time.Time) { s.movePosition(now.Add(-overlap)) }
 
 // movePosition moves the position forward to a time. If the clock was set back, it also moves it back, because the
 // next session does not use a position in the future.
