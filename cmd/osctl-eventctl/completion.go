@@ -44,7 +44,7 @@ func (a *app) completion() *cobra.Command {
 			if len(args) == 1 {
 				script, ok := map[string]string{"bash": bashScript, "zsh": zshScript, "fish": fishScript}[args[0]]
 				if ok {
-					_, err := a.out.WriteString(script)
+					_, err := a.out.Write([]byte(script))
 					return err
 				}
 			}

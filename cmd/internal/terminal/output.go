@@ -28,9 +28,6 @@ func (o *Output) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// WriteString is [Output.Write] of a string.
-func (o *Output) WriteString(text string) (int, error) { return o.Write([]byte(text)) }
-
 // isTerminal reports whether a file is a terminal.
 func isTerminal(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
