@@ -89,7 +89,7 @@ func watchCommand(stdout, stderr *terminal.Output) *cobra.Command {
 	return cmd
 }
 
-// maxSkew is the difference between the clocks of hosts and servers that --since allows for.
+// maxSkew is how far a host's clock may be ahead of the server's with --since.
 const maxSkew = time.Minute
 
 // newPrinter checks the flags, and returns a printer and the configuration of its reader.

@@ -50,7 +50,8 @@ func Dial(access *Access, stream, host string) (*Link, error) {
 			}
 			l.cancel(err)
 		}),
-		// A denied request gets no reply, only this error. A message whose header cannot be parsed comes without one.
+		// A denied request gets no reply, only this error. nats.go also reports a message with a malformed
+		// header here; the reader skips that message itself.
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			if !errors.Is(err, nats.ErrBadHeaderMsg) {
 				l.cancel(err)

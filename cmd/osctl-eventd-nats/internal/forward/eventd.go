@@ -70,8 +70,8 @@ func (e *eventd) history(ctx context.Context) (history, error) {
 
 // checkHead compares the event at the head with the event of the same number here. The error is a
 // [FenceError] if they differ. An event that is no longer kept cannot be compared; following from the
-// head reports it as gone. A head from another epoch than the history must be of the epoch in the state
-// file (own). Otherwise another machine with a copy of this machine-id may have written it.
+// head reports it as gone. If osctl-eventd has begun a new epoch, the head must be from the epoch in the
+// state file (own). Otherwise a machine with a copy of this machine-id may have written it.
 func (e *eventd) checkHead(ctx context.Context, head fleet.Head, own string) error {
 	epoch, seq, err := hub.ParseCursor(head.Cursor)
 	if err != nil {

@@ -15,7 +15,8 @@ import (
 )
 
 // stateFile keeps the cursor of the last stored message, in case the stream loses all messages of this
-// host. The file may lag within an epoch. It must have the epoch of the head, see [eventd.checkHead].
+// host. The file may lag behind the stream, but never by an epoch, because each epoch begins with a record
+// and each record saves the file. See [eventd.checkHead].
 type stateFile struct {
 	dir    *os.File // holds the lock
 	path   string

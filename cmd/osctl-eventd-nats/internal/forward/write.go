@@ -80,8 +80,8 @@ func (s *session) write(ctx context.Context, cursor string, at time.Time, lines 
 	return nil
 }
 
-// writeRecord writes a record, which moves the host to its cursor. It saves the state file, so that the
-// file knows each new epoch, which begins with a record; see [eventd.checkHead].
+// writeRecord writes a record, which moves the host to its cursor. writeRecord also saves the state file,
+// because a new epoch begins with a record; see [eventd.checkHead].
 func (s *session) writeRecord(ctx context.Context, r fleet.Record, at time.Time) error {
 	r.Host, r.Machine, r.Time = s.Host, s.Machine, time.Now().UTC().Truncate(time.Microsecond)
 	r.Detail = r.Detail[:min(len(r.Detail), maxDetail)]

@@ -16,7 +16,7 @@ import (
 // Limits of the answers of an engine.
 const (
 	maxList      = 16 << 20 // of the list of containers
-	maxObject    = 1 << 20  // of one container, and between two events, so of one
+	maxObject    = 1 << 20  // of one container, or of one event
 	maxHeader    = 64 << 10 // of an answer
 	dialTimeout  = 5 * time.Second
 	queryTimeout = 30 * time.Second
