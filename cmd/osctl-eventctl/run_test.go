@@ -16,6 +16,7 @@ import (
 	"github.com/osctl/eventd/cmd/internal/daemontest"
 	"github.com/osctl/eventd/dbusapi/apitest"
 	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -76,6 +77,27 @@ func TestRunEnvironment(t *testing.T) {
 	r = ctl(t, env, append([]string{"run", "--batch", "2"}, show...)...)
 	if want := regexp.MustCompile(`^EVENT_COUNT=1\nEVENT_CURSOR=\S+:1\n$`); r.code != 0 || !want.MatchString(r.stdout) {
 		t.Errorf("a batch: %+v", r)
+	}
+}
+
+// TestRunValues checks that only strings get into the environment. Another value as text could be longer than the
+// kernel allows, so that no command could start.
+func TestRunValues(t *testing.T) {
+	bus, d := startService(t)
+	for _, r := range []client.Report{
+		{Type: "x", Options: hub.Options{{Name: "name", Value: hub.Strings(strings.Repeat("\x01", 30_000))}, {Name: "id", Value: hub.Uint32(7)}}},
+		{Type: hub.TypeManagement, Options: hub.Options{
+			{Name: "id", Value: hub.Uint32(8)}, {Name: "cmd", Value: hub.String("ct_start")}, {Name: "state", Value: hub.String("run")},
+		}},
+		{Type: "x", Options: hub.Options{{Name: "name", Value: hub.String(strings.Repeat("\x01", 60_000))}}},
+	} {
+		if _, err := d.Client(t).Report(t.Context(), r.Type, r.Options); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := ctl(t, bus.Env(), "run", "--no-follow", "--", "sh", "-c", `echo "<$EVENT_ID> ${#EVENT_NAME}"`)
+	if want := "<> 0\n<8> 0\n<> 60000\n"; r.code != 0 || r.stdout != want {
+		t.Errorf("%+v, want %q", r, want)
 	}
 }
 

@@ -15,7 +15,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/osctl/eventd/cmd/internal/line"
 	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/hub"
 )
@@ -159,8 +158,8 @@ func (r *runner) writeInput(ctx context.Context) (*os.File, error) {
 	return file, nil
 }
 
-// environment returns the variables for the pending events. Values contain no NUL, and fit the
-// kernel's limit, because an event has at most 64 KiB.
+// environment returns the variables for the pending events. Their values are strings of the event. So they
+// contain no NUL, and fit the kernel's limit of 128 KiB, because an event has at most 64 KiB.
 func (r *runner) environment() []string {
 	last := r.pending[len(r.pending)-1]
 	cursor := "EVENT_CURSOR=" + hub.FormatCursor(r.epoch, last.Seq)
@@ -169,8 +168,8 @@ func (r *runner) environment() []string {
 	}
 	return []string{
 		cursor, "EVENT_TYPE=" + last.Type, "EVENT_ACTION=" + last.Action, "EVENT_SOURCE=" + last.Source,
-		"EVENT_POOL=" + line.Field(last, "pool"), "EVENT_ID=" + line.Field(last, "id"),
-		"EVENT_NAME=" + line.Field(last, "name"), "EVENT_VETH=" + line.Field(last, "veth"),
+		"EVENT_POOL=" + last.Pool, "EVENT_ID=" + last.ID,
+		"EVENT_NAME=" + last.Options.Text("name"), "EVENT_VETH=" + last.Options.Text("veth"),
 		"EVENT_SEQ=" + strconv.FormatUint(last.Seq, 10), "EVENT_TIME=" + last.Time.UTC().Format(eventTime),
 	}
 }
