@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -11,7 +10,6 @@ import (
 	"github.com/osctl/eventd/cmd/internal/cursorfile"
 	"github.com/osctl/eventd/cmd/internal/eventflags"
 	"github.com/osctl/eventd/cmd/internal/terminal"
-	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -213,14 +211,4 @@ func (s *stream) openCursorFile(path string) (err error) {
 func checkCursor(text string) error {
 	_, _, err := hub.ParseCursor(text)
 	return err
-}
-
-// newestCursor returns the cursor of the newest event.
-func (a *app) newestCursor(ctx context.Context) (cursor string, err error) {
-	err = a.call(ctx, func(ctx context.Context, client *client.Client) error {
-		properties, err := client.Properties(ctx)
-		cursor = properties.Text("Cursor")
-		return err
-	})
-	return cursor, err
 }

@@ -100,16 +100,37 @@ func TestWaitRestart(t *testing.T) {
 	}
 }
 
-// TestNeverStarts checks that commands that follow never start a service that was stopped meanwhile, not even
-// at their end.
-func TestNeverStarts(t *testing.T) {
+// startActivating starts a bus that activates the service. The service that it starts only makes a file, and fails.
+func startActivating(t *testing.T) (bus *bustest.Bus, started string) {
+	t.Helper()
 	dir := t.TempDir()
-	started := filepath.Join(dir, "started")
-	service := fmt.Sprintf("[D-BUS Service]\nName=org.osctl.Eventd\nExec=/usr/bin/touch %s\nUser=root\n", started)
+	started = filepath.Join(dir, "started")
+	service := fmt.Sprintf("[D-BUS Service]\nName=org.osctl.Eventd\nExec=/bin/sh -c 'touch %s; exit 1'\nUser=root\n", started)
 	if err := os.WriteFile(filepath.Join(dir, "org.osctl.Eventd.service"), []byte(service), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	bus := bustest.Start(t, bustest.Daemon, fmt.Sprintf("<busconfig><servicedir>%s</servicedir>%s</busconfig>", dir, bustest.PolicyOpen))
+	config := fmt.Sprintf("<busconfig><servicedir>%s</servicedir>%s</busconfig>", dir, bustest.PolicyOpen)
+	return bustest.Start(t, bustest.Daemon, config), started
+}
+
+// TestStarts checks that commands that read events start the service, whether they follow or not.
+func TestStarts(t *testing.T) {
+	bus, started := startActivating(t)
+	for _, args := range []string{
+		"monitor", "events", "events -n 1", "events tank:1", "monitor --until +1h", "run -- true", "run --no-follow -- true",
+	} {
+		r := ctl(t, bus.Env(), strings.Fields(args)...)
+		if _, err := os.Stat(started); err != nil {
+			t.Errorf("%s did not start the service: %+v", args, r)
+		}
+		_ = os.Remove(started)
+	}
+}
+
+// TestNeverStarts checks that commands that follow never start a service that was stopped meanwhile, not even
+// at their end.
+func TestNeverStarts(t *testing.T) {
+	bus, started := startActivating(t)
 	d := startDaemon(t, bus)
 	report(t, d.Client(t), 1, "state", "pool", "tank", "id", "1", "state", "starting")
 	monitor := bus.ClientAs(t, 0)

@@ -131,7 +131,7 @@ func (s *stream) setEnd(ctx context.Context) error {
 	if !s.finite && s.untilCursor == "" {
 		return nil
 	}
-	now, err := s.app.newestCursor(ctx)
+	now, err := s.newestCursor(ctx)
 	if err != nil {
 		return err
 	}
@@ -154,6 +154,20 @@ func (s *stream) setEnd(ctx context.Context) error {
 		s.end = at
 	}
 	return nil
+}
+
+// newestCursor returns the cursor of the newest event. It starts the service unless events have been followed.
+func (s *stream) newestCursor(ctx context.Context) (cursor string, err error) {
+	err = s.app.call(ctx, func(ctx context.Context, c *client.Client) error {
+		if s.epoch == "" {
+			cursor, _, err = c.WaitEvents(ctx, "", hub.Filter{}, 1, 0)
+			return err
+		}
+		properties, err := c.Properties(ctx)
+		cursor = properties.Text("Cursor")
+		return err
+	})
+	return cursor, err
 }
 
 // bounded reports whether the stream has a last event.
@@ -206,14 +220,14 @@ func (s *stream) reportLoss(ctx context.Context, u client.Update) error {
 	s.app.warn("lost %s: %s; continuing with the oldest kept event", lost, client.Explain(u.Gone, s.app.bus))
 	s.cursor = u.Cursor
 	s.stale = s.names != nil
-	if err := s.setEnd(ctx); err != nil {
-		return err
-	}
 	epoch, at, err := hub.ParseCursor(u.Cursor)
 	if err != nil {
 		return err
 	}
 	s.epoch = epoch
+	if err := s.setEnd(ctx); err != nil {
+		return err
+	}
 	if !s.bounded() || at < s.end {
 		return nil
 	}
