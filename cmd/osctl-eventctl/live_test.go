@@ -69,6 +69,11 @@ func TestLiveView(t *testing.T) {
 			s.until(t, "filtered", has(2, `^  tank:105 +error`))
 			s.until(t, "how many", has(0, `^containers with "ERR TANK:10": 17, 17 error; of 1000, 501 running`))
 			s.until(t, "the prompt", has(size.height-1, `^filter: ERR TANK:10$`))
+			s.untilCursor(t, 19, size.height-1)
+			s.keys(t, "\x15日本") // ^U, and two wide characters
+			s.untilCursor(t, 12, size.height-1)
+			s.keys(t, "\x15ERR TANK:10")
+			s.untilCursor(t, 19, size.height-1)
 			s.keys(t, "\r\x1b[B\x1b[C") // Enter, down, right
 			s.until(t, "sorted by state", has(1, `^  CONTAINER +STATE ↑`))
 			s.keys(t, "r")

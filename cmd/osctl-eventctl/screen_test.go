@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -101,6 +102,16 @@ func (s *screen) until(t testing.TB, what string, ok func(lines []string) bool) 
 func (s *screen) untilText(t testing.TB, text string) {
 	t.Helper()
 	s.until(t, text, func(lines []string) bool { return strings.Contains(strings.Join(lines, "\n"), text) })
+}
+
+// untilCursor waits until the cursor is in a cell.
+func (s *screen) untilCursor(t testing.TB, x, y int) {
+	t.Helper()
+	s.until(t, fmt.Sprintf("the cursor in column %d", x), func([]string) bool {
+		s.term.Lock()
+		defer s.term.Unlock()
+		return s.term.CursorVisible() && s.term.Cursor().X == x && s.term.Cursor().Y == y
+	})
 }
 
 // keys types keys.

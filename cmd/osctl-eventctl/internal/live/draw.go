@@ -93,7 +93,7 @@ func (v *View) drawBottom(canvas *screen.Canvas, width, y int) {
 	case v.filter.Open:
 		prompt := "filter: " + v.filter.Text
 		canvas.PutText(0, y, fit(prompt, width), tcell.StyleDefault.Bold(true))
-		canvas.ShowCursor(min(len([]rune(prompt)), width-1), y)
+		canvas.ShowCursor(min(uniseg.StringWidth(prompt), width-1), y)
 	case v.shown != "":
 		canvas.PutText(0, y, fit(v.shown, width), v.colour(tcell.StyleDefault.Bold(true), terminal.StyleBad))
 	default:
