@@ -139,14 +139,18 @@ func (a *app) readLists(ctx context.Context, known *containerDetails) error {
 	})
 }
 
-// readEvents hands the last count events of the history to a sink, or all if count is 0.
+// readEvents hands the last count events of the history to a sink, or all if count is 0. It only warns if events are
+// lost meanwhile.
 func (a *app) readEvents(ctx context.Context, sink sink, filter eventflags.Filter, count int) error {
 	s := &stream{app: a, sink: sink, selection: selection{Filter: filter}, finite: true, tail: count > 0, count: count, cursor: hub.CursorOldest}
 	var err error
 	if s.filter, err = s.selection.filter(); err != nil {
 		return err
 	}
-	return s.result(s.follow(ctx))
+	if err := s.follow(ctx); !errors.Is(err, errDone) {
+		return err
+	}
+	return nil
 }
 
 // write writes the details for people.

@@ -1,14 +1,20 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/osctl/eventd/cmd/internal/daemontest"
+	"github.com/osctl/eventd/cmd/internal/eventflags"
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/dbusapi/apitest"
 	"github.com/osctl/eventd/dbusapi/bustest"
+	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/nstest"
 )
 
@@ -52,5 +58,40 @@ func TestShow(t *testing.T) {
 		if r := ctl(t, bus.Env(), append([]string{"show"}, strings.Fields(args)...)...); (r.code == 0) != (want == "") || !strings.Contains(r.stderr, want) {
 			t.Errorf("show %s: %+v, want %q", args, r, want)
 		}
+	}
+}
+
+// sinkFunc is a sink that calls a function for each event.
+type sinkFunc func()
+
+func (f sinkFunc) event(context.Context, *hub.Event, string) (handled bool, err error) {
+	f()
+	return false, nil
+}
+
+func (f sinkFunc) flush(context.Context) error { return nil }
+
+// TestShowLoss checks that show prints what it has if the history drops events that it has not read yet.
+func TestShowLoss(t *testing.T) {
+	bus, d := startService(t, "--history", "4096")
+	client := d.Client(t)
+	report(t, client, 4096, "backup", "pool", "tank", "id", "101")
+	stderr, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = stderr.Close() }()
+	a := &app{bus: bus.Address(), err: terminal.NewOutput(stderr)}
+	read := 0
+	err = a.readEvents(t.Context(), sinkFunc(func() {
+		if read++; read == 1 {
+			report(t, client, 3*4096, "backup", "pool", "tank", "id", "101")
+		}
+	}), eventflags.Filter{Pools: []string{"tank"}, IDs: []string{"101"}}, 0)
+	if err != nil || read == 0 {
+		t.Errorf("%v after %d events", err, read)
+	}
+	if warned := readText(stderr.Name()); !strings.Contains(warned, "lost at most ") {
+		t.Errorf("the warning is %q", warned)
 	}
 }
