@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -62,7 +60,7 @@ func (a *app) runTop(ctx context.Context) error {
 	return a.runView(ctx, answered, func(ctx context.Context) error {
 		screen, err := fullscreen.Open()
 		if err != nil {
-			return fmt.Errorf("terminal %q: %w", os.Getenv("TERM"), err)
+			return err
 		}
 		return top.New(state, feed.History, a.out.Colourful()).Run(ctx, screen)
 	}, feed.Run)

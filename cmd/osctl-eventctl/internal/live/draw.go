@@ -3,6 +3,7 @@ package live
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/gdamore/tcell/v2"
 	"github.com/rivo/uniseg"
@@ -13,37 +14,32 @@ import (
 
 const keysHelp = "↑↓ move  / filter  ←→ sort  r reverse  q quit"
 
-// Lines of the screen that are not rows: title and header above, one below.
 const (
-	firstRow = 2
-	below    = 1
+	// otherLines is the number of lines that are not rows: title and header above, one below.
+	otherLines = 3
+	// arrow is the width of the arrow behind the title of the sort column.
+	arrow = 2
+	// indent is the space for the marks.
+	indent = "  "
 )
 
-// draw draws the title, the table and the bottom line.
-func (v *View) draw(canvas *screen.Canvas) {
-	canvas.Begin()
-	width, height := canvas.Width, canvas.Height
-	plain := tcell.StyleDefault
-	canvas.PutText(0, 0, fit(v.title(), width), plain)
-
-	rows := max(height-firstRow-below, 0)
-	v.scroll(rows)
-	visible := v.table.shown[v.top:min(v.top+rows, len(v.table.shown))]
-	w := widths(v.Columns, v.table.sortBy, v.table.shown, width-2)
-	x := 2
-	for i, title := range v.Columns {
-		if i == v.table.sortBy {
-			title = strings.TrimRight(fit(title, max(min(w[i]-arrow, uniseg.StringWidth(title)), 0)), " ") +
-				map[bool]string{false: " ↑", true: " ↓"}[v.table.reversed]
-		}
-		canvas.PutText(x, 1, fit(title, w[i]), plain.Bold(true))
-		x += w[i] + gap
+// Draw implements [screen.View].
+func (v *View) Draw(terminal tcell.Screen) (next time.Time) {
+	now := time.Now()
+	v.update(now)
+	next = v.table.Expire(now)
+	width, height := terminal.Size()
+	rows := max(height-otherLines, 0)
+	v.page = max(rows, 1)
+	v.top = screen.Scroll(v.top, v.table.position, rows, len(v.table.shown))
+	w := widths(v.Columns, v.table.sortBy, v.table.shown, width-len(indent))
+	lines := []screen.Line{screen.Line{}.Add(screen.Fit(v.title(), width), tcell.StyleDefault), v.header(w)}
+	for _, row := range v.table.shown[v.top:min(v.top+rows, len(v.table.shown))] {
+		lines = append(lines, v.rowLine(row, w))
 	}
-	for y, row := range visible {
-		v.drawRow(canvas, firstRow+y, row, w)
-	}
-	v.drawBottom(canvas, width, height-1)
-	canvas.Show()
+	v.filter.PlaceCursor(terminal)
+	screen.Draw(terminal, lines, v.bottom(width))
+	return next
 }
 
 // title returns the number of rows in each state.
@@ -55,50 +51,52 @@ func (v *View) title() string {
 	return fmt.Sprintf("%s with %q: %s; of %s", v.Title, v.table.filter, shown, all)
 }
 
-// scroll keeps the selected row visible.
-func (v *View) scroll(rows int) {
-	at := v.table.position
-	v.top = max(min(v.top, at), at-rows+1, 0)
-	v.top = max(min(v.top, len(v.table.shown)-rows), 0)
+// header returns the titles of the columns, and the arrow.
+func (v *View) header(w []int) screen.Line {
+	bold := tcell.StyleDefault.Bold(true)
+	line := screen.Line{}.Add(indent, bold)
+	for i, title := range v.Columns {
+		if i == v.table.sortBy {
+			title = strings.TrimRight(screen.Fit(title, max(min(w[i]-arrow, uniseg.StringWidth(title)), 0)), " ") +
+				map[bool]string{false: " ↑", true: " ↓"}[v.table.reversed]
+		}
+		line = line.Add(screen.Fit(title, w[i])+screen.Gap, bold)
+	}
+	return line
 }
 
-func (v *View) drawRow(canvas *screen.Canvas, y int, row *entry, w []int) {
+func (v *View) rowLine(row *entry, w []int) screen.Line {
 	style := tcell.StyleDefault
+	selected := row.Key == v.table.selected
 	switch {
-	case row.Key == v.table.selected:
+	case selected:
 		style = style.Reverse(true)
 	case row.mark == Removed:
 		style = style.Dim(true)
 	case row.mark != Unchanged:
 		style = style.Bold(true)
 	}
-	canvas.PutText(0, y, fit("", canvas.Width), style)
 	markStyle := map[Mark]terminal.Style{Added: terminal.StyleGood, Changed: terminal.StyleChanging, Removed: terminal.StyleBad}[row.mark]
-	canvas.PutText(0, y, string(row.mark), v.colour(style.Bold(true), markStyle))
-	x := 2
+	line := screen.Line{}.Add(string(row.mark), v.colour(style.Bold(true), markStyle)).Add(indent[1:], style)
 	for i, cell := range row.Cells {
 		cellStyle := style
-		if i == v.StateColumn && row.Key != v.table.selected {
+		if i == v.StateColumn && !selected {
 			cellStyle = v.colour(style, terminal.StyleOf(cell))
 		}
-		canvas.PutText(x, y, fit(cell, w[i]), cellStyle)
-		x += w[i] + gap
+		line = line.Add(screen.Fit(cell, w[i]), cellStyle).Add(screen.Gap, style)
 	}
+	return line
 }
 
-// drawBottom draws the prompt of the filter, the problem, or the keys.
-func (v *View) drawBottom(canvas *screen.Canvas, width, y int) {
-	canvas.HideCursor()
+// bottom returns the prompt of the filter, the problem, or the keys.
+func (v *View) bottom(width int) screen.Line {
 	switch {
 	case v.filter.Open:
-		prompt := "filter: " + v.filter.Text
-		canvas.PutText(0, y, fit(prompt, width), tcell.StyleDefault.Bold(true))
-		canvas.ShowCursor(min(uniseg.StringWidth(prompt), width-1), y)
+		return v.filter.Line()
 	case v.shown != "":
-		canvas.PutText(0, y, fit(v.shown, width), v.colour(tcell.StyleDefault.Bold(true), terminal.StyleBad))
-	default:
-		canvas.PutText(0, y, fit(keysHelp, width), tcell.StyleDefault.Dim(true))
+		return screen.Line{}.Add(screen.Fit(v.shown, width), v.colour(tcell.StyleDefault.Bold(true), terminal.StyleBad))
 	}
+	return screen.Line{}.Add(screen.Fit(keysHelp, width), tcell.StyleDefault.Dim(true))
 }
 
 // colour adds the colour of a style if the view has colours.
@@ -107,4 +105,30 @@ func (v *View) colour(style tcell.Style, of terminal.Style) tcell.Style {
 		return style
 	}
 	return style.Foreground(screen.Colour(of))
+}
+
+// widths returns the width of each column: that of its widest cell, and of its title with an arrow. If the
+// columns do not fit into room, it drops the space for absent arrows first, and then shrinks the widest columns.
+func widths(columns []string, sortBy int, rows []*entry, room int) []int {
+	need := make([]int, len(columns)) // with one arrow
+	for i, title := range columns {
+		need[i] = uniseg.StringWidth(title)
+		if i == sortBy {
+			need[i] += arrow
+		}
+	}
+	for _, row := range rows {
+		for i, cell := range row.Cells {
+			need[i] = max(need[i], uniseg.StringWidth(cell))
+		}
+	}
+	w := make([]int, len(columns))
+	for i, title := range columns {
+		w[i] = max(need[i], uniseg.StringWidth(title)+arrow)
+	}
+	if screen.TotalWidth(w) > room {
+		w = need
+	}
+	screen.Shrink(w, room)
+	return w
 }

@@ -88,16 +88,7 @@ func TestSortAndFilter(t *testing.T) {
 	}
 }
 
-func TestFit(t *testing.T) {
-	for _, test := range []struct {
-		text  string
-		width int
-		want  string
-	}{{"abc", 5, "abc  "}, {"abc", 3, "abc"}, {"abcd", 3, "ab…"}, {"abc", 1, "…"}, {"abc", 0, ""}, {"日本語", 5, "日本…"}, {"日本語", 4, "日… "}} {
-		if got := fit(test.text, test.width); got != test.want {
-			t.Errorf("%q in %d: %q, want %q", test.text, test.width, got, test.want)
-		}
-	}
+func TestWidths(t *testing.T) {
 	table := NewTable([]string{"A", "B"})
 	table.Set(rows("x", strings.Repeat("y", 50)), time.Time{})
 	if w := widths(table.columns, 0, table.shown, 30); !slices.Equal(w, []int{3, 25}) {

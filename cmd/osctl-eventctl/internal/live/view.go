@@ -2,20 +2,12 @@ package live
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"sync"
 	"time"
 
 	"github.com/gdamore/tcell/v2"
 
 	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/screen"
-)
-
-// Minimum times between two pictures.
-const (
-	frame    = 100 * time.Millisecond
-	keyFrame = 20 * time.Millisecond // after a key
 )
 
 // Config configures a [View].
@@ -34,6 +26,7 @@ type View struct {
 	table  *Table
 	filter screen.Prompt
 	top    int    // first visible row
+	page   int    // number of visible rows
 	shown  string // the problem that is drawn
 
 	mu      sync.Mutex
@@ -87,62 +80,33 @@ func (v *View) update(now time.Time) {
 // used.
 func (v *View) Run(ctx context.Context) error {
 	terminal, err := screen.Open()
-	if err == nil {
-		err = terminal.Init()
-	}
 	if err != nil {
-		return fmt.Errorf("terminal %q: %w", os.Getenv("TERM"), err)
+		return err
 	}
-	events, quit, ended := make(chan tcell.Event), make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		terminal.ChannelEvents(events, quit)
-	}()
-	defer func() {
-		close(quit)
-		terminal.Fini()
-		<-ended
-	}()
-	v.loop(ctx, &screen.Canvas{Screen: terminal}, events)
-	return nil
+	return screen.Run(ctx, terminal, v.changed, v)
 }
 
-// loop draws and reads keys, until ctx is done or the user quits.
-func (v *View) loop(ctx context.Context, canvas *screen.Canvas, events <-chan tcell.Event) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	var drawn time.Time
-	for {
-		pause := time.Duration(0)
-		select {
-		case <-ctx.Done():
-			return
-		case event, ok := <-events:
-			if !ok || !v.handle(canvas, event) {
-				return
-			}
-			pause = keyFrame
-		case <-v.changed:
-			pause = frame
-		case <-timer.C:
-		}
-		if wait := pause - time.Since(drawn); wait > 0 {
-			timer.Reset(wait)
-			continue
-		}
-		next := v.show(canvas, time.Now())
-		drawn = time.Now()
-		timer.Stop()
-		if !next.IsZero() {
-			timer.Reset(max(time.Until(next), frame))
-		}
+// HandleKey implements [screen.View].
+func (v *View) HandleKey(event *tcell.EventKey) bool {
+	switch key, letter := event.Key(), screen.Letter(event); {
+	case v.filter.Open:
+		v.filter.HandleKey(event)
+		v.table.Filter(v.filter.Text)
+	case key == tcell.KeyEscape:
+		v.filter.Text = ""
+		v.table.Filter("")
+	case key == tcell.KeyLeft, letter == '<':
+		v.table.Sort(-1)
+	case key == tcell.KeyRight, letter == '>', letter == 's':
+		v.table.Sort(1)
+	case letter == 'r':
+		v.table.Reverse()
+	case letter == '/':
+		v.filter.Start()
+	case letter == 'q':
+		return false
+	default:
+		v.table.Move(screen.Movement(event, v.page))
 	}
-}
-
-// show draws the present state, and returns the time when the next mark expires.
-func (v *View) show(canvas *screen.Canvas, now time.Time) (next time.Time) {
-	v.update(now)
-	next = v.table.Expire(now)
-	v.draw(canvas)
-	return next
+	return true
 }

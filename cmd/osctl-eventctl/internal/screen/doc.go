@@ -1,5 +1,5 @@
-// Package screen has what the full-screen views share: a [Canvas] that sends only the cells that
-// changed, the [Prompt] of a filter, the colours of states, and the order of names.
+// Package screen has what the full-screen views share. [Run] shows a [View], [Draw] draws its lines, and
+// [Movement], [Scroll] and a [Prompt] handle its keys.
 package screen
 
 import (

@@ -1,6 +1,9 @@
 package screen
 
 import (
+	"fmt"
+	"os"
+
 	"github.com/gdamore/tcell/v2"
 	"golang.org/x/text/encoding/unicode"
 )
@@ -12,5 +15,11 @@ func Open() (tcell.Screen, error) {
 	for _, charset := range []string{"UTF-8", "UTF8"} {
 		tcell.RegisterEncoding(charset, unicode.UTF8)
 	}
-	return tcell.NewScreen()
+	terminal, err := tcell.NewScreen()
+	if err != nil {
+		return nil, terminalError(err)
+	}
+	return terminal, nil
 }
+
+func terminalError(err error) error { return fmt.Errorf("terminal %q: %w", os.Getenv("TERM"), err) }

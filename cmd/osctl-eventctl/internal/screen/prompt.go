@@ -4,12 +4,16 @@ import (
 	"unicode"
 
 	"github.com/gdamore/tcell/v2"
+	"github.com/rivo/uniseg"
 )
 
 // maxPrompt is the maximum length of a prompt's text, in characters.
 const maxPrompt = 200
 
-// Prompt is a line of text that the user edits, such as a filter.
+// label stands before the text.
+const label = "filter: "
+
+// Prompt is a filter that the user edits at the bottom of the screen.
 type Prompt struct {
 	Text   string
 	Open   bool   // the user is typing
@@ -38,4 +42,17 @@ func (p *Prompt) HandleKey(event *tcell.EventKey) {
 		}
 	}
 	p.Text = string(text)
+}
+
+// Line returns the label and the text.
+func (p *Prompt) Line() Line { return Line{}.Add(label+p.Text, tcell.StyleDefault.Bold(true)) }
+
+// PlaceCursor shows the cursor behind the text while the prompt is open, and hides it otherwise.
+func (p *Prompt) PlaceCursor(terminal tcell.Screen) {
+	if !p.Open {
+		terminal.HideCursor()
+		return
+	}
+	width, height := terminal.Size()
+	terminal.ShowCursor(min(uniseg.StringWidth(label+p.Text), width-1), height-1)
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/gdamore/tcell/v2"
 
-	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/screen"
 	"github.com/osctl/eventd/hub"
 )
 
@@ -26,10 +25,9 @@ func BenchmarkPicture(b *testing.B) {
 	}
 	defer simulated.Fini()
 	simulated.SetSize(200, 60)
-	view, canvas := New(state, noHistory, true), &screen.Canvas{Screen: simulated}
+	view := New(state, noHistory, true)
 	b.ReportAllocs()
 	for b.Loop() {
-		view.update()
-		view.draw(canvas)
+		view.Draw(simulated)
 	}
 }

@@ -8,109 +8,94 @@ import (
 	"time"
 
 	"github.com/gdamore/tcell/v2"
-	"github.com/rivo/tview"
+	"github.com/rivo/uniseg"
 
 	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/screen"
 )
 
-// draw draws the whole screen.
-func (v *View) draw(canvas *screen.Canvas) {
-	v.collectEvents()
-	canvas.Begin()
-	width, height := canvas.Width, canvas.Height
-	types := min(len(v.shown.Series), max((height-16)/4, 2))
-	v.health.SetText(v.healthText())
-	v.chart.SetText(v.chartText(types, width))
-	v.foot.SetText(v.footText())
-	v.root.Clear().
-		AddItem(v.health, 1, 0, false).AddItem(v.chart, types, 0, false).
-		AddItem(v.title(v.rowsTitle()), 1, 0, false).AddItem(v.table, 0, 3, true).
-		AddItem(v.title(v.eventsTitle()), 1, 0, false).AddItem(v.events, 0, 2, false).
-		AddItem(v.foot, 1, 0, false)
-	v.root.SetRect(0, 0, width, height)
-	v.events.ScrollToBeginning() // otherwise tview follows the end of the table
-	if at, _ := v.table.GetSelection(); at <= 1 {
-		v.table.ScrollToBeginning()
-	}
-	canvas.HideCursor()
-	v.root.Draw(canvas)
-	if v.filter.Open {
-		canvas.ShowCursor(min(tview.TaggedStringWidth(v.footText()), width-1), height-1)
-	}
-	canvas.Show()
-}
+const keysHelp = "↑↓ move  Enter history  / filter  t trouble  p pause  y copy command  q quit"
 
-// title returns a line above a table.
-func (v *View) title(text string) *tview.TextView {
-	title := newText()
-	title.SetText(v.tag("::b", text))
-	return title
-}
-
-// tag puts escaped text in a style tag of tview. It omits colours if the view has none.
-func (v *View) tag(style, text string) string {
-	if !v.Colour && !strings.HasPrefix(style, "::") {
-		return text
-	}
-	return "[" + style + "]" + text + "[-:-:-]"
-}
-
-// escape makes text safe for a terminal, and escapes the tags of tview.
-func escape(text string) string { return tview.Escape(terminal.Printable(text)) }
-
-// The names of the colours of [screen.Colour].
 const (
-	good = "green"
-	bad  = "maroon" // red
-	pass = "olive"  // yellow
+	longTitle = 40 // maximum length of the filter in a title
+	longCell  = 40 // maximum width of a column
 )
 
-func (v *View) healthText() string {
-	h := &v.shown.Health
-	parts := []string{v.tag("::b", "osctl-eventd") + " " + escape(h.Version)}
-	switch {
-	case h.Outage != "":
-		parts = append(parts, v.tag(bad, escape(h.Outage)))
-	case v.paused:
-		parts = append(parts, v.tag(pass, fmt.Sprintf("PAUSED, %d new", h.Last-min(h.Last, v.pausedLast))))
-	default:
-		parts = append(parts, v.tag(good, "live"))
-	}
-	if h.Known && h.Outage == "" {
-		parts = append(parts, v.serviceText()...)
-	}
-	if h.Lost > 0 {
-		parts = append(parts, v.tag(bad, fmt.Sprintf("%d events not seen", h.Lost)))
-	}
-	return strings.Join(parts, " · ")
+// Draw implements [screen.View]. It draws once a second for the column SINCE.
+func (v *View) Draw(terminal tcell.Screen) (next time.Time) {
+	v.takeHistory()
+	v.update()
+	width, height := terminal.Size()
+	types := min(len(v.shown.Series), max((height-16)/4, 2))
+	tables := max(height-types-4, 0) // without health, two titles and the keys
+	rows := tables * 3 / 5
+	lines := []screen.Line{v.healthLine()}
+	lines = append(lines, v.chartLines(types, width)...)
+	lines = append(lines, screen.Line{}.Add(v.rowsTitle(), bold()))
+	lines = append(lines, v.rowLines(rows, width)...)
+	lines = append(lines, screen.Line{}.Add(v.eventsTitle(), bold()))
+	lines = append(lines, v.eventLines(tables-rows, width)...)
+	v.filter.PlaceCursor(terminal)
+	screen.Draw(terminal, lines, v.footLine())
+	return time.Now().Add(time.Second)
 }
 
-// serviceText returns the properties of the service. They are outdated once the service is away.
-func (v *View) serviceText() (parts []string) {
+func bold() tcell.Style { return tcell.StyleDefault.Bold(true) }
+
+// colour returns the colour of a style if the view has colours.
+func (v *View) colour(of terminal.Style) tcell.Style {
+	if !v.Colour {
+		return tcell.StyleDefault
+	}
+	return tcell.StyleDefault.Foreground(screen.Colour(of))
+}
+
+func (v *View) healthLine() screen.Line {
 	h := &v.shown.Health
+	line := screen.Line{}.Add("osctl-eventd", bold()).Add(" "+terminal.Printable(h.Version), tcell.StyleDefault)
+	add := func(style terminal.Style, text string) {
+		line = line.Add(" · ", tcell.StyleDefault).Add(text, v.colour(style))
+	}
+	switch {
+	case h.Outage != "":
+		add(terminal.StyleBad, terminal.Printable(h.Outage))
+	case v.paused:
+		add(terminal.StyleChanging, fmt.Sprintf("PAUSED, %d new", h.Last-min(h.Last, v.pausedLast)))
+	default:
+		add(terminal.StyleGood, "live")
+	}
+	if h.Known && h.Outage == "" {
+		h.describeService(add)
+	}
+	if h.Lost > 0 {
+		add(terminal.StyleBad, fmt.Sprintf("%d events not seen", h.Lost))
+	}
+	return line
+}
+
+// describeService adds the properties of the service. They are outdated once the service is away.
+func (h *Health) describeService(add func(style terminal.Style, text string)) {
 	switch {
 	case h.LogProblem != "":
-		parts = append(parts, v.tag(bad, "NOT DURABLE: "+escape(h.LogProblem)))
+		add(terminal.StyleBad, "NOT DURABLE: "+terminal.Printable(h.LogProblem))
 	case h.Durable:
-		parts = append(parts, v.tag(good, "durable"))
+		add(terminal.StyleGood, "durable")
 	default:
-		parts = append(parts, v.tag(pass, "in memory only"))
+		add(terminal.StyleChanging, "in memory only")
 	}
 	if h.Lapped > 0 {
-		parts = append(parts, v.tag(bad, fmt.Sprintf("%d signals lost", h.Lapped)))
+		add(terminal.StyleBad, fmt.Sprintf("%d signals lost", h.Lapped))
 	}
 	if len(h.Missing) > 0 {
-		parts = append(parts, v.tag(pass, "missing "+escape(strings.Join(h.Missing, "; "))))
+		add(terminal.StyleChanging, "missing "+terminal.Printable(strings.Join(h.Missing, "; ")))
 	}
-	return parts
 }
 
 const blocks = "▁▂▃▄▅▆▇█"
 
-// chartText returns a line for each of the most frequent types: the rate over the last minutes.
-func (v *View) chartText(types, width int) string {
-	lines := make([]string, 0, types)
+// chartLines returns a line for each of the most frequent types: the rate over the last minutes.
+func (v *View) chartLines(types, width int) []screen.Line {
+	lines := make([]screen.Line, 0, types)
 	for _, s := range v.shown.Series[:types] {
 		const name, rate = 14, 10
 		points := s.Rate[max(len(s.Rate)-max(width-name-rate-2, 0), 0):]
@@ -118,9 +103,10 @@ func (v *View) chartText(types, width int) string {
 		if len(points) > 0 {
 			now, most = points[len(points)-1], slices.Max(points)
 		}
-		lines = append(lines, fmt.Sprintf("%s %*s/s %s", tview.Escape(fit(terminal.Printable(s.Type), name)), rate-2, rateText(now), sparkline(points, most)))
+		text := fmt.Sprintf("%s %*s/s %s", screen.Fit(terminal.Printable(s.Type), name), rate-2, rateText(now), sparkline(points, most))
+		lines = append(lines, screen.Line{}.Add(text, tcell.StyleDefault))
 	}
-	return strings.Join(lines, "\n")
+	return lines
 }
 
 func rateText(rate float64) string {
@@ -144,15 +130,6 @@ func sparkline(points []float64, most float64) string {
 	return b.String()
 }
 
-// fit pads or cuts text to a number of characters.
-func fit(text string, width int) string {
-	runes := []rune(text)
-	if len(runes) > width {
-		return string(runes[:width-1]) + "…"
-	}
-	return text + strings.Repeat(" ", width-len(runes))
-}
-
 func (v *View) rowsTitle() string {
 	troubled := 0
 	for _, row := range v.shown.Rows {
@@ -165,7 +142,7 @@ func (v *View) rowsTitle() string {
 		title += "; only trouble"
 	}
 	if v.filter.Text != "" {
-		title += fmt.Sprintf("; with %s: %d", escape(fmt.Sprintf("%.*q", longTitle, v.filter.Text)), len(v.rows))
+		title += fmt.Sprintf("; with %s: %d", terminal.Printable(fmt.Sprintf("%.*q", longTitle, v.filter.Text)), len(v.rows))
 	}
 	return title
 }
@@ -174,66 +151,80 @@ func (v *View) eventsTitle() string {
 	if v.focus == nil {
 		return "Events, newest first"
 	}
-	title := "Events of " + tview.Escape(v.focus.title()) + ", newest first; Esc shows all"
-	if v.past == nil {
+	title := "Events of " + v.focus.title() + ", newest first; Esc shows all"
+	if v.fetched != nil {
 		title += "; loading …"
 	}
 	return title
 }
 
-func (v *View) footText() string {
+func (v *View) footLine() screen.Line {
 	switch {
 	case v.filter.Open:
-		return v.tag("::b", "filter: "+escape(v.filter.Text))
+		return v.filter.Line()
 	case v.note != "":
-		return v.note
+		return screen.Line{}.Add(v.note, tcell.StyleDefault)
 	}
-	return v.tag("::d", keysHelp)
+	return screen.Line{}.Add(keysHelp, tcell.StyleDefault.Dim(true))
 }
 
-// rowContent is the table of rows. tview asks it only for visible cells.
-type rowContent struct {
-	tview.TableContentReadOnly
-	view *View
+// rowLines returns the table of rows as n lines.
+func (v *View) rowLines(n, width int) []screen.Line {
+	visible := max(n-1, 0) // below the header
+	v.page = max(visible, 1)
+	v.top = screen.Scroll(v.top, v.position, visible, len(v.rows))
+	table := [][]string{{"CONTAINER", "STATE", "NAME", "LINK", "VETH", "SINCE"}}
+	for _, row := range v.rows[v.top:min(v.top+visible, len(v.rows))] {
+		table = append(table, row.cells(time.Now()))
+	}
+	widths := columnWidths(table, width)
+	lines := make([]screen.Line, n)
+	for y, cells := range table[:min(n, len(table))] {
+		for column, cell := range cells {
+			style := tcell.StyleDefault
+			switch {
+			case y == 0:
+				style = bold()
+			case v.top+y-1 == v.position:
+				style = style.Reverse(true)
+			case column == 1 || column == 3: // the states
+				style = v.colour(terminal.StyleOf(cell))
+			}
+			lines[y] = lines[y].Add(screen.Fit(cell, widths[column])+screen.Gap, style)
+		}
+	}
+	return lines
 }
 
-// columns returns the columns of the table.
-func columns() []string {
-	return []string{"CONTAINER", "STATE", "NAME", "LINK", "VETH", "SINCE"}
+// cells returns the columns of the table, safe for a terminal.
+func (r *Row) cells(now time.Time) []string {
+	cells := []string{r.container(), r.State, r.Name, r.Link, r.Veth, sinceText(r.Since, now)}
+	for i := range cells {
+		cells[i] = terminal.Printable(cmp.Or(cells[i], "-"))
+	}
+	return cells
 }
 
-// GetRowCount returns the number of lines, with the header.
-func (c rowContent) GetRowCount() int { return len(c.view.rows) + 1 }
-
-// GetColumnCount returns the number of columns.
-func (c rowContent) GetColumnCount() int { return len(columns()) }
-
-// GetCell returns a cell.
-func (c rowContent) GetCell(at, column int) *tview.TableCell {
-	if at == 0 {
-		return tview.NewTableCell(fit(columns()[column], len(columns()[column])+1)).SetStyle(tcell.StyleDefault.Bold(true)).SetSelectable(false)
+// columnWidths returns the widths of the columns of a table.
+func columnWidths(table [][]string, room int) []int {
+	widths := make([]int, len(table[0]))
+	for _, cells := range table {
+		for i, cell := range cells {
+			widths[i] = max(widths[i], min(uniseg.StringWidth(cell), longCell))
+		}
 	}
-	if at < 0 || at > len(c.view.rows) {
-		return nil
-	}
-	row := &c.view.rows[at-1]
-	text := []string{row.container(), row.State, row.Name, row.Link, row.Veth, ""}[column]
-	style := tcell.StyleDefault
-	switch column {
-	case 1, 3:
-		style = c.view.styleOf(text)
-	case 5:
-		text = sinceText(row.Since, time.Now())
-	}
-	return tview.NewTableCell(escape(cmp.Or(text, "-")) + " ").SetStyle(style).SetMaxWidth(40)
+	screen.Shrink(widths, room)
+	return widths
 }
 
-// styleOf returns the style of a state.
-func (v *View) styleOf(state string) tcell.Style {
-	if !v.Colour {
-		return tcell.StyleDefault
+// eventLines returns the newest events, the newest first, as n lines.
+func (v *View) eventLines(n, width int) []screen.Line {
+	lines, events := make([]screen.Line, n), v.collectEvents()
+	for y := range min(n, len(events)) {
+		e := &events[len(events)-1-y]
+		lines[y] = screen.Line{}.Add(screen.Fit(e.Text, width), tcell.StyleDefault.Bold(e.Gap))
 	}
-	return tcell.StyleDefault.Foreground(screen.Colour(terminal.StyleOf(state)))
+	return lines
 }
 
 // sinceText formats how long a state has lasted.
@@ -251,30 +242,4 @@ func sinceText(since, now time.Time) string {
 	default:
 		return fmt.Sprintf("%dd%02dh", int(d.Hours())/24, int(d.Hours())%24)
 	}
-}
-
-// eventContent is the table of events, newest first.
-type eventContent struct {
-	tview.TableContentReadOnly
-	view *View
-}
-
-// GetRowCount returns the number of events.
-func (c eventContent) GetRowCount() int { return len(c.view.lines) }
-
-// GetColumnCount returns 1, because an event is one cell.
-func (c eventContent) GetColumnCount() int { return 1 }
-
-// GetCell returns the cell of an event.
-func (c eventContent) GetCell(at, _ int) *tview.TableCell {
-	lines := c.view.lines
-	if at < 0 || at >= len(lines) {
-		return nil
-	}
-	e := &lines[len(lines)-1-at]
-	style := tcell.StyleDefault
-	if e.Gap {
-		style = style.Bold(true)
-	}
-	return tview.NewTableCell(tview.Escape(e.Text)).SetStyle(style)
 }

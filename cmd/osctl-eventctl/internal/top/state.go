@@ -61,6 +61,11 @@ func (s *State) change(do func()) {
 	s.mu.Lock()
 	do()
 	s.mu.Unlock()
+	s.wake()
+}
+
+// wake leaves a token for Changed.
+func (s *State) wake() {
 	select {
 	case s.changed <- struct{}{}:
 	default:

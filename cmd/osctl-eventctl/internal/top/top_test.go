@@ -291,6 +291,25 @@ func TestHistoryOnce(t *testing.T) {
 	}
 }
 
+// TestHistoryLeft leaves a history that is still being fetched, as of a service that hangs.
+func TestHistoryLeft(t *testing.T) {
+	left := make(chan struct{})
+	s := simulate(t, exampleState(), 80, 24, false, func(ctx context.Context, _ Row) ([]Event, error) {
+		<-ctx.Done()
+		close(left)
+		return nil, ctx.Err()
+	})
+	s.until("the rows", "tank:101")
+	s.key(tcell.KeyEnter)
+	s.until("it is being fetched", "Events of tank:50, newest first; Esc shows all; loading")
+	s.key(tcell.KeyEscape)
+	screen := s.until("all events", "Events, newest first")
+	apitest.Await(t, "the end of the fetch", left)
+	if strings.Contains(screen, "cannot read") {
+		t.Errorf("the screen is\n%s", screen)
+	}
+}
+
 // TestNoColour checks that a view without colours draws none.
 func TestNoColour(t *testing.T) {
 	for _, colour := range []bool{true, false} {
@@ -308,8 +327,7 @@ func TestNoColour(t *testing.T) {
 	}
 }
 
-// TestHostileNames checks that names of containers are shown as text, without control characters and
-// without tags of tview.
+// TestHostileNames checks that names of containers are shown as text without control characters.
 func TestHostileNames(t *testing.T) {
 	state := NewState(time.Now())
 	evil := "[red]x\x1b[2J\u202e\n[::b]"

@@ -2,24 +2,15 @@ package top
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
-	"time"
+	"sync"
 
 	"github.com/gdamore/tcell/v2"
-	"github.com/rivo/tview"
 
+	"github.com/osctl/eventd/cmd/internal/terminal"
 	"github.com/osctl/eventd/cmd/osctl-eventctl/internal/screen"
 )
-
-const (
-	frame     = 100 * time.Millisecond // minimum time between two pictures
-	keyFrame  = 20 * time.Millisecond  // the same after a key
-	longTitle = 40                     // maximum length of the filter in a title
-)
-
-const keysHelp = "↑↓ move  Enter history  / filter  t trouble  p pause  y copy command  q quit"
 
 // Fetch fetches the kept events of a row, oldest first.
 type Fetch func(ctx context.Context, row Row) ([]Event, error)
@@ -30,9 +21,12 @@ type View struct {
 	History Fetch
 	Colour  bool
 
+	terminal tcell.Screen
 	shown    Snapshot      // the drawn snapshot; it stays the same while the view is paused
 	rows     []Row         // the rows that pass the filter
-	lines    []Event       // the shown events, oldest first
+	top      int           // first visible row
+	page     int           // number of visible rows
+	position int           // index of the selected row
 	selected string        // key of the selected row
 	filter   screen.Prompt // words that rows must contain
 	trouble  bool          // show only rows in trouble
@@ -41,104 +35,31 @@ type View struct {
 
 	pausedLast uint64 // number of the newest event at the pause
 
-	focus   *Row         // the row whose history is shown
-	past    []Event      // that history, nil until it is fetched
-	seen    uint64       // Snapshot.Added when the history was requested
-	fetched chan history // one history for each call of open
-
-	health, chart, foot *tview.TextView
-	table, events       *tview.Table
-	root                *tview.Flex
+	focus   *Row               // the row whose history is shown
+	past    []Event            // that history, oldest first
+	seen    uint64             // Snapshot.Added when the history was requested
+	fetched chan history       // receives the history; nil unless it is being fetched
+	cancel  context.CancelFunc // of the fetch
+	fetches sync.WaitGroup
 }
 
 // history is the result of a Fetch.
 type history struct {
-	key    string
 	events []Event
 	err    error
 }
 
 // New returns a view of a state.
 func New(state *State, fetch Fetch, colour bool) *View {
-	v := &View{State: state, History: fetch, Colour: colour, fetched: make(chan history)}
-	v.health, v.chart, v.foot = newText(), newText(), newText()
-	v.table = tview.NewTable().SetContent(rowContent{view: v}).SetFixed(1, 0).SetSelectable(true, false).
-		SetSelectedStyle(tcell.StyleDefault.Reverse(true))
-	v.events = tview.NewTable().SetContent(eventContent{view: v})
-	for _, table := range []*tview.Table{v.table, v.events} {
-		table.SetBordersColor(tcell.ColorDefault).SetBackgroundColor(tcell.ColorDefault)
-	}
-	v.root = tview.NewFlex().SetDirection(tview.FlexRow)
-	return v
+	return &View{State: state, History: fetch, Colour: colour, cancel: func() {}}
 }
 
-func newText() *tview.TextView {
-	text := tview.NewTextView().SetDynamicColors(true).SetWrap(false).SetTextStyle(tcell.StyleDefault)
-	text.SetBackgroundColor(tcell.ColorDefault)
-	return text
-}
-
-// Run shows the view on a terminal, which it initializes and restores, until ctx is done or the user
-// quits.
+// Run shows the view on a terminal, until ctx is done or the user quits. It fails only if the terminal cannot be used.
 func (v *View) Run(ctx context.Context, terminal tcell.Screen) error {
-	if err := terminal.Init(); err != nil {
-		return fmt.Errorf("the terminal: %w", err)
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	events, quit, ended := make(chan tcell.Event), make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		terminal.ChannelEvents(events, quit)
-	}()
-	defer func() {
-		cancel()
-		close(quit)
-		terminal.Fini()
-		<-ended
-		if v.focus != nil && v.past == nil {
-			<-v.fetched // wait for the goroutine of open
-		}
-	}()
-	v.loop(ctx, &screen.Canvas{Screen: terminal}, events)
-	return nil
-}
-
-// loop handles keys and changes of the state, and draws after each, but not too often.
-func (v *View) loop(ctx context.Context, canvas *screen.Canvas, events <-chan tcell.Event) {
-	second := time.NewTicker(time.Second) // updates the column SINCE
-	defer second.Stop()
-	next := time.NewTimer(0)
-	defer next.Stop()
-	scheduled, drawn := true, time.Now().Add(-frame)
-	schedule := func(pause time.Duration) {
-		if !scheduled {
-			scheduled = true
-			next.Reset(max(pause-time.Since(drawn), 0))
-		}
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case event, open := <-events:
-			if !open || !v.handle(ctx, canvas, event) {
-				return
-			}
-			schedule(keyFrame)
-		case h := <-v.fetched:
-			v.setHistory(h)
-			schedule(frame)
-		case <-v.State.Changed():
-			schedule(frame)
-		case <-second.C:
-			schedule(frame)
-		case <-next.C:
-			scheduled = false
-			v.update()
-			v.draw(canvas)
-			drawn = time.Now()
-		}
-	}
+	defer v.fetches.Wait()
+	defer v.endFetch()
+	v.terminal = terminal
+	return screen.Run(ctx, terminal, v.State.Changed(), v)
 }
 
 // update takes a new snapshot. While the view is paused, it updates only the health and the rates.
@@ -162,68 +83,69 @@ func (v *View) arrange() {
 			v.rows = append(v.rows, row)
 		}
 	}
-	at, _ := v.table.GetSelection()
-	for i := range v.rows {
-		if at > 1 && v.rows[i].key() == v.selected {
-			at = i + 1
-		}
+	position := v.position
+	if at := slices.IndexFunc(v.rows, func(row Row) bool { return row.key() == v.selected }); position > 0 && at >= 0 {
+		position = at
 	}
-	v.selectAt(at)
+	v.selectAt(position)
 }
 
-// selectAt selects the row at a line of the table, or the row nearest to it.
-func (v *View) selectAt(line int) {
-	line = max(min(line, len(v.rows)), 1)
-	v.table.Select(line, 0)
+// selectAt selects the row at a position, or the row nearest to it.
+func (v *View) selectAt(position int) {
+	v.position = max(min(position, len(v.rows)-1), 0)
 	v.selected = ""
-	if line <= len(v.rows) {
-		v.selected = v.rows[line-1].key()
+	if row := v.current(); row != nil {
+		v.selected = row.key()
 	}
 }
 
 // current returns the selected row, nil if there is none.
 func (v *View) current() *Row {
-	line, _ := v.table.GetSelection()
-	if line < 1 || line > len(v.rows) {
+	if len(v.rows) == 0 {
 		return nil
 	}
-	return &v.rows[line-1]
+	return &v.rows[v.position]
 }
 
-// open shows the history of a row.
-func (v *View) open(ctx context.Context, row Row) {
-	if v.focus != nil && v.past == nil {
-		return // one fetch at a time
-	}
-	v.focus, v.past, v.seen = &row, nil, v.shown.Added
-	go func() {
+// open shows the history of a row, and begins to fetch it.
+func (v *View) open(row Row) {
+	v.endFetch()
+	ctx, cancel := context.WithCancel(context.Background()) // until endFetch
+	fetched := make(chan history, 1)                        // takes the history also if nobody waits for it any more
+	v.focus, v.past, v.seen, v.fetched, v.cancel = &row, nil, v.shown.Added, fetched, cancel
+	v.fetches.Go(func() {
 		events, err := v.History(ctx, row)
-		if events == nil {
-			events = []Event{}
+		fetched <- history{events, err}
+		v.State.wake()
+	})
+}
+
+// endFetch cancels the fetch of a history, if there is one.
+func (v *View) endFetch() {
+	v.cancel()
+	v.fetched = nil
+}
+
+// takeHistory takes the history if it has been fetched.
+func (v *View) takeHistory() {
+	select {
+	case h := <-v.fetched:
+		v.endFetch()
+		v.past = h.events
+		if h.err != nil {
+			v.note = "cannot read the history: " + terminal.Printable(h.err.Error())
 		}
-		v.fetched <- history{row.key(), events, err}
-	}()
-}
-
-// setHistory shows a history, unless the user has left it.
-func (v *View) setHistory(h history) {
-	if v.focus == nil || v.focus.key() != h.key {
-		return
-	}
-	v.past = h.events
-	if h.err != nil {
-		v.note = "cannot read the history: " + tview.Escape(h.err.Error())
+	default:
 	}
 }
 
-// collectEvents collects the events to show: all, or the history of a row and its later events. The history
-// has the events that came while it was fetched. After a gap, numbers may begin anew.
-func (v *View) collectEvents() {
+// collectEvents returns the events to show, oldest first: all, or the history of a row and its later events. The
+// history has the events that came while it was fetched. After a gap, numbers may begin anew.
+func (v *View) collectEvents() []Event {
 	if v.focus == nil {
-		v.lines = v.shown.Events
-		return
+		return v.shown.Events
 	}
-	v.lines = slices.Clone(v.past)
+	events := slices.Clone(v.past)
 	last := uint64(0)
 	if len(v.past) > 0 {
 		last = v.past[len(v.past)-1].Seq
@@ -234,7 +156,8 @@ func (v *View) collectEvents() {
 			last = 0
 		}
 		if e.Gap || e.Seq > last && v.focus.owns(&e) {
-			v.lines = append(v.lines, e)
+			events = append(events, e)
 		}
 	}
+	return events
 }
