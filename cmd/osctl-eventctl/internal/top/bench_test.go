@@ -18,7 +18,7 @@ func BenchmarkPicture(b *testing.B) {
 		links = append(links, hub.Interface{Ifindex: uint32(i), Veth: fmt.Sprintf("v%d", i), Pool: "tank", ID: fmt.Sprint(i), State: hub.LinkUp})
 		state.AddEvents([]*hub.Event{event(uint64(i), fmt.Sprint(i), "running")})
 	}
-	state.SetLinks(links)
+	setRows(state, links, nil)
 	simulated := tcell.NewSimulationScreen("UTF-8")
 	if err := simulated.Init(); err != nil {
 		b.Fatal(err)

@@ -4,17 +4,14 @@ import (
 	"context"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/osctl/eventd/dbusapi/client"
 	"github.com/osctl/eventd/hub"
 )
 
 const (
-	firstCursor    = hub.CursorNewest + "200"
-	refresh        = 2 * time.Second // interval of the lists
-	sampleInterval = time.Second     // interval of the properties
-	callTimeout    = 5 * time.Second
+	firstCursor = hub.CursorNewest + "200"
+	refresh     = 2 * time.Second // interval of the lists and the properties
+	callTimeout = 5 * time.Second // of a history
 )
 
 // Feed reads from the service into a State.
@@ -28,89 +25,46 @@ type Feed struct {
 
 // Run feeds the State until ctx is done, or the service refuses a call.
 func (f *Feed) Run(ctx context.Context) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		return client.Watch(ctx, client.Watcher[hub.Interface]{
-			Address: f.Address, List: (*client.Client).Interfaces, Cursor: firstCursor, Refresh: refresh, Pulse: f.Pulse,
-		}, f.updateLinks)
-	})
-	group.Go(func() error {
-		filter, err := hub.Filter{}.With("type", hub.TypeState, hub.TypeDB)
-		if err != nil {
-			return err
-		}
-		return client.Watch(ctx, client.Watcher[hub.Container]{
-			Address: f.Address, List: (*client.Client).Containers, Events: filter, Refresh: refresh, Pulse: f.Pulse,
-		}, func(w client.Watched[hub.Container]) error {
-			if w.Listed {
-				f.State.SetContainers(w.Rows)
+	var containers []hub.Container
+	var properties hub.Options
+	var read time.Time // when the properties were read
+	return client.Watch(ctx, client.Watcher[hub.Interface]{
+		Address: f.Address, Cursor: firstCursor, Refresh: refresh, Pulse: f.Pulse,
+		List: func(c *client.Client, ctx context.Context, filter hub.Filter) (links []hub.Interface, cursor string, err error) {
+			links, cursor, err = c.Interfaces(ctx, filter)
+			if err == nil {
+				containers, _, err = c.Containers(ctx, filter)
 			}
-			return nil
-		})
+			if err == nil { // last, because it does not start the service
+				properties, err = c.Properties(ctx)
+			}
+			read = time.Now()
+			return links, cursor, err
+		},
+	}, func(w client.Watched[hub.Interface]) error {
+		f.handleUpdate(w.Update)
+		if w.Listed {
+			f.State.Set(w.Rows, containers, properties, read)
+			if f.Answered != nil {
+				f.Answered()
+				f.Answered = nil
+			}
+		}
+		return nil
 	})
-	group.Go(func() error { return f.sampleProperties(ctx) })
-	return group.Wait()
 }
 
-func (f *Feed) updateLinks(w client.Watched[hub.Interface]) error {
+// handleUpdate handles what is not a list.
+func (f *Feed) handleUpdate(u client.Update) {
 	switch {
-	case w.Down != nil:
-		f.State.SetOutage(f.Describe(w.Down))
-	case w.Up:
+	case u.Down != nil:
+		f.State.SetOutage(f.Describe(u.Down))
+	case u.Up:
 		f.State.SetOutage("")
+	case u.Gone != nil:
+		f.State.AddGap(u.Lost)
 	}
-	if w.Gone != nil {
-		f.State.AddGap(w.Lost)
-	}
-	if w.Listed {
-		f.State.SetLinks(w.Rows)
-		if f.Answered != nil {
-			f.Answered()
-			f.Answered = nil
-		}
-	}
-	f.State.AddEvents(w.Events)
-	return nil
-}
-
-// sampleProperties reads the properties once a second. It ignores outages, because updateLinks
-// reports them.
-func (f *Feed) sampleProperties(ctx context.Context) error {
-	tick := time.NewTicker(sampleInterval)
-	defer tick.Stop()
-	for {
-		f.readProperties(ctx, tick.C)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-	}
-}
-
-// readProperties reads the properties at each tick, until its connection fails.
-func (f *Feed) readProperties(ctx context.Context, tick <-chan time.Time) {
-	c, err := client.Dial(ctx, f.Address)
-	if err != nil {
-		return
-	}
-	defer c.Close()
-	for {
-		bounded, cancel := context.WithTimeout(ctx, callTimeout)
-		properties, err := c.Properties(bounded)
-		cancel()
-		if err != nil {
-			return
-		}
-		f.State.SetProperties(properties, time.Now())
-		select {
-		case <-ctx.Done():
-			return
-		case <-c.Done():
-			return
-		case <-tick:
-		}
-	}
+	f.State.AddEvents(u.Events)
 }
 
 // History returns the newest kept events of a row's container, or else of its veth, oldest first.

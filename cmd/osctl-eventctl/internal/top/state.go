@@ -37,16 +37,14 @@ type Health struct {
 
 // State holds the latest data of the service. It is safe for concurrent use.
 type State struct {
-	mu         sync.Mutex
-	links      []hub.Interface
-	containers []hub.Container
-	rows       []Row   // joined from both; never modified, only replaced
-	events     []Event // oldest first; elements are never modified
-	added      uint64  // number of events ever added
-	health     Health
-	rates      Rates
-	format     line.Formatter
-	changed    chan struct{} // holds a token after a change
+	mu      sync.Mutex
+	rows    []Row   // never modified, only replaced
+	events  []Event // oldest first; elements are never modified
+	added   uint64  // number of events ever added
+	health  Health
+	rates   Rates
+	format  line.Formatter
+	changed chan struct{} // holds a token after a change
 }
 
 // NewState returns an empty State. Events of another day than today show their date.
@@ -70,22 +68,6 @@ func (s *State) wake() {
 	case s.changed <- struct{}{}:
 	default:
 	}
-}
-
-// SetLinks replaces the interfaces.
-func (s *State) SetLinks(links []hub.Interface) {
-	s.change(func() {
-		s.links = links
-		s.rows = joinRows(s.links, s.containers)
-	})
-}
-
-// SetContainers replaces the containers.
-func (s *State) SetContainers(containers []hub.Container) {
-	s.change(func() {
-		s.containers = containers
-		s.rows = joinRows(s.links, s.containers)
-	})
 }
 
 // SetOutage sets why the service is away. "" means that it is back.
@@ -140,8 +122,9 @@ func (s *State) Format(events []*hub.Event) []Event {
 	return formatted
 }
 
-// SetProperties updates the health and the rates from the properties of the service.
-func (s *State) SetProperties(p hub.Options, now time.Time) {
+// Set replaces the interfaces and containers, and updates the health and the rates from the properties of the
+// service at time now.
+func (s *State) Set(links []hub.Interface, containers []hub.Container, p hub.Options, now time.Time) {
 	value := func(name string) hub.Value { v, _ := p.Get(name); return v }
 	counters := map[string]uint64{}
 	for items := value("Counters").Items(); len(items) >= 2; items = items[2:] {
@@ -154,7 +137,9 @@ func (s *State) SetProperties(p hub.Options, now time.Time) {
 	for _, missing := range value("Missing").Items() {
 		health.Missing = append(health.Missing, strings.Clone(missing.Text()))
 	}
+	rows := joinRows(links, containers)
 	s.change(func() {
+		s.rows = rows
 		health.Outage, health.Lost = s.health.Outage, s.health.Lost
 		s.health = health
 		s.rates.Sample(counters, value("StartTime").Uint(), now)

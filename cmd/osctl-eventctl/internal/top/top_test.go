@@ -133,16 +133,20 @@ func event(seq uint64, id, state string) *hub.Event {
 	}
 }
 
+// setRows sets the rows of a state, without a sample of the rates.
+func setRows(s *State, links []hub.Interface, containers []hub.Container) {
+	s.Set(links, containers, nil, time.Time{})
+}
+
 // exampleState returns a state with rows of all kinds.
 func exampleState() *State {
 	s := NewState(time.Now())
-	s.SetLinks([]hub.Interface{
+	setRows(s, []hub.Interface{
 		{Ifindex: 1, Veth: "veth9", Name: "eth0", Pool: "tank", ID: "9", State: hub.LinkUp},
 		{Ifindex: 2, Veth: "veth10", Name: "eth0", Pool: "tank", ID: "10", State: hub.LinkUp},
 		{Ifindex: 3, Veth: "veth101", Name: "eth0", Pool: "tank", ID: "101", State: "no-carrier", Since: time.Now().Add(-90 * time.Minute)},
 		{Ifindex: 4, Veth: "vethx", State: hub.LinkUp},
-	})
-	s.SetContainers([]hub.Container{
+	}, []hub.Container{
 		{Pool: "tank", ID: "9", State: "running"},
 		{Pool: "tank", ID: "50", State: "error"},
 		{Pool: "tank", ID: "51", State: "stopped"},
@@ -210,9 +214,9 @@ func TestHealth(t *testing.T) {
 		}
 	}
 	now := time.Now()
-	state.SetProperties(properties(true, "", 10, "events_state", 5), now)
+	state.Set(nil, nil, properties(true, "", 10, "events_state", 5), now)
 	s.until("well", "osctl-eventd 1.2.3 · live · durable · missing CAP_NET_BROADCAST: no renames")
-	state.SetProperties(properties(false, "no space", 20, "events_state", 9, "events_db", 1, "lapped", 3), now.Add(time.Second))
+	state.Set(nil, nil, properties(false, "no space", 20, "events_state", 9, "events_db", 1, "lapped", 3), now.Add(time.Second))
 	s.until("not well", "live · NOT DURABLE: no space · 3 signals lost")
 	screen := s.until("the rates", "state               4.0/s █")
 	if !inOrder(screen, "state ", "db                  1.0/s █") {
@@ -230,7 +234,7 @@ func TestHealth(t *testing.T) {
 	s.keys("p")
 	s.until("paused", "PAUSED, 0 new")
 	state.AddEvents([]*hub.Event{event(3, "777", "running")})
-	state.SetProperties(properties(true, "", 27), now.Add(2*time.Second))
+	state.Set(nil, nil, properties(true, "", 27), now.Add(2*time.Second))
 	screen = s.until("how many there are", "PAUSED, 7 new")
 	if strings.Contains(screen, "tank:777") {
 		t.Errorf("an event came while the view was paused:\n%s", screen)
@@ -331,7 +335,7 @@ func TestNoColour(t *testing.T) {
 func TestHostileNames(t *testing.T) {
 	state := NewState(time.Now())
 	evil := "[red]x\x1b[2J\u202e\n[::b]"
-	state.SetLinks([]hub.Interface{{Ifindex: 1, Veth: evil, Name: evil, Pool: evil, ID: evil, State: hub.LinkState(evil)}})
+	setRows(state, []hub.Interface{{Ifindex: 1, Veth: evil, Name: evil, Pool: evil, ID: evil, State: hub.LinkState(evil)}}, nil)
 	state.AddEvents([]*hub.Event{{Type: "state", Action: evil, Pool: evil, ID: evil, Source: evil, Seq: 1, Options: options("pool", evil)}})
 	s := simulate(t, state, 200, 30, true, noHistory)
 	const shown = `[red]x\x1b[2J\u202e\n[::b]`
@@ -353,14 +357,14 @@ func TestManyRows(t *testing.T) {
 	for i := range links {
 		links[i] = hub.Interface{Ifindex: uint32(i), Veth: fmt.Sprintf("v%d", i), Pool: "tank", ID: fmt.Sprint(i), State: hub.LinkUp}
 	}
-	state.SetLinks(links)
+	setRows(state, links, nil)
 	s := simulate(t, state, 80, 24, true, noHistory)
 	s.until("how many", "Interfaces and containers: 2000, in trouble 0")
 	s.key(tcell.KeyEnd)
 	s.until("the last one", "tank:1999")
 	changed := append([]hub.Interface(nil), links...)
 	changed[1999].State = "down"
-	state.SetLinks(changed)
+	setRows(state, changed, nil)
 	s.until("the selected row stays selected", "in trouble 1")
 	s.key(tcell.KeyEnter)
 	s.until("its history", "Events of tank:1999")
@@ -374,7 +378,7 @@ func TestFill(t *testing.T) {
 	for i := range 50 {
 		id := fmt.Sprint(100 + i)
 		links = append(links, hub.Interface{Ifindex: uint32(i), Veth: "v" + id, Pool: "tank", ID: id, State: hub.LinkUp})
-		state.SetLinks(slices.Clone(links))
+		setRows(state, slices.Clone(links), nil)
 		state.AddEvents([]*hub.Event{event(uint64(i), id, "running")})
 		s.untilTrue("the newest event", func(screen string) bool {
 			_, events, _ := strings.Cut(screen, "Events,")
@@ -382,7 +386,7 @@ func TestFill(t *testing.T) {
 		})
 	}
 	links[49].State = "down"
-	state.SetLinks(links)
+	setRows(state, links, nil)
 	s.untilTrue("trouble on top", func(screen string) bool { return inOrder(screen, "CONTAINER", "tank:149", "tank:100") })
 }
 
