@@ -86,8 +86,7 @@ func (s *status) writeMetrics(out io.Writer) error {
 	return err
 }
 
-// counterHelp returns the help of the named counters. The metrics always include them, so that an
-// alert can see their first increase.
+// counterHelp returns the help of the named counters.
 func counterHelp() map[string]string {
 	return map[string]string{
 		"bus_losses":        "Times the service lost its connection to the bus.",
@@ -103,17 +102,17 @@ func counterHelp() map[string]string {
 // writeCounters writes the counters of the service.
 func (m metrics) writeCounters(counts map[string]uint64) {
 	m.writeFamily("events_total", "counter", "Events by type, since the service started.")
-	help := counterHelp()
-	named := maps.Clone(help)
+	var named []string
 	for _, name := range slices.Sorted(maps.Keys(counts)) {
 		if typ, ok := strings.CutPrefix(name, eventPrefix); ok {
 			m.writeSample("events_total", strconv.FormatUint(counts[name], 10), "type", typ)
 		} else if isMetricName(name) {
-			named[name] = cmp.Or(help[name], "Counted by the service since it started: "+strings.ReplaceAll(name, "_", " ")+".")
+			named = append(named, name)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(named)) {
-		m.writeFamily(name+"_total", "counter", named[name])
+	help := counterHelp()
+	for _, name := range named {
+		m.writeFamily(name+"_total", "counter", cmp.Or(help[name], "Counted by the service since it started: "+strings.ReplaceAll(name, "_", " ")+"."))
 		m.writeSample(name+"_total", strconv.FormatUint(counts[name], 10))
 	}
 }
