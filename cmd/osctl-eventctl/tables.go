@@ -120,13 +120,10 @@ func findUnknown[Row any](
 func printTable[Row any](a *app, t *tableOf[Row], rows []Row) error {
 	width := make([]int, len(t.columns))
 	lines := []live.Row{{Cells: t.columns}}
-	table := live.NewTable(t.columns)
-	cells := make([]live.Row, len(rows))
 	for i := range rows {
-		cells[i] = t.row(&rows[i])
+		lines = append(lines, t.row(&rows[i]))
 	}
-	table.Set(cells, time.Time{})
-	lines = append(lines, table.Rows()...)
+	slices.SortFunc(lines[1:], live.CompareRows)
 	for _, line := range lines {
 		for i, cell := range line.Cells {
 			width[i] = max(width[i], uniseg.StringWidth(cell))

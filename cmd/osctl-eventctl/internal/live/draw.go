@@ -71,12 +71,12 @@ func (v *View) rowLine(row *entry, w []int) screen.Line {
 	switch {
 	case selected:
 		style = style.Reverse(true)
-	case row.mark == Removed:
+	case row.mark == removed:
 		style = style.Dim(true)
-	case row.mark != Unchanged:
+	case row.mark != unchanged:
 		style = style.Bold(true)
 	}
-	markStyle := map[Mark]terminal.Style{Added: terminal.StyleGood, Changed: terminal.StyleChanging, Removed: terminal.StyleBad}[row.mark]
+	markStyle := map[mark]terminal.Style{added: terminal.StyleGood, changed: terminal.StyleChanging, removed: terminal.StyleBad}[row.mark]
 	line := screen.Line{}.Add(string(row.mark), v.colour(style.Bold(true), markStyle)).Add(indent[1:], style)
 	for i, cell := range row.Cells {
 		cellStyle := style

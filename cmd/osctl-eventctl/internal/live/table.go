@@ -18,29 +18,38 @@ type Row struct {
 	Cells []string // one for each column, safe for a terminal
 }
 
-// Mark marks a row that changed a moment ago.
-type Mark rune
+// CompareRows compares rows by their first cells that differ, and numbers in cells by value.
+func CompareRows(a, b Row) int {
+	for i := range a.Cells {
+		if c := screen.CompareNatural(a.Cells[i], b.Cells[i]); c != 0 {
+			return c
+		}
+	}
+	return cmp.Compare(a.Key, b.Key)
+}
 
-// The marks.
+// mark marks a row that changed a moment ago.
+type mark rune
+
 const (
-	Unchanged Mark = ' '
-	Added     Mark = '+'
-	Changed   Mark = '*'
-	Removed   Mark = '-' // still shown
+	unchanged mark = ' '
+	added     mark = '+'
+	changed   mark = '*'
+	removed   mark = '-' // still shown
 )
 
-// MarkTime is how long a row stays marked, and a removed row shown.
-const MarkTime = 5 * time.Second
+// markTime is how long a row stays marked, and a removed row shown.
+const markTime = 5 * time.Second
 
 // entry is a row and its mark.
 type entry struct {
 	Row
-	mark Mark
+	mark mark
 	at   time.Time // of the mark
 }
 
-// Table is the state of a live table.
-type Table struct {
+// table is the state of a live table.
+type table struct {
 	columns []string
 	entries map[string]*entry
 	filled  bool // Set was called
@@ -53,76 +62,76 @@ type Table struct {
 	position int    // index of the selected row in shown
 }
 
-// NewTable returns an empty table, sorted by its first column.
-func NewTable(columns []string) *Table {
-	return &Table{columns: columns, entries: map[string]*entry{}}
+// newTable returns an empty table, sorted by its first column.
+func newTable(columns []string) *table {
+	return &table{columns: columns, entries: map[string]*entry{}}
 }
 
 // Set replaces all rows, and marks those that differ. The first call marks nothing.
-func (t *Table) Set(rows []Row, now time.Time) {
+func (t *table) Set(rows []Row, now time.Time) {
 	present := make(map[string]bool, len(rows))
 	for _, row := range rows {
 		present[row.Key] = true
 		e := t.entries[row.Key]
 		switch {
 		case e == nil:
-			t.entries[row.Key] = &entry{Row: row, mark: t.unlessFirst(Added), at: now}
-		case e.mark == Removed:
-			*e = entry{Row: row, mark: Added, at: now}
+			t.entries[row.Key] = &entry{Row: row, mark: t.unlessFirst(added), at: now}
+		case e.mark == removed:
+			*e = entry{Row: row, mark: added, at: now}
 		case !slices.Equal(e.Cells, row.Cells):
-			mark := Changed
-			if e.mark == Added {
-				mark = Added
+			m := changed
+			if e.mark == added {
+				m = added
 			}
-			*e = entry{Row: row, mark: mark, at: now}
+			*e = entry{Row: row, mark: m, at: now}
 		}
 	}
 	for key, e := range t.entries {
-		if !present[key] && e.mark != Removed {
-			e.mark, e.at = Removed, now
+		if !present[key] && e.mark != removed {
+			e.mark, e.at = removed, now
 		}
 	}
 	t.filled = true
 	t.arrange()
 }
 
-func (t *Table) unlessFirst(mark Mark) Mark {
+func (t *table) unlessFirst(m mark) mark {
 	if t.filled {
-		return mark
+		return m
 	}
-	return Unchanged
+	return unchanged
 }
 
-// Expire removes marks older than MarkTime. It returns the time when the next mark expires, zero if
+// Expire removes marks older than markTime. It returns the time when the next mark expires, zero if
 // there is none.
-func (t *Table) Expire(now time.Time) (next time.Time) {
-	changed := false
+func (t *table) Expire(now time.Time) (next time.Time) {
+	expired := false
 	for key, e := range t.entries {
-		if e.mark == Unchanged {
+		if e.mark == unchanged {
 			continue
 		}
-		expires := e.at.Add(MarkTime)
+		expires := e.at.Add(markTime)
 		switch {
 		case expires.After(now):
 			if next.IsZero() || expires.Before(next) {
 				next = expires
 			}
 			continue
-		case e.mark == Removed:
+		case e.mark == removed:
 			delete(t.entries, key)
 		default:
-			e.mark = Unchanged
+			e.mark = unchanged
 		}
-		changed = true
+		expired = true
 	}
-	if changed {
+	if expired {
 		t.arrange()
 	}
 	return next
 }
 
 // arrange filters and sorts the rows, and keeps the selected row selected.
-func (t *Table) arrange() {
+func (t *table) arrange() {
 	t.shown = t.shown[:0]
 	for _, e := range t.entries {
 		if t.passes(e) {
@@ -134,10 +143,10 @@ func (t *Table) arrange() {
 		if t.reversed {
 			c = -c
 		}
-		for i := 0; c == 0 && i < len(t.columns); i++ {
-			c = screen.CompareNatural(a.Cells[i], b.Cells[i])
+		if c == 0 {
+			c = CompareRows(a.Row, b.Row)
 		}
-		return cmp.Or(c, cmp.Compare(a.Key, b.Key))
+		return c
 	})
 	if at := slices.IndexFunc(t.shown, func(e *entry) bool { return e.Key == t.selected }); at >= 0 {
 		t.position = at
@@ -146,7 +155,7 @@ func (t *Table) arrange() {
 }
 
 // passes reports whether each word of the filter is in some cell of the row, in any letter case.
-func (t *Table) passes(e *entry) bool {
+func (t *table) passes(e *entry) bool {
 	for word := range strings.FieldsSeq(strings.ToLower(t.filter)) {
 		if !slices.ContainsFunc(e.Cells, func(cell string) bool { return strings.Contains(strings.ToLower(cell), word) }) {
 			return false
@@ -156,7 +165,7 @@ func (t *Table) passes(e *entry) bool {
 }
 
 // selectAt selects the row at a position, or the row nearest to it.
-func (t *Table) selectAt(position int) {
+func (t *table) selectAt(position int) {
 	t.position = max(min(position, len(t.shown)-1), 0)
 	t.selected = ""
 	if len(t.shown) > 0 {
@@ -165,31 +174,31 @@ func (t *Table) selectAt(position int) {
 }
 
 // Move moves the selection down by a number of rows, up to the last or first one.
-func (t *Table) Move(by int) { t.selectAt(t.position + by) }
+func (t *table) Move(by int) { t.selectAt(t.position + by) }
 
 // Filter shows only rows that contain all words of text.
-func (t *Table) Filter(text string) {
+func (t *table) Filter(text string) {
 	t.filter = text
 	t.arrange()
 }
 
 // Sort sorts by the column that is by columns to the right of the present one.
-func (t *Table) Sort(by int) {
+func (t *table) Sort(by int) {
 	t.sortBy = (t.sortBy + by + len(t.columns)) % len(t.columns)
 	t.arrange()
 }
 
 // Reverse reverses the order.
-func (t *Table) Reverse() {
+func (t *table) Reverse() {
 	t.reversed = !t.reversed
 	t.arrange()
 }
 
 // Count counts all rows, and those that pass the filter, by the text in a column.
-func (t *Table) Count(column int) (all, shown string) {
+func (t *table) Count(column int) (all, shown string) {
 	every, passing := map[string]int{}, map[string]int{}
 	for _, e := range t.entries {
-		if e.mark == Removed {
+		if e.mark == removed {
 			continue
 		}
 		every[e.Cells[column]]++
@@ -215,13 +224,4 @@ func formatCounts(counts map[string]int) string {
 		fmt.Fprintf(&text, ", %d %s", counts[name], name)
 	}
 	return text.String()
-}
-
-// Rows returns the shown rows in their order.
-func (t *Table) Rows() []Row {
-	rows := make([]Row, len(t.shown))
-	for i, e := range t.shown {
-		rows[i] = e.Row
-	}
-	return rows
 }

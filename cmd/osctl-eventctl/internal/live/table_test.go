@@ -17,7 +17,7 @@ func rows(pairs ...string) []Row {
 }
 
 // format returns the marks and cells of the shown rows.
-func (t *Table) format() string {
+func (t *table) format() string {
 	var lines []string
 	for _, e := range t.shown {
 		lines = append(lines, strings.TrimSpace(string(e.mark)+strings.Join(e.Cells, "=")))
@@ -25,7 +25,7 @@ func (t *Table) format() string {
 	return strings.Join(lines, " ")
 }
 
-func expect(t *testing.T, table *Table, what, want string) {
+func expect(t *testing.T, table *table, what, want string) {
 	t.Helper()
 	if got := table.format(); got != want {
 		t.Errorf("%s: %q, want %q", what, got, want)
@@ -33,7 +33,7 @@ func expect(t *testing.T, table *Table, what, want string) {
 }
 
 func TestMarks(t *testing.T) {
-	table, now := NewTable([]string{"ID", "STATE"}), time.Unix(1000, 0)
+	table, now := newTable([]string{"ID", "STATE"}), time.Unix(1000, 0)
 	table.Set(rows("ct10", "up", "ct9", "up", "ct1", "down"), now)
 	expect(t, table, "the first rows", "ct1=down ct9=up ct10=up")
 	if next := table.Expire(now); !next.IsZero() {
@@ -47,12 +47,12 @@ func TestMarks(t *testing.T) {
 	now = now.Add(time.Second)
 	table.Set(rows("ct9", "down", "ct1", "up", "ct2", "down"), now)
 	expect(t, table, "a second later", "*ct1=up +ct2=down *ct9=down -ct10=up")
-	if next := table.Expire(now); !next.Equal(now.Add(MarkTime - time.Second)) {
+	if next := table.Expire(now); !next.Equal(now.Add(markTime - time.Second)) {
 		t.Error("the next mark expires at", next)
 	}
-	table.Expire(now.Add(MarkTime - time.Second))
+	table.Expire(now.Add(markTime - time.Second))
 	expect(t, table, "the old marks have expired", "*ct1=up +ct2=down ct9=down")
-	table.Expire(now.Add(MarkTime))
+	table.Expire(now.Add(markTime))
 	expect(t, table, "all marks have expired", "ct1=up ct2=down ct9=down")
 	table.Set(rows("ct1", "up"), now)
 	table.Set(rows("ct1", "up", "ct2", "down"), now)
@@ -60,7 +60,7 @@ func TestMarks(t *testing.T) {
 }
 
 func TestSortAndFilter(t *testing.T) {
-	table := NewTable([]string{"ID", "STATE"})
+	table := newTable([]string{"ID", "STATE"})
 	table.Set(rows("a", "up", "b", "down", "c", "up", "d", "Down"), time.Unix(0, 0))
 	table.Sort(1)
 	expect(t, table, "by state", "d=Down b=down a=up c=up")
@@ -89,7 +89,7 @@ func TestSortAndFilter(t *testing.T) {
 }
 
 func TestWidths(t *testing.T) {
-	table := NewTable([]string{"A", "B"})
+	table := newTable([]string{"A", "B"})
 	table.Set(rows("x", strings.Repeat("y", 50)), time.Time{})
 	if w := widths(table.columns, 0, table.shown, 30); !slices.Equal(w, []int{3, 25}) {
 		t.Errorf("widths are %v", w)

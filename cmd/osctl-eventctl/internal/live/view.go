@@ -23,7 +23,7 @@ type Config struct {
 type View struct {
 	Config
 
-	table  *Table
+	table  *table
 	filter screen.Prompt
 	top    int    // first visible row
 	page   int    // number of visible rows
@@ -38,7 +38,7 @@ type View struct {
 
 // New returns a view without rows.
 func New(config Config) *View {
-	return &View{Config: config, table: NewTable(config.Columns), changed: make(chan struct{}, 1)}
+	return &View{Config: config, table: newTable(config.Columns), changed: make(chan struct{}, 1)}
 }
 
 // SetRows replaces all rows. The view owns them from then on.
