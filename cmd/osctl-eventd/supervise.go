@@ -44,8 +44,10 @@ func supervise(ctx context.Context, log *slog.Logger, events *hub.Hub, component
 		return nil
 	}
 	return feedWatchdog(ctx, log, interval, func(ctx context.Context) error {
-		if err := checkAll(ctx, components); err != nil {
-			return err
+		for _, c := range components {
+			if err := c.Check(ctx); err != nil {
+				return err
+			}
 		}
 		sdnotify.Send(log, daemon.SdNotifyWatchdog, sdnotify.Status(formatStatus(events)))
 		return nil
@@ -73,16 +75,6 @@ func feedWatchdog(ctx context.Context, log *slog.Logger, interval time.Duration,
 		cancel()
 		timer.Reset(pause)
 	}
-}
-
-// checkAll checks the components one after the other and returns the first error.
-func checkAll(ctx context.Context, components []component) error {
-	for _, c := range components {
-		if err := c.Check(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // formatStatus returns the status line. It takes the hub's lock, so a hub that hangs is never
