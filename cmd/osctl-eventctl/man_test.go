@@ -16,7 +16,7 @@ var update = flag.Bool("update", false, "rewrite the manual page and the picture
 
 // TestManualPage generates osctl-eventctl(1) from the commands.
 func TestManualPage(t *testing.T) {
-	if err := man.Drift("osctl-eventctl.1", manualPage(t), *update); err != nil {
+	if err := man.Drift("../../packaging/man/osctl-eventctl.1", manualPage(t), *update); err != nil {
 		t.Error(err)
 	}
 }

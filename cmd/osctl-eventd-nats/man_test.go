@@ -19,7 +19,7 @@ func TestManualPage(t *testing.T) {
 	for _, name := range []string{"STATE_DIRECTORY", "NATS_URL", "NATS_USER"} {
 		t.Setenv(name, "")
 	}
-	if err := man.Drift("../nats/osctl-eventd-nats.8", manualPage(), *update); err != nil {
+	if err := man.Drift("../../packaging/nats/osctl-eventd-nats.8", manualPage(), *update); err != nil {
 		t.Error(err)
 	}
 }

@@ -15,7 +15,7 @@ var update = flag.Bool("update", false, "rewrite the manual page")
 func TestManualPage(t *testing.T) {
 	t.Setenv("STATE_DIRECTORY", "")
 	t.Setenv("RUNTIME_DIRECTORY", "")
-	if err := man.Drift("osctl-eventd-runtimes.8", manualPage(), *update); err != nil {
+	if err := man.Drift("../../packaging/man/osctl-eventd-runtimes.8", manualPage(), *update); err != nil {
 		t.Error(err)
 	}
 }

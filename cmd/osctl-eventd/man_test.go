@@ -12,7 +12,7 @@ var update = flag.Bool("update", false, "rewrite the manual page")
 // TestManualPage generates osctl-eventd(8) from the flags.
 func TestManualPage(t *testing.T) {
 	t.Setenv("STATE_DIRECTORY", "")
-	if err := man.Drift("osctl-eventd.8", manualPage(), *update); err != nil {
+	if err := man.Drift("../../packaging/man/osctl-eventd.8", manualPage(), *update); err != nil {
 		t.Error(err)
 	}
 }

@@ -8,8 +8,6 @@ package man
 import (
 	"fmt"
 	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -170,14 +168,8 @@ func dedent(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// Drift compares a page with the file of that name beside this package, which it writes
-// anew first where update is set. The error says what to do.
-func Drift(name string, page *Page, update bool) error {
-	_, source, _, ok := runtime.Caller(0)
-	if !ok {
-		return fmt.Errorf("where %s lies is not known", name)
-	}
-	path := filepath.Join(filepath.Dir(source), name)
+// Drift compares a page with the file at path, which it rewrites first if update is set. The error says what to do.
+func Drift(path string, page *Page, update bool) error {
 	if update {
 		return os.WriteFile(path, []byte(page.String()), 0o644) //nolint:gosec // everybody may read it
 	}
@@ -186,7 +178,7 @@ func Drift(name string, page *Page, update bool) error {
 		return fmt.Errorf("%w; write it with `make man`", err)
 	}
 	if string(have) != page.String() {
-		return fmt.Errorf("packaging/man/%s is not what its source says now: write it anew with `make man`", name)
+		return fmt.Errorf("%s differs from its source: rewrite it with `make man`", path)
 	}
 	return nil
 }
