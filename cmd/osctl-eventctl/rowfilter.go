@@ -61,8 +61,8 @@ func (f *rowFilter) serviceFilter() (hub.Filter, error) {
 	return poolsOf(f.targets)
 }
 
-// findUnknownFlags returns the values of the first flag that has any that match no row, each with the flag. The
-// targets and the flags before it restrict the rows.
+// findUnknownFlags returns the values of the first flag with a value that matches no row. The targets
+// and the flags before it restrict the rows.
 func (f *rowFilter) findUnknownFlags(rows []rowFields) (unknown []string) {
 	one := rowFilter{selection: selection{targets: f.targets}}
 	for _, flag := range []struct {

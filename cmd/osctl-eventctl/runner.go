@@ -32,7 +32,7 @@ type runner struct {
 	app      *app
 	program  string
 	args     []string      // with the name of the program
-	batch    int           // maximum number of events for a command; 0 for one event with its fields
+	batch    int           // events per command; 0 runs the command for one event, with its fields in the environment
 	retries  int           // how often a failed command is repeated
 	skip     bool          // continue with the next event after the last failure
 	handover bool          // handle down events of handovers

@@ -97,8 +97,8 @@ func (s *stream) follow(ctx context.Context) error {
 }
 
 // loadNames reads the containers that the targets may name. The stream begins at the cursor of that
-// list, so that it sees every change of a name. It does nothing once events have been followed, because a list
-// would start a service that was stopped meanwhile.
+// list, so that it sees every change of a name. Once events have been followed it does nothing, because
+// a list would start a stopped service.
 func (s *stream) loadNames(ctx context.Context) error {
 	if len(s.targets) == 0 || s.names != nil || s.epoch != "" {
 		return nil

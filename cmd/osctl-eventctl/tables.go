@@ -78,8 +78,8 @@ func runList[Row any](ctx context.Context, a *app, t *tableOf[Row], want *rowFil
 	})
 }
 
-// findUnknown resolves the arguments. unknown are the arguments, or else the flags, that match no row
-// in any state. A known container may have no interface.
+// findUnknown resolves the arguments. It returns the arguments that match no row in any state; if there
+// is none, the flags. A known container may have no interface.
 func findUnknown[Row any](
 	ctx context.Context, c *client.Client, t *tableOf[Row], want *rowFilter, rows []Row,
 ) (resolved *rowFilter, unknown []string, err error) {

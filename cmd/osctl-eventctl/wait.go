@@ -107,7 +107,8 @@ func (a *app) wait() *cobra.Command {
 type condition struct {
 	target
 	states []string
-	// up has the ifindexes of interfaces that are up, and are the target or were it before a handover.
+	// up has the ifindexes of the target's interfaces that are up, including those that passed to another
+	// container.
 	up map[uint32]bool
 }
 

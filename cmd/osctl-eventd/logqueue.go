@@ -48,7 +48,7 @@ func (q *logQueue) run(w io.Writer, direct *slog.Logger) {
 		if line == nil {
 			return
 		}
-		_, _ = w.Write(line) // nobody is left to tell
+		_, _ = w.Write(line) // an error cannot be logged
 	}
 }
 

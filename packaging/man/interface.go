@@ -56,7 +56,7 @@ busctl call org.osctl.Eventd /org/osctl/Eventd org.osctl.Eventd \
 	return p, nil
 }
 
-// member adds a member: how it looks, its arguments, what it does.
+// member adds a member: its signature, its arguments and its description.
 func (p *Page) member(m member) {
 	arguments, text := splitComment(m.comment, m.name)
 	if m.kind == "property" {
@@ -71,11 +71,11 @@ func (p *Page) member(m member) {
 			in = append(in, a.typ+" "+a.name)
 		}
 	}
-	look := m.name + "(" + strings.Join(in, ", ") + ")"
+	signature := m.name + "(" + strings.Join(in, ", ") + ")"
 	if len(out) > 0 {
-		look += " -> (" + strings.Join(out, ", ") + ")"
+		signature += " -> (" + strings.Join(out, ", ") + ")"
 	}
-	p.Subsection(look)
+	p.Subsection(signature)
 	p.Text(text)
 	for _, a := range arguments {
 		p.Item(a[0], a[1])

@@ -1,7 +1,7 @@
 package man
 
-// language says what a caller in one language, or with one tool, needs to know beside its own
-// manual. Its lines are taken from a client in packaging/clients, which was run.
+// language has what a caller in one language needs to know about this interface. Its lines come
+// from a tested client in packaging/clients.
 type language struct {
 	name, text, client string
 	lines              []string

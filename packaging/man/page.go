@@ -1,8 +1,7 @@
-// Package man makes the manual pages that lie beside it. Each is made of the one source
-// of what it tells: osctl-eventctl(1) of the commands, osctl-eventd(8) of the flags,
-// org.osctl.Eventd(5) of the interface's documentation, osctl-eventd-recipes(7) of the recipes.
-// Tests beside these sources hold the pages against them, and `make man` writes them anew.
-// Nothing of it is in a program.
+// Package man generates the manual pages in its directory: osctl-eventctl(1) from the commands,
+// osctl-eventd(8) from the flags, org.osctl.Eventd(5) from the documentation of the interface, and
+// osctl-eventd-recipes(7) from the recipes. Tests compare the pages with their sources; `make man`
+// rewrites them. No program imports it.
 package man
 
 import (
@@ -13,16 +12,16 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// date stands at the foot of each page, as a page wants one. It moves with a release.
+// date is the date in the footer of each page. Change it with a release.
 const date = "2026-11-30"
 
 // Page is a manual page in the language of man(7).
 type Page struct {
-	b     strings.Builder
-	begun bool // a section was, so that no paragraph needs to be
+	b         strings.Builder
+	skipBreak bool // set after a heading or an item, where no .PP is needed
 }
 
-// New begins a page: its name, its section, and a line on what it is about.
+// New begins a page with its name, section and one-line description.
 func New(name string, section int, about string) *Page {
 	p := &Page{}
 	_, _ = fmt.Fprintf(&p.b, ".\\\" Made by package man: do not edit.\n.TH %s %d %s osctl-eventd\n", quote(strings.ToUpper(name)), section, date)
@@ -34,21 +33,21 @@ func New(name string, section int, about string) *Page {
 // Section begins a section.
 func (p *Page) Section(title string) {
 	p.b.WriteString(".SH " + quote(title) + "\n")
-	p.begun = true
+	p.skipBreak = true
 }
 
 // Subsection begins a part of a section.
 func (p *Page) Subsection(title string) {
 	p.b.WriteString(".SS " + quote(title) + "\n")
-	p.begun = true
+	p.skipBreak = true
 }
 
 // paragraph begins a paragraph.
 func (p *Page) paragraph() {
-	if !p.begun {
+	if !p.skipBreak {
 		p.b.WriteString(".PP\n")
 	}
-	p.begun = false
+	p.skipBreak = false
 }
 
 // Flags adds an item for each flag but help, with its default value.
@@ -72,8 +71,8 @@ func (p *Page) Flags(flags *pflag.FlagSet) {
 	})
 }
 
-// Text adds text. Empty lines part paragraphs; lines that are indented stay as they are, and
-// lines "- term: text", with the indented lines that continue them, become items.
+// Text adds text. Blank lines separate paragraphs, indented lines are an example, and lines
+// "- term: text" are items.
 func (p *Page) Text(text string) {
 	for paragraph := range strings.SplitSeq(strings.Trim(text, "\n"), "\n\n") {
 		switch {
@@ -96,9 +95,9 @@ func (p *Page) items(list string) {
 	}
 }
 
-// Item adds a term and what there is to say of it.
+// Item adds a term and its description.
 func (p *Page) Item(term, text string) {
-	p.begun = false
+	p.skipBreak = false
 	p.b.WriteString(".TP\n.B " + quote(term) + "\n")
 	for i, paragraph := range strings.Split(strings.Trim(text, "\n"), "\n\n") {
 		if i > 0 {
@@ -115,7 +114,7 @@ func (p *Page) ItemLine(code string) {
 	p.b.WriteString(".EE\n")
 }
 
-// Example adds lines as they are, without the indent that all have.
+// Example adds lines verbatim, without their common indent.
 func (p *Page) Example(text string) {
 	p.paragraph()
 	p.b.WriteString(".in +4n\n.EX\n")
@@ -128,14 +127,14 @@ func (p *Page) Example(text string) {
 // String returns the page.
 func (p *Page) String() string { return p.b.String() }
 
-// lines adds the lines of a paragraph, which are filled anew.
+// lines adds a paragraph, which man(1) fills.
 func (p *Page) lines(paragraph string) {
 	for line := range strings.SplitSeq(paragraph, "\n") {
 		p.line(strings.TrimSpace(line))
 	}
 }
 
-// line adds one line of text. One that begins like a request is kept from being one.
+// line adds one line of text. It escapes a leading dot or quote, which would begin a request.
 func (p *Page) line(text string) {
 	text = escape(text)
 	if strings.HasPrefix(text, ".") || strings.HasPrefix(text, "'") {

@@ -1,10 +1,10 @@
 # fish completion for osctl-eventctl.
 #
-# Nothing is evaluated here. The words on the command line may hold what a container named,
-# so the program gets them as text, without quotes and not expanded; it offers only what
-# means itself in every shell.
+# Nothing is evaluated here, because words on the command line may come from containers.
+# The program gets them unquoted and unexpanded, and offers only words that no shell
+# interprets.
 
-# Ask what may come next. False where that is the name of a file.
+# Fetches the offers. Returns false if a file name is expected.
 function __osctl_eventctl_ask
     set -l typed (commandline -opc)
     set -e typed[1]

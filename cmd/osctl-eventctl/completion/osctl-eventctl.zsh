@@ -1,9 +1,9 @@
 #compdef osctl-eventctl
 # zsh completion for osctl-eventctl.
 #
-# Nothing is evaluated here. The words on the command line may hold what a container named,
-# so the program gets them as text, without quotes and not expanded; it offers only what
-# means itself in every shell.
+# Nothing is evaluated here, because words on the command line may come from containers.
+# The program gets them unquoted and unexpanded, and offers only words that no shell
+# interprets.
 
 _osctl-eventctl() {
 	emulate -L zsh -o extended_glob
