@@ -47,6 +47,7 @@ Files in /etc/dbus-1/system.d change these rules; see the examples in /usr/share
 	p.Section("ENVIRONMENT")
 	p.Item("DBUS_SYSTEM_BUS_ADDRESS, DBUS_SESSION_BUS_ADDRESS", "address of the bus, if it is not the default one")
 	p.Item("STATE_DIRECTORY", "set by systemd: the default of --state-dir")
+	p.Item("OSCTL_EVENTD_BOOT_ID", "ID of this boot of the machine, if the service cannot read it in /proc/sys; set by its unit")
 	p.Item("NOTIFY_SOCKET, WATCHDOG_USEC, JOURNAL_STREAM", "set by systemd, see sd_notify(3) and systemd.exec(5)")
 	p.Section("FILES")
 	p.Item(defaultStateDir, "the log of events, and the lists of containers and interfaces")
