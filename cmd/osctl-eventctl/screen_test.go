@@ -1,14 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/creack/pty"
 	"github.com/hinshun/vt10x"
@@ -35,6 +38,45 @@ func (c *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// wholeRunes passes whole characters on to the emulator. A read of the pseudo-terminal may end within one, and
+// then the emulator writes less than it got, which ends a copy.
+type wholeRunes struct {
+	to   io.Writer
+	rest []byte
+}
+
+func (w *wholeRunes) Write(p []byte) (int, error) {
+	text := append(w.rest, p...)
+	whole := len(text)
+	for i := whole - 1; i >= max(whole-utf8.UTFMax, 0); i-- {
+		if utf8.RuneStart(text[i]) {
+			if !utf8.FullRune(text[i:]) {
+				whole = i
+			}
+			break
+		}
+	}
+	w.rest = slices.Clone(text[whole:])
+	if _, err := w.to.Write(text[:whole]); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// TestWholeRunes writes text to the emulator byte by byte.
+func TestWholeRunes(t *testing.T) {
+	term := vt10x.New(vt10x.WithSize(5, 1))
+	w := &wholeRunes{to: term}
+	for _, b := range []byte("a↑\xffé日") {
+		if _, err := io.Copy(w, bytes.NewReader([]byte{b})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := strings.TrimSpace(term.String()); got != "a↑é日" {
+		t.Errorf("the screen is %q", got)
+	}
+}
+
 // onScreen starts the program on a pseudo-terminal, with colours.
 func onScreen(t testing.TB, bus *bustest.Bus, width, height int, args ...string) *screen {
 	t.Helper()
@@ -54,7 +96,7 @@ func onScreenWith(t testing.TB, bus *bustest.Bus, variable string, width, height
 	go func() {
 		defer close(s.drained)
 		// The copy ends with the program.
-		_, _ = io.Copy(io.MultiWriter(s.written, &s.stdout, s.term), s.tty)
+		_, _ = io.Copy(io.MultiWriter(s.written, &s.stdout, &wholeRunes{to: s.term}), s.tty)
 	}()
 	t.Cleanup(func() {
 		_ = s.cmd.Process.Kill()
