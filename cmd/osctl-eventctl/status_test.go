@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/osctl/eventd/cmd/internal/daemontest"
+	"github.com/osctl/eventd/dbusapi/apitest"
 	"github.com/osctl/eventd/dbusapi/bustest"
 	"github.com/osctl/eventd/dbusapi/wire"
 	"github.com/osctl/eventd/hub"
@@ -89,6 +90,11 @@ func TestMetrics(t *testing.T) {
 		report(t, d.Client(t), 1, "state", "pool", "tank", "id", id, "state", state)
 	}
 	report(t, d.Client(t), 3, "x")
+	client := d.Client(t)
+	apitest.Eventually(t, "the interfaces are listed", func() bool {
+		rows, _, err := client.Interfaces(t.Context(), hub.Filter{})
+		return err == nil && len(rows) == 2
+	})
 	r = ctl(t, bus.Env(), "status", "--metrics")
 	samples := parseMetrics(t, r.stdout)
 	for name, want := range map[string]string{
