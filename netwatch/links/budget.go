@@ -2,7 +2,6 @@ package links
 
 import (
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -40,25 +39,15 @@ func (b *bucket) spend(of Budget, now time.Time) {
 
 // Budgets has a token bucket for each container with recent changes. All containers of one
 // unprivileged user (their pool ends in @UID) share one, because a user can make any number of
-// containers. Its methods are safe for concurrent use.
+// containers. It is for one goroutine.
 //
-// A Table draws on it for changes of interfaces. A state of a container draws on the same bucket:
-//
-//	at, ok := budgets.Take(owner, now)
-//	if ok {
-//		commit the state
-//	} else {
-//		queue it, in place of a queued one, and call Take again at the time at
-//	}
-//
-// The row of the view must wait with the event. Only the end of something that was announced before, such
-// as the down of a deleted interface, is announced at once: Spend then takes the token.
+// A Table draws on it for changes of interfaces, and its caller for states of containers. A row of the view, or a
+// state, waits with its event until there is a token. Only the end of something that was announced before, such as
+// the down of a deleted interface, is announced at once: Spend then takes the token.
 type Budgets struct {
 	ofInterface, ofContainer Budget
-
-	mu         sync.Mutex
-	buckets    map[Owner]*bucket
-	sweepAfter time.Time // full buckets stay until then
+	buckets                  map[Owner]*bucket
+	sweepAfter               time.Time // full buckets stay until then
 }
 
 // NewBudgets returns the buckets of containers, all of them full. The budgets are [InterfaceBudget] and
@@ -69,8 +58,6 @@ func NewBudgets(ofInterface, ofContainer Budget) *Budgets {
 
 // Take takes a token of a container if there is one. If not, there may be one at the time at.
 func (b *Budgets) Take(owner Owner, now time.Time) (at time.Time, ok bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	own := b.bucket(owner, now)
 	if at = own.nextToken(b.ofContainer); now.Before(at) {
 		return at, false
@@ -81,8 +68,6 @@ func (b *Budgets) Take(owner Owner, now time.Time) (at time.Time, ok bool) {
 
 // Spend takes a token of a container. If there is none, the container owes it.
 func (b *Budgets) Spend(owner Owner, now time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.bucket(owner, now).spend(b.ofContainer, now)
 }
 

@@ -43,14 +43,11 @@ type Config struct {
 	Owners bool // owners can be found
 	Hears  bool // live messages of other namespaces arrive, so renames there are noticed
 
-	Budgets *Budgets // if nil, the Table makes its own
+	Budgets *Budgets // the caller takes tokens of it for states of containers
 }
 
 // New returns an empty Table.
 func New(config Config) *Table {
-	if config.Budgets == nil {
-		config.Budgets = NewBudgets(InterfaceBudget, ContainerBudget)
-	}
 	return &Table{
 		Config: config, holdTime: holdFor,
 		rows: map[uint32]*row{}, inside: map[int32]map[uint32]*row{}, byName: map[string]*row{},

@@ -77,7 +77,7 @@ func expect(t *testing.T, tab *Table, want ...string) {
 // newTestTable makes a Table and the clock that it reads.
 func newTestTable() (*Table, *time.Time) {
 	now := new(time.Unix(1000, 0))
-	return New(Config{Now: func() time.Time { return *now }, Owners: true, Hears: true}), now
+	return New(Config{Now: func() time.Time { return *now }, Owners: true, Hears: true, Budgets: newBudgets()}), now
 }
 
 // known has the owners and names of some peers.
@@ -421,7 +421,7 @@ func TestStaleAnswer(t *testing.T) {
 }
 
 func TestDumpNeverBeatsLive(t *testing.T) {
-	tab := New(Config{Now: time.Now, Hears: true})
+	tab := New(Config{Now: time.Now, Hears: true, Budgets: newBudgets()})
 	tab.BeginDump()
 	tab.Apply(say(7, "new", flagsUp, alone), false)
 	tab.Apply(gone(8), false)
@@ -475,7 +475,7 @@ func TestLinkOfAnotherNamespace(t *testing.T) {
 }
 
 func TestTooManyDeletedCastDoubtOnAll(t *testing.T) {
-	tab := New(Config{Now: time.Now, Hears: true})
+	tab := New(Config{Now: time.Now, Hears: true, Budgets: newBudgets()})
 	tab.BeginDump()
 	for i := range uint32(maxDeleted + 10) {
 		tab.Apply(gone(i+1), false)
@@ -486,7 +486,7 @@ func TestTooManyDeletedCastDoubtOnAll(t *testing.T) {
 }
 
 func TestSeedAndEndDump(t *testing.T) {
-	tab := New(Config{Now: time.Now, Hears: true})
+	tab := New(Config{Now: time.Now, Hears: true, Budgets: newBudgets()})
 	since := time.Unix(500, 0).UTC()
 	tab.Seed([]hub.Interface{
 		{Ifindex: 1, Veth: "same", Name: "eth0", Pool: "tank", ID: "1", State: hub.LinkUp, Since: since},
