@@ -25,12 +25,11 @@ const PoolNetns = "netns"
 // Binding is a manager's report of the owner of a veth. It counts until the veth is deleted, unless a
 // cgroup or the kernel contradicts it.
 type Binding struct {
-	Owner   Owner
-	Name    string // inside
-	Veth    string // on the host
-	Source  string // of the report
-	ends    bool   // the container no longer has the interface
-	mayWait bool   // the veth may appear later
+	Owner  Owner
+	Name   string // inside
+	Veth   string // on the host
+	Source string // of the report
+	ends   bool   // the container no longer has the interface
 }
 
 // BindingOf reads a binding from an event; ok is false if the event has none. A reported down binds
@@ -46,9 +45,7 @@ func BindingOf(e *hub.Event) (b *Binding, ok bool) {
 	switch e.Action {
 	case ActionRename:
 		b.Name = strings.Clone(e.Options.Text("new_name"))
-		b.mayWait = true
 	case ActionUp, "add":
-		b.mayWait = true
 	case "remove":
 		b.ends = true
 	default:
@@ -62,11 +59,8 @@ func (b *Binding) tooLong() bool {
 	return max(len(b.Owner.Pool), len(b.Owner.ID), len(b.Name), len(b.Veth)) > maxBound
 }
 
-// pendingBindings are bindings whose veth does not exist yet.
-type pendingBindings struct {
-	byVeth map[string]pendingBinding
-	order  []string // the veths, the oldest binding first
-}
+// pendingBindings are bindings whose veth does not exist yet, the oldest first.
+type pendingBindings []pendingBinding
 
 type pendingBinding struct {
 	*Binding
@@ -75,32 +69,21 @@ type pendingBinding struct {
 
 // put adds a binding. It replaces an earlier one of the same veth.
 func (p *pendingBindings) put(b *Binding, now time.Time) {
-	if p.byVeth == nil {
-		p.byVeth = map[string]pendingBinding{}
+	*p = slices.DeleteFunc(*p, func(other pendingBinding) bool { return other.Veth == b.Veth || now.After(other.until) })
+	if len(*p) == maxPending {
+		*p = slices.Delete(*p, 0, 1)
 	}
-	p.drop(b.Veth)
-	for len(p.order) >= maxPending || len(p.order) > 0 && now.After(p.byVeth[p.order[0]].until) {
-		p.drop(p.order[0])
-	}
-	p.byVeth[b.Veth] = pendingBinding{b, now.Add(pendingFor)}
-	p.order = append(p.order, b.Veth)
-}
-
-func (p *pendingBindings) drop(veth string) {
-	if _, ok := p.byVeth[veth]; !ok {
-		return
-	}
-	delete(p.byVeth, veth)
-	p.order = slices.Delete(p.order, slices.Index(p.order, veth), slices.Index(p.order, veth)+1)
+	*p = append(*p, pendingBinding{b, now.Add(pendingFor)})
 }
 
 // take returns the binding of a veth and drops it; nil if there is none.
 func (p *pendingBindings) take(veth string, now time.Time) *Binding {
-	b, ok := p.byVeth[veth]
-	if !ok {
+	at := slices.IndexFunc(*p, func(b pendingBinding) bool { return b.Veth == veth })
+	if at < 0 {
 		return nil
 	}
-	p.drop(veth)
+	b := (*p)[at]
+	*p = slices.Delete(*p, at, at+1)
 	if now.After(b.until) {
 		return nil
 	}
@@ -112,7 +95,7 @@ func (t *Table) Bind(b *Binding) {
 	r := t.byName[b.Veth]
 	switch {
 	case b.ends:
-		t.pending.drop(b.Veth)
+		t.pending.take(b.Veth, t.Now())
 		if r != nil && r.bound != nil && r.bound.Owner == b.Owner {
 			r.bound = nil
 			t.setBoundName(r, "")
@@ -120,7 +103,7 @@ func (t *Table) Bind(b *Binding) {
 	case r != nil:
 		r.bound = b
 		t.setBoundName(r, b.Name)
-	case b.mayWait:
+	default:
 		t.pending.put(b, t.Now())
 	}
 }

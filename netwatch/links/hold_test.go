@@ -230,29 +230,29 @@ func TestQuestionsAreNotForgotten(t *testing.T) {
 func TestPendingBindingsAreBounded(t *testing.T) {
 	tab, now := newTestTable()
 	bind := func(i int) {
-		tab.Bind(&Binding{Owner: Owner{"tank", fmt.Sprint(i)}, Name: "eth0", Veth: fmt.Sprint("v", i), mayWait: true})
+		tab.Bind(&Binding{Owner: Owner{"tank", fmt.Sprint(i)}, Name: "eth0", Veth: fmt.Sprint("v", i)})
 	}
 	for i := range maxPending + 10 {
 		bind(i)
 		bind(i)
 	}
 	p := &tab.pending
-	if len(p.byVeth) != maxPending || len(p.order) != maxPending || p.take("v9", *now) != nil || p.take("v10", *now) == nil {
-		t.Error(len(p.byVeth), len(p.order))
+	if n := len(*p); n != maxPending || p.take("v9", *now) != nil || p.take("v10", *now) == nil {
+		t.Errorf("%d bindings wait", n)
 	}
 	*now = now.Add(pendingFor + time.Second)
 	if p.take("v11", *now) != nil {
 		t.Error("a binding waits for too long")
 	}
 	bind(0)
-	if len(p.byVeth) != 1 || len(p.order) != 1 {
-		t.Error("old bindings are still there:", len(p.byVeth))
+	if len(*p) != 1 {
+		t.Error("old bindings are still there:", len(*p))
 	}
 }
 
 func TestBindingOf(t *testing.T) {
 	for line, want := range map[string]string{
-		"osctld up eth0 h": "eth0 false true", "osctld rename eth0 h": "eth1 false true", "osctld remove eth0 h": "eth0 true false",
+		"osctld up eth0 h": "eth0 false", "osctld rename eth0 h": "eth1 false", "osctld remove eth0 h": "eth0 true",
 		"osctld down eth0 h": "", "netlink up eth0 h": "", "osctld up eth0 ": "",
 	} {
 		var source, action, name, veth string
@@ -268,7 +268,7 @@ func TestBindingOf(t *testing.T) {
 		must(t, err)
 		got := ""
 		if b, ok := BindingOf(e); ok {
-			got = fmt.Sprint(b.Name, " ", b.ends, " ", b.mayWait)
+			got = fmt.Sprint(b.Name, " ", b.ends)
 		}
 		if got != want {
 			t.Errorf("%s: %q", line, got)
@@ -383,7 +383,7 @@ func fuzzStep(tab *Table, now *time.Time, b []byte) {
 		tab.Suspect()
 		return
 	case 12:
-		tab.Bind(&Binding{Owner: Owner{"dozer", string('0' + rune(b[1]%3))}, Name: "veth", Veth: l.Name, Source: "osctld", ends: b[2]%3 == 0, mayWait: b[2]%3 == 1})
+		tab.Bind(&Binding{Owner: Owner{"dozer", string('0' + rune(b[1]%3))}, Name: "veth", Veth: l.Name, Source: "osctld", ends: b[2]%3 == 0})
 		return
 	}
 	tab.Apply(l, b[0]%13 == 5)
