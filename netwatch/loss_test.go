@@ -23,7 +23,6 @@ func turns(t *testing.T, w *Watcher, n int) {
 // TestPartOfADumpIsNoDump spoils a part of a dump, and expects no down of the links in it.
 func TestPartOfADumpIsNoDump(t *testing.T) {
 	for name, spoil := range map[string]func(d *datagram){
-		"truncated": func(d *datagram) { *d = datagram{err: rtnl.ErrTruncated} },
 		"malformed": func(d *datagram) { *d = datagram{err: rtnl.ErrMalformed} },
 		"lost":      func(d *datagram) { *d = datagram{err: rtnl.ErrLost} },
 		"interrupted": func(d *datagram) {

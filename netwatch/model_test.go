@@ -152,20 +152,18 @@ func (m *model) remove(ifindex uint32, to *rtnl.Peer) {
 
 // fault causes one fault.
 func (m *model) fault() {
-	switch m.draw("fault", 7) {
+	switch m.draw("fault", 6) {
 	case 0:
 		m.loseRequest = true
 	case 1:
 		m.failPart = true
-	case 2: // a message is longer than the buffer
-		m.replace(datagram{err: rtnl.ErrTruncated})
-	case 3: // a message is garbage
+	case 2: // a message is garbage, or longer than the buffer
 		m.replace(datagram{err: rtnl.ErrMalformed})
-	case 4: // a record of a dump that was given up
+	case 3: // a record of a dump that was given up
 		l := newLink(1, &fakeLink{name: "x"})
 		l.Request = m.dumpSeq + 1000
 		m.say(l)
-	case 5: // the hub's queue becomes full, or is released
+	case 4: // the hub's queue becomes full, or is released
 		if m.release == nil {
 			var err error
 			m.release, err = fillQueue(m.hub)

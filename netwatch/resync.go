@@ -88,7 +88,7 @@ func (r *resync) alarm() time.Time {
 
 // isLoss reports whether an error of the kernel says that messages were lost.
 func isLoss(err error) bool {
-	return errors.Is(err, rtnl.ErrLost) || errors.Is(err, rtnl.ErrTruncated) || errors.Is(err, rtnl.ErrMalformed)
+	return errors.Is(err, rtnl.ErrLost) || errors.Is(err, rtnl.ErrMalformed)
 }
 
 // noteLoss notes that messages were lost. Until the queue was empty, nothing else is done about that,

@@ -1,6 +1,9 @@
 package links
 
-import "github.com/osctl/eventd/hub"
+import (
+	"github.com/osctl/eventd/hub"
+	"github.com/osctl/eventd/netwatch/rtnl"
+)
 
 // emitChanges emits the changes that lead from the emitted version of a row to the current one. resync
 // says that they were found by comparing.
@@ -51,7 +54,7 @@ func (t *Table) awaitOwner(r *row) {
 	if r.resuming && r.verified {
 		return
 	}
-	if r.peer.Local() || !r.peer.Foreign() && !r.due { // the peer has no namespace to ask about
+	if r.peer.NSID == rtnl.NSIDLocal || !r.peer.Foreign() && !r.due { // the peer has no namespace to ask about
 		if !r.verified {
 			r.owner, r.Kept = Owner{}, false
 			r.assignOwner(t.Owners)

@@ -7,7 +7,7 @@
 //     of namespaces, and the answers to requests, from the watched namespace and from all
 //     others that have an id in it. Each carries the id of the namespace that sent it.
 //   - Receive reports lost messages by an error: [ErrLost] if the kernel dropped them,
-//     [ErrTruncated] or [ErrMalformed] if they cannot be read. The Socket stays usable.
+//     [ErrMalformed] if they cannot be read. The Socket stays usable.
 //   - No input makes it panic.
 //   - Link asks on a second socket, so its answer takes no room in the queue of the first.
 //     It waits for at most [AnswerTimeout].

@@ -9,7 +9,6 @@ import (
 // Offsets into a link message, from include/uapi/linux/netlink.h and rtnetlink.h.
 const (
 	offsetType       = 4
-	offsetFamily     = unix.NLMSG_HDRLEN
 	offsetAttributes = unix.NLMSG_HDRLEN + unix.SizeofIfInfomsg
 )
 
@@ -29,15 +28,13 @@ type step struct {
 }
 
 // vethFilter returns a classic BPF program (Documentation/networking/filter.rst)
-// that keeps control messages, ids of namespaces, and links of AF_UNSPEC and kind veth. A message
-// that it drops takes no room in the receive buffer and wakes no reader. The program looks only at the
-// first message of a datagram. That is enough for a dump, because dumpRequest asks only for veths.
+// that drops links of other kinds than veth. A message that it drops takes no room in the receive buffer
+// and wakes no reader. It also drops the messages of bridges (AF_BRIDGE), because these have no kind. The program
+// looks only at the first message of a datagram. That is enough for a dump, because dumpRequest asks only for veths.
 func vethFilter() []unix.SockFilter {
 	const (
-		load8    = unix.BPF_LD | unix.BPF_B | unix.BPF_ABS
 		load16   = unix.BPF_LD | unix.BPF_H | unix.BPF_ABS
 		load32   = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
-		load8x   = unix.BPF_LD | unix.BPF_B | unix.BPF_IND
 		load32x  = unix.BPF_LD | unix.BPF_W | unix.BPF_IND
 		equal    = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
 		setA     = unix.BPF_LD | unix.BPF_IMM
@@ -48,16 +45,9 @@ func vethFilter() []unix.SockFilter {
 	)
 	return assemble([]step{
 		{code: load16, k: offsetType},
-		{code: equal, k: hostOrder16(unix.NLMSG_ERROR), yes: "keep"},
-		{code: equal, k: hostOrder16(unix.NLMSG_DONE), yes: "keep"},
-		{code: equal, k: hostOrder16(unix.NLMSG_OVERRUN), yes: "keep"},
-		{code: equal, k: hostOrder16(unix.RTM_NEWNSID), yes: "keep"},
-		{code: equal, k: hostOrder16(unix.RTM_DELNSID), yes: "keep"},
 		{code: equal, k: hostOrder16(unix.RTM_NEWLINK), yes: "link"},
-		{code: equal, k: hostOrder16(unix.RTM_DELLINK), no: "drop"},
-		{label: "link", code: load8, k: offsetFamily},
-		{code: equal, k: unix.AF_UNSPEC, no: "drop"},
-		{code: setA, k: offsetAttributes},
+		{code: equal, k: hostOrder16(unix.RTM_DELLINK), no: "keep"},
+		{label: "link", code: setA, k: offsetAttributes},
 		{code: setX, k: unix.IFLA_LINKINFO},
 		{code: load32, k: ancillary(adAttribute)}, // A: offset of the attribute, 0 if there is none
 		{code: equal, k: 0, yes: "drop"},
@@ -67,8 +57,6 @@ func vethFilter() []unix.SockFilter {
 		{code: copyAToX},
 		{code: load32x, k: unix.SizeofRtAttr},
 		{code: equal, k: veth, no: "drop"},
-		{code: load8x, k: unix.SizeofRtAttr + 4},
-		{code: equal, k: 0, no: "drop"},
 		{label: "keep", code: ret, k: 0xffffffff},
 		{label: "drop", code: ret, k: 0},
 	})

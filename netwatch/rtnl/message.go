@@ -38,9 +38,6 @@ type Peer struct {
 // Foreign reports whether the peer is in another namespace that has an id.
 func (p Peer) Foreign() bool { return p.NSID >= 0 && p.Ifindex != 0 }
 
-// Local reports whether the peer is in the watched namespace, too.
-func (p Peer) Local() bool { return p.NSID == NSIDLocal && p.Ifindex != 0 }
-
 // Link is the content of a message about a veth.
 type Link struct {
 	Ifindex uint32
@@ -120,8 +117,6 @@ func (m *Message) decode(body []byte) (wanted bool, err error) {
 	case unix.NLMSG_DONE, unix.NLMSG_ERROR:
 		m.Errno, err = decodeErrno(body, m.Type == unix.NLMSG_DONE)
 		return true, err
-	case unix.NLMSG_OVERRUN:
-		return false, fmt.Errorf("%w: the kernel says that data was lost", ErrMalformed)
 	}
 	return false, nil
 }

@@ -14,14 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Errors of [Socket.Receive]. Each says that messages were lost.
-var (
-	// ErrLost says that the kernel dropped messages because the queue was full (ENOBUFS). It goes
-	// on dropping until the queue is empty (NETLINK_S_CONGESTED, net/netlink/af_netlink.c).
-	ErrLost = errors.New("the kernel dropped netlink messages")
-	// ErrTruncated says that a datagram was longer than the buffer.
-	ErrTruncated = errors.New("netlink message truncated")
-)
+// ErrLost says that the kernel dropped messages because the queue was full (ENOBUFS). It goes
+// on dropping until the queue is empty (NETLINK_S_CONGESTED, net/netlink/af_netlink.c).
+var ErrLost = errors.New("the kernel dropped netlink messages")
 
 // datagramSize is enough for any datagram: a part of a dump has at most 32 KiB, and a message
 // about one link about 2 KiB and up to 64 KiB of other names (IFLA_PROP_LIST), which root of a
@@ -146,7 +141,7 @@ func (s *Socket) Receive(wait bool) ([]Message, error) {
 		return nil, fmt.Errorf("netlink receive: %w", err)
 	}
 	if flags&unix.MSG_TRUNC != 0 {
-		return nil, ErrTruncated
+		return nil, fmt.Errorf("%w: longer than the buffer", ErrMalformed)
 	}
 	s.messages, err = Parse(s.messages[:0], s.b[:n], s.sender(s.oob[:oobn]), isAnswer(from))
 	return s.messages, errors.Join(err, s.followOwnID())
