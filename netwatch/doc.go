@@ -51,8 +51,7 @@
 // outdated without notice. The watcher asks for one when the queue is empty, and compares it with the
 // table.
 // Links that the dump lacks are gone only if the dump was complete: it was not interrupted, and no
-// message was lost since it was asked for. Otherwise another dump follows, with a back-off of at most
-// half a second.
+// message was lost since it was asked for. Otherwise another dump follows after a pause.
 //
 // The watcher never waits for the hub. If the hub's queue is full, the hub's view lacks what the watcher
 // would commit. When the queue has room again, the table announces what the view lacks, by its outcome. States

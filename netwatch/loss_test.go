@@ -3,7 +3,6 @@ package netwatch
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -35,7 +34,7 @@ func TestPartOfADumpIsNoDump(t *testing.T) {
 			h := newHub(t)
 			events := follow(t, h)
 			w := newFakeWatcher(t, h, f)
-			w.resync.backoff = func(int) time.Duration { return 0 }
+			w.resync.pause = 0
 			turns(t, w, 10)
 			f.pending = rtnl.ErrLost
 			turns(t, w, 1)

@@ -221,7 +221,7 @@ func newModel(t *rapid.T) *model {
 	w.table = links.New(links.Config{
 		Now: w.now, Owners: true, Hears: true, Budgets: links.NewBudgets(m.ofInterface, m.ofContainer),
 	})
-	w.resync.backoff = func(int) time.Duration { return 0 }
+	w.resync.pause = 0
 	m.w = w
 	depth := 0
 	f.between = func() { // the kernel queues a part after it released its lock

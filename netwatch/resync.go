@@ -21,13 +21,9 @@ const (
 	becauseForeign   = "a message may be from another namespace"
 )
 
-// The back-off between dumps. There is none before the first dump of a streak. Before the next ones
-// it doubles from firstBackoff to lastBackoff. A streak ends when no dump was needed for calmAfter.
-const (
-	firstBackoff = 5 * time.Millisecond
-	lastBackoff  = 500 * time.Millisecond
-	calmAfter    = time.Second
-)
+// dumpPause is the pause between two dumps. While links change faster than the watcher reads, each dump is
+// incomplete.
+const dumpPause = 200 * time.Millisecond
 
 // resync is the state of dumps: of the one that runs, because a socket can have only one at a time,
 // and of the next one.
@@ -40,18 +36,10 @@ type resync struct {
 	nudge      uint32 // the number of the nudge because the dump stalls; 0 if there was none
 	nudged     bool   // the nudge was answered, or the answer may be lost
 
-	dumps     uint64    // asked for so far
-	finished  bool      // at least one dump was finished
-	streak    int       // dumps in a row without calm
-	notBefore time.Time // when the next dump may be asked for
-	backoff   func(streak int) time.Duration
-}
-
-func backoff(streak int) time.Duration {
-	if streak == 0 {
-		return 0
-	}
-	return min(firstBackoff<<min(streak-1, 16), lastBackoff)
+	dumps     uint64        // asked for so far
+	finished  bool          // at least one dump was finished
+	pause     time.Duration // dumpPause, or none in tests
+	notBefore time.Time     // when the next dump may be asked for
 }
 
 // number returns the number of the next request, never 0.
@@ -72,7 +60,7 @@ func (r *resync) wantDump(why string) {
 // endDump ends the dump that runs.
 func (r *resync) endDump(now time.Time) {
 	r.seq = 0
-	r.notBefore = now.Add(r.backoff(r.streak))
+	r.notBefore = now.Add(r.pause)
 }
 
 // synced reports whether no dump is running or wanted.
@@ -118,20 +106,15 @@ func (w *Watcher) suspectTable() {
 // runs.
 func (w *Watcher) advanceDump() error {
 	r := &w.resync
-	now := w.now()
 	switch {
 	case r.seq != 0:
 		return w.nudgeDump()
-	case r.wanted == "" || now.Before(r.notBefore):
+	case r.wanted == "" || w.now().Before(r.notBefore):
 		return nil
 	}
 	if r.dumps > 0 {
 		w.hub.Count(hub.CounterResyncs, 1)
 		w.log.Info("comparing the links with a new dump", slog.String("because", r.wanted), slog.Uint64("dump", r.dumps+1))
-	}
-	r.streak++
-	if now.Sub(r.notBefore) > calmAfter {
-		r.streak = 0
 	}
 	r.dumps++
 	r.seq, r.wanted, r.incomplete, r.records, r.nudge = r.number(), "", false, 0, 0

@@ -43,7 +43,7 @@ func TestQueueFull(t *testing.T) {
 	}}
 	h := newHub(t)
 	w := newFakeWatcher(t, h, f)
-	w.resync.backoff = func(int) time.Duration { return 0 }
+	w.resync.pause = 0
 	turns(t, w, 10)
 	events := follow(t, h)
 

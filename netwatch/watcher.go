@@ -138,7 +138,7 @@ func newWatcher(config *Config, k kernel, hears bool) (*Watcher, error) {
 		hub: config.Hub, log: config.Logger, kernel: k, owners: config.Owners, reports: reports, now: time.Now,
 		budgets: links.NewBudgets(links.InterfaceBudget, links.ContainerBudget),
 		place:   config.Boot, queueSize: maxQueued(DefaultReceiveBuffer),
-		resync: resync{wanted: becauseStart, backoff: backoff}, ready: make(chan struct{}), stopped: make(chan struct{}),
+		resync: resync{wanted: becauseStart, pause: dumpPause}, ready: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	w.table = links.New(links.Config{
 		Now: func() time.Time { return w.now() }, Owners: config.Owners != nil, Hears: hears, Budgets: w.budgets,

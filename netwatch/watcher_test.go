@@ -122,7 +122,7 @@ func TestCheckIsBounded(t *testing.T) {
 func TestCheckTakesATurn(t *testing.T) {
 	f := &fake{links: map[uint32]*fakeLink{}}
 	w := newFakeWatcher(t, newHub(t), f)
-	w.resync.backoff = func(int) time.Duration { return 0 }
+	w.resync.pause = 0
 	turns := func(n int) {
 		for range n {
 			_, err := w.turn(false)
@@ -196,29 +196,25 @@ func TestRunEndsWithTheSocket(t *testing.T) {
 	}
 }
 
-// TestBackoff expects a pause between dumps.
-func TestBackoff(t *testing.T) {
+// TestDumpPause expects a pause between dumps.
+func TestDumpPause(t *testing.T) {
 	f := &fake{links: map[uint32]*fakeLink{}}
 	w := newFakeWatcher(t, newHub(t), f)
-	w.resync.backoff = func(streak int) time.Duration {
-		if streak == 0 {
-			return 0
-		}
-		return time.Hour
-	}
 	now := time.Now()
-	w.now = func() time.Time { return now } // a slow machine does not end the streak
-	for range 100 {
-		f.pending = rtnl.ErrLost
-		_, err := w.turn(false)
-		must(t, err)
+	w.now = func() time.Time { return now }
+	lose := func(want int) {
+		t.Helper()
+		for range 100 {
+			f.pending = rtnl.ErrLost
+			turns(t, w, 1)
+		}
+		if next := now.Add(dumpPause); f.dumps != want || !w.resync.alarm().Equal(next) {
+			t.Errorf("%d dumps, want %d; the next at %v, want %v", f.dumps, want, w.resync.alarm(), next)
+		}
 	}
-	if f.dumps != 2 || w.resync.alarm().IsZero() {
-		t.Errorf("%d dumps, the next at %v", f.dumps, w.resync.alarm())
-	}
-	if backoff(0) != 0 || backoff(1) != firstBackoff || backoff(1000) != lastBackoff {
-		t.Error(backoff(0), backoff(1), backoff(1000))
-	}
+	lose(1)
+	now = now.Add(dumpPause)
+	lose(2)
 }
 
 // TestLargeBatches expects changes that exceed one batch to be split.
