@@ -7,8 +7,7 @@ import (
 
 // missing has what the watcher's socket lacks.
 type missing struct {
-	deaf   bool        // no NETLINK_LISTEN_ALL_NSID
-	buffer string      // the line about a small receive buffer; "" if it is not small
+	socket []string    // lines about the socket that listens, as New opened it
 	denied atomic.Bool // the kernel denied a question about a namespace
 }
 
@@ -25,12 +24,7 @@ func (w *Watcher) Missing() []string {
 	if w.owners != nil {
 		all = append(all, w.owners.Missing()...)
 	}
-	if w.missing.buffer != "" {
-		all = append(all, w.missing.buffer)
-	}
-	if w.missing.deaf {
-		all = append(all, missingBroadcast)
-	}
+	all = append(all, w.missing.socket...)
 	if w.missing.denied.Load() {
 		all = append(all, missingAdmin)
 	}
@@ -39,11 +33,8 @@ func (w *Watcher) Missing() []string {
 
 // logMissing logs at the start what the socket lacks. The [Owners] log for themselves.
 func (w *Watcher) logMissing() {
-	if w.missing.buffer != "" {
-		w.log.Warn("missing", slog.String("what", w.missing.buffer))
-	}
-	if w.missing.deaf {
-		w.log.Warn("missing", slog.String("what", missingBroadcast))
+	for _, line := range w.missing.socket {
+		w.log.Warn("missing", slog.String("what", line))
 	}
 }
 

@@ -115,7 +115,10 @@ func New(config Config) (*Watcher, error) {
 	w.place += "/" + namespace
 	w.queueSize = maxQueued(s.ReceiveBuffer())
 	if s.ReceiveBuffer() < size {
-		w.missing.buffer = fmt.Sprintf(missingBuffer, s.ReceiveBuffer()>>10, size>>10)
+		w.missing.socket = append(w.missing.socket, fmt.Sprintf(missingBuffer, s.ReceiveBuffer()>>10, size>>10))
+	}
+	if !s.HearsNamespaces() {
+		w.missing.socket = append(w.missing.socket, missingBroadcast)
 	}
 	w.logMissing()
 	return w, nil
@@ -143,7 +146,6 @@ func newWatcher(config *Config, k kernel, hears bool) (*Watcher, error) {
 	w.table = links.New(links.Config{
 		Now: func() time.Time { return w.now() }, Owners: config.Owners != nil, Hears: hears, Budgets: w.budgets,
 	})
-	w.missing.deaf = !hears
 	return w, nil
 }
 
