@@ -36,11 +36,10 @@ func (w *Watcher) beginStates() error {
 		return nil
 	}
 	rows, _ := w.hub.Containers()
-	listed := map[containers.Container]containers.Listed{}
+	listed := map[containers.Container]containers.State{}
 	for i := range rows {
 		if state := containers.State(rows[i].State); state == containers.Running || state == containers.Frozen {
-			name := containers.Container{Pool: rows[i].Pool, ID: rows[i].ID}
-			listed[name] = containers.Listed{State: state, ByTracker: rows[i].Source == hub.SourceCgroup}
+			listed[containers.Container{Pool: rows[i].Pool, ID: rows[i].ID}] = state
 		}
 	}
 	var events []stateEvent

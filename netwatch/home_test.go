@@ -93,7 +93,7 @@ func (r *register) Run(ctx context.Context, _ func(containers.Container, int32),
 	<-ctx.Done()
 }
 
-func (r *register) Begin(map[containers.Container]containers.Listed) []containers.StateChange {
+func (r *register) Begin(map[containers.Container]containers.State) []containers.StateChange {
 	return nil
 }
 func (r *register) Missing() []string { return []string{"nothing but a test"} }

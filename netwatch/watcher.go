@@ -50,7 +50,7 @@ type Owners interface {
 	Owner(nsid int32, still func() bool) (c containers.Container, found bool, next time.Time)
 	Runs(c containers.Container) bool
 	Left(c containers.Container, nsid int32) bool
-	Begin(listed map[containers.Container]containers.Listed) []containers.StateChange
+	Begin(listed map[containers.Container]containers.State) []containers.StateChange
 	Run(ctx context.Context, changed func(c containers.Container, nsid int32), state func(containers.StateChange))
 	Missing() []string
 }

@@ -84,7 +84,7 @@ func (w *world) Runs(c containers.Container) bool {
 func (w *world) Run(context.Context, func(containers.Container, int32), func(containers.StateChange)) {
 }
 
-func (w *world) Begin(map[containers.Container]containers.Listed) []containers.StateChange {
+func (w *world) Begin(map[containers.Container]containers.State) []containers.StateChange {
 	return nil
 }
 func (w *world) Missing() []string { return nil }

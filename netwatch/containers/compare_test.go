@@ -102,10 +102,10 @@ func awaitEvents(t *testing.T, dir, what string) {
 }
 
 // running lists containers that run.
-func running(byTracker map[Container]bool) map[Container]Listed {
-	listed := map[Container]Listed{}
-	for name, by := range byTracker {
-		listed[name] = Listed{Running, by}
+func running(names ...Container) map[Container]State {
+	listed := map[Container]State{}
+	for _, name := range names {
+		listed[name] = Running
 	}
 	return listed
 }
@@ -122,19 +122,25 @@ func TestBegin(t *testing.T) {
 	s := sleepIn(t, filepath.Join(root, "lxc.payload.goes-on"))
 	sleepIn(t, filepath.Join(root, "lxc.payload.new"))
 	l := &listener{Tracker: trackerIn(t, nstest.New(t), Config{Cgroup: root}), t: t, states: make(chan StateChange, 10)}
-	begin := func(byTracker map[Container]bool) (lines []string) {
-		for _, c := range l.Begin(running(byTracker)) {
+	begin := func(names ...Container) (lines []string) {
+		for _, c := range l.Begin(running(names...)) {
 			lines = append(lines, describe(c))
 		}
 		return lines
 	}
-	got := begin(map[Container]bool{
-		{"lxc", "goes-on"}: true, {"lxc", "empty"}: true, {"lxc", "gone"}: true, {"lxc", "reported"}: false,
-		{"lxc", "1"}: true, {"tank", "101"}: false, {"former", "1"}: true, {"podman@1000", "u"}: true, {"odd@1000", "u"}: false, {"", "x"}: false,
-	})
+	got := begin([]Container{
+		{"lxc", "goes-on"},
+		{"lxc", "empty"},
+		{"lxc", "gone"},
+		{"lxc", "1"},
+		{"tank", "101"},
+		{"podman@1000", "u"},
+		{"odd@1000", "u"},
+		{"", "x"},
+	}...)
 	want := []string{
-		"former:1 running stopped resync", "lxc:empty running stopped resync", "lxc:goes-on - running resync", "lxc:gone running stopped resync",
-		"lxc:new - running resync", "lxc:reported running stopped resync", "podman@1000:u running stopped resync",
+		"lxc:empty running stopped resync", "lxc:goes-on - running resync", "lxc:gone running stopped resync",
+		"lxc:new - running resync", "podman@1000:u running stopped resync",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("changes\n%q, want\n%q", got, want)
@@ -153,18 +159,18 @@ func TestBegin(t *testing.T) {
 	l.mu.Lock()
 	l.usageOf(1000).limited = true
 	l.mu.Unlock()
-	if got := begin(map[Container]bool{{"podman@1000", "u"}: true, {"podman@1001", "u"}: true}); !slices.Contains(got, "podman@1001:u running stopped resync") || slices.Contains(got, "podman@1000:u running stopped resync") {
+	if got := begin(Container{"podman@1000", "u"}, Container{"podman@1001", "u"}); !slices.Contains(got, "podman@1001:u running stopped resync") || slices.Contains(got, "podman@1000:u running stopped resync") {
 		t.Errorf("with a user at the limit: %q", got)
 	}
 	l.mu.Lock()
 	delete(l.perUser, 1000)
 	l.setMissing(missingLimit, "containers")
 	l.mu.Unlock()
-	if got := begin(map[Container]bool{{"lxc", "gone"}: true}); slices.Contains(got, "lxc:gone running stopped resync") {
+	if got := begin(Container{"lxc", "gone"}); slices.Contains(got, "lxc:gone running stopped resync") {
 		t.Errorf("with the system at the limit: %q", got)
 	}
 	blind := trackerIn(t, nstest.New(t), Config{Cgroup: t.TempDir()})
-	if got := blind.Begin(running(map[Container]bool{{"lxc", "gone"}: true})); len(got) != 0 {
+	if got := blind.Begin(running(Container{"lxc", "gone"})); len(got) != 0 {
 		t.Errorf("without cgroups: %v", got)
 	}
 }
@@ -205,8 +211,8 @@ func TestBeginWithoutName(t *testing.T) {
 	}
 	var got []string
 	add := func(c StateChange) { got = append(got, describe(c)) }
-	listed := running(map[Container]bool{{"lxc", "web"}: true, {"lxc", "mail"}: true})
-	listed[Container{"lxc", "web-1"}] = Listed{Frozen, true}
+	listed := running(Container{"lxc", "web"}, Container{"lxc", "mail"})
+	listed[Container{"lxc", "web-1"}] = Frozen
 	for _, c := range tracker.Begin(listed) {
 		add(c)
 	}

@@ -79,7 +79,7 @@ func TestV1(t *testing.T) {
 	if lines := tracker.Missing(); len(lines) != 1 || !strings.HasPrefix(lines[0], missingLines[missingStates]) {
 		t.Errorf("missing: %q", lines)
 	}
-	if got := tracker.Begin(running(map[Container]bool{{"lxc", "old"}: true, {"lxc", "gone"}: true})); len(got) != 0 {
+	if got := tracker.Begin(running(Container{"lxc", "old"}, Container{"lxc", "gone"})); len(got) != 0 {
 		t.Errorf("states of v1: %v", got)
 	}
 }

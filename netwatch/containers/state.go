@@ -137,20 +137,13 @@ func (t *Tracker) notifyState(name Container) {
 	}
 }
 
-// Listed is a container that ran when it was listed.
-type Listed struct {
-	State     State // Running or Frozen
-	ByTracker bool  // a Tracker reported it
-}
-
-// Begin compares a list of containers that ran with the cgroups. It returns the changes from the list to
-// the current states, sorted by pool and id: of all containers that run, and of those in the list that
+// Begin compares a list of containers that were Running or Frozen with the cgroups. It returns the changes from the
+// list to the current states, sorted by pool and id: of all containers that run, and of those in the list that
 // stopped. [Tracker.Run] reports later changes.
 //
-// Begin reports containers that no Tracker listed as stopped only if the table has their pool and leaves
-// their states to the Tracker. It never reports a container as stopped if the Tracker may not see its
-// cgroup, for example because of a limit.
-func (t *Tracker) Begin(listed map[Container]Listed) (changes []StateChange) {
+// Begin reports a container as stopped only if the table has its pool and leaves its state to the Tracker, and never
+// if the Tracker may not see its cgroup, for example because of a limit.
+func (t *Tracker) Begin(listed map[Container]State) (changes []StateChange) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for name, s := range t.groups {
@@ -159,15 +152,15 @@ func (t *Tracker) Begin(listed map[Container]Listed) (changes []StateChange) {
 		}
 	}
 	blind := t.findBlindSpots()
-	for name, l := range listed {
+	for name, before := range listed {
 		s := t.groups[name]
 		if s != nil && s.notified == "" && slices.ContainsFunc(s.cgroups, func(c *container) bool { return c.populated && !c.named }) {
-			s.notified = l.State // so that a change from it is reported
+			s.notified = before // so that a change from it is reported
 		}
 		switch {
-		case blind(name) || !l.ByTracker && !t.followsStates(name.Pool):
+		case blind(name) || !t.followsStates(name.Pool):
 		case s == nil, s.notified == "" && !slices.ContainsFunc(s.cgroups, (*container).stateless):
-			changes = append(changes, StateChange{Container: name, From: l.State, To: Stopped, Resync: true})
+			changes = append(changes, StateChange{Container: name, From: before, To: Stopped, Resync: true})
 		}
 	}
 	slices.SortFunc(changes, func(a, b StateChange) int {

@@ -307,7 +307,7 @@ func TestFalseMonitor(t *testing.T) {
 	nsid := vethTo(t, ns, "v", init.pid())
 	tracker := trackerIn(t, ns, Config{Cgroup: root})
 	wants(t, tracker, nsid, "")
-	if got := tracker.Begin(running(map[Container]bool{{"lxc", "web-1"}: true})); len(got) != 0 {
+	if got := tracker.Begin(running(Container{"lxc", "web-1"})); len(got) != 0 {
 		t.Errorf("states %v", got)
 	}
 	l := &listener{Tracker: tracker, t: t, states: make(chan StateChange, 1000)}
