@@ -1,6 +1,7 @@
 package containers
 
 import (
+	"encoding/hex"
 	"fmt"
 	"regexp"
 	"strings"
@@ -182,6 +183,19 @@ func match(matchers []matcher, above, name string) (Container, *matcher) {
 
 // show returns a name as text.
 func show(name string) string { return hub.PlainText([]byte(name), maxText) }
+
+// escaped is a byte that systemd escaped in the name of a unit.
+var escaped = regexp.MustCompile(`\\x[0-9a-fA-F]{2}`)
+
+// unescape decodes the \xNN in systemd's unit names. It keeps dashes, although a
+// dash stands for a slash in other units: names of machines have no slash, and
+// systemd-nspawn@.service does not escape the name (its --machine=%i).
+func unescape(name string) string {
+	return escaped.ReplaceAllStringFunc(name, func(m string) string {
+		b, _ := hex.DecodeString(m[2:]) // it matched
+		return string(b)
+	})
+}
 
 // dashes restores the uid of a pod from the name of a slice, where the kubelet writes _ for each dash
 // because a dash would be a level.
