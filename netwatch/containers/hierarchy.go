@@ -32,13 +32,11 @@ type mount struct {
 
 // findHierarchies returns the hierarchies to watch: that of v2, and one of v1. A
 // hybrid system has both, and a process of a container may be in only one of them.
-// The directory is Config.Cgroup.
-func findHierarchies(proc, directory string) ([]*hierarchy, error) {
-	if directory != "" {
-		if found := hierarchiesIn(directory); len(found) > 0 {
-			return found, nil
-		}
-		return nil, fmt.Errorf("no cgroup hierarchy in %s", directory)
+// If Config.Cgroup names a cgroup, that is the only one.
+func findHierarchies(proc, cgroup string) ([]*hierarchy, error) {
+	if cgroup != "" {
+		h, err := hierarchyAt(cgroup)
+		return []*hierarchy{h}, err
 	}
 	mounts, err := readMounts(filepath.Join(proc, "self/mountinfo"))
 	if err != nil {
@@ -72,33 +70,14 @@ func bestMount(mounts []mount, is func(*mount) bool) *mount {
 	return found
 }
 
-// hierarchiesIn returns the hierarchies in a directory. The directory is a hierarchy, a cgroup in
-// one, or the parent of their mount points.
-func hierarchiesIn(directory string) []*hierarchy {
-	directory = filepath.Clean(directory)
-	is := func(name string) bool {
-		_, err := os.Stat(filepath.Join(directory, name, "cgroup.procs"))
-		return err == nil
+// hierarchyAt takes a cgroup for the root of a hierarchy.
+func hierarchyAt(cgroup string) (*hierarchy, error) {
+	var fs unix.Statfs_t
+	_, err := os.Stat(filepath.Join(cgroup, "cgroup.procs"))
+	if err = errors.Join(err, unix.Statfs(cgroup, &fs)); err != nil {
+		return nil, fmt.Errorf("no cgroup at %s: %w", cgroup, err)
 	}
-	at := func(name string) *hierarchy {
-		dir := filepath.Join(directory, name)
-		var fs unix.Statfs_t
-		return &hierarchy{dir: dir, v2: unix.Statfs(dir, &fs) == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC}
-	}
-	if is("") {
-		return []*hierarchy{at("")}
-	}
-	var found []*hierarchy
-	if is("unified") {
-		found = append(found, at("unified"))
-	}
-	for _, line := range v1Hierarchies {
-		if name := strings.TrimPrefix(line, "name="); is(name) {
-			found = append(found, at(name))
-			break
-		}
-	}
-	return found
+	return &hierarchy{dir: cgroup, v2: fs.Type == unix.CGROUP2_SUPER_MAGIC}, nil
 }
 
 // readMounts returns the mounted cgroup hierarchies.

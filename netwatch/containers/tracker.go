@@ -23,10 +23,7 @@ const none = rtnl.NSIDUnknown
 type Config struct {
 	Log *slog.Logger // nil: nothing is logged
 
-	// Cgroup is where cgroups are mounted: a hierarchy, a cgroup that is to be taken for the root
-	// of one, or a directory with unified, systemd and the like in it. If it is empty,
-	// /proc/self/mountinfo says where.
-	Cgroup string
+	Cgroup string // the root of the only hierarchy; if empty, /proc/self/mountinfo says which there are
 	Netns  string // the directory of named namespaces; /run/netns if empty
 }
 
