@@ -67,13 +67,6 @@ func (t *Tracker) addContainer(n *node, name Container, m *matcher) {
 	t.updateState(c)
 }
 
-// skippable reports whether a container need not be asked: it is empty, or its cgroup is of v1 and
-// another one of v2 has its processes.
-func (t *Tracker) skippable(c *container) bool {
-	populated := func(twin *container) bool { return twin.populated }
-	return c.empty() || !c.node.h.v2 && slices.ContainsFunc(t.groups[c.Container].cgroups, populated)
-}
-
 func (t *Tracker) dropContainer(n *node) {
 	c := n.container
 	t.unwatchEvents(c)
@@ -103,7 +96,7 @@ func (t *Tracker) queryNSID(c *container) {
 		t.readState(c)
 		t.notifyState(c.Container)
 	}
-	if t.skippable(c) {
+	if c.empty() {
 		return
 	}
 	before := c.nsid

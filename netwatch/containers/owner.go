@@ -70,7 +70,7 @@ func (t *Tracker) Runs(name Container) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, c := range t.containers {
-		if c.Container == name && !t.skippable(c) && (t.holdsProcess(c) || t.findFirst(c).pid != 0) {
+		if c.Container == name && !c.empty() && (t.holdsProcess(c) || t.findFirst(c).pid != 0) {
 			c.keeper = true
 			return true
 		}

@@ -242,7 +242,7 @@ func (t *Tracker) askAt(c *container) time.Time {
 
 // queryOne asks for the nsid of a pending container, and begins its next pause if it has none.
 func (t *Tracker) queryOne(c *container, now time.Time) {
-	if t.skippable(c) {
+	if c.empty() {
 		delete(t.pending, c)
 		return
 	}
