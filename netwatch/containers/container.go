@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,7 +59,7 @@ func (t *Tracker) addContainer(n *node, name Container, m *matcher) {
 		}
 		t.room--
 	}
-	c := &container{Container: name, node: n, rule: m, nsid: none, named: !m.argv || !endsInNumber(name.ID)}
+	c := &container{Container: name, node: n, rule: m, nsid: none, named: !m.argv || !numbered.MatchString(name.ID)}
 	n.container = c
 	n.parent.kids[n.name] = n
 	t.containers[n] = c
@@ -147,14 +148,8 @@ func (t *Tracker) refreshNSID(c *container) {
 	t.queryNSID(c)
 }
 
-// endsInNumber reports whether an id ends in -DIGITS.
-func endsInNumber(id string) bool {
-	at := strings.LastIndexByte(id, '-')
-	if at <= 0 || at == len(id)-1 {
-		return false
-	}
-	return strings.Trim(id[at+1:], "0123456789") == ""
-}
+// numbered is an id that ends in -DIGITS.
+var numbered = regexp.MustCompile(`.-[0-9]+$`)
 
 // readMonitorName returns the name of an LXC container from the command line of its monitor, the parent
 // of its init. If the name of a cgroup is taken, LXC appends -1 and so on, but such an end may also be

@@ -1,7 +1,6 @@
 package containers
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -82,16 +81,14 @@ func hierarchyAt(cgroup string) (*hierarchy, error) {
 
 // readMounts returns the mounted cgroup hierarchies.
 func readMounts(path string) ([]mount, error) {
-	file, err := os.Open(path) //nolint:gosec // proc is a mount point or a test's
+	text, err := os.ReadFile(path) //nolint:gosec // proc is a mount point or a test's
 	if err != nil {
 		return nil, fmt.Errorf("mounts: %w", err)
 	}
-	defer file.Close() //nolint:errcheck // only read
 	var mounts []mount
-	lines := bufio.NewScanner(file)
-	for lines.Scan() {
+	for line := range strings.Lines(string(text)) {
 		// 36 35 98:0 /root /dir rw,noatime shared:1 - cgroup2 source rw,nsdelegate
-		before, after, found := strings.Cut(lines.Text(), " - ")
+		before, after, found := strings.Cut(line, " - ")
 		mounted, kind := strings.Fields(before), strings.Fields(after)
 		if !found || len(mounted) < 5 || len(kind) < 3 || (kind[0] != "cgroup" && kind[0] != "cgroup2") {
 			continue
@@ -102,9 +99,6 @@ func readMounts(path string) ([]mount, error) {
 			v2:      kind[0] == "cgroup2",
 			options: strings.Split(kind[2], ","),
 		})
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("mounts: %w", err)
 	}
 	return mounts, nil
 }

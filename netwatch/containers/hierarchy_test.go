@@ -11,6 +11,7 @@ func TestFindHierarchies(t *testing.T) {
 	v2 := "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
 	for _, c := range []struct{ name, mounts, want string }{
 		{"v2", v2, "/sys/fs/cgroup|true"},
+		{"a long line first", "9 9 0:9 /" + strings.Repeat("a", 1<<16) + " /mnt rw - ext4 none rw\n" + v2, "/sys/fs/cgroup|true"},
 		{"v2 twice, a part first", "9 9 0:26 /a /mnt\\040x rw - cgroup2 none rw\n" + v2, "/sys/fs/cgroup|true"},
 		{"a part alone", "9 9 0:26 /a /mnt\\040x rw - cgroup2 none rw\n", "/mnt x|true"},
 		{
