@@ -243,12 +243,6 @@ func (c *LXC) Thaw() error {
 	return err
 }
 
-// Wait waits for a state of LXC: RUNNING or STOPPED.
-func (c *LXC) Wait(state string) error {
-	_, err := run(c.command("lxc-wait", "--state="+state, "--timeout=60"))
-	return err
-}
-
 // Exec runs a command inside (lxc-attach), and returns its standard output.
 func (c *LXC) Exec(args ...string) (string, error) {
 	return run(c.Command(args...))

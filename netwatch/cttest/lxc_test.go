@@ -18,7 +18,6 @@ func TestLXC(t *testing.T) {
 			h := NewHost(t)
 			c := h.LXC(t, conf)
 			must(t, c.Start())
-			must(t, c.Wait("RUNNING"))
 			pid := get(t, c.InitPID)
 			want := "/lxc.payload." + c.ID()
 			if conf.Pool != "" {
@@ -48,7 +47,6 @@ func TestLXC(t *testing.T) {
 			must(t, c.Start())
 			veth = hostEnds(t, h, c, conf)
 			must(t, c.Kill())
-			must(t, c.Wait("STOPPED"))
 			gone(t, h, veth)
 		})
 	}

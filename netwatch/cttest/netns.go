@@ -24,9 +24,6 @@ func (h *Host) NetNS(tb testing.TB, name string) *NetNS {
 	return &NetNS{host: h, name: name}
 }
 
-// Name returns the name of the namespace.
-func (n *NetNS) Name() string { return n.name }
-
 // Veth makes a pair of veths, both down: hostEnd on the host, and inside, which is
 // created in the namespace.
 func (n *NetNS) Veth(hostEnd, inside string) error {
