@@ -314,12 +314,20 @@ func TestReportAgainstCgroup(t *testing.T) {
 }
 
 // TestSelfReferringID gives the watched namespace an id in itself, which all its messages carry from then
-// on.
+// on. A container has the host's network. It expects that container to own nothing, because no link names that id.
 func TestSelfReferringID(t *testing.T) {
 	h := newHome(t)
+	h.owners.set("102", h.host)
 	run(t, h.w)
 	must(t, h.host.Handle().SetNetNsIdByFd(h.host.FD(), 77))
 	_, peer := h.running()
 	must(t, h.inside.Rename(peer, "eth0"))
 	h.want(t, "up h name=p of=tank/101", "rename h name=p to=eth0 of=tank/101")
+	a := h.pair("a", "b", nil)
+	must(t, h.host.Up(a))
+	must(t, h.host.Up(h.index(h.host, "b")))
+	h.until("a", hub.LinkUp)
+	must(t, h.host.Move(h.index(h.host, "b"), h.inside))
+	h.until("a", hub.LinkNoCarrier)
+	h.want(t, "up b name=a", "up a name=b", "down b name=a", "down a name=b")
 }

@@ -291,6 +291,26 @@ func TestReplaced(t *testing.T) {
 	wants(t, tracker, vethTo(t, ns, "w", s.pid()), "lxc:b")
 }
 
+// TestHostNetwork gives the watched namespace an id in itself, which a container with the host's network then has,
+// too. It expects the owners of veths to be the same as without that id.
+func TestHostNetwork(t *testing.T) {
+	ns, root := nstest.New(t), cgroupRoot(t)
+	must(t, ns.Handle().SetNetNsIdByFd(ns.FD(), 77))
+	tracker := trackerIn(t, ns, Config{Cgroup: root})
+	onHost := startIn(t, filepath.Join(root, "lxc.payload.host"), 0, "nsenter", "--net="+ns.Path(), "sleep", "300")
+	want, err := os.Readlink(ns.Path())
+	must(t, err)
+	eventually(t, func() bool {
+		name, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", onHost.pid()))
+		return name == want
+	})
+	s := sleepIn(t, filepath.Join(root, "lxc.payload.ct"))
+	nsid := vethTo(t, ns, "v", s.pid())
+	wants(t, tracker, nsid, "lxc:ct")
+	s.stop()
+	wants(t, tracker, nsid, "")
+}
+
 // discard drops the queued events of an instance.
 func discard(t *testing.T, w *watches) {
 	t.Helper()

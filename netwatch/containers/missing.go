@@ -12,8 +12,7 @@ import (
 
 // Facilities that may be missing, in the order of Missing.
 const (
-	missingQuery = iota
-	missingCgroup
+	missingCgroup = iota
 	missingStates
 	missingPids
 	missingLimit
@@ -25,7 +24,6 @@ const (
 
 // missingLines say what does not work without each facility.
 var missingLines = [missingKinds]string{
-	missingQuery:  "RTM_GETNSID: the kernel does not report the ids of namespaces: no container is recognised",
 	missingCgroup: "cgroups: no hierarchy can be read: no containers are recognised, only named network namespaces",
 	missingStates: "cgroup v2: not mounted: states of containers are known only if a manager reports them",
 	missingPids:   "host's pid namespace: not ours: processes of containers are invisible, so owners of interfaces are not known (use docker run --pid=host or the like)",
@@ -76,7 +74,6 @@ func (t *Tracker) updateMissingWatches() {
 
 // probe tries each facility.
 func (t *Tracker) probe() {
-	t.refreshOwn()
 	if fd, err := unix.PidfdOpen(os.Getpid(), 0); err != nil {
 		t.setMissing(missingPidfd, err.Error())
 	} else {

@@ -38,11 +38,13 @@ var runtimeNames = regexp.MustCompile(`^(?:cni-|netns-)?[0-9a-f]{8}-[0-9a-f]{4}-
 // kernel for the id of the container's namespace, calls still, and asks again. It trusts the result only
 // if both answers are nsid and the container's process is alive afterwards, because then all of this was
 // true at one time. (That no RTM_DELNSID came is no proof, because the kernel frees an nsid before it
-// sends that.)
+// sends that.) The watched namespace may have an id in itself, which containers with the host's network then have,
+// too, but no link names it: the kernel names only namespaces other than the link's (rtnl_fill_link_netnsid in
+// net/core/rtnetlink.c).
 func (t *Tracker) Owner(nsid int32, still func() bool) (c Container, found bool, next time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if nsid < 0 || nsid == t.own || t.closed {
+	if nsid < 0 || t.closed {
 		return Container{}, false, time.Time{}
 	}
 	if c, found = t.findKnown(nsid, still); found {
@@ -117,7 +119,6 @@ func (t *Tracker) search(nsid int32, still func() bool) (Container, bool) {
 	if len(t.hierarchies) == 0 {
 		t.mount()
 	}
-	t.refreshOwn()
 	t.setMissing(missingPids, "") // queryNSID sets it again
 	if w := t.system; w.file == nil || w.err != nil || w.limited || t.missing[missingLimit] != "" {
 		t.rescan(w)
@@ -254,7 +255,7 @@ func (t *Tracker) queryName(name string) int32 {
 	if err != nil {
 		return none
 	}
-	return t.foreign(got)
+	return toNSID(got)
 }
 
 // closeFD closes a file that was only read, so an error does not matter.

@@ -112,7 +112,7 @@ func (t *Tracker) nsidOf(pid int) (int32, error) {
 	if err != nil {
 		return none, err
 	}
-	return t.foreign(nsid), nil
+	return toNSID(nsid), nil
 }
 
 // listThreads returns the first threads of a process.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -29,16 +28,14 @@ type Config struct {
 
 // Tracker knows the containers. Its methods are safe for concurrent use.
 type Tracker struct {
-	config    Config
-	log       *slog.Logger
-	rules     []matcher
-	ids       *netlink.Handle
-	namespace *os.File // the network namespace whose nsids count
-	kick      chan struct{}
+	config Config
+	log    *slog.Logger
+	rules  []matcher
+	ids    *netlink.Handle // in the network namespace whose nsids count
+	kick   chan struct{}
 
 	mu          sync.Mutex
 	closed      bool
-	own         int32 // nsid of that namespace in itself
 	hierarchies []*hierarchy
 	system      *watches // of directories that belong to root, as do all above
 	users       *watches // of other directories
@@ -73,12 +70,9 @@ func New(config Config) (*Tracker, error) {
 		return nil, err
 	}
 	t := &Tracker{
-		config: config, log: config.Log, rules: matchers, own: none, kick: make(chan struct{}, 1),
+		config: config, log: config.Log, rules: matchers, kick: make(chan struct{}, 1),
 		containers: map[*node]*container{}, room: maxContainers, groups: map[Container]*group{}, perUser: map[uint32]*usage{}, pending: map[*container]struct{}{},
 		system: openWatches(0), users: openWatches(userEvents),
-	}
-	if t.namespace, err = os.Open("/proc/thread-self/ns/net"); err != nil {
-		return nil, errors.Join(fmt.Errorf("own network namespace: %w", err), t.Close())
 	}
 	if t.ids, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
 		return nil, errors.Join(fmt.Errorf("netlink socket: %w", err), t.Close())
@@ -124,11 +118,7 @@ func (t *Tracker) Close() error {
 	if t.ids != nil {
 		t.ids.Close()
 	}
-	errs := []error{t.system.close(), t.users.close()}
-	if t.namespace != nil {
-		errs = append(errs, t.namespace.Close())
-	}
-	return errors.Join(errs...)
+	return errors.Join(t.system.close(), t.users.close())
 }
 
 // Run follows the cgroups until ctx is done. It calls changed when a container ended or its nsid
@@ -201,7 +191,6 @@ func (t *Tracker) runQueries(ctx context.Context) {
 // queryPending asks for the nsids of the pending containers whose pause is over, but of at most
 // maxUserAsks containers of users. It returns when the next pause is over; the zero Time is never.
 func (t *Tracker) queryPending(now time.Time) (next time.Time) {
-	t.refreshOwn()
 	ofUsers := 0
 	for c := range t.pending {
 		ofUser := c.node.within != 0
@@ -280,21 +269,10 @@ func (t *Tracker) queueRefresh(c *container) {
 	c.tries = tries
 }
 
-// refreshOwn asks for the own nsid, because a process in the own namespace has no owner.
-func (t *Tracker) refreshOwn() {
-	id, err := t.ids.GetNetNsIdByFd(int(t.namespace.Fd()))
-	if err != nil {
-		t.setMissing(missingQuery, err.Error())
-		return
-	}
-	t.setMissing(missingQuery, "")
-	t.own = int32(id) //nolint:gosec // the kernel counts in int
-}
-
-// foreign returns an nsid, or none if it is that of the own namespace.
-func (t *Tracker) foreign(nsid int) int32 {
-	if nsid < 0 || int32(nsid) == t.own { //nolint:gosec // the kernel counts in int
+// toNSID returns the kernel's answer as an nsid. A namespace without an nsid has -1 there.
+func toNSID(answer int) int32 {
+	if answer < 0 {
 		return none
 	}
-	return int32(nsid) //nolint:gosec // the same
+	return int32(answer) //nolint:gosec // the kernel counts in int
 }
