@@ -73,7 +73,7 @@ func BenchmarkNewContainer(b *testing.B) {
 				must(b, host.Delete(x))
 				owners.stop("101")
 				if watched {
-					must(b, w.Settle(b.Context()))
+					settle(b, w)
 				}
 			}
 		})
@@ -84,18 +84,18 @@ func BenchmarkNewContainer(b *testing.B) {
 // or with a watcher that commits. An operation is one flip, which is two messages. The kernel needs most
 // of the time.
 func BenchmarkFlip(b *testing.B) {
-	flips := func(b *testing.B, prepare func(p *place) (settle func())) {
+	flips := func(b *testing.B, prepare func(p *place) (end func())) {
 		b.Helper()
 		p := &place{TB: b, host: nstest.New(b), inside: nstest.New(b)}
 		p.bare = openBare(b, p.host)
 		h, _ := p.running()
-		settle := prepare(p)
+		end := prepare(p)
 		b.ReportAllocs()
 		for b.Loop() {
 			must(b, p.host.Down(h))
 			must(b, p.host.Up(h))
 		}
-		settle()
+		end()
 	}
 	b.Run("owned", func(b *testing.B) {
 		flips(b, func(p *place) func() {
@@ -107,7 +107,7 @@ func BenchmarkFlip(b *testing.B) {
 			run(b, unlimited(w))
 			walks := owners.walks()
 			return func() {
-				must(b, w.Settle(b.Context()))
+				settle(b, w)
 				b.ReportMetric(float64(owners.walks()-walks)/float64(b.N), "searches/op")
 			}
 		})
@@ -138,7 +138,7 @@ func BenchmarkFlip(b *testing.B) {
 			must(b, err)
 			w := newWatcherIn(b, p.host, &Config{Hub: h})
 			run(b, unlimited(w))
-			return func() { must(b, w.Settle(b.Context())) }
+			return func() { settle(b, w) }
 		})
 	})
 }

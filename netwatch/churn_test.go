@@ -150,7 +150,7 @@ func TestChurn(t *testing.T) {
 func agree(t testing.TB, w *Watcher, h *hub.Hub, ns *nstest.NS) map[uint32]string {
 	t.Helper()
 	for started := time.Now(); ; {
-		must(t, w.Settle(t.Context()))
+		settle(t, w)
 		rows, _ := h.Interfaces()
 		want, all := inKernel(t, ns)
 		if maps.Equal(upRows(rows), want) && len(rows) == all {
@@ -206,7 +206,7 @@ func TestEachTransitionOnce(t *testing.T) {
 	agree(t, w, h, host)
 	// The kernel may still report a carrier between received and read.
 	for started := time.Now(); ; {
-		must(t, w.Settle(t.Context()))
+		settle(t, w)
 		want, got := messageTransitions(received()), eventTransitions(events.read(t))
 		slices.SortStableFunc(want, byIfindex)
 		slices.SortStableFunc(got, byIfindex)

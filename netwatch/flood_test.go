@@ -33,7 +33,7 @@ func TestContainerRebootsWithoutEnd(t *testing.T) {
 		must(t, h.host.Up(last))
 		must(t, ns.Up(h.index(ns, "eth0")))
 		h.until(fmt.Sprint("f", i), hub.LinkUp)
-		must(t, h.w.Settle(t.Context())) // its owner was found
+		settle(t, h.w) // its owner was found
 		if i < rounds-1 {
 			h.owners.stop("flood")
 			h.hear(func(l *rtnl.Link) bool { return l.Deleted && l.Ifindex == uint32(last) })
@@ -94,7 +94,7 @@ func TestHeldAtStop(t *testing.T) {
 			must(t, h.host.Rename(host, fmt.Sprint("n", i)))
 		}
 		h.until(fmt.Sprint("n", last), hub.LinkUp)
-		must(t, h.w.Settle(t.Context()))
+		settle(t, h.w)
 	})
 	n := len(h.events.read(t))
 	rows, _ := h.hub.Interfaces()
@@ -144,7 +144,7 @@ func TestChatterInside(t *testing.T) {
 	}
 	stop.Store(true)
 	must(t, <-ended)
-	must(t, h.w.Settle(t.Context()))
+	settle(t, h.w)
 	events := h.events.read(t)
 	if n := h.hub.Counters()[hub.CounterOverruns]; len(events) != 1+2*others || n != 0 {
 		t.Errorf("%d overruns, %d events:\n%s", n, len(events), strings.Join(describeAll(events), "\n"))

@@ -118,10 +118,10 @@ func newHome(t *testing.T) *home {
 	return h
 }
 
-// newEvents settles and returns the events since the last call.
+// newEvents settles the watcher, and returns the events since the last call.
 func (h *home) newEvents(t *testing.T) []string {
 	t.Helper()
-	must(t, h.w.Settle(t.Context()))
+	settle(t, h.w)
 	n := len(h.events.events)
 	return describeAll(h.events.read(t)[n:])
 }
@@ -144,6 +144,6 @@ func (h *home) row(t *testing.T, want string) {
 		if time.Since(started) > patience {
 			t.Fatalf("view %v, want %s", rows, want)
 		}
-		must(t, h.w.Settle(t.Context()))
+		settle(t, h.w)
 	}
 }

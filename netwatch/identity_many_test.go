@@ -43,14 +43,14 @@ func TestManyStart(t *testing.T) {
 					l, err := h.host.Handle().LinkByIndex(host)
 					up = err == nil && l.Attrs().RawFlags&unix.IFF_LOWER_UP != 0 && l.Attrs().OperState == netlink.OperUp
 				}
-				must(t, h.w.Settle(t.Context()))
+				settle(t, h.w)
 				h.owners.stop(id)
 			}
 		})
 	}
 	all.Wait()
 	for h.hub.Status().Interfaces > 0 {
-		must(t, h.w.Settle(t.Context()))
+		settle(t, h.w)
 	}
 	events := h.events.read(t)
 	for _, e := range events {

@@ -126,7 +126,7 @@ func TestIDsAreReused(t *testing.T) {
 		h.until("h"+id, hub.LinkUp)
 		h.owners.set(id, ns) // some time after it is up
 		if i%2 == 0 {
-			must(t, h.w.Settle(t.Context()))
+			settle(t, h.w)
 		}
 		h.owners.stop(id)
 		if i%2 == 0 {
@@ -134,9 +134,9 @@ func TestIDsAreReused(t *testing.T) {
 		}
 	}
 	for len(of) > 0 && h.hub.Status().Interfaces > 0 { // the kernel deletes dead namespaces later
-		must(t, h.w.Settle(t.Context()))
+		settle(t, h.w)
 	}
-	must(t, h.w.Settle(t.Context()))
+	settle(t, h.w)
 	named := 0
 	for _, e := range h.events.read(t) {
 		want := of[indexOf(e)]
@@ -168,7 +168,7 @@ func TestUnknownOwner(t *testing.T) {
 		t.Errorf("events:\n%s", strings.Join(got, "\n"))
 	}
 	for rows, _ := h.hub.Interfaces(); rows[0].ID != "103" && rows[1].ID != "103"; rows, _ = h.hub.Interfaces() {
-		must(t, h.w.Settle(t.Context()))
+		settle(t, h.w)
 	}
 	h.events.read(t)
 	must(t, h.host.Down(host))
@@ -242,7 +242,7 @@ func TestReportedOwner(t *testing.T) {
 	must(t, h.inside.Rename(peer, "eth1"))
 	h.row(t, "dozer/7 eth1 osctld.service")
 	of("remove", "9", "lan", "h")
-	must(t, h.w.Settle(t.Context()))
+	settle(t, h.w)
 	h.row(t, "dozer/7 eth1 osctld.service")
 	of("remove", "7", "lan", "h")
 	h.row(t, "/ eth1 ")
@@ -271,7 +271,7 @@ func TestReportedOwner(t *testing.T) {
 		must(t, h.host.Delete(later))
 		h.want(t, "down later name=p of=dozer/11 by=osctld.service")
 		of("add", "11", "lan", "later")
-		must(t, h.w.Settle(t.Context()))
+		settle(t, h.w)
 		h.events.read(t)
 	}
 	if held {
@@ -288,7 +288,7 @@ func TestReportAgainstCgroup(t *testing.T) {
 		run(t, h.w)
 		lie := func() {
 			report(t, h.hub, "liar.service", "pool", "dozer", "id", "7", "action", "add", "name", "lan", "veth", "h")
-			must(t, h.w.Settle(t.Context()))
+			settle(t, h.w)
 		}
 		if first == "report" {
 			lie()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -14,27 +13,17 @@ import (
 	"github.com/osctl/eventd/netwatch/links"
 )
 
-// maxWaiters is how many calls of Check and Settle may wait at once.
-const maxWaiters = 64
-
-// Errors of [Watcher.Check] and [Watcher.Settle].
-var (
-	// ErrStopped says that Run has ended.
-	ErrStopped = errors.New("netwatch: stopped")
-	// ErrBusy says that too many calls wait already.
-	ErrBusy = errors.New("netwatch: too many checks at once")
-)
+// ErrStopped says that Run has ended.
+var ErrStopped = errors.New("netwatch: stopped")
 
 // inbox has what other goroutines pass to the goroutine in Run.
 type inbox struct {
 	mu       sync.Mutex
-	waiters  []*waiter
-	turn     uint64 // of the loop
+	check    chan struct{} // closed at the end of the next turn; nil if nobody waits for that
 	bindings []*links.Binding
 	taken    chan struct{} // closed when the bindings were taken
 	rechecks map[recheck]struct{}
 	states   states
-	stopped  bool
 	unread   bool      // the loop has not seen the last wake
 	deadline time.Time // of the kernel's Receive
 }
@@ -62,19 +51,6 @@ func (b *inbox) takeStates(now time.Time, spend func(containers.Container) (at t
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.states.take(now, spend)
-}
-
-// waiter is a call of Check or Settle.
-type waiter struct {
-	settle bool
-	turn   uint64 // of the loop at the time of the call
-	done   chan struct{}
-}
-
-func (b *inbox) stop() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.stopped = true
 }
 
 // wake changes the inbox by leave, and wakes the loop.
@@ -128,37 +104,17 @@ func earlier(a, b time.Time) time.Time {
 
 // Check is for a watchdog: it returns nil once Run took a turn after Check was called. If that turn read
 // the kernel's queue to its end, the hub has all changes from it, except those that wait for an owner or
-// a budget. The error is that of ctx, [ErrStopped], or [ErrBusy] if 64 calls wait already. Check is safe
-// for concurrent use and wakes Run only once.
-func (w *Watcher) Check(ctx context.Context) error { return w.await(ctx, false) }
-
-// Settle is like Check, but also waits until the queue was read to its end, no dump is running or due, no
-// up waits for its owner, no question is due, and all changes are committed. The view is then as the
-// kernel was when Settle was called, or newer. Rows with changes over budget stay as they were announced
-// last until the budget allows more. If links change so fast that messages are lost again and again,
-// Settle waits until they stop.
-func (w *Watcher) Settle(ctx context.Context) error { return w.await(ctx, true) }
-
-func (w *Watcher) await(ctx context.Context, settle bool) error {
-	x := &waiter{settle: settle, done: make(chan struct{})}
-	var err error
+// a budget. The error is that of ctx, or [ErrStopped]. Check is safe for concurrent use and wakes Run only once.
+func (w *Watcher) Check(ctx context.Context) error {
+	var checked <-chan struct{}
 	w.wake(func(b *inbox) {
-		switch {
-		case b.stopped:
-			err = ErrStopped
-		case len(b.waiters) >= maxWaiters:
-			err = ErrBusy
-		default:
-			x.turn = b.turn
-			b.waiters = append(b.waiters, x)
+		if b.check == nil {
+			b.check = make(chan struct{})
 		}
+		checked = b.check
 	})
-	if err != nil {
-		return err
-	}
-	defer w.inbox.remove(x)
 	select {
-	case <-x.done:
+	case <-checked:
 		return nil
 	case <-w.stopped:
 		return ErrStopped
@@ -167,33 +123,13 @@ func (w *Watcher) await(ctx context.Context, settle bool) error {
 	}
 }
 
-func (b *inbox) remove(x *waiter) {
+// takeCheck returns the channel of the calls of Check before this turn; nil if there are none.
+func (b *inbox) takeCheck() chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.waiters = slices.DeleteFunc(b.waiters, func(other *waiter) bool { return other == x })
-}
-
-// beginTurn begins a turn, which reads all messages that were queued before.
-func (b *inbox) beginTurn() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.turn++
-}
-
-// finishWaiters ends the calls of Check and Settle that have no more to wait for.
-func (w *Watcher) finishWaiters(idle bool) {
-	settled := idle && !w.lagging() && w.resync.synced() && w.table.Settled() && w.submitted.Load() == 0
-	b := &w.inbox
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	settled = settled && !b.states.added
-	b.waiters = slices.DeleteFunc(b.waiters, func(x *waiter) bool {
-		over := x.turn < b.turn && (settled || !x.settle)
-		if over {
-			close(x.done)
-		}
-		return over
-	})
+	check := b.check
+	b.check = nil
+	return check
 }
 
 // followReports passes the reports of container managers about interfaces to the loop. It continues

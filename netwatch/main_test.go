@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/osctl/eventd/hub"
 	"github.com/osctl/eventd/netwatch/links"
 	"github.com/osctl/eventd/netwatch/nstest"
+	"github.com/osctl/eventd/netwatch/rtnl"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -47,7 +49,70 @@ func newWatcherIn(t testing.TB, ns *nstest.NS, config *Config) *Watcher {
 	var err error
 	ns.Do(func() { w, err = New(*config) })
 	must(t, err)
+	w.kernel = &observer{kernel: w.kernel, w: w}
 	return w
+}
+
+// observer is the kernel of a watcher. It counts receives, records the deadline, and sees when the watcher has
+// nothing left to do, because only then the watcher waits for the kernel.
+type observer struct {
+	kernel
+	w        *Watcher
+	receives atomic.Int64
+	deadline atomic.Pointer[time.Time]
+	settled  []chan struct{} // closed when all work is done; guarded by the lock of the inbox
+}
+
+func (o *observer) Receive(wait bool) ([]rtnl.Message, error) {
+	o.receives.Add(1)
+	if wait {
+		o.endSettle()
+	}
+	return o.kernel.Receive(wait)
+}
+
+func (o *observer) SetDeadline(at time.Time) error {
+	o.deadline.Store(&at)
+	return o.kernel.SetDeadline(at)
+}
+
+// endSettle ends the calls of settle, unless the watcher waits only until something else is ready.
+func (o *observer) endSettle() {
+	w, b := o.w, &o.w.inbox
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	select {
+	case <-w.ready:
+	default:
+		return
+	}
+	if b.unread || b.states.added || w.lagging() || w.submitted.Load() > 0 || !w.resync.synced() || !w.table.Settled() {
+		return
+	}
+	for _, c := range o.settled {
+		close(c)
+	}
+	o.settled = nil
+}
+
+// settle waits until a watcher has read its queue to the end, no dump runs or is wanted, no up waits for its owner, no
+// question is due, and all changes are committed. The view is then as the kernel was at the call, or newer. What is
+// over budget does not count.
+func settle(t testing.TB, w *Watcher) {
+	t.Helper()
+	o, ok := w.kernel.(*observer)
+	if !ok {
+		t.Fatalf("the kernel is a %T", w.kernel)
+	}
+	settled := make(chan struct{})
+	w.wake(func(*inbox) { o.settled = append(o.settled, settled) })
+	select {
+	case <-settled:
+	case <-w.stopped:
+		t.Fatal("the watcher has stopped")
+	case <-t.Context().Done():
+		t.Fatal(t.Context().Err())
+	}
 }
 
 // patient makes a watcher wait for owners as long as it takes on a busy machine. It is for tests of
@@ -89,12 +154,7 @@ func run(t testing.TB, w *Watcher) {
 			t.Errorf("Run: %v", err)
 		}
 	})
-	must(t, w.Settle(t.Context()))
-	select {
-	case <-w.Ready():
-	default:
-		t.Fatal("in sync but not ready")
-	}
+	settle(t, w)
 }
 
 // eventLog collects the events of a hub.

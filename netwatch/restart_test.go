@@ -90,9 +90,9 @@ func TestBindingOutlivesRestart(t *testing.T) {
 		w := newWatcherIn(t, p.host, &Config{Hub: h})
 		run(t, w)
 		report(t, h, "osctld.service", "action", "add", "pool", "tank", "id", "101", "name", "eth7", "veth", "h")
-		// Settle does not wait for reports, because another goroutine reads them.
+		// settle does not wait for reports, because another goroutine reads them.
 		for started := time.Now(); ; {
-			must(t, w.Settle(t.Context()))
+			settle(t, w)
 			if rows, _ := h.Interfaces(); len(rows) == 1 && rows[0].BoundBy == "osctld.service" || time.Since(started) > patience {
 				return
 			}
@@ -108,7 +108,7 @@ func TestBindingOutlivesRestart(t *testing.T) {
 		run(t, w)
 		must(t, p.host.Down(host))
 		p.until("h", hub.LinkDown)
-		must(t, w.Settle(t.Context()))
+		settle(t, w)
 	})
 	all := events.read(t)
 	if len(all) != 1 || all[0].Pool != "tank" || all[0].ID != "101" || all[0].Options.Text("bound_by") != "osctld.service" || all[0].Action != "down" {

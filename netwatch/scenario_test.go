@@ -203,7 +203,7 @@ func TestScenarios(t *testing.T) {
 			w := patient(newWatcherIn(t, p.host, &Config{Hub: h}))
 			run(t, w)
 			s.do(p)
-			must(t, w.Settle(t.Context()))
+			settle(t, w)
 			s.compare(t, h, describeAll(events.read(t)))
 			if n := h.Counters()[hub.CounterResyncs]; n != 0 {
 				t.Errorf("%d resyncs", n)

@@ -1,7 +1,6 @@
 package netwatch
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -239,36 +238,6 @@ func TestStatesOfManyUserContainers(t *testing.T) {
 		most := links.ContainerBudget.Burst + int(time.Since(started)/links.ContainerBudget.Every) + 1
 		if n := len(h.events.read(h)) - 1; n > most {
 			h.Errorf("%d events of the user's containers, at most %d are allowed", n, most)
-		}
-	})
-}
-
-// TestSettleOverBudget expects Settle to return while a state waits for a token.
-func TestSettleOverBudget(t *testing.T) {
-	h := newStateHost(t)
-	h.watch("spent", func() {
-		for range 10 * links.ContainerBudget.Burst {
-			h.watcher.budgets.Spend(links.Owner{Pool: "lxc", ID: "web"}, time.Now())
-		}
-	}, func() {
-		h.start("lxc.payload.web")
-		for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-			b := &h.watcher.inbox
-			b.mu.Lock()
-			waits := !b.states.tokenAt.IsZero()
-			b.mu.Unlock()
-			if waits {
-				break
-			}
-			if time.Now().After(end) {
-				h.Fatal("the state does not wait")
-			}
-		}
-		ctx, cancel := context.WithTimeout(h.Context(), patience)
-		defer cancel()
-		must(h, h.watcher.Settle(ctx))
-		if n := len(h.events.read(h)); n != 0 {
-			h.Errorf("%d events, although there is no token", n)
 		}
 	})
 }

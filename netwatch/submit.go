@@ -51,24 +51,11 @@ func (w *Watcher) catchUp() {
 	}
 }
 
-// noteCommitted counts a committed batch. After the last one it wakes the loop if a caller waits for that.
+// noteCommitted counts a committed batch. After the last one it wakes the loop, which may close Ready then.
 func (w *Watcher) noteCommitted() {
-	if w.submitted.Add(-1) == 0 && w.hasWaiters() {
+	if w.submitted.Add(-1) == 0 {
 		w.wake(nil)
 	}
-}
-
-// hasWaiters reports whether a caller waits for commits: for Ready, or in Settle.
-func (w *Watcher) hasWaiters() bool {
-	select {
-	case <-w.ready:
-	default:
-		return true
-	}
-	b := &w.inbox
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.waiters) > 0
 }
 
 // closeReady closes Ready once the first finished dump is committed.

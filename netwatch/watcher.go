@@ -162,7 +162,6 @@ func (w *Watcher) Close() error {
 }
 
 func (w *Watcher) stop() error {
-	w.inbox.stop()
 	close(w.stopped)
 	w.reports.Close()
 	return w.kernel.Close()
@@ -220,7 +219,7 @@ func (w *Watcher) loop(ctx context.Context) error {
 // turn reads the kernel's queue, applies the findings of an earlier turn, asks the questions that are
 // due, and commits the changes. It reports whether nothing is left to do.
 func (w *Watcher) turn(wait bool) (idle bool, err error) {
-	w.inbox.beginTurn()
+	check := w.inbox.takeCheck()
 	empty, err := w.read(wait)
 	if err != nil {
 		return false, err
@@ -244,9 +243,10 @@ func (w *Watcher) turn(wait bool) (idle bool, err error) {
 		return false, err
 	}
 	w.closeReady()
-	idle = empty && w.findings == nil
-	w.finishWaiters(idle)
-	return idle, nil
+	if check != nil {
+		close(check)
+	}
+	return empty && w.findings == nil, nil
 }
 
 // read applies the queued messages of up to maxUncommitted datagrams, and reports whether it found the

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,30 +16,11 @@ import (
 	"github.com/osctl/eventd/netwatch/rtnl"
 )
 
-// counting counts receives, because each wake-up needs at least one, and records the deadline, because
-// without one only the kernel wakes the watcher.
-type counting struct {
-	kernel
-	receives atomic.Int64
-	deadline atomic.Pointer[time.Time]
-}
-
-func (c *counting) Receive(wait bool) ([]rtnl.Message, error) {
-	c.receives.Add(1)
-	return c.kernel.Receive(wait)
-}
-
-func (c *counting) SetDeadline(at time.Time) error {
-	c.deadline.Store(&at)
-	return c.kernel.SetDeadline(at)
-}
-
 // TestIdle expects an idle watcher to wait once, without a timer.
 func TestIdle(t *testing.T) {
 	w := newWatcherIn(t, nstest.New(t), &Config{Hub: newHub(t)})
-	k := &counting{kernel: w.kernel}
-	w.kernel = k
 	run(t, w)
+	k := w.kernel.(*observer)
 	must(t, w.Check(t.Context()))
 	const checks = 1000
 	before := k.receives.Load()
@@ -68,7 +48,7 @@ func TestCheck(t *testing.T) {
 	t.Run("running", func(t *testing.T) {
 		run(t, w)
 		var all sync.WaitGroup
-		for range maxWaiters / 2 {
+		for range 32 {
 			all.Go(func() {
 				for range 20 {
 					if err := w.Check(t.Context()); err != nil {
@@ -92,75 +72,42 @@ func TestCheck(t *testing.T) {
 	if err := w.Run(t.Context()); !errors.Is(err, ErrStopped) {
 		t.Errorf("second Run: %v", err)
 	}
-	if n := len(w.inbox.waiters); n != 0 {
-		t.Errorf("%d waiters are left", n)
-	}
 }
 
-// waiting adds a call of Check or Settle, and returns it.
-func waiting(w *Watcher, settle bool) *waiter {
-	x := &waiter{settle: settle, done: make(chan struct{})}
-	w.wake(func(b *inbox) {
-		x.turn = b.turn
-		b.waiters = append(b.waiters, x)
-	})
-	return x
+// checkedMidway is a kernel that has Check called while a turn receives for the first time.
+type checkedMidway struct {
+	kernel
+	w     *Watcher
+	check chan struct{} // of the inbox
+	ended chan error    // the result of Check
 }
 
-func TestCheckIsBounded(t *testing.T) {
-	w := newFakeWatcher(t, newHub(t), &fake{})
-	for range maxWaiters {
-		waiting(w, false)
+func (c *checkedMidway) Receive(wait bool) ([]rtnl.Message, error) {
+	if c.ended == nil {
+		c.ended = make(chan error, 1)
+		go func() { c.ended <- c.w.Check(context.Background()) }()
+		for c.check == nil {
+			c.w.inbox.mu.Lock()
+			c.check = c.w.inbox.check
+			c.w.inbox.mu.Unlock()
+		}
 	}
-	if err := w.Check(t.Context()); !errors.Is(err, ErrBusy) {
-		t.Error(err)
-	}
+	return c.kernel.Receive(wait)
 }
 
-// TestCheckTakesATurn expects Check to end with a turn that began after it, and Settle to wait for the
-// dump, too.
+// TestCheckTakesATurn expects Check to end with a turn that began after it.
 func TestCheckTakesATurn(t *testing.T) {
-	f := &fake{links: map[uint32]*fakeLink{}}
-	w := newFakeWatcher(t, newHub(t), f)
-	w.resync.pause = 0
-	turns := func(n int) {
-		for range n {
-			_, err := w.turn(false)
-			must(t, err)
-			w.waitCommitted()
-		}
+	w := newFakeWatcher(t, newHub(t), &fake{links: map[uint32]*fakeLink{}})
+	k := &checkedMidway{kernel: w.kernel, w: w}
+	w.kernel = k
+	turns(t, w, 1)
+	select {
+	case <-k.check:
+		t.Error("over with a turn that began before the call")
+	default:
 	}
-	over := func(x *waiter) bool {
-		select {
-		case <-x.done:
-			return true
-		default:
-			return false
-		}
-	}
-	turns(5)
-	w.inbox.beginTurn()
-	check := waiting(w, false)
-	w.finishWaiters(true) // the end of a turn that began before the check
-	if over(check) {
-		t.Error("over without a turn")
-	}
-	turns(1)
-	if !over(check) {
-		t.Error("not over after a turn")
-	}
-	settle := waiting(w, true)
-	w.resync.wantDump(becauseLoss)
-	w.resync.notBefore = time.Now().Add(time.Hour)
-	turns(5)
-	if over(settle) {
-		t.Error("settled while a dump is wanted")
-	}
-	w.resync.notBefore = time.Time{}
-	turns(5)
-	if !over(settle) {
-		t.Error("not settled")
-	}
+	turns(t, w, 1)
+	must(t, <-k.ended)
 }
 
 func TestCloseWithoutRun(t *testing.T) {

@@ -237,7 +237,7 @@ func (s *Socket) Namespace() (string, error) {
 	return "net:[" + strconv.FormatUint(stat.Ino, 10) + "]", nil
 }
 
-// Close closes the sockets. It must be the last call, and no other may be running.
+// Close closes the sockets. No Receive and no Link may be running. SetDeadline fails from then on.
 func (s *Socket) Close() error {
 	errs := []error{s.file.Close()}
 	if s.namespace != nil {
