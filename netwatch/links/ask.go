@@ -96,7 +96,7 @@ func (t *Table) Questions(limit int) []Question {
 func (t *Table) DueSince() (since time.Time, ok bool) { return t.dueSince, len(t.due) > 0 }
 
 // Answer applies the answer to a question. It drops the answer if the peer may have been replaced. doubt is
-// true if the link of a row does not exist, so that another dump is needed.
+// true if another dump is needed, because the link of a row does not exist, or has become another one.
 func (t *Table) Answer(a *Answer) (doubt bool) {
 	r := t.rows[a.Ifindex]
 	switch {
@@ -107,7 +107,7 @@ func (t *Table) Answer(a *Answer) (doubt bool) {
 		t.retryQuestion(r, a.Next)
 	case a.Link.Peer.Ifindex == 0: // the link is being deleted
 	case a.Link.Peer != r.peer: // the answer is newer than every message about the link
-		t.Apply(&a.Link, false)
+		return t.Apply(&a.Link, false)
 	case !r.peer.Foreign(): // in a namespace that has no id here
 		r.answered = true
 		t.releaseHold(r)

@@ -474,6 +474,16 @@ func TestLinkOfAnotherNamespace(t *testing.T) {
 	}
 }
 
+// TestAnswerAboutAnotherLink expects doubt about an answer that has neither the name nor the peer of the row.
+func TestAnswerAboutAnotherLink(t *testing.T) {
+	tab, _ := newTestTable()
+	tab.Apply(say(7, "h", flagsUp, at(0, 2)), false)
+	q := tab.Questions(1)[0]
+	if !tab.Answer(&Answer{Question: q, Link: *say(7, "other", flagsUp, at(1, 3))}) {
+		t.Error("no doubt")
+	}
+}
+
 func TestTooManyDeletedCastDoubtOnAll(t *testing.T) {
 	tab := New(Config{Now: time.Now, Hears: true, Budgets: newBudgets()})
 	tab.BeginDump()
