@@ -201,7 +201,7 @@ func TestEndBeforeRun(t *testing.T) {
 }
 
 // TestBeginWithoutName has a container whose name is not certain yet, and which was listed as frozen. Only
-// containers that it may be are not reported as stopped. Once its name is certain, it is reported as running.
+// containers that it may be are not reported as stopped, not each whose name begins its own. Once its name is certain, it is reported as running.
 func TestBeginWithoutName(t *testing.T) {
 	root := cgroupRoot(t)
 	sleepIn(t, filepath.Join(root, "lxc.payload.web-1"))
@@ -211,7 +211,7 @@ func TestBeginWithoutName(t *testing.T) {
 	}
 	var got []string
 	add := func(c StateChange) { got = append(got, describe(c)) }
-	listed := running(Container{"lxc", "web"}, Container{"lxc", "mail"})
+	listed := running(Container{"lxc", "web"}, Container{"lxc", "we"}, Container{"lxc", "mail"})
 	listed[Container{"lxc", "web-1"}] = Frozen
 	for _, c := range tracker.Begin(listed) {
 		add(c)
@@ -221,7 +221,7 @@ func TestBeginWithoutName(t *testing.T) {
 	}
 	tracker.onState = add
 	tracker.notifyState(Container{"lxc", "web-1"})
-	if want := []string{"lxc:mail running stopped resync", "lxc:web-1 frozen running"}; !slices.Equal(got, want) {
+	if want := []string{"lxc:mail running stopped resync", "lxc:we running stopped resync", "lxc:web-1 frozen running"}; !slices.Equal(got, want) {
 		t.Errorf("reported %q, want %q", got, want)
 	}
 }

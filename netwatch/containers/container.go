@@ -151,10 +151,14 @@ func (t *Tracker) refreshNSID(c *container) {
 // numbered is an id that ends in -DIGITS.
 var numbered = regexp.MustCompile(`.-[0-9]+$`)
 
+// mayBeCalled reports whether the LXC container whose cgroup has an id may have a name: the id itself, or that id
+// without the -1 and so on that LXC appends if the name of a cgroup is taken.
+func mayBeCalled(id, name string) bool { return id == name || strings.HasPrefix(id, name+"-") }
+
 // readMonitorName returns the name of an LXC container from the command line of its monitor, the parent
-// of its init. If the name of a cgroup is taken, LXC appends -1 and so on, but such an end may also be
-// part of the container's name. The name is empty if the parent is no monitor. A parent in the container is none,
-// because root of the container can choose its command line.
+// of its init, because a number at the end of a cgroup's name may also be part of the container's name. The name is
+// empty if the parent is no monitor. A parent in the container is none, because root of the container can choose its
+// command line.
 func readMonitorName(c *container) string {
 	parent, _ := readStatus(c.process.pid, "PPid")
 	pid, err := strconv.Atoi(strings.TrimSpace(string(parent)))
@@ -171,7 +175,7 @@ func readMonitorName(c *container) string {
 	if len(words) < 4 || words[0] != "[lxc" || words[1] != "monitor]" {
 		return ""
 	}
-	if name := show(words[len(words)-1]); strings.HasPrefix(c.ID, name) {
+	if name := show(words[len(words)-1]); mayBeCalled(c.ID, name) {
 		return name
 	}
 	return ""

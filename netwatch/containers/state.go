@@ -184,7 +184,7 @@ func (t *Tracker) findBlindSpots() func(name Container) bool {
 		uid, _ := strconv.ParseUint(user, 10, 32) // 0 if it is no number, which is no user
 		u := t.perUser[uint32(uid)]
 		full := u != nil && u.limited || t.users.limited || t.users.err != nil
-		mayBe := func(c Container) bool { return c.Pool == name.Pool && strings.HasPrefix(c.ID, name.ID) }
+		mayBe := func(c Container) bool { return c.Pool == name.Pool && mayBeCalled(c.ID, name.ID) }
 		return !sees || t.missing[missingLimit] != "" || ofUser && full || slices.ContainsFunc(unnamed, mayBe)
 	}
 }

@@ -263,6 +263,7 @@ func TestMonitor(t *testing.T) {
 		{"[lxc monitor] /var/lib/lxc web", "lxc.payload.web-1", "lxc:web", newNet | newPid},
 		{"[lxc monitor] /var/lib/lxc web-2", "lxc.payload.web-2", "lxc:web-2", newNet | newPid},
 		{"[lxc monitor] /var/lib/lxc other", "lxc.payload.web-3", "lxc:web-3", newNet | newPid},
+		{"[lxc monitor] /var/lib/lxc we", "lxc.payload.web-7", "lxc:web-7", newNet | newPid},
 		{"something else web", "lxc.payload.web-4", "lxc:web-4", newNet | newPid},
 		{"[lxc monitor] /var/lib/lxc web", "lxc.payload.web-5", "lxc:web", newNet},
 		{"something else web", "lxc.payload.web-6", "", newNet},
