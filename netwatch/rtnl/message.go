@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrMalformed says that a message cannot be read. Its content is lost.
+// ErrMalformed says that a message cannot be read, or that its sender is not certain. Its content is lost.
 var ErrMalformed = errors.New("malformed netlink message")
 
 const (

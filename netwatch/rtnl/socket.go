@@ -153,7 +153,7 @@ func (s *Socket) followOwnID() error {
 	for i := range s.messages {
 		if m := &s.messages[i]; m.Type == unix.RTM_NEWNSID && (m.From < 0 || m.NSID == m.From) {
 			if err := s.refreshOwnID(); err != nil {
-				return errors.Join(ErrLost, err) // asked again after the next loss
+				return fmt.Errorf("%w: its sender is not certain: %w", ErrMalformed, err) // asked again after the next loss
 			}
 		}
 	}

@@ -190,6 +190,22 @@ func TestOwnID(t *testing.T) {
 	}
 }
 
+// TestOwnIDUnknown has the question for the own id fail. It expects a loss that is none of the kernel's.
+func TestOwnIDUnknown(t *testing.T) {
+	host := nstest.New(t)
+	s := open(t, host, 1<<20)
+	other, err := os.Open(os.DevNull) // no namespace
+	must(t, err)
+	defer other.Close()
+	namespace := s.namespace
+	s.namespace = other
+	defer func() { s.namespace = namespace }()
+	must(t, host.Handle().SetNetNsIdByFd(host.FD(), 77))
+	if _, err := s.Receive(false); !errors.Is(err, ErrMalformed) || errors.Is(err, ErrLost) {
+		t.Error(err)
+	}
+}
+
 // control returns a control message that names the namespace of the sender. Some kernels send one
 // for the watched namespace too, others do not.
 func control(nsid uint32) []byte {
