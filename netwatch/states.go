@@ -29,7 +29,7 @@ type states struct {
 // stateChanges are the changes of one container.
 type stateChanges struct {
 	turn    uint64                   // orders the containers
-	from    containers.State         // the state that was announced last, or the one before the first change
+	from    containers.State         // the state announced last; before that, the state that the first change left
 	changes []containers.StateChange // never empty
 	omitted uint32                   // how many changes before these are left out
 	tokenAt time.Time                // when there may be a token

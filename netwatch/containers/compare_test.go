@@ -86,7 +86,7 @@ func TestStateAfterFlood(t *testing.T) {
 	l.ends(root)
 }
 
-// settle waits until the cgroup.events of a cgroup has a text.
+// awaitEvents waits until the cgroup.events of a cgroup has a text.
 func awaitEvents(t *testing.T, dir, what string) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {

@@ -30,7 +30,7 @@ type container struct {
 	process process // whose namespace was asked for last; pid 0 is none
 	nsid    int32   // the last answer; none
 	left    []int32 // the first maxLeft nsids of the namespaces that the same init left
-	keeper  bool    // Runs or Left said so, so an interface may have it as its kept owner until it ends
+	keeper  bool    // an interface may be kept by this container, so its end is reported even without an nsid
 	tries   int
 	retryAt time.Time
 	named   bool // the id is certain; else the monitor may correct it

@@ -33,9 +33,8 @@
 // namespace of each container's init, which is pid 1 of a pid namespace right below ours, or else of its
 // oldest process. It asks when the container shows up, again after pauses while
 // the container has no nsid, and when processes enter its cgroup. [Tracker.Run] reports a changed nsid.
-// Owner asks the container with the nsid again. If that container has another nsid by now, Owner asks
-// all containers of the system, with pauses that bound its share of a processor, and has Run ask those of users,
-// with pauses for each user.
+// Owner asks the container with the nsid again. If that fails, Owner searches: it asks all containers of the
+// system at once, and queues those of users. Pauses bound the cost of both.
 //
 // If several containers share a namespace, the pod counts if the table has one, else the container
 // with the oldest init. A name below /run/netns counts if no container has the namespace, unless a

@@ -13,12 +13,10 @@ import (
 )
 
 const (
-	// After a query of new containers, Owner pauses for queryShare times the cost of that query; after a
-	// search of all, for searchShare times its cost. After a query of a user's container, queryPending leaves that
-	// user's containers alone for queryShare times the cost and the number of users. All pauses are between minPause
+	// pauseAfter keeps the share of work small: work of cost c is followed by a pause of share × c, between minPause
 	// and maxPause.
-	queryShare  = 2
-	searchShare = 20
+	queryShare  = 2  // after a query of new containers; times the number of users after that of a user's container
+	searchShare = 20 // after a search of all containers
 	minPause    = time.Millisecond
 	maxPause    = time.Second
 	// maxNames is how many named namespaces are searched.

@@ -74,9 +74,8 @@ func (t *Tracker) pids(dir string) (all []int) {
 }
 
 // holdsProcess reports whether c.process is alive and still in the container. It asks the process for its cgroup
-// first, because root of the container can move it between more cgroups than findFirst searches. In a cgroup
-// namespace of our own only findFirst can tell, because there the path of an outer cgroup begins with /../ instead
-// of at the root.
+// first: root of the container can hide the process from findFirst. In a cgroup namespace of our own the path differs,
+// and findFirst decides.
 func (t *Tracker) holdsProcess(c *container) bool {
 	if c.process.pid == 0 || readStart(c.process.pid) != c.process.started {
 		return false

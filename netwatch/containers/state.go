@@ -33,7 +33,7 @@ type group struct {
 }
 
 // state returns the state of a container. Of its cgroups with processes, the one with the smallest inode
-// counts. The last state holds while a cgroup with processes may be the container's, see findBlindSpots.
+// counts. While the name of a populated cgroup is not certain, the container keeps its last state.
 func (s *group) state() State {
 	var counts *container
 	unsure := false

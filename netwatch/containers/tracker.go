@@ -121,10 +121,9 @@ func (t *Tracker) Close() error {
 	return errors.Join(t.system.close(), t.users.close())
 }
 
-// Run follows the cgroups until ctx is done. It calls changed when a container ended or its nsid
-// changed: from then on Owner, Runs and Left may have another answer for that container and that nsid, which is
-// [rtnl.NSIDUnknown] if a container of which Runs or Left was true had none. It calls state for each change of a
-// container's state since Begin. Neither function may call the Tracker.
+// Run follows the cgroups until ctx is done. changed is called when a container ended or its nsid changed, with the
+// old and the new nsid. nsid is [rtnl.NSIDUnknown] if it had none. state is called for each change of a container's
+// state since Begin. Neither function may call the Tracker.
 func (t *Tracker) Run(ctx context.Context, changed func(c Container, nsid int32), state func(StateChange)) {
 	t.mu.Lock()
 	t.onNSID, t.onState = changed, state

@@ -39,8 +39,8 @@ func statDir(path string) (s unix.Stat_t, ok bool) {
 	return s, err == nil && s.Mode&unix.S_IFMT == unix.S_IFDIR
 }
 
-// refreshUser reports whether a cgroup, or the topmost one above it that belongs to a user, was given to another
-// user. Then it has listed that cgroup again, because all cgroups in it are of the new user.
+// refreshUser checks whether n, or the delegated cgroup above it, has a new owner. If so, it lists that cgroup again
+// and returns true.
 func (t *Tracker) refreshUser(n *node) bool {
 	for n.within != 0 {
 		n = n.parent

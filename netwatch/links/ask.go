@@ -40,8 +40,8 @@ type Answer struct {
 	NameKnown bool
 	Owner     Owner
 	Found     bool
-	// Moved is true if no owner is found and the Mover still runs: it moved the peer away. If the peer
-	// Stayed, Moved is true only if the Mover's init has left the peer's namespace.
+	// Moved says that no owner was found, and the Mover still runs, so it is taken for the one that moved the peer.
+	// If the peer Stayed, Moved is true only if the Mover's init has left the peer's namespace.
 	Moved bool
 	Next  time.Time // an earlier question would get the same answer
 }

@@ -36,11 +36,10 @@
 // # Budgets
 //
 // Each change takes a token from the bucket of the interface, which is part of its row, and one from the
-// bucket of its container in [Budgets], whatever the ifindex. If there is no owner, the last known one is
-// charged. So a container gains nothing by new interfaces, by renaming or moving them, or by hiding their
-// owner. An interface that never had an owner draws only on its own bucket, because only the host can
-// make one. Interfaces that are deleted before their owner was found share one bucket. A row that leaves
-// the view takes no token, because it took one when it came.
+// bucket of its container in [Budgets], whatever the ifindex. A change without an owner charges the last known
+// owner. So new interfaces, renames, moves and hiding gain a container nothing. An interface that never had an
+// owner draws only on its own bucket, because only the host can make one. Interfaces that are deleted before their
+// owner was found share one bucket. A row that leaves the view takes no token, because it took one when it came.
 //
 // A row without a token is throttled: its changes are only counted. When there may be a token, the row
 // of the view is compared with the interface, and the difference is announced.

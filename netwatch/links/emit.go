@@ -48,8 +48,8 @@ func (t *Table) emitChanges(r *row, resync bool) {
 }
 
 // awaitOwner queues a question for the owner of a row that comes up, and holds its changes until the
-// answer. It starts no hold for a throttled row, because its changes wait already. When the throttling
-// ends, awaitOwner is called for the same up again, and does nothing if the owner is known by then.
+// answer. A throttled row starts no hold, because its changes wait already. When it resumes, the up comes here
+// again; a verified owner needs no second question.
 func (t *Table) awaitOwner(r *row) {
 	if r.resuming && r.verified {
 		return

@@ -18,7 +18,7 @@ const (
 // the same peer. It has as many as an interface may announce at once, and counts further changes.
 type hold struct {
 	changes []Change
-	named   bool // the changes have the name of their peer, although the row may have another peer by now
+	named   bool // the name was known when the peer became doubtful; keep it
 	leftOut uint32
 	until   time.Time
 }

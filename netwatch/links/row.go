@@ -65,8 +65,8 @@ func (r *row) looksForeign(l *rtnl.Link) bool {
 	return l.Name != "" && showName(l.Name) != r.Veth && (otherPeer || l.Deleted)
 }
 
-// wasReplaced reports whether the first message after a loss or a restart is about another veth than the one
-// that a report bound, because that had another peer. Root can make a veth with the ifindex of a deleted one.
+// wasReplaced reports whether the ifindex of a bound veth now belongs to another veth, which its peer shows. It looks
+// only at the first message after a loss or a restart.
 func (r *row) wasReplaced(l *rtnl.Link) bool {
 	unconfirmed := r.stale && r.peer.NSID == rtnl.NSIDUnknown && l.Peer.Ifindex != 0
 	return unconfirmed && r.BoundPeer != 0 && l.Peer.Ifindex != r.BoundPeer
