@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"container/list"
 	"context"
 	"errors"
 	"os"
@@ -17,7 +16,8 @@ import (
 
 const (
 	// maxPeers is the size of the cache of peers. A system bus has fewer connections
-	// (max_completed_connections, 2,048 by default). Peers that left are evicted first.
+	// (max_completed_connections, 2,048 by default). A new peer replaces the one that left the bus
+	// longest ago. While all are present, further peers are not kept, but identified again.
 	maxPeers = 4096
 
 	// maxCredentials is the size of the largest reply of the bus that is read, in bytes. The
@@ -43,9 +43,9 @@ type control struct {
 	questions     sync.WaitGroup
 	reading       sync.Mutex // held while godbus is in Read
 
-	mu    sync.Mutex
-	peers map[string]*list.Element
-	byUse *list.List // of *peerEntry, the most recently used in front
+	mu      sync.Mutex
+	peers   map[string]*peerEntry
+	leavers fifo[string] // names of peers that left the bus, the first one in front
 }
 
 // peerEntry is a peer that is identified, or being identified.
@@ -63,7 +63,7 @@ func dialControl(ctx context.Context, address string) (*control, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &control{wire: wire.NewConn(sock), peers: map[string]*list.Element{}, byUse: list.New()}
+	k := &control{wire: wire.NewConn(sock), peers: map[string]*peerEntry{}}
 	stop := context.AfterFunc(ctx, func() { k.wire.Interrupt(ctx.Err()) })
 	defer stop()
 	if err := k.handshake(ctx); err != nil {
@@ -94,15 +94,7 @@ func (k *control) handshake(ctx context.Context) (err error) {
 func (k *control) recall(name string) *Peer {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	at := k.peers[name]
-	if at == nil {
-		return nil
-	}
-	e := entryOf(at)
-	if e.peer.Left.Err() == nil {
-		k.byUse.MoveToFront(at)
-	}
-	if e.answered {
+	if e := k.peers[name]; e != nil && e.answered {
 		return e.peer
 	}
 	return nil
@@ -117,10 +109,12 @@ func (k *control) identify(name string, done func(*Peer)) {
 		defer cancel()
 		err := identify(e.peer, func() (map[string]dbus.Variant, error) { return k.credentials(ctx, name) }, inspectProcess)
 		var failed dbus.Error
-		k.mu.Lock()
-		if e.answered = ctx.Err() == nil; errors.As(err, &failed) && failed.Name == wire.ErrNameHasNoOwner {
-			k.markLeftLocked(name)
+		if errors.As(err, &failed) && failed.Name == wire.ErrNameHasNoOwner {
+			k.markLeft(name)
+			e.left() // also if it is not kept
 		}
+		k.mu.Lock()
+		e.answered = ctx.Err() == nil
 		k.mu.Unlock()
 		done(e.peer)
 	})
@@ -132,28 +126,25 @@ func (k *control) credentials(ctx context.Context, name string) (map[string]dbus
 	return credentials, err
 }
 
-// remember adds the entry of a peer. It is called before the question to the bus, so that a peer that
+// remember returns a new entry of a peer. It is called before the question to the bus, so that a peer that
 // leaves meanwhile is noticed.
 func (k *control) remember(name string) *peerEntry {
-	ctx, left := context.WithCancel(context.Background())
-	e := &peerEntry{peer: &Peer{Name: name, Left: ctx}, left: left}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if at := k.peers[name]; at != nil {
-		k.forget(at)
+	e := &peerEntry{peer: &Peer{Name: name}}
+	if old := k.peers[name]; old != nil {
+		e.peer.Left, e.left = old.peer.Left, old.left
+		k.peers[name] = e
+		return e
 	}
-	if k.byUse.Len() >= maxPeers {
-		k.forget(k.byUse.Back())
+	e.peer.Left, e.left = context.WithCancel(context.Background())
+	if len(k.peers) >= maxPeers && !k.leavers.empty() {
+		delete(k.peers, k.leavers.pop())
 	}
-	k.peers[name] = k.byUse.PushFront(e)
+	if len(k.peers) < maxPeers {
+		k.peers[name] = e
+	}
 	return e
-}
-
-func (k *control) forget(at *list.Element) {
-	e := entryOf(at)
-	e.left()
-	k.byUse.Remove(at)
-	delete(k.peers, e.peer.Name)
 }
 
 // markLeft records that a peer has left the bus. Its entry stays, because its calls may still be
@@ -161,19 +152,10 @@ func (k *control) forget(at *list.Element) {
 func (k *control) markLeft(name string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.markLeftLocked(name)
-}
-
-func (k *control) markLeftLocked(name string) {
-	if at := k.peers[name]; at != nil {
-		entryOf(at).left()
-		k.byUse.MoveToBack(at) // to be evicted before present peers
+	if e := k.peers[name]; e != nil && e.peer.Left.Err() == nil {
+		e.left()
+		k.leavers.push(e.peer.Name) // name shares memory with a message
 	}
-}
-
-func entryOf(at *list.Element) *peerEntry {
-	e, _ := at.Value.(*peerEntry) // nothing else is put in
-	return e
 }
 
 // ping checks that the bus answers. It calls GetId, because the policy of Debian denies Peer.Ping.
@@ -193,8 +175,8 @@ func (k *control) close() {
 	_ = k.wire.Close()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for k.byUse.Len() > 0 {
-		k.forget(k.byUse.Back())
+	for _, e := range k.peers {
+		e.left()
 	}
 }
 

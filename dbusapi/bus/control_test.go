@@ -2,7 +2,6 @@ package bus
 
 import (
 	"cmp"
-	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -73,8 +72,8 @@ func TestIdentifyOnBus(t *testing.T) {
 			if p.Known || p.Source != "" || p.Left.Err() == nil || k.recall(name) != p {
 				t.Errorf("the missing peer %s is %+v; left %v", name, p, p.Left.Err())
 			}
-			if entryOf(k.byUse.Back()).peer != p {
-				t.Errorf("the missing peer %s would be evicted after present ones", name)
+			if got := k.leavers.last.value; got != name {
+				t.Errorf("the missing peer %s would not be evicted; the last is %s", name, got)
 			}
 		}
 		for _, name := range []string{"", "\xff\x00", "a b"} { // no bus has such senders
@@ -82,38 +81,86 @@ func TestIdentifyOnBus(t *testing.T) {
 				t.Errorf("%q is %+v", name, p)
 			}
 		}
+		for i := range maxPeers { // a full cache of present peers
+			k.remember(fmt.Sprint("p", i))
+		}
+		if p := k.ask(t, ":1.999998"); p.Known || p.Left.Err() == nil || k.recall(":1.999998") != nil {
+			t.Errorf("the missing peer is %+v; left %v; kept %v", p, p.Left.Err(), k.recall(":1.999998"))
+		}
 	})
 }
 
-// The cache of peers is bounded, and keeps peers that call.
+// The cache of peers is bounded. New peers replace those that left, in the order of leaving, but no present
+// ones.
 func TestPeersAreBounded(t *testing.T) {
-	k := &control{peers: map[string]*list.Element{}, byUse: list.New()}
-	first := k.remember("first")
-	first.answered = true
-	second := k.remember("second")
+	k := &control{peers: map[string]*peerEntry{}}
+	add := func(name string) *Peer {
+		e := k.remember(name)
+		e.answered = true
+		return e.peer
+	}
+	first := add("first")
 	for i := range 3 * maxPeers {
-		if i%(maxPeers/2) == 0 && k.recall("first") != first.peer {
-			t.Fatal("a peer that calls was evicted")
+		name := fmt.Sprint("p", i)
+		add(name)
+		k.markLeft(name)
+		k.markLeft(name)
+	}
+	last := add("last")
+	k.markLeft("last")
+	for i := range maxPeers - 2 {
+		if k.recall("first") != first || k.recall("last") != last {
+			t.Fatalf("evicted after %d new peers: the present one is %+v, the last that left %+v", i, k.recall("first"), k.recall("last"))
 		}
-		k.remember(fmt.Sprint("p", i))
-		if k.byUse.Len() > maxPeers || len(k.peers) != k.byUse.Len() {
-			t.Fatalf("the cache has %d peers, %d by name", k.byUse.Len(), len(k.peers))
+		add(fmt.Sprint("n", i))
+	}
+	newest := add("newest")
+	if k.recall("last") != nil || k.recall("newest") != newest || len(k.peers) != maxPeers || !k.leavers.empty() {
+		t.Errorf("there are %d peers; the last that left is %+v", len(k.peers), k.recall("last"))
+	}
+	// While all are present, no further peer is kept.
+	for i := range 3 * maxPeers {
+		if more := add(fmt.Sprint("m", i)); more.Left.Err() != nil || k.recall(more.Name) != nil {
+			t.Fatalf("another peer is kept: %+v", more)
 		}
 	}
-	if first.peer.Left.Err() != nil {
-		t.Error("a peer that calls counts as left")
+	if k.recall("first") != first || k.recall("newest") != newest || len(k.peers) != maxPeers || first.Left.Err() != nil {
+		t.Errorf("there are %d peers; present ones were evicted", len(k.peers))
 	}
-	if second.peer.Left.Err() == nil || k.recall("second") != nil {
-		t.Error("an evicted peer does not count as left")
-	}
-	// A second entry of a peer replaces the first.
+	// The next question about a peer replaces its entry.
 	again := k.remember("first")
-	if first.peer.Left.Err() == nil || again.peer.Left.Err() != nil || k.recall("first") != nil {
-		t.Error("after a second entry:", first.peer.Left.Err(), again.peer.Left.Err())
+	if k.recall("first") != nil {
+		t.Error("before the answer:", k.recall("first"))
 	}
-	for k.byUse.Len() > 0 {
-		k.forget(k.byUse.Back())
+	k.markLeft("first")
+	if first.Left.Err() == nil || again.peer.Left.Err() == nil {
+		t.Error("after it left:", first.Left.Err(), again.peer.Left.Err())
 	}
+	if add("first").Left.Err() == nil || add("more") != k.recall("more") || k.recall("first") != nil || !k.leavers.empty() {
+		t.Error("the peer that left was not evicted, or is listed twice")
+	}
+}
+
+// In a full cache, a peer that was identified and leaves stays known while others are identified.
+func TestKnownPeerLeavesFullCache(t *testing.T) {
+	apitest.EachParallel(t, func(t *testing.T, bus *bustest.Bus) {
+		k := openControl(t, bus)
+		for i := range maxPeers {
+			name := fmt.Sprint("p", i)
+			k.remember(name)
+			k.markLeft(name)
+		}
+		leaver := bus.ClientAs(t, 0)
+		p := k.ask(t, leaver.Name())
+		_ = leaver.Close()
+		apitest.Await(t, "the peer left", p.Left.Done())
+		for range 3 {
+			k.ask(t, bus.ClientAs(t, 0).Name())
+		}
+		if got := k.recall(leaver.Name()); got != p || !p.Known {
+			t.Errorf("the peer that left is %+v, want %+v", got, p)
+		}
+	})
 }
 
 // Messages of peers to the control connection do not reach godbus, which some would crash or disconnect.
@@ -162,7 +209,7 @@ func TestForeignMessagesOnControl(t *testing.T) {
 func bareControl(t *testing.T) (*control, net.Conn) {
 	t.Helper()
 	here, there := net.Pipe()
-	k := &control{wire: wire.NewConn(here), peers: map[string]*list.Element{}, byUse: list.New()}
+	k := &control{wire: wire.NewConn(here), peers: map[string]*peerEntry{}}
 	k.authenticated.Store(true)
 	t.Cleanup(func() {
 		k.close()
@@ -292,7 +339,7 @@ func TestControlWithDeadBus(t *testing.T) {
 func TestUnansweredIdentify(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		here, there := net.Pipe()
-		k := &control{wire: wire.NewConn(here), peers: map[string]*list.Element{}, byUse: list.New()}
+		k := &control{wire: wire.NewConn(here), peers: map[string]*peerEntry{}}
 		served := make(chan error, 1)
 		var silent atomic.Bool
 		go func() {

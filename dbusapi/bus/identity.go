@@ -25,7 +25,7 @@ type Peer struct {
 	UID    uint32
 	Known  bool   // the bus identified the peer; UID and Source are valid
 	Source string // the source of its events: its systemd unit, or uid:N
-	// Left is done when the connection has left the bus, or this Peer was evicted from the cache.
+	// Left is done when the connection has left the bus. If the cache of peers is full, it may not be.
 	Left context.Context //nolint:containedctx // it is the life of the connection
 }
 
