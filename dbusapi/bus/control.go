@@ -51,7 +51,7 @@ type control struct {
 // peerEntry is a peer that is identified, or being identified.
 type peerEntry struct {
 	peer     *Peer
-	answered bool // if the bus did not answer, the next call asks it again
+	answered bool // the peer is identified, or had left; otherwise the next call asks again
 	left     context.CancelFunc
 }
 
@@ -109,12 +109,13 @@ func (k *control) identify(name string, done func(*Peer)) {
 		defer cancel()
 		err := identify(e.peer, func() (map[string]dbus.Variant, error) { return k.credentials(ctx, name) }, inspectProcess)
 		var failed dbus.Error
-		if errors.As(err, &failed) && failed.Name == wire.ErrNameHasNoOwner {
+		gone := errors.As(err, &failed) && failed.Name == wire.ErrNameHasNoOwner
+		if gone {
 			k.markLeft(name)
 			e.left() // also if it is not kept
 		}
 		k.mu.Lock()
-		e.answered = ctx.Err() == nil
+		e.answered = err == nil || gone
 		k.mu.Unlock()
 		done(e.peer)
 	})

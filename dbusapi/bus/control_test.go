@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"slices"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -335,19 +334,28 @@ func TestControlWithDeadBus(t *testing.T) {
 	})
 }
 
-// If the bus does not answer in time, the next call asks again.
+// If the bus does not answer in time, or with an error, the next call asks again.
 func TestUnansweredIdentify(t *testing.T) {
+	t.Run("no answer", func(t *testing.T) { testUnansweredIdentify(t, nil) })
+	t.Run("an error", func(t *testing.T) {
+		testUnansweredIdentify(t, &bustest.Message{Type: bustest.TypeError, ErrorName: "org.freedesktop.DBus.Error.NoMemory"})
+	})
+}
+
+// testUnansweredIdentify identifies a peer twice. The bus answers the first question with a message, or not at
+// all if that is nil.
+func testUnansweredIdentify(t *testing.T, first *bustest.Message) {
 	synctest.Test(t, func(t *testing.T) {
 		here, there := net.Pipe()
 		k := &control{wire: wire.NewConn(here), peers: map[string]*peerEntry{}}
 		served := make(chan error, 1)
-		var silent atomic.Bool
+		asked := 0
 		go func() {
 			served <- playBus(there, func(m *bustest.Message) *bustest.Message {
-				switch {
-				case m.Member == "GetConnectionCredentials" && silent.Load():
-					return nil
-				case m.Member == "GetConnectionCredentials":
+				if m.Member == "GetConnectionCredentials" {
+					if asked++; asked == 1 {
+						return first
+					}
 					body := new(bustest.Body).Array(8, func(b *bustest.Body) {
 						b.Align(8).String("UnixUserID").Variant("u", func(b *bustest.Body) { b.Uint32(7) })
 					})
@@ -364,11 +372,9 @@ func TestUnansweredIdentify(t *testing.T) {
 			k.identify(":1.5", func(p *Peer) { answers <- p })
 			return <-answers
 		}
-		silent.Store(true)
 		if p := ask(); p.Known || k.recall(":1.5") != nil || p.Left.Err() != nil {
 			t.Errorf("without an answer it is %+v", p)
 		}
-		silent.Store(false)
 		if p := ask(); !p.Known || p.UID != 7 || p.Source != "uid:7" || k.recall(":1.5") != p {
 			t.Errorf("after the second question it is %+v", p)
 		}

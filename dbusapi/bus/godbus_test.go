@@ -113,7 +113,10 @@ func playBus(conn net.Conn, answer func(*bustest.Message) *bustest.Message) erro
 		if reply == nil {
 			continue
 		}
-		reply.Type, reply.Serial, reply.ReplySerial, reply.Sender, reply.Destination = bustest.TypeReturn, serial, m.Serial, wire.BusName, ":1.7"
+		if reply.Type == 0 {
+			reply.Type = bustest.TypeReturn
+		}
+		reply.Serial, reply.ReplySerial, reply.Sender, reply.Destination = serial, m.Serial, wire.BusName, ":1.7"
 		if _, err := conn.Write(reply.Marshal()); err != nil {
 			return err
 		}
