@@ -35,9 +35,9 @@ const counterBusLosses = "bus_losses"
 // Config configures a [Service].
 type Config struct {
 	Hub     *hub.Hub
-	Log     *slog.Logger
-	Address string // of the bus, see [wire.ResolveAddress]
-	Version string // the property Version
+	Log     *slog.Logger // its handler must not block, see [bus.Config]
+	Address string       // of the bus, see [wire.ResolveAddress]
+	Version string       // the property Version
 
 	// Missing returns the missing capabilities of the service and their consequences, a line
 	// each. It is the property Missing, which every user may read. It may be nil.

@@ -34,9 +34,9 @@ type Handler interface {
 
 // Config configures a [Bus].
 type Config struct {
-	Address string // of the bus, see [wire.ResolveAddress]
-	Name    string // to own
-	Log     *slog.Logger
+	Address string       // of the bus, see [wire.ResolveAddress]
+	Name    string       // to own
+	Log     *slog.Logger // its handler must not block, because the goroutine that reads calls logs
 	Handler Handler
 	// MaxBody is the size of the largest accepted body of a call, in bytes.
 	MaxBody int

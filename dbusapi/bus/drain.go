@@ -73,5 +73,4 @@ func (q *queue) dropCall(c *connection) {
 func (q *queue) close() {
 	q.stop()
 	q.wg.Wait()
-	q.refusals.close()
 }

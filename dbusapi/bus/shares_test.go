@@ -74,7 +74,7 @@ func TestShares(t *testing.T) {
 	if got := len(h.all()); got != all {
 		t.Errorf("%d calls were handled, want %d", got, all)
 	}
-	if counts.get(CounterOverLimit) == 0 || len(log.take()) < 4 {
+	if counts.get(CounterOverLimit) == 0 || len(log.take()) == 0 {
 		t.Error("refused calls were not counted, or not logged")
 	}
 	wantEmpty(t, q)
