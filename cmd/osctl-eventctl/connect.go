@@ -15,8 +15,8 @@ import (
 // callTimeout limits a call that should be answered at once.
 const callTimeout = 10 * time.Second
 
-// pulse is how often a waiting command checks that the service still answers. The command notices a
-// hang within twice that time.
+// pulse is how often the service must answer a waiting command. The command notices a hang within twice
+// that time.
 const pulse = 5 * time.Second
 
 // address returns the address of the bus.

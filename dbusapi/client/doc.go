@@ -66,7 +66,7 @@
 // # Reading order
 //
 // client.go has the calls, conn.go carries them over one connection, and errors.go and batch.go
-// complete reporting. follow.go is the loop that misses nothing, gone.go handles lost events, and
-// pulse.go detects a service that hangs. watch.go adds lists to the loop, and await.go uses watch.go.
-// explain.go stands alone.
+// complete reporting. follow.go is the loop that misses nothing, backoff.go its pauses after a failure, and
+// gone.go handles lost events. watch.go adds lists to the loop, and await.go uses watch.go. explain.go
+// stands alone.
 package client

@@ -14,8 +14,8 @@ type Follower struct {
 	Address string     // of the bus, see [ResolveAddress]
 	Filter  hub.Filter // selects the events
 	Cursor  string     // where to begin: "" for now, [hub.CursorOldest], or a cursor
-	// Pulse is the interval of pings while no event comes, and the time that the service has to
-	// answer one. With 0 there are no pings, and a service that hangs counts as down after 70 s.
+	// Pulse is the interval at which the service must answer while no event comes, and how late it
+	// may answer. With 0 a service that hangs counts as down after 70 s.
 	Pulse time.Duration
 }
 
@@ -24,8 +24,9 @@ type Update struct {
 	// Events are the next events, oldest first.
 	Events []*hub.Event
 	// Cursor is the position after Events, from which a later Follow can continue. It also moves
-	// without events, past events that do not match the filter. It is "" while there is no
-	// position yet; the first Update with a Cursor means that following has begun.
+	// without events, past events that do not match the filter, but then at most every 30 s, because
+	// a program may save it. It is "" while there is no position yet; the first Update with a Cursor
+	// means that following has begun.
 	Cursor string
 	// Gone is set if the events after the last Cursor are no longer kept: the follower
 	// was too slow or away for too long, or the service had to drop its history. Follow
@@ -45,7 +46,8 @@ type Update struct {
 }
 
 const (
-	followWait = time.Minute // timeout of a WaitEvents call of Follow
+	followWait     = time.Minute      // timeout of a WaitEvents call of Follow
+	cursorInterval = 30 * time.Second // between updates that only move the cursor
 
 	// defaultReplyTimeout is how late the reply to a call may come. After that the service
 	// counts as down.
@@ -70,11 +72,12 @@ func Follow(ctx context.Context, f Follower, handle func(Update) error) error {
 
 // follow is the state of [Follow] or [Watch] across connections.
 type follow struct {
-	Follower     // with the Cursor after the last Update
+	Follower     // with the Cursor after the last reply
 	handle       func(Update) error
 	replyTimeout time.Duration // see defaultReplyTimeout
 	started      bool          // the service answered once
-	hasCursor    bool          // handle got a cursor
+	passedCursor string        // of the last Update by deliverEvents
+	passedAt     time.Time     // time of that Update
 	down         bool          // the last session failed, or the follower is limited
 	handlerErr   error         // from handle; it ends Follow
 	pause        time.Duration // of the back-off
@@ -207,17 +210,13 @@ func (f *follow) startWaitCall(ctx context.Context, c *Client, cursor string, wa
 // waitEvents waits for the next events. It runs concurrently with the handler, so it reads only constant
 // fields.
 func (f *follow) waitEvents(ctx context.Context, c *Client, cursor string, wait time.Duration) (string, []*hub.Event, error) {
-	ctx, cancel := context.WithTimeout(ctx, wait+f.replyTimeout)
+	late := f.replyTimeout
+	if f.Pulse > 0 && wait > 0 {
+		wait, late = min(wait, f.Pulse), f.Pulse
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait+late)
 	defer cancel()
-	if f.Pulse <= 0 || wait == 0 {
-		return c.WaitEvents(ctx, cursor, f.Filter, 0, wait)
-	}
-	alive, stop := c.startPings(ctx, f.Pulse)
-	next, events, err := c.WaitEvents(alive, cursor, f.Filter, 0, wait)
-	if silent := stop(); err != nil && silent != nil { // the cause; err is the end of alive
-		err = silent
-	}
-	return next, events, err
+	return c.WaitEvents(ctx, cursor, f.Filter, 0, wait)
 }
 
 // markUp records that the service answered, and delivers Up if it was down.
@@ -258,12 +257,14 @@ func (f *follow) handleReply(next string, events []*hub.Event) error {
 	return f.deliverEvents(next, events)
 }
 
-// deliverEvents delivers events and the cursor after them, unless neither is new.
+// deliverEvents delivers events and the cursor after them. Without events it delivers a new cursor, after
+// cursorInterval.
 func (f *follow) deliverEvents(next string, events []*hub.Event) error {
-	if len(events) == 0 && next == f.Cursor && f.hasCursor {
+	f.Cursor = next
+	if len(events) == 0 && (next == f.passedCursor || time.Since(f.passedAt) < cursorInterval) {
 		return nil
 	}
-	f.Cursor, f.hasCursor = next, true
+	f.passedCursor, f.passedAt = next, time.Now()
 	return f.deliver(Update{Events: events, Cursor: next})
 }
 

@@ -44,47 +44,6 @@ func answerCalls(t *testing.T, bus *bustest.Bus, reply func(call *bustest.Messag
 	})
 }
 
-// pingUntilSilent accepts any answer, and returns when one is missing.
-func TestPulse(t *testing.T) {
-	t.Parallel()
-	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
-	pings := make(chan int, 1) // in this attempt
-	pings <- 0
-	answerCalls(t, bus, func(call *bustest.Message) *bustest.Message {
-		n := <-pings + 1
-		pings <- n
-		switch {
-		case call.Member != "Ping":
-			t.Errorf("%s was called", call.Member)
-		case n == 1:
-			return &bustest.Message{Type: bustest.TypeReturn}
-		case n == 2:
-			return &bustest.Message{Type: bustest.TypeError, ErrorName: wire.ErrAccessDenied}
-		}
-		return nil
-	})
-	// On a busy machine an answer may be late, so try again with more time.
-	for every := 50 * time.Millisecond; ; every *= 2 {
-		client, err := Dial(apitest.Bounded(t), bus.Address())
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = client.pingUntilSilent(apitest.Bounded(t), every)
-		client.Close()
-		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Fatal("pingUntilSilent:", err)
-		}
-		n := <-pings
-		pings <- 0
-		if n == 3 {
-			break
-		}
-		if every > 10*time.Second {
-			t.Fatalf("it ended after %d pings, want 3", n)
-		}
-	}
-}
-
 // With Pulse, Follow reports a service that hangs during a wait.
 func TestFollowPulse(t *testing.T) {
 	t.Parallel()
@@ -116,7 +75,48 @@ func TestFollowPulse(t *testing.T) {
 	}
 }
 
-// The same for Await.
+// With Pulse, a wait ends after Pulse, so that the service shows that it answers. The handler does not get
+// each cursor that moves meanwhile.
+func TestFollowPulseAnswered(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
+	const pulse, waits = 20 * time.Second, 3
+	waited := make(chan struct{})
+	seq := uint64(0)
+	answerCalls(t, bus, func(call *bustest.Message) *bustest.Message {
+		if cursor, _ := call.FirstString(); seq > 0 && cursor != hub.FormatCursor("e", seq) {
+			t.Errorf("call for the events after %s, want %d", cursor, seq)
+		}
+		if timeout := timeoutOf(call); seq > 0 && timeout != uint32(pulse.Milliseconds()) {
+			t.Errorf("call with a timeout of %d ms", timeout)
+		}
+		if seq++; seq > waits {
+			if seq == waits+1 {
+				close(waited)
+			}
+			return nil
+		}
+		return waitReply(hub.FormatCursor("e", seq))
+	})
+	updates, ended := make(chan Update, 100), make(chan error, 1)
+	ctx, cancel := context.WithCancel(apitest.Bounded(t))
+	go func() {
+		ended <- Follow(ctx, Follower{Address: bus.Address(), Pulse: pulse}, func(u Update) error {
+			updates <- u
+			return nil
+		})
+	}()
+	apitest.Await(t, "the waits are answered", waited)
+	cancel()
+	if err := apitest.Await(t, "Follow ends", ended); !errors.Is(err, context.Canceled) {
+		t.Error("Follow ended with", err)
+	}
+	if u := <-updates; u.Cursor != hub.FormatCursor("e", 1) || len(updates) > 0 {
+		t.Errorf("the first update is %+v, %d follow", u, len(updates))
+	}
+}
+
+// With Pulse, Await reports a service that hangs during a wait.
 func TestAwaitPulse(t *testing.T) {
 	t.Parallel()
 	for name, wait := range map[string]func(context.Context, Await) error{
@@ -129,21 +129,10 @@ func TestAwaitPulse(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			bus := bustest.Start(t, bustest.Daemon, bustest.PolicyOpen)
-			pinged, hangs := make(chan struct{}), true // at the first ping
 			types := map[string]string{"ListContainers": "sa" + wire.ContainerType, "ListInterfaces": "sa" + wire.InterfaceType, "WaitEvents": "sa(" + wire.EventType + ")"}
 			answerCalls(t, bus, func(call *bustest.Message) *bustest.Message {
-				switch call.Member {
-				case "Ping":
-					if !hangs {
-						return &bustest.Message{Type: bustest.TypeReturn}
-					}
-					hangs = false
-					close(pinged)
+				if call.Member == "WaitEvents" && timeoutOf(call) > 0 {
 					return nil
-				case "WaitEvents":
-					if timeoutOf(call) > 0 {
-						return nil
-					}
 				}
 				b := new(bustest.Body).String(hub.FormatCursor("e", 1)).Array(8, func(*bustest.Body) {})
 				return &bustest.Message{Type: bustest.TypeReturn, Signature: types[call.Member], Body: b.Bytes()}
@@ -158,7 +147,6 @@ func TestAwaitPulse(t *testing.T) {
 					}
 				}})
 			}()
-			apitest.Await(t, "a ping", pinged)
 			if u := apitest.Await(t, "a notice", notices); !errors.Is(u.Down, context.DeadlineExceeded) {
 				t.Errorf("the first notice is %+v, want Down", u)
 			}

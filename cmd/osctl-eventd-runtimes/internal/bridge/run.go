@@ -30,8 +30,6 @@ const (
 	retryPause = time.Second
 	// maxReason limits the bytes of an error in the log, because the runtime may have written it.
 	maxReason = 512
-	// pulse is the interval of pings to osctl-eventd.
-	pulse = time.Minute
 	// burst and perSecond limit the events that one runtime can make the bridge report. The bridge does not
 	// read from a runtime that has used them up, so that the runtime cannot push the events of others out of
 	// the history.
@@ -136,7 +134,7 @@ func (l *loop) connect(ctx context.Context, cancel context.CancelCauseFunc) (ser
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		cancel(client.Follow(ctx, client.Follower{Address: l.bus, Filter: filter, Pulse: pulse}, func(u client.Update) error {
+		cancel(client.Follow(ctx, client.Follower{Address: l.bus, Filter: filter}, func(u client.Update) error {
 			if u.Up || u.Gone != nil {
 				return errRestarted
 			}
