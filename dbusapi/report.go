@@ -167,31 +167,17 @@ func (s *Service) reportRefused(err error) error {
 // readEvent reads the type and the options of one event and makes it.
 func readEvent(d *wire.Decoder, source string) (*hub.Event, error) {
 	typ := d.String()
-	start := d.Offset()
 	options := d.Options(typ)
 	if err := d.Err(); err != nil {
 		return nil, err
 	}
-	size := d.Offset() - start
 	event, err := hub.NewEvent(typ, options, source)
 	if err != nil {
 		return nil, err
 	}
-	// Pool, id and action are in the event twice, as options and as arguments.
-	size += len(typ) + len(event.Action) + len(event.Pool) + len(event.ID) + len(source) + eventOverhead
-	if size > wire.MaxEvent/redactedGrowth {
-		size = len(wire.EncodeEvent(event))
-	}
-	if size > wire.MaxEvent {
+	// An event is larger than its options, and redaction may enlarge it.
+	if size := len(wire.EncodeEvent(event)); size > wire.MaxEvent {
 		return nil, &hub.TooLargeError{What: "bytes of one event", Got: size, Limit: wire.MaxEvent}
 	}
 	return event, nil
 }
-
-// redactedGrowth is more than the factor by which redaction can enlarge an event. An empty array of
-// strings takes 4 bytes, and 19 with the replacement.
-const redactedGrowth = 8
-
-// eventOverhead is the size of an event's number and time, and of the lengths, ends and padding of its
-// strings, in bytes, at most.
-const eventOverhead = 5*(4+1+3) + 2*8 + 8

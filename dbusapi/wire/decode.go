@@ -39,9 +39,6 @@ func NewDecoder(body string, bigEndian bool) *Decoder {
 	return &Decoder{body: body, big: bigEndian}
 }
 
-// Offset returns the number of bytes read.
-func (d *Decoder) Offset() int { return d.pos }
-
 // Err returns the first error.
 func (d *Decoder) Err() error { return d.err }
 

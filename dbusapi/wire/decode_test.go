@@ -155,8 +155,8 @@ func TestDecoderRefuses(t *testing.T) {
 			if err := d.Finish(); !errors.Is(err, c.want) {
 				t.Errorf("%q as %s: %v, want %v", c.body, c.typ, err, c.want)
 			}
-			before := d.Offset()
-			if d.Uint64() != 0 || d.String() != "" || d.Value("as", 8).Items() != nil || d.Offset() != before {
+			before := d.pos
+			if d.Uint64() != 0 || d.String() != "" || d.Value("as", 8).Items() != nil || d.pos != before {
 				t.Error("the decoder reads on after an error")
 			}
 		})
