@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/osctl/eventd/dbusapi/wire"
 )
@@ -38,10 +37,10 @@ type PrivateBus struct {
 	// Address is the address of the bus.
 	Address string
 
-	dir  string
-	stop chan struct{}
-	done chan struct{} // closed when the process has ended
-	err  error         // of the process, after done
+	dir    string
+	cancel context.CancelFunc // ends the process
+	done   chan struct{}      // closed when the process has ended
+	err    error              // of the process, after done
 }
 
 // StartPrivateBus starts a dbus-daemon, which must be installed, and waits until it accepts connections.
@@ -60,12 +59,14 @@ func StartPrivateBus(ctx context.Context) (*PrivateBus, error) {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("private bus: %w", err), os.RemoveAll(dir))
 	}
-	b := &PrivateBus{
-		Address: "unix:path=" + wire.EscapeAddress(socket),
-		dir:     dir, stop: make(chan struct{}), done: make(chan struct{}),
-	}
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	cmd := exec.CommandContext(running, program, "--config-file="+config, "--nofork", "--nopidfile", "--print-address=1") //nolint:gosec // a file of this function
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = stopTimeout
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	b := &PrivateBus{Address: "unix:path=" + wire.EscapeAddress(socket), dir: dir, cancel: cancel, done: make(chan struct{})}
 	started := make(chan error, 1)
-	go b.run(program, config, started)
+	go b.run(cmd, started)
 	select {
 	case err = <-started:
 	case <-ctx.Done():
@@ -80,12 +81,10 @@ func StartPrivateBus(ctx context.Context) (*PrivateBus, error) {
 
 // run runs the bus. The kernel kills it when the thread that started it ends (PR_SET_PDEATHSIG), so that
 // it does not outlive this process. So the goroutine keeps its thread.
-func (b *PrivateBus) run(program, config string, started chan<- error) {
+func (b *PrivateBus) run(cmd *exec.Cmd, started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer close(b.done)
-	cmd := exec.Command(program, "--config-file="+config, "--nofork", "--nopidfile", "--print-address=1") //nolint:gosec,noctx // a file of this function; stopped below
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	problems := &firstBytes{}
 	cmd.Stderr = problems
 	out, err := cmd.StdoutPipe()
@@ -97,20 +96,11 @@ func (b *PrivateBus) run(program, config string, started chan<- error) {
 		started <- err
 		return
 	}
-	ended := make(chan struct{})
-	go func() {
-		select {
-		case <-b.stop:
-			_ = cmd.Process.Signal(syscall.SIGTERM)
-		case <-ended:
-		}
-	}()
 	_, err = bufio.NewReader(out).ReadString('\n')
 	if err == nil {
 		started <- nil
 	}
 	b.err = cmd.Wait()
-	close(ended)
 	if err != nil {
 		started <- fmt.Errorf("dbus-daemon ended (%w): %s", b.err, strings.TrimSpace(string(*problems)))
 	}
@@ -138,12 +128,9 @@ func (b *PrivateBus) Wait(ctx context.Context) error {
 	}
 }
 
-// Close ends the bus and removes its files. Call it once.
+// Close ends the bus and removes its files.
 func (b *PrivateBus) Close() {
-	close(b.stop)
-	select {
-	case <-b.done:
-	case <-time.After(stopTimeout):
-	}
+	b.cancel()
+	<-b.done
 	_ = os.RemoveAll(b.dir)
 }
