@@ -50,7 +50,7 @@ type Bus struct {
 	release io.Closer // the reaper's standard input
 	journal *journal  // of a Broker
 	proc    *process  // dbus-daemon, or dbus-broker-launch
-	pid     int       // of the bus proper; 0 when it does not run
+	pid     int       // of dbus-daemon or dbus-broker, not of its launcher; 0 while the bus is dead
 }
 
 // Start runs a bus with the default policy of Debian's system bus and the policies
@@ -169,10 +169,6 @@ func (b *Bus) Dir() string { return b.dir }
 func (b *Bus) Env() []string {
 	return append(os.Environ(), "DBUS_SYSTEM_BUS_ADDRESS="+b.Address())
 }
-
-// Pid is the process that passes the messages: dbus-daemon or dbus-broker, not the
-// latter's launcher. It is 0 while the bus is dead.
-func (b *Bus) Pid() int { return b.pid }
 
 // Kill kills the bus (SIGKILL) and waits until it is dead. Connections to its
 // address are refused then. It does nothing where the bus is dead.

@@ -100,14 +100,14 @@ func fatal(t *testing.T, test func(tb testing.TB)) string {
 func TestKillAndRestart(t *testing.T) {
 	eachKind(t, func(t *testing.T, kind Kind) {
 		b := Start(t, kind, PolicyOpen)
-		c, address, pid := b.ClientAs(t, NobodyUID), b.Address(), b.Pid()
+		c, address, pid := b.ClientAs(t, NobodyUID), b.Address(), b.pid
 		bus := hold(t, pid)
 		b.Kill()
 		if !dead(t, bus) {
 			t.Error("the bus lives after Kill")
 		}
-		if b.Pid() != 0 {
-			t.Error("a dead bus has the pid", b.Pid())
+		if b.pid != 0 {
+			t.Error("a dead bus has the pid", b.pid)
 		}
 		select {
 		case <-c.Done():
@@ -127,8 +127,8 @@ func TestKillAndRestart(t *testing.T) {
 			if b.Address() != address {
 				t.Errorf("address %s, was %s", b.Address(), address)
 			}
-			if b.Pid() == pid || b.Pid() == 0 {
-				t.Error("pid after Restart:", b.Pid())
+			if b.pid == pid || b.pid == 0 {
+				t.Error("pid after Restart:", b.pid)
 			}
 			answerCalls(t, startService(t, b)) // the policy is the same
 			if _, err := b.ClientAs(t, NobodyUID).Call(bounded(t), MethodCall(eventd, "/", eventd, "M")); err != nil {
@@ -179,7 +179,7 @@ func TestSendToAStoppedBusEndsWithItsContext(t *testing.T) {
 func TestPidIsThatOfTheBusProper(t *testing.T) {
 	eachKind(t, func(t *testing.T, kind Kind) {
 		b := Start(t, kind)
-		exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", b.Pid()))
+		exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", b.pid))
 		if err != nil || filepath.Base(exe) != kind.String() {
 			t.Errorf("Pid is that of %s, %v", exe, err)
 		}
@@ -195,7 +195,7 @@ func TestNothingIsLeft(t *testing.T) {
 				b := Start(t2, kind)
 				dir = b.Dir()
 				b.ClientAs(t2, NobodyUID)
-				for _, pid := range []int{b.Pid(), b.proc.cmd.Process.Pid, b.reaper.cmd.Process.Pid} {
+				for _, pid := range []int{b.pid, b.proc.cmd.Process.Pid, b.reaper.cmd.Process.Pid} {
 					held = append(held, hold(t, pid))
 				}
 				switch how {
@@ -208,7 +208,7 @@ func TestNothingIsLeft(t *testing.T) {
 					b.Kill()
 				case "restarted":
 					b.Restart(t2)
-					held = append(held, hold(t, b.Pid()))
+					held = append(held, hold(t, b.pid))
 				}
 			})
 			for i, pidfd := range held {
@@ -233,7 +233,7 @@ func TestVictim(t *testing.T) {
 	for _, kind := range Kinds() {
 		b := Start(t, kind)
 		b.Stop() // the hardest case: a process that takes no signal but SIGKILL
-		fmt.Printf("\nvictim %s %d %d\n", b.Dir(), b.Pid(), b.proc.cmd.Process.Pid)
+		fmt.Printf("\nvictim %s %d %d\n", b.Dir(), b.pid, b.proc.cmd.Process.Pid)
 	}
 	<-t.Context().Done()
 }
@@ -293,7 +293,7 @@ func TestStartFailure(t *testing.T) {
 		var pidfd int
 		t.Run("", func(t2 *testing.T) {
 			b := Start(t2, kind)
-			pidfd = hold(t, b.Pid())
+			pidfd = hold(t, b.pid)
 			if err := os.Remove(configPath(b.Dir())); err != nil {
 				t2.Fatal(err)
 			}

@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Name, path and interface of the bus itself.
@@ -43,9 +41,8 @@ type Client struct {
 	err     error                    // of the dead connection
 }
 
-// NewClient returns a client that owns an authenticated connection, such as one of
-// [Bus.DialAs]. Call Hello first.
-func NewClient(conn *net.UnixConn) *Client {
+// newClient returns a client that owns an authenticated connection. Call Hello first.
+func newClient(conn *net.UnixConn) *Client {
 	c := &Client{
 		conn:    conn,
 		queue:   make(chan *Message, backlog),
@@ -60,11 +57,11 @@ func NewClient(conn *net.UnixConn) *Client {
 // test ends. The first message for Receive is NameAcquired.
 func (b *Bus) ClientAs(tb testing.TB, uid uint32, options ...DialOption) *Client {
 	tb.Helper()
-	c := NewClient(b.DialAs(tb, uid, options...))
+	c := newClient(b.DialAs(tb, uid, options...))
 	tb.Cleanup(func() { _ = c.Close() })
 	ctx, cancel := context.WithTimeout(tb.Context(), deadline)
 	defer cancel()
-	if _, err := c.Hello(ctx); err != nil {
+	if err := c.hello(ctx); err != nil {
 		tb.Fatalf("bustest: Hello to %v as uid %d: %v", b.kind, uid, err)
 	}
 	return c
@@ -86,20 +83,20 @@ func ErrorName(err error) string {
 	return ""
 }
 
-// Hello asks the bus for a unique name and returns it. It must be the first call.
-func (c *Client) Hello(ctx context.Context) (string, error) {
+// hello asks the bus for a unique name. It must be the first call.
+func (c *Client) hello(ctx context.Context) error {
 	reply, err := c.CallDriver(ctx, "Hello", "", nil)
 	if err != nil {
-		return "", err
+		return err
 	}
 	name, err := reply.FirstString()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.name = name
-	return name, err
+	return err
 }
 
-// Name is the unique name that Hello returned, or "".
+// Name is the unique name of the client.
 func (c *Client) Name() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -160,12 +157,6 @@ func (m *Message) remoteError() error {
 // Send writes any bytes. If ctx ends first, because the bus does not read, a part may
 // have been written, and the client cannot be used any more.
 func (c *Client) Send(ctx context.Context, raw []byte) error {
-	return c.SendWithFDs(ctx, raw)
-}
-
-// SendWithFDs writes bytes with file descriptors attached to their beginning. The
-// bus requires [WithUnixFDs]. The caller keeps the descriptors.
-func (c *Client) SendWithFDs(ctx context.Context, raw []byte, fds ...int) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	if err := c.conn.SetWriteDeadline(time.Time{}); err != nil {
@@ -181,16 +172,6 @@ func (c *Client) SendWithFDs(ctx context.Context, raw []byte, fds ...int) error 
 			<-cut // lest it hit the next one
 		}
 	}()
-	if len(fds) > 0 {
-		n, _, err := c.conn.WriteMsgUnix(raw, unix.UnixRights(fds...), nil)
-		if err != nil {
-			return errors.Join(ctx.Err(), err)
-		}
-		raw = raw[n:]
-	}
-	if len(raw) == 0 {
-		return nil
-	}
 	if _, err := c.conn.Write(raw); err != nil {
 		return errors.Join(ctx.Err(), err)
 	}

@@ -57,8 +57,8 @@ func WithGroups(gid uint32, groups ...uint32) DialOption {
 
 // DialAs connects to the bus as another user: uid, a group of the same number and
 // no others, unless an option says so. The connection is authenticated and ready
-// for Hello, or for a client: [NewClient]. The caller closes it. A dbus-daemon drops
-// users that are in no passwd database, when they say Hello.
+// for Hello. The caller closes it. A dbus-daemon drops users that are in no passwd
+// database, when they call Hello.
 func (b *Bus) DialAs(tb testing.TB, uid uint32, options ...DialOption) *net.UnixConn {
 	tb.Helper()
 	c := dialConfig{other: true, uid: uid, gid: uid}

@@ -20,8 +20,8 @@ func requestName(t *testing.T, c *Client) error {
 	if err != nil {
 		return err
 	}
-	if got, err := reply.FirstUint32(); err != nil || got != primaryOwner {
-		t.Fatal("RequestName:", got, err)
+	if got := firstUint32(reply); got != primaryOwner {
+		t.Fatal("RequestName:", got)
 	}
 	return nil
 }

@@ -170,15 +170,6 @@ func (m *Message) FirstString() (string, error) {
 	return r.string(), r.err
 }
 
-// FirstUint32 returns the first argument, which must be a u.
-func (m *Message) FirstUint32() (uint32, error) {
-	if len(m.Signature) == 0 || m.Signature[0] != 'u' {
-		return 0, fmt.Errorf("bustest: a body of %q does not start with a uint32", m.Signature)
-	}
-	r := &reader{buf: m.Body, order: orderOf(m.BigEndian)}
-	return r.uint32(), r.err
-}
-
 // reader reads values from marshalled bytes. After an error it returns zeros.
 type reader struct {
 	buf   []byte
