@@ -28,7 +28,7 @@ func reportStates(t testing.TB, c *client.Client, pool string, n int) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := batch.Send(t.Context(), c); err != nil {
+	if _, err := c.ReportBatch(t.Context(), batch.Take()); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -1,14 +1,13 @@
 package client
 
 import (
-	"context"
 	"errors"
 
 	"github.com/osctl/eventd/dbusapi/wire"
 )
 
-// Batch collects reports for one [Client.ReportBatch] call, up to its limits. The zero
-// Batch is empty and ready for use.
+// Batch collects reports for one [Client.ReportBatch] call, up to its limits. Report those that [Batch.Take]
+// returns. The zero Batch is empty and ready for use.
 type Batch struct {
 	reports []Report
 	bytes   int // of the body of the call, at most
@@ -17,7 +16,7 @@ type Batch struct {
 // ErrBatchFull is the error of [Batch.Add] for a report that does not fit.
 var ErrBatchFull = errors.New("client: the batch is full")
 
-// Add adds a report. It returns [ErrBatchFull] if the report does not fit: send the batch and add the
+// Add adds a report. It returns [ErrBatchFull] if the report does not fit: report the batch and add the
 // report again. An empty batch accepts any size, because the service refuses a report that is too
 // large. Options that cannot be sent are refused with a [hub.InvalidEventError].
 func (b *Batch) Add(r Report) error {
@@ -34,15 +33,6 @@ func (b *Batch) Add(r Report) error {
 	b.reports = append(b.reports, r)
 	b.bytes += size
 	return nil
-}
-
-// Len returns the number of reports in the batch.
-func (b *Batch) Len() int { return len(b.reports) }
-
-// Send reports the batch, all or none, and empties it. It returns the number of the
-// first event; the others follow consecutively.
-func (b *Batch) Send(ctx context.Context, c *Client) (uint64, error) {
-	return c.ReportBatch(ctx, b.Take())
 }
 
 // Take returns the reports and empties the batch.

@@ -31,12 +31,12 @@ func TestBatch(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := b.Add(test.report); !errors.Is(err, ErrBatchFull) || b.Len() != test.fits {
-			t.Errorf("%s: %d fit, then %v; want %d", test.report.Type, b.Len(), err, test.fits)
+		if err := b.Add(test.report); !errors.Is(err, ErrBatchFull) || len(b.reports) != test.fits {
+			t.Errorf("%s: %d fit, then %v; want %d", test.report.Type, len(b.reports), err, test.fits)
 		}
-		first, err := b.Send(apitest.Bounded(t), c)
-		if err != nil || first != next || b.Len() != 0 {
-			t.Errorf("%s: Send = %d, %v, want %d", test.report.Type, first, err, next)
+		first, err := c.ReportBatch(apitest.Bounded(t), b.Take())
+		if err != nil || first != next || len(b.reports) != 0 {
+			t.Errorf("%s: ReportBatch = %d, %v, want %d", test.report.Type, first, err, next)
 		}
 		next += uint64(test.fits)
 	}
@@ -44,13 +44,13 @@ func TestBatch(t *testing.T) {
 		t.Errorf("the hub has %d events, want %d", status.Last, next-1)
 	}
 	var invalid *hub.InvalidEventError
-	if err := b.Add(Report{Type: "x\xff"}); !errors.As(err, &invalid) || b.Len() != 0 {
+	if err := b.Add(Report{Type: "x\xff"}); !errors.As(err, &invalid) || len(b.reports) != 0 {
 		t.Errorf("text that cannot be sent: %v", err)
 	}
 	// The service refuses a report that is too large for any batch.
 	if err := b.Add(Report{Type: "x", Options: apitest.Options("text", strings.Repeat("x", 70_000))}); err != nil {
 		t.Error(err)
 	}
-	_, err := b.Send(apitest.Bounded(t), c)
+	_, err := c.ReportBatch(apitest.Bounded(t), b.Take())
 	apitest.WantError(t, err, ErrTooLarge)
 }
