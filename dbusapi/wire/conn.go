@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// MaxHeader is the size of the largest message header that is read, in bytes. A message with a larger
+// maxHeader is the size of the largest message header that is read, in bytes. A message with a larger
 // header is skipped, and gets no reply, because its header has the sender.
-const MaxHeader = 1 << 20
+const maxHeader = 1 << 20
 
 var (
 	// ErrClosed is the error of a connection that its owner closed.
@@ -84,9 +84,9 @@ func (c *Conn) NextSerial() uint32 {
 func (c *Conn) Raw() io.Reader { return c.in }
 
 // Read reads the next message. It calls admit after the header, before it allocates memory for the
-// body; an error of admit becomes Refused. Messages whose header is malformed or larger than
-// [MaxHeader] are skipped. The error is that of [Conn.Err], of the socket, or [ErrHeader] if the rest
-// of the stream cannot be read.
+// body; an error of admit becomes Refused. Messages whose header is malformed or larger than 1 MiB are
+// skipped. Read returns [Conn.Err], the error of the socket, or an error about a header after which it
+// cannot find the next message.
 func (c *Conn) Read(admit func(*Message) error) (*Message, error) {
 	for {
 		m, err := c.read(admit)
@@ -98,7 +98,7 @@ func (c *Conn) Read(admit func(*Message) error) (*Message, error) {
 
 // read returns nil for a skipped message.
 func (c *Conn) read(admit func(*Message) error) (*Message, error) {
-	fixed, err := c.in.peek(FixedSize)
+	fixed, err := c.in.peek(fixedSize)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ func (c *Conn) read(admit func(*Message) error) (*Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	if header > MaxHeader {
+	if header > maxHeader {
 		return nil, c.in.skip(header + body)
 	}
 	frame := make([]byte, header)

@@ -70,8 +70,8 @@ func wantMessage(t *testing.T, c *Conn, serial uint32, size int) *Message {
 
 func TestReadSkipsMalformed(t *testing.T) {
 	large := numbered(1, 10)
-	large.Path = "/" + strings.Repeat("x", MaxHeader)
-	largeBody := numbered(1, 3*MaxHeader)
+	large.Path = "/" + strings.Repeat("x", maxHeader)
+	largeBody := numbered(1, 3*maxHeader)
 	largeBody.Path = large.Path
 	malformed := numbered(1, 200_000).Marshal()
 	malformed[16] = 3 // the first field, a path, becomes the member: of the wrong type
@@ -93,7 +93,7 @@ func TestReadSkipsMalformed(t *testing.T) {
 	}
 }
 
-// A header of exactly MaxHeader bytes is read.
+// A header of exactly maxHeader bytes is read.
 func TestReadLargestHeader(t *testing.T) {
 	m := numbered(1, 5)
 	m.Path = "/"
@@ -101,8 +101,8 @@ func TestReadLargestHeader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.Path += strings.Repeat("x", MaxHeader-header)
-	if header, _, _ := Sizes(m.Marshal()); header != MaxHeader {
+	m.Path += strings.Repeat("x", maxHeader-header)
+	if header, _, _ := Sizes(m.Marshal()); header != maxHeader {
 		t.Fatalf("the header has %d bytes", header)
 	}
 	c := connReading(t, numbered(7, 3).Marshal(), m.Marshal())
@@ -145,7 +145,7 @@ func TestReadGarbage(t *testing.T) {
 	c := connReading(t, numbered(1, 1).Marshal(), []byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
 	wantMessage(t, c, 1, 1)
 	for range 2 {
-		if _, err := c.Read(admitAll); !errors.Is(err, ErrHeader) {
+		if _, err := c.Read(admitAll); !errors.Is(err, errHeader) {
 			t.Error("Read:", err)
 		}
 	}

@@ -159,7 +159,7 @@ func TestDialStrangeBus(t *testing.T) {
 			_, _ = in.ReadString('\n')
 			_, _ = bustest.ReadMessage(in)
 		}, "", ErrTurnedAway},
-		"garbage upon Hello": {afterHello(func(uint32) []byte { return bytes.Repeat([]byte("x"), 100) }), "", ErrHeader},
+		"garbage upon Hello": {afterHello(func(uint32) []byte { return bytes.Repeat([]byte("x"), 100) }), "", errHeader},
 		"a signal upon Hello": {change(func(m *bustest.Message) {
 			m.Type, m.Path, m.Interface, m.Member = bustest.TypeSignal, "/", "a.b", "C"
 		}), "something else", nil},

@@ -90,7 +90,7 @@ func FuzzMessage(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		header, size, err := Sizes(raw)
 		if err != nil {
-			if !errors.Is(err, ErrHeader) {
+			if !errors.Is(err, errHeader) {
 				t.Fatal(err)
 			}
 			return
@@ -100,7 +100,7 @@ func FuzzMessage(f *testing.F) {
 		}
 		h, err := ParseHeader(raw[:header])
 		if err != nil {
-			if !errors.Is(err, ErrHeader) || h != nil {
+			if !errors.Is(err, errHeader) || h != nil {
 				t.Fatalf("%v, %v", h, err)
 			}
 			return

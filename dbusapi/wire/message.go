@@ -20,9 +20,9 @@ const (
 	FlagNoAutoStart = 2 // the bus does not start the destination for the call
 )
 
-// FixedSize is the size of the fixed part of a header, including the length of
+// fixedSize is the size of the fixed part of a header, including the length of
 // the fields.
-const FixedSize = 16
+const fixedSize = 16
 
 // maxMessage is the size of the largest message that the specification allows.
 const maxMessage = 1 << 27
@@ -57,8 +57,8 @@ type Header struct {
 	Signature   string
 }
 
-// ErrHeader is wrapped by errors about the header of a message.
-var ErrHeader = errors.New("invalid message header")
+// errHeader is wrapped by errors about the header of a message.
+var errHeader = errors.New("invalid message header")
 
 // Sizes reads the fixed part of a header and returns the sizes of the whole header,
 // with its padding, and of the body, in bytes. After an error the rest of the
@@ -66,22 +66,22 @@ var ErrHeader = errors.New("invalid message header")
 func Sizes(fixed []byte) (header, body int, err error) {
 	var order binary.ByteOrder
 	switch {
-	case len(fixed) < FixedSize:
-		return 0, 0, fmt.Errorf("%w: %d bytes", ErrHeader, len(fixed))
+	case len(fixed) < fixedSize:
+		return 0, 0, fmt.Errorf("%w: %d bytes", errHeader, len(fixed))
 	case fixed[0] == 'l':
 		order = binary.LittleEndian
 	case fixed[0] == 'B':
 		order = binary.BigEndian
 	default:
-		return 0, 0, fmt.Errorf("%w: byte order %q", ErrHeader, fixed[0])
+		return 0, 0, fmt.Errorf("%w: byte order %q", errHeader, fixed[0])
 	}
 	if fixed[3] != 1 {
-		return 0, 0, fmt.Errorf("%w: protocol version %d", ErrHeader, fixed[3])
+		return 0, 0, fmt.Errorf("%w: protocol version %d", errHeader, fixed[3])
 	}
 	size, fields := uint64(order.Uint32(fixed[4:])), uint64(order.Uint32(fixed[12:]))
-	padded := (FixedSize + fields + 7) &^ 7
+	padded := (fixedSize + fields + 7) &^ 7
 	if fields > maxArrayBytes || padded+size > maxMessage {
-		return 0, 0, fmt.Errorf("%w: %d bytes of fields and %d of body", ErrHeader, fields, size)
+		return 0, 0, fmt.Errorf("%w: %d bytes of fields and %d of body", errHeader, fields, size)
 	}
 	return int(padded), int(size), nil //nolint:gosec // checked above
 }
@@ -105,7 +105,7 @@ func ParseHeader(b []byte) (*Header, error) {
 		}
 	}
 	if d.err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrHeader, d.err)
+		return nil, fmt.Errorf("%w: %w", errHeader, d.err)
 	}
 	return h, nil
 }

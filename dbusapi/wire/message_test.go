@@ -98,7 +98,7 @@ func TestHeaderRefused(t *testing.T) {
 		"protocol 2":              []byte(strings.Replace(pingBytes, "l\x01\x00\x01", "l\x01\x00\x02", 1)),
 		"byte order":              []byte("L" + pingBytes[1:]),
 	} {
-		if h, err := ParseHeader(raw); !errors.Is(err, ErrHeader) {
+		if h, err := ParseHeader(raw); !errors.Is(err, errHeader) {
 			t.Errorf("%s: %+v, %v", name, h, err)
 		}
 	}
@@ -163,7 +163,7 @@ func TestSizes(t *testing.T) {
 		for _, order := range []byte("lB") {
 			header, body, err := Sizes(fixed(order, c.body, c.fields))
 			if c.header == 0 {
-				if !errors.Is(err, ErrHeader) || header != 0 || body != 0 {
+				if !errors.Is(err, errHeader) || header != 0 || body != 0 {
 					t.Errorf("%c %d %d: %d, %d, %v; want an error", order, c.body, c.fields, header, body, err)
 				}
 				continue
