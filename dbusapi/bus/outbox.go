@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +21,8 @@ const (
 	// signalShare is about the size of the signals in one write, in bytes. So replies never wait
 	// behind many signals, and signals never starve.
 	signalShare = 64 << 10
+
+	usualSignal = 512 // bytes of a signal with its header
 )
 
 // socket is the destination of the outbox: a [wire.Conn], or a fake.
@@ -41,7 +44,6 @@ type outbox struct {
 	signals Signals
 	writing bool
 	written uint64 // number of the last event whose signal was written completely
-	spare   []byte // buffer of the last write, for reuse
 	err     error
 }
 
@@ -54,15 +56,15 @@ func newOutbox(sock socket, timeout time.Duration) *outbox {
 
 // Signals are queued signals.
 type Signals struct {
-	bytes  []byte
-	ends   []messageEnd // of the messages in bytes
+	queue  []message
+	size   int // bytes of all messages
 	serial func() uint32
 }
 
-// messageEnd is the end of a message, and the number of the event that it announces, 0 for none.
-type messageEnd struct {
-	at  int
-	seq uint64
+// message is an encoded message, and the number of the event that it announces, 0 for none.
+type message struct {
+	bytes []byte
+	seq   uint64
 }
 
 // Add appends a signal for event seq; body appends its arguments.
@@ -72,34 +74,21 @@ func (s *Signals) Add(h *wire.Header, seq uint64, body func(e *wire.Encoder)) {
 }
 
 func (s *Signals) add(h *wire.Header, seq uint64, body func(e *wire.Encoder)) {
-	e := wire.NewEncoder(s.bytes)
+	e := wire.NewEncoder(make([]byte, 0, usualSignal))
 	e.Message(h, body)
-	s.bytes = e.Bytes
-	s.ends = append(s.ends, messageEnd{len(s.bytes), seq})
+	s.queue = append(s.queue, message{e.Bytes, seq})
+	s.size += len(e.Bytes)
 }
 
-// take moves whole messages of about so many bytes to buf, and returns their ends in buf.
-func (s *Signals) take(buf []byte, about int) ([]byte, []messageEnd) {
-	n, size := 0, 0
-	for n < len(s.ends) && size < about {
-		size = s.ends[n].at
-		n++
+// take removes messages of about so many bytes.
+func (s *Signals) take(about int) (taken []message, size int) {
+	n := 0
+	for ; n < len(s.queue) && size < about; n++ {
+		size += len(s.queue[n].bytes)
 	}
-	offset := len(buf)
-	taken := append([]messageEnd(nil), s.ends[:n]...)
-	for i := range taken {
-		taken[i].at += offset
-	}
-	buf = append(buf, s.bytes[:size]...)
-	s.bytes = s.bytes[:copy(s.bytes, s.bytes[size:])]
-	if len(s.bytes) == 0 && cap(s.bytes) > 2*outboxLimit {
-		s.bytes = nil // see run
-	}
-	s.ends = s.ends[:copy(s.ends, s.ends[n:])]
-	for i := range s.ends {
-		s.ends[i].at -= size
-	}
-	return buf, taken
+	taken, s.queue = s.queue[:n:n], s.queue[n:]
+	s.size -= size
+	return taken, size
 }
 
 // addReply appends a message ahead of all queued signals. The error is that of the connection.
@@ -129,7 +118,7 @@ func (o *outbox) addSignals(ctx context.Context, add func(s *Signals)) error {
 	defer stop()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for len(o.signals.bytes) >= outboxLimit && o.err == nil && ctx.Err() == nil {
+	for o.signals.size >= outboxLimit && o.err == nil && ctx.Err() == nil {
 		o.changed.Wait()
 	}
 	if o.err != nil {
@@ -153,7 +142,7 @@ func (o *outbox) flush() error {
 	return o.err
 }
 
-func (o *outbox) hasPending() bool { return len(o.replies) > 0 || len(o.signals.bytes) > 0 }
+func (o *outbox) hasPending() bool { return len(o.replies) > 0 || o.signals.size > 0 }
 
 func (o *outbox) repliesFull() bool {
 	o.mu.Lock()
@@ -164,7 +153,7 @@ func (o *outbox) repliesFull() bool {
 func (o *outbox) signalsWaiting() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return len(o.signals.bytes)
+	return o.signals.size
 }
 
 func (o *outbox) lastWritten() uint64 {
@@ -194,23 +183,25 @@ func (o *outbox) run() error {
 		if o.err != nil {
 			return o.err
 		}
-		buf := o.replies
-		o.replies = o.spare[:0]
-		buf, ends := o.signals.take(buf, signalShare)
+		taken, size := o.signals.take(signalShare)
+		end := len(o.replies)
+		buf := slices.Grow(o.replies, size)
+		o.replies = nil
+		for _, m := range taken {
+			buf = append(buf, m.bytes...)
+		}
 		o.writing = true
 		o.changed.Broadcast()
 		o.mu.Unlock()
 		n, err := o.sock.Write(buf, o.timeout)
 		o.mu.Lock()
 		o.writing = false
-		for _, e := range ends {
-			if e.at <= n && e.seq > 0 {
-				o.written = e.seq
+		for _, m := range taken {
+			if end += len(m.bytes); end <= n && m.seq > 0 {
+				o.written = m.seq
 			}
 		}
-		if o.spare = buf; cap(buf) > 2*outboxLimit {
-			o.spare = nil // free the memory of a large reply
-		}
+		clear(taken) // the array of the queue would keep them
 		if err != nil && o.err == nil {
 			o.err = err
 		}

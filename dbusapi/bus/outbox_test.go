@@ -187,12 +187,12 @@ func TestOutboxBounds(t *testing.T) {
 				first := <-s.writes
 				text := strings.Repeat("x", 10_000)
 				var signals uint64
-				for len(o.signals.bytes) < outboxLimit {
+				for o.signals.size < outboxLimit {
 					signals++
 					must(t, addTextSignal(t.Context(), o, signals, text))
 				}
-				if len(o.signals.bytes) > outboxLimit+len(text)+200 {
-					t.Errorf("%d bytes of signals wait", len(o.signals.bytes))
+				if o.signals.size > outboxLimit+len(text)+200 {
+					t.Errorf("%d bytes of signals wait", o.signals.size)
 				}
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
