@@ -84,21 +84,22 @@ func methods() map[string]map[string]method {
 
 // findMethod returns the called method. A call need not have an interface.
 func (s *Service) findMethod(m *wire.Message) (method, error) {
-	known, ok := s.methods[m.Interface]
-	if m.Interface == "" {
-		for _, members := range s.methods {
+	iface := m.Interface
+	if iface == "" {
+		for name, members := range s.methods {
 			if _, has := members[m.Member]; has {
-				known, ok = members, true
+				iface = name
 			}
 		}
 	}
-	found, has := known[m.Member]
+	members, ok := s.methods[iface]
+	found, has := members[m.Member]
 	switch {
 	case !ok && m.Interface != "":
 		return method{}, wire.Errorf(wire.ErrUnknownInterface, "there is no interface %.80q here", m.Interface)
 	case !has:
 		return method{}, wire.Errorf(wire.ErrUnknownMethod, "there is no method %.80q of interface %.80q", m.Member, m.Interface)
-	case m.Path != wire.Path && m.Interface != "org.freedesktop.DBus.Introspectable" && m.Interface != "org.freedesktop.DBus.Peer":
+	case m.Path != wire.Path && iface != "org.freedesktop.DBus.Introspectable" && iface != "org.freedesktop.DBus.Peer":
 		return method{}, wire.Errorf(wire.ErrUnknownObject, "there is no object %.80q, the service is at %s", m.Path, wire.Path)
 	case m.Signature != found.in:
 		return method{}, wire.Errorf(wire.ErrInvalidArgs, "%s takes arguments of type %q, got %.80q", m.Member, found.in, m.Signature)
