@@ -77,6 +77,17 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 		return nil, err
 	}
 	conn.SetWriteBuffer(writeBuffer)
+	b := startBus(config, conn, control)
+	if err := b.requestName(ctx); err != nil {
+		b.GiveUp(err)
+		b.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// startBus starts a session that owns the connections.
+func startBus(config Config, conn *wire.Conn, control *control) *Bus {
 	b := &Bus{
 		config: config, conn: conn, control: control, out: newOutbox(conn, config.WriteTimeout),
 		replies: map[uint32]chan *wire.Message{},
@@ -96,12 +107,7 @@ func Connect(ctx context.Context, config Config) (*Bus, error) {
 		case <-b.Done():
 		}
 	})
-	if err := b.requestName(ctx); err != nil {
-		b.GiveUp(err)
-		b.Close()
-		return nil, err
-	}
-	return b, nil
+	return b
 }
 
 // requestName makes this connection the owner of the name.

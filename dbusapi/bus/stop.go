@@ -48,7 +48,8 @@ func (b *Bus) Confirm(ctx context.Context) error {
 // errLeft is the error of the outbox after Leave.
 var errLeft = errors.New("bus: left")
 
-// Leave releases the name, waits until the bus has read all queued messages, and ends the session.
+// Leave releases the name, waits until the bus has read all queued messages, and ends the session. It returns
+// an error if the session ended otherwise.
 func (b *Bus) Leave(ctx context.Context) error {
 	defer b.logLate()
 	b.mu.Lock()
@@ -68,7 +69,10 @@ func (b *Bus) Leave(ctx context.Context) error {
 		return err
 	}
 	<-b.Done()
-	return ctx.Err()
+	if err := b.Err(); !errors.Is(err, wire.ErrBusClosed) {
+		return err
+	}
+	return nil
 }
 
 // logLate logs the number of calls without reply that were refused while stopping, because their

@@ -5,7 +5,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
+	"net"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -130,6 +133,46 @@ func TestLeaveInFlood(t *testing.T) {
 		defer r.mu.Unlock()
 		apitest.WantRun(t, r.seqs, 1, signals)
 	})
+}
+
+// Leave returns an error if the session does not end with the end of the stream.
+func TestLeaveFails(t *testing.T) {
+	listener, err := net.Listen("unix", filepath.Join(t.TempDir(), "socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	here, err := net.Dial("unix", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	there, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer there.Close()
+	k, _ := bareControl(t)
+	b := startBus(Config{Log: slog.New(slog.DiscardHandler), Count: ignore, WriteTimeout: apitest.Patience}, wire.NewConn(here), k)
+	defer b.Close()
+	left := make(chan error, 1)
+	go func() { left <- b.Leave(apitest.Bounded(t)) }()
+	m, err := bustest.ReadMessage(there)
+	if err != nil || m.Member != "ReleaseName" {
+		t.Fatalf("read was %+v, %v", m, err)
+	}
+	reply := &bustest.Message{Type: bustest.TypeReturn, Serial: 1, ReplySerial: m.Serial, Sender: wire.BusName}
+	if _, err := there.Write(reply.Marshal()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bustest.ReadMessage(there); !errors.Is(err, io.EOF) {
+		t.Fatal("after the release of the name:", err)
+	}
+	if _, err := there.Write(bytes.Repeat([]byte("x"), 16)); err != nil {
+		t.Fatal(err)
+	}
+	if err := apitest.Await(t, "Leave ends", left); err == nil || !errors.Is(err, b.Err()) {
+		t.Errorf("Leave: %v, want %v", err, b.Err())
+	}
 }
 
 // Confirm returns after the bus has taken the queued signals.
