@@ -192,7 +192,7 @@ func (s *Service) stop(b *bus.Bus, waits *waits, endSignals func()) error {
 	defer late()
 	drain, cancelDrain := context.WithTimeout(ctx, drainTimeout)
 	defer cancelDrain()
-	b.StopCalls(backlogTimeout) // no commits after this
+	b.StopCalls(backlogTimeout) // only reports that a hung disk holds up may be committed after this
 	waits.close()
 	endSignals()
 	if err := s.emitter.drain(drain, ctx, b); err != nil {
@@ -203,16 +203,17 @@ func (s *Service) stop(b *bus.Bus, waits *waits, endSignals func()) error {
 
 // logStopped logs an end with an error, and the events whose signals may not have been sent.
 func (s *Service) logStopped(err error) {
-	if err == nil {
-		return
-	}
 	confirmed, last := s.emitter.confirmed(), s.Hub.Status().Last
-	if confirmed < last {
-		s.Log.Warn("stopped without the bus: the last signals may not have been sent", slog.Any("error", err),
-			slog.Uint64("first_seq", confirmed+1), slog.Uint64("last_seq", last))
-		return
+	if err == nil && confirmed < last {
+		err = errors.New("reports were committed too late")
 	}
-	s.Log.Warn("stopped without releasing the name: all signals were sent or replaced by Lapped", slog.Any("error", err))
+	switch {
+	case confirmed < last:
+		s.Log.Warn("stopped: the last signals may not have been sent", slog.Any("error", err),
+			slog.Uint64("first_seq", confirmed+1), slog.Uint64("last_seq", last))
+	case err != nil:
+		s.Log.Warn("stopped without leaving the bus: all signals were sent or replaced by Lapped", slog.Any("error", err))
+	}
 }
 
 // Check is for a watchdog. It returns an error if Run or the handling of a call is stuck. A bus that is

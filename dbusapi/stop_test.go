@@ -178,7 +178,7 @@ func TestStopRefuses(t *testing.T) {
 		if !strings.Contains(text, left) || !strings.Contains(text, fmt.Sprintf("want no reply\" calls=%d\n", late)) {
 			t.Errorf("of %d calls %d made events and %d were refused; logged %s", calls, last, refused, text)
 		}
-		if !strings.Contains(text, "no time") || strings.Contains(text, "stopped without") {
+		if !strings.Contains(text, "no time") || strings.Contains(text, "msg=\"stopped") {
 			t.Error("logged", text)
 		}
 	})
@@ -281,6 +281,15 @@ func TestLogStopped(t *testing.T) {
 	s.emitter.confirmedSeq.Store(10)
 	s.logStopped(errors.New("why"))
 	if text := logged.String(); !strings.Contains(text, "all signals were sent or replaced by Lapped") || !strings.Contains(text, "error=why") {
+		t.Error("logged", text)
+	}
+	s.logStopped(nil)
+	if text := logged.String(); strings.Count(text, "\n") != 1 {
+		t.Error("an orderly stop logged", text)
+	}
+	s.emitter.confirmedSeq.Store(7)
+	s.logStopped(nil)
+	if text := logged.String(); !strings.Contains(text, `error="reports were committed too late" first_seq=8 last_seq=10`) {
 		t.Error("logged", text)
 	}
 	s.emitter.confirmedSeq.Store(4)
