@@ -17,9 +17,9 @@
 //   - When the bus is lost, hub and watcher go on. The service reconnects with back-off and continues
 //     with the first signal that was not written completely.
 //   - When the context ends, further calls are refused. Within 4 s the service handles queued calls,
-//     answers waits, sends the last signals, has the bus confirm them, and releases the name. Calls
-//     that it has no time for are refused and logged; such signals are replaced by Lapped. The log
-//     has the signals that the bus did not confirm.
+//     answers waits, sends the last signals, has the bus confirm them, and releases the name. It refuses
+//     and logs calls that it has no time for. Lapped announces signals that it has no time for. The
+//     log names those that the bus did not confirm.
 //
 // # Four paths through the code
 //

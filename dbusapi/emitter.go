@@ -19,8 +19,8 @@ const emitBatch = 64
 // bus is so slow that the history drops unsent events, the emitter sends Lapped and continues at the
 // middle of the history, so that it is not lapped again at once.
 //
-// An event is read (the position of sub), queued (queued), written to the socket (bus.Written),
-// and confirmed by the bus (confirmedSeq): each number is at most the one before it.
+// Events pass four positions: read (the position of sub), queued (queued), written to the socket
+// (bus.Written) and confirmed by the bus (confirmedSeq). None is ahead of the one before it.
 type emitter struct {
 	sub          *hub.Subscription
 	log          *slog.Logger

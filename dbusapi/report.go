@@ -73,10 +73,9 @@ func (c *call) readBatch() (events []*hub.Event, err error) {
 	return events, checkArgs(d, err)
 }
 
-// commit submits the events that read decodes, and answers after the commit. It does not wait for the
-// commit, which may take long on a slow disk; only further calls of this connection do. If the hub's queue
-// is full, commit drops the events and decodes them again when there is room, because they may take many
-// times the memory of the call.
+// commit submits the events that read decodes, and returns; the reply follows the commit. Only this
+// connection waits. If the hub's queue is full, commit drops the events, which take far more memory than
+// the call, and decodes them again later.
 func (c *call) commit(read func() ([]*hub.Event, error), answer func(first uint64, n int)) error {
 	if c.BodySize > largeBody {
 		c.service.largeCall.Lock()

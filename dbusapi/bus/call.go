@@ -24,9 +24,9 @@ func (c *Call) Reply(sig string, body func(e *wire.Encoder)) {
 // Fail sends an error reply.
 func (c *Call) Fail(err *wire.Error) { c.bus.replyError(c.Message, err) }
 
-// Hold keeps the call open after Handle returns; the connection gets no further turns. Call resume
-// exactly once, from any goroutine, even before Handle returns. It does not block: a worker runs finish,
-// which ends the call. Until then the call counts against its user's quota, and its arguments stay.
+// Hold keeps the call open after Handle returns; the connection gets no further turns. Call resume exactly
+// once; it never blocks and may come before Handle returns. A worker then runs finish, and the call ends.
+// Until then the call counts against its user's quota, and its arguments stay.
 func (c *Call) Hold() (resume func(finish func())) {
 	return c.bus.queue.hold(c.conn)
 }

@@ -11,9 +11,9 @@
 //     go out in the order queued.
 //   - Turns: users take turns, and the connections of a user take turns, one call each. So a
 //     user's flood costs other users one call each turn, however many connections it opens.
-//   - Quotas: 64 MiB of calls may be queued. A user may hold half of the part that other users
-//     leave, and a connection half of the part that the user's other connections leave. The first
-//     call of a user, and of a connection within its user's share, is accepted while there is room.
+//   - Quotas: 64 MiB of calls may be queued. A user may hold half of what other users leave free, and a
+//     connection half of what its user's other connections leave of that. A user's first call is
+//     accepted while there is room, and a connection's first call while there is room in its user's half.
 //     A call over quota is refused with LimitsExceeded, counted and logged. The queues of replies and
 //     signals for the socket are bounded; while one is full, its senders wait. The queue of replies
 //     is small, because it has no turns.

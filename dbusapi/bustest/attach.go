@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Attach returns a bus that the test does not run, whose socket is system_bus_socket in
-// the directory given: that of a booted system, say. Clients of any uid may connect,
-// also where only root gets to the directory, as below /proc/PID/root. The bus itself
-// cannot be stopped, killed or restarted through it.
+// Attach returns a bus that the test does not run, such as the bus of a booted system. Its
+// socket is system_bus_socket in dir. Clients of any uid may connect, even if only root can
+// reach the directory, such as one below /proc/PID/root. The bus cannot be stopped, killed
+// or restarted with it.
 func Attach(tb testing.TB, kind Kind, dir string) *Bus {
 	tb.Helper()
 	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -19,6 +19,6 @@ func Attach(tb testing.TB, kind Kind, dir string) *Bus {
 		tb.Fatalf("bustest: attach to %v in %s: %v", kind, dir, &os.PathError{Op: "open", Path: dir, Err: err})
 	}
 	tb.Cleanup(func() { _ = unix.Close(fd) })
-	// The links there may be followed by the process itself, whatever its uid.
+	// A process may follow the links there with any uid.
 	return &Bus{tb: tb, kind: kind, dir: "/proc/self/fd/" + strconv.Itoa(fd)}
 }

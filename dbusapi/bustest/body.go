@@ -59,14 +59,14 @@ func (b *Body) String(s string) *Body {
 	return b
 }
 
-// Signature appends a g. Its length is cut to a byte, as the format has it.
+// Signature appends a g. Its length is cut to a byte, because the format has one byte for it.
 func (b *Body) Signature(s string) *Body {
-	b.buf = append(append(b.buf, byte(len(s))), s...) //nolint:gosec // said above
+	b.buf = append(append(b.buf, byte(len(s))), s...) //nolint:gosec // see above
 	b.buf = append(b.buf, 0)
 	return b
 }
 
-// Variant appends a v of the signature given, whose value build appends.
+// Variant appends a v with a signature; build appends its value.
 func (b *Body) Variant(signature string, build func(*Body)) *Body {
 	b.Signature(signature)
 	build(b)
@@ -82,7 +82,7 @@ func (b *Body) Array(align int, build func(*Body)) *Body {
 	b.Align(align)
 	start := len(b.buf)
 	build(b)
-	b.order().PutUint32(b.buf[length-4:], uint32(len(b.buf)-start)) //nolint:gosec // as String
+	b.order().PutUint32(b.buf[length-4:], uint32(len(b.buf)-start)) //nolint:gosec // see String
 	return b
 }
 

@@ -12,11 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// brokerScript runs dbus-broker-launch without systemd. The launcher insists on a
-// journal socket at its place, so that gets one in the mount namespace of its own
-// in which the script is started (where /run is empty then: no way to the
-// machine's services), and on a listening socket as systemd passes them, with its
-// own pid in LISTEN_PID: see sd_listen_fds(3).
+// brokerScript runs dbus-broker-launch without systemd, in a new mount namespace. The
+// launcher requires the socket of the journal, so the script mounts one on an empty /run,
+// which also hides the services of the machine. And it requires a listening socket as
+// systemd passes it, with its own pid in LISTEN_PID, see sd_listen_fds(3).
 const brokerScript = `set -eu
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/systemd/journal

@@ -53,10 +53,10 @@ type Bus struct {
 	pid     int       // of dbus-daemon or dbus-broker, not of its launcher; 0 while the bus is dead
 }
 
-// Start runs a bus with the default policy of Debian's system bus and the policies
-// given on top of it, in their order: each a whole busconfig document, or only the
-// policy elements that stand in one. It returns once the bus answers. The bus runs
-// as root and starts no services. It and its directory go when the test ends.
+// Start runs a bus with the default policy of Debian's system bus, and then the given
+// policies, in their order. Each is a whole busconfig document, or only the policy
+// elements of one. Start returns once the bus answers. The bus runs as root and starts
+// no services. When the test ends, the bus ends and its directory is removed.
 func Start(tb testing.TB, kind Kind, policies ...string) *Bus {
 	tb.Helper()
 	requireTools(tb, kind)
@@ -113,7 +113,7 @@ func (b *Bus) start(tb testing.TB) {
 	}
 	if err != nil {
 		p := b.proc
-		b.Kill() // so that all it said has come
+		b.Kill() // so that its output is complete
 		tb.Fatalf("bustest: start %v: %v\n%s", b.kind, err, b.output(p))
 	}
 }
@@ -178,7 +178,7 @@ func (b *Bus) Kill() {
 		return
 	}
 	dead := b.watchDeath()
-	// The bus before its launcher, whose death makes it end in an orderly way.
+	// Kill the bus first, because it ends in an orderly way when its launcher dies.
 	if b.pid != 0 {
 		b.signal(unix.SIGKILL)
 	}

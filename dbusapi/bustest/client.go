@@ -169,7 +169,7 @@ func (c *Client) Send(ctx context.Context, raw []byte) error {
 	})
 	defer func() {
 		if !stop() {
-			<-cut // lest it hit the next one
+			<-cut // so that it does not cut off the next write
 		}
 	}()
 	if _, err := c.conn.Write(raw); err != nil {

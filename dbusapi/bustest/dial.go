@@ -105,8 +105,8 @@ func dial(ctx context.Context, path string, c dialConfig) (*net.UnixConn, error)
 	return conn, nil
 }
 
-// connect connects a socket. The kernel records the ids of the calling thread in
-// it, which is why package net must not leave that: it does not for unix sockets.
+// connect connects a socket. The kernel records the ids of the calling thread in it.
+// Package net connects a unix socket on the calling thread.
 func connect(ctx context.Context, path string) (*net.UnixConn, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", path)
@@ -169,7 +169,7 @@ func authenticate(conn io.ReadWriter, c dialConfig) error {
 		{"NEGOTIATE_UNIX_FD", "AGREE_UNIX_FD"},
 		{"BEGIN", ""}, // not answered: the first message follows
 	}
-	// The server says nothing it was not asked for: none is left in the buffer.
+	// The server sends nothing but answers, so the buffer is empty at the end.
 	r := bufio.NewReaderSize(conn, 512)
 	for i, step := range steps {
 		if i == 1 && !c.unixFDs {

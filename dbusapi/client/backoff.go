@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// limitMemory is how long a follower counts as limited after a LimitsExceeded. An answer to a call does
-// not end that, because the service answers a call at once if there are events.
+// limitMemory is how long a follower counts as limited after a LimitsExceeded. A reply does not prove that
+// waiting is possible again, because the service answers at once if there are events.
 const limitMemory = 5 * lastRetry
 
 // backOff delivers the cause once, as Down, and waits before the next try. The wait doubles each time,

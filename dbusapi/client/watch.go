@@ -33,8 +33,8 @@ type Watched[Row any] struct {
 
 // Watch passes a list to handle, and then the events after exactly that list, so that the list plus the
 // events is always the current state. It lists again when events are gone, when the service or the bus
-// was away, and at the interval Refresh. Before such a list it passes all events that precede it, unless
-// events are gone: then it skips those up to the list, which Lost counts unless the epoch is new. It skips no
+// was away, and at the interval Refresh. Before such a list it passes all events that precede it. If events
+// are gone, it skips to the list, and Lost counts the skipped events if the epoch is the same. It skips no
 // other event, and passes none twice.
 //
 // It ends and fails like [Follow].
