@@ -275,6 +275,19 @@ func TestReaderExpires(t *testing.T) {
 	}
 }
 
+// TestReaderUnanswered expects an error if the server does not answer.
+func TestReaderUnanswered(t *testing.T) {
+	server := fleettest.StartServer(t, "")
+	server.MakeStream(t, nil)
+	r := newReader(t, server, time.Millisecond)
+	if err := server.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Next(apitest.Bounded(t)); err == nil || !strings.Contains(err.Error(), "does not answer") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestSilent(t *testing.T) {
 	now := time.Now()
 	for _, test := range []struct {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -46,6 +47,7 @@ type Reader struct {
 	replyTo    string    // inbox of the last request
 	asked      int       // messages that the server may still send for the last request
 	askedBytes int       // bytes of them
+	unanswered bool      // a request got no answer, and nothing came since
 }
 
 // NewReader creates a reader of the messages that a configuration selects. MaxRequestBatch and MaxRequestExpires
@@ -93,12 +95,18 @@ func (r *Reader) Next(ctx context.Context) (*nats.Msg, error) {
 		case <-r.stream.link.Done():
 			return nil, r.stream.link.Err()
 		case <-time.After(time.Until(r.deadline)):
-			// nats-server 2.9.10 drops a request without a status if a message comes just as it expires.
-			if len(r.incoming) == 0 {
-				r.asked = 0
+			// nats-server 2.9.10 drops a request without a status if a message comes just as it expires. The
+			// next request gets that message.
+			switch {
+			case len(r.incoming) > 0:
+			case r.unanswered:
+				return nil, errors.New("the server does not answer requests for messages")
+			default:
+				r.unanswered, r.asked = true, 0
 			}
 			continue
 		}
+		r.unanswered = false
 		if msg.Reply != "" { // unlike in a status of the server
 			return msg, r.countMessage(msg)
 		}

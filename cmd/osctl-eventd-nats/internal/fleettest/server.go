@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"syscall"
 	"testing"
 	"time"
 
@@ -109,6 +110,9 @@ func (s *Server) Kill() {
 	_ = s.cmd.Process.Kill()
 	<-s.dead
 }
+
+// Freeze stops the process, which keeps its connections but answers nothing.
+func (s *Server) Freeze() error { return s.cmd.Process.Signal(syscall.SIGSTOP) }
 
 // Connect connects to the server. The connection ends with the test.
 func (s *Server) Connect(tb testing.TB, options ...nats.Option) *nats.Conn {
